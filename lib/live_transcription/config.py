@@ -1,0 +1,61 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Engine settings: plain frozen values, built by `ex_app.settings` or by a test. Units stand in the names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from live_transcription.types import Secret
+
+
+@dataclass(frozen=True, slots=True)
+class HpbConfig:
+    """`url`: base or websocket URL of the HPB; `backend_url`: Nextcloud's base URL, as the HPB knows it."""
+
+    url: str
+    internal_secret: Secret
+    backend_url: str
+    verify_certificates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AudioConfig:
+    """`queue_s`: audio held per speaker while speech-to-text lags; beyond it the oldest is dropped and counted."""
+
+    frame_ms: int = 80
+    queue_s: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class EmbeddedConfig:
+    """The CPU engine. `model_directory`: a CTranslate2 Whisper model that an administrator prefers to the bundled base.
+
+    `slots`: decodes under way at once; `threads`: cores that each may use. `partial_interval_s` grows under load.
+    """
+
+    model_directory: Path | None = None
+    slots: int = 2
+    threads: int = 1
+    partial_interval_s: float = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionConfig:
+    """`partials=False` sends finals only, for Talk 22.0, which appends every message."""
+
+    partials: bool = True
+    partial_interval_s: float = 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class EngineConfig:
+    hpb: HpbConfig
+    default_language: str = "en"
+    audio: AudioConfig = field(default_factory=AudioConfig)
+    embedded: EmbeddedConfig = field(default_factory=EmbeddedConfig)
+    captions: CaptionConfig = field(default_factory=CaptionConfig)
+    max_speakers: int = 500
+    no_target_linger_s: float = 60.0

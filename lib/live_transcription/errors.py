@@ -1,0 +1,193 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The one tree of errors.
+
+LiveTranscriptionError
+├── ConfigurationError            a setting is missing or malformed
+├── RequestError                  what a caller of the service asked for cannot be done
+│   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
+│   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
+├── SignalingError                the HPB
+│   ├── SignalingUnreachable, SignalingProtocolError, RoomRefused
+│   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
+├── WebrtcError                   one publisher's transport
+│   ├── NegotiationFailed, PublisherUnavailable, TransportLost
+├── AudioError
+│   └── OpusError
+└── SttError                      one speech-to-text backend or stream
+    ├── SttUnavailable, SttAtCapacity, SttExpired, SttProtocolError
+    └── SttRefused, SttModelError
+
+Each class has a `code` (stable, for logs, metrics and answers) and says in `retryable` whether trying the same again later
+makes sense. The message says what happened and why; `fix` says what an administrator can do. Neither ever holds a
+secret, a name, or what somebody said.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class LiveTranscriptionError(Exception):
+    """Base of all; `str()` is the message for an administrator."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.fix = fix
+
+    def __str__(self) -> str:
+        return f"{self.message} {self.fix}" if self.fix else self.message
+
+
+class ConfigurationError(LiveTranscriptionError):
+    """`setting` is the name of the environment variable or setting at fault."""
+
+    code = "configuration"
+
+    def __init__(self, setting: str, message: str, *, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.setting = setting
+
+
+class RequestError(LiveTranscriptionError):
+    code = "request"
+
+
+class UnknownLanguage(RequestError):
+    code = "unknown_language"
+
+
+class CallNotFound(RequestError):
+    code = "call_not_found"
+
+
+class NotTranscribing(RequestError):
+    code = "not_transcribing"
+    retryable = True
+
+
+class AtCapacity(RequestError):
+    code = "at_capacity"
+    retryable = True
+
+
+class CallUnavailable(RequestError):
+    """The call could not be joined in time, or at all; `cause_code` is the code of the error behind it."""
+
+    code = "call_unavailable"
+    retryable = True
+
+    def __init__(self, message: str, *, fix: str = "", cause_code: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.cause_code = cause_code
+
+
+class SignalingError(LiveTranscriptionError):
+    code = "signaling"
+    retryable = True
+
+
+class SignalingUnreachable(SignalingError):
+    """No connection, or it broke: DNS, TCP, TLS, HTTP status of the upgrade, missed pongs."""
+
+    code = "signaling_unreachable"
+
+
+class SignalingProtocolError(SignalingError):
+    """The server said something that breaks its own protocol at a point where we cannot go on."""
+
+    code = "signaling_protocol"
+
+
+class RoomRefused(SignalingError):
+    """The HPB or Nextcloud behind it does not let us into this room."""
+
+    code = "room_refused"
+
+
+class SignalingRefused(SignalingError):
+    """The HPB refuses this client for good; `reason` is the server's error code. Never retried by ourselves."""
+
+    code = "signaling_refused"
+    retryable = False
+
+    def __init__(self, message: str, *, fix: str = "", reason: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.reason = reason
+
+
+class WebrtcError(LiveTranscriptionError):
+    code = "webrtc"
+    retryable = True
+
+
+class NegotiationFailed(WebrtcError):
+    """An offer that we cannot answer: broken SDP, no Opus, no audio, encrypted end to end."""
+
+    code = "negotiation_failed"
+
+
+class PublisherUnavailable(WebrtcError):
+    """The HPB has no stream of this publisher (`client_not_found`, `processing_failed`, `not_allowed`), or no offer came."""
+
+    code = "publisher_unavailable"
+
+
+class TransportLost(WebrtcError):
+    """ICE or DTLS failed or closed, or no RTP came for too long while the publisher's audio flag is set."""
+
+    code = "transport_lost"
+
+
+class AudioError(LiveTranscriptionError):
+    code = "audio"
+
+
+class OpusError(AudioError):
+    """A payload that libopus refuses. Costs that packet only."""
+
+    code = "opus"
+
+
+class SttError(LiveTranscriptionError):
+    code = "stt"
+    retryable = True
+
+
+class SttUnavailable(SttError):
+    """Not reachable, still starting, or the connection broke."""
+
+    code = "stt_unavailable"
+
+
+class SttAtCapacity(SttError):
+    code = "stt_at_capacity"
+
+
+class SttExpired(SttError):
+    """The session reached the server's limit of age or idle time; open another at once."""
+
+    code = "stt_expired"
+
+
+class SttProtocolError(SttError):
+    code = "stt_protocol"
+
+
+class SttRefused(SttError):
+    """Wrong credentials or address: an administrator has to act."""
+
+    code = "stt_refused"
+    retryable = False
+
+
+class SttModelError(SttError):
+    """The model's files are missing, damaged or not loadable."""
+
+    code = "stt_model"
+    retryable = False

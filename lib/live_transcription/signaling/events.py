@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What a signaling session tells its call, as plain values; `protocol` makes them of the HPB's frames."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import IntFlag
+from typing import TypeAlias
+
+
+class InCall(IntFlag):
+    """Talk's in-call flags."""
+
+    DISCONNECTED = 0
+    IN_CALL = 1
+    WITH_AUDIO = 2
+    WITH_VIDEO = 4
+    WITH_PHONE = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SessionStarted:
+    """We are in the room. `resumed=True`: same session as before the drop, nothing was lost, subscribers stay alive.
+
+    `resumed=False`: a new session; every earlier session id, subscriber and participant is void.
+    """
+
+    session_id: str
+    resumed: bool
+    server_version: str
+    features: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SessionInterrupted:
+    """The websocket broke; a resume or a new session is being tried. Media may go on."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Participant:
+    """One entry of `room/join` or `participants/update`; None means that the frame did not say.
+
+    `nextcloud_session_id` is Talk's session id (`roomsessionid` or `nextcloudSessionId`), what `ncSessionId` names.
+    """
+
+    session_id: str
+    nextcloud_session_id: str | None = None
+    user_id: str | None = field(default=None, repr=False)
+    in_call: InCall | None = None
+    internal: bool = False
+    virtual: bool = False
+    federated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantsJoined:
+    participants: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantsUpdated:
+    """Upsert; never the complete list."""
+
+    participants: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ParticipantsLeft:
+    session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CallEndedForAll:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class RemovedFromRoom:
+    """Removed (`room` with an empty id, `disinvite`), or sent elsewhere (`switchto`, breakout rooms)."""
+
+    switch_to: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OfferReceived:
+    publisher: str
+    room_type: str
+    sid: str
+    sdp: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class CandidateReceived:
+    """`candidate` as in an SDP `a=candidate:` line without `a=`; empty or None: end of candidates."""
+
+    publisher: str
+    room_type: str
+    sid: str
+    candidate: str | None
+    sdp_mid: str | None
+    sdp_m_line_index: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SubscribeFailed:
+    """The server refused our `requestoffer` for one publisher; `reason` is its error code."""
+
+    publisher: str
+    reason: str
+
+
+SignalingEvent: TypeAlias = (
+    SessionStarted
+    | SessionInterrupted
+    | ParticipantsJoined
+    | ParticipantsUpdated
+    | ParticipantsLeft
+    | CallEndedForAll
+    | RemovedFromRoom
+    | OfferReceived
+    | CandidateReceived
+    | SubscribeFailed
+)

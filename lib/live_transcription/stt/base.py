@@ -1,0 +1,110 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The engine's own abstraction of speech-to-text: a backend is a factory, a stream is one speaker's connection.
+
+The silence gate (`stt.gate`) stands above the streams: a stream is opened when somebody speaks, gets `flush()` at each
+pause, and is closed after long silence, so that no backend needs voice activity detection of its own.
+
+Two families of engines speak through the same ordered events. Word streams (Kyutai) send `Token` and `Pause`; engines that
+rewrite their hypothesis (Whisper) send `Hypothesis`. `captions.assembler` makes captions of either.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from live_transcription.types import Frame
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """New text that follows what came before. `text` as the server sent it (see `starts_word`), times in stream seconds.
+
+    `starts_word`: True if a space belongs before it, False if it continues the last word, None if the dialect does not say.
+    """
+
+    text: str = field(repr=False)
+    starts_word: bool | None = None
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Hypothesis:
+    """The whole text of the open utterance, replacing the last hypothesis; `final=True` closes the utterance.
+
+    `start_s`, `end_s`: where the utterance lies in the audio that was sent to this stream, in seconds.
+    A final with empty text says that the utterance held no words: take its partial back.
+    """
+
+    text: str = field(repr=False)
+    final: bool
+    start_s: float | None = None
+    end_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """The server heard the end of a sentence or turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flushed:
+    """All audio sent before a `flush()` has been transcribed; what it said came before this event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restarted:
+    """The stream was replaced and repeats the open utterance from its start: drop its partial text."""
+
+
+SttEvent: TypeAlias = Token | Hypothesis | Pause | Flushed | Restarted
+
+
+class SttStream(ABC):
+    """One speaker's stream. Opened by `SttBackend.open_stream`, whose `async with` block owns its tasks and socket.
+
+    Errors: every method may raise an `SttError`, which ends the stream; `retryable` says whether another one may do better.
+    """
+
+    @abstractmethod
+    async def send(self, frame: Frame) -> None:
+        """Take one frame (float32, 24 kHz mono, any length). Returns once there is room for more; buffers are bounded."""
+
+    @abstractmethod
+    async def flush(self) -> None:
+        """Ask for all that was sent to be transcribed now; `Flushed` follows in the events. Does not wait for it."""
+
+    @abstractmethod
+    async def end(self) -> None:
+        """No more audio: what is open is transcribed, then the events end. Does not wait for it."""
+
+    @abstractmethod
+    def events(self) -> AsyncIterator[SttEvent]:
+        """The events in order, for one reader; ends after `end()`; raises the stream's `SttError` when it fails."""
+
+
+class SttBackend(ABC):
+    """A way to transcribe. Cheap to hold; shared by all speakers; safe to use from several tasks of one loop."""
+
+    #: Short name for logs, metrics and settings: `modal`, `moshi`, `whisper`, `pocketsphinx`.
+    name: str
+    #: Codes of the languages it understands.
+    languages: frozenset[str]
+
+    @abstractmethod
+    def open_stream(self, language: str) -> AbstractAsyncContextManager[SttStream]:
+        """A stream for one speaker. Entering may take long (a cold start) and raises `SttError`; leaving drops what is open."""
+
+    async def warm(self) -> None:
+        """Get ready for a stream that comes soon: load weights, wake a GPU. Raises `SttError`. Called at each joined call."""
+        return
+
+    async def aclose(self) -> None:
+        """Free what the backend holds; no stream is open any more."""
+        return

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Plain values that more than one room of the engine speaks of. No behaviour beyond hiding secrets."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+#: RTP clock of Opus in Hz (RFC 7587, section 4.1), whatever the rate of the decoded audio.
+OPUS_CLOCK_RATE = 48_000
+
+#: Sample rate in Hz of every `Frame` in the engine; Kyutai's models take 24 kHz mono.
+SAMPLE_RATE = 24_000
+
+#: Mono PCM, dtype float32, shape (samples,), 24 kHz, values in [-1, 1].
+Frame: TypeAlias = npt.NDArray[np.float32]
+
+
+class Secret:
+    """Text that never shows itself: `repr`, `str` and formatting print stars. `reveal()` is the only way to it."""
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    def reveal(self) -> str:
+        return self._text
+
+    def __bool__(self) -> bool:
+        return bool(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Secret) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __repr__(self) -> str:
+        return "Secret('***')" if self._text else "Secret('')"
+
+    __str__ = __repr__
+
+
+@dataclass(frozen=True, slots=True)
+class AudioPacket:
+    """One RTP packet of a speaker's Opus audio, in sequence order.
+
+    `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32); `audio_level` the RFC 6464 level in -dBov
+    (0 loud … 127 digital silence), None where the publisher does not send it.
+    """
+
+    payload: bytes
+    sequence_number: int
+    timestamp: int
+    audio_level: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AudioGap:
+    """Time without packets that has to be filled so that the timeline stays whole.
+
+    `duration` in RTP clock ticks (48 kHz). `lost` tells packet loss (conceal it) from a sender's silence such as
+    DTX or a mute (fill it with silence). `fec_payload` is the packet that follows a lost one: Opus may carry
+    a copy of the lost frame in it (RFC 6716, section 2.1.7).
+    """
+
+    duration: int
+    lost: bool
+    fec_payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IceServer:
+    """A STUN or TURN server as Talk's signaling settings name it; TURN credentials are time-limited."""
+
+    urls: tuple[str, ...]
+    username: str | None = None
+    credential: Secret | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Language:
+    """A language that calls can be captioned in; the form Talk's `/languages` wants is made in `ex_app`."""
+
+    code: str
+    name: str
+    separator: str = " "
+    rtl: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """One caption of one speaker, as it goes to Talk.
+
+    `text` is the whole text of the open utterance: a partial (`final=False`) is replaced by the speaker's next
+    caption, a final closes the utterance. Never blank.
+    """
+
+    speaker: str
+    text: str = field(repr=False)
+    language: str
+    final: bool
