@@ -4,8 +4,8 @@
 """Let ICE use 127.0.0.1, in sandbox processes only.
 
 aioice leaves 127.0.0.1 out when it gathers host candidates, as a browser does, so a machine without another interface (a
-container without network) could hold no call with itself. `install()` patches this process; a child process that knows nothing of
-the sandbox (the ExApp) is patched by `sandbox/loopback/sitecustomize.py`, which Python imports at start when
+container without network) could hold no call with itself. `install()` patches this process; a child process that knows
+nothing of the sandbox (the ExApp) is patched by `sandbox/loopback/sitecustomize.py`, which Python imports at start when
 `child_environment()` put its directory on PYTHONPATH. The product itself never does this.
 """
 

@@ -15,6 +15,11 @@ from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
 
 
+def _loopback_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+    del use_ipv6
+    return ["127.0.0.1"] if use_ipv4 else []
+
+
 class _PatchingLoader(Loader):
     def __init__(self, loader: Loader) -> None:
         self._loader = loader
@@ -24,7 +29,7 @@ class _PatchingLoader(Loader):
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        module.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"] if use_ipv4 else []  # type: ignore[attr-defined]
+        module.get_host_addresses = _loopback_addresses  # type: ignore[attr-defined]
 
 
 class _AioiceFinder(MetaPathFinder):

@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One subscribing peer: our offer, its answer, and one publisher's packets written into its DTLS transport."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+
+from aiortc.sdp import candidate_to_sdp
+
+from sandbox.sfu import sdp
+from sandbox.sfu.certificate import SfuCertificate
+from sandbox.sfu.impairment import ImpairedPath, Impairment
+from sandbox.sfu.peer import Peer
+from sandbox.sfu.publisher import Publisher
+from sandbox.sfu.rtp import RtpPacket, build_rtp
+
+
+class Subscriber:
+    """Made by `Sfu.subscribe`. `sid` names this peer connection; a renegotiation keeps it.
+
+    `sent` counts the packets that went out, `path` what the impairment did to the others.
+    """
+
+    def __init__(self, certificate: SfuCertificate, publisher: Publisher, sid: str, *, video: bool, trickle: bool) -> None:
+        self.sid = sid
+        self.sent = 0
+        self.path = ImpairedPath(Impairment())
+        self._publisher = publisher
+        self._peer = Peer(certificate, offering=True)
+        self._transport: sdp.Transport | None = None
+        self._ssrc = random.getrandbits(32)
+        self._video_ssrc = random.getrandbits(32) if video else None
+        self._trickle = trickle
+        self._version = 0
+        self._offset = random.getrandbits(16)
+        self._payload_type: int | None = None
+        self._level_id: int | None = None
+        self._late: set[asyncio.TimerHandle] = set()
+
+    @property
+    def state(self) -> str:
+        return self._peer.state
+
+    @property
+    def accepted(self) -> bool:
+        """True once an answer took the audio."""
+        return self._payload_type is not None
+
+    async def offer(self) -> str:
+        """The SDP of the first offer, or of a renegotiation on the same transport."""
+        if self._transport is None:
+            self._transport = await self._peer.gather()
+        self._version += 1
+        return sdp.offer_subscriber(
+            self._transport, version=self._version, audio_ssrc=self._ssrc, video_ssrc=self._video_ssrc, trickle=self._trickle
+        )
+
+    def trickled_candidates(self) -> Sequence[dict[str, object]]:
+        """What `offer` left out, in the form of Janus's trickle messages; empty where the SDP holds them."""
+        if not self._trickle or self._transport is None:
+            return ()
+        lines = [f"candidate:{candidate_to_sdp(candidate)}" for candidate in self._transport.candidates]
+        return [{"candidate": line, "sdpMid": "0", "sdpMLineIndex": 0} for line in lines]
+
+    async def answer(self, text: str, tasks: asyncio.TaskGroup) -> None:
+        """Take the client's answer; packets flow as soon as ICE and DTLS are up. Raises SdpError."""
+        description = sdp.parse(text)
+        audio = sdp.audio_section(description)
+        wanted = audio.direction in ("recvonly", "sendrecv", None)
+        self._payload_type = sdp.opus_payload_type(audio) if wanted else None
+        self._level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
+        self._publisher.listeners.add(self._forward)
+        self._peer.connect(audio, tasks)
+
+    async def add_candidate(self, line: str, mid: str | None, index: int | None) -> None:
+        await self._peer.add_candidate(line, mid, index)
+
+    def impair(self, impairment: Impairment) -> None:
+        """From the next packet on; `Impairment()` heals."""
+        self.path = ImpairedPath(impairment)
+
+    def _forward(self, packet: RtpPacket) -> None:
+        if self._payload_type is None:
+            return
+        delay = self.path.next_delay()
+        if delay is None:
+            return
+        datagram = build_rtp(
+            packet,
+            payload_type=self._payload_type,
+            sequence_number=(packet.sequence_number + self._offset) & 0xFFFF,
+            ssrc=self._ssrc,
+            audio_level_id=self._level_id,
+        )
+        if delay <= 0:
+            self._send(datagram)
+            return
+        loop = asyncio.get_running_loop()
+        self._late.add(loop.call_later(delay, self._send_late, datagram))
+
+    def _send_late(self, datagram: bytes) -> None:
+        now = asyncio.get_running_loop().time()
+        self._late = {handle for handle in self._late if handle.when() > now and not handle.cancelled()}
+        self._send(datagram)
+
+    def _send(self, datagram: bytes) -> None:
+        if self._peer.send_rtp(datagram):
+            self.sent += 1
+
+    async def close(self, *, silently: bool = False) -> None:
+        """`silently`: the other end gets no word and has to notice by the missing packets."""
+        self._publisher.listeners.discard(self._forward)
+        for handle in self._late:
+            handle.cancel()
+        self._late.clear()
+        await self._peer.close(silently=silently)
