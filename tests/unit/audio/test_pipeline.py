@@ -1,0 +1,136 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
+from live_transcription.audio.opus import OpusEncoder
+from live_transcription.audio.pipeline import AudioPipeline
+from live_transcription.types import AudioGap, AudioPacket, Frame
+
+
+def speech(seconds: float) -> Frame:
+    """Something of speech's bandwidth: harmonics with a slow swell."""
+    time = np.arange(int(seconds * 48_000)) / 48_000
+    voice = sum(np.sin(2 * np.pi * 150 * harmonic * time) / harmonic for harmonic in range(1, 12))
+    return (0.2 * voice * (0.6 + 0.4 * np.sin(2 * np.pi * 3 * time))).astype(np.float32)
+
+
+def encode(audio: Frame, *, level: int | None = None, fec: bool = False) -> list[AudioPacket]:
+    encoder = OpusEncoder(bitrate=24_000, expected_loss_percent=25 if fec else 0, fec=fec)
+    return [
+        AudioPacket(encoder.encode(audio[start : start + 960]), start // 960, start, level)
+        for start in range(0, len(audio), 960)
+    ]
+
+
+def played(items: list[AudioPacket | AudioGap], frame_ms: int = 80) -> tuple[Frame, AudioPipeline]:
+    async def read() -> list[Frame]:
+        queue = FrameQueue(120.0)
+        nonlocal pipeline
+        pipeline = AudioPipeline(queue, frame_ms=frame_ms)
+        for item in items:
+            pipeline.feed(item)
+        pipeline.drain()
+        queue.close()
+        frames = []
+        try:
+            while True:
+                frames.append(await queue.get())
+        except EndOfStream:
+            return frames
+
+    pipeline = AudioPipeline(FrameQueue())
+    frames = asyncio.run(read())
+    assert {len(frame) for frame in frames} <= {24 * frame_ms}
+    audio = np.concatenate(frames) if frames else np.zeros(0, dtype=np.float32)
+    assert np.isfinite(audio).all()
+    assert np.abs(audio).max(initial=0.0) <= 1.0
+    return audio, pipeline
+
+
+@pytest.mark.parametrize("frame_ms", [80, 200])
+def test_the_last_words_come_out_padded(frame_ms: int) -> None:
+    audio, _ = played(list(encode(speech(0.5))), frame_ms)
+    samples = 24 * frame_ms
+    assert len(audio) == -(-12_000 // samples) * samples
+    assert np.abs(audio[11_000:12_000]).max() > 0.05
+
+
+def test_a_malformed_packet_costs_its_own_time_only() -> None:
+    good = encode(speech(2.0))
+    clean, _ = played(list(good))
+    broken = [
+        AudioPacket(b"\xff\xff\xff\x00\x01", p.sequence_number, p.timestamp) if i % 20 == 7 else p for i, p in enumerate(good)
+    ]
+    audio, pipeline = played(list(broken))
+    assert len(audio) == len(clean)
+    assert pipeline.statistics.malformed == 5
+    assert pipeline.statistics.concealed_samples == 5 * 480
+    assert np.abs(audio[-9_600:]).max() > 0.05
+
+
+def test_fec_gives_back_what_was_lost() -> None:
+    good = encode(speech(1.0), fec=True)
+    whole, _ = played(list(good))
+    errors = {}
+    for fec in (True, False):
+        items: list[AudioPacket | AudioGap] = list(good)
+        for lost in range(4, 48, 4):
+            items[lost] = AudioGap(960, lost=True, fec_payload=good[lost + 1].payload if fec else None)
+        audio, pipeline = played(items)
+        assert len(audio) == len(whole)
+        assert (pipeline.statistics.recovered_samples > 4 * 480) is fec
+        errors[fec] = float(np.mean((audio - whole) ** 2))
+    assert errors[True] < errors[False] / 2
+
+
+@pytest.mark.parametrize("ticks", [960, 2_880, 48_000, 1_000, 7, 0])
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_gap_takes_exactly_its_time(ticks: int, lost: bool) -> None:
+    good = encode(speech(0.8))
+    audio, pipeline = played([*good[:20], AudioGap(ticks, lost=lost), *good[20:]])
+    statistics = pipeline.statistics
+    total = (
+        statistics.decoded_samples + statistics.concealed_samples + statistics.recovered_samples + statistics.silence_samples
+    )
+    assert total == 19_200 + ticks // 2
+    assert len(audio) == -(-total // 1920) * 1920
+
+
+def test_a_mute_is_silence_without_a_click() -> None:
+    good = encode(speech(0.8))
+    audio, _ = played([*good[:20], AudioGap(53_760, lost=False), *good[20:]])
+    assert not audio[20 * 480 + 240 : 20 * 480 + 26_880].any()
+    steps = np.abs(np.diff(audio))
+    spoken, _ = played(list(good))
+    assert steps.max() <= np.abs(np.diff(spoken)).max() * 1.2
+
+
+def test_digital_silence_is_not_decoded_and_speech_after_it_is() -> None:
+    voice = encode(speech(0.4))
+    quiet = [AudioPacket(p.payload, p.sequence_number, p.timestamp, 127) for p in encode(np.zeros(96_000, dtype=np.float32))]
+    audio, pipeline = played([*voice, *quiet, *voice])
+    assert pipeline.statistics.silent > 80
+    assert len(audio) == pytest.approx(2.8 * 24_000, abs=1920)
+    assert not audio[24_000:50_000].any()
+    assert np.abs(audio[-7_000:]).max() > 0.05
+
+
+packet = st.builds(
+    AudioPacket, st.binary(max_size=200), st.integers(0, 65_535), st.integers(0, 2**32 - 1), st.none() | st.integers(0, 127)
+)
+gap = st.builds(AudioGap, st.integers(-(2**31), 2**31), st.booleans(), st.none() | st.binary(max_size=100))
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(packet | gap, max_size=8))
+def test_nothing_makes_the_pipeline_raise(items: list[AudioPacket | AudioGap]) -> None:
+    played(items)
