@@ -1,0 +1,24 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A Nextcloud of our own on loopback: Talk's half that the HPB and the app speak to, and AppAPI. It fails on demand."""
+
+from sandbox.nextcloud.app_api import AppApi, ExApp, ExAppUnreachable
+from sandbox.nextcloud.faults import Fault, FaultKind, Faults
+from sandbox.nextcloud.rooms import Room, TalkSession
+from sandbox.nextcloud.server import Nextcloud
+from sandbox.nextcloud.talk import ExAppAnswer, Talk
+
+__all__ = [
+    "AppApi",
+    "ExApp",
+    "ExAppAnswer",
+    "ExAppUnreachable",
+    "Fault",
+    "FaultKind",
+    "Faults",
+    "Nextcloud",
+    "Room",
+    "Talk",
+    "TalkSession",
+]

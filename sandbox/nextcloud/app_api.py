@@ -1,0 +1,239 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""AppAPI: what Nextcloud knows of its external apps, and how it drives and asks them."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import json
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Any
+
+import httpx
+
+from sandbox.nextcloud.ocs import OcsError
+from sandbox.nextcloud.talk import TALK_TIMEOUT_S, ExAppAnswer
+
+#: AppAPI's own version, sent as `AA-VERSION`.
+AA_VERSION = "32.0.0"
+
+HEARTBEAT_INTERVAL_S = 1.0
+HEARTBEAT_TRIES = 600
+INIT_TIMEOUT_S = 30.0
+ENABLED_TIMEOUT_S = 60.0
+CONFIG_KEY_LENGTH = 64
+
+
+class ExAppUnreachable(Exception):
+    """Refused, broken or too slow; Talk answers its users with an error then."""
+
+
+@dataclass(slots=True)
+class ConfigValue:
+    value: str
+    sensitive: bool = False
+
+
+@dataclass(slots=True)
+class ExApp:
+    """One registered app. `progress` and `init_error` come from the app's own reports; `log`: (level, message)."""
+
+    app_id: str
+    version: str
+    secret: str
+    url: str = ""
+    display_name: str = "Live Transcription"
+    enabled: bool = False
+    progress: int = -1
+    init_error: str = ""
+    enabled_error: str = ""
+    config: dict[str, ConfigValue] = field(default_factory=dict)
+    log: list[tuple[int, str]] = field(default_factory=list)
+    #: What the app registered for the browser, by kind (`top-menu`, `script`, `style`, `initial-state`, `settings`) and key.
+    ui: dict[str, dict[tuple[str, ...], dict[str, Any]]] = field(default_factory=dict)
+    progress_reports: list[int] = field(default_factory=list)
+
+
+class AppApi:
+    """The registered apps and AppAPI's requests to them."""
+
+    def __init__(self) -> None:
+        self.apps: dict[str, ExApp] = {}
+        self.nextcloud_url = ""
+        self._client = httpx.AsyncClient(trust_env=False)
+        self._changed = asyncio.Condition()
+
+    async def aclose(self) -> None:
+        await self._client.aclose()
+
+    def register(
+        self, app_id: str = "live_transcription", *, url: str = "", version: str = "10.0.0", secret: str | None = None
+    ) -> ExApp:
+        """`url`: where the app listens; can be set later, as with a container that starts now."""
+        app = self.apps[app_id] = ExApp(app_id, version, secret or secrets.token_hex(64), url)
+        return app
+
+    def environment(self, app: ExApp, *, port: int, storage: str = "") -> dict[str, str]:
+        """The variables that AppAPI gives to the app's container; sets `app.url` to that port of the loopback."""
+        app.url = f"http://127.0.0.1:{port}"
+        environment = {
+            "AA_VERSION": AA_VERSION,
+            "APP_ID": app.app_id,
+            "APP_DISPLAY_NAME": app.display_name,
+            "APP_VERSION": app.version,
+            "APP_SECRET": app.secret,
+            "APP_HOST": "127.0.0.1",
+            "APP_PORT": str(port),
+            "NEXTCLOUD_URL": self.nextcloud_url,
+            "COMPUTE_DEVICE": "CPU",
+        }
+        if storage:
+            environment["APP_PERSISTENT_STORAGE"] = storage
+        return environment
+
+    def authenticate(self, headers: Any, *, path: str) -> tuple[ExApp, str]:
+        """The app behind a request and the user that it acts for. OcsError 401 else, also for a disabled app."""
+        app = self.apps.get(headers.get("EX-APP-ID", ""))
+        authorization = headers.get("AUTHORIZATION-APP-API", "")
+        with contextlib.suppress(ValueError):
+            user_id, _, secret = base64.b64decode(authorization, validate=True).decode().partition(":")
+            if app is not None and secret and secrets.compare_digest(secret.encode(), app.secret.encode()):
+                if app.enabled or "/ex-app/state" in path or "/ex-app/status" in path:
+                    return app, user_id
+                raise OcsError(401, "ExApp is disabled")
+        raise OcsError(401, "Current user is not logged in")
+
+    # Requests to the app.
+
+    async def request(
+        self,
+        app_id: str,
+        method: str,
+        route: str,
+        *,
+        user_id: str | None = None,
+        params: dict[str, Any] | None = None,
+        timeout_s: float = TALK_TIMEOUT_S,
+        secret: str | None = None,
+    ) -> ExAppAnswer:
+        """As AppAPI's `exAppRequest`: GET has `params` in the query, others as JSON. `secret`: a wrong one, for tests."""
+        app = self.apps[app_id]
+        token = f"{user_id or ''}:{app.secret if secret is None else secret}"
+        headers = {
+            "AA-VERSION": AA_VERSION,
+            "EX-APP-ID": app.app_id,
+            "EX-APP-VERSION": app.version,
+            "AUTHORIZATION-APP-API": base64.b64encode(token.encode()).decode(),
+            "AA-REQUEST-ID": secrets.token_hex(10),
+        }
+        return await self._send(app, method, route, headers, params, timeout_s)
+
+    async def heartbeat(self, app: ExApp, *, timeout_s: float = HEARTBEAT_TRIES * HEARTBEAT_INTERVAL_S) -> bool:
+        """Asks once per second, without authentication, until the app says ok. False: it never did."""
+        deadline = time.monotonic() + timeout_s
+        while True:
+            with contextlib.suppress(ExAppUnreachable):
+                answer = await self._send(app, "GET", "/heartbeat", {}, None, 5.0)
+                if answer.status == 200 and isinstance(answer.body, dict) and answer.body.get("status") == "ok":
+                    return True
+            if time.monotonic() + HEARTBEAT_INTERVAL_S > deadline:
+                return False
+            await asyncio.sleep(HEARTBEAT_INTERVAL_S)
+
+    async def init(self, app: ExApp) -> None:
+        """`POST /init`; the app counts as enabled before it. 404 or 501: it has no init and is enabled at once."""
+        app.progress, app.init_error = 0, ""
+        app.enabled = True
+        try:
+            answer = await self.request(app.app_id, "POST", "/init", timeout_s=INIT_TIMEOUT_S)
+        except ExAppUnreachable as error:
+            await self._init_failed(app, str(error))
+            raise
+        if answer.status in (404, 501):
+            await self.report_progress(app, 100, "")
+        elif not answer.ok:
+            await self._init_failed(app, f"/init answered {answer.status}")
+
+    async def report_progress(self, app: ExApp, progress: int, error: str) -> None:
+        """The app's `PUT …/ex-app/status`; at 100 AppAPI enables the app before it answers."""
+        if error:
+            await self._init_failed(app, error)
+            return
+        app.progress = progress
+        app.progress_reports.append(progress)
+        if progress >= 100:
+            await self.enable(app)
+        await self._notify()
+
+    async def enable(self, app: ExApp) -> bool:
+        app.enabled = True
+        try:
+            answer = await self.request(app.app_id, "PUT", "/enabled?enabled=1", timeout_s=ENABLED_TIMEOUT_S)
+            error = _error_of(answer)
+        except ExAppUnreachable as unreachable:
+            error = str(unreachable)
+        app.enabled, app.enabled_error = not error, error
+        await self._notify()
+        return app.enabled
+
+    async def disable(self, app: ExApp) -> bool:
+        """True if the app said yes; it is disabled in any case, and only after it was told."""
+        try:
+            error = _error_of(await self.request(app.app_id, "PUT", "/enabled?enabled=0", timeout_s=ENABLED_TIMEOUT_S))
+        except ExAppUnreachable as unreachable:
+            error = str(unreachable)
+        app.enabled, app.enabled_error = False, error
+        await self._notify()
+        return not error
+
+    async def install(self, app: ExApp, *, timeout_s: float = 60.0) -> None:
+        """Heartbeat, init, and wait until the app is enabled. Raises ExAppUnreachable with the reason."""
+        async with asyncio.timeout(timeout_s):
+            if not await self.heartbeat(app, timeout_s=timeout_s):
+                raise ExAppUnreachable("no heartbeat")
+            await self.init(app)
+            async with self._changed:
+                await self._changed.wait_for(lambda: app.init_error or app.progress >= 100)
+        if app.init_error or not app.enabled:
+            raise ExAppUnreachable(app.init_error or app.enabled_error or "the app was not enabled")
+
+    async def _init_failed(self, app: ExApp, error: str) -> None:
+        app.init_error = error
+        app.enabled = False
+        await self._notify()
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+    async def _send(
+        self, app: ExApp, method: str, route: str, headers: dict[str, str], params: dict[str, Any] | None, timeout_s: float
+    ) -> ExAppAnswer:
+        started = time.monotonic()
+        query = params if method == "GET" else None
+        content = None if method == "GET" or params is None else json.dumps(params)
+        if content is not None:
+            headers = {**headers, "Content-Type": "application/json"}
+        try:
+            async with asyncio.timeout(timeout_s):
+                answer = await self._client.request(
+                    method, app.url + route, params=query, content=content, headers=headers, timeout=timeout_s
+                )
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:
+            raise ExAppUnreachable(f"{method} {route}: {type(error).__name__}") from error
+        try:
+            body = answer.json()
+        except ValueError:
+            body = None
+        return ExAppAnswer(answer.status_code, body, time.monotonic() - started)
+
+
+def _error_of(answer: ExAppAnswer) -> str:
+    if answer.status != 200 or not isinstance(answer.body, dict):
+        return f"/enabled answered {answer.status}"
+    return str(answer.body.get("error", ""))
