@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Speech-to-text events to utterances: cumulative partials and exactly one final for each."""
+
+from __future__ import annotations
+
+from live_transcription.captions.endpointing import WordUtterances
+from live_transcription.captions.hypotheses import HypothesisUtterances
+from live_transcription.captions.policy import CaptionPolicy, UtteranceText
+from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
+
+
+class CaptionAssembler:
+    """One speaker's utterances, of either family of engines (see `stt.base`).
+
+    Pure: `now` is seconds of any monotonic clock; whoever drives it calls `tick(now)` at `next_deadline()`. Each text that
+    comes out replaces the speaker's last partial; a final closes the utterance; an empty final takes it back and is never
+    sent. Texts are single-spaced, and hold at least one letter or digit.
+    """
+
+    def __init__(self, policy: CaptionPolicy | None = None) -> None:
+        self._words = WordUtterances(policy or CaptionPolicy())
+        self._hypotheses = HypothesisUtterances()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether an utterance has begun that is not yet final."""
+        return self._words.is_open or self._hypotheses.is_open
+
+    def feed(self, event: SttEvent, now: float) -> list[UtteranceText]:
+        """Take the next event of the stream."""
+        results = self._words.expire(now)
+        match event:
+            case Token(text=text, starts_word=starts_word):
+                results += self._hypotheses.close() if self._hypotheses.is_open else []
+                results += self._words.add(text, starts_word, now)
+            case Hypothesis(text=text, final=final):
+                results += self._words.close(replayed=False) if self._words.is_open else []
+                results += self._hypotheses.replace(text, final)
+            case Pause():
+                results += self._words.close() if self._words.is_open else []
+            case Flushed():
+                self._words.flushed(now)
+            case Restarted():
+                self._words.restarted()
+        return results
+
+    def start_of_speech(self, now: float) -> list[UtteranceText]:
+        """Local voice activity has begun: words that come from now on belong to it, not to what ended before."""
+        results = self._words.expire(now)
+        self._words.start_of_speech()
+        return results
+
+    def end_of_speech(self, now: float) -> list[UtteranceText]:
+        """Local voice activity has ended and a flush was asked for; words of it may still be on their way."""
+        results = self._words.expire(now)
+        self._words.end_of_speech(now)
+        return results
+
+    def finalise(self, now: float, *, more: bool = False) -> list[UtteranceText]:
+        """Close what is open: mute, leave, language change, stop, a lost stream. At most one final.
+
+        `more=True` for a stream that goes on and has yet to send its own final of this utterance (engines that send
+        hypotheses): what is closed now is then not said again.
+        """
+        del now
+        words = self._words.close(replayed=False) if self._words.is_open else []
+        return words + self._hypotheses.close(more=more)
+
+    def tick(self, now: float) -> list[UtteranceText]:
+        """Close what has been quiet or open for too long."""
+        return self._words.expire(now)
+
+    def next_deadline(self) -> float | None:
+        """When `tick` is to be called next; None while nothing waits for time."""
+        return self._words.next_deadline()
