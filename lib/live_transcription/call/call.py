@@ -1,0 +1,297 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One call: owns the signaling session and the speakers of one room, and brings captions to those who asked for them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from live_transcription.alarm import Alarm
+from live_transcription.call.roster import Roster
+from live_transcription.call.targets import Target, Targets
+from live_transcription.captions.floor import CaptionFloor
+from live_transcription.config import EngineConfig
+from live_transcription.errors import SttError
+from live_transcription.signaling.auth import HelloGuard
+from live_transcription.signaling.connection import SignalingConnection
+from live_transcription.signaling.events import (
+    CallEndedForAll,
+    CandidateReceived,
+    OfferReceived,
+    ParticipantsJoined,
+    ParticipantsLeft,
+    ParticipantsUpdated,
+    RemovedFromRoom,
+    SessionInterrupted,
+    SessionStarted,
+    SignalingEvent,
+    SubscribeFailed,
+)
+from live_transcription.speaker.speaker import IceServers, Speaker
+from live_transcription.stt.base import SttBackend
+from live_transcription.types import Caption
+
+logger = logging.getLogger(__name__)
+
+#: How long speakers may take to say their last words when the call ends, in seconds; the bye comes after.
+LAST_WORDS_S = 1.5
+#: Finals kept while signaling is interrupted.
+KEPT_FINALS = 200
+#: Wait before a speaker that failed unexpectedly is started anew, in seconds.
+RESTART_SPEAKER_S = 5.0
+ROOM_TYPE = "video"
+
+
+class PublisherChannel:
+    """What one subscriber says to its publisher (`webrtc.subscriber.SubscriberChannel`), by way of the call's session."""
+
+    def __init__(self, connection: SignalingConnection, publisher: str) -> None:
+        self._connection = connection
+        self._publisher = publisher
+
+    def request_offer(self) -> None:
+        self._connection.request_offer(self._publisher, ROOM_TYPE)
+
+    def send_answer(self, sid: str, sdp: str) -> None:
+        self._connection.send_answer(self._publisher, ROOM_TYPE, sid, sdp)
+
+    def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
+        self._connection.send_candidate(self._publisher, ROOM_TYPE, sid, candidate, sdp_mid, sdp_m_line_index)
+
+
+class Call:
+    """Runs one room's captions until `end()`, until nobody wants them any more, or until signaling is of no use.
+
+    `run` raises an ExceptionGroup of `SignalingRefused` or `RoomRefused` where the HPB will not have us.
+    """
+
+    def __init__(
+        self,
+        room_token: str,
+        language: str,
+        config: EngineConfig,
+        backend: SttBackend,
+        *,
+        guard: HelloGuard,
+        ice_servers: IceServers,
+        admit: Callable[[], bool],
+        on_caption_sent: Callable[[Caption], None],
+        on_stt_error: Callable[[SttError], None],
+    ) -> None:
+        self.room_token = room_token
+        self.language = language
+        self.joined = asyncio.Event()
+        self._config = config
+        self._backend = backend
+        self._ice_servers = ice_servers
+        self._admit = admit
+        self._on_caption_sent = on_caption_sent
+        self._on_stt_error = on_stt_error
+        self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
+        self._roster = Roster()
+        self._targets = Targets()
+        self._floor = CaptionFloor()
+        self._floor_alarm = Alarm(self._release_floor)
+        self._targets_alarm = Alarm(self._reconcile)
+        self._speakers: dict[str, Speaker] = {}
+        self._speaker_tasks: set[asyncio.Task[None]] = set()
+        self._kept_finals: deque[Caption] = deque(maxlen=KEPT_FINALS)
+        self._ended = asyncio.Event()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    # What the service asks for; all of it takes effect at once and never waits.
+
+    def add_target(self, nc_session_id: str, user_id: str | None) -> None:
+        self._targets.add(nc_session_id, user_id, self._now())
+        self._reconcile()
+
+    def remove_target(self, nc_session_id: str) -> None:
+        self._targets.remove(nc_session_id, self._now())
+        self._reconcile()
+
+    def targets(self) -> Sequence[Target]:
+        return self._targets.export()
+
+    def set_language(self, language: str) -> None:
+        self.language = language
+        for speaker in self._speakers.values():
+            speaker.set_language(language)
+
+    def end(self) -> None:
+        self._ended.set()
+
+    @property
+    def ending(self) -> bool:
+        return self._ended.is_set()
+
+    @property
+    def speaker_count(self) -> int:
+        return len(self._speakers)
+
+    @property
+    def target_count(self) -> int:
+        return len(self._targets)
+
+    # The call's own life.
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                self._tasks = tasks
+                tasks.create_task(self._connection.run(), name="signaling")
+                tasks.create_task(self._prefetch(), name="STUN and TURN servers")
+                listening = tasks.create_task(self._listen(), name="signaling events")
+                self._reconcile()
+                await self._ended.wait()
+                await self._say_last_words()
+                await self._connection.close()
+                listening.cancel()
+        finally:
+            self._tasks = None
+            self._floor_alarm.cancel()
+            self._targets_alarm.cancel()
+
+    async def _prefetch(self) -> None:
+        """Have what the first speaker needs at hand when the room is joined."""
+        await self._ice_servers()
+
+    async def _say_last_words(self) -> None:
+        for session_id in list(self._speakers):
+            self._stop_speaker(session_id)
+        if self._speaker_tasks:
+            _, late = await asyncio.wait(self._speaker_tasks, timeout=LAST_WORDS_S)
+            for task in late:
+                task.cancel()
+
+    async def _listen(self) -> None:
+        while True:
+            self._take(await self._connection.next_event())
+
+    def _take(self, event: SignalingEvent) -> None:
+        match event:
+            case OfferReceived(publisher=publisher, room_type=room_type, sid=sid, sdp=sdp):
+                if room_type == ROOM_TYPE and (speaker := self._speakers.get(publisher)):
+                    speaker.offer(sid, sdp)
+            case CandidateReceived(publisher=publisher, room_type=room_type, sid=sid, candidate=candidate):
+                if room_type == ROOM_TYPE and (speaker := self._speakers.get(publisher)):
+                    speaker.candidate(sid, candidate, event.sdp_mid, event.sdp_m_line_index)
+            case SubscribeFailed(publisher=publisher, reason=reason):
+                if speaker := self._speakers.get(publisher):
+                    speaker.refused(reason)
+            case SessionStarted():
+                self._start_session(event)
+            case SessionInterrupted(reason=reason):
+                logger.warning("Signaling interrupted: %s", reason, extra={"room": self.room_token})
+            case ParticipantsJoined() | ParticipantsUpdated() | ParticipantsLeft():
+                self._roster.apply(event)
+                self._targets.apply(event, self._now())
+                self._reconcile()
+            case CallEndedForAll():
+                logger.info("The call was ended for all", extra={"room": self.room_token})
+                self.end()
+            case RemovedFromRoom():
+                logger.info("Removed from the room", extra={"room": self.room_token})
+                self.end()
+
+    def _start_session(self, event: SessionStarted) -> None:
+        logger.info(
+            "In the room%s", " again, session resumed" if event.resumed else "",
+            extra={"room": self.room_token, "hpb_version": event.server_version},
+        )  # fmt: skip
+        if not event.resumed:
+            for session_id in list(self._speakers):
+                self._stop_speaker(session_id)
+            self._roster.reset(event.session_id)
+            self._targets.reset(self._now(), recipient_call="recipient-call" in event.features)
+        self.joined.set()
+        self._reconcile()
+        kept = list(self._kept_finals)
+        self._kept_finals.clear()
+        self._send_all(kept)
+
+    # Speakers.
+
+    def _reconcile(self) -> None:
+        """Make the speakers match the room: those who publish audio and whom somebody else wants to read."""
+        if self._tasks is None or self._ended.is_set():
+            return
+        now = self._now()
+        empty_since = self._targets.empty_since(now)
+        if empty_since is not None and now >= empty_since + self._config.no_target_linger_s:
+            logger.info("Nobody wants captions any more", extra={"room": self.room_token})
+            self.end()
+            return
+        deadlines = [
+            self._targets.next_deadline(),
+            None if empty_since is None else empty_since + self._config.no_target_linger_s,
+        ]
+        self._targets_alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
+        wanted = {publisher for publisher in self._roster.publishers() if self._targets.wants(publisher)}
+        for session_id in self._speakers.keys() - wanted:
+            self._stop_speaker(session_id)
+        for session_id in sorted(wanted - self._speakers.keys()):
+            if not self._admit():
+                logger.warning("No more speakers are taken: the limit is reached", extra={"room": self.room_token})
+                break
+            self._start_speaker(session_id)
+
+    def _start_speaker(self, session_id: str) -> None:
+        assert self._tasks is not None
+        speaker = Speaker(
+            session_id,
+            self.language,
+            self._config,
+            self._backend,
+            channel=PublisherChannel(self._connection, session_id),
+            ice_servers=self._ice_servers,
+            on_caption=self._deliver,
+            on_error=self._on_stt_error,
+        )
+        self._speakers[session_id] = speaker
+        task = self._tasks.create_task(self._supervise(speaker), name="speaker")
+        self._speaker_tasks.add(task)
+        task.add_done_callback(self._speaker_tasks.discard)
+
+    def _stop_speaker(self, session_id: str) -> None:
+        """The last words still come; the session id is free for another speaker at once."""
+        self._speakers.pop(session_id).end()
+
+    async def _supervise(self, speaker: Speaker) -> None:
+        try:
+            await speaker.run()
+        except Exception:
+            logger.exception("A speaker failed", extra={"room": self.room_token, "speaker": speaker.session_id})
+            await asyncio.sleep(RESTART_SPEAKER_S)
+            if self._speakers.get(speaker.session_id) is speaker:
+                del self._speakers[speaker.session_id]
+                self._reconcile()
+        finally:
+            self._send_all(self._floor.leave(speaker.session_id, self._now()))
+
+    # Captions.
+
+    def _deliver(self, caption: Caption) -> None:
+        self._send_all(self._floor.offer(caption, self._now()))
+        self._floor_alarm.set(self._floor.next_deadline())
+
+    def _release_floor(self) -> None:
+        self._send_all(self._floor.tick(self._now()))
+        self._floor_alarm.set(self._floor.next_deadline())
+
+    def _send_all(self, captions: Sequence[Caption]) -> None:
+        for caption in captions:
+            sent = False
+            for recipient in self._targets.recipients(caption.speaker):
+                sent = self._connection.send_caption(recipient, caption)
+            if sent:
+                self._on_caption_sent(caption)
+            elif caption.final and not self._connection.in_room:
+                self._kept_finals.append(caption)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

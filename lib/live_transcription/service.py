@@ -1,0 +1,256 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The engine's only door. Methods take and return plain values, so that calls can move to other processes behind it.
+
+The service owns the calls: it starts one when somebody asks for captions in a room, restarts one that failed, and ends all
+of them at shutdown. It answers within `ANSWER_S`, since Talk waits three seconds; slow joins go on in the call's own task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from types import TracebackType
+
+from live_transcription.call.call import Call
+from live_transcription.config import EngineConfig
+from live_transcription.errors import (
+    CallNotFound,
+    CallUnavailable,
+    ConfigurationError,
+    LiveTranscriptionError,
+    UnknownLanguage,
+)
+from live_transcription.signaling.auth import HelloGuard
+from live_transcription.stt.registry import SttRegistry
+from live_transcription.types import Caption, IceServer, Language
+from live_transcription.webrtc.ice_servers import IceServerCache
+
+logger = logging.getLogger(__name__)
+
+#: Longest time in seconds that a request waits for a call to be joined.
+ANSWER_S = 1.7
+#: Time in seconds that all calls together have to say their last words and goodbye.
+GRACE_S = 1.9
+#: Wait in seconds before a call that failed unexpectedly is started anew.
+RESTART_CALL_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordedError:
+    """`at`: seconds since the epoch."""
+
+    at: float
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceStatus:
+    calls: int
+    speakers: int
+    targets: int
+    captions_sent: int
+    engines: tuple[str, ...]
+    last_errors: tuple[RecordedError, ...]
+    problem: str | None
+
+
+class TranscriptionService:
+    """An async context manager; everything it started has ended when the block is left.
+
+    `config` None or a `ConfigurationError`: the service answers, but joins no call and says why.
+    `ice_servers` fetches the servers that Talk names now; the last good answer serves while it fails.
+    """
+
+    def __init__(
+        self,
+        config: EngineConfig | ConfigurationError,
+        ice_servers: Callable[[], Awaitable[Sequence[IceServer]]],
+        *,
+        registry: SttRegistry | None = None,
+        wall_clock: Callable[[], float],
+    ) -> None:
+        self._problem = config if isinstance(config, ConfigurationError) else None
+        self._config = None if isinstance(config, ConfigurationError) else config
+        self._registry = registry if registry is not None else SttRegistry(self._config.embedded if self._config else None)
+        self._ice = IceServerCache(ice_servers)
+        self._guard = HelloGuard()
+        self._wall_clock = wall_clock
+        self._calls: dict[str, Call] = {}
+        self._call_tasks: dict[Call, asyncio.Task[LiveTranscriptionError | None]] = {}
+        self._captions_sent = 0
+        self._errors: deque[RecordedError] = deque(maxlen=20)
+        self._stack = AsyncExitStack()
+        self._tasks: asyncio.TaskGroup | None = None
+
+    async def __aenter__(self) -> TranscriptionService:
+        self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.leave_all()
+        self._tasks = None
+        await self._stack.__aexit__(kind, error, trace)
+        await self._registry.aclose()
+
+    async def enable(
+        self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
+    ) -> None:
+        """Bring captions to this session of the room; idempotent. Returns once the call is joined.
+
+        Raises UnknownLanguage, or CallUnavailable if the call is not joined within `ANSWER_S` or cannot be.
+        """
+        self._check_language(language)
+        call = self._calls.get(room_token)
+        if call is None or call.ending:
+            call = self._start(room_token, language)
+        call.add_target(nc_session_id, user_id)
+        if not call.joined.is_set():
+            try:
+                await self._wait_until_joined(call)
+            except CallUnavailable:
+                call.remove_target(nc_session_id)
+                raise
+
+    async def disable(self, room_token: str, nc_session_id: str) -> None:
+        """No more captions for this session; no error if it had none."""
+        if call := self._calls.get(room_token):
+            call.remove_target(nc_session_id)
+
+    async def set_language(self, room_token: str, language: str) -> None:
+        """Captions of this room in `language` from the next words on. Raises UnknownLanguage, CallNotFound."""
+        self._check_language(language)
+        call = self._calls.get(room_token)
+        if call is None or call.ending:
+            raise CallNotFound("There is no transcription in this room.")
+        call.set_language(language)
+
+    async def leave(self, room_token: str) -> None:
+        """End this room's captions, last words included; no error if there are none."""
+        if call := self._calls.get(room_token):
+            await self._end([call])
+
+    async def leave_all(self) -> None:
+        await self._end(list(self._call_tasks))
+
+    def languages(self) -> Mapping[str, Language]:
+        return self._registry.languages()
+
+    def status(self) -> ServiceStatus:
+        calls = [call for call in self._calls.values() if call.joined.is_set()]
+        return ServiceStatus(
+            calls=len(calls),
+            speakers=sum(call.speaker_count for call in calls),
+            targets=sum(call.target_count for call in calls),
+            captions_sent=self._captions_sent,
+            engines=self._registry.engines(),
+            last_errors=tuple(self._errors),
+            problem=None if self._problem is None else str(self._problem),
+        )
+
+    def _check_language(self, language: str | None) -> None:
+        if language is not None and language not in self._registry.languages():
+            raise UnknownLanguage("This language cannot be transcribed.", fix="GET /api/v1/languages lists those that can.")
+
+    # Calls.
+
+    def _start(self, room_token: str, language: str | None) -> Call:
+        if self._config is None or self._tasks is None:
+            problem = self._problem or "The app is starting or stopping."
+            raise CallUnavailable(str(problem), cause_code=getattr(problem, "code", "stopping"))
+        call = Call(
+            room_token,
+            language or self._config.default_language,
+            self._config,
+            self._registry.backend(),
+            guard=self._guard,
+            ice_servers=self._ice.get,
+            admit=self._admit,
+            on_caption_sent=self._count_caption,
+            on_stt_error=self._record,
+        )
+        self._calls[room_token] = call
+        task = self._tasks.create_task(self._supervise(call), name="call")
+        self._call_tasks[call] = task
+        return call
+
+    async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
+        """Run the call to its end; the error that ended it, if any."""
+        failure: LiveTranscriptionError | None = None
+        try:
+            await call.run()
+        except* LiveTranscriptionError as failures:
+            failure = first_of(failures)
+            self._record(failure)
+            logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
+        except* Exception:  # the service is the owner that can act: the other calls go on, this one is started anew
+            logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
+            await asyncio.sleep(RESTART_CALL_S)
+            self._start_again(call)
+        finally:
+            self._forget(call)
+        return failure
+
+    def _start_again(self, failed: Call) -> None:
+        if self._calls.get(failed.room_token) is not failed or failed.ending or self._tasks is None:
+            return
+        call = self._start(failed.room_token, failed.language)
+        for target in failed.targets():
+            call.add_target(target.nc_session_id, target.user_id)
+
+    def _forget(self, call: Call) -> None:
+        if self._calls.get(call.room_token) is call:
+            del self._calls[call.room_token]
+        self._call_tasks.pop(call, None)
+
+    async def _wait_until_joined(self, call: Call) -> None:
+        task = self._call_tasks[call]
+        joined = asyncio.ensure_future(call.joined.wait())
+        try:
+            await asyncio.wait([joined, task], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            joined.cancel()
+        if call.joined.is_set():
+            return
+        failure = task.result() if task.done() and not task.cancelled() else None
+        if failure is not None:
+            raise CallUnavailable(failure.message, fix=failure.fix, cause_code=failure.code)
+        raise CallUnavailable(
+            "The call could not be joined in time; the attempt goes on.",
+            fix="If this stays so, check that the high-performance backend can be reached from the app.",
+            cause_code="signaling_unreachable",
+        )
+
+    async def _end(self, calls: Sequence[Call]) -> None:
+        tasks = [self._call_tasks[call] for call in calls if call in self._call_tasks]
+        for call in calls:
+            call.end()
+        if tasks:
+            _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+            for task in late:
+                logger.warning("A call did not end within %.1f s and is cut off", GRACE_S)
+                task.cancel()
+
+    def _admit(self) -> bool:
+        assert self._config is not None
+        return sum(call.speaker_count for call in self._calls.values()) < self._config.max_speakers
+
+    def _count_caption(self, _caption: Caption) -> None:
+        self._captions_sent += 1
+
+    def _record(self, failure: LiveTranscriptionError) -> None:
+        self._errors.append(RecordedError(self._wall_clock(), failure.code, str(failure)))
+
+
+def first_of(group: BaseExceptionGroup[LiveTranscriptionError]) -> LiveTranscriptionError:
+    """The first error of a group of groups."""
+    failure = group.exceptions[0]
+    return first_of(failure) if isinstance(failure, BaseExceptionGroup) else failure

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One speaker's events to captions: drives the pure assembler and throttle with the loop's time."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from live_transcription.alarm import Alarm
+from live_transcription.captions.assembler import CaptionAssembler
+from live_transcription.captions.policy import UtteranceText
+from live_transcription.captions.throttle import CaptionThrottle
+from live_transcription.config import CaptionConfig
+from live_transcription.stt.base import SttEvent
+from live_transcription.types import Caption
+
+
+class Captioner:
+    """Gives captions to `on_caption` as they become due. A final with empty text takes the open utterance back."""
+
+    def __init__(self, speaker: str, language: str, config: CaptionConfig, on_caption: Callable[[Caption], None]) -> None:
+        self.language = language
+        self._speaker = speaker
+        self._on_caption = on_caption
+        self._assembler = CaptionAssembler()
+        self._throttle = CaptionThrottle(config.partial_interval_s, partials=config.partials)
+        self._alarm = Alarm(self._tick)
+
+    def feed(self, event: SttEvent) -> None:
+        now = self._now()
+        self._offer(self._assembler.feed(event, now), now)
+
+    def start_of_speech(self) -> None:
+        now = self._now()
+        self._offer(self._assembler.start_of_speech(now), now)
+
+    def end_of_speech(self) -> None:
+        now = self._now()
+        self._offer(self._assembler.end_of_speech(now), now)
+
+    def finalise(self) -> None:
+        """Close what is open, with the words it has."""
+        now = self._now()
+        self._offer(self._assembler.finalise(now), now)
+
+    def close(self) -> None:
+        """Nothing comes any more."""
+        self._alarm.cancel()
+
+    def _tick(self) -> None:
+        now = self._now()
+        self._offer(self._assembler.tick(now), now)
+
+    def _offer(self, utterances: Sequence[UtteranceText], now: float) -> None:
+        due = self._throttle.tick(now)
+        for utterance in utterances:
+            due += self._throttle.offer(utterance, now)
+        for utterance in due:
+            self._on_caption(Caption(self._speaker, utterance.text, self.language, utterance.final))
+        deadlines = (self._assembler.next_deadline(), self._throttle.next_deadline())
+        self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,0 +1,130 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One publisher of a call: subscriber -> audio -> speech-to-text -> captions. Knows no signaling.
+
+The speaker owns its transport and its transcriber. A lost transport is subscribed again; a failed stream is opened again;
+neither reaches the call. `end()` is the graceful way out: what was said so far still becomes a final caption.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+from live_transcription.audio.frame_queue import FrameQueue
+from live_transcription.audio.pipeline import AudioPipeline
+from live_transcription.audio.vad import voice_activity_detector
+from live_transcription.config import EngineConfig
+from live_transcription.errors import SttError, TransportLost, WebrtcError
+from live_transcription.speaker.captioner import Captioner
+from live_transcription.speaker.transcriber import Transcriber
+from live_transcription.stt.base import SttBackend
+from live_transcription.stt.gate import SilenceGate
+from live_transcription.types import AudioGap, AudioPacket, Caption, IceServer
+from live_transcription.webrtc.subscriber import Subscriber, SubscriberChannel
+
+logger = logging.getLogger(__name__)
+
+IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
+
+#: First and longest wait before asking for the publisher again, in seconds.
+RESUBSCRIBE_S = (1.0, 10.0)
+#: First and longest silence of RTP after which the transport is doubted, in seconds. A muted speaker may send nothing
+#: at all, so each fruitless doubt doubles the patience.
+SILENCE_S = (12.0, 300.0)
+
+
+class Speaker:
+    """Runs until `end()` or cancellation. The methods for signaling may be called at any time."""
+
+    def __init__(
+        self,
+        session_id: str,
+        language: str,
+        config: EngineConfig,
+        backend: SttBackend,
+        *,
+        channel: SubscriberChannel,
+        ice_servers: IceServers,
+        on_caption: Callable[[Caption], None],
+        on_error: Callable[[SttError], None],
+    ) -> None:
+        self.session_id = session_id
+        self._channel = channel
+        self._ice_servers = ice_servers
+        self._frames = FrameQueue(config.audio.queue_s)
+        self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
+        self._captioner = Captioner(session_id, language, config.captions, on_caption)
+        gate = SilenceGate(voice_activity_detector())
+        self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
+        self._subscriber: Subscriber | None = None
+        self._ending = asyncio.Event()
+        self._heard_since_subscribing = False
+
+    async def run(self) -> None:
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                receiving = tasks.create_task(self._receive(), name="receive")
+                transcribing = tasks.create_task(self._transcriber.run(), name="transcribe")
+                await self._ending.wait()
+                receiving.cancel()
+                await asyncio.wait([receiving])
+                self._pipeline.drain()
+                self._transcriber.close()
+                await transcribing
+        finally:
+            self._captioner.close()
+
+    def end(self) -> None:
+        """No more audio; `run` returns when the last words are out (within about 1.5 s)."""
+        self._ending.set()
+
+    def set_language(self, language: str) -> None:
+        """What is open is finished in the old language; what comes next is heard in the new one."""
+        self._transcriber.language = language
+
+    @property
+    def hears_audio(self) -> bool:
+        return self._subscriber is not None and self._subscriber.last_packet_at is not None
+
+    def offer(self, sid: str, sdp: str) -> None:
+        if self._subscriber is not None:
+            self._subscriber.offer(sid, sdp)
+
+    def candidate(self, sid: str, candidate: str | None, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
+        if self._subscriber is not None:
+            self._subscriber.candidate(sid, candidate, sdp_mid, sdp_m_line_index)
+
+    def refused(self, reason: str) -> None:
+        if self._subscriber is not None:
+            self._subscriber.refused(reason)
+
+    async def _receive(self) -> None:
+        """Subscribe, again and again, with patience that grows while nothing comes of it."""
+        wait_s, silence_s = RESUBSCRIBE_S[0], SILENCE_S[0]
+        while True:
+            self._heard_since_subscribing = False
+            try:
+                subscriber = Subscriber(self._channel, await self._ice_servers(), self._hear, silence_timeout_s=silence_s)
+                self._subscriber = subscriber
+                await subscriber.run()
+            except WebrtcError as failure:
+                level = logging.INFO if failure.retryable else logging.WARNING
+                logger.log(
+                    level, "Lost a speaker's audio: %s", failure, extra={"code": failure.code, "speaker": self.session_id}
+                )
+                if self._heard_since_subscribing:
+                    wait_s, silence_s = RESUBSCRIBE_S[0], SILENCE_S[0]
+                elif isinstance(failure, TransportLost):
+                    silence_s = min(SILENCE_S[1], silence_s * 2)
+            finally:
+                self._subscriber = None
+            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
+            wait_s = min(RESUBSCRIBE_S[1], wait_s * 2)
+
+    def _hear(self, item: AudioPacket | AudioGap) -> None:
+        self._heard_since_subscribing = True
+        self._pipeline.feed(item)

@@ -1,0 +1,174 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One speaker's audio to text: frames through the silence gate into a stream of the backend, events to the captioner.
+
+A stream lives from the first word to a long silence. When it fails, only this speaker waits: the utterance that was open
+is closed with the words it has, and the next speech opens another stream after a backoff.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Callable, Sequence
+
+from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
+from live_transcription.errors import SttError
+from live_transcription.speaker.captioner import Captioner
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
+from live_transcription.types import Frame
+
+logger = logging.getLogger(__name__)
+
+#: Without frames for this long in mid-speech (a mute that stops RTP) the speech counts as ended.
+STALL_S = 0.7
+#: An open stream without frames is closed after this long; the gate's own limit counts audio, of which there is none.
+IDLE_CLOSE_S = 20.0
+#: How long the last words may take after the end of the input.
+DRAIN_S = 1.4
+#: Wait after a failed stream, doubled up to the second value, in seconds.
+RETRY_S = (0.5, 15.0)
+
+
+class Transcriber:
+    """Runs until its queue ends. `language` may be set at any time; the next speech is heard in the new one."""
+
+    def __init__(
+        self,
+        frames: FrameQueue,
+        gate: SilenceGate,
+        backend: SttBackend,
+        captioner: Captioner,
+        language: str,
+        *,
+        on_error: Callable[[SttError], None],
+    ) -> None:
+        self.language = language
+        self._frames = frames
+        self._gate = gate
+        self._backend = backend
+        self._captioner = captioner
+        self._on_error = on_error
+        self._closing = asyncio.Event()
+        self._spoken = False
+
+    def close(self) -> None:
+        """No more audio: what is in the queue is still heard, then `run` returns."""
+        self._closing.set()
+        self._frames.close()
+
+    async def run(self) -> None:
+        """Return when the frame queue has ended and the last words are out."""
+        retry_s = RETRY_S[0]
+        with contextlib.suppress(EndOfStream):
+            while True:
+                opening = await self._until_speech()
+                if await self._transcribe_safely(opening):
+                    retry_s = RETRY_S[0]
+                    continue
+                if await self._closing_within(retry_s):
+                    break
+                retry_s = min(RETRY_S[1], retry_s * 2)
+        self._captioner.finalise()
+
+    async def _transcribe_safely(self, opening: Sequence[GateAction]) -> bool:
+        """False if the stream failed: its open utterance is closed, and the failure is told."""
+        try:
+            await self._transcribe(self.language, opening)
+        except* SttError as failures:
+            self._report(failures)
+            self._captioner.finalise()
+            self._gate.reset()
+            failed = True
+        else:
+            failed = False
+        return not failed
+
+    async def _closing_within(self, seconds: float) -> bool:
+        try:
+            async with asyncio.timeout(seconds):
+                return await self._closing.wait()
+        except TimeoutError:
+            return False
+
+    async def _until_speech(self) -> Sequence[GateAction]:
+        """Frames pass until the gate opens; its actions from then on. Raises EndOfStream."""
+        while True:
+            actions = self._gate.push(await self._frames.get())
+            for index, action in enumerate(actions):
+                if isinstance(action, OpenStream):
+                    return actions[index + 1 :]
+
+    async def _transcribe(self, language: str, opening: Sequence[GateAction]) -> None:
+        """One stream from its opening to its last event."""
+        self._captioner.language = language
+        async with self._backend.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(self._read(stream), name="stt events")
+            ended = await self._pump(stream, language, opening)
+            await stream.end()
+            _, late = await asyncio.wait([reader], timeout=DRAIN_S)
+            if late:
+                logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
+                reader.cancel()
+        self._captioner.finalise()
+        if ended:
+            raise EndOfStream
+
+    async def _read(self, stream: SttStream) -> None:
+        async for event in stream.events():
+            self._captioner.feed(event)
+
+    async def _pump(self, stream: SttStream, language: str, opening: Sequence[GateAction]) -> bool:
+        """Feed the stream until it should be closed; True if the queue has ended."""
+        actions: Sequence[GateAction] = opening
+        while True:
+            self._follow_speech()
+            for action in actions:
+                match action:
+                    case Speech(frames=frames):
+                        for frame in frames:
+                            await stream.send(frame)
+                    case Flush():
+                        await stream.flush()
+                        self._captioner.end_of_speech()
+                    case CloseStream():
+                        return False
+            if self.language != language:
+                self._gate.reset()
+                return False
+            try:
+                actions = await self._next_actions()
+            except EndOfStream:
+                return True
+
+    def _follow_speech(self) -> None:
+        speaking = self._gate.speaking
+        if speaking and not self._spoken:
+            self._captioner.start_of_speech()
+        self._spoken = speaking
+
+    async def _next_actions(self) -> Sequence[GateAction]:
+        try:
+            async with asyncio.timeout(STALL_S if self._gate.speaking else IDLE_CLOSE_S):
+                frame: Frame = await self._frames.get()
+        except TimeoutError:
+            if self._gate.speaking:
+                return self._gate.stalled()
+            self._gate.reset()
+            return [CloseStream()]
+        return self._gate.push(frame)
+
+    def _report(self, failures: BaseExceptionGroup[SttError]) -> None:
+        for failure in _leaves(failures):
+            logger.warning("Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
+            self._on_error(failure)
+
+
+def _leaves(group: BaseExceptionGroup[SttError]) -> list[SttError]:
+    leaves: list[SttError] = []
+    for failure in group.exceptions:
+        leaves.extend(_leaves(failure) if isinstance(failure, BaseExceptionGroup) else [failure])
+    return leaves

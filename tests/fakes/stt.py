@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A speech-to-text backend that does as the test says."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from live_transcription.errors import SttError
+from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
+from live_transcription.types import SAMPLE_RATE, Frame
+
+
+class FakeStream(SttStream):
+    """Says a partial when the first audio comes and a final at each flush, unless told otherwise."""
+
+    def __init__(self, language: str, ordinal: int) -> None:
+        self.language = language
+        self.ordinal = ordinal
+        self.frames: list[Frame] = []
+        self.flushes = 0
+        self.closed = False
+        self.never_ends = False
+        self.emitted: asyncio.Queue[SttEvent | SttError | None] = asyncio.Queue()
+
+    @property
+    def heard_s(self) -> float:
+        return sum(len(frame) for frame in self.frames) / SAMPLE_RATE
+
+    async def send(self, frame: Frame) -> None:
+        if not self.frames:
+            self.emitted.put_nowait(Hypothesis(f"partial {self.ordinal}", final=False))
+        self.frames.append(frame)
+
+    async def flush(self) -> None:
+        self.flushes += 1
+        self.emitted.put_nowait(Hypothesis(f"final {self.ordinal}.{self.flushes}", final=True))
+        self.emitted.put_nowait(Flushed())
+
+    async def end(self) -> None:
+        if not self.never_ends:
+            self.emitted.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[SttEvent]:
+        while (event := await self.emitted.get()) is not None:
+            if isinstance(event, SttError):
+                raise event
+            yield event
+
+
+class FakeBackend(SttBackend):
+    """Keeps its streams for the test to look at; `refuse` may raise when a stream is opened."""
+
+    name = "fake"
+    languages = frozenset({"en", "fr"})
+
+    def __init__(self) -> None:
+        self.streams: list[FakeStream] = []
+        self.refuse: Callable[[], None] = lambda: None
+        self.prepare: Callable[[FakeStream], None] = lambda stream: None
+
+    @asynccontextmanager
+    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+        self.refuse()
+        stream = FakeStream(language, len(self.streams) + 1)
+        self.prepare(stream)
+        self.streams.append(stream)
+        try:
+            yield stream
+        finally:
+            stream.closed = True

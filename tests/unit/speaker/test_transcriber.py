@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Frames in, captions out: what one speaker's transcriber does with speech, silence, failures and the end."""
+
+from __future__ import annotations
+
+import asyncio
+
+import numpy as np
+import pytest
+
+from live_transcription.audio.frame_queue import FrameQueue
+from live_transcription.config import CaptionConfig
+from live_transcription.errors import SttError, SttUnavailable
+from live_transcription.speaker.captioner import Captioner
+from live_transcription.speaker.transcriber import Transcriber
+from live_transcription.stt.gate import SilenceGate
+from live_transcription.types import Caption, Frame
+from tests.fakes.stt import FakeBackend, FakeStream
+
+FRAME = 1920
+SPEECH = np.full(FRAME, 0.5, dtype=np.float32)
+SILENCE = np.zeros(FRAME, dtype=np.float32)
+
+
+class LoudIsSpeech:
+    def probability(self, frame: Frame) -> float:
+        return 1.0 if float(np.abs(frame).max()) > 0.1 else 0.0
+
+    def reset(self) -> None:
+        pass
+
+
+class Rig:
+    """A transcriber with a fake backend; `say` and `hush` put audio into its queue and wait until it is heard."""
+
+    def __init__(self) -> None:
+        self.frames = FrameQueue(30.0)
+        self.backend = FakeBackend()
+        self.captions: list[Caption] = []
+        self.errors: list[SttError] = []
+        captioner = Captioner("speaker-1", "en", CaptionConfig(), self.captions.append)
+        self.transcriber = Transcriber(
+            self.frames, SilenceGate(LoudIsSpeech()), self.backend, captioner, "en", on_error=self.errors.append
+        )
+
+    async def put(self, frame: Frame, seconds: float) -> None:
+        for _ in range(round(seconds / 0.08)):
+            self.frames.put(frame)
+        await self.settle()
+
+    async def say(self, seconds: float) -> None:
+        await self.put(SPEECH, seconds)
+
+    async def hush(self, seconds: float) -> None:
+        await self.put(SILENCE, seconds)
+
+    async def settle(self) -> None:
+        while self.frames.statistics().held_s > 0:  # noqa: ASYNC110  the queue tells no one that it is empty
+            await asyncio.sleep(0)
+        for _ in range(20):
+            await asyncio.sleep(0)
+
+    @property
+    def finals(self) -> list[tuple[str, str]]:
+        return [(caption.text, caption.language) for caption in self.captions if caption.final and caption.text]
+
+
+@pytest.fixture
+async def rig():
+    rig = Rig()
+    task = asyncio.create_task(rig.transcriber.run())
+    yield rig
+    rig.transcriber.close()
+    await asyncio.wait_for(task, 5)
+
+
+async def test_silence_opens_no_stream(rig: Rig) -> None:
+    await rig.hush(10)
+    assert rig.backend.streams == []
+
+
+async def test_speech_gives_a_partial_then_a_final_at_the_pause(rig: Rig) -> None:
+    await rig.hush(1)
+    await rig.say(2)
+    assert [(caption.text, caption.final) for caption in rig.captions] == [("partial 1", False)]
+    await rig.hush(1)
+    assert rig.finals == [("final 1.1", "en")]
+
+
+async def test_the_start_of_speech_is_heard_with_what_came_just_before(rig: Rig) -> None:
+    await rig.hush(2)
+    await rig.say(1)
+    assert rig.backend.streams[0].heard_s >= 1.3
+
+
+async def test_one_stream_serves_several_utterances(rig: Rig) -> None:
+    for _ in range(3):
+        await rig.say(1)
+        await rig.hush(1)
+    assert len(rig.backend.streams) == 1
+    assert [text for text, _ in rig.finals] == ["final 1.1", "final 1.2", "final 1.3"]
+
+
+async def test_long_silence_closes_the_stream(rig: Rig) -> None:
+    await rig.say(1)
+    await rig.hush(24)
+    assert rig.backend.streams[0].closed
+    await rig.say(1)
+    assert len(rig.backend.streams) == 2
+
+
+async def test_last_words_become_a_final_when_the_audio_ends_in_mid_sentence() -> None:
+    rig = Rig()
+    task = asyncio.create_task(rig.transcriber.run())
+    await rig.say(1)
+    rig.transcriber.close()
+    await asyncio.wait_for(task, 5)
+    assert [text for text, _ in rig.finals] == ["partial 1"]
+    assert rig.backend.streams[0].closed
+
+
+async def test_a_failed_stream_keeps_its_words_and_the_next_speech_opens_another(rig: Rig, monkeypatch) -> None:
+    monkeypatch.setattr("live_transcription.speaker.transcriber.RETRY_S", (0.0, 0.0))
+    await rig.say(1)
+    rig.backend.streams[0].emitted.put_nowait(SttUnavailable("The server went away."))
+    await rig.settle()
+    assert [text for text, _ in rig.finals] == ["partial 1"]
+    assert [error.code for error in rig.errors] == ["stt_unavailable"]
+    await asyncio.sleep(0)
+    await rig.say(1)
+    await rig.hush(1)
+    assert [text for text, _ in rig.finals] == ["partial 1", "final 2.1"]
+
+
+async def test_a_backend_that_refuses_is_tried_again_while_the_speech_goes_on(rig: Rig, monkeypatch) -> None:
+    monkeypatch.setattr("live_transcription.speaker.transcriber.RETRY_S", (0.0, 0.0))
+    refusals = [SttUnavailable("Not yet."), SttUnavailable("Not yet.")]
+
+    def refuse() -> None:
+        if refusals:
+            raise refusals.pop()
+
+    rig.backend.refuse = refuse
+    await rig.say(2)
+    await rig.hush(1)
+    assert len(rig.errors) == 2
+    assert [text for text, _ in rig.finals] == ["final 1.1"]
+
+
+async def test_a_change_of_language_finishes_the_old_words_in_the_old_language(rig: Rig) -> None:
+    await rig.say(1)
+    rig.transcriber.language = "fr"
+    await rig.say(1)
+    await rig.hush(1)
+    assert [stream.language for stream in rig.backend.streams] == ["en", "fr"]
+    assert rig.finals == [("partial 1", "en"), ("final 2.1", "fr")]
+
+
+async def test_a_stream_that_never_ends_is_cut_off(monkeypatch) -> None:
+    monkeypatch.setattr("live_transcription.speaker.transcriber.DRAIN_S", 0.0)
+    rig = Rig()
+
+    def never_end(stream: FakeStream) -> None:
+        stream.never_ends = True
+
+    rig.backend.prepare = never_end
+    task = asyncio.create_task(rig.transcriber.run())
+    await rig.say(1)
+    rig.transcriber.close()
+    await asyncio.wait_for(task, 5)
+    assert [text for text, _ in rig.finals] == ["partial 1"]
+
+
+async def test_audio_that_stops_in_mid_speech_ends_the_utterance(rig: Rig, monkeypatch) -> None:
+    monkeypatch.setattr("live_transcription.speaker.transcriber.STALL_S", 0.0)
+    await rig.say(1)
+    await asyncio.sleep(0.01)
+    assert [text for text, _ in rig.finals] == ["final 1.1"]
