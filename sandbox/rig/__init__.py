@@ -1,0 +1,22 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The real thing on loopback: an HPB and Janus as packages have them, with ways to break them."""
+
+from sandbox.rig.installed import HPB_SERIES, RigUnavailable, hpb_build, janus_program, loopback_environment
+from sandbox.rig.link import Link
+from sandbox.rig.process import ServerFailed, ServerProcess, free_port
+from sandbox.rig.rig import Rig
+
+__all__ = [
+    "HPB_SERIES",
+    "Link",
+    "Rig",
+    "RigUnavailable",
+    "ServerFailed",
+    "ServerProcess",
+    "free_port",
+    "hpb_build",
+    "janus_program",
+    "loopback_environment",
+]

@@ -1,0 +1,97 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A TCP link that can be cut, stalled and refused: what lies between the app and the HPB."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from types import TracebackType
+from typing import Self
+
+
+class Link:
+    """`async with Link(host, port) as link:` forwards `link.port` to there; plain TCP, so websockets pass through it."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._open = asyncio.Event()
+        self._open.set()
+        self.port = 0
+        #: New connections are closed at once.
+        self.refusing = False
+        #: Connections that were accepted so far.
+        self.accepted = 0
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def retarget(self, host: str, port: int) -> None:
+        self._target = (host, port)
+
+    def cut(self) -> int:
+        """Breaks every connection at once, without a close frame. Returns how many."""
+        broken = list(self._writers)
+        for writer in broken:
+            writer.transport.abort()
+        return len(broken) // 2
+
+    def stall(self) -> None:
+        """Nothing gets through from now on; connections stay open."""
+        self._open.clear()
+
+    def unstall(self) -> None:
+        self._open.set()
+
+    async def __aenter__(self) -> Self:
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._server is not None
+        self._server.close()
+        self.unstall()
+        self.cut()
+        for task in list(self._tasks):
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._server.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if self.refusing:
+                writer.transport.abort()
+                return
+            self.accepted += 1
+            with contextlib.suppress(OSError):
+                far_reader, far_writer = await asyncio.open_connection(*self._target)
+                await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
+            writer.transport.abort()
+        except asyncio.CancelledError:
+            writer.transport.abort()
+        finally:
+            self._tasks.discard(task)
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._writers.add(writer)
+        try:
+            while chunk := await reader.read(65536):
+                await self._open.wait()
+                writer.write(chunk)
+                await writer.drain()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            self._writers.discard(writer)
+            writer.close()

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A server process of the rig: started, waited for, stopped, killed; never left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+READY_TIMEOUT_S = 15.0
+STOP_TIMEOUT_S = 5.0
+
+
+class ServerFailed(Exception):
+    """A server ended or never listened; the message has the last lines of its log."""
+
+
+def free_port() -> int:
+    """A TCP port of 127.0.0.1 that was free just now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class ServerProcess:
+    """`port`: the TCP port that says that it is ready. The kernel kills it when this process dies, however that comes."""
+
+    def __init__(
+        self, name: str, command: Sequence[str | Path], *, port: int, log: Path, environment: dict[str, str] | None = None
+    ) -> None:
+        self.name = name
+        self.port = port
+        self.log = log
+        self._command = ["setpriv", "--pdeathsig", "KILL", *map(str, command)]
+        self._environment = {**os.environ, **(environment or {})}
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        return None if self._process is None else self._process.pid
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    async def start(self) -> None:
+        """Returns once the port answers. Raises ServerFailed."""
+        self._process = self._spawn()
+        deadline = time.monotonic() + READY_TIMEOUT_S
+        while True:
+            if not self.running or time.monotonic() > deadline:
+                await self.kill()
+                raise ServerFailed(f"{self.name} did not start:\n{self.last_lines()}")
+            try:
+                _, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            except OSError:
+                await asyncio.sleep(0.02)
+            else:
+                writer.close()
+                return
+
+    async def stop(self) -> None:
+        """SIGTERM, and SIGKILL where that does not help."""
+        await self._end(signal.SIGTERM)
+
+    async def kill(self) -> None:
+        """SIGKILL: no goodbye to anybody."""
+        await self._end(signal.SIGKILL)
+
+    async def restart(self, *, down_s: float = 0.0) -> None:
+        await self.stop()
+        await asyncio.sleep(down_s)
+        await self.start()
+
+    def pause(self) -> None:
+        """Freezes it: connections stay, nothing answers."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
+    def logged(self, text: str) -> int:
+        """How many lines of its log hold `text`."""
+        return self.log.read_text(encoding="utf-8", errors="replace").count(text) if self.log.exists() else 0
+
+    def last_lines(self, count: int = 15) -> str:
+        if not self.log.exists():
+            return ""
+        return "\n".join(self.log.read_text(encoding="utf-8", errors="replace").splitlines()[-count:])
+
+    def _spawn(self) -> subprocess.Popen[bytes]:
+        # Not asyncio's: a process then outlives no loop, and any loop may stop it.
+        with self.log.open("ab") as log:
+            return subprocess.Popen(
+                self._command,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                env=self._environment,
+                start_new_session=True,
+            )
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self._process.send_signal(number)
+
+    async def _end(self, number: signal.Signals) -> None:
+        process = self._process
+        if process is None:
+            return
+        self._signal(signal.SIGCONT)
+        self._signal(number)
+        try:
+            await asyncio.to_thread(process.wait, STOP_TIMEOUT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            await asyncio.to_thread(process.wait)
+        self._process = None
