@@ -10,6 +10,10 @@ from enum import IntFlag
 from typing import TypeAlias
 
 
+class EndOfStream(Exception):
+    """There are no more events: the connection was closed, or it failed and its `run()` has raised the reason."""
+
+
 class InCall(IntFlag):
     """Talk's in-call flags."""
 
@@ -80,7 +84,10 @@ class CallEndedForAll:
 
 @dataclass(frozen=True, slots=True)
 class RemovedFromRoom:
-    """Removed (`room` with an empty id, `disinvite`), or sent elsewhere (`switchto`, breakout rooms)."""
+    """Removed (`room` with an empty id, `disinvite`, deleted room), or sent elsewhere (`switchto`, breakout rooms).
+
+    With `switch_to` we are still in the room until we leave it.
+    """
 
     switch_to: str | None = None
 
@@ -107,10 +114,11 @@ class CandidateReceived:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeFailed:
-    """The server refused our `requestoffer` for one publisher; `reason` is its error code."""
+    """The server refused our `requestoffer` or answer for one publisher; `reason` is its error code."""
 
     publisher: str
     reason: str
+    room_type: str = "video"
 
 
 SignalingEvent: TypeAlias = (

@@ -1,0 +1,343 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Frames from the HPB (standalone-signaling-api-v1), parsed into plain values.
+
+`parse_frame` never raises: what is not understood is `Ignored`, what is broken is `Invalid`; both name constants of this
+file or of the protocol only, so that they can be logged.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from live_transcription.signaling.events import CandidateReceived, InCall, OfferReceived, Participant
+
+#: Features in a `join` entry that only internal sessions have.
+_INTERNAL_FEATURES = frozenset({"internal-incall", "start-dialout"})
+_NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_MAX_FLAGS = 2**31
+
+
+@dataclass(frozen=True, slots=True)
+class Welcome:
+    version: str
+    features: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Hello:
+    """`resume_id` is as good as a password for this session. `features=None`: the frame did not say.
+
+    `session_id` is empty where the frame holds none, which breaks the protocol.
+    """
+
+    id: str | None
+    session_id: str
+    resume_id: str | None = field(repr=False)
+    version: str | None
+    features: frozenset[str] | None
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorFrame:
+    """`code` is safe to log: what does not look like a code reads `unknown`."""
+
+    id: str | None
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Bye:
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    id: str | None
+    room_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    participants: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    participants: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Left:
+    session_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """`participants/update`; `room_id=None` where the frame does not say."""
+
+    room_id: str | None
+    participants: tuple[Participant, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class UpdatedAll:
+    """One in-call state for everybody; 0 ends the call for all."""
+
+    room_id: str | None
+    in_call: InCall
+
+
+@dataclass(frozen=True, slots=True)
+class SwitchTo:
+    room_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Disinvited:
+    room_id: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class RoomDeleted:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """Well-formed, but nothing for us. `kind` is safe to log."""
+
+    kind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    """`reason` says what is broken and never holds a part of the frame."""
+
+    reason: str
+
+
+Frame: TypeAlias = (
+    Welcome
+    | Hello
+    | ErrorFrame
+    | Bye
+    | Room
+    | Joined
+    | Changed
+    | Left
+    | Updated
+    | UpdatedAll
+    | SwitchTo
+    | Disinvited
+    | RoomDeleted
+    | OfferReceived
+    | CandidateReceived
+    | Ignored
+    | Invalid
+)
+
+
+class _BrokenFrame(Exception):
+    """Carries the reason of an `Invalid` out of the parsers."""
+
+
+def parse_frame(text: str) -> Frame:
+    """One text frame. Never raises, whatever it holds."""
+    try:
+        frame = json.loads(text)
+    except (ValueError, RecursionError):
+        return Invalid("not JSON")
+    if not isinstance(frame, dict):
+        return Invalid("not an object")
+    kind = frame.get("type")
+    if not isinstance(kind, str):
+        return Invalid("no type")
+    try:
+        match kind:
+            case "welcome":
+                return _welcome(_object(frame, kind))
+            case "hello":
+                return _hello(_text(frame, "id"), _object(frame, kind))
+            case "error":
+                return ErrorFrame(_text(frame, "id"), safe_name(_object(frame, kind).get("code")))
+            case "bye":
+                body = frame.get(kind)
+                return Bye(safe_name(body.get("reason")) if isinstance(body, dict) and body.get("reason") else "none")
+            case "room":
+                return Room(_text(frame, "id"), _required(_object(frame, kind), "roomid", allow_empty=True))
+            case "event":
+                return _event(_object(frame, kind))
+            case "message":
+                return _message(_object(frame, kind))
+    except _BrokenFrame as broken:
+        return Invalid(f"{kind}: {broken}")
+    return Ignored(safe_name(kind))
+
+
+def safe_name(value: object) -> str:
+    """A code or type of the server for the log; anything that does not look like one reads `unknown`."""
+    return value if isinstance(value, str) and _NAME.fullmatch(value) else "unknown"
+
+
+def _object(parent: dict[str, Any], key: str) -> dict[str, Any]:
+    value = parent.get(key)
+    if not isinstance(value, dict):
+        raise _BrokenFrame(f"no object {key}")
+    return value
+
+
+def _text(parent: dict[str, Any], key: str) -> str | None:
+    """None for absent, empty, or not text."""
+    value = parent.get(key)
+    return value if isinstance(value, str) and value else None
+
+
+def _required(parent: dict[str, Any], key: str, *, allow_empty: bool = False) -> str:
+    value = parent.get(key)
+    if not isinstance(value, str) or not (value or allow_empty):
+        raise _BrokenFrame(f"no {key}")
+    return value
+
+
+def _objects(value: object) -> Iterator[dict[str, Any]]:
+    if isinstance(value, list):
+        yield from (entry for entry in value if isinstance(entry, dict))
+
+
+def _features(value: object) -> frozenset[str]:
+    return frozenset(name.strip() for name in value if isinstance(name, str)) if isinstance(value, list) else frozenset()
+
+
+def _flags(value: object) -> InCall | None:
+    """PHP's loose types: a bool, a number, or a number as text."""
+    number_as_text = isinstance(value, str) and len(value) <= 10 and value.isascii() and value.isdigit()
+    if number_as_text or (isinstance(value, float) and value.is_integer()):
+        value = int(value)  # type: ignore[call-overload]
+    if isinstance(value, int) and 0 <= value < _MAX_FLAGS:
+        return InCall(int(value))
+    return None
+
+
+def _welcome(body: dict[str, Any]) -> Welcome:
+    return Welcome(_text(body, "version") or "", _features(body.get("features")))
+
+
+def _hello(request_id: str | None, body: dict[str, Any]) -> Hello:
+    server = body.get("server")
+    if not isinstance(server, dict):
+        server = None
+    return Hello(
+        id=request_id,
+        session_id=_text(body, "sessionid") or "",
+        resume_id=_text(body, "resumeid"),
+        version=None if server is None else _text(server, "version"),
+        features=None if server is None else _features(server.get("features")),
+    )
+
+
+def _event(body: dict[str, Any]) -> Frame:
+    target, kind = body.get("target"), body.get("type")
+    match target, kind:
+        case "room", "join":
+            return Joined(tuple(_entered(entry) for entry in _objects(body.get("join")) if _text(entry, "sessionid")))
+        case "room", "change":
+            return Changed(tuple(_entered(entry) for entry in _objects(body.get("change")) if _text(entry, "sessionid")))
+        case "room", "leave":
+            left = body.get("leave")
+            return Left(tuple(i for i in left if isinstance(i, str) and i) if isinstance(left, list) else ())
+        case "room", "switchto":
+            return SwitchTo(_text(_object(body, "switchto"), "roomid"))
+        case "room", "delete":
+            return RoomDeleted()
+        case "roomlist", "disinvite":
+            return Disinvited(_text(_object(body, "disinvite"), "roomid"))
+        case "participants", "update":
+            return _update(_object(body, "update"))
+    return Ignored(f"event {safe_name(target)}/{safe_name(kind)}")
+
+
+def _entered(entry: dict[str, Any]) -> Participant:
+    return Participant(
+        session_id=_required(entry, "sessionid"),
+        nextcloud_session_id=_text(entry, "roomsessionid"),
+        user_id=_text(entry, "userid"),
+        internal=not _INTERNAL_FEATURES.isdisjoint(_features(entry.get("features"))),
+        federated=entry.get("federated") is True,
+    )
+
+
+def _update(body: dict[str, Any]) -> Frame:
+    room_id = _text(body, "roomid")
+    if body.get("all") is True:
+        in_call = _flags(body.get("incall"))
+        if in_call is None:
+            raise _BrokenFrame("no incall for all")
+        return UpdatedAll(room_id, in_call)
+    participants: dict[str, Participant] = {}
+    # `changed` holds the newest state; `users` may be older.
+    for key in ("users", "changed"):
+        for entry in _objects(body.get(key)):
+            session_id = _text(entry, "sessionId") or _text(entry, "sessionid")
+            if session_id:
+                participants[session_id] = _merged(participants.get(session_id), _updated(session_id, entry))
+    return Updated(room_id, tuple(participants.values()))
+
+
+def _updated(session_id: str, entry: dict[str, Any]) -> Participant:
+    return Participant(
+        session_id=session_id,
+        nextcloud_session_id=_text(entry, "nextcloudSessionId"),
+        user_id=_text(entry, "userId"),
+        in_call=_flags(entry.get("inCall")),
+        internal=entry.get("internal") is True,
+        virtual=entry.get("virtual") is True,
+        federated=entry.get("federated") is True or entry.get("actorType") == "federated_users",
+    )
+
+
+def _merged(old: Participant | None, new: Participant) -> Participant:
+    if old is None:
+        return new
+    return Participant(
+        session_id=new.session_id,
+        nextcloud_session_id=new.nextcloud_session_id or old.nextcloud_session_id,
+        user_id=new.user_id or old.user_id,
+        in_call=old.in_call if new.in_call is None else new.in_call,
+        internal=new.internal or old.internal,
+        virtual=new.virtual or old.virtual,
+        federated=new.federated or old.federated,
+    )
+
+
+def _message(body: dict[str, Any]) -> Frame:
+    inner = _object(body, "data")
+    kind = inner.get("type")
+    if kind not in ("offer", "candidate", "endOfCandidates"):
+        return Ignored(f"message {safe_name(kind)}")
+    sender = body.get("sender")
+    publisher = (_text(sender, "sessionid") if isinstance(sender, dict) else None) or _text(inner, "from")
+    if publisher is None:
+        raise _BrokenFrame(f"{kind} without a sender")
+    room_type = _text(inner, "roomType") or "video"
+    sid = _text(inner, "sid") or ""
+    if kind == "endOfCandidates":
+        return CandidateReceived(publisher, room_type, sid, None, None, None)
+    payload = _object(inner, "payload")
+    if kind == "offer":
+        return OfferReceived(publisher, room_type, sid, _required(payload, "sdp"))
+    ice = payload.get("candidate")
+    if not isinstance(ice, dict):
+        raise _BrokenFrame("candidate is no object")
+    line, index = _text(ice, "candidate"), ice.get("sdpMLineIndex")
+    if line is None and ice.get("candidate") not in (None, ""):
+        raise _BrokenFrame("candidate is no text")
+    if not isinstance(index, int) or isinstance(index, bool) or index < 0:
+        index = None
+    mid = ice.get("sdpMid")
+    return CandidateReceived(publisher, room_type, sid, line, mid if isinstance(mid, str) else None, index)

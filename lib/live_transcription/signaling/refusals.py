@@ -1,0 +1,56 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What the HPB's refusals mean to an administrator."""
+
+from __future__ import annotations
+
+from live_transcription.errors import SignalingRefused
+from live_transcription.signaling.urls import host_of
+
+#: The server's feature that says that an SFU (Janus) is connected.
+FEATURE_SFU = "mcu"
+#: Reason of a refusal of our own: the server has no SFU.
+NO_SFU = "no_sfu"
+TOO_MANY_REQUESTS = "too_many_requests"
+
+_TOO_OLD = (
+    "The high-performance backend does not understand this client: it is too old.",
+    "Update nextcloud-spreed-signaling to version 1.2.4 or newer.",
+)
+_WRONG_SECRET = (
+    "The high-performance backend refused the internal secret.",
+    "Set LT_INTERNAL_SECRET to the value of internalsecret in the section [clients] of the backend's server.conf.",
+)
+
+
+def hello_refusal(code: str, backend_url: str) -> SignalingRefused | None:
+    """The error for an answer to `hello` that no retry can change; None where trying again later makes sense.
+
+    Failed hellos are counted by the HPB per address: 10 in 30 minutes lock the address out, and are remembered for 12 hours.
+    """
+    match code:
+        case "invalid_token" | "auth_failed" | "auth-failed":
+            message, fix = _WRONG_SECRET
+        case "invalid_backend":
+            message = f"The high-performance backend does not serve the Nextcloud server {host_of(backend_url)}."
+            fix = "Add its address to a backend in the backend's server.conf, or correct the address that this app uses."
+        case "invalid_client_type":
+            message = "The high-performance backend accepts no internal clients."
+            fix = "Set internalsecret in the section [clients] of its server.conf, and LT_INTERNAL_SECRET to the same value."
+        case "too_many_requests":
+            message = "The high-performance backend has locked out this address after too many failed logins."
+            fix = "Check LT_INTERNAL_SECRET, then restart the high-performance backend, or wait up to 12 hours."
+        case "invalid_hello_version" | "unsupported-version" | "invalid_format":
+            message, fix = _TOO_OLD
+        case _:
+            return None
+    return SignalingRefused(message, fix=fix, reason=code)
+
+
+def no_sfu() -> SignalingRefused:
+    return SignalingRefused(
+        "The high-performance backend has no media server, so no audio can be received from it.",
+        fix="Install Janus and set it in the section [mcu] of the backend's server.conf.",
+        reason=NO_SFU,
+    )

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Where a signaling session stands, and how long it may stand there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """Seconds. The HPB wants a hello within 2 s; it may answer a wrong one up to 25 s late, on purpose.
+
+    `resume_window_s`: how long a resume is worth trying. The HPB keeps a session for 30 s, from when it noticed the drop.
+    """
+
+    welcome_s: float = 1.0
+    hello_s: float = 30.0
+    resume_s: float = 5.0
+    join_s: float = 10.0
+    resume_window_s: float = 90.0
+
+
+class State(Enum):
+    """`GREETING` waits for `welcome`, `AUTHORISING` for leave to say hello; `DROPPED` for its websocket to be closed."""
+
+    DISCONNECTED = "disconnected"
+    GREETING = "greeting"
+    AUTHORISING = "authorising"
+    HELLO = "hello"
+    RESUMING = "resuming"
+    JOINING = "joining"
+    IN_ROOM = "in room"
+    REMOVED = "removed"
+    DROPPED = "dropped"
+    FAILED = "failed"
+    CLOSED = "closed"

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The HPB's and Nextcloud's addresses, as administrators write them, made into what the protocol wants."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from live_transcription.errors import ConfigurationError
+
+_WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
+_SIGNALING_FIX = (
+    "Give the address of the high-performance backend, for example wss://signaling.example.com/standalone-signaling."
+)
+_BACKEND_FIX = "Give the base address of the Nextcloud server, for example https://cloud.example.com."
+
+
+def _split(setting: str, url: str, schemes: tuple[str, ...], fix: str) -> SplitResult:
+    try:
+        parts = urlsplit(url.strip())
+        port = parts.port
+    except ValueError:
+        raise ConfigurationError(setting, f"{setting} is not a valid address.", fix=fix) from None
+    if parts.scheme not in schemes:
+        raise ConfigurationError(setting, f"{setting} does not start with one of {', '.join(schemes)}.", fix=fix)
+    if not parts.hostname or port == 0 or any(character.isspace() for character in parts.netloc + parts.path):
+        raise ConfigurationError(setting, f"{setting} names no valid host.", fix=fix)
+    return parts
+
+
+def websocket_url(url: str, *, setting: str = "LT_HPB_URL") -> str:
+    """The address of the websocket: scheme `ws` or `wss`, path `…/spreed`; query and fragment are dropped.
+
+    Takes http(s) and ws(s), with or without `/standalone-signaling`, with or without a trailing `/spreed` or slash.
+    Raises `ConfigurationError` that names `setting`.
+    """
+    parts = _split(setting, url, tuple(_WEBSOCKET_SCHEMES), _SIGNALING_FIX)
+    path = parts.path.rstrip("/").removesuffix("/spreed").rstrip("/")
+    return urlunsplit((_WEBSOCKET_SCHEMES[parts.scheme], parts.netloc, f"{path}/spreed", "", ""))
+
+
+def backend_base_url(url: str, *, setting: str = "NEXTCLOUD_URL") -> str:
+    """Nextcloud's base address with one trailing slash; the HPB appends the OCS path itself, so a given one is cut off."""
+    parts = _split(setting, url, ("http", "https"), _BACKEND_FIX)
+    path = parts.path.partition("/ocs/v2.php/")[0].rstrip("/").removesuffix("/index.php")
+    return urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", ""))
+
+
+def host_of(url: str) -> str:
+    """Host and port for messages and logs: never user name, password, path or query."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "?"
+    host = parts.hostname or "?"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"{host}:{port}" if port else host

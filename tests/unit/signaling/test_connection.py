@@ -1,0 +1,362 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The asyncio shell against a real websocket server in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+
+from live_transcription.config import HpbConfig
+from live_transcription.errors import RoomRefused, SignalingRefused
+from live_transcription.signaling.auth import HelloGuard
+from live_transcription.signaling.backoff import Backoff
+from live_transcription.signaling.connection import SignalingConnection
+from live_transcription.signaling.events import (
+    EndOfStream,
+    OfferReceived,
+    ParticipantsJoined,
+    ParticipantsLeft,
+    SessionInterrupted,
+    SessionStarted,
+    SignalingEvent,
+    SubscribeFailed,
+)
+from live_transcription.signaling.requests import Recipient
+from live_transcription.signaling.states import Timeouts
+from live_transcription.types import Caption, Secret
+from tests.unit.signaling.hpb_stub import SECRET, HpbStub, hpb_stub
+
+ROOM = "room-token"
+CAPTION = Caption(speaker="speaker-1", text="hello there", language="en", final=True)
+
+
+def config(stub: HpbStub, secret: str = SECRET) -> HpbConfig:
+    return HpbConfig(url=stub.url, internal_secret=Secret(secret), backend_url="https://cloud.example.com")
+
+
+def connection(stub: HpbStub, *, guard: HelloGuard | None = None, secret: str = SECRET, **options: Any) -> SignalingConnection:
+    options.setdefault("backoff", Backoff(lambda: 0.1, first_s=0.01, cap_s=0.05))
+    return SignalingConnection(config(stub, secret), ROOM, guard=guard or HelloGuard(), **options)
+
+
+@asynccontextmanager
+async def running(client: SignalingConnection) -> AsyncIterator[asyncio.Task[None]]:
+    task = asyncio.create_task(client.run())
+    try:
+        yield task
+    finally:
+        await client.close()
+        await asyncio.wait([task])
+
+
+async def next_of(client: SignalingConnection, kind: type[SignalingEvent]) -> Any:
+    async with asyncio.timeout(5):
+        event = await client.next_event()
+    assert isinstance(event, kind), event
+    return event
+
+
+async def until(condition: Any) -> None:
+    async with asyncio.timeout(5):
+        while not condition():
+            await asyncio.sleep(0.005)
+
+
+def leave(session_id: str) -> dict[str, Any]:
+    return {"type": "event", "event": {"target": "room", "type": "leave", "leave": [session_id]}}
+
+
+async def test_joins_the_room_and_says_bye() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client) as task:
+            started = await next_of(client, SessionStarted)
+            assert (started.resumed, started.server_version, started.session_id) == (False, "2.0.2", client.session_id)
+            assert client.in_room
+            assert "recipient-call" in client.features
+            assert stub.frames("room") == [{"type": "room", "room": {"roomid": ROOM}, "id": "2"}]
+        assert task.done()
+        assert task.exception() is None
+        assert not client.in_room
+        assert len(stub.frames("bye")) == 1
+        assert stub.sessions == {}
+        with pytest.raises(EndOfStream):
+            await client.next_event()
+
+
+async def test_captions_queued_before_close_are_sent_before_the_bye() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            for _ in range(50):
+                assert client.send_caption(Recipient.session("listener-1"), CAPTION)
+            assert client.send_caption(Recipient.call(), CAPTION)
+            await client.close()
+        kinds = [frame["type"] for frame in stub.received]
+        assert kinds == ["hello", "room", *["message"] * 51, "bye"]
+
+
+async def test_a_cut_is_resumed_without_joining_again() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            first = await next_of(client, SessionStarted)
+            await stub.cut()
+            await next_of(client, SessionInterrupted)
+            assert not client.send_caption(Recipient.session("listener-1"), CAPTION)
+            client.send_answer("speaker-1", "video", "sid-1", "v=0")
+            again = await next_of(client, SessionStarted)
+            assert (again.resumed, again.session_id) == (True, first.session_id)
+            await until(lambda: stub.frames("message"))
+            assert stub.frames("message")[0]["message"]["data"]["type"] == "answer"
+            assert len(stub.full_hellos()) == 1
+            assert len(stub.frames("room")) == 1
+
+
+async def test_a_forgotten_session_is_replaced_on_the_same_websocket() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            first = await next_of(client, SessionStarted)
+            stub.forget_sessions()
+            await stub.cut()
+            await next_of(client, SessionInterrupted)
+            again = await next_of(client, SessionStarted)
+            assert not again.resumed
+            assert again.session_id != first.session_id
+            assert len(stub.connections) == 2
+            assert len(stub.frames("room")) == 2
+
+
+async def test_a_wrong_secret_costs_one_failed_hello_for_ten_rooms() -> None:
+    async with hpb_stub(hello_delay_s=0.05) as stub:
+        guard = HelloGuard()
+        clients = [connection(stub, guard=guard, secret="wrong") for _ in range(10)]
+        results = await asyncio.gather(*(client.run() for client in clients), return_exceptions=True)
+        assert [type(result) for result in results] == [SignalingRefused] * 10
+        assert len(stub.frames("hello")) == 1
+        with pytest.raises(SignalingRefused) as refused:
+            await connection(stub, guard=guard, secret="wrong").run()
+        assert refused.value.reason == "invalid_token"
+        assert "LT_INTERNAL_SECRET" in str(refused.value)
+        assert "wrong" not in str(refused.value)
+        assert len(stub.frames("hello")) == 1
+        client = connection(stub, guard=guard)
+        async with running(client):
+            await next_of(client, SessionStarted)
+
+
+async def test_a_secret_changed_at_a_restart_costs_one_failed_hello_for_ten_rooms() -> None:
+    async with hpb_stub() as stub:
+        guard = HelloGuard()
+        clients = [connection(stub, guard=guard) for _ in range(10)]
+        tasks = [asyncio.create_task(client.run()) for client in clients]
+        for client in clients:
+            await next_of(client, SessionStarted)
+        hellos = len(stub.full_hellos())
+        stub.forget_sessions()
+        stub.hello_error = "invalid_token"
+        stub.hello_delay_s = 0.02
+        await stub.cut()
+        results = await asyncio.gather(*tasks, return_exceptions=True)
+        assert [type(result) for result in results] == [SignalingRefused] * 10
+        assert len(stub.full_hellos()) == hellos + 1
+
+
+async def test_ten_rooms_with_the_right_secret_all_join() -> None:
+    async with hpb_stub(hello_delay_s=0.02) as stub:
+        guard = HelloGuard()
+        clients = [connection(stub, guard=guard) for _ in range(10)]
+        tasks = [asyncio.create_task(client.run()) for client in clients]
+        for client in clients:
+            await next_of(client, SessionStarted)
+        await asyncio.gather(*(client.close() for client in clients))
+        await asyncio.gather(*tasks)
+        assert len(stub.full_hellos()) == 10
+
+
+async def test_a_room_that_is_refused_ends_the_run() -> None:
+    async with hpb_stub(refuse_room="no_such_room") as stub:
+        client = connection(stub)
+        with pytest.raises(RoomRefused, match="no_such_room"):
+            await client.run()
+        with pytest.raises(EndOfStream):
+            await client.next_event()
+        await until(lambda: stub.frames("bye"))
+
+
+async def test_a_server_without_sfu_is_refused_before_hello() -> None:
+    async with hpb_stub(features=["recipient-call"]) as stub:
+        with pytest.raises(SignalingRefused, match="Janus"):
+            await connection(stub).run()
+        assert stub.frames("hello") == []
+
+
+async def test_no_welcome_and_no_answer_to_hello_is_retried() -> None:
+    async with hpb_stub(welcome=False, answers_hello=False) as stub:
+        client = connection(stub, timeouts=Timeouts(welcome_s=0.01, hello_s=0.05))
+        async with running(client):
+            await until(lambda: len(stub.full_hellos()) >= 2)
+            assert client.last_error is not None
+            assert "no answer to hello" in str(client.last_error)
+            stub.answers_hello = True
+            await next_of(client, SessionStarted)
+            assert client.last_error is None
+
+
+async def test_a_frame_beyond_every_limit_costs_the_websocket_but_not_the_session() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            await stub.tell("x" * 10_000_000)
+            await next_of(client, SessionInterrupted)
+            assert (await next_of(client, SessionStarted)).resumed
+
+
+async def test_broken_and_large_frames_harm_nothing() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            people = [{"sessionid": f"speaker-{number}"} for number in range(20_000)]
+            for frame in ("", "{", "[" * 60_000, json.dumps("x" * 65_536), '{"type":7}', '{"type":"event","event":[]}'):
+                await stub.tell(frame)
+            for session in stub.sessions.values():
+                assert session.websocket is not None
+                await session.websocket.send(b"\x00\xff")
+            await stub.tell({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
+            joined = await next_of(client, ParticipantsJoined)
+            assert len(joined.participants) == 20_000
+            assert client.in_room
+
+
+async def test_offers_answers_and_refusals_of_one_publisher() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            client.request_offer("speaker-1")
+            await until(lambda: stub.frames("message"))
+            request = stub.frames("message")[0]
+            await stub.tell({"id": request["id"], "type": "error", "error": {"code": "client_not_found", "message": "no"}})
+            assert await next_of(client, SubscribeFailed) == SubscribeFailed("speaker-1", "client_not_found")
+            body = {"type": "offer", "roomType": "video", "sid": "7", "payload": {"type": "offer", "sdp": "v=0"}}
+            sender = {"type": "session", "sessionid": "speaker-1"}
+            await stub.tell({"type": "message", "message": {"sender": sender, "data": body}})
+            assert await next_of(client, OfferReceived) == OfferReceived("speaker-1", "video", "7", "v=0")
+
+
+async def test_a_call_that_stalls_slows_the_websocket_down_and_loses_nothing() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub, event_limit=4)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            for number in range(200):
+                await stub.tell(leave(f"speaker-{number}"))
+            await until(lambda: client.queued_events == 4)
+            for number in range(200):
+                assert (await next_of(client, ParticipantsLeft)).session_ids == (f"speaker-{number}",)
+
+
+async def test_close_does_not_wait_for_a_call_that_stalls() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub, event_limit=1)
+        async with running(client):
+            await until(lambda: client.in_room)
+            for number in range(200):
+                await stub.tell(leave(f"speaker-{number}"))
+            await client.close()
+        assert len(stub.frames("bye")) == 1
+
+
+async def test_close_is_idempotent_and_safe_at_any_time() -> None:
+    async with hpb_stub() as stub:
+        unused = connection(stub)
+        await unused.close()
+        await unused.run()
+        client = connection(stub)
+        task = asyncio.create_task(client.run())
+        await asyncio.sleep(0)
+        await asyncio.gather(client.close(), client.close())
+        await client.close()
+        await task
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            await asyncio.gather(client.close(), client.close())
+            await client.close()
+        assert len(stub.frames("bye")) == 1
+
+
+@pytest.mark.parametrize("stage", ["nothing listens", "no answer to the upgrade", "no answer to hello", "no answer to bye"])
+async def test_close_cuts_what_does_not_answer(stage: str) -> None:
+    """No task and no socket is left, whatever the server does."""
+
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+        writer.close()
+
+    before = asyncio.all_tasks()
+    async with hpb_stub(answers_hello=stage != "no answer to hello") as stub, asyncio.TaskGroup() as tasks:
+        tcp = await asyncio.start_server(silent, "127.0.0.1", 0)
+        async with tcp:
+            settings = config(stub)
+            if stage == "no answer to the upgrade":
+                url = f"ws://127.0.0.1:{tcp.sockets[0].getsockname()[1]}"
+                settings = HpbConfig(url, settings.internal_secret, settings.backend_url)
+            elif stage == "nothing listens":
+                settings = HpbConfig("ws://127.0.0.1:1", settings.internal_secret, settings.backend_url)
+            client = SignalingConnection(settings, ROOM, guard=HelloGuard(), backoff=Backoff(lambda: 1.0, first_s=60, cap_s=60))
+            run = tasks.create_task(client.run())
+            match stage:
+                case "nothing listens":
+                    await until(lambda: client.last_error is not None)
+                case "no answer to hello":
+                    await until(lambda: stub.frames("hello"))
+                case "no answer to bye":
+                    await next_of(client, SessionStarted)
+                    for session in stub.sessions.values():
+                        assert session.websocket is not None
+                        session.websocket.transport.pause_reading()
+                case _:
+                    await asyncio.sleep(0.05)
+            async with asyncio.timeout(2):
+                await client.close(timeout_s=0.1)
+            assert run.done() or await asyncio.wait_for(run, 0.5) is None
+            await stub.cut()
+    assert asyncio.all_tasks() == before
+
+
+async def test_cancelling_the_run_leaves_nothing_behind() -> None:
+    before = asyncio.all_tasks()
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        task = asyncio.create_task(client.run())
+        await next_of(client, SessionStarted)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        with pytest.raises(EndOfStream):
+            await client.next_event()
+        await until(lambda: len(stub.ended) == 1)
+    assert asyncio.all_tasks() == before
+
+
+async def test_missed_pongs_break_the_websocket() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub, ping_interval_s=0.05, ping_timeout_s=0.05)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            stub.connections[0].transport.pause_reading()
+            interrupted = await next_of(client, SessionInterrupted)
+            assert interrupted.reason == "the server answers no pings"
+            assert (await next_of(client, SessionStarted)).resumed
