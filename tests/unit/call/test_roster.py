@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Who publishes audio."""
+
+from __future__ import annotations
+
+from live_transcription.call.roster import Roster
+from live_transcription.signaling.events import (
+    CallEndedForAll,
+    InCall,
+    Participant,
+    ParticipantsJoined,
+    ParticipantsLeft,
+    ParticipantsUpdated,
+    RemovedFromRoom,
+    SessionStarted,
+)
+
+TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
+
+
+def updated(*participants: Participant) -> ParticipantsUpdated:
+    return ParticipantsUpdated(participants)
+
+
+def talking(session_id: str, **rest: object) -> Participant:
+    return Participant(session_id, in_call=TALKING, **rest)  # type: ignore[arg-type]
+
+
+def started(session_id: str = "own", *, resumed: bool = False) -> SessionStarted:
+    return SessionStarted(session_id, resumed=resumed, server_version="2.1.0", features=frozenset())
+
+
+def test_publishing_takes_in_call_and_audio() -> None:
+    roster = Roster()
+    roster.apply(ParticipantsJoined((Participant("s1"), Participant("s2"), Participant("s3"))))
+    assert roster.publishers() == set()
+    roster.apply(
+        updated(
+            talking("s1"),
+            Participant("s2", in_call=InCall.IN_CALL | InCall.WITH_VIDEO),
+            Participant("s3", in_call=InCall.WITH_AUDIO),
+        )
+    )
+    assert roster.publishers() == {"s1"}
+
+
+def test_an_update_is_an_upsert_and_says_only_what_it_says() -> None:
+    roster = Roster()
+    roster.apply(ParticipantsJoined((Participant("s1", nextcloud_session_id="nc1", user_id="user-1"),)))
+    roster.apply(updated(talking("s1")))
+    roster.apply(updated(Participant("s1"), talking("s2")))
+    assert roster.publishers() == {"s1", "s2"}
+    assert roster.session_of("nc1") == "s1"
+    assert roster.user_id("s1") == "user-1"
+    assert roster.user_id("s2") is None
+
+
+def test_changes_are_told_once() -> None:
+    roster = Roster()
+    roster.apply(updated(talking("s1"), talking("s2")))
+    assert roster.take_change().added == {"s1", "s2"}
+    assert not roster.take_change()
+    roster.apply(updated(Participant("s1", in_call=InCall.DISCONNECTED), talking("s3")))
+    change = roster.take_change()
+    assert (change.added, change.removed) == ({"s3"}, {"s1"})
+
+
+def test_a_phone_callers_audio_comes_from_the_internal_session_not_from_the_virtual_one() -> None:
+    roster = Roster()
+    roster.apply(started("own"))
+    roster.apply(
+        updated(
+            Participant("own", in_call=TALKING, internal=True),
+            Participant("bridge", in_call=TALKING | InCall.WITH_PHONE, internal=True),
+            Participant("phone", in_call=TALKING | InCall.WITH_PHONE, virtual=True),
+            Participant("other-app", in_call=InCall.DISCONNECTED, internal=True),
+        )
+    )
+    assert roster.publishers() == {"bridge"}
+    roster.apply(updated(talking("phone")))
+    assert roster.publishers() == {"bridge"}, "once virtual, always virtual"
+
+
+def test_federated_participants_publish_like_all_others() -> None:
+    roster = Roster()
+    roster.apply(ParticipantsJoined((Participant("s1", user_id="user@cloud.example.com", federated=True),)))
+    roster.apply(updated(talking("s1")))
+    assert roster.publishers() == {"s1"}
+
+
+def test_leaving_the_room_the_call_or_all_of_it() -> None:
+    roster = Roster()
+    roster.apply(started())
+    roster.apply(updated(talking("s1", nextcloud_session_id="nc1"), talking("s2"), talking("s3")))
+    roster.apply(ParticipantsLeft(("s1", "unknown")))
+    assert roster.publishers() == {"s2", "s3"}
+    assert not roster.present("s1")
+    assert roster.session_of("nc1") is None
+    roster.apply(CallEndedForAll())
+    assert roster.publishers() == set()
+    assert roster.present("s2")
+    roster.apply(updated(talking("s2")))
+    roster.apply(RemovedFromRoom())
+    assert len(roster) == 0
+
+
+def test_a_resumed_session_keeps_everything_a_new_one_nothing() -> None:
+    roster = Roster()
+    roster.apply(started("own"))
+    roster.apply(updated(talking("s1", nextcloud_session_id="nc1")))
+    roster.apply(started("own", resumed=True))
+    assert roster.publishers() == {"s1"}
+    roster.apply(started("own-2"))
+    assert roster.publishers() == set()
+    assert roster.session_of("nc1") is None
+    roster.apply(updated(talking("own-2")))
+    assert roster.publishers() == set()
+
+
+def test_a_talk_session_with_two_signaling_sessions_is_the_latest() -> None:
+    roster = Roster()
+    roster.apply(ParticipantsJoined((Participant("s1", nextcloud_session_id="nc1"),)))
+    roster.apply(ParticipantsJoined((Participant("s2", nextcloud_session_id="nc1"),)))
+    roster.apply(ParticipantsLeft(("s1",)))
+    assert roster.session_of("nc1") == "s2"
