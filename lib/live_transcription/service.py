@@ -166,21 +166,27 @@ class TranscriptionService:
         if self._config is None or self._tasks is None:
             problem = self._problem or "The app is starting or stopping."
             raise CallUnavailable(str(problem), cause_code=getattr(problem, "code", "stopping"))
-        call = Call(
-            room_token,
-            language or self._config.default_language,
-            self._config,
-            self._registry.backend(),
-            guard=self._guard,
-            ice_servers=self._ice.get,
-            admit=self._admit,
-            on_caption_sent=self._count_caption,
-            on_stt_error=self._record,
-        )
+        call = self._new_call(self._config, room_token, language)
         self._calls[room_token] = call
         task = self._tasks.create_task(self._supervise(call), name="call")
         self._call_tasks[call] = task
         return call
+
+    def _new_call(self, config: EngineConfig, room_token: str, language: str | None) -> Call:
+        try:
+            return Call(
+                room_token,
+                language or config.default_language,
+                config,
+                self._registry.backend(),
+                guard=self._guard,
+                ice_servers=self._ice.get,
+                admit=self._admit,
+                on_caption_sent=self._count_caption,
+                on_stt_error=self._record,
+            )
+        except ConfigurationError as error:
+            raise CallUnavailable(error.message, fix=error.fix, cause_code=error.code) from None
 
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
         """Run the call to its end; the error that ended it, if any."""
@@ -220,7 +226,9 @@ class TranscriptionService:
             joined.cancel()
         if call.joined.is_set():
             return
-        failure = task.result() if task.done() and not task.cancelled() else None
+        failure: LiveTranscriptionError | None = call.trouble
+        if task.done() and not task.cancelled():
+            failure = task.result() or failure
         if failure is not None:
             raise CallUnavailable(failure.message, fix=failure.fix, cause_code=failure.code)
         raise CallUnavailable(

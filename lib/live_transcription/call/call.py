@@ -9,24 +9,25 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from live_transcription.alarm import Alarm
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.floor import CaptionFloor
 from live_transcription.config import EngineConfig
-from live_transcription.errors import SttError
+from live_transcription.errors import SignalingError, SttError
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     CallEndedForAll,
     CandidateReceived,
+    EndOfStream,
     OfferReceived,
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
     RemovedFromRoom,
-    SessionInterrupted,
     SessionStarted,
     SignalingEvent,
     SubscribeFailed,
@@ -125,6 +126,11 @@ class Call:
         self._ended.set()
 
     @property
+    def trouble(self) -> SignalingError | None:
+        """Why we are not in the room, as far as known."""
+        return self._connection.last_error
+
+    @property
     def ending(self) -> bool:
         return self._ended.is_set()
 
@@ -168,8 +174,9 @@ class Call:
                 task.cancel()
 
     async def _listen(self) -> None:
-        while True:
-            self._take(await self._connection.next_event())
+        with suppress(EndOfStream):
+            while True:
+                self._take(await self._connection.next_event())
 
     def _take(self, event: SignalingEvent) -> None:
         match event:
@@ -184,8 +191,6 @@ class Call:
                     speaker.refused(reason)
             case SessionStarted():
                 self._start_session(event)
-            case SessionInterrupted(reason=reason):
-                logger.warning("Signaling interrupted: %s", reason, extra={"room": self.room_token})
             case ParticipantsJoined() | ParticipantsUpdated() | ParticipantsLeft():
                 self._roster.apply(event)
                 self._targets.apply(event, self._now())
@@ -198,10 +203,6 @@ class Call:
                 self.end()
 
     def _start_session(self, event: SessionStarted) -> None:
-        logger.info(
-            "In the room%s", " again, session resumed" if event.resumed else "",
-            extra={"room": self.room_token, "hpb_version": event.server_version},
-        )  # fmt: skip
         if not event.resumed:
             for session_id in list(self._speakers):
                 self._stop_speaker(session_id)
