@@ -1,0 +1,141 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Logs for machines and for people who read them: one JSON object per line on standard output.
+
+Captions, names and secrets are never logged. The first two are up to whoever logs; secrets that slip into a line all the
+same, through a library's message or a traceback, are starred out here, in each form in which they travel.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import logging
+import sys
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any, TextIO
+from urllib.parse import quote
+
+from live_transcription.types import Secret
+
+STARS = "***"
+#: Shorter ones would star out ordinary words; nobody's secret should be that short.
+_SHORTEST_SECRET = 6
+_LONGEST_TEXT = 20_000
+_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+#: Libraries that would log frames, headers or every packet, and the lowest level that they may log at.
+_QUIET = {
+    "aiortc": logging.WARNING,
+    "aioice": logging.WARNING,
+    "asyncio": logging.WARNING,
+    "faster_whisper": logging.WARNING,
+    "httpcore": logging.WARNING,
+    "httpx": logging.WARNING,
+    "libav": logging.ERROR,
+    "multipart": logging.WARNING,
+    "niquests": logging.WARNING,
+    "urllib3": logging.ERROR,
+    "urllib3_future": logging.ERROR,
+    "uvicorn.access": logging.WARNING,
+    "uvicorn.error": logging.INFO,
+    "websockets": logging.INFO,
+}
+
+
+class Redactor:
+    """Stars out known secrets in text."""
+
+    def __init__(self, secrets: Iterable[Secret] = ()) -> None:
+        self._forms: list[str] = []
+        for secret in secrets:
+            self.add(secret)
+
+    def add(self, secret: Secret) -> None:
+        """From now on this one too: as it is, percent-encoded, hexadecimal, and within base64."""
+        text = secret.reveal()
+        if len(text) < _SHORTEST_SECRET:
+            return
+        forms = {
+            text,
+            quote(text, safe=""),
+            text.encode().hex(),
+            repr(text)[1:-1],
+            json.dumps(text)[1:-1],
+            *_within_base64(text),
+        }
+        self._forms = sorted({*self._forms, *forms}, key=len, reverse=True)
+
+    def redact(self, text: str) -> str:
+        for form in self._forms:
+            if form in text:
+                text = text.replace(form, STARS)
+        return text
+
+
+class JsonFormatter(logging.Formatter):
+    """`time` (ISO 8601, UTC), `level`, `logger`, `message`, each `extra` field, and `exception` where there is one."""
+
+    def __init__(self, redactor: Redactor | None = None) -> None:
+        super().__init__()
+        self._redactor = redactor or Redactor()
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": self._clean(_message(record)),
+        }
+        for key, value in vars(record).items():
+            if key not in _OWN and key not in line:
+                line[key] = value if value is None or isinstance(value, bool | int | float) else self._clean(str(value))
+        if record.exc_info and record.exc_info[0] is not None:
+            line["exception"] = self._clean(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
+
+    def _clean(self, text: str) -> str:
+        text = self._redactor.redact(text)
+        return text if len(text) <= _LONGEST_TEXT else text[:_LONGEST_TEXT] + "…"
+
+
+def configure_logging(level: str, secrets: Iterable[Secret] = (), *, stream: TextIO | None = None) -> Redactor:
+    """Send all logs of the process to `stream` (standard output) as JSON lines, from `level` up.
+
+    Returns the redactor, for secrets that come later. Replaces what was configured before.
+    """
+    redactor = Redactor(secrets)
+    handler = logging.StreamHandler(stream or sys.stdout)
+    handler.setFormatter(JsonFormatter(redactor))
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(level.upper())
+    for name, lowest in _QUIET.items():
+        logging.getLogger(name).setLevel(max(lowest, root.level))
+    logging.captureWarnings(True)
+    return redactor
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return str(record.msg)
+
+
+def _within_base64(text: str) -> set[str]:
+    """The part of base64 text that this text alone decides, for each position in which it can stand in what is encoded."""
+    raw = text.encode()
+    forms: set[str] = set()
+    for shift in range(3):
+        encoded = base64.b64encode(b"\0" * shift + raw).decode().rstrip("=")
+        first = (0, 2, 3)[shift]
+        last = len(encoded) - (1 if (shift + len(raw)) % 3 else 0)
+        core = encoded[first:last]
+        if len(core) >= _SHORTEST_SECRET:
+            forms |= {core, core.replace("+", "-").replace("/", "_")}
+    return forms

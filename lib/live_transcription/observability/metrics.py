@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What the app counts and times, for Prometheus. One registry per process, none of the client library's global one.
+
+Labels are bounded and never name rooms, sessions or people.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
+
+CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
+
+#: Seconds; fine where captions are judged (first partial <= 1.2 s, final <= 1.5 s), coarse beyond.
+_LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
+
+registry = CollectorRegistry()
+
+calls = Gauge("live_transcription_calls", "Calls that are transcribed now", registry=registry)
+speakers = Gauge("live_transcription_speakers", "Publishers that are heard now", registry=registry)
+targets = Gauge("live_transcription_targets", "Sessions that get captions now", registry=registry)
+resident_memory = Gauge("live_transcription_resident_memory_bytes", "Memory of this process", registry=registry)
+
+captions_sent = Counter("live_transcription_captions_sent", "Captions sent, by kind", ["kind"], registry=registry)
+captions_superseded = Counter(
+    "live_transcription_captions_superseded", "Partials that a later one replaced before they were sent", registry=registry
+)
+caption_cuts = Counter(
+    "live_transcription_caption_cuts", "Utterances closed early because another speaker had to be shown", registry=registry
+)
+
+frames_dropped = Counter(
+    "live_transcription_frames_dropped", "Audio frames dropped because speech-to-text lagged", registry=registry
+)
+packets_lost = Counter("live_transcription_packets_lost", "RTP packets that never came", registry=registry)
+packets_late = Counter("live_transcription_packets_late", "RTP packets that came too late to be used", registry=registry)
+packets_undecodable = Counter("live_transcription_packets_undecodable", "Packets that libopus refused", registry=registry)
+
+signaling_reconnects = Counter(
+    "live_transcription_signaling_reconnects", "Signaling sessions after a drop, by outcome", ["outcome"], registry=registry
+)
+speaker_reconnects = Counter(
+    "live_transcription_speaker_reconnects", "Subscriptions that were opened again, by error code", ["code"], registry=registry
+)
+stt_streams = Gauge("live_transcription_stt_streams", "Open speech-to-text streams, by engine", ["engine"], registry=registry)
+stt_errors = Counter(
+    "live_transcription_stt_errors", "Failed speech-to-text streams, by engine and error code", ["engine", "code"],
+    registry=registry,
+)  # fmt: skip
+requests_refused = Counter(
+    "live_transcription_requests_refused", "Requests answered with an error, by status", ["status"], registry=registry
+)
+
+join_seconds = Histogram(
+    "live_transcription_join_seconds",
+    "From Talk's request to the first audio frame",
+    buckets=_LATENCY_BUCKETS,
+    registry=registry,
+)
+first_partial_seconds = Histogram(
+    "live_transcription_first_partial_seconds",
+    "From speech onset to the first partial of an utterance",
+    buckets=_LATENCY_BUCKETS,
+    registry=registry,
+)
+final_seconds = Histogram(
+    "live_transcription_final_seconds",
+    "From the end of speech to the final of an utterance",
+    buckets=_LATENCY_BUCKETS,
+    registry=registry,
+)
+
+
+def caption_sent(*, final: bool) -> None:
+    captions_sent.labels("final" if final else "partial").inc()
+
+
+def render() -> bytes:
+    """All metrics in Prometheus' text format; its media type is `CONTENT_TYPE`."""
+    return generate_latest(registry)
