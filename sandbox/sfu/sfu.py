@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Literal
 
 from sandbox.sfu.certificate import CertificateKind, SfuCertificate
+from sandbox.sfu.impairment import Impairment
 from sandbox.sfu.publisher import Publisher
 from sandbox.sfu.sdp import SdpError
 from sandbox.sfu.subscriber import Subscriber
@@ -36,6 +37,8 @@ class Sfu:
         self.certificate = SfuCertificate.of_kind(certificate)
         self.candidates = candidates
         self.offer_video = offer_video
+        #: What new subscribers' packets suffer.
+        self.impairment = Impairment()
         self.publishers: dict[tuple[str, str], Publisher] = {}
         self.subscribers: set[Subscriber] = set()
         self._published = asyncio.Condition()
@@ -92,6 +95,7 @@ class Sfu:
         video = self.offer_video or publisher.has_video
         sid = str(next(self._numbers))
         subscriber = Subscriber(self.certificate, publisher, sid, video=video, trickle=self.candidates == "trickle")
+        subscriber.impair(self.impairment)
         self.subscribers.add(subscriber)
         return subscriber
 

@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What differs between the HPB's versions, as a client can tell."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_OLD = frozenset(
+    {"audio-video-permissions", "dialout", "federation", "hello-v2", "incall-all", "switchto", "transient-data", "welcome"}
+)
+_MEDIA = frozenset({"mcu", "simulcast", "update-sdp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Flavour:
+    """`features` without the SFU's; `strict_room_type`: a message's data must name a known `roomType`, whatever its type is.
+
+    `closes_orphans`: a publisher that goes takes its subscribers' peers along (2.0.3 on); before, they stay up and silent.
+    """
+
+    version: str
+    features: frozenset[str]
+    strict_room_type: bool = False
+    closes_orphans: bool = False
+
+    def client_features(self, *, mcu: bool) -> list[str]:
+        return sorted(self.features | (_MEDIA if mcu else frozenset()))
+
+    def internal_features(self, *, mcu: bool) -> list[str]:
+        kept = (self.features - {"audio-video-permissions"}) | {"virtual-sessions"}
+        return sorted(kept | (_MEDIA if mcu else frozenset()))
+
+    def welcome_features(self, *, mcu: bool) -> list[str]:
+        return sorted(self.features | {"virtual-sessions"} | (_MEDIA if mcu else frozenset()))
+
+
+V1_2_4 = Flavour("1.2.4", _OLD, strict_room_type=True)
+V2_0 = Flavour("2.0.2", _OLD | {"join-features", "offer-codecs", "recipient-call", "serverinfo"})
+V2_1 = Flavour("2.1.1", V2_0.features | {"chat-relay", "transient-sessiondata"}, closes_orphans=True)
+
+FLAVOURS = {flavour.version: flavour for flavour in (V1_2_4, V2_0, V2_1)}

@@ -1,0 +1,373 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The hub: connections, sessions and rooms, and what is done with each client frame. One loop, no locks."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Coroutine
+from typing import Any
+
+from sandbox.hpb.errors import Refusal
+from sandbox.hpb.faults import Faults
+from sandbox.hpb.flavours import Flavour
+from sandbox.hpb.frames import Frame, bye, check, media_data, parse, relayed
+from sandbox.hpb.front_door import Websocket
+from sandbox.hpb.media import HANDLED, Media
+from sandbox.hpb.nextcloud_side import NextcloudSide
+from sandbox.hpb.room import Room
+from sandbox.hpb.session import Connection, Session, VirtualSession
+from sandbox.hpb.throttle import Throttle
+from sandbox.hpb.tokens import check_internal
+
+
+class Hub:
+    """`tasks` runs what outlives a frame. `media` is None for an HPB without SFU."""
+
+    def __init__(
+        self,
+        flavour: Flavour,
+        nextcloud: NextcloudSide,
+        media: Media | None,
+        faults: Faults,
+        throttle: Throttle,
+        tasks: asyncio.TaskGroup,
+        *,
+        internal_secret: str,
+        hello_timeout_s: float,
+        session_life_s: float,
+    ) -> None:
+        self.flavour = flavour
+        self.nextcloud = nextcloud
+        self.media = media
+        self.faults = faults
+        self.internal_secret = internal_secret
+        self.connections: set[Connection] = set()
+        self.sessions: dict[str, Session] = {}
+        self.virtual_sessions: dict[str, VirtualSession] = {}
+        self.by_room_session: dict[str, Session | VirtualSession] = {}
+        self.rooms: dict[str, Room] = {}
+        self._throttle = throttle
+        self._hello_timeout_s = hello_timeout_s
+        self._session_life_s = session_life_s
+        self._tasks = tasks
+        self._running: set[asyncio.Task[None]] = set()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = self._tasks.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def serve(self, websocket: Websocket) -> None:
+        """One connection, from the welcome until it ends."""
+        connection = Connection(websocket, self.faults)
+        self.connections.add(connection)
+        features = self.flavour.welcome_features(mcu=self.media is not None)
+        connection.send({"type": "welcome", "welcome": {"version": self.flavour.version, "features": features}})
+        self._expect_hello(connection)
+        try:
+            async for message in websocket.messages():
+                if websocket.open:
+                    await self._receive(connection, message)
+        finally:
+            self.connections.discard(connection)
+            self._unregister(connection)
+
+    def _expect_hello(self, connection: Connection) -> None:
+        def too_late() -> None:
+            connection.send(bye("hello_timeout"))
+            connection.websocket.close()
+
+        connection.hello_deadline = asyncio.get_running_loop().call_later(self._hello_timeout_s, too_late)
+
+    def _unregister(self, connection: Connection) -> None:
+        """The connection is gone; its session, if any, waits a while for another."""
+        if connection.hello_deadline is not None:
+            connection.hello_deadline.cancel()
+        session, connection.session = connection.session, None
+        if session is not None and session.connection is connection:
+            session.connection = None
+            if session.id in self.sessions:
+                expire = asyncio.get_running_loop().call_later
+                session.expiry = expire(self._session_life_s, lambda: self.spawn(self.close_session(session)))
+
+    async def _receive(self, connection: Connection, message: str | bytes) -> None:
+        frame: Frame = {}
+        try:
+            frame = parse(message)
+            check(frame, self.flavour)
+            if connection.session is not None:
+                await self._handle(connection, connection.session, frame)
+            else:
+                await self._hello(connection, frame)
+        except Refusal as refusal:
+            answer = refusal.frame(frame.get("id"))
+            if connection.session is not None:
+                connection.session.send(answer)
+            else:
+                connection.send(answer)
+
+    async def _hello(self, connection: Connection, frame: Frame) -> None:
+        if frame["type"] != "hello":
+            raise Refusal("hello_expected")
+        if connection.hello_deadline is not None:
+            connection.hello_deadline.cancel()
+        hello = frame["hello"]
+        try:
+            if hello.get("resumeid"):
+                self._resume(connection, frame)
+                return
+            kind = hello["auth"].get("type") or "client"
+            if kind == "internal":
+                user = await self._internal(connection, hello["auth"]["params"])
+            else:
+                user = await self._user(hello)
+            if not connection.websocket.open:
+                return
+            session = Session(kind, user["userid"], user["user"], frozenset(hello.get("features") or ()))
+            self.sessions[session.id] = session
+            self._attach(connection, session, frame)
+        finally:
+            if connection.session is None:
+                self._expect_hello(connection)
+
+    def _attach(self, connection: Connection, session: Session, frame: Frame) -> None:
+        connection.session, session.connection = session, connection
+        mcu = self.media is not None
+        features = self.flavour.internal_features(mcu=mcu) if session.internal else self.flavour.client_features(mcu=mcu)
+        answer = {
+            "version": frame["hello"]["version"],
+            "sessionid": session.id,
+            "resumeid": session.resume_id,
+            "userid": session.user_id,
+            "server": {"version": self.flavour.version, "features": features},
+        }
+        connection.send({**({"id": frame["id"]} if frame.get("id") else {}), "type": "hello", "hello": answer})
+
+    async def _internal(self, connection: Connection, params: Frame) -> Frame:
+        address, now = connection.websocket.address, time.monotonic()
+        if self.internal_secret and self._throttle.blocked(address, "HelloInternal", now):
+            raise Refusal("too_many_requests")
+        try:
+            check_internal(self.internal_secret, params.get("random", ""), params.get("token", ""))
+            self._check_backend(params["backend"])
+        except Refusal as refusal:
+            if refusal.code != "invalid_client_type":
+                await asyncio.sleep(self._throttle.failed(address, "HelloInternal", now))
+            raise
+        return {"userid": "", "user": None}
+
+    def _check_backend(self, url: str) -> None:
+        if not self.nextcloud.knows(url):
+            raise Refusal("invalid_backend")
+
+    async def _user(self, hello: Frame) -> Frame:
+        self._check_backend(hello["auth"]["url"])
+        params = hello["auth"]["params"]
+        if hello["version"] == "1.0":
+            return await self.nextcloud.ticket_user(params)
+        return await self.nextcloud.token_user(params["token"], time.time())
+
+    def _resume(self, connection: Connection, frame: Frame) -> None:
+        resume_id = frame["hello"]["resumeid"]
+        session = next((session for session in self.sessions.values() if session.resume_id == resume_id), None)
+        if session is None:
+            raise Refusal("no_such_session")
+        if session.expiry is not None:
+            session.expiry.cancel()
+        earlier = session.connection
+        if earlier is not None:
+            earlier.session = None
+            earlier.send(bye("session_resumed"))
+            earlier.websocket.close()
+        pending = session.take_pending()
+        self._attach(connection, session, frame)
+        for waiting in pending:
+            connection.send(waiting)
+        told = any(waiting.get("event", {}).get("target") == "participants" for waiting in pending)
+        if session.room is not None and not told:
+            update = session.room.update_frame(session.room.users)
+            if update["event"]["update"]["users"]:
+                session.send(update)
+
+    async def _handle(self, connection: Connection, session: Session, frame: Frame) -> None:
+        kind = frame["type"]
+        if kind == "room":
+            await self._join(session, frame)
+        elif kind in ("message", "control"):
+            await self._message(session, frame, kind)
+        elif kind == "internal" and session.internal:
+            await self._internal_request(session, frame["internal"])
+        elif kind == "bye":
+            connection.send(bye("", frame.get("id")))
+            connection.websocket.close()
+            await self.close_session(session)
+
+    async def _join(self, session: Session, frame: Frame) -> None:
+        token, reply = frame["room"].get("roomid", ""), {"id": frame["id"]} if frame.get("id") else {}
+        room_session = frame["room"].get("sessionid") or ""
+        if not token:
+            if await self.leave_room(session):
+                session.send({**reply, "type": "room", "room": {"roomid": ""}})
+            return
+        if session.room is not None and session.room.token == token:
+            raise Refusal("already_joined", details={"room": session.room.frame()})
+        allowed: Frame = {"roomid": token}
+        if not session.internal:
+            allowed = await self.nextcloud.join(token, session.user_id, room_session or session.id)
+            earlier = self.by_room_session.get(room_session) if room_session else None
+            if isinstance(earlier, Session) and earlier is not session:
+                if earlier.connection is not None:
+                    earlier.connection.send(bye("room_session_reconnected"))
+                    earlier.connection.websocket.close()
+                await self.close_session(earlier, notify=False)
+        await self.leave_room(session)
+        room = self.rooms.setdefault(token, Room(token, allowed.get("properties"), self.flavour))
+        session.room_session, session.permissions = room_session, allowed.get("permissions")
+        if room_session:
+            self.by_room_session[room_session] = session
+        session.send({**reply, "type": "room", "room": room.frame()})
+        room.add(session, (allowed.get("session") or {}).get("userid", ""))
+
+    async def _message(self, session: Session, frame: Frame, kind: str) -> None:
+        recipient, data = frame[kind]["recipient"], frame[kind]["data"]
+        to = recipient["type"]
+        if kind == "control" and not session.internal and "control" not in (session.permissions or ["control"]):
+            return
+        if kind == "message" and to != "user" and self.media is not None:
+            media = media_data(data, self.flavour)
+            if media is not None and to == "session" and media.get("type") in HANDLED:
+                await self._media_message(session, recipient["sessionid"], media, frame.get("id"))
+                return
+        if to == "session":
+            self._relay_to_session(session, kind, recipient["sessionid"], data)
+            return
+        message = relayed(kind, to, session.id, session.user_id, data)
+        room = session.room
+        for other in tuple(self.sessions.values()) if to == "user" else (room.clients() if room is not None else ()):
+            addressed = other.user_id == recipient.get("userid") if to == "user" else True
+            if other is session or not addressed or (to == "call" and (room is None or other.id not in room.in_call)):
+                continue
+            if to != "user" or other.user_id != session.user_id:
+                other.send(message)
+
+    async def _media_message(self, session: Session, recipient: str, data: Frame, message_id: str | None) -> None:
+        assert self.media is not None
+        if data["type"] != "requestoffer":
+            await self.media.handle(session, recipient, data)
+            return
+
+        async def wait_for_offer(media: Media) -> None:
+            try:
+                await media.handle(session, recipient, data)
+            except Refusal as refusal:
+                session.send(refusal.frame(message_id))
+
+        self.spawn(wait_for_offer(self.media))
+
+    def _relay_to_session(self, session: Session, kind: str, recipient: str, data: Any) -> None:
+        other: Session | VirtualSession | None = self.sessions.get(recipient) or self.virtual_sessions.get(recipient)
+        if isinstance(other, VirtualSession):
+            addressed = {"type": "session", "sessionid": other.own_id}
+            other.owner.send(relayed(kind, "session", session.id, session.user_id, data, addressed))
+        elif other is not None and other is not session:
+            other.send(relayed(kind, "session", session.id, session.user_id, data))
+
+    async def _internal_request(self, session: Session, request: Frame) -> None:
+        kind = request["type"]
+        if kind == "incall":
+            changed = session.in_call != request["incall"]["incall"]
+            session.in_call = request["incall"]["incall"]
+            if changed and session.room is not None:
+                await self._in_call_changed(session, session.room)
+            return
+        content = request.get(kind)
+        room = self.rooms.get(content["roomid"]) if isinstance(content, dict) else None
+        if room is None or not isinstance(content, dict):
+            return
+        virtual = session.virtual_sessions.get(content["sessionid"])
+        if kind == "addsession":
+            virtual = session.virtual_sessions[content["sessionid"]] = VirtualSession(session, content)
+            self.virtual_sessions[virtual.id] = self.by_room_session[virtual.id] = virtual
+            room.add(virtual)
+        elif kind == "removesession" and virtual is not None:
+            self._remove_virtual(virtual)
+        elif kind == "updatesession" and virtual is not None:
+            if isinstance(content.get("flags"), int) and content["flags"] != virtual.flags:
+                virtual.flags = content["flags"]
+                room.publish_flags(virtual)
+            if isinstance(content.get("incall"), int) and content["incall"] != virtual.in_call:
+                virtual.in_call = content["incall"]
+                await self._in_call_changed(virtual, room)
+
+    async def _in_call_changed(self, session: Session | VirtualSession, room: Room) -> None:
+        if session.in_call & 1:
+            room.in_call.add(session.id)
+        else:
+            room.in_call.discard(session.id)
+            if isinstance(session, Session):
+                await self.release_media(session)
+        room.publish_users()
+
+    def _remove_virtual(self, virtual: VirtualSession) -> None:
+        virtual.owner.virtual_sessions.pop(virtual.own_id, None)
+        self.virtual_sessions.pop(virtual.id, None)
+        self.by_room_session.pop(virtual.id, None)
+        if virtual.room is not None:
+            virtual.room.remove(virtual)
+
+    async def release_media(self, session: Session) -> None:
+        """What it publishes ends; its subscribers' peers stay up or not, as the flavour has it."""
+        if self.media is None:
+            return
+        await self.media.release(session)
+        if self.flavour.closes_orphans:
+            for other in tuple(self.sessions.values()):
+                for key in [key for key in other.subscribers if key[0] == session.id]:
+                    await self.media.sfu.unsubscribe(other.subscribers.pop(key))
+
+    async def leave_room(self, session: Session, *, notify: bool = True) -> bool:
+        """False where it was in none. With `notify` Nextcloud is told in the background."""
+        room = session.room
+        if room is None:
+            return False
+        room_session = session.room_session
+        if self.by_room_session.get(room_session) is session:
+            del self.by_room_session[room_session]
+        session.forget_room()
+        room.remove(session)
+        if not room.sessions:
+            self.rooms.pop(room.token, None)
+        await self.release_media(session)
+        if notify and room_session and session.kind != "federation":
+            self.spawn(self.nextcloud.leave(room.token, session.user_id, room_session))
+        return True
+
+    async def close_session(self, session: Session, *, notify: bool = True) -> None:
+        """For good: out of the room, media closed, no resume any more."""
+        if self.sessions.pop(session.id, None) is None:
+            return
+        if session.expiry is not None:
+            session.expiry.cancel()
+        for virtual in tuple(session.virtual_sessions.values()):
+            self._remove_virtual(virtual)
+        await self.leave_room(session, notify=notify)
+        await self.release_media(session)
+
+    def forget_everything(self) -> None:
+        """As a restart of the process: every session and room is void, every connection cut."""
+        for session in self.sessions.values():
+            if session.expiry is not None:
+                session.expiry.cancel()
+            session.subscribers.clear()
+        for registry in (self.sessions, self.virtual_sessions, self.by_room_session, self.rooms):
+            registry.clear()
+        for connection in tuple(self.connections):
+            connection.websocket.abort()
+
+    async def close(self) -> None:
+        self.forget_everything()
+        for task in tuple(self._running):
+            task.cancel()

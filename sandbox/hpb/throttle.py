@@ -1,0 +1,36 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The HPB's brake on guessing: failed hellos are counted per address and action. Time is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+ATTEMPTS = 10
+WINDOW_S = 30 * 60.0
+MEMORY_S = 12 * 3600.0
+MAX_DELAY_S = 25.0
+
+
+@dataclass(slots=True)
+class Throttle:
+    """Ten failures within 30 minutes block the address until the oldest of them is 30 minutes old; forgotten after 12 hours.
+
+    `base_delay_s`: what the first failure's answer is held back for; it doubles with each (0 in tests).
+    """
+
+    base_delay_s: float = 0.1
+    _failures: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+
+    def blocked(self, address: str, action: str, now: float) -> bool:
+        failures = [at for at in self._failures.get((address, action), ()) if now - at < MEMORY_S]
+        self._failures[address, action] = failures
+        return len(failures) >= ATTEMPTS and now - failures[-ATTEMPTS] < WINDOW_S
+
+    def failed(self, address: str, action: str, now: float) -> float:
+        """Count a failure; returns the seconds to hold its answer back."""
+        failures = self._failures.setdefault((address, action), [])
+        delay = min(self.base_delay_s * (1 << min(len(failures), 16)), MAX_DELAY_S)
+        failures.append(now)
+        return delay
