@@ -229,9 +229,9 @@ class Talk:
             return _error("no_such_room", "The user is not invited to this room.")
         if content.get("action", "join") == "leave":
             await self.leave_room(session_id)
-        elif room.closed or (session_id and session_id not in room.sessions):
+        elif room.closed or (session_id and session_id not in room.sessions and "actortype" not in content):
             return _error("no_such_room", "The user is not invited to this room.")
-        elif session_id:
+        elif session_id in room.sessions:
             session = room.sessions[session_id]
             answer = room.join_answer()
             if session.user_id is None:

@@ -1,0 +1,28 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Participants of a Talk call, as the HPB and the SFU see them: real websockets, real WebRTC, recordings for voices."""
+
+from sandbox.caller.caller import Caller
+from sandbox.caller.captions import CaptionLog, ReceivedCaption
+from sandbox.caller.connection import SignalingError
+from sandbox.caller.microphone import Mute, Playback
+from sandbox.caller.participant import CallFailed
+from sandbox.caller.phone import PhoneCaller
+from sandbox.caller.speech import OpusPacket, Speech, from_recording, from_samples, tone
+
+__all__ = [
+    "CallFailed",
+    "Caller",
+    "CaptionLog",
+    "Mute",
+    "OpusPacket",
+    "PhoneCaller",
+    "Playback",
+    "ReceivedCaption",
+    "SignalingError",
+    "Speech",
+    "from_recording",
+    "from_samples",
+    "tone",
+]

@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A participant on the phone: Talk's SIP bridge publishes their audio on an internal session of its own."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+from typing import Any
+
+from sandbox.caller.participant import Participant
+from sandbox.caller.speech import Speech
+from sandbox.nextcloud import Nextcloud
+from sandbox.nextcloud.rooms import IN_CALL, WITH_AUDIO, WITH_PHONE
+
+#: Attendee type of phones.
+_ACTOR_TYPE = "phones"
+
+
+class PhoneCaller(Participant):
+    """The bridge's internal session with one virtual session for the phone. `session_id` is the internal one: it publishes.
+
+    `internal_secret`: of the HPB's internal clients.
+    """
+
+    def __init__(
+        self,
+        signaling_url: str,
+        nextcloud: Nextcloud,
+        room_token: str,
+        internal_secret: str,
+        speech: Speech | None = None,
+        *,
+        number: str = "+49 30 000000",
+        loss: float = 0.0,
+    ) -> None:
+        super().__init__(signaling_url, nextcloud, room_token, loss=loss)
+        self.number = number
+        self.virtual_session_id = f"phone-{secrets.token_hex(8)}"
+        self._internal_secret = internal_secret
+        self.playback = None if speech is None else self.play(speech)
+
+    def _auth(self) -> dict[str, Any]:
+        random = secrets.token_hex(32)
+        token = hmac.new(self._internal_secret.encode(), random.encode(), hashlib.sha256).hexdigest()
+        return {"type": "internal", "params": {"random": random, "token": token, "backend": self.nextcloud.url + "/"}}
+
+    def _features(self) -> list[str]:
+        # Without `internal-incall` the server says of us that we are in the call with audio, which is what the bridge wants.
+        return []
+
+    async def _join(self) -> None:
+        await self.connection.request({"type": "room", "room": {"roomid": self.room_token}})
+        session = {
+            "sessionid": self.virtual_session_id,
+            "roomid": self.room_token,
+            "incall": IN_CALL | WITH_AUDIO | WITH_PHONE,
+            "user": {"displayname": self.number, "callid": self.virtual_session_id, "number": self.number, "type": "phone"},
+            "options": {"actorType": _ACTOR_TYPE, "actorId": self.virtual_session_id},
+        }
+        await self.connection.send({"type": "internal", "internal": {"type": "addsession", "addsession": session}})
+
+    async def _leave_nextcloud(self) -> None:
+        """The bridge removes the virtual session; Nextcloud hears of it from the HPB."""
+        if self.connection.connected:
+            session = {"sessionid": self.virtual_session_id, "roomid": self.room_token}
+            await self.connection.send({"type": "internal", "internal": {"type": "removesession", "removesession": session}})
