@@ -1,0 +1,190 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""ICE (RFC 8445) with local candidates that may be added at any time.
+
+The only file that touches private names of aioice. From it come the connectivity checks, consent freshness (RFC 7675) and
+the TURN client; gathering is our own, so that an answer never waits for a STUN or TURN server. Datagrams are sorted by
+their first byte (RFC 7983): RTP goes to its callback with no task, queue or STUN parser in between.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable, Iterable
+from ipaddress import ip_address
+from typing import Any, cast
+
+import aioice
+from aioice import Candidate, ice, stun, turn
+from aioice.candidate import candidate_foundation, candidate_priority
+
+from live_transcription.webrtc.ice_uri import StunServer, TurnServer
+
+logger = logging.getLogger(__name__)
+
+_MAX_REMOTE_CANDIDATES = 64
+#: How long a TURN server may take to confirm that a relay is given back, in seconds.
+_CLOSE_S = 1.0
+
+
+def host_addresses() -> list[str]:
+    """The addresses of this host; loopback where there is no other."""
+    return ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or ["127.0.0.1", "::1"]
+
+
+class _Datagrams(ice.StunProtocol):
+    """One local address."""
+
+    receiver: IceConnection
+
+    def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
+        assert isinstance(data, bytes)
+        first = data[0] if data else 0
+        if 127 < first < 192:
+            self.receiver.on_srtp(data)
+        elif 19 < first < 64:
+            self.receiver.on_dtls(data)
+        elif first < 4:
+            super().datagram_received(data, addr)
+
+
+class IceConnection(aioice.Connection):
+    """`on_srtp` gets each RTP and RTCP datagram, `on_dtls` each of DTLS, and None when the path is lost."""
+
+    def __init__(self, on_srtp: Callable[[bytes], None], on_dtls: Callable[[bytes | None], None]) -> None:
+        super().__init__(ice_controlling=False)
+        self.on_srtp = on_srtp
+        self.on_dtls = on_dtls
+        self._local_candidates_start = self._local_candidates_end = True
+
+    async def bind(self, address: str) -> None:
+        """Add a host candidate; an address that cannot be bound is left out."""
+        try:
+            _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
+                lambda: _Datagrams(self), local_addr=(address, 0)
+            )
+        except OSError as error:
+            logger.debug("No socket at a local address: %s", error)
+            return
+        host, port = protocol.transport.get_extra_info("sockname")[:2]
+        foundation = candidate_foundation("host", "udp", host)
+        self._add_local(Candidate(foundation, 1, "udp", candidate_priority(1, "host"), host, port, "host"), protocol)
+
+    async def reflexive(self, server: StunServer) -> list[Candidate]:
+        """Our addresses as the STUN server sees them, one for each socket of the server's IP version."""
+        targets = {ip_address(address).version: (address, server.port) for address in await _resolve(server.host)}
+        hosts = [protocol for protocol in self._protocols if protocol.local_candidate.type == "host"]
+        asked = [(protocol, targets.get(ip_address(protocol.local_candidate.host).version)) for protocol in hosts]
+        async with asyncio.TaskGroup() as tasks:
+            answers = [tasks.create_task(self._reflexive(protocol, target)) for protocol, target in asked if target is not None]
+        return [candidate for answer in answers if (candidate := answer.result()) is not None]
+
+    async def _reflexive(self, protocol: ice.StunProtocol, server: tuple[str, int]) -> Candidate | None:
+        request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
+        try:
+            response, _ = await protocol.request(request, server, retransmissions=3)
+        except stun.TransactionError:
+            return None
+        mapped = response.attributes.get("XOR-MAPPED-ADDRESS")
+        base = protocol.local_candidate
+        if mapped is None or (mapped[0], mapped[1]) == (base.host, base.port):
+            return None
+        foundation = candidate_foundation("srflx", "udp", base.host)
+        priority = candidate_priority(1, "srflx")
+        return Candidate(foundation, 1, "udp", priority, mapped[0], mapped[1], "srflx", base.host, base.port)
+
+    async def relayed(self, server: TurnServer) -> list[Candidate]:
+        """An address at the TURN server. Raises OSError, TransactionError."""
+        candidate, protocol = await ice.relayed_candidate(
+            component=1,
+            hide_related_address=False,
+            protocol_factory=lambda: _Datagrams(self),
+            turn_server=(server.host, server.port),
+            turn_username=server.username,
+            turn_password=None if server.credential is None else server.credential.reveal(),
+            turn_ssl=server.tls,
+            turn_transport=server.transport,
+        )
+        self._add_local(candidate, protocol)
+        return [candidate]
+
+    def _add_local(self, candidate: Candidate, protocol: ice.StunProtocol) -> None:
+        protocol.local_candidate = candidate
+        self._local_candidates.append(candidate)
+        self._protocols.append(protocol)
+        for remote in self._remote_candidates:
+            self._pair_remote_candidate(remote)
+        self.sort_check_list()
+
+    def add_remote(self, candidate: Candidate) -> None:
+        if not (self._closing or self._remote_candidates_end or len(self._remote_candidates) >= _MAX_REMOTE_CANDIDATES):
+            self._add_remote_candidate(candidate, candidate.host)
+
+    def end_remote(self) -> None:
+        if not (self._closing or self._remote_candidates_end):
+            self._remote_candidates_end = True
+            self._end_remote_candidates()
+
+    async def release_unused(self) -> None:
+        """Close the sockets and relays of the addresses that were not chosen."""
+        used = {pair.protocol for pair in self._nominated.values()}
+        unused = [protocol for protocol in self._protocols if protocol not in used]
+        self._protocols[:] = [protocol for protocol in self._protocols if protocol in used]
+        self._check_list[:] = [pair for pair in self._check_list if pair.protocol in used]
+        await _close_all(unused)
+
+    def data_received(self, data: bytes, component: int) -> None:
+        """Nothing that is neither STUN, DTLS nor RTP is for us; aioice would queue it for ever."""
+
+    def protocol_lost(self, protocol: ice.StunProtocol) -> None:
+        """The socket of the chosen path is gone, such as a TCP connection to a TURN server."""
+        if any(pair.protocol is protocol for pair in self._nominated.values()):
+            self.on_dtls(None)
+
+    async def close(self) -> None:
+        """Called by us, and by aioice when the SFU's consent has expired. Takes at most about one second."""
+        self.on_dtls(None)
+        protocols, self._protocols = self._protocols, []
+        try:
+            await super().close()
+        finally:
+            await _close_all(protocols)
+
+
+async def _resolve(host: str) -> list[str]:
+    try:
+        return [str(ip_address(host))]
+    except ValueError:
+        infos = await asyncio.get_running_loop().getaddrinfo(host, None, type=socket.SOCK_DGRAM)
+        return [str(address[0]) for *_, address in infos]
+
+
+async def _close_all(protocols: Iterable[ice.StunProtocol]) -> None:
+    """Close sockets and give relays back; those whose server does not confirm in time, or if cancelled, are dropped."""
+    protocols = list(protocols)
+    try:
+        async with asyncio.timeout(_CLOSE_S):
+            for protocol in protocols:
+                await protocol.close()
+    except TimeoutError:
+        logger.info("A TURN server did not confirm the end of a relay; it expires by itself")
+    finally:
+        for protocol in protocols:
+            await _drop(protocol)
+
+
+async def _drop(protocol: ice.StunProtocol) -> None:
+    if isinstance(protocol.transport, turn.TurnTransport):
+        relay: Any = cast("object", protocol.transport)
+        closing: asyncio.Task[None] | None = relay._TurnTransport__close_task
+        sending: set[asyncio.Task[None]] = relay._TurnTransport__send_tasks
+        tasks = [*sending, *([] if closing is None else [closing])]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+        relay._TurnTransport__inner_protocol.transport.close()
+    await protocol.close()

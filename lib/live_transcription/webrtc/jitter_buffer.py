@@ -1,0 +1,233 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""RTP packets in, packets and gaps in sequence order out. Pure: `now` comes in, the next deadline goes out.
+
+In-order packets pass at once: there is no fixed delay, since captions need order, not an even pace. Only a missing packet is
+waited for, 20 to 60 ms, as the reordering seen lately suggests; then everything behind it is released together, so the delay
+is back at zero. What cannot be waited for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from live_transcription.types import OPUS_CLOCK_RATE, AudioGap, AudioPacket
+
+Item: TypeAlias = AudioPacket | AudioGap
+
+#: A gap is filled up to one second. Longer silences (a mute) and losses would only cost the speech-to-text time.
+MAX_GAP_TICKS = OPUS_CLOCK_RATE
+MAX_PACKET_TICKS = OPUS_CLOCK_RATE * 120 // 1000
+#: Packets held while one is missing. 60 ms are 24 packets of 2.5 ms.
+MAX_HELD = 64
+#: Sequence jumps beyond these are a restarted sender, not loss or reordering; two packets in a row must agree.
+MAX_DROPOUT = 3_000
+MAX_MISORDER = 100
+
+_USUAL_TICKS = OPUS_CLOCK_RATE * 20 // 1000
+_SEQUENCE_MASK = 0xFFFF
+_TIMESTAMP_MASK = 0xFFFF_FFFF
+_BACKWARDS = 1 << 31
+_REMEMBERED = 64
+
+
+@dataclass(slots=True)
+class JitterStatistics:
+    """Counts of packets, except `silences` and `resyncs` (events) and `longest_wait_s`.
+
+    `reordered` came late but in time, `late` after they were given up, `lost` never came or came late. `fec_offered`: lost
+    packets whose successor was handed over with the gap.
+    """
+
+    received: int = 0
+    reordered: int = 0
+    late: int = 0
+    duplicates: int = 0
+    lost: int = 0
+    fec_offered: int = 0
+    silences: int = 0
+    resyncs: int = 0
+    longest_wait_s: float = 0.0
+
+
+class JitterBuffer:
+    """One publisher's stream. Holds at most `MAX_HELD` packets."""
+
+    def __init__(self, *, min_wait_s: float = 0.02, max_wait_s: float = 0.06) -> None:
+        self.statistics = JitterStatistics()
+        #: When `poll` has to be called, in the time that `push` was given; None while nothing is missing.
+        self.deadline: float | None = None
+        self._min_wait_s = min_wait_s
+        self._max_wait_s = max_wait_s
+        self._lateness_s = min_wait_s
+        self._ssrc: int | None = None
+        self._next = 0
+        self._timestamp = 0
+        self._ticks = _USUAL_TICKS
+        self._held: dict[int, tuple[AudioPacket, float]] = {}
+        self._given_up: dict[int, float] = {}
+        self._stray: AudioPacket | None = None
+
+    @property
+    def wait_s(self) -> float:
+        """How long a missing packet is waited for at present, in seconds."""
+        return min(self._max_wait_s, max(self._min_wait_s, 2 * self._lateness_s))
+
+    def push(self, packet: AudioPacket, ssrc: int, now: float) -> list[Item]:
+        """Take a packet; what may be played now, in order."""
+        self.statistics.received += 1
+        if ssrc != self._ssrc:
+            return self._restart(ssrc, packet)
+        ahead = (packet.sequence_number - self._next) & _SEQUENCE_MASK
+        if ahead == 0:
+            self._stray = None
+            if not self._held:
+                return self._play(packet)
+            self.statistics.reordered += 1
+            self._lateness_s = max(self._lateness_s, now - self._missing_since())
+            return self._play(packet) + self._advance(now)
+        if ahead <= MAX_DROPOUT:
+            self._stray = None
+            return self._hold(packet, now)
+        if ahead > _SEQUENCE_MASK - MAX_MISORDER:
+            self._too_late(packet.sequence_number, now)
+            return []
+        return self._suspect(packet)
+
+    def poll(self, now: float) -> list[Item]:
+        """What may be played at `now`; to be called at `deadline`."""
+        return self._advance(now) if self.deadline is not None and now >= self.deadline else []
+
+    def flush(self) -> list[Item]:
+        """All that is held, with gaps for what is missing: nothing more will come."""
+        items: list[Item] = []
+        while self._held:
+            items += self._give_up() if self._next not in self._held else self._play(self._held.pop(self._next)[0])
+        self.deadline = None
+        return items
+
+    def _restart(self, ssrc: int, *packets: AudioPacket) -> list[Item]:
+        items = self.flush()
+        if self._ssrc is not None:
+            self.statistics.resyncs += 1
+        self._ssrc = ssrc
+        self._given_up.clear()
+        self._stray = None
+        self._next = packets[0].sequence_number
+        self._timestamp = packets[0].timestamp
+        for packet in packets:
+            items += self._play(packet)
+        return items
+
+    def _suspect(self, packet: AudioPacket) -> list[Item]:
+        stray, self._stray = self._stray, packet
+        if stray is None or packet.sequence_number != (stray.sequence_number + 1) & _SEQUENCE_MASK:
+            return []
+        assert self._ssrc is not None
+        return self._restart(self._ssrc, stray, packet)
+
+    def _hold(self, packet: AudioPacket, now: float) -> list[Item]:
+        if packet.sequence_number in self._held:
+            self.statistics.duplicates += 1
+            return []
+        self._held[packet.sequence_number] = (packet, now)
+        return self._advance(now)
+
+    def _too_late(self, sequence_number: int, now: float) -> None:
+        missing_since = self._given_up.pop(sequence_number, None)
+        if missing_since is None:
+            self.statistics.duplicates += 1
+            return
+        self.statistics.late += 1
+        self._lateness_s = min(self._max_wait_s, max(self._lateness_s, now - missing_since))
+
+    def _missing_since(self) -> float:
+        """When the hole showed: at the arrival of the first packet from behind it."""
+        return min(arrival for _, arrival in self._held.values())
+
+    def _advance(self, now: float) -> list[Item]:
+        items: list[Item] = []
+        while self._held:
+            held = self._held.pop(self._next, None)
+            if held is not None:
+                self.statistics.longest_wait_s = max(self.statistics.longest_wait_s, now - held[1])
+                items += self._play(held[0])
+                continue
+            missing_since = self._missing_since()
+            self.deadline = missing_since + self.wait_s
+            if now < self.deadline and len(self._held) <= MAX_HELD:
+                return items
+            self._lateness_s = max(self._min_wait_s / 2, self._lateness_s * 0.9)
+            items += self._give_up(missing_since)
+        self.deadline = None
+        return items
+
+    def _play(self, packet: AudioPacket) -> list[Item]:
+        self._next = (packet.sequence_number + 1) & _SEQUENCE_MASK
+        if not packet.payload:  # padding only: a probe of the path, no audio
+            return []
+        self._ticks = packet_ticks(packet.payload) or self._ticks
+        silence = (packet.timestamp - self._timestamp) & _TIMESTAMP_MASK
+        self._timestamp = (packet.timestamp + self._ticks) & _TIMESTAMP_MASK
+        if silence == 0:
+            return [packet]
+        if silence >= _BACKWARDS:
+            self.statistics.resyncs += 1
+            return [packet]
+        self.statistics.silences += 1
+        return [AudioGap(min(silence, MAX_GAP_TICKS), lost=False), packet]
+
+    def _give_up(self, missing_since: float | None = None) -> list[Item]:
+        """Everything missing before the nearest packet held is lost. Does not play that packet."""
+        nearest = min(self._held, key=lambda number: (number - self._next) & _SEQUENCE_MASK)
+        after = self._held[nearest][0]
+        count = (nearest - self._next) & _SEQUENCE_MASK
+        self._remember(count, missing_since)
+        self.statistics.lost += count
+        span = (after.timestamp - self._timestamp) & _TIMESTAMP_MASK
+        expected = count * self._ticks
+        self._next = nearest
+        if span >= _BACKWARDS:  # the sender's clock was reset: only the count tells how long it was
+            ticks, self._timestamp = expected, after.timestamp
+        else:  # where much more time passed than the packets could fill, the sender was also silent
+            ticks = span if span <= 2 * expected else expected
+            self._timestamp = (self._timestamp + ticks) & _TIMESTAMP_MASK
+        if ticks == 0:
+            return []
+        ticks = min(ticks, MAX_GAP_TICKS)
+        last = min(ticks, self._ticks)
+        items: list[Item] = [AudioGap(ticks - last, lost=True)] if ticks > last else []
+        adjoins = self._timestamp == after.timestamp and after.payload
+        self.statistics.fec_offered += bool(adjoins)
+        return [*items, AudioGap(last, lost=True, fec_payload=after.payload if adjoins else None)]
+
+    def _remember(self, count: int, missing_since: float | None) -> None:
+        if missing_since is None:
+            return
+        for offset in range(max(0, count - _REMEMBERED), count):
+            self._given_up[(self._next + offset) & _SEQUENCE_MASK] = missing_since
+        while len(self._given_up) > _REMEMBERED:
+            del self._given_up[next(iter(self._given_up))]
+
+
+def packet_ticks(payload: bytes) -> int | None:
+    """Duration of an Opus packet in 48 kHz ticks, from its first bytes (RFC 6716, section 3.1); None if malformed."""
+    if not payload:
+        return None
+    first = payload[0]
+    config = first >> 3
+    if config < 12:
+        ticks = (480, 960, 1920, 2880)[config & 3]
+    elif config < 16:
+        ticks = (480, 960)[config & 1]
+    else:
+        ticks = (120, 240, 480, 960)[config & 3]
+    code = first & 3
+    if code == 0:
+        return ticks
+    if code < 3:
+        return 2 * ticks
+    count = payload[1] & 0x3F if len(payload) > 1 else 0
+    return count * ticks if 0 < count * ticks <= MAX_PACKET_TICKS else None

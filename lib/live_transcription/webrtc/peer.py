@@ -1,0 +1,120 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One peer of the SFU, named by the `sid` of its offers: negotiation, transport, and the watch over it."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from aioice import Candidate
+
+from live_transcription.errors import TransportLost
+from live_transcription.types import IceServer
+from live_transcription.webrtc.rtp_receiver import AudioTransport, RtpSink, TransportStatistics
+from live_transcription.webrtc.sdp import Offer, build_answer, format_candidate
+
+
+class SubscriberChannel(Protocol):
+    """The way to one publisher through signaling; the call implements it. Returns at once."""
+
+    def request_offer(self) -> None:
+        """Ask the SFU for an offer of the publisher's stream."""
+
+    def send_answer(self, sid: str, sdp: str) -> None:
+        """Send our answer to the offer with this `sid`."""
+
+    def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
+        """Send one more candidate of ours (`candidate:…`)."""
+
+
+class Peer:
+    """`run` ends by TransportLost or cancellation only. `connected` once RTP can come."""
+
+    def __init__(
+        self,
+        sid: str,
+        offer: Offer,
+        channel: SubscriberChannel,
+        ice_servers: Sequence[IceServer],
+        sink: RtpSink,
+        *,
+        clock: Callable[[], float],
+        connect_timeout_s: float,
+        silence_timeout_s: float | None,
+    ) -> None:
+        self.sid = sid
+        self.connected = False
+        #: Time of the last packet, or of the connection if none came yet; to be kept by the owner.
+        self.heard_at = 0.0
+        self._offer = offer
+        self._channel = channel
+        self._ice_servers = ice_servers
+        self._clock = clock
+        self._connect_timeout_s = connect_timeout_s
+        self._silence_timeout_s = silence_timeout_s
+        self._transport = AudioTransport(offer, sink, clock=clock)
+        self._session_id = secrets.randbits(62)
+        self._version = 0
+
+    @property
+    def statistics(self) -> TransportStatistics:
+        return self._transport.statistics
+
+    def continues(self, offer: Offer) -> bool:
+        """Whether an offer with our `sid` is for this very transport; not if it restarts ICE."""
+        return self._transport.is_for(offer.transport)
+
+    def renegotiate(self, offer: Offer) -> None:
+        """Take a later offer over and answer it; media goes on."""
+        if offer.active and not self._offer.active:
+            self.heard_at = self._clock()
+        self._offer = offer
+        self._transport.configure(offer)
+        if self._version > 0:  # else `run` answers the newest
+            self._answer()
+
+    def candidate(self, candidate: Candidate | None) -> None:
+        self._transport.add_remote_candidate(candidate)
+
+    async def run(self) -> None:
+        try:
+            await self._transport.open()
+            self._answer()
+            await self._connect()
+            self.connected = True
+            self.heard_at = max(self.heard_at, self._clock())
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._transport.keep_alive(), name="keep alive")
+                if self._silence_timeout_s is not None:
+                    tasks.create_task(self._watch(self._silence_timeout_s), name="watch for silence")
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from failures
+        finally:
+            self.connected = False
+            await self._transport.aclose()
+
+    async def _connect(self) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                await self._transport.connect(self._ice_servers, self._trickle)
+        except TimeoutError:
+            raise self._transport.no_path() from None
+
+    async def _watch(self, silence_timeout_s: float) -> None:
+        while True:
+            silent_s = self._clock() - self.heard_at if self._offer.active else 0.0
+            if silent_s >= silence_timeout_s:
+                raise TransportLost(f"No audio came for {silent_s:.0f} s.", fix="Nothing to do if the participant is muted.")
+            await asyncio.sleep(silence_timeout_s - silent_s)
+
+    def _answer(self) -> None:
+        self._version += 1
+        local = self._transport.local(self._ice_servers)
+        self._channel.send_answer(self.sid, build_answer(self._offer, local, self._session_id, self._version))
+
+    def _trickle(self, candidate: Candidate) -> None:
+        self._channel.send_candidate(self.sid, format_candidate(candidate), self._offer.mid, self._offer.m_line_index)

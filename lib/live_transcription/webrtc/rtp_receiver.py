@@ -1,0 +1,292 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""ICE, DTLS and SRTP for one publisher's audio, ORTC style: no RTCPeerConnection, no decoder thread, no unbounded queue.
+
+The only file that touches private names of aiortc, of which it takes the DTLS handshake and the SRTP keys (RFC 5764); the only
+one for aioice is `ice_connection`. `tests/unit/webrtc/test_private_names.py` fails when they change. Host candidates go into
+the answer at once; the others are trickled, and TURN is asked only while there is no direct path.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+import logging
+import random
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Self
+
+import pylibsrtp
+from aioice import Candidate
+from aioice.stun import TransactionError
+from aiortc import rtcdtlstransport as dtls
+from OpenSSL import SSL
+
+from live_transcription.errors import TransportLost
+from live_transcription.types import AudioPacket, IceServer
+from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
+from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
+from live_transcription.webrtc.rtcp import ReceptionReporter
+from live_transcription.webrtc.rtp import MalformedRtp, SourceLatch, parse_rtp
+from live_transcription.webrtc.sdp import LocalTransport, Offer, RemoteTransport
+
+logger = logging.getLogger(__name__)
+
+#: Called in the datagram path: packet, SSRC, arrival time. Must not raise.
+RtpSink = Callable[[AudioPacket, int, float], None]
+
+#: aiortc's suites, and the same for an SFU whose certificate holds an RSA key.
+_CIPHERS = b":".join(
+    b"ECDHE-%s-%s" % (key, suite)
+    for suite in (b"AES128-GCM-SHA256", b"CHACHA20-POLY1305", b"AES128-SHA", b"AES256-SHA")
+    for key in (b"ECDSA", b"RSA")
+)
+_RENEW_BEFORE = datetime.timedelta(days=7)
+_MAX_SERVERS = 6
+#: Packets that may come between the end of the handshake and our notice of it.
+_MAX_EARLY = 32
+_MAX_DTLS_DATAGRAMS = 64
+#: TURN is asked for a relay only if there is no direct path after this long, in seconds.
+_RELAY_AFTER_S = 0.3
+_REPORT_S = (2.5, 7.5)
+
+
+@dataclass(slots=True)
+class TransportStatistics:
+    """`discarded`: datagrams that were no RTP for us: unauthentic, malformed, another payload type or source."""
+
+    packets: int = 0
+    octets: int = 0
+    discarded: int = 0
+
+
+class _Certificate(dtls.RTCCertificate):
+    """One per process, with one SSL context: half of the cost of a new peer."""
+
+    _current: ClassVar[_Certificate | None] = None
+    _context: SSL.Context | None = None
+
+    @classmethod
+    def current(cls) -> Self:
+        held = cls._current
+        if not isinstance(held, cls) or held.expires - datetime.datetime.now(datetime.UTC) < _RENEW_BEFORE:
+            held = cls.generateCertificate()
+            cls._current = held
+        return held
+
+    def _create_ssl_context(self, srtp_profiles: list[dtls.SRTPProtectionProfile]) -> SSL.Context:
+        if self._context is None:
+            self._context = super()._create_ssl_context(srtp_profiles)
+            self._context.set_cipher_list(_CIPHERS)
+        return self._context
+
+
+class _Link:
+    """What `RTCDtlsTransport` needs of an ICE transport."""
+
+    def __init__(self, connection: IceConnection) -> None:
+        self._connection = connection
+        self._datagrams: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_DTLS_DATAGRAMS)
+        self._closed = False
+
+    @property
+    def role(self) -> str:
+        return "controlling" if self._connection.ice_controlling else "controlled"
+
+    def put(self, data: bytes | None) -> None:
+        """None: the path is lost. When the queue is full the datagram is dropped; DTLS repeats it."""
+        self._closed |= data is None
+        if not self._datagrams.full():
+            self._datagrams.put_nowait(data)
+
+    async def _recv(self) -> bytes:
+        if self._closed and self._datagrams.empty():
+            raise ConnectionError("ICE is closed")
+        data = await self._datagrams.get()
+        if data is None:
+            raise ConnectionError("ICE is closed")
+        return data
+
+    async def _send(self, data: bytes) -> None:
+        await self._connection.send(data)
+
+
+class AudioTransport:
+    """One peer of the SFU that receives audio. In order: `open`, `connect`, `keep_alive`; `aclose` always."""
+
+    def __init__(self, offer: Offer, sink: RtpSink, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self.statistics = TransportStatistics()
+        self._sink = sink
+        self._clock = clock
+        self._remote = offer.transport
+        self._connection = IceConnection(self._srtp, lambda data: self._link.put(data))  # noqa: PLW0108  the link is made with the connection
+        self._connection.ice_controlling = offer.transport.lite
+        self._link = _Link(self._connection)
+        self._certificate = _Certificate.current()
+        self._dtls = dtls.RTCDtlsTransport(self._link, [self._certificate])  # type: ignore[arg-type]
+        self._dtls._set_role("server" if offer.transport.setup == "active" else "client")
+        self._latch = SourceLatch()
+        self._reporter = ReceptionReporter()
+        self._early: deque[bytes] = deque(maxlen=_MAX_EARLY)
+        self._srtp_session: pylibsrtp.Session | None = None
+        self._remote_ended = False
+        self._gathering = False
+        self._refused_servers = 0
+        self.configure(offer)
+
+    def configure(self, offer: Offer) -> None:
+        """Take over what may change by renegotiation: payload types, header extensions, SSRCs, candidates."""
+        self._payload_types = offer.payload_types
+        self._audio_level_id = offer.audio_level_id
+        self._latch.announced = offer.ssrcs
+        for candidate in offer.candidates:
+            self.add_remote_candidate(candidate)
+        if offer.candidates_complete:
+            self.add_remote_candidate(None)
+
+    def is_for(self, remote: RemoteTransport) -> bool:
+        """Whether an offer goes on with this transport; else ICE restarts, and another transport is needed."""
+        return remote == self._remote
+
+    async def open(self) -> None:
+        """Open a socket at each local address. Raises TransportLost if there is none."""
+        for address in host_addresses():
+            await self._connection.bind(address)
+        if not self._connection.local_candidates:
+            raise TransportLost(
+                "No UDP socket could be opened.", fix="Check the network of the host and its limit of open files."
+            )
+
+    def local(self, servers: Sequence[IceServer]) -> LocalTransport:
+        """What the answer says of us."""
+        fingerprint = self._certificate.getFingerprints()[0]
+        return LocalTransport(
+            username_fragment=self._connection.local_username,
+            password=self._connection.local_password,
+            fingerprint=(fingerprint.algorithm, fingerprint.value),
+            candidates=tuple(self._connection.local_candidates),
+            complete=not parse_servers(servers)[0],
+        )
+
+    def add_remote_candidate(self, candidate: Candidate | None) -> None:
+        """None ends them, but not before our own are gathered: a relay may be the only way."""
+        if candidate is not None:
+            self._connection.add_remote(candidate)
+            return
+        self._remote_ended = True
+        if not self._gathering:
+            self._connection.end_remote()
+
+    async def connect(self, servers: Iterable[IceServer], on_candidate: Callable[[Candidate], None]) -> None:
+        """ICE and DTLS, while further candidates are gathered. Takes as long as the caller lets it. Raises TransportLost."""
+        self._connection.remote_is_lite = self._remote.lite
+        self._connection.remote_username = self._remote.username_fragment
+        self._connection.remote_password = self._remote.password
+        self._gathering = True
+        failure: ConnectionError | None = None
+        async with asyncio.TaskGroup() as tasks:
+            gathering = tasks.create_task(self._gather(servers, on_candidate), name="ice gathering")
+            try:
+                await self._connection.connect()
+            except ConnectionError as error:
+                failure = error
+            gathering.cancel()
+        if failure is not None:
+            raise self.no_path() from failure
+        fingerprints = [dtls.RTCDtlsFingerprint(algorithm, value) for algorithm, value in self._remote.fingerprints]
+        await self._dtls.start(dtls.RTCDtlsParameters(fingerprints=fingerprints))
+        if self._dtls.state != "connected":
+            raise TransportLost(
+                "The DTLS handshake with the SFU failed.",
+                fix="The SFU's certificate needs an ECDSA key, or RSA of 2048 bits or more.",
+            )
+        self._srtp_session = self._dtls._rx_srtp
+        while self._early:
+            self._srtp(self._early.popleft())
+
+    async def keep_alive(self) -> None:
+        """Send receiver reports until the SFU closes or its consent expires. Raises TransportLost."""
+        pump = self._dtls._task
+        assert pump is not None
+        first = True
+        while not pump.done():
+            await asyncio.wait([pump], timeout=random.uniform(*_REPORT_S))
+            if self._dtls.state != "connected":
+                break
+            try:
+                await self._dtls._send_rtp(self._reporter.report(self._clock()))
+            except (ConnectionError, OSError, pylibsrtp.Error):
+                break
+            if first:
+                await self._connection.release_unused()
+                first = False
+        raise TransportLost("The SFU closed the transport, or the path to it broke.")
+
+    async def aclose(self) -> None:
+        """Tell the SFU and close everything; no task and no socket is left. At most about one second, whatever TURN does."""
+        pump = self._dtls._task
+        await self._dtls.stop()
+        if pump is not None:
+            await asyncio.gather(pump, return_exceptions=True)
+        await self._connection.close()
+
+    def no_path(self) -> TransportLost:
+        """The error for ICE that found no path, or not in time."""
+        asked = f"; {self._refused_servers} STUN or TURN servers did not serve" if self._refused_servers else ""
+        return TransportLost(
+            f"No network path to the SFU was found ({len(self._connection.remote_candidates)} of its addresses tried{asked}).",
+            fix="Let UDP through between this host and the SFU, or set up a TURN server in Talk's settings.",
+        )
+
+    async def _gather(self, servers: Iterable[IceServer], on_candidate: Callable[[Candidate], None]) -> None:
+        usable, refused = parse_servers(servers)
+        self._refused_servers += refused
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for server in usable[:_MAX_SERVERS]:
+                    tasks.create_task(self._ask(server, on_candidate))
+        finally:
+            self._gathering = False
+        if self._remote_ended:
+            self._connection.end_remote()
+
+    async def _ask(self, server: StunServer | TurnServer, on_candidate: Callable[[Candidate], None]) -> None:
+        try:
+            if isinstance(server, StunServer):
+                found = await self._connection.reflexive(server)
+            else:
+                await asyncio.sleep(_RELAY_AFTER_S)
+                found = await self._connection.relayed(server)
+        except (OSError, TransactionError, ValueError) as error:
+            self._refused_servers += 1
+            logger.info("The STUN or TURN server %s port %d does not serve: %s", server.host, server.port, error)
+            return
+        for candidate in found:
+            on_candidate(candidate)
+
+    def _srtp(self, data: bytes) -> None:
+        session = self._srtp_session
+        if session is None:
+            self._early.append(data)
+            return
+        now = self._clock()
+        try:
+            if len(data) > 1 and 192 <= data[1] <= 223:  # RFC 5761, section 4
+                self._reporter.sender_report(session.unprotect_rtcp(data), now)
+                return
+            parsed = parse_rtp(session.unprotect(data), self._payload_types, self._audio_level_id)
+        except (pylibsrtp.Error, MalformedRtp, ValueError):
+            self.statistics.discarded += 1
+            return
+        if parsed is None or not self._latch.accepts(parsed[0], now):
+            self.statistics.discarded += 1
+            return
+        ssrc, packet = parsed
+        self.statistics.packets += 1
+        self.statistics.octets += len(data)
+        self._reporter.received(ssrc, packet.sequence_number, packet.timestamp, now)
+        self._sink(packet, ssrc, now)

@@ -1,0 +1,290 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The SFU's offer (SDP, RFC 8866, RFC 9429) and our answer: one Opus stream to receive, everything else rejected.
+
+Only what the audio needs is read, so that an odd video section harms nobody. Payload types and header extension ids are always
+those of the offer. Whatever is wrong with an offer is a `NegotiationFailed`.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from aioice import Candidate
+
+from live_transcription.errors import NegotiationFailed
+
+AUDIO_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
+#: Signaling frames are limited to 64 KiB; so is an offer.
+MAX_SDP_CHARACTERS = 65_536
+
+_MEDIA = re.compile(r"m=([A-Za-z0-9_-]{1,32}) (\d{1,5})(?:/\d+)? ([A-Za-z0-9/_-]{1,64})((?: [A-Za-z0-9_-]{1,64})+) *")
+_RTPMAP = re.compile(r"(\d{1,3}) +([A-Za-z0-9._-]+)/(\d+)(?:/(\d+))? *")
+_EXTMAP = re.compile(r"(\d{1,5})(?:/\w+)? +(\S+)(?: .*)?")
+_FINGERPRINT = re.compile(r"([A-Za-z0-9-]{1,16}) +([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+) *")
+_TOKEN = re.compile(r"[A-Za-z0-9_.+{}^~!#$%&'*`|-]{1,64}")
+_ICE = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")
+_SSRC = re.compile(r"(\d{1,10})(?: .*)?")
+_DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
+_FINGERPRINTS = frozenset(("sha-256", "sha-384", "sha-512"))
+
+
+@dataclass(slots=True)
+class _Section:
+    """One m= section; `attributes` in order, names without `a=`."""
+
+    kind: str
+    port: int
+    protocol: str
+    formats: tuple[str, ...]
+    attributes: list[tuple[str, str]] = field(default_factory=list)
+
+    def first(self, name: str) -> str | None:
+        return next((value for key, value in self.attributes if key == name), None)
+
+    def all(self, name: str) -> list[str]:
+        return [value for key, value in self.attributes if key == name]
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteTransport:
+    """How the SFU is reached: ICE credentials and the DTLS identity. `setup` is the offer's: actpass, active or passive."""
+
+    username_fragment: str
+    password: str = field(repr=False)
+    lite: bool
+    fingerprints: tuple[tuple[str, str], ...]
+    setup: str
+
+
+@dataclass(frozen=True, slots=True)
+class LocalTransport:
+    """What our answer says of our own transport. `complete=False`: more candidates follow by trickling."""
+
+    username_fragment: str
+    password: str = field(repr=False)
+    fingerprint: tuple[str, str]
+    candidates: tuple[Candidate, ...]
+    complete: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What the answer and the receiver need of an offer. `active=False`: the publisher sends no audio at present."""
+
+    transport: RemoteTransport
+    candidates: tuple[Candidate, ...]
+    candidates_complete: bool
+    mid: str | None
+    m_line_index: int
+    payload_types: frozenset[int]
+    audio_level_id: int | None
+    mid_id: int | None
+    ssrcs: frozenset[int]
+    active: bool
+    bundled: bool
+    sections: tuple[_Section, ...] = field(repr=False)
+
+
+def parse_offer(sdp: str) -> Offer:
+    """Read an offer. Raises NegotiationFailed: broken SDP, no audio, no Opus, encrypted end to end."""
+    if len(sdp) > MAX_SDP_CHARACTERS:
+        raise _broken(f"it is {len(sdp)} characters long")
+    session, sections = _sections(sdp)
+    audio = [section for section in sections if section.kind == "audio"]
+    if not audio:
+        raise NegotiationFailed("The offer has no audio.", fix="The participant publishes video only, or nothing yet.")
+    if any(section.first("sframe") is not None for section in (session, *sections)):
+        raise NegotiationFailed(
+            "The call is encrypted end to end; its audio cannot be heard by a server.",
+            fix="Turn end-to-end encryption off for calls that need captions.",
+        )
+    chosen = next((section for section in audio if _opus(section) and _usable(section)), None)
+    if chosen is None:
+        codecs = sorted({match[2] for section in audio for match in _rtpmaps(section)}) or ["none"]
+        raise NegotiationFailed(
+            f"The offer has no Opus audio (codecs: {', '.join(codecs)[:200]}).", fix="Allow Opus in the SFU's configuration."
+        )
+    return _read(session, sections, chosen)
+
+
+def _read(session: _Section, sections: list[_Section], chosen: _Section) -> Offer:
+    mid = chosen.first("mid")
+    groups = [value.split()[1:] for value in session.all("group") if value.startswith("BUNDLE")]
+    bundle = next((group for group in groups if mid in group), [])
+    family = [section for section in sections if section is not chosen and section.first("mid") in bundle]
+    # The own section first; a bundled one may leave its transport to the section that carries the bundle (RFC 9143).
+    places = (chosen, session, *family)
+    extensions = {match[2]: int(match[1]) for value in chosen.all("extmap") if (match := _EXTMAP.fullmatch(value))}
+    candidates = [_candidate_or_none(value) for section in (chosen, *family) for value in section.all("candidate")]
+    directions = [name for name, _ in (*session.attributes, *chosen.attributes) if name in _DIRECTIONS]
+    return Offer(
+        transport=_transport(places),
+        candidates=tuple(candidate for candidate in candidates if candidate is not None),
+        candidates_complete=any(section.first("end-of-candidates") is not None for section in places),
+        mid=mid if mid is not None and _TOKEN.fullmatch(mid) else None,
+        m_line_index=sections.index(chosen),
+        payload_types=_opus(chosen),
+        audio_level_id=extensions.get(AUDIO_LEVEL_URI),
+        mid_id=extensions.get(MID_URI),
+        ssrcs=frozenset(int(match[1]) for value in chosen.all("ssrc") if (match := _SSRC.fullmatch(value))),
+        active=not directions or directions[-1] in ("sendrecv", "sendonly"),
+        bundled=bool(bundle),
+        sections=tuple(sections),
+    )
+
+
+def build_answer(offer: Offer, local: LocalTransport, session_id: int, version: int) -> str:
+    """The answer to `offer`: receive the audio, reject everything else (port 0, inactive: no video is ever sent to us).
+
+    `session_id` names the peer, `version` grows with each answer (RFC 8866, section 5.2).
+    """
+    setup = "active" if offer.transport.setup in ("actpass", "passive") else "passive"
+    algorithm, digest = local.fingerprint
+    transport = [
+        f"a=ice-ufrag:{local.username_fragment}",
+        f"a=ice-pwd:{local.password}",
+        *(() if local.complete else ("a=ice-options:trickle",)),
+        f"a=fingerprint:{algorithm} {digest}",
+        f"a=setup:{setup}",
+    ]
+    lines = ["v=0", f"o=- {session_id} {version} IN IP4 127.0.0.1", "s=-", "t=0 0"]
+    if offer.bundled and offer.mid is not None:
+        lines.append(f"a=group:BUNDLE {offer.mid}")
+    lines += transport
+    for index, section in enumerate(offer.sections):
+        lines += _accepted(offer, section, local, transport) if index == offer.m_line_index else _rejected(section)
+    return "\r\n".join(lines) + "\r\n"
+
+
+def parse_candidate(text: str) -> Candidate | None:
+    """A trickled candidate (`candidate:…`, with or without `a=`); None for the end of candidates.
+
+    Raises NegotiationFailed for one that is malformed or of no use here: TCP, mDNS names and other host names (an SFU is not
+    found by multicast), a second component.
+    """
+    line = text.strip().removeprefix("a=").removeprefix("candidate:").strip()
+    if not line or line == "end-of-candidates":
+        return None
+    try:
+        candidate = Candidate.from_sdp(line[:1_000])
+        address = ipaddress.ip_address(candidate.host)
+    except (ValueError, IndexError) as error:
+        raise NegotiationFailed("A candidate of the SFU is malformed, or no IP address.") from error
+    if candidate.transport.lower() != "udp" or candidate.component != 1:
+        raise NegotiationFailed("A candidate of the SFU is not for RTP over UDP.")
+    if not 0 < candidate.port < 65_536 or address.is_multicast or address.is_unspecified:
+        raise NegotiationFailed("A candidate of the SFU names no address that can be reached.")
+    return candidate
+
+
+def format_candidate(candidate: Candidate) -> str:
+    """As signaling wants it: `candidate:…`."""
+    return f"candidate:{candidate.to_sdp()}"
+
+
+def _sections(sdp: str) -> tuple[_Section, list[_Section]]:
+    """The session level, as a section without media, and the m= sections."""
+    lines = [line.rstrip() for line in sdp.splitlines() if line.strip()]
+    if not lines or lines[0] != "v=0":
+        raise _broken("it does not start with v=0")
+    session = _Section("session", 0, "", ())
+    sections: list[_Section] = []
+    current = session
+    for line in lines[1:]:
+        if line.startswith("m="):
+            match = _MEDIA.fullmatch(line)
+            if match is None:
+                raise _broken("an m= line is malformed")
+            current = _Section(match[1], int(match[2]), match[3], tuple(match[4].split()))
+            sections.append(current)
+        elif line.startswith("a="):
+            name, _, value = line[2:].partition(":")
+            current.attributes.append((name, value.strip()))
+        elif line[1:2] != "=":
+            raise _broken("a line is not of the form x=…")
+    return session, sections
+
+
+def _transport(places: Iterable[_Section]) -> RemoteTransport:
+    sections = list(places)
+    ufrag = next((value for section in sections if (value := section.first("ice-ufrag"))), "")
+    password = next((value for section in sections if (value := section.first("ice-pwd"))), "")
+    if not _ICE.fullmatch(ufrag) or not _ICE.fullmatch(password):
+        raise _broken("it has no ICE credentials")
+    prints = next((values for section in sections if (values := section.all("fingerprint"))), [])
+    matches = [match for value in prints if (match := _FINGERPRINT.fullmatch(value))]
+    fingerprints = tuple((match[1].lower(), match[2].upper()) for match in matches if match[1].lower() in _FINGERPRINTS)
+    if not fingerprints:
+        raise _broken("it has no fingerprint of a certificate by SHA-256, SHA-384 or SHA-512")
+    setup = next((value for section in sections if (value := section.first("setup"))), "actpass")
+    if setup not in ("actpass", "active", "passive"):
+        raise _broken("its DTLS role is unknown")
+    lite = any(section.first("ice-lite") is not None for section in sections)
+    return RemoteTransport(ufrag, password, lite, fingerprints, setup)
+
+
+def _accepted(offer: Offer, section: _Section, local: LocalTransport, transport: list[str]) -> list[str]:
+    payload_types = [name for name in section.formats if name in {str(number) for number in offer.payload_types}]
+    lines = [
+        f"m=audio 9 {section.protocol} {' '.join(payload_types)}",
+        "c=IN IP4 0.0.0.0",
+        "a=rtcp:9 IN IP4 0.0.0.0",
+        "a=recvonly" if offer.active else "a=inactive",
+        *(() if offer.mid is None else (f"a=mid:{offer.mid}",)),
+        "a=rtcp-mux",
+    ]
+    if offer.mid_id is not None:
+        lines.append(f"a=extmap:{offer.mid_id} {MID_URI}")
+    if offer.audio_level_id is not None:
+        lines.append(f"a=extmap:{offer.audio_level_id} {AUDIO_LEVEL_URI}")
+    for payload_type in payload_types:
+        lines += (f"a=rtpmap:{payload_type} opus/48000/2", f"a=fmtp:{payload_type} minptime=10;useinbandfec=1")
+    lines += transport
+    lines += (f"a=candidate:{candidate.to_sdp()}" for candidate in local.candidates)
+    if local.complete:
+        lines.append("a=end-of-candidates")
+    return lines
+
+
+def _rejected(section: _Section) -> list[str]:
+    mid = section.first("mid")
+    return [
+        f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}",
+        "c=IN IP4 0.0.0.0",
+        "a=inactive",
+        *(f"a=mid:{mid}" for mid in [mid] if mid is not None and _TOKEN.fullmatch(mid)),
+        *(("a=rtcp-mux",) if section.kind in ("audio", "video") else ()),
+        # Not needed by RFC 3264, but there are peers that look for a common codec even where the port is 0.
+        *(f"a=rtpmap:{match[0].strip()}" for match in _rtpmaps(section) if match[1] in section.formats),
+    ]
+
+
+def _rtpmaps(section: _Section) -> list[re.Match[str]]:
+    return [match for value in section.all("rtpmap") if (match := _RTPMAP.fullmatch(value))]
+
+
+def _opus(section: _Section) -> frozenset[int]:
+    """Payload types of Opus (RFC 7587: always 48000/2); those that look like RTCP are left out (RFC 5761)."""
+    found = {int(match[1]) for match in _rtpmaps(section) if match[2].lower() == "opus" and match[3] == "48000"}
+    return frozenset(number for number in found if str(number) in section.formats and number < 128 and not 64 <= number < 96)
+
+
+def _usable(section: _Section) -> bool:
+    return section.port != 0 or section.first("bundle-only") is not None
+
+
+def _candidate_or_none(value: str) -> Candidate | None:
+    try:
+        return parse_candidate(value)
+    except NegotiationFailed:
+        return None
+
+
+def _broken(why: str) -> NegotiationFailed:
+    return NegotiationFailed(f"The SFU's offer cannot be read: {why}.")
