@@ -1,0 +1,218 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Whatever a server sends, parsing gives a value, and nothing of it reaches the log."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from live_transcription.config import HpbConfig
+from live_transcription.signaling import messages
+from live_transcription.signaling.events import CandidateReceived, InCall, OfferReceived, Participant
+from live_transcription.signaling.messages import Ignored, Invalid, parse_frame
+from live_transcription.signaling.protocol import SignalingProtocol
+from live_transcription.types import Secret
+
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    max_leaves=12,
+)
+#: Frames whose shape is right up to some depth, with anything at the leaves.
+keys = st.sampled_from(
+    [
+        "type",
+        "id",
+        "welcome",
+        "hello",
+        "error",
+        "bye",
+        "room",
+        "event",
+        "message",
+        "target",
+        "join",
+        "leave",
+        "change",
+        "switchto",
+        "disinvite",
+        "update",
+        "users",
+        "changed",
+        "roomid",
+        "sessionid",
+        "sessionId",
+        "nextcloudSessionId",
+        "inCall",
+        "incall",
+        "all",
+        "internal",
+        "data",
+        "sender",
+        "payload",
+        "sdp",
+        "candidate",
+        "sdpMid",
+        "sdpMLineIndex",
+        "roomType",
+        "sid",
+        "from",
+        "features",
+        "server",
+        "version",
+        "code",
+        "reason",
+        "resumeid",
+    ]
+)
+words = st.sampled_from(
+    [
+        "welcome",
+        "hello",
+        "error",
+        "bye",
+        "room",
+        "event",
+        "message",
+        "participants",
+        "roomlist",
+        "join",
+        "leave",
+        "change",
+        "switchto",
+        "disinvite",
+        "update",
+        "delete",
+        "offer",
+        "candidate",
+        "endOfCandidates",
+        "requestoffer",
+        "video",
+    ]
+)
+near_frames = st.recursive(
+    words | json_values, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(keys, inner, max_size=6), max_leaves=20
+)
+
+
+@settings(deadline=None)
+@given(st.text())
+def test_any_text_gives_a_value(text: str) -> None:
+    assert parse_frame(text) is not None
+
+
+@settings(deadline=None)
+@given(json_values)
+def test_any_json_gives_a_value(value: Any) -> None:
+    assert parse_frame(json.dumps(value)) is not None
+
+
+@settings(deadline=None)
+@given(st.dictionaries(keys, near_frames, max_size=6), words)
+def test_anything_that_looks_like_a_frame_gives_a_value(frame: dict[str, Any], kind: str) -> None:
+    assert parse_frame(json.dumps(frame | {"type": kind})) is not None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nul",
+        "[]",
+        "7",
+        '"' + "x" * 65_536 + '"',
+        "[" * 65_536,
+        '{"a":' * 10_000,
+        '{"type":' + "9" * 5_000 + "}",
+        '{"type":null}',
+        '{"type":["hello"]}',
+        '{"type":"hello"}',
+        '{"type":"room","room":{}}',
+        '{"type":"event","event":{"target":"room","type":"switchto"}}',
+        '{"type":"message","message":{"sender":{},"data":{"type":"offer","payload":{"sdp":"v=0"}}}}',
+        '{"type":"message","message":{"sender":{"sessionid":"s"},"data":{"type":"offer","payload":{"sdp":7}}}}',
+        '{"type":"message","message":{"sender":{"sessionid":"s"},"data":{"type":"candidate","payload":{"candidate":"x"}}}}',
+    ],
+)
+def test_broken_frames_are_invalid(text: str) -> None:
+    assert isinstance(parse_frame(text), Invalid)
+
+
+def test_entries_that_are_no_participants_are_left_out() -> None:
+    users = [None, 7, {}, {"sessionId": ""}, {"sessionId": 7}, {"sessionId": "s-1"}, {"sessionid": "s-2", "inCall": "oops"}]
+    update = {"type": "event", "event": {"target": "participants", "type": "update", "update": {"users": users}}}
+    assert parse_frame(json.dumps(update)) == messages.Updated(None, (Participant("s-1"), Participant("s-2")))
+    join = {"type": "event", "event": {"target": "room", "type": "join", "join": [None, {"userid": "x"}, {"sessionid": "s-1"}]}}
+    assert parse_frame(json.dumps(join)) == messages.Joined((Participant("s-1"),))
+
+
+@pytest.mark.parametrize(
+    ("value", "flags"),
+    [
+        (7, InCall(7)),
+        (0, InCall(0)),
+        (3.0, InCall(3)),
+        ("5", InCall(5)),
+        (True, InCall(1)),
+        (False, InCall(0)),
+        (-1, None),
+        (2**40, None),
+        (float("inf"), None),
+        (float("nan"), None),
+        (1.5, None),
+        ("x", None),
+        ("9" * 5000, None),
+        (None, None),
+        ([], None),
+    ],
+)
+def test_in_call_flags_of_all_types(value: Any, flags: InCall | None) -> None:
+    users = [{"sessionId": "s-1", "inCall": value}]
+    frame = {"type": "event", "event": {"target": "participants", "type": "update", "update": {"users": users}}}
+    parsed = parse_frame(json.dumps(frame))
+    assert isinstance(parsed, messages.Updated)
+    assert parsed.participants[0].in_call == flags
+
+
+@pytest.mark.parametrize("ice", [{"candidate": ""}, {"completed": True}, {"candidate": None}])
+def test_the_end_of_candidates(ice: dict[str, Any]) -> None:
+    body = {"type": "candidate", "payload": {"candidate": ice}, "from": "s-1"}
+    frame = {"type": "message", "message": {"data": body}}
+    assert parse_frame(json.dumps(frame)) == CandidateReceived("s-1", "video", "", None, None, None)
+
+
+def test_an_offer_without_room_type_or_sid() -> None:
+    body = {"type": "offer", "payload": {"type": "offer", "sdp": "v=0"}}
+    frame = {"type": "message", "message": {"sender": {"sessionid": "s-1"}, "data": body}}
+    assert parse_frame(json.dumps(frame)) == OfferReceived("s-1", "video", "", "v=0")
+
+
+def test_unknown_types_are_ignored() -> None:
+    assert parse_frame('{"type":"dialout","dialout":{}}') == Ignored("dialout")
+    assert parse_frame('{"type":"what somebody said"}') == Ignored("unknown")
+
+
+def test_nothing_that_was_received_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    private = "what somebody said"
+    client = SignalingProtocol(HpbConfig("wss://h", Secret(private), "https://n"), "room")
+    client.connected(0.0)
+    with caplog.at_level(logging.DEBUG):
+        for kind in ("welcome", "hello", "error", "bye", "room", "event", "message", private):
+            bodies: list[Any] = [
+                private,
+                {"code": private, "reason": private, "roomid": private, "sessionid": private},
+                {"target": private, "type": private, "data": {"type": private}},
+            ]
+            for body in bodies:
+                client.receive_text(json.dumps({"type": kind, kind: body}), 0.1)
+        client.receive_text(private, 0.1)
+    assert caplog.records
+    for record in caplog.records:
+        assert private not in str(record.__dict__)
