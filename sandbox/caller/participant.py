@@ -14,10 +14,10 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
+from sandbox import loopback_ice
 from sandbox.caller.captions import CaptionLog, ReceivedCaption
 from sandbox.caller.connection import Connection, SignalingError
 from sandbox.caller.listener import Listener
-from sandbox.caller.loopback import gather_on_loopback
 from sandbox.caller.microphone import Microphone, Mute, Playback
 from sandbox.caller.publisher import Publisher, ice_servers
 from sandbox.caller.speech import Speech
@@ -51,7 +51,7 @@ class Participant(ABC):
         seed: int = 0,
         on_caption: Callable[[ReceivedCaption], None] | None = None,
     ) -> None:
-        gather_on_loopback()
+        loopback_ice.install()
         self.nextcloud = nextcloud
         self.room_token = room_token
         self.microphone = Microphone(dtx=dtx)

@@ -3,7 +3,7 @@
 
 """The real thing on loopback: an HPB and Janus as packages have them, with ways to break them."""
 
-from sandbox.rig.installed import HPB_SERIES, RigUnavailable, hpb_build, janus_program, loopback_environment
+from sandbox.rig.installed import HPB_SERIES, RigUnavailable, hpb_build, janus_program
 from sandbox.rig.link import Link
 from sandbox.rig.process import ServerFailed, ServerProcess, free_port
 from sandbox.rig.rig import Rig
@@ -18,5 +18,4 @@ __all__ = [
     "free_port",
     "hpb_build",
     "janus_program",
-    "loopback_environment",
 ]

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RIG_DIRECTORY = ROOT / "build" / "rig"
-PRELOAD_DIRECTORY = Path(__file__).resolve().parent / "preload"
 LOOPBACK_SHIM = RIG_DIRECTORY / "loopback_shim.so"
 
 #: Series of the HPB that the rig can run.
@@ -63,9 +61,3 @@ def janus_modules(kind: str) -> Path:
     for library in Path("/usr/lib").glob(f"*/janus/{kind}"):
         return library
     raise RigUnavailable(f"Janus has no {kind} folder below /usr/lib")
-
-
-def loopback_environment() -> dict[str, str]:
-    """Variables for a Python process that has to exchange media on 127.0.0.1."""
-    paths = [str(PRELOAD_DIRECTORY), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return {"PYTHONPATH": os.pathsep.join(paths)}
