@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import AsyncIterator
 from typing import Any, Literal
 
@@ -97,8 +98,8 @@ async def call(certificate: Literal["ecdsa", "rsa"]) -> AsyncIterator[tuple[Sfu,
 async def test_packets_arrive_in_order_with_their_timestamps_and_levels(call: tuple[Sfu, Subscriber, Listener]) -> None:
     _, _, listener = call
     packets = await listener.next_packets(20)
-    steps = [(b.sequence_number - a.sequence_number) & 0xFFFF for a, b in zip(packets, packets[1:], strict=False)]
-    ticks = [(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in zip(packets, packets[1:], strict=False)]
+    steps = [(b.sequence_number - a.sequence_number) & 0xFFFF for a, b in itertools.pairwise(packets)]
+    ticks = [(b.timestamp - a.timestamp) & 0xFFFFFFFF for a, b in itertools.pairwise(packets)]
     assert set(steps) == {1}
     assert set(ticks) == {960}
     assert {packet.ssrc for packet in packets} == {packets[0].ssrc}
