@@ -24,10 +24,13 @@ from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.signaling.reachability import closing_reason, unreachable
 from live_transcription.signaling.requests import Recipient
 from live_transcription.signaling.states import Timeouts
-from live_transcription.signaling.urls import host_of, websocket_url
+from live_transcription.signaling.urls import host_of, is_loopback, websocket_url
 from live_transcription.types import Caption
 
 logger = logging.getLogger("live_transcription.signaling")
+#: The library's own log would hold every frame at level DEBUG.
+_library_logger = logging.getLogger("live_transcription.signaling.websocket")
+_library_logger.setLevel(logging.WARNING)
 
 #: Largest frame taken from the HPB; a `participants/update` of a room with thousands of people stays below it.
 MAX_FRAME_BYTES = 4 * 1024 * 1024
@@ -230,12 +233,14 @@ class SignalingConnection:
                 self._url,
                 ssl=await self._tls(),
                 compression=None,
+                proxy=None if is_loopback(self._url) else True,
                 user_agent_header="live_transcription",
                 open_timeout=OPEN_TIMEOUT_S,
                 ping_interval=self._ping_interval_s,
                 ping_timeout=self._ping_timeout_s,
                 close_timeout=1.0,
                 max_size=MAX_FRAME_BYTES,
+                logger=_library_logger,
             )
         except (OSError, WebSocketException, ImportError) as error:
             raise unreachable(error, self._host) from None

@@ -293,13 +293,20 @@ class SignalingProtocol:
 
     def _greet(self, now: float) -> None:
         if self._welcomed and FEATURE_SFU not in self._welcomed:
-            self._fail(no_sfu())
+            self._miss_sfu()
         elif self._resume_id is not None:
             self._request_id = self._new_id()
             self._outbox.put_control(requests.hello_resume(self._request_id, self._resume_id))
             self._enter(State.RESUMING, now + self.timeouts.resume_s)
         else:
             self._enter(State.AUTHORISING)
+
+    def _miss_sfu(self) -> None:
+        """A server that had one before has been restarted and waits for it; another has to be set up."""
+        if self._announced is None:
+            self._fail(no_sfu())
+        else:
+            self._drop("the server has no media server yet")
 
     def _receive_hello(self, frame: messages.Hello, now: float) -> None:
         if self.state not in (State.HELLO, State.RESUMING) or frame.id not in (None, self._request_id):
@@ -317,7 +324,7 @@ class SignalingProtocol:
         if frame.features is not None:
             self.features = frame.features | self._welcomed
         if FEATURE_SFU not in self.features:
-            self._fail(no_sfu())
+            self._miss_sfu()
         elif self._joined:
             self._start()
         else:

@@ -20,7 +20,7 @@ _TOO_OLD = (
 )
 _WRONG_SECRET = (
     "The high-performance backend refused the internal secret.",
-    "Set LT_INTERNAL_SECRET to the value of internalsecret in the section [clients] of the backend's server.conf.",
+    "Set LT_INTERNAL_SECRET to the value of internalsecret in the section [clients] of the signaling server's server.conf.",
 )
 
 
@@ -34,10 +34,12 @@ def hello_refusal(code: str, backend_url: str) -> SignalingRefused | None:
             message, fix = _WRONG_SECRET
         case "invalid_backend":
             message = f"The high-performance backend does not serve the Nextcloud server {host_of(backend_url)}."
-            fix = "Add its address to a backend in the backend's server.conf, or correct the address that this app uses."
+            fix = "Add this address to a backend in the signaling server's server.conf, or correct it in this app's settings."
         case "invalid_client_type":
             message = "The high-performance backend accepts no internal clients."
-            fix = "Set internalsecret in the section [clients] of its server.conf, and LT_INTERNAL_SECRET to the same value."
+            fix = (
+                "Set internalsecret under [clients] in the signaling server's server.conf, and LT_INTERNAL_SECRET to the same."
+            )
         case "too_many_requests":
             message = "The high-performance backend has locked out this address after too many failed logins."
             fix = "Check LT_INTERNAL_SECRET, then restart the high-performance backend, or wait up to 12 hours."
@@ -51,6 +53,6 @@ def hello_refusal(code: str, backend_url: str) -> SignalingRefused | None:
 def no_sfu() -> SignalingRefused:
     return SignalingRefused(
         "The high-performance backend has no media server, so no audio can be received from it.",
-        fix="Install Janus and set it in the section [mcu] of the backend's server.conf.",
+        fix="Install Janus and set it in the section [mcu] of the signaling server's server.conf.",
         reason=NO_SFU,
     )

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
@@ -58,3 +59,12 @@ def host_of(url: str) -> str:
     if ":" in host:
         host = f"[{host}]"
     return f"{host}:{port}" if port else host
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` names this machine, where no proxy belongs in between."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -360,3 +361,22 @@ async def test_missed_pongs_break_the_websocket() -> None:
             interrupted = await next_of(client, SessionInterrupted)
             assert interrupted.reason == "the server answers no pings"
             assert (await next_of(client, SessionStarted)).resumed
+
+
+async def test_neither_secrets_nor_words_reach_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG):
+        async with hpb_stub() as stub:
+            client = connection(stub)
+            async with running(client):
+                await next_of(client, SessionStarted)
+                client.send_caption(Recipient.session("listener-1"), CAPTION)
+                await until(lambda: stub.frames("message"))
+                await stub.cut()
+                await next_of(client, SessionInterrupted)
+                await next_of(client, SessionStarted)
+    lines = [
+        str(record.__dict__) for record in caplog.records if record.name.startswith(("live_transcription", "websockets.client"))
+    ]
+    assert lines
+    for private in (CAPTION.text, SECRET, "resume-", stub.full_hellos()[0]["hello"]["auth"]["params"]["token"]):
+        assert not any(private in line for line in lines)

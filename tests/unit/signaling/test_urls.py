@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from live_transcription.errors import ConfigurationError
-from live_transcription.signaling.urls import backend_base_url, host_of, websocket_url
+from live_transcription.signaling.urls import backend_base_url, host_of, is_loopback, websocket_url
 
 
 @pytest.mark.parametrize(
@@ -88,3 +88,17 @@ def test_the_backend_is_no_websocket() -> None:
 )
 def test_a_host_for_the_log_holds_nothing_else(url: str, host: str) -> None:
     assert host_of(url) == host
+
+
+@pytest.mark.parametrize(
+    ("url", "loopback"),
+    [
+        ("ws://127.0.0.1:8080", True),
+        ("ws://[::1]/", True),
+        ("wss://localhost", True),
+        ("wss://h.example.com", False),
+        ("ws://192.0.2.1", False),
+    ],
+)
+def test_no_proxy_on_loopback(url: str, loopback: bool) -> None:
+    assert is_loopback(url) is loopback

@@ -1,0 +1,306 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What is said and heard in a room: frames written out as JSON, as in standalone-signaling-api-v1."""
+
+from __future__ import annotations
+
+import pytest
+
+from live_transcription.errors import RoomRefused
+from live_transcription.signaling.events import (
+    CallEndedForAll,
+    CandidateReceived,
+    InCall,
+    OfferReceived,
+    Participant,
+    ParticipantsJoined,
+    ParticipantsLeft,
+    ParticipantsUpdated,
+    RemovedFromRoom,
+    SubscribeFailed,
+)
+from tests.unit.signaling.golden import (
+    EVERYBODY,
+    FINAL,
+    ONE,
+    PARTIAL,
+    ROOM,
+    WELCOME,
+    error,
+    events_of,
+    hello_reply,
+    in_room,
+    protocol,
+    room_reply,
+    sent,
+)
+
+# What happens in the room.
+
+
+def test_people_come_change_and_go() -> None:
+    client = in_room()
+    joined = {
+        "type": "event",
+        "event": {
+            "target": "room",
+            "type": "join",
+            "join": [
+                {"sessionid": "s-1", "userid": "user-1", "user": {"displayname": "N"}, "roomsessionid": "nc-1"},
+                {"sessionid": "s-2", "userid": "", "federated": True, "roomsessionid": "nc-2"},
+                {"sessionid": "s-3", "userid": "", "features": ["internal-incall", "start-dialout"]},
+            ],
+        },
+    }
+    assert events_of(client, joined) == [
+        ParticipantsJoined(
+            (
+                Participant("s-1", "nc-1", "user-1"),
+                Participant("s-2", "nc-2", federated=True),
+                Participant("s-3", internal=True),
+            )
+        )
+    ]
+    updated = {
+        "type": "event",
+        "event": {
+            "target": "participants",
+            "type": "update",
+            "update": {
+                "roomid": ROOM,
+                "changed": [{"inCall": 7, "sessionId": "s-1", "nextcloudSessionId": "nc-1", "lastPing": 1, "userId": "user-1"}],
+                "users": [
+                    {"inCall": 0, "sessionId": "s-1", "nextcloudSessionId": "nc-1", "lastPing": 1, "userId": "user-1"},
+                    {"inCall": 3, "sessionId": "s-3", "lastPing": 1, "internal": True},
+                    {"inCall": 9, "sessionId": "s-4", "lastPing": 1, "virtual": True},
+                ],
+            },
+        },
+    }
+    assert events_of(client, updated) == [
+        ParticipantsUpdated(
+            (
+                Participant("s-1", "nc-1", "user-1", InCall(7)),
+                Participant("s-3", in_call=InCall(3), internal=True),
+                Participant("s-4", in_call=InCall(9), virtual=True),
+            )
+        )
+    ]
+    left = {"type": "event", "event": {"target": "room", "type": "leave", "leave": ["s-1", "s-2"]}}
+    assert events_of(client, left) == [ParticipantsLeft(("s-1", "s-2"))]
+
+
+@pytest.mark.parametrize(("incall", "ends"), [("0", True), ("false", True), ("1", False), ("true", False), ('"x"', False)])
+def test_only_an_end_for_all_ends_the_call(incall: str, ends: bool) -> None:
+    update = f'{{"roomid":"{ROOM}","incall":{incall},"all":true}}'
+    frame = f'{{"type":"event","event":{{"target":"participants","type":"update","update":{update}}}}}'
+    assert events_of(in_room(), frame) == ([CallEndedForAll()] if ends else [])
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        '{"type":"room","room":{"roomid":""}}',
+        f'{{"type":"event","event":{{"target":"roomlist","type":"disinvite","disinvite":{{"roomid":"{ROOM}","reason":"deleted"}}}}}}',
+        '{"type":"event","event":{"target":"room","type":"delete"}}',
+    ],
+)
+def test_removed_from_the_room(frame: str) -> None:
+    client = in_room()
+    assert events_of(client, frame) == [RemovedFromRoom()]
+    assert not client.in_room
+    assert not client.request_offer("speaker-1", "video")
+    client.connection_lost("the server closed the websocket", 11.0)
+    assert isinstance(client.failure, RoomRefused)
+
+
+def test_sent_to_another_room_final_captions_can_still_be_said() -> None:
+    client = in_room()
+    switch = {"type": "event", "event": {"target": "room", "type": "switchto", "switchto": {"roomid": "breakout"}}}
+    assert events_of(client, switch) == [RemovedFromRoom(switch_to="breakout")]
+    assert client.send_caption(ONE, FINAL)
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        room_reply("", ROOM),
+        '{"type":"event","event":{"target":"roomlist","type":"disinvite","disinvite":{"roomid":"another"}}}',
+        '{"type":"event","event":{"target":"participants","type":"update","update":{"roomid":"another","incall":0,"all":true}}}',
+        '{"type":"event","event":{"target":"participants","type":"flags","flags":{"roomid":"x","sessionid":"s","flags":1}}}',
+        '{"type":"event","event":{"target":"room","type":"message","message":{"roomid":"x","data":{"type":"chat"}}}}',
+        '{"type":"control","control":{"data":{}}}',
+        '{"type":"transient","transient":{"type":"initial","data":{}}}',
+        '{"type":"message","message":{"sender":{"sessionid":"s"},"data":{"type":"transcript","message":"words"}}}',
+        '{"type":"error","error":{"code":"invalid_format","message":"m"}}',
+        "not json",
+    ],
+)
+def test_what_does_not_concern_us_changes_nothing(frame: str) -> None:
+    client = in_room()
+    assert events_of(client, frame) == []
+    assert client.in_room
+    assert client.failure is None
+    assert client.drop_reason is None
+
+
+# Subscribing.
+
+
+def test_offer_answer_and_candidates() -> None:
+    client = in_room()
+    assert client.request_offer("pub-1", "video")
+    (request,) = sent(client)
+    assert request == {
+        "id": request["id"],
+        "type": "message",
+        "message": {
+            "recipient": {"type": "session", "sessionid": "pub-1"},
+            "data": {"type": "requestoffer", "roomType": "video"},
+        },
+    }
+    sender = {"type": "session", "sessionid": "pub-1", "userid": "user-1"}
+    offer = {
+        "type": "offer",
+        "roomType": "video",
+        "sid": "11",
+        "from": "pub-1",
+        "to": "session-1",
+        "payload": {"type": "offer", "sdp": "v=0\r\n"},
+    }
+    assert events_of(client, {"type": "message", "message": {"sender": sender, "data": offer}}) == [
+        OfferReceived("pub-1", "video", "11", "v=0\r\n")
+    ]
+    assert client.send_answer("pub-1", "video", "11", "v=0\r\nanswer")
+    assert client.send_candidate("pub-1", "video", "11", "candidate:1 1 udp 1 192.0.2.1 9 typ host", "0", 0)
+    assert client.send_candidate("pub-1", "video", "11", "", None, None)
+    answer, candidate, end = sent(client)
+    assert answer["message"] == {
+        "recipient": {"type": "session", "sessionid": "pub-1"},
+        "data": {
+            "type": "answer",
+            "roomType": "video",
+            "sid": "11",
+            "to": "pub-1",
+            "payload": {"type": "answer", "sdp": "v=0\r\nanswer"},
+        },
+    }
+    assert candidate["message"]["data"]["payload"] == {
+        "candidate": {"candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host", "sdpMid": "0", "sdpMLineIndex": 0}
+    }
+    assert end["message"]["data"]["payload"]["candidate"]["candidate"] == ""
+    body = {
+        "type": "candidate",
+        "roomType": "video",
+        "sid": "11",
+        "payload": {"candidate": {"candidate": "candidate:2", "sdpMid": "0", "sdpMLineIndex": 0}},
+    }
+    assert events_of(client, {"type": "message", "message": {"sender": sender, "data": body}}) == [
+        CandidateReceived("pub-1", "video", "11", "candidate:2", "0", 0)
+    ]
+
+
+@pytest.mark.parametrize("code", ["client_not_found", "processing_failed", "not_allowed"])
+def test_a_refused_subscription_concerns_one_publisher(code: str) -> None:
+    client = in_room()
+    client.request_offer("pub-1", "video")
+    client.request_offer("pub-2", "screen")
+    first, second = (frame["id"] for frame in sent(client))
+    assert events_of(client, error(code, second)) == [SubscribeFailed("pub-2", code, "screen")]
+    assert events_of(client, error(code, second)) == []
+    assert events_of(client, error(code)) == []
+    assert events_of(client, error(code, first)) == [SubscribeFailed("pub-1", code)]
+    client.send_answer("pub-1", "video", "11", "v=0")
+    (answer,) = sent(client)
+    assert events_of(client, error("invalid_sdp", answer["id"])) == [SubscribeFailed("pub-1", "invalid_sdp")]
+    assert client.in_room
+
+
+def test_what_was_said_in_a_session_is_void_in_the_next_but_for_finals() -> None:
+    client = in_room()
+    client.request_offer("pub-1", "video")
+    client.send_caption(ONE, PARTIAL)
+    client.send_caption(ONE, FINAL)
+    (old,) = [frame for frame in [client.next_frame()] if frame is not None]
+    client.unsent(old)
+    client.connection_lost("cut", 50.0)
+    client.send_answer("pub-1", "video", "11", "v=0")
+    client.connected(51.0)
+    client.receive_text(WELCOME, 51.0)
+    client.receive_text(error("no_such_session", sent(client)[0]["id"]), 51.0)
+    client.permit_hello(51.0)
+    client.receive_text(hello_reply(sent(client)[0]["id"], "session-2"), 51.0)
+    client.receive_text(room_reply(sent(client)[0]["id"]), 51.0)
+    assert [frame["message"]["data"]["message"] for frame in sent(client)] == ["Grüße"]
+
+
+def test_what_was_said_while_the_websocket_was_broken_goes_out_after_the_resume_in_order() -> None:
+    client = in_room()
+    client.request_offer("pub-1", "video")
+    unsent = client.next_frame()
+    assert unsent is not None
+    client.unsent(unsent)
+    client.connection_lost("cut", 50.0)
+    client.send_answer("pub-2", "video", "11", "v=0")
+    client.connected(51.0)
+    client.receive_text(WELCOME, 51.0)
+    (resume,) = sent(client)
+    client.receive_text(hello_reply(resume["id"]), 51.1)
+    assert [frame["message"]["data"]["type"] for frame in sent(client)] == ["requestoffer", "answer"]
+
+
+# Captions.
+
+
+def test_a_caption_as_talk_and_every_server_version_want_it() -> None:
+    client = in_room()
+    assert client.send_caption(ONE, FINAL)
+    assert client.send_caption(EVERYBODY, PARTIAL)
+    one, everybody = sent(client)
+    assert one == {
+        "type": "message",
+        "message": {
+            "recipient": {"type": "session", "sessionid": "listener-1"},
+            "data": {
+                "type": "transcript",
+                "roomType": "video",
+                "message": "Grüße",
+                "langId": "de",
+                "speakerSessionId": "speaker-1",
+                "final": True,
+            },
+        },
+    }
+    assert everybody["message"]["recipient"] == {"type": "call"}
+    assert everybody["message"]["data"]["final"] is False
+
+
+def test_captions_are_taken_only_in_the_room() -> None:
+    client = protocol()
+    assert not client.send_caption(ONE, FINAL)
+    in_room(client)
+    assert client.send_caption(ONE, FINAL)
+    client.connection_lost("cut", 1.0)
+    assert not client.send_caption(ONE, FINAL)
+
+
+def test_a_server_without_recipient_call_takes_no_caption_for_the_call() -> None:
+    client = protocol()
+    client.connected(0.0)
+    client.receive_text('{"type":"welcome","welcome":{"version":"1.2.4","features":["mcu"]}}', 0.0)
+    client.permit_hello(0.0)
+    client.receive_text(hello_reply("1", features='["mcu"]'), 0.0)
+    client.receive_text(room_reply("2"), 0.0)
+    assert not client.send_caption(EVERYBODY, FINAL)
+    assert client.send_caption(ONE, FINAL)
+
+
+def test_the_outbox_is_bounded_and_counted() -> None:
+    client = in_room(protocol(outbox_limit=3))
+    assert [client.send_caption(ONE, FINAL) for _ in range(5)] == [True, True, True, False, False]
+    assert not client.request_offer("pub-1", "video")
+    assert client.dropped_frames == 3
+    assert len(sent(client)) == 3
+    assert not client.send_answer("pub-1", "video", "11", "v" * 65_536)
+    assert client.dropped_frames == 4
