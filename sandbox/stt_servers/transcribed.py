@@ -1,0 +1,198 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Words out of real transcription: another engine listens, and its growing guesses are made into words that stay.
+
+The stand-ins' model waits for them (`settled_s`), so that words, steps and markers keep their order; a stand-in on a CPU is
+slower than a GPU, never wrong about the order. Times are those of the utterance, shared out by letters.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import difflib
+import re
+from collections.abc import AsyncIterator, Callable
+
+from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttStream
+from live_transcription.stt.gate import Detector, Flush, GateLimits, SilenceGate, Speech
+from live_transcription.types import SAMPLE_RATE, Frame
+from sandbox.stt_servers.words import FRAME_S, HeardWord, WordSource, WordSources
+
+_GATE = GateLimits(hangover_s=0.4, close_s=3600.0)
+
+#: Seconds without a frame after which the client has fallen silent in the middle of speech.
+_STALLED_S = 1.0
+
+#: Speech counts once it has lasted a while: how far behind the audio silence is certain.
+_ONSET_S = 0.2
+
+#: Frames that wait for the engine; beyond it (two minutes) the session's audio is lost to it.
+_QUEUE = 1500
+
+_NOT_LETTERS = re.compile(r"[\W_]+")
+
+
+class TranscribedWords(WordSource):
+    """One session's ear. `pump` and `read` are its two tasks."""
+
+    def __init__(self, detector: Detector, settled: Callable[[], None]) -> None:
+        self._gate = SilenceGate(detector, _GATE)
+        self._settled_callback = settled
+        self._frames: asyncio.Queue[Frame] = asyncio.Queue(_QUEUE)
+        self.dropped_frames = 0
+        self._heard_s = 0.0
+        self._sent_s = 0.0
+        self._pieces: list[tuple[float, float]] = []
+        self._flushes_due = 0
+        self._utterance_s: float | None = None
+        self._guess: list[str] = []
+        self._said: list[str] = []
+        self._said_until_s = 0.0
+        self._words: list[HeardWord] = []
+
+    @property
+    def settled_s(self) -> float:
+        if self._utterance_s is None:
+            return self._heard_s - _ONSET_S
+        return max(self._utterance_s, self._said_until_s)
+
+    def feed(self, frame: Frame) -> None:
+        try:
+            self._frames.put_nowait(frame)
+        except asyncio.QueueFull:
+            self.dropped_frames += 1
+
+    def take_words(self, until_s: float) -> list[HeardWord]:
+        taken = [word for word in self._words if word.end_s <= until_s]
+        self._words = [word for word in self._words if word.end_s > until_s]
+        return taken
+
+    async def pump(self, stream: SttStream) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(_STALLED_S if self._gate.speaking else None):
+                    frame = await self._frames.get()
+            except TimeoutError:
+                actions = self._gate.stalled()
+            else:
+                actions = self._gate.push(frame)
+                self._heard_s += len(frame) / SAMPLE_RATE
+            for action in actions:
+                if isinstance(action, Speech):
+                    self._begin(sum(len(piece) for piece in action.frames) / SAMPLE_RATE)
+                    for piece in action.frames:
+                        await stream.send(piece)
+                elif isinstance(action, Flush):
+                    self._flushes_due += 1
+                    await stream.flush()
+            self._settled_callback()
+
+    async def read(self, stream: SttStream) -> None:
+        async for event in stream.events():
+            if isinstance(event, Hypothesis):
+                self._take(event)
+            elif isinstance(event, Flushed):
+                self._flushes_due -= 1
+                if not self._flushes_due and not self._gate.speaking:
+                    self._utterance_s = None
+            self._settled_callback()
+
+    def _begin(self, length_s: float) -> None:
+        """Speech of this length, which ends now, goes to the engine next."""
+        begin_s = self._heard_s - length_s
+        if self._utterance_s is None:
+            self._utterance_s = begin_s
+        last = self._pieces[-1] if self._pieces else None
+        if last is None or abs(last[1] + self._sent_s - last[0] - begin_s) > FRAME_S / 2:
+            self._pieces.append((self._sent_s, begin_s))
+        self._sent_s += length_s
+
+    def _session_s(self, engine_s: float) -> float:
+        """The engine hears speech only: where in the session's audio its second lies."""
+        for sent_s, begin_s in reversed(self._pieces):
+            if engine_s >= sent_s:
+                return begin_s + engine_s - sent_s
+        return engine_s
+
+    def _take(self, event: Hypothesis) -> None:
+        words = event.text.split()
+        start_s = self._session_s(event.start_s) if event.start_s is not None else self._utterance_s or 0.0
+        end_s = self._session_s(event.end_s) if event.end_s is not None else self._heard_s
+        timed = _share_out(words, start_s, max(end_s, start_s))
+        if event.final:
+            self._say(timed, len(timed))
+            self._guess, self._said = [], []
+            self._said_until_s = max(self._said_until_s, end_s)
+            if self._utterance_s is not None:
+                self._utterance_s = max(self._utterance_s, end_s)
+            return
+        agreed = sum(1 for _ in _common(self._guess, words))
+        self._say(timed, min(agreed, len(words) - 1))
+        self._guess = words
+
+    def _say(self, timed: list[HeardWord], count: int) -> None:
+        """The first `count` words of the hypothesis stay; those said before are not said again."""
+        begin = _where_it_goes_on(self._said, [word.text for word in timed])
+        for word in timed[begin:count]:
+            end_s = max(word.end_s, self._said_until_s)
+            self._words.append(HeardWord(word.text, min(max(word.start_s, self._said_until_s), end_s), end_s))
+            self._said.append(word.text)
+            self._said_until_s = end_s
+
+
+def transcribed(backend: Callable[[], SttBackend], language: str, detector: Callable[[], Detector]) -> WordSources:
+    """`backend` is asked for when the first session begins, and shared by all."""
+    shared: list[SttBackend] = []
+
+    @contextlib.asynccontextmanager
+    async def open_source(settled: Callable[[], None]) -> AsyncIterator[WordSource]:
+        if not shared:
+            shared.append(backend())
+        async with shared[0].open_stream(language) as stream:
+            words = TranscribedWords(detector(), settled)
+            tasks = [asyncio.create_task(words.pump(stream)), asyncio.create_task(words.read(stream))]
+            try:
+                yield words
+            finally:
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+    return open_source
+
+
+def _share_out(words: list[str], start_s: float, end_s: float) -> list[HeardWord]:
+    letters = sum(len(word) + 1 for word in words) or 1
+    timed: list[HeardWord] = []
+    spoken = 0
+    for word in words:
+        begin = start_s + spoken / letters * (end_s - start_s)
+        spoken += len(word) + 1
+        timed.append(HeardWord(word, begin, start_s + spoken / letters * (end_s - start_s)))
+    return timed
+
+
+def _plain(word: str) -> str:
+    return _NOT_LETTERS.sub("", word).casefold()
+
+
+def _common(one: list[str], other: list[str]) -> list[str]:
+    """The words that both begin with; case and punctuation aside."""
+    same: list[str] = []
+    for left, right in zip(one, other, strict=False):
+        if _plain(left) != _plain(right):
+            break
+        same.append(right)
+    return same
+
+
+def _where_it_goes_on(said: list[str], words: list[str]) -> int:
+    """The index in `words` of the first word after those that were said, though the engine may word them anew."""
+    matcher = difflib.SequenceMatcher(a=[_plain(word) for word in said], b=[_plain(word) for word in words], autojunk=False)
+    blocks = [block for block in matcher.get_matching_blocks() if block.size]
+    if not blocks:
+        return min(len(said), len(words))
+    last = blocks[-1]
+    return min(len(words), last.b + last.size + len(said) - last.a - last.size)
