@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from live_transcription.types import IceServer, Secret
 
@@ -32,7 +32,7 @@ class TurnServer:
     port: int
     transport: str
     tls: bool
-    username: str | None
+    username: str | None = field(repr=False)
     credential: Secret | None
 
 

@@ -1,0 +1,280 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from live_transcription.types import AudioGap, AudioPacket
+from live_transcription.webrtc.jitter_buffer import MAX_GAP_TICKS, Item, JitterBuffer, packet_ticks
+
+SSRC = 0x1234
+#: One frame of 20 ms, SILK wideband (RFC 6716, table 2: configuration 9).
+TOC_20_MS = 9 << 3
+
+
+def packet(
+    number: int, *, start: int = 100, start_timestamp: int = 48_000, shift: int = 0, toc: int = TOC_20_MS
+) -> AudioPacket:
+    """The `number`th packet of a stream; its payload names it."""
+    payload = bytes((toc,)) + number.to_bytes(4)
+    return AudioPacket(payload, (start + number) & 0xFFFF, (start_timestamp + number * 960 + shift) & 0xFFFF_FFFF)
+
+
+def numbers(items: list[Item]) -> list[int | str]:
+    """Packets by number, gaps as `lost` or `silent` with their milliseconds."""
+    return [
+        int.from_bytes(item.payload[1:])
+        if isinstance(item, AudioPacket)
+        else f"{'lost' if item.lost else 'silent'} {item.duration / 48:g}"
+        for item in items
+    ]
+
+
+def feed(buffer: JitterBuffer, *arrivals: int, at: float = 0.0, ssrc: int = SSRC) -> list[int | str]:
+    items: list[Item] = []
+    for number in arrivals:
+        items += buffer.push(packet(number), ssrc, at)
+    return numbers(items)
+
+
+def test_packets_in_order_pass_at_once() -> None:
+    buffer = JitterBuffer()
+    for number in range(100):
+        assert feed(buffer, number, at=number * 0.02) == [number]
+        assert buffer.deadline is None
+    assert buffer.statistics.longest_wait_s == 0.0
+
+
+def test_one_lost_packet_delays_by_at_most_60_ms_and_the_delay_shrinks_back() -> None:
+    buffer = JitterBuffer()
+    arrivals = [(number * 0.02, number) for number in range(100) if number != 50]
+    played: dict[int | str, float] = {}
+    now = 0.0
+    for now, number in arrivals:
+        while buffer.deadline is not None and buffer.deadline <= now:
+            due = buffer.deadline
+            played.update((item, due) for item in numbers(buffer.poll(due)))
+        played.update((item, now) for item in feed(buffer, number, at=now))
+    delays = {number: played[number] - number * 0.02 for number in range(100) if number != 50}
+    assert "lost 20" in played
+    assert 0 < max(delays.values()) <= 0.06
+    assert all(delays[number] == 0 for number in range(100) if number < 50 or number > 54)
+    assert buffer.statistics.lost == 1
+
+
+def test_the_packet_after_a_lost_one_is_handed_over_for_its_fec() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    feed(buffer, 3, at=0.06)
+    assert buffer.deadline is not None
+    gaps = [item for item in buffer.poll(buffer.deadline) if isinstance(item, AudioGap)]
+    assert [(gap.duration, gap.lost, gap.fec_payload) for gap in gaps] == [(960, True, None), (960, True, packet(3).payload)]
+    assert buffer.statistics.fec_offered == 1
+
+
+def test_a_reordered_packet_is_played_in_its_place() -> None:
+    buffer = JitterBuffer()
+    assert feed(buffer, 0, 2, 3) == [0]
+    assert feed(buffer, 1, at=0.005) == [1, 2, 3]
+    assert buffer.deadline is None
+    assert (buffer.statistics.reordered, buffer.statistics.lost) == (1, 0)
+
+
+def test_two_holes_are_waited_for_each_from_when_it_showed() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    feed(buffer, 2, at=0.04)
+    feed(buffer, 4, at=0.06)
+    first = buffer.deadline
+    assert first is not None
+    assert numbers(buffer.poll(first)) == ["lost 20", 2]
+    second = buffer.deadline
+    assert second is not None
+    assert first < second <= 0.06 + 0.06
+    assert numbers(buffer.poll(second)) == ["lost 20", 4]
+
+
+def test_the_wait_grows_with_reordering_to_60_ms_and_shrinks_with_losses() -> None:
+    buffer = JitterBuffer()
+    usual = buffer.wait_s
+    feed(buffer, 0, 2)
+    feed(buffer, 1, at=0.03)
+    assert usual < buffer.wait_s <= 0.06
+    now = 1.0
+    for number in range(4, 80, 2):
+        feed(buffer, number, at=now)
+        assert buffer.deadline is not None
+        now = buffer.deadline
+        buffer.poll(now)
+    assert buffer.wait_s == pytest.approx(0.02)
+
+
+def test_late_and_duplicate_packets_are_dropped_and_counted() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0, 2)
+    assert buffer.deadline is not None
+    buffer.poll(buffer.deadline)
+    waited = buffer.wait_s
+    assert feed(buffer, 1, at=0.07) == []
+    assert feed(buffer, 1, 2, 0, at=0.07) == []
+    assert feed(buffer, 4, 4, at=0.08) == []
+    assert (buffer.statistics.late, buffer.statistics.duplicates) == (1, 4)
+    assert buffer.wait_s > waited
+
+
+def test_sequence_number_and_timestamp_wrap() -> None:
+    buffer = JitterBuffer()
+    items: list[Item] = []
+    for number in [*range(10), 11, 10, *range(12, 20)]:
+        items += buffer.push(packet(number, start=65_530, start_timestamp=2**32 - 5 * 960), SSRC, 0.0)
+    assert numbers(items) == list(range(20))
+
+
+@pytest.mark.parametrize(
+    ("pause_ms", "filled"), [(20, "silent 20"), (400, "silent 400"), (1_000, "silent 1000"), (600_000, "silent 1000")]
+)
+def test_a_timestamp_that_jumps_alone_is_silence_of_at_most_a_second(pause_ms: int, filled: str) -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0, 1)
+    items = buffer.push(packet(2, shift=pause_ms * 48), SSRC, 9.0)
+    assert numbers(items) == [filled, 2]
+    assert numbers(buffer.push(packet(3, shift=pause_ms * 48), SSRC, 9.02)) == [3]
+
+
+def test_loss_at_the_start_of_a_silence_is_told_from_the_silence() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    buffer.push(packet(2, shift=48 * 500), SSRC, 1.0)
+    assert numbers(buffer.flush()) == ["lost 20", "silent 500", 2]
+
+
+def test_an_outage_costs_at_most_a_second_of_concealment() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    buffer.push(packet(500), SSRC, 10.0)
+    assert numbers(buffer.poll(10.06)) == ["lost 980", "lost 20", 500]
+    assert buffer.statistics.lost == 499
+
+
+def test_another_ssrc_starts_anew_without_a_gap() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0, 1, 3)
+    fresh = packet(7, start=40_000, start_timestamp=5)
+    assert numbers(buffer.push(fresh, SSRC + 1, 0.1)) == ["lost 20", 3, 7]
+    assert numbers(buffer.push(packet(8, start=40_000, start_timestamp=5), SSRC + 1, 0.12)) == [8]
+    assert buffer.statistics.resyncs == 1
+    assert buffer.deadline is None
+
+
+def test_a_restarted_sequence_needs_two_packets_and_loses_none() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0, 1)
+    restarted = [packet(number, start=30_000, start_timestamp=77) for number in range(3)]
+    assert buffer.push(restarted[0], SSRC, 0.1) == []
+    assert buffer.push(restarted[1], SSRC, 0.12) == restarted[:2]
+    assert buffer.push(restarted[2], SSRC, 0.14) == restarted[2:]
+
+
+def test_a_single_stray_packet_changes_nothing() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    assert buffer.push(packet(0, start=30_000), SSRC, 0.01) == []
+    assert feed(buffer, 1, 2) == [1, 2]
+
+
+def test_a_timestamp_that_goes_back_is_a_new_start_not_a_gap() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0, 1)
+    assert numbers(buffer.push(packet(2, shift=-48_000), SSRC, 0.1)) == [2]
+    assert numbers(buffer.push(packet(3, shift=-48_000), SSRC, 0.1)) == [3]
+
+
+def test_a_packet_of_padding_only_is_no_audio_and_no_loss() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    assert buffer.push(AudioPacket(b"", 101, 48_000), SSRC, 0.0) == []
+    following = AudioPacket(packet(1).payload, 102, 48_960)
+    assert buffer.push(following, SSRC, 0.02) == [following]
+    assert buffer.statistics.lost == 0
+
+
+def test_packets_of_60_ms_are_no_silence() -> None:
+    buffer = JitterBuffer()
+    for number in range(5):
+        one = AudioPacket(bytes((11 << 3,)) + b"x", number, number * 2880)
+        assert buffer.push(one, SSRC, number * 0.06) == [one]
+    lost = AudioPacket(bytes((11 << 3,)) + b"x", 6, 6 * 2880)
+    buffer.push(lost, SSRC, 0.36)
+    assert numbers(buffer.flush())[:1] == ["lost 60"]
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.builds(AudioPacket, st.binary(max_size=3), st.integers(0, 65_535) | st.integers(0, 90), st.integers(0, 2**32 - 1)),
+        max_size=200,
+    )
+)
+def test_any_stream_stays_bounded_and_ends(packets: list[AudioPacket]) -> None:
+    buffer = JitterBuffer()
+    out = 0
+    for index, one in enumerate(packets):
+        out += sum(isinstance(item, AudioPacket) for item in buffer.push(one, SSRC, index / 1_000))
+        assert len(buffer._held) <= 65
+    items = buffer.flush()
+    assert buffer.deadline is None
+    assert out + sum(isinstance(item, AudioPacket) for item in items) <= len(packets)
+    assert all(0 < item.duration <= MAX_GAP_TICKS for item in items if isinstance(item, AudioGap))
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(0, 2**32), st.integers(0, 30), st.integers(0, 65_535))
+def test_whatever_the_network_does_the_timeline_is_whole_and_in_order(seed: int, loss_percent: int, start: int) -> None:
+    chance = random.Random(seed)
+    arrivals = sorted(
+        (number * 0.02 + chance.uniform(0, 0.1) * (chance.random() < 0.2), number)
+        for number in range(200)
+        if number in (0, 199) or chance.random() * 100 >= loss_percent
+    )
+    buffer = JitterBuffer()
+    items: list[Item] = []
+    for at, number in arrivals:
+        while buffer.deadline is not None and buffer.deadline <= at:
+            items += buffer.poll(buffer.deadline)
+        items += buffer.push(packet(number, start=start), SSRC, at)
+    items += buffer.flush()
+    played = [item for item in numbers(items) if isinstance(item, int)]
+    assert played == sorted(played)
+    ticks = sum(item.duration if isinstance(item, AudioGap) else 960 for item in items)
+    assert ticks == (199 - played[0] + 1) * 960
+    assert buffer.statistics.longest_wait_s <= 0.06 + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("payload", "ticks"),
+    [
+        (bytes((0 << 3,)), 480),
+        (bytes((1 << 3,)), 960),
+        (bytes((2 << 3,)), 1_920),
+        (bytes((3 << 3,)), 2_880),
+        (bytes((12 << 3,)), 480),
+        (bytes((15 << 3,)), 960),
+        (bytes((16 << 3,)), 120),
+        (bytes((31 << 3,)), 960),
+        (bytes((31 << 3 | 1,)), 1_920),
+        (bytes((31 << 3 | 2,)), 1_920),
+        (bytes((31 << 3 | 3, 3)), 2_880),
+        (bytes((31 << 3 | 3, 0xC6)), 5_760),
+        (bytes((31 << 3 | 3, 7)), None),
+        (bytes((31 << 3 | 3, 0)), None),
+        (bytes((31 << 3 | 3,)), None),
+        (b"", None),
+    ],
+)
+def test_durations_follow_the_first_bytes(payload: bytes, ticks: int | None) -> None:
+    assert packet_ticks(payload) == ticks

@@ -1,0 +1,108 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The private names of aiortc and aioice that `webrtc.rtp_receiver` and `webrtc.ice_connection` stand on.
+
+When an update breaks one of these, look at how the library changed before these two files are adapted.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import aioice
+import aiortc
+import pytest
+from aioice import ice, turn
+from aiortc.rtcdtlstransport import RTCDtlsTransport, State
+
+from live_transcription.webrtc.ice_connection import IceConnection
+from live_transcription.webrtc.rtp_receiver import _Certificate, _Link
+
+
+@pytest.mark.parametrize(
+    ("function", "parameters"),
+    [
+        (ice.Connection._add_remote_candidate, ["self", "remote_candidate", "network_host"]),
+        (ice.Connection._end_remote_candidates, ["self"]),
+        (ice.Connection._pair_remote_candidate, ["self", "remote_candidate"]),
+        (ice.Connection.sort_check_list, ["self"]),
+        (ice.Connection.data_received, ["self", "data", "component"]),
+        (ice.Connection.protocol_lost, ["self", "protocol"]),
+        (ice.Connection.connect, ["self"]),
+        (ice.Connection.close, ["self"]),
+        (ice.Connection.send, ["self", "data"]),
+        (ice.StunProtocol.__init__, ["self", "receiver"]),
+        (ice.StunProtocol.datagram_received, ["self", "data", "addr"]),
+        (ice.StunProtocol.close, ["self"]),
+        (ice.StunProtocol.request, ["self", "request", "addr", "integrity_key", "retransmissions"]),
+        (ice.get_host_addresses, ["use_ipv4", "use_ipv6"]),
+        (
+            ice.relayed_candidate,
+            [
+                "component",
+                "hide_related_address",
+                "protocol_factory",
+                "turn_server",
+                "turn_username",
+                "turn_password",
+                "turn_ssl",
+                "turn_transport",
+            ],
+        ),
+        (RTCDtlsTransport.__init__, ["self", "transport", "certificates"]),
+        (RTCDtlsTransport.start, ["self", "remoteParameters"]),
+        (RTCDtlsTransport.stop, ["self"]),
+        (RTCDtlsTransport._set_role, ["self", "role"]),
+        (RTCDtlsTransport._send_rtp, ["self", "data"]),
+        (aiortc.RTCCertificate._create_ssl_context, ["self", "srtp_profiles"]),
+    ],
+)
+def test_signatures(function: Callable[..., Any], parameters: list[str]) -> None:
+    assert list(inspect.signature(function).parameters) == parameters
+
+
+async def test_attributes_of_an_ice_connection() -> None:
+    connection = IceConnection(lambda data: None, lambda data: None)
+    assert (
+        connection._protocols == connection._local_candidates == connection._remote_candidates == connection._check_list == []
+    )
+    assert connection._nominated == {}
+    assert (connection._closing, connection._remote_candidates_end, connection.ice_controlling) == (False, False, False)
+    assert connection.remote_username is connection.remote_password is None
+    assert not connection.remote_is_lite
+    await connection.bind("127.0.0.1")
+    (protocol,) = connection._protocols
+    assert protocol.receiver is connection
+    assert connection.local_candidates == [protocol.local_candidate]
+    await connection.close()
+
+
+def test_a_relay_can_be_dropped() -> None:
+    names = vars(turn.TurnTransport(object()))  # type: ignore[arg-type]
+    assert {"_TurnTransport__close_task", "_TurnTransport__send_tasks", "_TurnTransport__inner_protocol"} <= set(names)
+
+
+async def test_attributes_of_a_dtls_transport() -> None:
+    transport = RTCDtlsTransport(_Link(IceConnection(lambda data: None, lambda data: None)), [_Certificate.current()])  # type: ignore[arg-type]
+    assert transport._rx_srtp is None
+    assert transport._task is None
+    assert transport.state == "new"
+    assert State.CONNECTED in State
+    # All that it asks of an ICE transport is what `_Link` has.
+    source = inspect.getsource(RTCDtlsTransport)
+    used = {part.split("(")[0].split(".")[0].split()[0] for part in source.split("self.transport.")[1:]}
+    assert used <= {name for name in dir(_Link) if not name.startswith("__")}
+
+
+def test_one_certificate_and_one_ssl_context_serve_all_peers() -> None:
+    certificate = _Certificate.current()
+    assert _Certificate.current() is certificate
+    assert certificate._create_ssl_context([]) is certificate._create_ssl_context([])
+
+
+def test_the_versions_that_were_looked_at() -> None:
+    assert aiortc.__version__.split(".")[:2] == ["1", "16"]
+    assert int(aioice.__version__.split(".")[1]) >= 10 or int(aioice.__version__.split(".")[0]) > 0

@@ -1,0 +1,229 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+from aioice import Candidate
+from aiortc import sdp as aiortc_sdp
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from live_transcription.errors import NegotiationFailed
+from live_transcription.webrtc.sdp import LocalTransport, build_answer, format_candidate, parse_candidate, parse_offer
+
+FINGERPRINT = "AB:" * 31 + "CD"
+LOCAL = LocalTransport("abcd", "p" * 22, ("sha-256", FINGERPRINT), (Candidate("1", 1, "udp", 7, "192.0.2.1", 9_000, "host"),))
+
+#: As Janus' videoroom offers to a subscriber; audio second, so that nothing depends on its place.
+JANUS = f"""v=0
+o=- 1700000000000000 1 IN IP4 192.0.2.7
+s=VideoRoom 1234
+t=0 0
+a=group:BUNDLE 0 1 2
+a=ice-options:trickle
+a=fingerprint:sha-256 {FINGERPRINT}
+a=extmap-allow-mixed
+a=msid-semantic: WMS *
+m=video 9 UDP/TLS/RTP/SAVPF 96 97
+c=IN IP4 192.0.2.7
+a=sendonly
+a=mid:0
+a=rtcp-mux
+a=ice-ufrag:uFrg
+a=ice-pwd:0123456789abcdefghijkl
+a=ice-options:trickle
+a=setup:actpass
+a=rtpmap:96 VP8/90000
+a=rtcp-fb:96 nack pli
+a=rtpmap:97 rtx/90000
+a=fmtp:97 apt=96
+a=ssrc:5 cname:janus
+a=candidate:1 1 udp 2015363327 192.0.2.7 20000 typ host
+a=end-of-candidates
+m=audio 9 UDP/TLS/RTP/SAVPF 109 8
+c=IN IP4 192.0.2.7
+a=sendonly
+a=mid:1
+a=rtcp-mux
+a=ice-ufrag:uFrg
+a=ice-pwd:0123456789abcdefghijkl
+a=setup:actpass
+a=rtpmap:109 opus/48000/2
+a=fmtp:109 useinbandfec=1
+a=rtpmap:8 PCMA/8000
+a=extmap:3 urn:ietf:params:rtp-hdrext:ssrc-audio-level
+a=extmap:7/sendonly urn:ietf:params:rtp-hdrext:sdes:mid
+a=extmap:9 http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01
+a=msid:janus janus1
+a=ssrc:77 cname:janus
+a=ssrc:77 msid:janus janus1
+m=application 9 UDP/DTLS/SCTP webrtc-datachannel
+c=IN IP4 192.0.2.7
+a=sendrecv
+a=mid:2
+a=sctp-port:5000
+""".replace("\n", "\r\n")
+
+
+def test_an_offer_is_read() -> None:
+    offer = parse_offer(JANUS)
+    assert (offer.mid, offer.m_line_index) == ("1", 1)
+    assert offer.payload_types == {109}
+    assert (offer.audio_level_id, offer.mid_id) == (3, 7)
+    assert offer.ssrcs == {77}
+    assert offer.active
+    assert offer.transport.fingerprints == (("sha-256", FINGERPRINT),)
+    assert (offer.transport.username_fragment, offer.transport.setup, offer.transport.lite) == ("uFrg", "actpass", False)
+    assert [(candidate.host, candidate.port) for candidate in offer.candidates] == [("192.0.2.7", 20_000)]
+    assert offer.candidates_complete
+    assert "0123456789" not in repr(offer)
+
+
+def test_the_answer_takes_the_audio_and_rejects_the_rest() -> None:
+    answer = build_answer(parse_offer(JANUS), LOCAL, 5, 2)
+    parsed = aiortc_sdp.SessionDescription.parse(answer)
+    video, audio, application = parsed.media
+    assert [(media.kind, media.port, media.direction) for media in parsed.media] == [
+        ("video", 0, "inactive"),
+        ("audio", 9, "recvonly"),
+        ("application", 0, "inactive"),
+    ]
+    assert [media.rtp.muxId for media in parsed.media] == ["0", "1", "2"]
+    assert [group.items for group in parsed.group] == [["1"]]
+    (opus,) = audio.rtp.codecs
+    assert (opus.payloadType, opus.mimeType, opus.clockRate, opus.channels) == (109, "audio/opus", 48_000, 2)
+    assert opus.parameters["useinbandfec"] == 1
+    assert {(extension.id, extension.uri.rsplit(":", 1)[-1]) for extension in audio.rtp.headerExtensions} == {
+        (3, "ssrc-audio-level"),
+        (7, "mid"),
+    }
+    assert audio.dtls is not None
+    assert audio.dtls.role == "client"
+    assert audio.ice.usernameFragment == "abcd"
+    assert [candidate.ip for candidate in audio.ice_candidates] == ["192.0.2.1"]
+    assert audio.ice_candidates_complete
+    assert audio.rtcp_mux
+    assert not video.ice_candidates
+    assert not application.ice_candidates
+    assert "o=- 5 2 " in answer
+    assert "8 PCMA" not in answer
+
+
+def test_more_candidates_to_come_are_announced() -> None:
+    local = LocalTransport("abcd", "p" * 22, ("sha-256", FINGERPRINT), (), complete=False)
+    answer = build_answer(parse_offer(JANUS), local, 5, 1)
+    assert "a=ice-options:trickle" in answer
+    assert "end-of-candidates" not in answer
+
+
+@pytest.mark.parametrize(("offered", "answered"), [("actpass", "active"), ("active", "passive"), ("passive", "active")])
+def test_dtls_roles(offered: str, answered: str) -> None:
+    answer = build_answer(parse_offer(JANUS.replace("setup:actpass", f"setup:{offered}")), LOCAL, 1, 1)
+    assert {line for line in answer.splitlines() if line.startswith("a=setup")} == {f"a=setup:{answered}"}
+
+
+def test_a_publisher_that_sends_nothing_now_is_kept() -> None:
+    audio = JANUS.index("m=audio")
+    offer = parse_offer(JANUS[:audio] + JANUS[audio:].replace("a=sendonly", "a=inactive", 1))
+    assert not offer.active
+    assert "m=audio 9" in build_answer(offer, LOCAL, 1, 1)
+
+
+def test_several_payload_types_of_opus() -> None:
+    sdp = JANUS.replace("SAVPF 109 8", "SAVPF 109 111 8").replace("a=rtpmap:8", "a=rtpmap:111 OPUS/48000/2\r\na=rtpmap:8")
+    offer = parse_offer(sdp)
+    assert offer.payload_types == {109, 111}
+    assert "m=audio 9 UDP/TLS/RTP/SAVPF 109 111\r\n" in build_answer(offer, LOCAL, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        (("opus/48000/2", "PCMU/8000"), "no Opus audio"),
+        (("m=audio 9", "m=audio 0"), "no Opus audio"),
+        (("m=audio 9", "m=video 9"), "no audio"),
+        (("v=0", "v=1"), "cannot be read"),
+        (("m=audio 9", "m=audio x"), "cannot be read"),
+        (("a=ice-pwd:0123456789abcdefghijkl", "a=x"), "ICE credentials"),
+        (("a=ice-ufrag:uFrg", "a=ice-ufrag:u\u00fc!"), "ICE credentials"),
+        (("sha-256", "md5"), "fingerprint"),
+        (("a=setup:actpass", "a=setup:holdconn"), "DTLS role"),
+        (("a=mid:1", "a=mid:1\r\na=sframe"), "encrypted end to end"),
+        (("a=mid:1", "garbage"), "not of the form"),
+    ],
+)
+def test_what_cannot_be_answered(change: tuple[str, str], what: str) -> None:
+    with pytest.raises(NegotiationFailed, match=what):
+        parse_offer(JANUS.replace(*change))
+
+
+@pytest.mark.parametrize("sdp", ["", "\0", "v=0", "v=0\r\n" + "a=x\r\n" * 20_000, "{}", JANUS[:40]])
+def test_no_sdp_at_all(sdp: str) -> None:
+    with pytest.raises(NegotiationFailed):
+        parse_offer(sdp)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, len(JANUS)), st.text(max_size=8), st.integers(0, 40)), max_size=4))
+def test_a_damaged_offer_is_answered_or_refused_never_worse(damages: list[tuple[int, str, int]]) -> None:
+    sdp = JANUS
+    for position, text, cut in damages:
+        sdp = sdp[:position] + text + sdp[position + cut :]
+    try:
+        answer = build_answer(parse_offer(sdp), LOCAL, 1, 1)
+    except NegotiationFailed:
+        return
+    assert sum(line.startswith("m=") and " 0 " not in line for line in answer.split("\r\n")) == 1
+    assert "a=sendrecv" not in answer
+
+
+def test_candidates_of_the_sfu() -> None:
+    line = "candidate:4 1 udp 2015363327 192.0.2.7 20000 typ srflx raddr 10.0.0.1 rport 9 generation 0"
+    for text in (line, f"a={line}", line.removeprefix("candidate:"), f" {line}\r\n"):
+        candidate = parse_candidate(text)
+        assert candidate is not None
+        assert (candidate.host, candidate.port, candidate.type, candidate.related_address) == (
+            "192.0.2.7",
+            20_000,
+            "srflx",
+            "10.0.0.1",
+        )
+    six = parse_candidate("candidate:4 1 UDP 1 2001:db8::7 20000 typ host")
+    assert six is not None
+    assert parse_candidate(format_candidate(six)) is not None
+
+
+@pytest.mark.parametrize("text", ["", "  ", "candidate:", "a=end-of-candidates", "end-of-candidates"])
+def test_the_end_of_candidates(text: str) -> None:
+    assert parse_candidate(text) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "candidate:1 1 udp 1 0a1b.local 20000 typ host",
+        "candidate:1 1 udp 1 sfu.example.com 20000 typ host",
+        "candidate:1 1 tcp 1 192.0.2.7 20000 typ host tcptype passive",
+        "candidate:1 2 udp 1 192.0.2.7 20000 typ host",
+        "candidate:1 1 udp 1 192.0.2.7 0 typ host",
+        "candidate:1 1 udp 1 192.0.2.7 70000 typ host",
+        "candidate:1 1 udp 1 0.0.0.0 7000 typ host",
+        "candidate:1 1 udp 1 224.0.0.251 7000 typ host",
+        "candidate:1 x udp 1 192.0.2.7 7000 typ host",
+        "candidate:1 1 udp",
+        "candidate:" + "9" * 5_000,
+        "{}",
+    ],
+)
+def test_candidates_that_are_left_out(text: str) -> None:
+    with pytest.raises(NegotiationFailed):
+        parse_candidate(text)
+
+
+@given(st.text(max_size=100))
+def test_any_candidate_is_survived(text: str) -> None:
+    try:
+        parse_candidate(text)
+    except NegotiationFailed:
+        return

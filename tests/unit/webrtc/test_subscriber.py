@@ -1,0 +1,377 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A subscriber against aiortc on this host: negotiation, renegotiation, certificates, ends of every kind."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from aiortc import RTCSessionDescription, VideoStreamTrack
+
+from live_transcription.errors import NegotiationFailed, PublisherUnavailable, TransportLost
+from live_transcription.types import AudioPacket
+from live_transcription.webrtc import rtp_receiver
+from live_transcription.webrtc.rtp_receiver import AudioTransport
+
+from .publisher import Publisher, RsaCertificate, media_lines
+
+
+@asynccontextmanager
+async def subscribed(publisher: Publisher) -> AsyncIterator[asyncio.Task[None]]:
+    running = asyncio.create_task(publisher.subscriber.run())
+    try:
+        yield running
+    finally:
+        running.cancel()
+        await asyncio.wait([running])
+        if not running.cancelled():
+            running.exception()
+        await publisher.peer.close()
+
+
+def tasks() -> set[asyncio.Task[object]]:
+    """All but those that aiortc's own peer, here the publisher, leaves behind."""
+    return {task for task in asyncio.all_tasks() if "RTCPeerConnection" not in str(task.get_coro())}
+
+
+def sockets() -> int:
+    return sum(
+        os.readlink(f"/proc/self/fd/{fd}").startswith("socket")
+        for fd in os.listdir("/proc/self/fd")
+        if os.path.exists(f"/proc/self/fd/{fd}")
+    )
+
+
+async def test_audio_arrives_in_order_and_nothing_else_is_taken() -> None:
+    publisher = Publisher()
+    publisher.peer.addTrack(VideoStreamTrack())
+    publisher.peer.createDataChannel("chat")
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(20)
+        assert list(media_lines(publisher.answers[0])) == [("audio", 9), ("video", 0), ("application", 0)]
+        assert publisher.subscriber.connected
+        assert publisher.requests == 1
+        packets = [item for item in publisher.items if isinstance(item, AudioPacket)]
+        assert len(packets) == len(publisher.items)
+        assert [packet.sequence_number for packet in packets] == [
+            (packets[0].sequence_number + n) & 0xFFFF for n in range(len(packets))
+        ]
+        assert packets[-1].audio_level is not None
+        statistics = publisher.subscriber.statistics
+        assert (statistics.packets, statistics.discarded, statistics.peers) == (len(packets), 0, 1)
+        first, last = publisher.subscriber.first_packet_at, publisher.subscriber.last_packet_at
+        assert first is not None
+        assert last is not None
+        assert first < last
+
+
+async def test_the_same_sid_renegotiates_and_media_goes_on() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(5)
+        publisher.peer.addTrack(VideoStreamTrack())
+        await publisher.negotiate()
+        await publisher.heard(5)
+        assert list(media_lines(publisher.answers[1])) == [("audio", 9), ("video", 0)]
+        assert publisher.subscriber.statistics.peers == 1
+        assert publisher.subscriber.statistics.jitter.resyncs == 0
+        origins = [answer.splitlines()[1].split() for answer in publisher.answers]
+        assert origins[0][1] == origins[1][1]
+        assert [origin[2] for origin in origins] == ["1", "2"]
+
+
+async def test_a_repeated_offer_is_not_answered_again() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        publisher.subscriber.offer("1", publisher.peer.localDescription.sdp)
+        await publisher.heard(3)
+        assert len(publisher.answers) == 1
+
+
+async def test_another_sid_is_a_new_peer_and_the_old_one_is_closed() -> None:
+    publisher = Publisher()
+    old = publisher.peer
+    async with subscribed(publisher):
+        await publisher.negotiate("1")
+        await publisher.heard(5)
+        publisher.peer = publisher.new_peer()
+        await publisher.negotiate("2")
+        await publisher.heard(5)
+        assert publisher.subscriber.statistics.peers == 2
+        assert old.connectionState == "closed"
+        await old.close()
+
+
+async def test_an_sfu_with_an_rsa_certificate() -> None:
+    publisher = Publisher(certificate=RsaCertificate.generate())
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(3)
+
+
+async def test_an_sfu_that_wants_to_be_the_dtls_client() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        offer = (await publisher.offer()).replace("setup:actpass", "setup:active")
+        await publisher.negotiate(sdp=offer)
+        await publisher.heard(3)
+        assert "a=setup:passive" in publisher.answers[0]
+
+
+async def test_candidates_may_come_before_the_offer() -> None:
+    publisher = Publisher()
+    offer = await publisher.offer()
+    candidates = [line[2:] for line in offer.splitlines() if line.startswith("a=candidate:")]
+    bare = "".join(f"{line}\r\n" for line in offer.splitlines() if not line.startswith(("a=candidate:", "a=end-of")))
+    async with subscribed(publisher):
+        for candidate in ["candidate:1 1 udp 1 host.local 9 typ host", "nonsense", *candidates, None]:
+            publisher.subscriber.candidate("1", candidate, "0", 0)
+        await publisher.negotiate(sdp=bare)
+        await publisher.heard(3)
+
+
+async def test_candidates_may_come_after_the_answer() -> None:
+    publisher = Publisher()
+    offer = await publisher.offer()
+    candidates = [line[2:] for line in offer.splitlines() if line.startswith("a=candidate:")]
+    bare = "".join(f"{line}\r\n" for line in offer.splitlines() if not line.startswith(("a=candidate:", "a=end-of")))
+    async with subscribed(publisher):
+        await publisher.negotiate(sdp=bare)
+        for candidate in candidates:
+            publisher.subscriber.candidate("1", candidate, None, None)
+        await publisher.heard(3)
+
+
+async def test_cancelling_leaves_no_task_no_socket_and_no_thread() -> None:
+    publisher = Publisher()
+    offer = await publisher.offer()
+    before, descriptors, threads = tasks(), sockets(), set(threading.enumerate())
+    running = asyncio.create_task(publisher.subscriber.run())
+    await publisher.negotiate(sdp=offer)
+    await publisher.heard(3)
+    assert not [thread.name for thread in set(threading.enumerate()) - threads if "asyncio" not in thread.name]
+    ours = {task.get_name() for task in tasks() - before}
+    assert "keep alive" in ours
+    running.cancel()
+    async with asyncio.timeout(2):
+        await asyncio.wait([running])
+    assert running.cancelled()
+    assert not publisher.subscriber.connected
+    await publisher.peer.close()
+    await asyncio.sleep(0)
+    assert tasks() <= before
+    assert sockets() <= descriptors
+    heard = len(publisher.items)
+    await asyncio.sleep(0.05)
+    assert len(publisher.items) == heard
+
+
+@pytest.mark.parametrize("when", [0.0, 0.005, 0.02, 0.04, 0.06])
+async def test_cancelling_while_it_connects_leaves_nothing(when: float) -> None:
+    publisher = Publisher()
+    offer = await publisher.offer()
+    before, descriptors = tasks(), sockets()
+    running = asyncio.create_task(publisher.subscriber.run())
+    await publisher.negotiate(sdp=offer)
+    await asyncio.sleep(when)
+    running.cancel()
+    async with asyncio.timeout(2):
+        await asyncio.wait([running])
+    await publisher.peer.close()
+    assert tasks() <= before
+    assert sockets() <= descriptors
+
+
+async def test_what_is_held_back_comes_out_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    publisher = Publisher()
+    publisher.subscriber._receive(AudioPacket(b"\x48first", 1, 0), 7, 0.0)
+    publisher.subscriber._receive(AudioPacket(b"\x48third", 3, 1920), 7, 0.0)
+    assert len(publisher.items) == 1
+    async with subscribed(publisher):
+        await asyncio.sleep(0)
+    assert [getattr(item, "payload", None) for item in publisher.items] == [b"\x48first", None, b"\x48third"]
+
+
+async def test_a_missing_packet_is_given_up_without_another_to_push_it() -> None:
+    publisher = Publisher()
+    publisher.subscriber._clock = asyncio.get_running_loop().time
+    now = publisher.subscriber._clock()
+    publisher.subscriber._receive(AudioPacket(b"\x48first", 1, 0), 7, now)
+    publisher.subscriber._receive(AudioPacket(b"\x48third", 3, 1920), 7, now)
+    await asyncio.sleep(0.1)
+    assert len(publisher.items) == 3
+    await publisher.peer.close()
+
+
+async def test_the_sfu_closes() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher) as running:
+        await publisher.negotiate()
+        await publisher.heard(3)
+        await publisher.peer.close()
+        with pytest.raises(TransportLost, match="closed"):
+            async with asyncio.timeout(2):
+                await running
+
+
+async def test_silence_of_the_transport_is_a_loss() -> None:
+    publisher = Publisher(silence_timeout_s=0.3)
+    async with subscribed(publisher) as running:
+        await publisher.negotiate()
+        await publisher.heard(3)
+        publisher.peer.getSenders()[0].replaceTrack(None)
+        with pytest.raises(TransportLost, match="No audio"):
+            async with asyncio.timeout(3):
+                await running
+
+
+async def test_no_path_to_the_sfu() -> None:
+    publisher = Publisher(connect_timeout_s=0.3)
+    offer = await publisher.offer()
+    dead = "".join(
+        "a=candidate:1 1 udp 1 192.0.2.200 9 typ host\r\n" if line.startswith("a=candidate:") else f"{line}\r\n"
+        for line in offer.splitlines()
+    )
+    async with subscribed(publisher) as running:
+        publisher.subscriber.offer("1", dead)
+        with pytest.raises(TransportLost, match="No network path"):
+            await running
+        assert "UDP" in str(running.exception())
+
+
+async def test_a_certificate_that_is_not_the_one_of_the_offer() -> None:
+    publisher = Publisher()
+    offer = await publisher.offer()
+    forged = "".join(
+        "a=fingerprint:sha-256 " + "00:" * 31 + "00\r\n" if line.startswith("a=fingerprint:sha-256") else f"{line}\r\n"
+        for line in offer.splitlines()
+        if not line.startswith(("a=fingerprint:sha-384", "a=fingerprint:sha-512"))
+    )
+    async with subscribed(publisher) as running:
+        await publisher.negotiate(sdp=forged)
+        with pytest.raises(TransportLost, match="DTLS"):
+            async with asyncio.timeout(5):
+                await running
+
+
+async def test_the_hpb_refuses() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher) as running:
+        publisher.subscriber.refused("client_not_found")
+        with pytest.raises(PublisherUnavailable, match="client_not_found"):
+            await running
+
+
+async def test_a_refusal_does_not_harm_a_live_peer() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(3)
+        publisher.subscriber.refused("processing_failed")
+        await publisher.heard(3)
+
+
+async def test_no_offer_comes() -> None:
+    publisher = Publisher(offer_timeout_s=0.05)
+    async with subscribed(publisher) as running:
+        with pytest.raises(PublisherUnavailable, match="no offer"):
+            await running
+
+
+async def test_an_offer_that_cannot_be_read() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher) as running:
+        publisher.subscriber.offer("1", "nonsense")
+        with pytest.raises(NegotiationFailed):
+            await running
+
+
+async def test_a_broken_offer_does_not_harm_a_live_peer(caplog: pytest.LogCaptureFixture) -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(3)
+        with caplog.at_level(logging.WARNING):
+            publisher.subscriber.offer("1", "nonsense")
+            await publisher.heard(3)
+        assert len(publisher.answers) == 1
+        assert "left out" in caplog.text
+
+
+async def test_nobody_but_the_configured_servers_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[object] = []
+
+    async def ask(self: AudioTransport, server: object, on_candidate: object) -> None:
+        asked.append(server)
+
+    monkeypatch.setattr(AudioTransport, "_ask", ask)
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(1)
+    assert asked == []
+
+
+async def test_unused_sockets_are_closed_and_reports_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rtp_receiver, "_REPORT_S", (0.1, 0.1))
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(30)
+        peer = publisher.subscriber._peer
+        assert peer is not None
+        assert len(peer._transport._connection._protocols) == 1
+        await publisher.heard(3)
+        remote = await publisher.peer.getSenders()[0].getStats()
+        reports = [report for report in remote.values() if report.type == "remote-inbound-rtp"]
+        assert reports
+        assert reports[0].packetsLost == 0
+
+
+async def test_garbage_on_the_socket_is_counted_and_harmless() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(3)
+        peer = publisher.subscriber._peer
+        assert peer is not None
+        (protocol, *_) = {pair.protocol for pair in peer._transport._connection._nominated.values()}
+        for data in (
+            b"",
+            b"\x00",
+            b"\x80",
+            b"\x80\x6f" + bytes(30),
+            b"\x80\xc9" + bytes(6),
+            b"\x90" + bytes(3_000),
+            b"\x17\xfe\xff",
+            b"\xff" * 50,
+        ):
+            protocol.datagram_received(data, ("192.0.2.66", 9))
+        await publisher.heard(3)
+        assert publisher.subscriber.statistics.discarded == 4
+
+
+async def test_the_answer_is_taken_again_after_a_publisher_adds_audio_late() -> None:
+    """A publisher that is inactive at first does not count as silent."""
+    publisher = Publisher(silence_timeout_s=0.2)
+    async with subscribed(publisher) as running:
+        offer = (await publisher.offer()).replace("a=sendrecv", "a=inactive")
+        publisher.subscriber.offer("1", offer)
+        async with asyncio.timeout(5):
+            await publisher._arrived.wait()
+        await publisher.peer.setRemoteDescription(
+            RTCSessionDescription(publisher.answers[0].replace("inactive", "recvonly"), "answer")
+        )
+        publisher.peer.getSenders()[0].replaceTrack(None)
+        await asyncio.sleep(0.6)
+        assert not running.done()
