@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The engine as the app sees it; `live_transcription.service.TranscriptionService` is the real one, tests have their own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+from live_transcription.types import Language
+
+
+class RecordedError(Protocol):
+    """`at`: seconds since the epoch. `message` is for an administrator and holds no secret, name or caption."""
+
+    @property
+    def at(self) -> float: ...
+    @property
+    def code(self) -> str: ...
+    @property
+    def message(self) -> str: ...
+
+
+class EngineStatus(Protocol):
+    """`problem`: why no call can be joined, if so."""
+
+    @property
+    def calls(self) -> int: ...
+    @property
+    def speakers(self) -> int: ...
+    @property
+    def targets(self) -> int: ...
+    @property
+    def captions_sent(self) -> int: ...
+    @property
+    def engines(self) -> Sequence[str]: ...
+    @property
+    def last_errors(self) -> Sequence[RecordedError]: ...
+    @property
+    def problem(self) -> str | None: ...
+
+
+class Engine(Protocol):
+    """An async context manager; everything it started has ended when the block is left.
+
+    Methods raise errors of `live_transcription.errors`, and answer within two seconds.
+    """
+
+    async def __aenter__(self) -> Any: ...
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool | None: ...
+    async def enable(
+        self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
+    ) -> None: ...
+    async def disable(self, room_token: str, nc_session_id: str) -> None: ...
+    async def set_language(self, room_token: str, language: str) -> None: ...
+    async def leave(self, room_token: str) -> None: ...
+    async def leave_all(self) -> None: ...
+    def languages(self) -> Mapping[str, Language]: ...
+    def status(self) -> EngineStatus: ...

@@ -1,0 +1,109 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One table: which error of the engine or the app is which HTTP status to Talk.
+
+Talk shows a caption request's failure to its user for any status but 2xx; it tolerates 404 for a language change, and takes
+550 for "never".
+"""
+
+from __future__ import annotations
+
+import logging
+
+from fastapi import FastAPI, Request
+from starlette.exceptions import HTTPException
+
+from ex_app.answers import Answer, error_answer
+from live_transcription.errors import (
+    AtCapacity,
+    CallNotFound,
+    CallUnavailable,
+    ConfigurationError,
+    LiveTranscriptionError,
+    NotTranscribing,
+    RequestError,
+    SignalingError,
+    SttError,
+    UnknownLanguage,
+)
+from live_transcription.observability import metrics
+
+logger = logging.getLogger(__name__)
+
+
+class BodyError(RequestError):
+    """The request's body cannot be used; `status` is the HTTP status that says why."""
+
+    code = "body"
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class NotReady(RequestError):
+    """The app is being set up, or is disabled."""
+
+    code = "not_ready"
+    retryable = True
+
+
+class NextcloudError(LiveTranscriptionError):
+    """Nextcloud did not answer, refused, or said something that makes no sense."""
+
+    code = "nextcloud"
+    retryable = True
+
+
+class TranslationUnavailable(RequestError):
+    """There is no translation provider."""
+
+    code = "no_translation"
+
+
+#: First match counts.
+STATUS_OF: tuple[tuple[type[LiveTranscriptionError], int], ...] = (
+    (UnknownLanguage, 400),
+    (CallNotFound, 404),
+    (NotTranscribing, 412),
+    (AtCapacity, 503),
+    (CallUnavailable, 503),
+    (NotReady, 503),
+    (ConfigurationError, 503),
+    (SignalingError, 503),
+    (SttError, 503),
+    (NextcloudError, 503),
+    (TranslationUnavailable, 550),
+    (LiveTranscriptionError, 550),
+)
+
+
+def status_of(error: LiveTranscriptionError) -> int:
+    if isinstance(error, BodyError):
+        return error.status
+    return next(status for kind, status in STATUS_OF if isinstance(error, kind))
+
+
+def add_error_answers(app: FastAPI) -> None:
+    """Make every failure of a route an answer of ours."""
+
+    async def refused(request: Request, error: Exception) -> Answer:
+        assert isinstance(error, LiveTranscriptionError)
+        status = status_of(error)
+        metrics.requests_refused.labels(str(status)).inc()
+        log = logger.warning if status >= 500 and not isinstance(error, TranslationUnavailable) else logger.info
+        log("%s %s: %s", request.method, request.url.path, error, extra={"status": status, "code": error.code})
+        return error_answer(status, str(error))
+
+    async def no_such_route(_request: Request, error: Exception) -> Answer:
+        assert isinstance(error, HTTPException)
+        return error_answer(error.status_code, str(error.detail), error.headers)
+
+    async def broken(_request: Request, _error: Exception) -> Answer:
+        metrics.requests_refused.labels("500").inc()
+        return error_answer(500, "Internal error; the app's log says more.")
+
+    app.add_exception_handler(LiveTranscriptionError, refused)
+    app.add_exception_handler(HTTPException, no_such_route)
+    app.add_exception_handler(Exception, broken)

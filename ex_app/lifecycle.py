@@ -1,0 +1,180 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The app's life as AppAPI drives it: heartbeat, initialisation in the background, enabled and disabled."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
+
+from fastapi import APIRouter
+
+from ex_app.answers import Answer
+from ex_app.engine import Engine
+from ex_app.errors import NextcloudError, NotReady
+from ex_app.nextcloud import NextcloudGateway
+from live_transcription.errors import LiveTranscriptionError
+
+logger = logging.getLogger(__name__)
+
+#: One step of the initialisation; raises a LiveTranscriptionError that AppAPI shows to the administrator.
+InitStep: TypeAlias = Callable[[], Awaitable[None]]
+Sleep: TypeAlias = Callable[[float], Awaitable[None]]
+
+#: Waits in seconds between tries to reach Nextcloud; the last one is repeated.
+RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
+#: Tries to report progress, each 60 s at most.
+REPORT_TRIES = 10
+#: Calls get this long to end when the app is disabled, in seconds; AppAPI waits 60.
+DISABLE_S = 30.0
+
+
+class Lifecycle:
+    """Knows whether the app may serve. `enabled` is None until Nextcloud has told."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        nextcloud: NextcloudGateway,
+        init_steps: Sequence[InitStep] = (),
+        *,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self.enabled: bool | None = None
+        self.initialising = False
+        self._engine = engine
+        self._nextcloud = nextcloud
+        self._init_steps = init_steps
+        self._sleep = sleep
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: dict[str, asyncio.Task[None]] = {}
+
+    def start(self, tasks: asyncio.TaskGroup) -> None:
+        """`tasks` owns what runs in the background until `stop`. A restart of the container calls neither init nor enabled."""
+        self._tasks = tasks
+        self._run("read enabled", self._read_enabled())
+
+    def stop(self) -> None:
+        self._tasks = None
+        for task in list(self._running.values()):
+            task.cancel()
+
+    def require_ready(self) -> None:
+        """Raises NotReady while the app is being set up or is disabled; Nextcloud flags it enabled before its init ends."""
+        if self.initialising:
+            raise NotReady("Live transcription is still being set up.", fix="Try again in a moment.")
+        if self.enabled is False:
+            # A request from Talk says that Nextcloud may see it otherwise by now.
+            self._run("read enabled", self._read_enabled())
+            raise NotReady("Live transcription is disabled.", fix="Enable the app in Nextcloud.")
+
+    def begin_init(self) -> None:
+        """Start the initialisation, unless it is under way."""
+        if not self.initialising:
+            self.initialising = True
+            self._run("init", self._init())
+
+    async def set_enabled(self, enabled: bool) -> None:
+        """Disabling ends all calls."""
+        self._cancel("read enabled")
+        self.enabled = enabled
+        logger.info("The app was %s", "enabled" if enabled else "disabled")
+        if not enabled:
+            try:
+                async with asyncio.timeout(DISABLE_S):
+                    await self._engine.leave_all()
+            except TimeoutError:
+                logger.error("Not all calls ended within %.0f s", DISABLE_S)
+
+    async def _read_enabled(self) -> None:
+        for delay in _retries():
+            try:
+                self.enabled = await self._nextcloud.is_enabled()
+            except NextcloudError as error:
+                logger.warning("Could not ask Nextcloud whether the app is enabled; next try in %.0f s. %s", delay, error)
+                await self._sleep(delay)
+            else:
+                logger.info("Nextcloud has the app %s", "enabled" if self.enabled else "not enabled yet")
+                return
+
+    async def _init(self) -> None:
+        percent = 0
+        try:
+            for number, step in enumerate(self._init_steps):
+                percent = 100 * number // len(self._init_steps)
+                await self._report(percent)
+                await step()
+        except LiveTranscriptionError as error:
+            logger.error("The initialisation failed: %s", error, extra={"code": error.code})
+            await self._report(percent, str(error))
+            return
+        except Exception:  # the administrator waits for an answer, whatever went wrong
+            logger.exception("The initialisation failed unexpectedly")
+            await self._report(percent, "Internal error; the app's log says more.")
+            return
+        finally:
+            # Before the last report, since AppAPI enables the app within it.
+            self.initialising = False
+        await self._report(100)
+
+    async def _report(self, percent: int, error: str = "") -> None:
+        for delay in itertools.islice(_retries(), REPORT_TRIES):
+            try:
+                await self._nextcloud.report_progress(percent, error)
+            except NextcloudError as failure:
+                logger.warning("Progress %d %% could not be reported; next try in %.0f s. %s", percent, delay, failure)
+                await self._sleep(delay)
+            else:
+                return
+        logger.error("Nextcloud was never told that the initialisation has reached %d %%", percent)
+
+    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        """Have `work` done in the background, unless work of this name is under way."""
+        if self._tasks is None or name in self._running:
+            work.close()
+            return
+        task = self._tasks.create_task(_survive(name, work), name=name)
+        self._running[name] = task
+        task.add_done_callback(lambda _: self._running.pop(name, None))
+
+    def _cancel(self, name: str) -> None:
+        if task := self._running.get(name):
+            task.cancel()
+
+
+async def _survive(name: str, work: Coroutine[Any, Any, None]) -> None:
+    """A mistake in background work must not take the requests down with it."""
+    try:
+        await work
+    except Exception:
+        logger.exception("Background work failed: %s", name)
+
+
+def _retries() -> itertools.chain[float]:
+    return itertools.chain(RETRY_S, itertools.repeat(RETRY_S[-1]))
+
+
+def lifecycle_routes(lifecycle: Lifecycle) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/heartbeat")
+    async def heartbeat() -> Answer:
+        return Answer({"status": "ok"})
+
+    @router.post("/init")
+    async def init() -> Answer:
+        lifecycle.begin_init()
+        return Answer()
+
+    @router.put("/enabled")
+    async def enabled(enabled: str = "") -> Answer:
+        if enabled not in ("0", "1", "true", "false"):
+            return Answer({"error": "The parameter enabled has to be 0 or 1."}, 400)
+        await lifecycle.set_enabled(enabled in ("1", "true"))
+        return Answer({"error": ""})
+
+    return router

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The app as a process: `python -m ex_app.main`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+
+from ex_app.application import create_app
+from ex_app.nextcloud import AppApiGateway
+from ex_app.server import server_of
+from ex_app.settings import read_settings
+from live_transcription.observability.logging import configure_logging
+from live_transcription.service import TranscriptionService
+
+logger = logging.getLogger(__name__)
+
+
+def main() -> int:
+    """Runs until SIGTERM or SIGINT. 1: it could not start, for example because the port is taken."""
+    settings = read_settings(os.environ)
+    configure_logging(settings.log_level, settings.secrets())
+    for problem in settings.problems:
+        logger.error("%s", problem, extra={"setting": problem.setting})
+    nextcloud = AppApiGateway(settings.app)
+    engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, wall_clock=time.time)
+    server = server_of(create_app(settings, engine, nextcloud), settings.listen, engine)
+    where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
+    logger.info("Live Transcription %s starts on %s", settings.app.version, where)
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What Talk asks, by way of AppAPI. Talk waits three seconds; every route answers within two.
+
+Paths, bodies and statuses are those of the official app of the same id, which Talk was written for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any
+
+from fastapi import APIRouter, Request
+
+from ex_app.answers import Answer
+from ex_app.engine import Engine
+from ex_app.errors import NotReady, TranslationUnavailable
+from ex_app.lifecycle import Lifecycle
+from ex_app.schemas import Leave, SetLanguage, SetTranslationTarget, Transcribe, read_body
+from live_transcription.types import Language
+
+#: Longest time in seconds for a request, its body included.
+ANSWER_S = 1.9
+
+
+def talk_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRouter:
+    router = APIRouter()
+
+    @router.get("/capabilities")
+    async def capabilities() -> Answer:
+        supported = describe(engine.languages())
+        return Answer(
+            {
+                "live_transcription": {
+                    "version": version,
+                    "features": ["live_transcription"],
+                    "live_transcription": {"supported_languages": supported},
+                }
+            }
+        )
+
+    @router.get("/api/v1/languages")
+    async def languages() -> Answer:
+        return Answer(describe(engine.languages()))
+
+    @router.post("/api/v1/call/transcribe")
+    async def transcribe(request: Request) -> Answer:
+        async with _in_time():
+            body = await read_body(request, Transcribe)
+            if not body.enable:
+                await engine.disable(body.room_token, body.nc_session_id)
+                return Answer()
+            lifecycle.require_ready()
+            user_id = request.state.user_id
+            await engine.enable(body.room_token, body.nc_session_id, language=body.lang_id or None, user_id=user_id)
+        return Answer()
+
+    @router.post("/api/v1/call/set-language")
+    async def set_language(request: Request) -> Answer:
+        async with _in_time():
+            body = await read_body(request, SetLanguage)
+            await engine.set_language(body.room_token, body.lang_id)
+        return Answer()
+
+    @router.post("/api/v1/call/leave")
+    async def leave(request: Request) -> Answer:
+        async with _in_time():
+            body = await read_body(request, Leave)
+            await engine.leave(body.room_token)
+        return Answer()
+
+    @router.get("/api/v1/translation/languages")
+    async def translation_languages() -> Answer:
+        raise TranslationUnavailable("There is no translation provider.")
+
+    @router.post("/api/v1/translation/set-target-language")
+    async def set_target_language(request: Request) -> Answer:
+        async with _in_time():
+            await read_body(request, SetTranslationTarget)
+        raise TranslationUnavailable("There is no translation provider.")
+
+    return router
+
+
+def describe(languages: Mapping[str, Language]) -> dict[str, Any]:
+    """Languages as Talk wants them; it shows them in this order and cannot do without `metadata`."""
+    return {
+        code: {"name": language.name, "metadata": {"separator": language.separator, "rtl": language.rtl}}
+        for code, language in languages.items()
+    }
+
+
+@asynccontextmanager
+async def _in_time() -> AsyncIterator[None]:
+    """NotReady (503) where the answer would come too late; what the engine has begun goes on in its own tasks."""
+    try:
+        async with asyncio.timeout(ANSWER_S):
+            yield
+    except TimeoutError:
+        raise NotReady("This takes longer than Talk waits.", fix="Try again in a moment.") from None

@@ -1,0 +1,220 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Settings from three sources: a value that an administrator saved, else the environment, else the default.
+
+A missing or malformed value never stops the app: it becomes a `ConfigurationError` in `problems`, and the next source counts.
+What the engine cannot do without is told by `engine_config()`. An empty value counts as absent, since AppAPI passes declared
+variables that nobody filled in as empty text.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TypeVar
+
+from ex_app.values import (
+    absolute_path,
+    boolean,
+    hpb_address,
+    language_code,
+    log_level,
+    modal_key,
+    modal_secret,
+    modal_workspace,
+    nextcloud_address,
+    port_number,
+    secret,
+    token,
+)
+from live_transcription.config import CaptionConfig, EmbeddedConfig, EngineConfig, HpbConfig
+from live_transcription.errors import ConfigurationError
+from live_transcription.types import Secret
+
+T = TypeVar("T")
+
+APP_ID = "live_transcription"
+DEFAULT_PORT = 8080
+
+
+@dataclass(frozen=True, slots=True)
+class AppIdentity:
+    """What AppAPI told us about ourselves. An empty `secret` means that no request can be authenticated."""
+
+    secret: Secret
+    app_id: str = APP_ID
+    version: str = "0"
+    app_api_version: str = ""
+    nextcloud_url: str = ""
+    verify_certificates: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Listen:
+    """Where to listen: the unix socket if there is one (HaRP), else host and port."""
+
+    host: str
+    port: int
+    unix_socket: Path | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ModalAccess:
+    """All three are set, or `Settings.modal` is None."""
+
+    workspace: str
+    key: Secret
+    secret: Secret
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings, validated. `blocking` are those problems that keep the engine from joining calls."""
+
+    app: AppIdentity
+    listen: Listen
+    log_level: str
+    storage: Path | None
+    hpb_url: str
+    internal_secret: Secret
+    modal: ModalAccess | None
+    default_language: str
+    model_directory: Path | None
+    finals_only: bool
+    problems: tuple[ConfigurationError, ...] = ()
+    blocking: tuple[ConfigurationError, ...] = ()
+
+    def engine_config(self) -> EngineConfig | ConfigurationError:
+        """The engine's settings, or the one error that names all that is missing."""
+        if self.blocking:
+            return ConfigurationError(
+                ", ".join(problem.setting for problem in self.blocking), " ".join(str(problem) for problem in self.blocking)
+            )
+        return EngineConfig(
+            hpb=HpbConfig(
+                url=self.hpb_url,
+                internal_secret=self.internal_secret,
+                backend_url=self.app.nextcloud_url,
+                verify_certificates=self.app.verify_certificates,
+            ),
+            default_language=self.default_language,
+            embedded=EmbeddedConfig(model_directory=self.model_directory),
+            captions=CaptionConfig(partials=not self.finals_only),
+        )
+
+    def secrets(self) -> tuple[Secret, ...]:
+        """What must not be logged."""
+        modal = (self.modal.key, self.modal.secret) if self.modal else ()
+        return tuple(value for value in (self.app.secret, self.internal_secret, *modal) if value)
+
+
+@dataclass(slots=True)
+class _Reader:
+    environment: Mapping[str, str]
+    saved: Mapping[str, str]
+    problems: list[ConfigurationError] = field(default_factory=list)
+    blocking: list[ConfigurationError] = field(default_factory=list)
+
+    def take(self, name: str, parse: Callable[[str], T], default: T, *, required: str = "", needed: bool = False) -> T:
+        """`required`: what to do when it is missing, which is then a problem; `needed`: one that blocks the engine."""
+        found = False
+        for source in (self.saved.get(name.lower(), ""), self.environment.get(name, "")):
+            if not source.strip():
+                continue
+            found = True
+            try:
+                return parse(source.strip())
+            except ValueError as error:
+                self._note(ConfigurationError(name, f"{name} is malformed: {error}.", fix=required), blocks=needed)
+        if required and not found:
+            self._note(ConfigurationError(name, f"{name} is not set.", fix=required), blocks=needed)
+        return default
+
+    def is_set(self, name: str) -> bool:
+        return bool(self.saved.get(name.lower(), "").strip() or self.environment.get(name, "").strip())
+
+    def _note(self, problem: ConfigurationError, *, blocks: bool) -> None:
+        self.problems.append(problem)
+        if blocks:
+            self.blocking.append(problem)
+
+
+def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | None = None) -> Settings:
+    """Never raises. `saved`: values that an administrator saved, by the variable's name in lower case (`lt_hpb_url`)."""
+    reader = _Reader(environment, saved or {})
+    bootstrap = _Reader(environment, {}, reader.problems, reader.blocking)
+    listen = _listen(bootstrap)
+    identity = AppIdentity(
+        secret=bootstrap.take(
+            "APP_SECRET", secret, Secret(""), required="AppAPI sets it; until then every request but the heartbeat is refused."
+        ),
+        app_id=bootstrap.take("APP_ID", token, APP_ID),
+        version=bootstrap.take("APP_VERSION", token, _own_version()),
+        app_api_version=bootstrap.take("AA_VERSION", token, ""),
+        nextcloud_url=bootstrap.take(
+            "NEXTCLOUD_URL", nextcloud_address, "", required="AppAPI sets it to Nextcloud's base address.", needed=True
+        ),
+        verify_certificates=not reader.take("SKIP_CERT_VERIFY", boolean, False),
+    )
+    return Settings(
+        app=identity,
+        listen=listen,
+        log_level=bootstrap.take("LOG_LEVEL", log_level, "INFO"),
+        storage=bootstrap.take("APP_PERSISTENT_STORAGE", _path, None),
+        hpb_url=reader.take(
+            "LT_HPB_URL",
+            hpb_address,
+            "",
+            required="Set it to the address of Talk's high-performance backend, such as https://cloud.example.com/standalone-signaling.",
+            needed=True,
+        ),
+        internal_secret=reader.take(
+            "LT_INTERNAL_SECRET",
+            secret,
+            Secret(""),
+            required="Set it to the internalsecret in the section [clients] of the high-performance backend's server.conf.",
+            needed=True,
+        ),
+        modal=_modal(reader),
+        default_language=reader.take("LT_DEFAULT_LANGUAGE", language_code, "en"),
+        model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
+        finals_only=reader.take("LT_FINALS_ONLY", boolean, False),
+        problems=tuple(reader.problems),
+        blocking=tuple(reader.blocking),
+    )
+
+
+def _listen(reader: _Reader) -> Listen:
+    harp = reader.is_set("HP_SHARED_KEY")
+    unix_socket = reader.take("HP_EXAPP_SOCK", absolute_path, Path("/tmp/exapp.sock")) if harp else None  # noqa: S108  AppAPI's own default
+    port = reader.take("PORT", port_number, DEFAULT_PORT) if not reader.is_set("APP_PORT") else DEFAULT_PORT
+    return Listen(
+        host=reader.take("APP_HOST", token, "127.0.0.1"),
+        port=reader.take("APP_PORT", port_number, port),
+        unix_socket=unix_socket,
+    )
+
+
+def _modal(reader: _Reader) -> ModalAccess | None:
+    names = ("MODAL_WORKSPACE", "MODAL_KEY", "MODAL_SECRET")
+    if not any(reader.is_set(name) for name in names):
+        return None
+    fix = "Modal needs MODAL_WORKSPACE, MODAL_KEY and MODAL_SECRET; until then speech is transcribed on this machine."
+    workspace = reader.take("MODAL_WORKSPACE", modal_workspace, "", required=fix)
+    key = reader.take("MODAL_KEY", modal_key, Secret(""), required=fix)
+    modal = reader.take("MODAL_SECRET", modal_secret, Secret(""), required=fix)
+    return ModalAccess(workspace, key, modal) if workspace and key and modal else None
+
+
+def _path(text: str) -> Path | None:
+    return absolute_path(text)
+
+
+def _own_version() -> str:
+    try:
+        return version("live-transcription")
+    except PackageNotFoundError:
+        return "0"

@@ -1,0 +1,125 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Text to typed setting. Each function raises ValueError with a reason that can be shown and never holds the value itself."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from live_transcription.types import Secret
+
+_TRUE = frozenset({"1", "true", "yes", "on"})
+_FALSE = frozenset({"0", "false", "no", "off"})
+_LOG_LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?\.?")
+
+
+def boolean(text: str) -> bool:
+    word = text.lower()
+    if word in _TRUE | _FALSE:
+        return word in _TRUE
+    raise ValueError("write true or false")
+
+
+def port_number(text: str) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 5 and 1 <= int(text) <= 65535:
+        return int(text)
+    raise ValueError("write a port number between 1 and 65535")
+
+
+def log_level(text: str) -> str:
+    level = {"WARN": "WARNING", "TRACE": "DEBUG", "FATAL": "CRITICAL"}.get(text.upper(), text.upper())
+    if level in _LOG_LEVELS:
+        return level
+    raise ValueError("write DEBUG, INFO, WARNING, ERROR or CRITICAL")
+
+
+def token(text: str) -> str:
+    """A name, version, host or the like: printable ASCII without white space."""
+    if len(text) <= 255 and re.fullmatch(r"[\x21-\x7e]+", text):
+        return text
+    raise ValueError("it may hold printable ASCII characters only, without spaces")
+
+
+def secret(text: str) -> Secret:
+    if len(text) > 4096 or not text.isprintable() or any(character.isspace() for character in text):
+        raise ValueError("it holds white space or characters that cannot be printed")
+    return Secret(text)
+
+
+def hpb_address(text: str) -> str:
+    """http, https, ws or wss; with or without a path."""
+    return _address(text, {"http", "https", "ws", "wss"})
+
+
+def nextcloud_address(text: str) -> str:
+    """The base address, without `/index.php`."""
+    return _address(text, {"http", "https"}).removesuffix("/index.php")
+
+
+def language_code(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*", text) and len(text) <= 35:
+        return text
+    raise ValueError("write a language code such as en or fr")
+
+
+def absolute_path(text: str) -> Path:
+    if "\0" in text or len(text) > 4096 or not Path(text).is_absolute():
+        raise ValueError("write an absolute path")
+    return Path(text)
+
+
+def modal_workspace(text: str) -> str:
+    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
+        return text
+    raise ValueError("write the workspace's name: letters, digits, hyphens")
+
+
+def modal_key(text: str) -> Secret:
+    if text.startswith("ws-"):
+        raise ValueError("this is a secret (ws-…), write the key (wk-…)")
+    return secret(text)
+
+
+def modal_secret(text: str) -> Secret:
+    if text.startswith("wk-"):
+        raise ValueError("this is a key (wk-…), write the secret (ws-…)")
+    return secret(text)
+
+
+def _address(text: str, schemes: set[str]) -> str:
+    kinds = ", ".join(sorted(schemes))
+    if len(text) > 2048 or not text.isprintable() or any(character.isspace() for character in text):
+        raise ValueError("it holds white space or characters that cannot be printed")
+    try:
+        parts = urlsplit(text)
+        port = parts.port
+    except ValueError:
+        raise ValueError("it is no address (URL), or its port is no number") from None
+    if parts.scheme.lower() not in schemes or not parts.netloc:
+        raise ValueError(f"write an address that starts with one of {kinds} and ://")
+    if "@" in parts.netloc:
+        raise ValueError("it must not hold a user name or password")
+    if parts.query or parts.fragment or "?" in text or "#" in text:
+        raise ValueError("it must not hold ? or #")
+    if port == 0 or not _is_host(parts.hostname or ""):
+        raise ValueError("it names no host")
+    return text.rstrip("/")
+
+
+def _is_host(name: str) -> bool:
+    if ":" in name:
+        try:
+            ipaddress.IPv6Address(name.partition("%")[0])
+        except ValueError:
+            return False
+        return True
+    try:
+        name = name.encode("idna").decode() if not name.isascii() else name
+    except UnicodeError:
+        return False
+    return bool(_HOST.fullmatch(name)) and ".." not in name

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Talk's requests."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from typing import Any
+
+import httpx
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ex_app.routes import talk as talk_routes
+from live_transcription.errors import (
+    AtCapacity,
+    CallUnavailable,
+    LiveTranscriptionError,
+    NotTranscribing,
+    SignalingRefused,
+    SttUnavailable,
+)
+from tests.ex_app.fakes import FakeEngine
+
+ON = {"roomToken": "abc123", "ncSessionId": "nc+session/1=", "enable": True}
+TRANSCRIBE = "/api/v1/call/transcribe"
+
+
+async def test_capabilities_come_from_memory_and_name_the_languages(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    answer = await talk.get("/capabilities")
+    body = answer.json()["live_transcription"]
+    assert body["version"] == "10.0.0"
+    assert body["features"] == ["live_transcription"]
+    assert body["live_transcription"]["supported_languages"]["en"]["name"] == "English"
+    assert engine.requests == 0
+    assert answer.headers["cache-control"] == "no-store"
+
+
+async def test_languages_keep_their_order_and_have_metadata(talk: httpx.AsyncClient) -> None:
+    answer = await talk.get("/api/v1/languages")
+    assert list(answer.json()) == ["fr", "en"]
+    assert answer.json()["en"] == {"name": "English", "metadata": {"separator": " ", "rtl": False}}
+
+
+async def test_captions_on_and_off(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    answer = await talk.post(TRANSCRIBE, json=ON | {"langId": "fr", "translationTargetLangId": None, "later": [1]})
+    assert answer.status_code == 200
+    assert engine.rooms == {"abc123": {"nc+session/1=": "user-1"}}
+    assert engine.languages_of["abc123"] == "fr"
+    assert (await talk.post(TRANSCRIBE, json=ON | {"enable": False})).status_code == 200
+    assert engine.rooms == {"abc123": {}}
+
+
+@pytest.mark.parametrize("extra", [{}, {"langId": None}, {"langId": ""}])
+async def test_a_room_without_a_language_gets_the_default(
+    talk: httpx.AsyncClient, engine: FakeEngine, extra: dict[str, Any]
+) -> None:
+    assert (await talk.post(TRANSCRIBE, json=ON | extra)).status_code == 200
+    assert engine.languages_of["abc123"] is None
+
+
+async def test_an_unknown_language_is_a_bad_request(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    answer = await talk.post(TRANSCRIBE, json=ON | {"langId": "tlh"})
+    assert (answer.status_code, set(answer.json())) == (400, {"error"})
+    assert engine.rooms == {}
+    assert (await talk.post("/api/v1/call/set-language", json={"roomToken": "abc123", "langId": ""})).status_code == 400
+
+
+async def test_the_language_of_a_call_that_is_not_transcribed_is_not_found(talk: httpx.AsyncClient) -> None:
+    answer = await talk.post("/api/v1/call/set-language", json={"roomToken": "abc123", "langId": "fr"})
+    assert answer.status_code == 404
+
+
+async def test_set_language_and_leave(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    await talk.post(TRANSCRIBE, json=ON)
+    assert (await talk.post("/api/v1/call/set-language", json={"roomToken": "abc123", "langId": "fr"})).status_code == 200
+    assert engine.languages_of["abc123"] == "fr"
+    assert (await talk.post("/api/v1/call/leave", json={"roomToken": "abc123"})).status_code == 200
+    assert engine.rooms == {}
+    assert (await talk.post("/api/v1/call/leave", json={"roomToken": "abc123"})).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (CallUnavailable("The backend refused the internal secret.", fix="Set it.", cause_code="signaling_refused"), 503),
+        (AtCapacity("No more speakers are taken."), 503),
+        (NotTranscribing("Not yet."), 412),
+        (SignalingRefused("Refused."), 503),
+        (SttUnavailable("Not there."), 503),
+        (LiveTranscriptionError("Something else."), 550),
+    ],
+)
+async def test_failures_have_the_statuses_that_talk_knows(
+    talk: httpx.AsyncClient, engine: FakeEngine, failure: LiveTranscriptionError, status: int
+) -> None:
+    engine.failure = failure
+    answer = await talk.post(TRANSCRIBE, json=ON)
+    assert answer.status_code == status
+    assert answer.json() == {"error": str(failure)}
+
+
+async def test_a_mistake_of_ours_tells_nothing(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.failure = ZeroDivisionError("internal detail")
+    answer = await talk.post(TRANSCRIBE, json=ON)
+    assert answer.status_code == 500
+    assert set(answer.json()) == {"error"}
+    assert "detail" not in answer.text
+
+
+async def test_an_engine_that_hangs_gets_a_503_in_time(
+    talk: httpx.AsyncClient, engine: FakeEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert talk_routes.ANSWER_S < 2
+    monkeypatch.setattr(talk_routes, "ANSWER_S", 0.01)
+    engine.hook = asyncio.Event().wait  # type: ignore[assignment]
+    for path, body in [(TRANSCRIBE, ON), ("/api/v1/call/leave", {"roomToken": "abc123"})]:
+        answer = await talk.post(path, json=body)
+        assert (answer.status_code, set(answer.json())) == (503, {"error"})
+
+
+async def test_ten_times_the_same_at_once(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    answers = await asyncio.gather(*(talk.post(TRANSCRIBE, json=ON) for _ in range(10)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert engine.rooms == {"abc123": {"nc+session/1=": "user-1"}}
+
+
+async def test_there_is_no_translation(talk: httpx.AsyncClient) -> None:
+    assert (await talk.get("/api/v1/translation/languages", params={"roomToken": "abc"})).status_code == 550
+    body = {"roomToken": "abc", "ncSessionId": "nc1", "langId": "fr"}
+    answer = await talk.post("/api/v1/translation/set-target-language", json=body)
+    assert (answer.status_code, set(answer.json())) == (550, {"error"})
+
+
+@pytest.mark.parametrize(
+    ("content", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff\xfe", 400),
+        (b"[]", 422),
+        (b"null", 422),
+        (b"{}", 422),
+        (b"[" * 60_000, 400),
+        (b'{"roomToken":"abc","ncSessionId":"nc1","enable":"true"}', 422),
+        (b'{"roomToken":"abc","ncSessionId":"nc1","enable":1}', 422),
+        (b'{"roomToken":5,"ncSessionId":"nc1","enable":true}', 422),
+        (b'{"roomToken":"","ncSessionId":"nc1","enable":true}', 422),
+        (b'{"roomToken":"../x","ncSessionId":"nc1","enable":true}', 422),
+        (b'{"roomToken":"abc\\n","ncSessionId":"nc1","enable":true}', 422),
+        (b'{"roomToken":"abc","ncSessionId":"' + b"n" * 513 + b'","enable":true}', 422),
+        (b'{"roomToken":"abc","ncSessionId":"nc1","enable":true,"langId":7}', 422),
+        (b'{"roomToken":"abc","ncSessionId":"nc1","enable":true,"langId":"' + b"e" * 65 + b'"}', 422),
+        (b'{"x":"' + b"y" * 65_536 + b'"}', 413),
+    ],
+)
+async def test_bad_bodies(talk: httpx.AsyncClient, engine: FakeEngine, content: bytes, status: int) -> None:
+    answer = await talk.post(TRANSCRIBE, content=content, headers={"Content-Type": "application/json"})
+    assert (answer.status_code, set(answer.json())) == (status, {"error"})
+    assert engine.requests == 0
+
+
+async def test_a_long_body_without_a_declared_length(talk: httpx.AsyncClient) -> None:
+    async def endless() -> Any:
+        for _ in range(100):
+            yield b" " * 1024
+
+    assert (await talk.post(TRANSCRIBE, content=endless())).status_code == 413
+
+
+async def test_unknown_routes_and_methods_answer_in_json(talk: httpx.AsyncClient) -> None:
+    assert set((await talk.get("/nothing")).json()) == {"error"}
+    answer = await talk.get(TRANSCRIBE)
+    assert (answer.status_code, set(answer.json())) == (405, {"error"})
+
+
+async def test_a_refused_body_is_not_repeated(talk: httpx.AsyncClient, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    body = {"roomToken": "what somebody typed", "ncSessionId": "nc1", "enable": True}
+    answer = await talk.post(TRANSCRIBE, json=body)
+    assert answer.status_code == 422
+    assert "roomToken" in answer.json()["error"]
+    assert "somebody" not in answer.text + caplog.text
+
+
+ANYTHING = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=6,
+)
+BODIES = st.fixed_dictionaries(
+    {},
+    optional={
+        "roomToken": ANYTHING | st.just("abc"),
+        "ncSessionId": ANYTHING | st.just("nc1"),
+        "enable": ANYTHING | st.just(True),
+        "langId": ANYTHING | st.just("en"),
+        "translationTargetLangId": ANYTHING,
+    },
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=150, deadline=None)
+@given(
+    path=st.sampled_from([TRANSCRIBE, "/api/v1/call/set-language", "/api/v1/call/leave"]),
+    body=st.one_of(BODIES, ANYTHING).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200),
+)
+async def test_any_body_gets_a_clear_answer(talk: httpx.AsyncClient, path: str, body: bytes) -> None:
+    answer = await talk.post(path, content=body)
+    assert answer.status_code in (200, 400, 404, 422)
+    assert answer.status_code == 200 or set(answer.json()) == {"error"}
