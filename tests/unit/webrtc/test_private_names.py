@@ -9,6 +9,7 @@ When an update breaks one of these, look at how the library changed before these
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -16,7 +17,7 @@ import aioice
 import aiortc
 import pytest
 from aioice import ice, turn
-from aiortc.rtcdtlstransport import RTCDtlsTransport, State
+from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport
 
 from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.rtp_receiver import _Certificate, _Link
@@ -90,19 +91,18 @@ async def test_attributes_of_a_dtls_transport() -> None:
     assert transport._rx_srtp is None
     assert transport._task is None
     assert transport.state == "new"
-    assert State.CONNECTED in State
     # All that it asks of an ICE transport is what `_Link` has.
     source = inspect.getsource(RTCDtlsTransport)
-    used = {part.split("(")[0].split(".")[0].split()[0] for part in source.split("self.transport.")[1:]}
+    used = set(re.findall(r"self\.transport\.(\w+)", source))
     assert used <= {name for name in dir(_Link) if not name.startswith("__")}
 
 
 def test_one_certificate_and_one_ssl_context_serve_all_peers() -> None:
     certificate = _Certificate.current()
     assert _Certificate.current() is certificate
-    assert certificate._create_ssl_context([]) is certificate._create_ssl_context([])
+    assert certificate._create_ssl_context(SRTP_PROFILES) is certificate._create_ssl_context(SRTP_PROFILES)
 
 
 def test_the_versions_that_were_looked_at() -> None:
     assert aiortc.__version__.split(".")[:2] == ["1", "16"]
-    assert int(aioice.__version__.split(".")[1]) >= 10 or int(aioice.__version__.split(".")[0]) > 0
+    assert aioice.__version__.split(".")[:2] == ["0", "13"]
