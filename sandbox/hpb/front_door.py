@@ -53,6 +53,8 @@ class Websocket:
         self._protocol = ServerProtocol(max_size=MAX_FRAME)
         self._parts: list[bytes] = []
         self._opcode: Opcode | None = None
+        #: We have closed it: what the client still sends is not read. (What it sent before its own close is.)
+        self.over = False
         peer = writer.get_extra_info("peername")
         self.address: str = peer[0] if peer else ""
 
@@ -121,6 +123,7 @@ class Websocket:
 
     def close(self, code: int = 1000) -> None:
         """The closing handshake's first half; the TCP connection ends soon, whether the client answers or not."""
+        self.over = True
         if self.open:
             self._protocol.send_close(code)
             self._flush()
@@ -128,6 +131,7 @@ class Websocket:
 
     def abort(self) -> None:
         """No close frame, no FIN: what the client sees as 1006."""
+        self.over = True
         self._writer.transport.abort()
 
     def _flush(self) -> None:

@@ -69,7 +69,7 @@ class Hub:
         self._expect_hello(connection)
         try:
             async for message in websocket.messages():
-                if websocket.open:
+                if not websocket.over:
                     await self._receive(connection, message)
         finally:
             self.connections.discard(connection)

@@ -158,14 +158,27 @@ class HpbStandIn:
 
     def state(self) -> dict[str, Any]:
         """Counts, and what each subscriber got; no names."""
-        subscribers = self.sfu.subscribers if self.sfu is not None else ()
+        publishers = self.sfu.publishers if self.sfu is not None else {}
+        subscribers = [
+            {
+                "session": session.id,
+                "publisher": publisher,
+                "sid": subscriber.sid,
+                "state": subscriber.state,
+                "sent": subscriber.sent,
+                "first_sent_at": subscriber.first_sent_at,
+                "lost": subscriber.path.lost,
+            }
+            for session in self.hub.sessions.values()
+            for (publisher, _), subscriber in session.subscribers.items()
+        ]
         return {
             "version": self.hub.flavour.version,
             "connections": len(self.hub.connections),
             "sessions": {session.id: session.kind for session in self.hub.sessions.values()},
             "rooms": {token: len(room.sessions) for token, room in self.hub.rooms.items()},
-            "publishers": len(self.sfu.publishers) if self.sfu is not None else 0,
-            "subscribers": [{"sid": s.sid, "state": s.state, "sent": s.sent, "lost": s.path.lost} for s in subscribers],
+            "publishers": len(publishers),
+            "subscribers": subscribers,
         }
 
     # HTTP

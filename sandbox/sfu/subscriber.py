@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections.abc import Sequence
 
 from aiortc.sdp import candidate_to_sdp
@@ -22,12 +23,13 @@ from sandbox.sfu.rtp import RtpPacket, build_rtp
 class Subscriber:
     """Made by `Sfu.subscribe`. `sid` names this peer connection; a renegotiation keeps it.
 
-    `sent` counts the packets that went out, `path` what the impairment did to the others.
+    `sent` counts the packets that went out, the first at Unix time `first_sent_at`; `path` what was done to the others.
     """
 
     def __init__(self, certificate: SfuCertificate, publisher: Publisher, sid: str, *, video: bool, trickle: bool) -> None:
         self.sid = sid
         self.sent = 0
+        self.first_sent_at: float | None = None
         self.path = ImpairedPath(Impairment())
         self._publisher = publisher
         self._peer = Peer(certificate, offering=True)
@@ -110,6 +112,8 @@ class Subscriber:
     def _send(self, datagram: bytes) -> None:
         if self._peer.send_rtp(datagram):
             self.sent += 1
+            if self.first_sent_at is None:
+                self.first_sent_at = time.time()
 
     async def close(self, *, silently: bool = False) -> None:
         """`silently`: the other end gets no word and has to notice by the missing packets."""

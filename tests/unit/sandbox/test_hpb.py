@@ -297,18 +297,22 @@ async def test_version_1_2_4_wants_a_room_type_and_knows_no_call_recipient() -> 
     nextcloud = TrustingNextcloud()
     from sandbox.sfu import Sfu
 
-    async with Sfu() as sfu, HpbStandIn(nextcloud, sfu, internal_secret=INTERNAL_SECRET, flavour=V1_2_4) as hpb:
-        async with Client(hpb) as app, Client(hpb) as user:
-            assert "recipient-call" not in app.welcome["features"]
-            assert "mcu" in app.welcome["features"]
-            await app.hello_internal()
-            await user.hello_user("user-1")
-            await app.to_session(user.session_id, TRANSCRIPT)
-            assert (await app.expect("error"))["code"] == "invalid_format"
-            await app.message({"type": "call"}, TRANSCRIPT)
-            assert (await app.expect("error"))["code"] == "invalid_format"
-            await app.to_session(user.session_id, {**TRANSCRIPT, "roomType": "video"})
-            assert (await user.until("message"))["data"]["message"] == "text"
+    async with (
+        Sfu() as sfu,
+        HpbStandIn(nextcloud, sfu, internal_secret=INTERNAL_SECRET, flavour=V1_2_4) as hpb,
+        Client(hpb) as app,
+        Client(hpb) as user,
+    ):
+        assert "recipient-call" not in app.welcome["features"]
+        assert "mcu" in app.welcome["features"]
+        await app.hello_internal()
+        await user.hello_user("user-1")
+        await app.to_session(user.session_id, TRANSCRIPT)
+        assert (await app.expect("error"))["code"] == "invalid_format"
+        await app.message({"type": "call"}, TRANSCRIPT)
+        assert (await app.expect("error"))["code"] == "invalid_format"
+        await app.to_session(user.session_id, {**TRANSCRIPT, "roomType": "video"})
+        assert (await user.until("message"))["data"]["message"] == "text"
 
 
 async def test_resume_brings_the_same_session_and_what_it_missed_in_order(hpb: HpbStandIn) -> None:
@@ -335,17 +339,20 @@ async def test_resume_brings_the_same_session_and_what_it_missed_in_order(hpb: H
 
 
 async def test_a_session_without_connection_leaves_after_its_life() -> None:
-    async with HpbStandIn(TrustingNextcloud(), None, internal_secret=INTERNAL_SECRET, session_life_s=0.02) as hpb:
-        async with Client(hpb) as user, Client(hpb) as app:
-            await user.hello_user("user-1")
-            await user.join(ROOM, "nc-1")
-            await app.hello_internal()
-            await app.join(ROOM)
-            hpb.cut(user.session_id)
-            assert (await app.until("event", "room/leave"))["leave"] == [user.session_id]
-            async with Client(hpb) as again:
-                assert (await again.resume(user.resume_id))["error"]["code"] == "no_such_session"
-                assert (await again.hello_user("user-1"))["type"] == "hello"
+    async with (
+        HpbStandIn(TrustingNextcloud(), None, internal_secret=INTERNAL_SECRET, session_life_s=0.02) as hpb,
+        Client(hpb) as user,
+        Client(hpb) as app,
+    ):
+        await user.hello_user("user-1")
+        await user.join(ROOM, "nc-1")
+        await app.hello_internal()
+        await app.join(ROOM)
+        hpb.cut(user.session_id)
+        assert (await app.until("event", "room/leave"))["leave"] == [user.session_id]
+        async with Client(hpb) as again:
+            assert (await again.resume(user.resume_id))["error"]["code"] == "no_such_session"
+            assert (await again.hello_user("user-1"))["type"] == "hello"
 
 
 async def test_a_resume_takes_the_session_from_its_earlier_connection(hpb: HpbStandIn) -> None:

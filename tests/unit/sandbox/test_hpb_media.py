@@ -121,7 +121,7 @@ async def test_a_second_request_kills_the_first_peer() -> None:
         second = (await call.app.until("message", "offer"))["data"]
         assert second["sid"] != first["sid"]
         async with asyncio.timeout(5):
-            while call.listener.connectionState != "closed":
+            while call.listener.connectionState != "closed":  # noqa: ASYNC110  (aiortc tells of it before it is set)
                 await asyncio.sleep(0.01)
         await call.app.to_session(
             call.user.session_id,
@@ -230,7 +230,7 @@ async def test_who_leaves_stops_publishing_and_later_versions_close_the_subscrib
         await call.app.until("event", "room/leave")
         await call.user.socket.wait_closed()
         async with asyncio.timeout(5):
-            while hpb.state()["publishers"] or [s["state"] for s in hpb.state()["subscribers"]] != states:
+            while hpb.state()["publishers"] or [s["state"] for s in hpb.state()["subscribers"]] != states:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 

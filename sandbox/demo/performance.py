@@ -1,0 +1,186 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The demo from beginning to end."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
+
+from sandbox import loopback_ice
+from sandbox.caller import CallFailed, ReceivedCaption, SignalingError
+from sandbox.demo.judgement import Judgement
+from sandbox.demo.page import page
+from sandbox.demo.processes import ProcessFailed
+from sandbox.demo.report import report
+from sandbox.demo.room import CaptionsRefused, DemoRoom
+from sandbox.demo.stage import Stage, set_up
+from sandbox.demo.terminal import Terminal
+from sandbox.demo.view import DemoView, RoomView
+from sandbox.nextcloud.serving import LoopbackServer
+from sandbox.recording import Recording, load
+
+#: What is played, by room. With `once` only the first of each.
+PROGRAMME = {"en": ("en-conference", "en-novel"), "fr": ("fr-conference",)}
+_ROOM_NAMES = {"en": "A call in English", "fr": "Un appel en français"}
+_PAUSE_S = 2.0
+
+
+#: What can go wrong on a machine that is not ours; anything else is a defect and keeps its traceback.
+_EXPECTED = (ProcessFailed, CaptionsRefused, CallFailed, SignalingError, OSError, TimeoutError)
+
+
+class DemoFailed(Exception):
+    """Something did not start, or ended by itself; the message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    once: bool
+    talk: str
+    port: int
+    recordings: tuple[str, ...]
+    build: Path
+
+
+async def run(options: Options) -> int:
+    """0: all well; 1: captions are wrong. Raises DemoFailed."""
+    try:
+        return await _run(options)
+    except _EXPECTED as error:
+        raise DemoFailed(_first(error)) from error
+    except BaseExceptionGroup as group:
+        expected = group.subgroup(_EXPECTED)
+        if expected is None:
+            raise
+        raise DemoFailed(_first(expected)) from group
+
+
+def _first(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error) or type(error).__name__
+
+
+async def _run(options: Options) -> int:
+    loopback_ice.install()
+    terminal, view = Terminal(), DemoView()
+    programme = _programme(options.recordings)
+    credits_ = sorted({f"{one.source}: {one.credits} ({one.licence})" for all_ in programme.values() for one in all_})
+    logs = options.build / "demo"
+
+    def say(text: str) -> None:
+        view.status = text
+        view.changed()
+        terminal.say(text)
+
+    async with AsyncExitStack() as stack:
+        address = await _serve_page(stack, view, credits_, options.port)
+        say(f"The calls can be seen at {address}")
+        try:
+            stage = await stack.enter_async_context(set_up(options.talk, logs.resolve(), say))
+        except ImportError as error:
+            raise ProcessFailed(f"A part is missing: {error}") from error
+        rooms = await _enter_rooms(stack, stage, view, terminal, programme)
+        say(f"Both calls are captioned. Watch here, or at {address}" + ("" if options.once else " (Ctrl-C ends)"))
+        terminal.show(view.rooms)
+        try:
+            judgements = await _perform(stage, rooms, programme, terminal, once=options.once)
+        finally:
+            terminal.close()
+        view.over = True
+        say("The calls are over")
+        leaked = _leaks(logs / "app.log", judgements)
+        found = report(judgements, [room.join_to_audio_s for room in rooms], leaked=leaked)
+        found.write(options.build / "demo.json")
+        for line in found.lines():
+            terminal.print(line)
+        terminal.print(f"Written to {options.build / 'demo.json'}; logs in {logs}/")
+        return 1 if found.faults else 0
+
+
+def _programme(recordings: tuple[str, ...]) -> dict[str, tuple[Recording, ...]]:
+    """Raises OSError for a recording that is not there."""
+    if not recordings:
+        return {language: tuple(load(name) for name in names) for language, names in PROGRAMME.items()}
+    chosen: dict[str, tuple[Recording, ...]] = {}
+    for name in recordings:
+        recording = load(name)
+        chosen[recording.language] = (*chosen.get(recording.language, ()), recording)
+    return chosen
+
+
+async def _serve_page(stack: AsyncExitStack, view: DemoView, credits_: list[str], port: int) -> str:
+    app = page(view, credits_)
+    try:
+        server = await stack.enter_async_context(LoopbackServer(app, port=port))
+    except OSError:
+        server = await stack.enter_async_context(LoopbackServer(app))
+
+    def end_streams() -> None:
+        view.over = True
+        view.changed()
+
+    stack.callback(end_streams)
+    return server.url
+
+
+async def _enter_rooms(
+    stack: AsyncExitStack, stage: Stage, view: DemoView, terminal: Terminal, programme: dict[str, tuple[Recording, ...]]
+) -> list[DemoRoom]:
+    def captioned(room: RoomView, caption: ReceivedCaption) -> None:
+        if caption.final:
+            terminal.final(room, room.participants[caption.speaker].name, caption.text)
+        else:
+            terminal.partial()
+
+    rooms = []
+    for number, language in enumerate(programme, 1):
+        room = RoomView(f"demo{language}", _ROOM_NAMES.get(language, language), language)
+        view.rooms.append(room)
+        names = (f"Speaker {number}", f"Reader {number}")
+        rooms.append(await stack.enter_async_context(DemoRoom(stage, view, room, names, captioned)))
+    return rooms
+
+
+async def _perform(
+    stage: Stage, rooms: list[DemoRoom], programme: dict[str, tuple[Recording, ...]], terminal: Terminal, *, once: bool
+) -> list[Judgement]:
+    """All rooms at once; without `once` until it is cancelled. Raises an ExceptionGroup of what `run` knows."""
+    judgements: list[Judgement] = []
+
+    async def play(room: DemoRoom) -> None:
+        recordings = programme[room.view.language]
+        turns: Iterator[Recording] = iter(recordings[:1]) if once else cycle(recordings)
+        for recording in turns:
+            judgement = await room.perform(recording)
+            judgements.append(judgement)
+            if not once:
+                figures = "  ".join(f"{name} {value:.2f}" for name, value in room.view.figures.items())
+                terminal.print(f"      [{room.view.language}] {figures}")
+                await asyncio.sleep(_PAUSE_S)
+
+    async with asyncio.TaskGroup() as group:
+        background = [group.create_task(room.show_speaking()) for room in rooms]
+        background.append(group.create_task(stage.ex_app.ended()))
+        if stage.signaling.watch is not None:
+            background.append(group.create_task(stage.signaling.watch()))  # type: ignore[arg-type]
+        await asyncio.gather(*(group.create_task(play(room)) for room in rooms))
+        for task in background:
+            task.cancel()
+    return judgements
+
+
+def _leaks(log: Path, judgements: list[Judgement]) -> bool:
+    """Whether the app's log holds a phrase of a caption (five words in a row)."""
+    logged = log.read_text(encoding="utf-8", errors="replace").lower() if log.exists() else ""
+    for judgement in judgements:
+        words = judgement.text.lower().split()
+        if any(" ".join(words[start : start + 5]) in logged for start in range(len(words) - 4)):
+            return True
+    return False

@@ -1,0 +1,146 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Everything that a call needs: Nextcloud with Talk, signaling and SFU, and the ExApp as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx
+
+from sandbox import loopback_ice
+from sandbox.demo.processes import Child, ProcessFailed, bare_environment, free_port
+from sandbox.nextcloud import ExApp, ExAppUnreachable, Nextcloud
+
+#: Loading the weights for the first time on a slow disk included.
+_INSTALL_S = 180.0
+
+
+@dataclass(frozen=True, slots=True)
+class Signaling:
+    """An HPB that runs, stand-in or real. `first_audio` waits until the app gets a publisher's audio, and says when it did."""
+
+    url: str
+    websocket_url: str
+    internal_secret: str = field(repr=False)
+    first_audio: Callable[[str, float], Awaitable[float | None]]
+    #: Ends with the error when the process ends; None where somebody else watches it.
+    watch: Callable[[], Awaitable[None]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Stage:
+    nextcloud: Nextcloud
+    signaling: Signaling
+    app: ExApp
+    ex_app: Child
+
+
+@asynccontextmanager
+async def stand_in(nextcloud: Nextcloud, logs: Path) -> AsyncIterator[Signaling]:
+    """`python -m sandbox.hpb` as a child. Raises ProcessFailed."""
+    secret = secrets.token_hex(32)
+    configuration = {
+        "nextcloud_url": nextcloud.url,
+        "backend_secret": nextcloud.signaling_secret,
+        "internal_secret": secret,
+    }
+    child = Child(
+        "The signaling server",
+        "sandbox.hpb",
+        log=logs / "signaling.log",
+        environment=loopback_ice.child_environment(),
+        first_line=configuration,
+    )
+    async with child, httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
+        address = await child.answer()
+
+        async def first_audio(publisher: str, timeout_s: float) -> float | None:
+            deadline = time.monotonic() + timeout_s
+            while time.monotonic() < deadline:
+                state = (await client.get(address["url"] + "/sandbox/state")).json()
+                for subscriber in state["subscribers"]:
+                    if subscriber["publisher"] == publisher and subscriber["first_sent_at"] is not None:
+                        return float(subscriber["first_sent_at"])
+                await asyncio.sleep(0.05)
+            return None
+
+        yield Signaling(address["url"], address["websocket_url"], secret, first_audio, child.ended)
+
+
+@asynccontextmanager
+async def real(nextcloud: Nextcloud, logs: Path) -> AsyncIterator[Signaling]:
+    """A real HPB and Janus, see `sandbox.rig`. Raises RigUnavailable, ServerFailed."""
+    from sandbox.rig import Rig  # noqa: PLC0415  (only who asks for it needs what it needs)
+
+    directory = logs / "rig"
+    directory.mkdir(parents=True, exist_ok=True)
+
+    async def unknown(_publisher: str, timeout_s: float) -> float | None:
+        await asyncio.sleep(min(2.0, timeout_s))  # nobody outside can tell; the app's own figures do
+        return None
+
+    async with Rig(nextcloud.url, nextcloud.signaling_secret, directory=directory) as rig:
+        yield Signaling(rig.hpb_url, rig.signaling_url, rig.internal_secret, unknown)
+
+
+@asynccontextmanager
+async def set_up(kind: str, logs: Path, say: Callable[[str], None]) -> AsyncIterator[Stage]:
+    """`kind`: "sandbox" or "real". `say` gets a line per step. Raises ProcessFailed and what `real` raises."""
+    say("Starting Nextcloud with Talk and AppAPI (stand-in)")
+    async with Nextcloud() as nextcloud:
+        say("Starting a real HPB and Janus" if kind == "real" else "Starting signaling and SFU (stand-in)")
+        servers: AbstractAsyncContextManager[Signaling] = real(nextcloud, logs) if kind == "real" else stand_in(nextcloud, logs)
+        async with servers as signaling:
+            nextcloud.hpb_url = signaling.url
+            app = nextcloud.app_api.register()
+            environment = {
+                **bare_environment(),
+                **nextcloud.app_api.environment(app, port=free_port(), storage=str(logs)),
+                "LT_HPB_URL": signaling.url,
+                "LT_INTERNAL_SECRET": signaling.internal_secret,
+            }
+            say("Starting the app (python -m ex_app.main)")
+            child = Child(
+                "The app",
+                "ex_app.main",
+                log=logs / "app.log",
+                environment=loopback_ice.child_environment(environment),
+            )
+            async with child as ex_app:
+                await _install(nextcloud, app, ex_app, say)
+                yield Stage(nextcloud, signaling, app, ex_app)
+
+
+async def _install(nextcloud: Nextcloud, app: ExApp, ex_app: Child, say: Callable[[str], None]) -> None:
+    """As AppAPI does: heartbeat, init with progress, enabled. A process that ends meanwhile is told at once."""
+
+    async def progress() -> None:
+        told = -1
+        while True:
+            if app.progress > told:
+                told = app.progress
+                say(f"The app gets ready: {told} %")
+            await asyncio.sleep(0.1)
+
+    installing = asyncio.create_task(nextcloud.app_api.install(app, timeout_s=_INSTALL_S))
+    watching, telling = asyncio.create_task(ex_app.ended()), asyncio.create_task(progress())
+    try:
+        await asyncio.wait({installing, watching}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            await watching
+        try:
+            await installing
+        except (ExAppUnreachable, TimeoutError) as error:
+            raise ProcessFailed(f"The app could not be enabled: {error}\n{ex_app.last_lines()}") from error
+    finally:
+        for task in (installing, watching, telling):
+            task.cancel()
+        await asyncio.gather(installing, watching, telling, return_exceptions=True)

@@ -1,0 +1,139 @@
+// SPDX-FileCopyrightText: 2026 Live Transcription contributors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+
+'use strict';
+
+(function () {
+  const FIGURES = [
+    ['wer', 'Word errors', (value) => `${(100 * value).toFixed(1)} %`],
+    ['first_partial_p50_s', 'First words after', (value) => `${value.toFixed(2)} s`],
+    ['final_p50_s', 'Final after', (value) => `${value.toFixed(2)} s`],
+    ['join_to_audio_s', 'Heard after joining', (value) => `${value.toFixed(2)} s`],
+  ];
+
+  const status = document.getElementById('status');
+  const calls = document.getElementById('calls');
+  const cards = new Map();
+
+  function clone(id) {
+    return document.getElementById(id).content.firstElementChild.cloneNode(true);
+  }
+
+  function setText(element, text) {
+    if (element.textContent !== text) element.textContent = text;
+  }
+
+  function initials(name) {
+    return name.split(/\s+/).map((word) => word[0] || '').join('').slice(0, 2).toUpperCase();
+  }
+
+  function makeCard(room) {
+    const element = clone('call-template');
+    const find = (selector) => element.querySelector(selector);
+    element.querySelector('.call-name').id = `name-${room.token}`;
+    element.setAttribute('aria-labelledby', `name-${room.token}`);
+    for (const selector of ['.captions', '.announcer', '.transcript-lines', '.call-name']) find(selector).lang = room.language;
+    calls.append(element);
+    return { element, find, tiles: new Map(), lines: 0, first: '' };
+  }
+
+  function showTiles(card, participants) {
+    const known = new Set();
+    participants.forEach((one, index) => {
+      known.add(one.id);
+      let tile = card.tiles.get(one.id);
+      if (!tile) {
+        tile = clone('tile-template');
+        setText(tile.querySelector('.avatar'), initials(one.name));
+        setText(tile.querySelector('.tile-name'), one.name);
+        tile.querySelector('.avatar').dataset.tone = String(index % 2);
+        card.tiles.set(one.id, tile);
+        card.find('.tiles').append(tile);
+      }
+      tile.classList.toggle('speaking', one.speaking);
+      setText(tile.querySelector('.tile-role'), one.speaking ? 'speaking' : one.role);
+    });
+    for (const [id, tile] of card.tiles) {
+      if (!known.has(id)) {
+        tile.remove();
+        card.tiles.delete(id);
+      }
+    }
+  }
+
+  function showCaptions(card, room) {
+    const captions = card.find('.captions');
+    captions.hidden = !(room.finals || room.partial);
+    setText(card.find('.captions-speaker'), room.speaker);
+    setText(card.find('.captions-finals'), room.finals);
+    setText(card.find('.captions-partial'), room.partial);
+  }
+
+  function addLine(card, text) {
+    const line = document.createElement('li');
+    line.textContent = text;
+    const lines = card.find('.transcript-lines');
+    lines.append(line);
+    lines.scrollTop = lines.scrollHeight;
+    // Screen readers hear finals only: partials change too often to be read out.
+    const spoken = document.createElement('span');
+    spoken.textContent = `${text} `;
+    const announcer = card.find('.announcer');
+    announcer.append(spoken);
+    while (announcer.childElementCount > 5) announcer.firstElementChild.remove();
+  }
+
+  function showTranscript(card, transcript) {
+    // The server keeps the latest lines only, so its list may begin later than ours.
+    if (transcript.length < card.lines || (transcript.length && card.first && transcript[0] !== card.first)) {
+      card.find('.transcript-lines').replaceChildren();
+      card.lines = 0;
+    }
+    for (const text of transcript.slice(card.lines)) addLine(card, text);
+    card.lines = transcript.length;
+    card.first = transcript[0] || '';
+  }
+
+  function showFigures(card, figures) {
+    const list = card.find('.figures');
+    const wanted = FIGURES.filter(([key]) => key in figures);
+    while (list.childElementCount > wanted.length) list.lastElementChild.remove();
+    wanted.forEach(([key, label, format], index) => {
+      let pair = list.children[index];
+      if (!pair) {
+        pair = document.createElement('div');
+        pair.append(document.createElement('dt'), document.createElement('dd'));
+        list.append(pair);
+      }
+      setText(pair.firstElementChild, label);
+      setText(pair.lastElementChild, format(figures[key]));
+    });
+  }
+
+  function show(state) {
+    setText(status, state.status);
+    for (const room of state.rooms) {
+      let card = cards.get(room.token);
+      if (!card) {
+        card = makeCard(room);
+        cards.set(room.token, card);
+      }
+      setText(card.find('.call-name'), room.name);
+      setText(card.find('.call-status'), room.status);
+      showTiles(card, room.participants);
+      showCaptions(card, room);
+      showTranscript(card, room.transcript);
+      showFigures(card, room.figures);
+    }
+  }
+
+  const source = new EventSource('events');
+  source.onmessage = (event) => {
+    const state = JSON.parse(event.data);
+    show(state);
+    if (state.over) source.close();
+  };
+  source.onerror = () => {
+    setText(status, 'The demo is not running any more; this page comes back with it.');
+  };
+})();
