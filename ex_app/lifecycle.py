@@ -8,8 +8,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from fastapi import APIRouter
 
@@ -24,6 +24,7 @@ logger = logging.getLogger(__name__)
 #: One step of the initialisation; raises a LiveTranscriptionError that AppAPI shows to the administrator.
 InitStep: TypeAlias = Callable[[], Awaitable[None]]
 Sleep: TypeAlias = Callable[[float], Awaitable[None]]
+Work: TypeAlias = Callable[[], Awaitable[None]]
 
 #: Waits in seconds between tries to reach Nextcloud; the last one is repeated.
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
@@ -56,7 +57,7 @@ class Lifecycle:
     def start(self, tasks: asyncio.TaskGroup) -> None:
         """`tasks` owns what runs in the background until `stop`. A restart of the container calls neither init nor enabled."""
         self._tasks = tasks
-        self._run("read enabled", self._read_enabled())
+        self._run("read enabled", self._read_enabled)
 
     def stop(self) -> None:
         self._tasks = None
@@ -69,14 +70,14 @@ class Lifecycle:
             raise NotReady("Live transcription is still being set up.", fix="Try again in a moment.")
         if self.enabled is False:
             # A request from Talk says that Nextcloud may see it otherwise by now.
-            self._run("read enabled", self._read_enabled())
+            self._run("read enabled", self._read_enabled)
             raise NotReady("Live transcription is disabled.", fix="Enable the app in Nextcloud.")
 
     def begin_init(self) -> None:
         """Start the initialisation, unless it is under way."""
         if not self.initialising:
             self.initialising = True
-            self._run("init", self._init())
+            self._run("init", self._init)
 
     async def set_enabled(self, enabled: bool) -> None:
         """Disabling ends all calls."""
@@ -132,10 +133,9 @@ class Lifecycle:
                 return
         logger.error("Nextcloud was never told that the initialisation has reached %d %%", percent)
 
-    def _run(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+    def _run(self, name: str, work: Work) -> None:
         """Have `work` done in the background, unless work of this name is under way."""
         if self._tasks is None or name in self._running:
-            work.close()
             return
         task = self._tasks.create_task(_survive(name, work), name=name)
         self._running[name] = task
@@ -146,10 +146,10 @@ class Lifecycle:
             task.cancel()
 
 
-async def _survive(name: str, work: Coroutine[Any, Any, None]) -> None:
+async def _survive(name: str, work: Work) -> None:
     """A mistake in background work must not take the requests down with it."""
     try:
-        await work
+        await work()
     except Exception:
         logger.exception("Background work failed: %s", name)
 

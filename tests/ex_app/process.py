@@ -1,0 +1,40 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The app as a process of its own, with an engine in memory: `python -m tests.ex_app.process`."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+from ex_app.application import create_app
+from ex_app.nextcloud import AppApiGateway
+from ex_app.server import server_of
+from ex_app.settings import read_settings
+from live_transcription.observability.logging import configure_logging
+from tests.ex_app.fakes import FakeEngine
+
+
+class SlowEngine(FakeEngine):
+    """Rooms that take their time: `enable` of room `hang` never ends, the end of all calls takes most of what it may."""
+
+    async def enable(
+        self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
+    ) -> None:
+        if room_token == "hang":
+            await asyncio.sleep(3600)
+        await super().enable(room_token, nc_session_id, language=language, user_id=user_id)
+
+    async def leave_all(self) -> None:
+        if self.rooms:
+            await asyncio.sleep(0.5)
+        self.rooms.clear()
+
+
+if __name__ == "__main__":
+    settings = read_settings(os.environ)
+    configure_logging(settings.log_level, settings.secrets())
+    engine = SlowEngine()
+    app = create_app(settings, engine, AppApiGateway(settings.app))
+    server_of(app, settings.listen, engine).run()

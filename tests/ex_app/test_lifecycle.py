@@ -1,0 +1,178 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""AppAPI's requests: heartbeat, init, enabled; and health and metrics."""
+
+from __future__ import annotations
+
+import asyncio
+
+import httpx
+import pytest
+
+from ex_app.application import create_app
+from ex_app.errors import NextcloudError
+from ex_app.lifecycle import Lifecycle
+from ex_app.settings import read_settings
+from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
+
+ON = {"roomToken": "abc123", "ncSessionId": "nc1", "enable": True}
+
+
+async def settle() -> None:
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_the_heartbeat_depends_on_nothing(
+    anybody: httpx.AsyncClient, engine: FakeEngine, nextcloud: FakeNextcloud
+) -> None:
+    nextcloud.failures = 1000
+    engine.failure = RuntimeError("broken")
+    answer = await anybody.get("/heartbeat")
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+
+async def test_init_answers_at_once_and_reports_from_the_background(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
+) -> None:
+    enabled: list[int] = []
+
+    async def app_api_enables() -> None:
+        # AppAPI does this within the request that reports 100 %.
+        enabled.append((await talk.put("/enabled", params={"enabled": "1"})).status_code)
+
+    nextcloud.on_complete = app_api_enables
+    assert (await talk.post("/init")).status_code == 200
+    await nextcloud.reported.wait()
+    assert nextcloud.reports == [(100, "")]
+    assert enabled == [200]
+    assert (await talk.post("/api/v1/call/transcribe", json=ON)).status_code == 200
+
+
+async def test_progress_grows_with_the_steps_and_talk_gets_a_503_meanwhile() -> None:
+    nextcloud, engine, go_on = FakeNextcloud(), FakeEngine(), asyncio.Event()
+
+    async def step() -> None:
+        await go_on.wait()
+
+    app = create_app(read_settings(ENVIRONMENT), engine, nextcloud, init_steps=[step, step])
+    transport = httpx.ASGITransport(app)
+    async with (
+        app.router.lifespan_context(app),
+        httpx.AsyncClient(transport=transport, base_url="http://app", headers=credentials()) as client,
+    ):
+        assert (await client.post("/init")).status_code == 200
+        assert (await client.post("/init")).status_code == 200
+        await settle()
+        answer = await client.post("/api/v1/call/transcribe", json=ON)
+        assert (answer.status_code, set(answer.json())) == (503, {"error"})
+        assert (await client.get("/healthz")).json()["status"] == "starting"
+        go_on.set()
+        await nextcloud.reported.wait()
+        assert nextcloud.reports == [(0, ""), (50, ""), (100, "")]
+        assert (await client.post("/api/v1/call/transcribe", json=ON)).status_code == 200
+
+
+@pytest.mark.parametrize("failure", [NextcloudError("The model is missing."), ZeroDivisionError("oops")])
+async def test_a_failed_init_is_told_to_the_administrator(failure: Exception) -> None:
+    nextcloud = FakeNextcloud()
+
+    async def step() -> None:
+        raise failure
+
+    lifecycle = Lifecycle(FakeEngine(), nextcloud, [step])
+    async with asyncio.TaskGroup() as tasks:
+        lifecycle.start(tasks)
+        lifecycle.begin_init()
+        await nextcloud.reported.wait()
+        lifecycle.stop()
+    percent, message = nextcloud.reports[-1]
+    assert percent < 100
+    assert message
+    assert "oops" not in message
+
+
+async def test_reports_and_the_enabled_state_are_tried_again() -> None:
+    nextcloud = FakeNextcloud(failures=3, enabled=False)
+    waits: list[float] = []
+
+    async def sleep(delay: float) -> None:
+        waits.append(delay)
+        await asyncio.sleep(0)
+
+    lifecycle = Lifecycle(FakeEngine(), nextcloud, sleep=sleep)
+    async with asyncio.TaskGroup() as tasks:
+        lifecycle.start(tasks)
+        await settle()
+        assert lifecycle.enabled is False
+        nextcloud.failures = 2
+        lifecycle.begin_init()
+        await nextcloud.reported.wait()
+        lifecycle.stop()
+    assert waits == [1.0, 2.0, 4.0, 1.0, 2.0]
+    assert nextcloud.reports == [(100, "")]
+
+
+async def test_disabling_ends_all_calls(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    await talk.post("/api/v1/call/transcribe", json=ON)
+    assert engine.rooms
+    answer = await talk.put("/enabled", params={"enabled": "0"})
+    assert (answer.status_code, answer.json()) == (200, {"error": ""})
+    assert engine.rooms == {}
+    assert (await talk.get("/healthz")).json()["status"] == "disabled"
+    assert (await talk.put("/enabled", params={"enabled": "1"})).json() == {"error": ""}
+    assert (await talk.post("/api/v1/call/transcribe", json=ON)).status_code == 200
+    assert (await talk.put("/enabled", params={"enabled": "perhaps"})).status_code == 400
+
+
+async def test_a_stale_disabled_state_heals_with_talks_next_request(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
+) -> None:
+    await talk.put("/enabled", params={"enabled": "0"})
+    nextcloud.enabled = True
+    assert (await talk.post("/api/v1/call/transcribe", json=ON)).status_code == 503
+    await settle()
+    assert (await talk.post("/api/v1/call/transcribe", json=ON)).status_code == 200
+
+
+async def test_the_end_closes_engine_and_nextcloud() -> None:
+    engine, nextcloud = FakeEngine(), FakeNextcloud(failures=1000)
+    app = create_app(read_settings(ENVIRONMENT), engine, nextcloud)
+    async with app.router.lifespan_context(app):
+        assert engine.is_open
+    assert not engine.is_open
+    assert nextcloud.closed
+
+
+async def test_a_stranger_learns_only_whether_it_is_well(anybody: httpx.AsyncClient, engine: FakeEngine) -> None:
+    assert (await anybody.get("/healthz")).json() == {"status": "ok", "reasons": []}
+    engine.problem = "LT_HPB_URL is not set."
+    assert (await anybody.get("/healthz")).json() == {"status": "degraded", "reasons": ["configuration"]}
+    assert (await anybody.get("/metrics")).status_code == 401
+
+
+async def test_who_runs_it_sees_numbers_but_no_room(talk: httpx.AsyncClient) -> None:
+    await talk.post("/api/v1/call/transcribe", json=ON)
+    health = await talk.get("/healthz")
+    body = health.json()
+    assert (body["calls"], body["targets"], body["captions_sent"], body["engines"]) == (1, 1, 7, ["whisper"])
+    assert body["memory_bytes"] > 1_000_000
+    metrics = await talk.get("/metrics")
+    assert metrics.status_code == 200
+    assert metrics.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert "\nlive_transcription_calls 1.0\n" in metrics.text
+    for text in (health.text, metrics.text):
+        assert "abc123" not in text
+        assert "user-1" not in text
+
+
+async def test_the_loopback_may_see_numbers_and_the_tunnels_socket_may_not(
+    engine: FakeEngine, nextcloud: FakeNextcloud
+) -> None:
+    app = create_app(read_settings(ENVIRONMENT), engine, nextcloud)
+    for client, status in [(("127.0.0.1", 1), 200), (("::1", 1), 200), (("", 0), 401), (("172.17.0.1", 1), 401)]:
+        transport = httpx.ASGITransport(app, client=client)
+        async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
+            forwarded = {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
+            assert (await http.get("/metrics", headers=forwarded)).status_code == status

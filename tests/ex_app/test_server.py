@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Real processes: port, unix socket, shutdown, and what they print."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, credentials
+
+ROOT = Path(__file__).parents[2]
+TRANSCRIBE = "/api/v1/call/transcribe"
+
+
+@dataclass
+class Running:
+    process: asyncio.subprocess.Process
+    client: httpx.AsyncClient
+
+    async def stop(self) -> tuple[float, str]:
+        """Seconds from SIGTERM to the end, and all that it printed."""
+        started = time.monotonic()
+        self.process.send_signal(signal.SIGTERM)
+        out, _ = await self.process.communicate()
+        return time.monotonic() - started, out.decode()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@asynccontextmanager
+async def running(module: str, environment: dict[str, str], unix_socket: Path | None = None) -> AsyncIterator[Running]:
+    port = free_port()
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        module,
+        cwd=ROOT,
+        env={
+            "PATH": os.environ["PATH"],
+            "PYTHONPATH": f"{ROOT / 'lib'}:{ROOT}",
+            "APP_PORT": str(port),
+            **environment,
+        },
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    transport = httpx.AsyncHTTPTransport(uds=str(unix_socket)) if unix_socket else None
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport, trust_env=False) as client:
+        try:
+            async with asyncio.timeout(60):
+                while True:
+                    try:
+                        await client.get("/heartbeat")
+                        break
+                    except httpx.TransportError:
+                        if process.returncode is not None:
+                            pytest.fail((await process.communicate())[0].decode())
+                        await asyncio.sleep(0.05)
+            yield Running(process, client)
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
+
+
+async def test_a_process_serves_and_ends_within_two_seconds_of_sigterm() -> None:
+    environment = ENVIRONMENT | {"NEXTCLOUD_URL": "http://127.0.0.1:9", "LOG_LEVEL": "DEBUG"}
+    async with running("tests.ex_app.process", environment) as app:
+        body = {"roomToken": "abc", "ncSessionId": "nc1", "enable": True}
+        assert (await app.client.post(TRANSCRIBE, json=body, headers=credentials())).status_code == 200
+        assert (await app.client.post(TRANSCRIBE, json=body, headers=credentials(secret="wrong-secret"))).status_code == 401
+        assert (await app.client.get("/metrics")).status_code == 200
+        hanging = asyncio.create_task(app.client.post(TRANSCRIBE, json=body | {"roomToken": "hang"}, headers=credentials()))
+        await asyncio.sleep(0.2)
+        took, printed = await app.stop()
+        assert took < 2.5
+        assert isinstance((await asyncio.gather(hanging, return_exceptions=True))[0], httpx.TransportError | httpx.Response)
+    lines = [json.loads(line) for line in printed.splitlines()]
+    assert {line["level"] for line in lines} <= {"debug", "info", "warning", "error"}
+    for secret in (SECRET, "wrong-secret", "internal-secret-of-the-tests", credentials()["AUTHORIZATION-APP-API"], "user-1"):
+        assert secret not in printed
+
+
+async def test_under_harp_it_listens_on_the_unix_socket(tmp_path: Path) -> None:
+    path = tmp_path / "exapp.sock"
+    environment = ENVIRONMENT | {"HP_SHARED_KEY": "shared-key-of-the-tests", "HP_EXAPP_SOCK": str(path)}
+    environment |= {"NEXTCLOUD_URL": "http://127.0.0.1:9"}
+    async with running("tests.ex_app.process", environment, path) as app:
+        assert (await app.client.get("/healthz")).json() == {"status": "ok", "reasons": []}
+        assert (await app.client.get("/metrics")).status_code == 401
+        assert (await app.client.get("/capabilities", headers=credentials())).status_code == 200
+        await app.stop()
+
+
+async def test_the_product_answers_without_any_setting_and_names_what_is_missing() -> None:
+    async with running("ex_app.main", {"APP_SECRET": SECRET, "LOG_LEVEL": "loud", "MODAL_KEY": "wk-1234567"}) as app:
+        assert (await app.client.get("/heartbeat")).json() == {"status": "ok"}
+        assert (await app.client.get("/healthz")).json()["status"] == "degraded"
+        body = {"roomToken": "abc", "ncSessionId": "nc1", "enable": True}
+        answer = await app.client.post(TRANSCRIBE, json=body, headers=credentials())
+        assert answer.status_code == 503
+        assert "LT_HPB_URL is not set" in answer.json()["error"]
+        took, printed = await app.stop()
+        assert took < 2.5
+    lines = [json.loads(line) for line in printed.splitlines()]
+    named = [line["setting"] for line in lines if "setting" in line]
+    expected = {"NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET", "LOG_LEVEL", "MODAL_WORKSPACE", "MODAL_SECRET"}
+    assert sorted(named) == sorted(expected)
+    assert "1234567" not in printed
