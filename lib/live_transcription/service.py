@@ -24,6 +24,7 @@ from live_transcription.errors import (
     CallUnavailable,
     ConfigurationError,
     LiveTranscriptionError,
+    SttError,
     UnknownLanguage,
 )
 from live_transcription.signaling.auth import HelloGuard
@@ -185,7 +186,7 @@ class TranscriptionService:
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
             )
-        except ConfigurationError as error:
+        except (ConfigurationError, SttError) as error:
             raise CallUnavailable(error.message, fix=error.fix, cause_code=error.code) from None
 
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:

@@ -6,12 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
-from live_transcription.types import SAMPLE_RATE, Frame
+from live_transcription.types import SAMPLE_RATE, Frame, Language
 
 
 class FakeStream(SttStream):
@@ -72,3 +72,22 @@ class FakeBackend(SttBackend):
             yield stream
         finally:
             stream.closed = True
+
+
+class FakeRegistry:
+    """In place of `stt.registry.SttRegistry`: one fake backend for all languages."""
+
+    def __init__(self) -> None:
+        self.fake = FakeBackend()
+
+    def backend(self) -> SttBackend:
+        return self.fake
+
+    def languages(self) -> Mapping[str, Language]:
+        return {"en": Language("en", "English"), "fr": Language("fr", "Français")}
+
+    def engines(self) -> tuple[str, ...]:
+        return (self.fake.name,)
+
+    async def aclose(self) -> None:
+        return

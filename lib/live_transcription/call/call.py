@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 
 from live_transcription.alarm import Alarm
+from live_transcription.audio.vad import preload as preload_voice_activity
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.floor import CaptionFloor
@@ -150,6 +151,7 @@ class Call:
                 self._tasks = tasks
                 tasks.create_task(self._connection.run(), name="signaling")
                 tasks.create_task(self._prefetch(), name="STUN and TURN servers")
+                tasks.create_task(self._warm(), name="warm speech-to-text")
                 listening = tasks.create_task(self._listen(), name="signaling events")
                 self._reconcile()
                 await self._ended.wait()
@@ -164,6 +166,14 @@ class Call:
     async def _prefetch(self) -> None:
         """Have what the first speaker needs at hand when the room is joined."""
         await self._ice_servers()
+
+    async def _warm(self) -> None:
+        await asyncio.to_thread(preload_voice_activity)
+        try:
+            await self._backend.warm()
+        except SttError as failure:
+            logger.warning("Speech-to-text is not ready: %s", failure, extra={"room": self.room_token, "code": failure.code})
+            self._on_stt_error(failure)
 
     async def _say_last_words(self) -> None:
         for session_id in list(self._speakers):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from live_transcription.captions.endpointing import WordUtterances
 from live_transcription.captions.hypotheses import HypothesisUtterances
 from live_transcription.captions.policy import CaptionPolicy, UtteranceText
-from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
+from live_transcription.stt_events import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 
 
 class CaptionAssembler:

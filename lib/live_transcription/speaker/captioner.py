@@ -13,7 +13,7 @@ from live_transcription.captions.assembler import CaptionAssembler
 from live_transcription.captions.policy import UtteranceText
 from live_transcription.captions.throttle import CaptionThrottle
 from live_transcription.config import CaptionConfig
-from live_transcription.stt.base import SttEvent
+from live_transcription.stt_events import SttEvent
 from live_transcription.types import Caption
 
 

@@ -15,55 +15,11 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
-from typing import TypeAlias
 
+from live_transcription.stt_events import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 from live_transcription.types import Frame
 
-
-@dataclass(frozen=True, slots=True)
-class Token:
-    """New text that follows what came before. `text` as the server sent it (see `starts_word`), times in stream seconds.
-
-    `starts_word`: True if a space belongs before it, False if it continues the last word, None if the dialect does not say.
-    """
-
-    text: str = field(repr=False)
-    starts_word: bool | None = None
-    start_s: float | None = None
-    end_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Hypothesis:
-    """The whole text of the open utterance, replacing the last hypothesis; `final=True` closes the utterance.
-
-    `start_s`, `end_s`: where the utterance lies in the audio that was sent to this stream, in seconds.
-    A final with empty text says that the utterance held no words: take its partial back.
-    """
-
-    text: str = field(repr=False)
-    final: bool
-    start_s: float | None = None
-    end_s: float | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Pause:
-    """The server heard the end of a sentence or turn."""
-
-
-@dataclass(frozen=True, slots=True)
-class Flushed:
-    """All audio sent before a `flush()` has been transcribed; what it said came before this event."""
-
-
-@dataclass(frozen=True, slots=True)
-class Restarted:
-    """The stream was replaced and repeats the open utterance from its start: drop its partial text."""
-
-
-SttEvent: TypeAlias = Token | Hypothesis | Pause | Flushed | Restarted
+__all__ = ["Flushed", "Hypothesis", "Pause", "Restarted", "SttBackend", "SttEvent", "SttStream", "Token"]
 
 
 class SttStream(ABC):
@@ -87,6 +43,16 @@ class SttStream(ABC):
     @abstractmethod
     def events(self) -> AsyncIterator[SttEvent]:
         """The events in order, for one reader; ends after `end()`; raises the stream's `SttError` when it fails."""
+
+    @property
+    def heard_s(self) -> float | None:
+        """Seconds of the sent audio whose words have all been told; None where the backend cannot know."""
+        return None
+
+    @property
+    def replaceable(self) -> bool:
+        """Whether another stream would do better at the next pause: this one nears a limit, or a better backend is back."""
+        return False
 
 
 class SttBackend(ABC):

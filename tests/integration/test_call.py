@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The engine in a call: who gets which captions, and what cuts, restarts and goodbyes do to them."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from live_transcription.config import HpbConfig
+from live_transcription.errors import CallNotFound, CallUnavailable, SttModelError, UnknownLanguage
+from live_transcription.types import Secret
+from sandbox.caller import Speech
+from tests.integration.conftest import TalkOnLoopback
+
+
+async def test_a_listener_gets_captions_and_the_speaker_does_not(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id, user_id="listener")
+    await service.enable(talk.room, speaker.nextcloud_session_id, user_id="speaker")
+    partial = await listener.captions.wait(final=False)
+    final = await listener.captions.wait(final=True)
+    assert partial.speaker == final.speaker == speaker.session_id
+    assert final.language == "en"
+    assert speaker.captions.received == []
+
+
+async def test_the_same_request_ten_times_at_once_joins_once(talk: TalkOnLoopback) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    await asyncio.gather(*(service.enable(talk.room, listener.nextcloud_session_id) for _ in range(10)))
+    assert service.status().calls == 1
+    assert service.status().targets == 1
+    assert talk.internal_sessions() == 1
+
+
+async def test_an_unknown_language_starts_nothing(talk: TalkOnLoopback) -> None:
+    service = await talk.service()
+    with pytest.raises(UnknownLanguage):
+        await service.enable(talk.room, "session", language="xx")
+    with pytest.raises(CallNotFound):
+        await service.set_language(talk.room, "fr")
+    assert service.status().calls == 0
+
+
+async def test_leaving_delivers_the_open_utterance_within_two_seconds(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await listener.captions.wait(final=False)
+    async with asyncio.timeout(2):
+        await service.leave(talk.room)
+    await listener.captions.wait(final=True, timeout_s=1)
+    assert service.status().calls == 0
+    await talk.wait_until_we_left()
+
+
+async def test_a_speaker_who_hangs_up_in_mid_sentence_gets_their_last_words_shown(
+    talk: TalkOnLoopback, short_speech: Speech
+) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await listener.captions.wait(final=False)
+    await speaker.leave()
+    await listener.captions.wait(final=True, timeout_s=5)
+    assert service.status().speakers == 0
+
+
+async def test_captions_go_on_after_the_websocket_was_cut(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await listener.captions.wait(final=False)
+    sessions = talk.internal_sessions()
+    talk.hpb.cut()
+    await listener.captions.wait(final=True)
+    await speaker.say(short_speech)
+    assert len(listener.captions.of(speaker.session_id, final=True)) >= 2
+    assert talk.internal_sessions() == sessions
+
+
+async def test_captions_come_back_by_themselves_after_a_restart_of_the_hpb(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await listener.captions.wait(final=False)
+    await talk.hpb.restart(down_s=0.5)
+    await speaker.wait_connected()
+    await listener.wait_connected()
+    playback = speaker.play(short_speech)
+    await playback.wait()
+    await listener.captions.wait(speaker=speaker.session_id, final=True)
+
+
+async def test_a_listener_who_reloads_the_page_still_gets_captions(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id, user_id="listener")
+    await listener.captions.wait(final=True)
+    before = listener.nextcloud_session_id
+    await listener.reload()
+    assert listener.nextcloud_session_id != before
+    seen = len(listener.captions.received)
+    await speaker.say(short_speech)
+    await listener.captions.wait(lambda caption: caption in listener.captions.received[seen:], final=True)
+
+
+async def test_a_wrong_secret_costs_one_hello_and_other_rooms_nothing(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    good = await talk.service()
+    listener = await talk.caller("listener")
+    await good.enable(talk.room, listener.nextcloud_session_id)
+    talk.internal_secret = "wrong" * 8
+    wrong = await talk.service()
+    answers = await asyncio.gather(*(wrong.enable(f"room{n}", "session") for n in range(10)), return_exceptions=True)
+    assert all(isinstance(answer, CallUnavailable) and answer.cause_code == "signaling_refused" for answer in answers)
+    assert "wrong" * 8 not in "".join(map(str, answers))
+    assert talk.failed_hellos() == 1
+    await talk.caller("speaker", short_speech)
+    await listener.captions.wait(final=True)
+
+
+async def test_an_unreachable_hpb_is_said_in_time(talk: TalkOnLoopback, unused_tcp_port: int) -> None:
+    nobody = HpbConfig(f"http://127.0.0.1:{unused_tcp_port}", Secret("secret"), talk.nextcloud.url)
+    service = await talk.service(hpb=nobody)
+    with pytest.raises(CallUnavailable, match=r"127\.0\.0\.1") as refusal:
+        async with asyncio.timeout(2):
+            await service.enable(talk.room, "session")
+    assert refusal.value.retryable
+    assert service.status().targets == 0
+
+
+async def test_the_call_ends_when_nobody_wants_captions_any_more(talk: TalkOnLoopback) -> None:
+    service = await talk.service(no_target_linger_s=0.2)
+    listener = await talk.caller("listener")
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await service.disable(talk.room, listener.nextcloud_session_id)
+    await talk.wait_until_we_left()
+    assert service.status().calls == 0
+
+
+async def test_ending_the_call_for_all_ends_the_transcription(talk: TalkOnLoopback) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await talk.nextcloud.talk.end_call_for_all(talk.room)
+    await talk.wait_until_we_left()
+
+
+async def test_one_speakers_failing_engine_leaves_the_other_speaker_alone(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    first = await talk.caller("first", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await listener.captions.wait(speaker=first.session_id)
+    talk.backend.streams[0].emitted.put_nowait(SttModelError("The model broke."))
+    second = await talk.caller("second", short_speech)
+    await listener.captions.wait(speaker=second.session_id, final=True)
