@@ -6,7 +6,7 @@
 # Janus and coturn as system packages, the backend's builds below build/rig/, where nothing but the rig uses them.
 # Safe to run again: what is there already is left alone. Without root or apt it says so and exits with 77.
 #
-#   scripts/install_rig.sh [--with-1.2] [--with-2.1]     2.0.x is always installed
+#   scripts/install_rig.sh [--with-2.1]     2.0.x and 1.2.4 are always installed; 2.1.x is built from source, with Go
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -90,9 +90,9 @@ install_go() { # name, module
 }
 
 install_deb 2.0 "${HPB_20[@]}"
+install_deb 1.2 "${HPB_12[@]}"
 for argument in "$@"; do
   case $argument in
-    --with-1.2) install_deb 1.2 "${HPB_12[@]}" ;;
     --with-2.1) install_go 2.1 "$HPB_21" ;;
     *) say "unknown argument $argument"; exit 2 ;;
   esac

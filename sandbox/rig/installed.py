@@ -33,7 +33,7 @@ def hpb_build(series: str = "2.0") -> HpbBuild:
     home = RIG_DIRECTORY / f"hpb-{series}"
     program = home / "server"
     if not program.exists():
-        option = "" if series == "2.0" else f" --with-{series}"
+        option = " --with-2.1" if series == "2.1" else ""
         raise RigUnavailable(f"HPB {series} is not installed: scripts/install_rig.sh{option} (Debian 12, root)")
     return HpbBuild(series, (home / "version").read_text(encoding="utf-8").strip(), program)
 
