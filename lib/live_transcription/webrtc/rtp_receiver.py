@@ -134,7 +134,7 @@ class AudioTransport:
         self._early: deque[bytes] = deque(maxlen=_MAX_EARLY)
         self._srtp_session: pylibsrtp.Session | None = None
         self._remote_ended = False
-        self._gathering = False
+        self._gathering = True
         self._refused_servers = 0
         self.configure(offer)
 
@@ -186,7 +186,6 @@ class AudioTransport:
         self._connection.remote_is_lite = self._remote.lite
         self._connection.remote_username = self._remote.username_fragment
         self._connection.remote_password = self._remote.password
-        self._gathering = True
         failure: ConnectionError | None = None
         async with asyncio.TaskGroup() as tasks:
             gathering = tasks.create_task(self._gather(servers, on_candidate), name="ice gathering")

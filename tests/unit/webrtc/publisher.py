@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import aiortc
 from aiortc import RTCCertificate, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -48,6 +48,7 @@ class Publisher:
         self.answers: list[str] = []
         self.candidates: list[str] = []
         self.requests = 0
+        self.filter: Callable[[str], str] = str
         self.subscriber = Subscriber(self, ice_servers, self._hear, **timeouts)  # type: ignore[arg-type]
         self.peer = self.new_peer(certificate)
         self._arrived = asyncio.Event()
@@ -65,7 +66,7 @@ class Publisher:
         self.requests += 1
 
     def send_answer(self, sid: str, sdp: str) -> None:
-        self.answers.append(sdp)
+        self.answers.append(self.filter(sdp))
         self._arrived.set()
 
     def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:

@@ -40,6 +40,7 @@ def ipv4_only(offer: str) -> str:
 async def test_where_there_is_no_direct_path_audio_comes_over_turn(no_direct_path: None, transport: str) -> None:
     async with turn_server(transport) as server:
         publisher = Publisher(ice_servers=(turn(server, transport),))
+        publisher.filter = ipv4_only
         offer = ipv4_only(await publisher.offer())
         before, descriptors = tasks(), sockets()
         async with subscribed(publisher):
@@ -58,6 +59,7 @@ async def test_where_there_is_no_direct_path_audio_comes_over_turn(no_direct_pat
 async def test_a_broken_connection_to_the_turn_server_is_a_lost_transport(no_direct_path: None) -> None:
     async with turn_server("tcp") as server:
         publisher = Publisher(ice_servers=(turn(server, "tcp"),))
+        publisher.filter = ipv4_only
         offer = ipv4_only(await publisher.offer())
         async with subscribed(publisher) as running:
             await publisher.negotiate(sdp=offer)
@@ -72,6 +74,7 @@ async def test_a_broken_connection_to_the_turn_server_is_a_lost_transport(no_dir
 async def test_a_turn_server_that_dies_does_not_delay_closing(no_direct_path: None) -> None:
     async with turn_server("udp") as server:
         publisher = Publisher(ice_servers=(turn(server, "udp"),))
+        publisher.filter = ipv4_only
         offer = ipv4_only(await publisher.offer())
         before, descriptors = tasks(), sockets()
         running = asyncio.create_task(publisher.subscriber.run())
@@ -91,6 +94,7 @@ async def test_a_turn_server_that_dies_does_not_delay_closing(no_direct_path: No
 async def test_wrong_turn_credentials_say_so(no_direct_path: None, caplog: pytest.LogCaptureFixture) -> None:
     async with turn_server("udp") as server:
         publisher = Publisher(ice_servers=(turn(server, "udp", "wrong"),), connect_timeout_s=0.5)
+        publisher.filter = ipv4_only
         offer = ipv4_only(await publisher.offer())
         with caplog.at_level(logging.INFO):
             async with subscribed(publisher) as running:
