@@ -12,11 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import ex_app.nextcloud as nextcloud_module
 from ex_app.errors import NextcloudError
 from ex_app.nextcloud import AppApiGateway, parse_ice_servers
 from ex_app.settings import AppIdentity
 from live_transcription.types import IceServer, Secret
-from sandbox.nextcloud import Nextcloud
+from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from tests.ex_app.fakes import SECRET
 
 
@@ -46,8 +47,12 @@ async def test_the_enabled_state(cloud: Nextcloud, gateway: AppApiGateway) -> No
 
 
 async def test_stun_and_turn_servers(cloud: Nextcloud, gateway: AppApiGateway) -> None:
-    servers = await gateway.ice_servers()
-    assert all(isinstance(server, IceServer) and server.urls for server in servers)
+    cloud.talk.stun_servers = [{"urls": ["stun:stun.example.com:443"]}]
+    cloud.talk.turn_servers = [{"urls": ["turn:turn.example.com:443"], "username": "1:x", "credential": "turn-secret"}]
+    assert await gateway.ice_servers() == (
+        IceServer(("stun:stun.example.com:443",)),
+        IceServer(("turn:turn.example.com:443",), "1:x", Secret("turn-secret")),
+    )
 
 
 async def test_progress_and_log_arrive(cloud: Nextcloud, gateway: AppApiGateway) -> None:
@@ -59,6 +64,21 @@ async def test_progress_and_log_arrive(cloud: Nextcloud, gateway: AppApiGateway)
     app.enabled = True
     await gateway.log(2, "a line")
     assert (2, "a line") in app.log
+
+
+@pytest.mark.parametrize(
+    "kind", [FaultKind.UNAVAILABLE, FaultKind.GARBAGE, FaultKind.WRONG_SHAPE, FaultKind.UNAUTHORIZED, FaultKind.SLOW]
+)
+async def test_whatever_nextcloud_does_is_one_kind_of_error_and_passes(
+    cloud: Nextcloud, gateway: AppApiGateway, kind: FaultKind, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nextcloud_module, "REQUEST_S", 1)
+    with cloud.faults.during(Fault(kind, delay_s=1.5)):
+        for request in (gateway.ice_servers, gateway.is_enabled):
+            with pytest.raises(NextcloudError) as refused:
+                await request()
+            assert SECRET not in str(refused.value)
+    assert await gateway.is_enabled() is True
 
 
 async def test_failures_are_told_without_the_secret(cloud: Nextcloud) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from sandbox.nextcloud import Nextcloud
 from tests.ex_app.fakes import ENVIRONMENT, SECRET, credentials
 
 ROOT = Path(__file__).parents[2]
@@ -97,6 +98,22 @@ async def test_a_process_serves_and_ends_within_two_seconds_of_sigterm() -> None
     assert {line["level"] for line in lines} <= {"debug", "info", "warning", "error"}
     for secret in (SECRET, "wrong-secret", "internal-secret-of-the-tests", credentials()["AUTHORIZATION-APP-API"], "user-1"):
         assert secret not in printed
+
+
+async def test_app_api_installs_enables_and_disables_it() -> None:
+    async with Nextcloud() as cloud:
+        app = cloud.app_api.register()
+        environment = cloud.app_api.environment(app, port=0) | {"LOG_LEVEL": "INFO"}
+        del environment["APP_PORT"]
+        async with running("tests.ex_app.process", environment) as started:
+            app.url = str(started.client.base_url)
+            await cloud.app_api.install(app, timeout_s=30)
+            assert app.progress_reports == [100]
+            answer = await cloud.talk.enable_captions("abc123", "nc1", "user-1")
+            assert answer.ok
+            assert await cloud.app_api.disable(app)
+            _, printed = await started.stop()
+    assert app.secret not in printed
 
 
 async def test_under_harp_it_listens_on_the_unix_socket(tmp_path: Path) -> None:
