@@ -3,6 +3,7 @@
 
 """The real thing on loopback: an HPB and Janus as packages have them, with ways to break them."""
 
+from sandbox.rig.app import AppProcess, Usage
 from sandbox.rig.installed import HPB_SERIES, RigUnavailable, hpb_build, janus_program
 from sandbox.rig.link import Link
 from sandbox.rig.process import ServerFailed, ServerProcess, free_port
@@ -10,11 +11,13 @@ from sandbox.rig.rig import Rig
 
 __all__ = [
     "HPB_SERIES",
+    "AppProcess",
     "Link",
     "Rig",
     "RigUnavailable",
     "ServerFailed",
     "ServerProcess",
+    "Usage",
     "free_port",
     "hpb_build",
     "janus_program",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -30,16 +31,30 @@ def free_port() -> int:
 
 
 class ServerProcess:
-    """`port`: the TCP port that says that it is ready. The kernel kills it when this process dies, however that comes."""
+    """`port`: the TCP port that says that it is ready. Linux kills it when this process dies, however that comes.
+
+    `environment` is added to ours, or stands alone without `inherit`.
+    """
 
     def __init__(
-        self, name: str, command: Sequence[str | Path], *, port: int, log: Path, environment: dict[str, str] | None = None
+        self,
+        name: str,
+        command: Sequence[str | Path],
+        *,
+        port: int,
+        log: Path,
+        environment: dict[str, str] | None = None,
+        inherit: bool = True,
     ) -> None:
         self.name = name
         self.port = port
         self.log = log
-        self._command = ["setpriv", "--pdeathsig", "KILL", *map(str, command)]
-        self._environment = {**os.environ, **(environment or {})}
+        log.parent.mkdir(parents=True, exist_ok=True)
+        log.unlink(missing_ok=True)
+        self._command = [*map(str, command)]
+        if shutil.which("setpriv"):
+            self._command = ["setpriv", "--pdeathsig", "KILL", *self._command]
+        self._environment = {**(os.environ if inherit else {}), **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 
     @property

@@ -82,6 +82,7 @@ def janus(home: Path, certificate: CertificateKind, *, turn_only: bool) -> Serve
     for kind, library in (("plugins", "libjanus_videoroom.so"), ("transports", "libjanus_websockets.so")):
         folder = home / kind
         folder.mkdir(parents=True, exist_ok=True)
+        (folder / library).unlink(missing_ok=True)
         (folder / library).symlink_to(janus_modules(kind) / library)
     certificate_path, key_path = write_certificate(home, certificate)
     (home / "janus.jcfg").write_text(_JANUS.format(home=home, certificate=certificate_path, key=key_path), encoding="utf-8")

@@ -1,0 +1,126 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The product's own process in the rig: started as AppAPI starts it, asked how it does, and looked at from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from sandbox import loopback_ice
+from sandbox.nextcloud import ExApp, Nextcloud
+from sandbox.rig.process import ServerProcess, free_port
+
+_INSTALL_S = 60.0
+#: What a container has before AppAPI gives it anything.
+_KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """`sockets` of all kinds, `udp` those for media."""
+
+    threads: int
+    sockets: int
+    udp: int
+    resident_bytes: int
+
+
+class AppProcess:
+    """`async with AppProcess(nextcloud, hpb_url, secret, log=…) as app:` is installed and enabled inside the block.
+
+    `environment`: more variables. `hpb_url` and `internal_secret` are what an administrator entered, right or wrong.
+    """
+
+    def __init__(
+        self,
+        nextcloud: Nextcloud,
+        hpb_url: str,
+        internal_secret: str,
+        *,
+        log: Path,
+        environment: dict[str, str] | None = None,
+    ) -> None:
+        self.nextcloud = nextcloud
+        self.ex_app: ExApp = nextcloud.app_api.register()
+        port = free_port()
+        variables = {
+            **{name: os.environ[name] for name in _KEPT if name in os.environ},
+            **nextcloud.app_api.environment(self.ex_app, port=port, storage=str(log.parent)),
+            "LT_HPB_URL": hpb_url,
+            "LT_INTERNAL_SECRET": internal_secret,
+            "LOG_LEVEL": "debug",
+            **(environment or {}),
+        }
+        root = str(Path(__file__).resolve().parents[2])
+        variables["PYTHONPATH"] = os.pathsep.join([root, str(Path(root) / "lib")])
+        self.process = ServerProcess(
+            "the app",
+            [sys.executable, "-m", "ex_app.main"],
+            port=port,
+            log=log,
+            environment=loopback_ice.child_environment(variables),
+            inherit=False,
+        )
+        self._client = httpx.AsyncClient(base_url=self.ex_app.url, trust_env=False, timeout=5.0)
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self.process.start()
+            await self.nextcloud.app_api.install(self.ex_app, timeout_s=_INSTALL_S)
+        except BaseException:
+            await self.process.kill()
+            await self._client.aclose()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.process.stop()
+        await self._client.aclose()
+
+    async def health(self) -> dict[str, Any]:
+        answer = await self._client.get("/healthz")
+        found: dict[str, Any] = answer.json()
+        return found
+
+    async def metric(self, name: str) -> float:
+        """Sum over the labels of one sample, 0.0 where there is none."""
+        text = (await self._client.get("/metrics")).text
+        values = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
+        return sum(map(float, values))
+
+    def usage(self) -> Usage:
+        """From the kernel, so that nothing is left out."""
+        pid = self.process.pid
+        assert pid is not None
+        home = Path(f"/proc/{pid}")
+        inodes = set()
+        for descriptor in (home / "fd").iterdir():
+            try:
+                target = os.readlink(descriptor)
+            except OSError:
+                continue
+            if target.startswith("socket:"):
+                inodes.add(target[8:-1])
+        udp_inodes = {line.split()[9] for table in ("udp", "udp6") for line in _lines(home / "net" / table)}
+        status = (home / "status").read_text(encoding="utf-8")
+        return Usage(
+            threads=int(re.findall(r"^Threads:\s+(\d+)", status, re.MULTILINE)[0]),
+            sockets=len(inodes),
+            udp=len(inodes & udp_inodes),
+            resident_bytes=1024 * int(re.findall(r"^VmRSS:\s+(\d+)", status, re.MULTILINE)[0]),
+        )
+
+
+def _lines(table: Path) -> list[str]:
+    return table.read_text(encoding="utf-8").splitlines()[1:] if table.exists() else []
