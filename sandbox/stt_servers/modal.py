@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from sandbox.stt_servers import dialects
@@ -189,6 +190,8 @@ class _Session:
                 return await self._listen()
         except TimeoutError:
             return "session limit"
+        except ConnectionClosed:
+            return "client"
         finally:
             speaking.cancel()
             await asyncio.wait([speaking])

@@ -18,6 +18,7 @@ from collections.abc import Awaitable, Sequence
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection
+from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from sandbox.stt_servers.cli import serve_until_stopped, source_arguments, word_sources
@@ -131,6 +132,8 @@ class _Session:
         speaking = asyncio.create_task(self._speak(), name="moshi-speak")
         try:
             return await self._listen()
+        except ConnectionClosed:
+            return "client"
         finally:
             speaking.cancel()
             await asyncio.wait([speaking])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import difflib
+import itertools
 import re
 from collections.abc import AsyncIterator, Callable
 
@@ -27,6 +28,9 @@ _STALLED_S = 1.0
 
 #: Speech counts once it has lasted a while: how far behind the audio silence is certain.
 _ONSET_S = 0.2
+
+#: A guess stays if the next one agrees with it, or if so many seconds follow on it.
+_AGED_S = 1.2
 
 #: Frames that wait for the engine; beyond it (two minutes) the session's audio is lost to it.
 _QUEUE = 1500
@@ -128,8 +132,11 @@ class TranscribedWords(WordSource):
             if self._utterance_s is not None:
                 self._utterance_s = max(self._utterance_s, end_s)
             return
-        agreed = sum(1 for _ in _common(self._guess, words))
-        self._say(timed, min(agreed, len(words) - 1))
+        begin = _where_it_goes_on(self._said, words)
+        before = self._guess[_where_it_goes_on(self._said, self._guess) :]
+        agreed = begin + _common(before, words[begin:])
+        aged = sum(word.end_s <= end_s - _AGED_S for word in timed)
+        self._say(timed, min(max(agreed, aged), len(words) - 1))
         self._guess = words
 
     def _say(self, timed: list[HeardWord], count: int) -> None:
@@ -178,21 +185,25 @@ def _plain(word: str) -> str:
     return _NOT_LETTERS.sub("", word).casefold()
 
 
-def _common(one: list[str], other: list[str]) -> list[str]:
-    """The words that both begin with; case and punctuation aside."""
-    same: list[str] = []
-    for left, right in zip(one, other, strict=False):
-        if _plain(left) != _plain(right):
-            break
-        same.append(right)
-    return same
+def _common(one: list[str], other: list[str]) -> int:
+    """How many words both begin with; case and punctuation aside."""
+    return sum(1 for _ in itertools.takewhile(lambda pair: _plain(pair[0]) == _plain(pair[1]), zip(one, other, strict=False)))
 
 
 def _where_it_goes_on(said: list[str], words: list[str]) -> int:
-    """The index in `words` of the first word after those that were said, though the engine may word them anew."""
-    matcher = difflib.SequenceMatcher(a=[_plain(word) for word in said], b=[_plain(word) for word in words], autojunk=False)
-    blocks = [block for block in matcher.get_matching_blocks() if block.size]
-    if not blocks:
-        return min(len(said), len(words))
-    last = blocks[-1]
-    return min(len(words), last.b + last.size + len(said) - last.a - last.size)
+    """The index in `words` of the first word after those that were said, though the engine may word them anew.
+
+    Letters are compared, for "ill disposed" may come back as "ill-disposed".
+    """
+    before = "".join(_plain(word) for word in said)
+    now = "".join(_plain(word) for word in words)
+    blocks = difflib.SequenceMatcher(a=before, b=now, autojunk=False).get_matching_blocks()
+    last = [block for block in blocks if block.size][-1:]
+    reached = last[0].b + len(before) - last[0].a if last else len(before)
+    letters = 0
+    for index, word in enumerate(words):
+        length = len(_plain(word))
+        if letters + length / 2 >= reached:
+            return index
+        letters += length
+    return len(words)
