@@ -37,7 +37,15 @@ def create_app(
         finally:
             await nextcloud.aclose()
 
-    app = FastAPI(title="Live Transcription", lifespan=lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = FastAPI(
+        title="Live Transcription",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        # Requests name rooms and people: FastAPI's OpenTelemetry must not carry them off, whatever the environment says.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
+    )
     add_error_answers(app)
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, settings.app.version))

@@ -17,7 +17,7 @@ from ex_app.settings import read_settings
 from live_transcription.observability.logging import configure_logging
 from live_transcription.service import TranscriptionService
 
-logger = logging.getLogger(__name__)
+logger = logging.getLogger("ex_app.main")
 
 
 def main() -> int:
