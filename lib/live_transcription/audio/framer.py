@@ -22,8 +22,13 @@ class Framer:
 
     def push(self, samples: Frame) -> list[Frame]:
         """The frames that these samples complete; the samples are copied."""
-        frames: list[Frame] = []
         position, end = 0, len(samples)
+        filled = self._filled + end
+        if filled < self.frame_samples:
+            self._open[self._filled : filled] = samples
+            self._filled = filled
+            return []
+        frames: list[Frame] = []
         while position < end:
             count = min(end - position, self.frame_samples - self._filled)
             self._open[self._filled : self._filled + count] = samples[position : position + count]
@@ -44,7 +49,8 @@ class Framer:
         frame = self._open
         self._open = np.empty(self.frame_samples, dtype=np.float32)
         self._filled = 0
-        np.clip(frame, -1.0, 1.0, out=frame)
-        if not np.isfinite(frame.sum()):  # after the clip a sum is finite unless a NaN is in it
+        np.minimum(frame, 1.0, out=frame)
+        np.maximum(frame, -1.0, out=frame)
+        if np.isnan(np.dot(frame, frame)):  # all within [-1, 1], so only a NaN makes it one
             np.nan_to_num(frame, copy=False, nan=0.0)
         return frame
