@@ -1,0 +1,90 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A Talk with a real HPB and Janus, and the product's process in it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sandbox import recording, score
+from sandbox.caller import Caller, PhoneCaller, Speech, from_recording
+from sandbox.nextcloud import Nextcloud
+from sandbox.rig import AppProcess, Link, Rig
+
+#: Words that are in `sandbox/recordings/en-short`, and what recognition may miss of it in a test that is not about accuracy.
+SHORT = recording.load("en-short")
+SHORT_SPEECH = from_recording(SHORT)
+TOLERATED_ERRORS = 0.4
+
+
+@dataclass
+class Setting:
+    """`link` lies between the app and the HPB; callers connect without it."""
+
+    nextcloud: Nextcloud
+    rig: Rig
+    link: Link
+    app: AppProcess
+
+    def room(self) -> str:
+        return self.nextcloud.talk.rooms.create().token
+
+    def speaker(self, room: str, name: str = "speaker-1", speech: Speech | None = None, **options: Any) -> Caller:
+        return Caller(self.rig.signaling_url, self.nextcloud, room, name, name, speech, **options)
+
+    def listener(self, room: str, name: str = "listener-1") -> Caller:
+        """In the call with neither microphone nor camera, to read captions."""
+        return Caller(self.rig.signaling_url, self.nextcloud, room, name, name, publishes=False)
+
+    def phone(self, room: str, speech: Speech) -> PhoneCaller:
+        return PhoneCaller(self.rig.signaling_url, self.nextcloud, room, self.rig.internal_secret, speech)
+
+
+@asynccontextmanager
+async def setting(directory: Path, *, environment: dict[str, str] | None = None, **rig_options: Any) -> AsyncIterator[Setting]:
+    async with Nextcloud() as nextcloud:
+        async with Rig(nextcloud.url, nextcloud.signaling_secret, directory=directory, **rig_options) as rig:
+            nextcloud.hpb_url = rig.hpb_url
+            nextcloud.talk.turn_servers = rig.turn_servers
+            async with (
+                Link("127.0.0.1", rig.hpb.port) as link,
+                AppProcess(nextcloud, link.url, rig.internal_secret, log=directory / "app.log", environment=environment) as app,
+            ):
+                yield Setting(nextcloud, rig, link, app)
+
+
+def heard(said: str, captions: str, language: str = "en") -> bool:
+    """Whether the captions are what was said, by and large."""
+    return score.word_errors(said, captions, language).rate <= TOLERATED_ERRORS
+
+
+async def captioned(
+    listener: Caller, speaker: str, said: str = SHORT.text, *, since: float = 0.0, timeout_s: float = 20
+) -> str:
+    """Waits until the finals of a speaker say what was said; returns them. AssertionError with what came instead."""
+    text = ""
+    try:
+        async with asyncio.timeout(timeout_s):
+            while True:
+                text = " ".join(caption.text for caption in listener.captions.of(speaker, final=True, since=since))
+                if heard(said, text):
+                    return text
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        partials = [caption.text for caption in listener.captions.of(speaker, since=since)]
+        raise AssertionError(f"captions after {timeout_s} s: {text!r}; with partials: {partials[-3:]}") from None
+
+
+async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 10.0) -> None:
+    try:
+        async with asyncio.timeout(timeout_s):
+            while not await condition():
+                await asyncio.sleep(0.05)
+    except TimeoutError:
+        raise AssertionError(f"not within {timeout_s} s: {what}") from None

@@ -1,0 +1,215 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A call with a real HPB and Janus, captioned by the real process of the app."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from sandbox import recording, score
+from sandbox.caller import Mute, from_recording
+from sandbox.recording import Recording
+from tests.rig.setting import SHORT, SHORT_SPEECH, Setting, captioned, eventually, heard
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+#: Seconds of the long recordings that are played; whole utterances of them.
+LONG_S = 62.0
+#: The app leaves an empty room's resources within this time.
+LEAVE_S = 2.0
+
+
+def beginning(spoken: Recording) -> tuple[str, float]:
+    """Text of the utterances that end within `LONG_S`, and where the last of them ends."""
+    utterances = [utterance for utterance in spoken.utterances if utterance.end_s <= LONG_S]
+    return " ".join(utterance.text for utterance in utterances), utterances[-1].end_s
+
+
+async def caption_beginning(talk: Setting, name: str, language: str) -> float:
+    """Word error rate."""
+    spoken = recording.load(name)
+    text, end_s = beginning(spoken)
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions(language)).ok
+        await speaker.say(from_recording(spoken).part(0, end_s + 0.3))
+        await captioned(listener, speaker.session_id, text, timeout_s=15)
+        await asyncio.sleep(2)
+        assert not speaker.captions.received, "a speaker who asked for none gets none"
+        assert all(caption.language == language for caption in listener.captions.received)
+        return score.word_errors(text, listener.captions.text(speaker.session_id), language).rate
+
+
+async def test_two_calls_are_captioned_at_once_in_their_languages(talk: Setting) -> None:
+    async with asyncio.TaskGroup() as group:
+        english = group.create_task(caption_beginning(talk, "en-conference", "en"))
+        french = group.create_task(caption_beginning(talk, "fr-conference", "fr"))
+    assert english.result() <= 0.08
+    assert french.result() <= 0.20
+
+
+async def test_a_cut_websocket_is_resumed_and_no_word_is_lost(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        playback = speaker.play(SHORT_SPEECH)
+        await listener.captions.wait(speaker=speaker.session_id)
+        accepted = talk.link.accepted
+        assert talk.link.cut() >= 1
+        await captioned(listener, speaker.session_id)
+        assert talk.link.accepted > accepted
+        await playback.wait()
+
+
+async def test_captions_come_back_by_themselves_after_a_restart_of_the_hpb(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room, speech=SHORT_SPEECH) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await listener.captions.wait(speaker=speaker.session_id)
+        speaker.microphone.stop_playing()
+        before = speaker.session_id
+        await talk.rig.restart_hpb(down_s=0.5)
+        await eventually(lambda: _is(speaker.session_id != before), "the speaker comes back")
+        await listener.wait_connected()
+        await speaker.wait_connected()
+        await asyncio.sleep(3)
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+
+
+async def test_captions_come_back_by_themselves_after_a_restart_of_janus(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room, speech=SHORT_SPEECH) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await listener.captions.wait(speaker=speaker.session_id)
+        speaker.microphone.stop_playing()
+        before = speaker.session_id
+        await talk.rig.restart_janus()
+        await eventually(lambda: _is(speaker.session_id != before), "the speaker comes back")
+        await speaker.wait_connected()
+        await asyncio.sleep(1)
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+
+
+async def test_leave_delivers_the_open_utterance_and_leaves_nothing_behind(talk: Setting) -> None:
+    before, room = talk.app.usage(), talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        speaker.play(SHORT_SPEECH)
+        await listener.captions.wait(lambda caption: len(caption.text.split()) >= 4, speaker=speaker.session_id)
+        assert talk.app.usage().udp > before.udp
+        asked = time.time()
+        assert (await talk.nextcloud.talk.leave(room)).ok
+        final = await listener.captions.wait(final=True, timeout_s=LEAVE_S)
+        assert len(final.text.split()) >= 4
+        await eventually(lambda: _left(talk, before.sockets), "sockets are closed", LEAVE_S - (time.time() - asked))
+        assert (await talk.app.health())["calls"] == 0
+        await asyncio.sleep(1)
+        assert not listener.captions.of(since=asked + LEAVE_S), "captions after the app has left"
+
+
+async def test_a_speaker_who_reloads_is_heard_again(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await speaker.reload()
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+
+
+@pytest.mark.parametrize("bye", [True, False])
+async def test_a_listener_who_reloads_goes_on_reading(talk: Setting, bye: bool) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await listener.reload(bye=bye)
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+
+
+@pytest.mark.parametrize("kind", list(Mute))
+async def test_a_mute_closes_the_utterance_and_speech_after_it_is_captioned(talk: Setting, kind: Mute) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await speaker.say(SHORT_SPEECH.part(0, 2.6))
+        speaker.mute(kind)
+        first = await listener.captions.wait(speaker=speaker.session_id, final=True, timeout_s=5)
+        assert first.text
+        await asyncio.sleep(1)
+        speaker.unmute()
+        again = time.time()
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id, since=again)
+
+
+async def test_somebody_on_the_phone_is_captioned(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        async with talk.phone(room, SHORT_SPEECH) as phone:
+            await captioned(listener, phone.session_id)
+
+
+async def test_lost_packets_and_video_do_no_harm(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room, loss=0.03, seed=1, video=True, dtx=True) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+
+
+async def test_malformed_opus_costs_that_packet_only(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        speaker.microphone.injected.extend([b"\xff", b"\xff\xff\xff\xff", b"\x03\x00", b"\x00" * 1200])
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+
+
+async def test_the_same_request_ten_times_at_once_is_one_target(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        answers = await asyncio.gather(*(listener.enable_captions("en") for _ in range(10)))
+        assert all(answer.ok for answer in answers)
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+        finals = [caption.text for caption in listener.captions.of(final=True)]
+        assert len(finals) == len(set(finals)), "each final once"
+
+
+async def test_an_unknown_language_starts_nothing(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.listener(room) as listener:
+        answer = await listener.enable_captions("tlh")
+        assert answer.status == 400
+        assert "error" in answer.body
+        assert (await talk.nextcloud.talk.leave(room)).status == 404
+
+
+async def test_nothing_that_was_said_and_no_secret_is_logged(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await speaker.say(SHORT_SPEECH)
+        text = await captioned(listener, speaker.session_id)
+    log = talk.app.process.log.read_text(encoding="utf-8")
+    assert heard(SHORT.text, text)
+    assert "locate" not in log
+    assert talk.rig.internal_secret not in log
+    assert talk.app.ex_app.secret not in log
+
+
+async def _is(condition: bool) -> bool:
+    return condition
+
+
+async def _left(talk: Setting, sockets: int) -> bool:
+    usage = talk.app.usage()
+    return usage.udp == 0 and usage.sockets <= sockets

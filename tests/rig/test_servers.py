@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The app with other servers than the usual: older and newer HPBs, RSA certificates, a TURN-only network, a wrong secret."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import pytest
+
+from sandbox.rig import HPB_SERIES, Rig, RigUnavailable
+from sandbox.rig.installed import turn_program
+from tests.rig.setting import SHORT_SPEECH, Setting, captioned, setting
+
+
+async def caption_once(talk: Setting) -> None:
+    room = talk.room()
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+
+
+@pytest.mark.parametrize("series", [series for series in HPB_SERIES if series != "2.0"], indirect=True)
+async def test_other_series_of_the_hpb(series: str, tmp_path: Path) -> None:
+    async with setting(tmp_path, hpb_series=series) as talk:
+        await caption_once(talk)
+
+
+async def test_janus_with_an_rsa_certificate(tmp_path: Path) -> None:
+    async with setting(tmp_path, certificate="rsa") as talk:
+        await caption_once(talk)
+
+
+async def test_media_through_turn_alone(tmp_path: Path) -> None:
+    try:
+        turn_program()
+    except RigUnavailable as error:
+        pytest.skip(str(error))
+    async with setting(tmp_path, turn_only=True) as talk:
+        await caption_once(talk)
+
+
+async def test_a_wrong_secret_is_one_failed_hello_and_harms_no_other_room(tmp_path: Path) -> None:
+    async with setting(tmp_path) as talk:
+        good, bad = talk.room(), talk.room()
+        async with talk.speaker(good) as speaker, talk.listener(good) as listener, talk.listener(bad, "listener-2") as other:
+            assert (await listener.enable_captions("en")).ok
+            # For new connections, the HPB's internal secret has changed.
+            elsewhere = Rig(talk.nextcloud.url, talk.nextcloud.signaling_secret, directory=tmp_path / "elsewhere")
+            async with elsewhere:
+                talk.link.retarget("127.0.0.1", elsewhere.hpb.port)
+                accepted = talk.link.accepted
+                answers = await asyncio.gather(*(other.enable_captions("en") for _ in range(10)))
+                answers.append(await other.enable_captions("en"))
+                assert {answer.status for answer in answers} == {503}
+                assert all("error" in answer.body for answer in answers)
+                assert all(talk.rig.internal_secret not in str(answer.body) for answer in answers)
+                assert talk.link.accepted == accepted + 1
+            await speaker.say(SHORT_SPEECH)
+            await captioned(listener, speaker.session_id)
