@@ -1,0 +1,89 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Kyutai's streaming model on Modal's serverless GPUs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import httpx
+
+from live_transcription.errors import SttError
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.handshake import SttStarting, opening_error, status_error
+from live_transcription.stt.modal.protocol import ModalSession
+from live_transcription.stt.modal.settings import ModalConfig
+from live_transcription.stt.statistics import SttStatistics
+from live_transcription.stt.websocket_stream import WebsocketStream, open_websocket, tls_context
+
+_SERVICE = "Kyutai on Modal"
+#: A container stays up for a while after it was woken; asking again sooner tells nothing new.
+_WARM_FOR_S = 30.0
+#: Between two questions to a container that is starting.
+_ASK_AGAIN_S = 2.0
+
+
+class ModalBackend(SttBackend):
+    """Streams of one deployment. Opening one takes as long as a container takes to start, up to `open_timeout_s`."""
+
+    name = "modal"
+    languages = frozenset({"en", "fr"})
+
+    def __init__(self, config: ModalConfig, *, statistics: SttStatistics | None = None) -> None:
+        self.statistics = statistics or SttStatistics()
+        self._config = config
+        self._warming = asyncio.Lock()
+        self._warm_until = float("-inf")
+        self._open = 0
+
+    @asynccontextmanager
+    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+        """The model hears by itself whether it is English or French; `language` is not sent."""
+        del language
+        config = self._config
+        clock = asyncio.get_running_loop().time
+        async with open_websocket(
+            config.stream_url,
+            config.headers(),
+            service=_SERVICE,
+            open_timeout_s=config.open_timeout_s,
+            verify_certificates=config.verify_certificates,
+        ) as connection:
+            socket = self.statistics.socket_opened(clock())
+            session = ModalSession(clock(), rotate_after_s=config.rotate_after_s, ignored=self.statistics.ignored)
+            self._open += 1
+            try:
+                yield WebsocketStream(connection, session, self.statistics)
+            finally:
+                self._open -= 1
+                self.statistics.socket_closed(socket, clock())
+
+    async def warm(self) -> None:
+        """Wake a container and wait until it is up. Cheap where one is known to be; callers at the same time share the wait."""
+        clock = asyncio.get_running_loop().time
+        async with self._warming:
+            if self._open or clock() < self._warm_until:
+                return
+            deadline = clock() + self._config.open_timeout_s
+            while (error := await self._ask()) is not None:
+                if not isinstance(error, SttStarting) or clock() + _ASK_AGAIN_S >= deadline:
+                    raise error
+                await asyncio.sleep(_ASK_AGAIN_S)
+            self._warm_until = clock() + _WARM_FOR_S
+
+    async def _ask(self) -> SttError | None:
+        """One GET of the health page. No redirect is followed, so that credentials stay with their host."""
+        config = self._config
+        try:
+            async with (
+                httpx.AsyncClient(
+                    timeout=config.open_timeout_s, verify=tls_context(config.verify_certificates), follow_redirects=False
+                ) as client,
+                client.stream("GET", config.health_url, headers=config.headers()) as response,
+            ):
+                return status_error(response.status_code, _SERVICE)
+        except (httpx.HTTPError, OSError) as error:
+            return opening_error(error, _SERVICE)

@@ -1,0 +1,27 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A task that lives as long as a block of code."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+
+@asynccontextmanager
+async def owned_task(coroutine: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
+    """Run it beside the block, and end it with the block. What the block raises stays as it is; a fault of the task is raised.
+
+    Unlike a TaskGroup of one, it neither ends the block when the task fails nor wraps the block's own errors.
+    """
+    task = asyncio.create_task(coroutine, name=name)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+    if not task.cancelled() and (fault := task.exception()) is not None:
+        raise fault

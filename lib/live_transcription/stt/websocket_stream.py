@@ -1,0 +1,224 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The asyncio shell of the streams over websockets: sockets here, the dialects' words in their sans-IO `Dialect`."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import ipaddress
+import logging
+import ssl
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Protocol
+from urllib.parse import urlsplit
+
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from live_transcription.errors import SttError, SttUnavailable
+from live_transcription.stt.base import SttEvent, SttStream, Token
+from live_transcription.stt.handshake import SttStalled, opening_error
+from live_transcription.stt.statistics import SttStatistics
+from live_transcription.types import Frame
+
+#: Largest message taken from a server, in bytes; beyond it the connection is closed (1009).
+MESSAGE_LIMIT = 2 * 1024 * 1024
+#: Replies that wait for the reader before TCP holds the server back.
+REPLY_QUEUE = 32
+#: How long a server may take to close, in seconds.
+_CLOSE_S = 1.0
+#: How long a server may take for its first word of protocol after the handshake, in seconds.
+_READY_S = 10.0
+
+#: How long a server may keep us from sending, in seconds.
+_SEND_S = 6.0
+
+# The library writes headers, credentials included, at debug level: never.
+_wire_logger = logging.getLogger(f"{__name__}.wire")
+_wire_logger.setLevel(logging.WARNING)
+
+
+class Dialect(Protocol):
+    """The sans-IO half of one connection. `now` is seconds of a monotonic clock; messages go out in the order given.
+
+    `ready`: audio may be sent. `ended`: after `end`, all words have come. `heard_s`: see `SttStream`.
+    """
+
+    @property
+    def ready(self) -> bool: ...
+
+    @property
+    def ended(self) -> bool: ...
+
+    @property
+    def heard_s(self) -> float | None: ...
+
+    def send(self, frame: Frame, now: float) -> Sequence[bytes]: ...
+
+    def flush(self, now: float) -> Sequence[bytes]: ...
+
+    def end(self, now: float) -> Sequence[bytes]: ...
+
+    def receive(self, message: str | bytes, now: float) -> Sequence[SttEvent]:
+        """Raises SttError where the server says that it cannot go on; never for garbage."""
+
+    def tick(self, now: float) -> Sequence[SttEvent]: ...
+
+    def next_deadline(self) -> float | None: ...
+
+    def replaceable(self, now: float) -> bool: ...
+
+    def closed(self, code: int | None, now: float) -> SttError:
+        """Why the server closed, with this code (None: without a word)."""
+
+
+class WebsocketStream(SttStream):
+    """One connection. Its reader is whoever reads `events()`: nothing piles up here, TCP holds the server back."""
+
+    def __init__(self, connection: ClientConnection, dialect: Dialect, statistics: SttStatistics) -> None:
+        self._connection = connection
+        self._dialect = dialect
+        self._statistics = statistics
+        self._clock = asyncio.get_running_loop().time
+        self._waiting: asyncio.Timeout | None = None
+        self._first_audio_at: float | None = None
+        self._spoke = False
+        self._pieces = False
+
+    @property
+    def heard_s(self) -> float | None:
+        return self._dialect.heard_s
+
+    @property
+    def replaceable(self) -> bool:
+        return self._dialect.replaceable(self._clock())
+
+    async def send(self, frame: Frame) -> None:
+        if self._first_audio_at is None:
+            self._first_audio_at = self._clock()
+        await self._transmit(self._dialect.send(frame, self._clock()))
+
+    async def flush(self) -> None:
+        await self._transmit(self._dialect.flush(self._clock()))
+
+    async def end(self) -> None:
+        await self._transmit(self._dialect.end(self._clock()))
+
+    async def ready(self) -> None:
+        """Wait until the server takes audio. Raises SttError."""
+        try:
+            async with asyncio.timeout(_READY_S):
+                while not self._dialect.ready:
+                    self._dialect.receive(await self._connection.recv(), self._clock())
+        except TimeoutError:
+            raise SttUnavailable("The speech-to-text server accepts connections but says nothing.", fix="Restart it.") from None
+        except ConnectionClosed as error:
+            raise self._closed(error) from None
+
+    async def events(self) -> AsyncIterator[SttEvent]:
+        while not self._dialect.ended:
+            message: str | bytes | None = None
+            try:
+                async with asyncio.timeout_at(self._dialect.next_deadline()) as self._waiting:
+                    message = await self._connection.recv()
+            except TimeoutError:
+                pass
+            except ConnectionClosed as error:
+                raise self._closed(error) from None
+            except UnicodeDecodeError:
+                continue
+            finally:
+                self._waiting = None
+            now = self._clock()
+            # A deadline that has passed comes before a message that came after it.
+            events = [*self._dialect.tick(now), *(self._dialect.receive(message, now) if message is not None else ())]
+            for event in events:
+                self._count(event)
+                yield event
+
+    async def _transmit(self, messages: Sequence[bytes]) -> None:
+        try:
+            async with asyncio.timeout(_SEND_S):
+                for message in messages:
+                    await self._connection.send(message)
+        except TimeoutError:
+            raise SttStalled("The speech-to-text server takes no more audio.", fix="Look into the server's log.") from None
+        except ConnectionClosed as error:
+            raise self._closed(error) from None
+        if self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(self._dialect.next_deadline())
+
+    def _closed(self, error: ConnectionClosed) -> SttError:
+        return self._dialect.closed(error.rcvd.code if error.rcvd is not None else None, self._clock())
+
+    def _count(self, event: SttEvent) -> None:
+        if not isinstance(event, Token):
+            return
+        self._pieces |= event.starts_word is None and event.text[:1].isspace()
+        self._statistics.words += event.starts_word is True or (
+            event.starts_word is None and (not self._pieces or event.text[:1].isspace())
+        )
+        if not self._spoke and self._first_audio_at is not None:
+            self._statistics.first_token_s.append(self._clock() - self._first_audio_at)
+        self._spoke = True
+
+
+class _Connect(websocket_connect):
+    """Follows no redirect: a 3xx means that a container is starting, and credentials stay with the host they are for."""
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        return exc
+
+
+@asynccontextmanager
+async def open_websocket(
+    url: str, headers: Mapping[str, str], *, service: str, open_timeout_s: float, verify_certificates: bool = True
+) -> AsyncIterator[ClientConnection]:
+    """A websocket without compression. Raises SttError (see `handshake`); leaving closes it within a second.
+
+    Proxies are taken from the environment as usual, but not for this machine itself.
+    """
+    connecting = _Connect(
+        url,
+        additional_headers=dict(headers),
+        compression=None,
+        open_timeout=open_timeout_s,
+        close_timeout=_CLOSE_S,
+        max_size=MESSAGE_LIMIT,
+        max_queue=REPLY_QUEUE,
+        ping_interval=20,
+        ping_timeout=20,
+        proxy=None if _is_loopback(url) else True,
+        ssl=tls_context(verify_certificates) if url.startswith("wss:") else None,
+        logger=_wire_logger,
+    )
+    try:
+        connection = await connecting
+    except (OSError, EOFError, WebSocketException) as error:
+        raise opening_error(error, service) from None
+    try:
+        yield connection
+    finally:
+        await connection.close()
+
+
+@functools.cache
+def tls_context(verify_certificates: bool) -> ssl.SSLContext:
+    """TLS as the system trusts it; without verification only where the administrator said so."""
+    context = ssl.create_default_context()
+    if not verify_certificates:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,231 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A word stream without a network, that hears words which a test has written into the audio.
+
+A word is one sample of value (number + 1) / 1000 at its end; all else is silence. Like Kyutai's model it tells a word once
+0.48 s more of audio have come. What it has told but the network still carries is lost when the connection breaks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+import numpy as np
+
+from live_transcription.errors import SttError, SttUnavailable
+from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttBackend, SttEvent, SttStream, Token
+from live_transcription.types import SAMPLE_RATE, Frame
+
+FRAME = 1920
+FRAME_S = FRAME / SAMPLE_RATE
+DELAY = round(0.48 * SAMPLE_RATE)
+
+
+def speech(first: int, words: int, *, frames_per_word: int = 5) -> list[Frame]:
+    """So many words, numbered from `first`, one each 0.4 s by default."""
+    frames = []
+    for word in range(words):
+        for position in range(frames_per_word):
+            frame = np.zeros(FRAME, np.float32)
+            if position == frames_per_word - 1:
+                frame[FRAME // 2] = (first + word + 1) / 1000
+            frames.append(frame)
+    return frames
+
+
+def silence(seconds: float) -> list[Frame]:
+    return [np.zeros(FRAME, np.float32)] * round(seconds / FRAME_S)
+
+
+class KyutaiModel(SttBackend):
+    """`failure(now)`: the error of who opens a connection now, or None. `opening_s(now)`: how long that takes.
+
+    `break_at`: times at which every connection breaks. `knows_heard`: whether streams tell `heard_s`.
+    """
+
+    name = "kyutai"
+    languages = frozenset({"en", "fr"})
+
+    def __init__(
+        self,
+        *,
+        failure: Callable[[float], SttError | None] = lambda now: None,
+        opening_s: Callable[[float], float] = lambda now: 0.3,
+        break_at: tuple[float, ...] = (),
+        break_error: Callable[[], SttError] = lambda: SttUnavailable("broke"),
+        knows_heard: bool = True,
+        latency_s: float = 0.1,
+        replaceable_after_s: float = float("inf"),
+        whole: bool = False,
+    ) -> None:
+        self.failure = failure
+        self.opening_s = opening_s
+        self.break_at = break_at
+        self.break_error = break_error
+        self.knows_heard = knows_heard
+        self.latency_s = latency_s
+        self.replaceable_after_s = replaceable_after_s
+        self.whole = whole
+        self.attempts: list[float] = []
+        self.opened: list[float] = []
+        self.open = 0
+        self.received = 0
+        self.warmed: list[float] = []
+
+    @asynccontextmanager
+    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+        loop = asyncio.get_running_loop()
+        self.attempts.append(loop.time())
+        await asyncio.sleep(self.opening_s(loop.time()))
+        if (error := self.failure(loop.time())) is not None:
+            raise error
+        self.opened.append(loop.time())
+        stream = _HypothesisStream(self) if self.whole else _WordStream(self)
+        breaks = [loop.call_at(at, stream.break_now) for at in self.break_at if at > loop.time()]
+        self.open += 1
+        try:
+            yield stream
+        finally:
+            self.open -= 1
+            for handle in breaks:
+                handle.cancel()
+
+    async def warm(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.warmed.append(now)
+        if (error := self.failure(now)) is not None:
+            raise error
+
+
+class _WordStream(SttStream):
+    def __init__(self, model: KyutaiModel) -> None:
+        self._model = model
+        self._loop = asyncio.get_running_loop()
+        self._opened_at = self._loop.time()
+        self._arriving: asyncio.Queue[SttEvent | SttError | None] = asyncio.Queue()
+        self._wire: deque[tuple[SttEvent | None, int]] = deque()
+        self._broken = False
+        self._received = 0
+        self._told = 0
+        self._words: list[tuple[int, int]] = []
+
+    @property
+    def heard_s(self) -> float | None:
+        return self._told / SAMPLE_RATE if self._model.knows_heard else None
+
+    @property
+    def replaceable(self) -> bool:
+        return self._loop.time() - self._opened_at >= self._model.replaceable_after_s
+
+    def break_now(self) -> None:
+        self._broken = True
+        self._arriving.put_nowait(self._model.break_error())
+
+    def tell(self, event: SttEvent | None, heard: int) -> None:
+        # Timers of the same moment ring in any order; the wire keeps its own.
+        self._wire.append((event, heard))
+        self._loop.call_later(self._model.latency_s, self._arrive)
+
+    def _arrive(self) -> None:
+        event, heard = self._wire.popleft()
+        if not self._broken:
+            self._told = max(self._told, heard)
+            self._arriving.put_nowait(event)
+
+    async def send(self, frame: Frame) -> None:
+        await asyncio.sleep(0)
+        if self._broken:
+            raise self._model.break_error()
+        self._model.received += len(frame)
+        for offset in np.flatnonzero(frame):
+            self._words.append((self._received + int(offset), round(float(frame[offset]) * 1000) - 1))
+        self._received += len(frame)
+        self.hear(self._received - DELAY)
+
+    def hear(self, position: int) -> None:
+        while self._words and self._words[0][0] < position:
+            at, word = self._words.pop(0)
+            self.tell(Token(f"w{word}", True, at / SAMPLE_RATE), at + 1)
+        self._loop.call_later(self._model.latency_s, self._know, position)
+
+    def _know(self, position: int) -> None:
+        if not self._broken:
+            self._told = max(self._told, position)
+
+    async def flush(self) -> None:
+        self.hear(self._received + 1)
+        self.tell(Flushed(), self._received)
+
+    async def end(self) -> None:
+        self.hear(self._received + 1)
+        self.tell(None, self._received)
+
+    def pause(self) -> None:
+        self.tell(Pause(), max(0, self._received - DELAY))
+
+    async def events(self) -> AsyncIterator[SttEvent]:
+        while (event := await self._arriving.get()) is not None:
+            if isinstance(event, SttError):
+                raise event
+            yield event
+
+
+class _HypothesisStream(_WordStream):
+    """The embedded engine's way: the whole utterance again and again, final at a flush."""
+
+    def __init__(self, model: KyutaiModel) -> None:
+        super().__init__(model)
+        self._text: list[str] = []
+
+    @property
+    def heard_s(self) -> float | None:
+        return None
+
+    def tell(self, event: SttEvent | None, heard: int) -> None:
+        match event:
+            case Token(text=text):
+                self._text.append(text)
+                event = Hypothesis(" ".join(self._text), False)
+            case Flushed() | None if self._text:
+                super().tell(Hypothesis(" ".join(self._text), True, 0.0, heard / SAMPLE_RATE), heard)
+                self._text = []
+        super().tell(event, heard)
+
+
+class Captions:
+    """What a reader makes of the events, by the letter of `stt.base`: words that stand, and words that may be taken back."""
+
+    def __init__(self) -> None:
+        self.closed: list[int] = []
+        self.open: list[int] = []
+        self.restarts = 0
+        self.told_at: dict[int, float] = {}
+
+    def feed(self, event: SttEvent, now: float) -> None:
+        match event:
+            case Token(text=text):
+                self.open.append(int(text[1:]))
+                self.told_at.setdefault(self.open[-1], now)
+            case Hypothesis(text=text, final=final):
+                self.open = [int(word[1:]) for word in text.split()]
+                for word in self.open:
+                    self.told_at.setdefault(word, now)
+                if final:
+                    self.close()
+            case Restarted():
+                self.restarts += 1
+                self.open = []
+            case Pause() | Flushed():
+                self.close()
+
+    def close(self) -> None:
+        self.closed += self.open
+        self.open = []
+
+    @property
+    def words(self) -> list[int]:
+        return self.closed + self.open

@@ -1,0 +1,58 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""An event loop whose time moves only when it has nothing else to do: hours pass in milliseconds, and nothing is timed.
+
+Real sockets on loopback work in it: time moves on when no socket has anything to say.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+#: How long a message may take from one socket of this process to another, in real seconds.
+_LOOPBACK_S = 0.002
+#: Nothing is scheduled and no socket speaks for so long, in real seconds: the test hangs.
+_HANGS_S = 5.0
+
+
+class _VirtualSelector(selectors.DefaultSelector):
+    now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        # One socket is the loop's own, to wake itself.
+        ready = super().select(_LOOPBACK_S if len(self.get_map()) > 1 and timeout != 0 else 0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            ready = super().select(_HANGS_S)
+            if not ready:
+                raise RuntimeError("Every task waits for something that never comes")
+            return ready
+        self.now += timeout
+        return []
+
+
+class VirtualClockLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self._virtual = _VirtualSelector()
+        super().__init__(self._virtual)
+
+    def time(self) -> float:
+        return self._virtual.now
+
+
+def run(coroutine: Coroutine[Any, Any, T], *, limit_s: float = 24 * 3600.0) -> T:
+    """Run it to its end; TimeoutError after so many virtual seconds."""
+
+    async def limited() -> T:
+        async with asyncio.timeout(limit_s):
+            return await coroutine
+
+    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+        return runner.run(limited())
