@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
+from aioice import ice
 from aiortc import RTCSessionDescription, VideoStreamTrack
 
 from live_transcription.errors import NegotiationFailed, PublisherUnavailable, TransportLost
@@ -126,6 +128,25 @@ async def test_an_sfu_that_wants_to_be_the_dtls_client() -> None:
         await publisher.negotiate(sdp=offer)
         await publisher.heard(3)
         assert "a=setup:passive" in publisher.answers[0]
+
+
+def ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
+
+@pytest.mark.skipif(not ipv6(), reason="this host has no IPv6")
+async def test_an_sfu_that_is_reached_by_ipv6_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["::1"])
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(3)
+        assert " ::1 " in publisher.answers[0]
 
 
 async def test_candidates_may_come_before_the_offer() -> None:
