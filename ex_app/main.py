@@ -28,7 +28,7 @@ def main() -> int:
         logger.error("%s", problem, extra={"setting": problem.setting})
     nextcloud = AppApiGateway(settings.app)
     engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, wall_clock=time.time)
-    server = server_of(create_app(settings, engine, nextcloud), settings.listen, engine)
+    server = server_of(create_app(settings, engine, nextcloud, init_steps=[engine.prepare]), settings.listen, engine)
     where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
     logger.info("Live Transcription %s starts on %s", settings.app.version, where)
     server.run()

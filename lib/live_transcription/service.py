@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 #: Longest time in seconds that a request waits for a call to be joined.
 ANSWER_S = 1.7
 #: Time in seconds that all calls together have to say their last words and goodbye.
-GRACE_S = 1.9
+GRACE_S = 1.7
 #: Wait in seconds before a call that failed unexpectedly is started anew.
 RESTART_CALL_S = 5.0
 
@@ -101,6 +101,10 @@ class TranscriptionService:
         self._tasks = None
         await self._stack.__aexit__(kind, error, trace)
         await self._registry.aclose()
+
+    async def prepare(self) -> None:
+        """Have the preferred engine ready: weights there, whole, and loaded. Raises SttError."""
+        await self._registry.backend().warm()
 
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None

@@ -99,7 +99,7 @@ class Caption:
     """One caption of one speaker, as it goes to Talk.
 
     `text` is the whole text of the open utterance: a partial (`final=False`) is replaced by the speaker's next
-    caption, a final closes the utterance. Never blank.
+    caption, a final closes the utterance. Blank only inside the engine, where an empty final takes the open utterance back.
     """
 
     speaker: str

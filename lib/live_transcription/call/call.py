@@ -18,6 +18,7 @@ from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.floor import CaptionFloor
 from live_transcription.config import EngineConfig
 from live_transcription.errors import SignalingError, SttError
+from live_transcription.observability import metrics
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
@@ -40,7 +41,9 @@ from live_transcription.types import Caption
 logger = logging.getLogger(__name__)
 
 #: How long speakers may take to say their last words when the call ends, in seconds; the bye comes after.
-LAST_WORDS_S = 1.5
+LAST_WORDS_S = 1.3
+#: How long the bye may take, in seconds.
+GOODBYE_S = 0.3
 #: Finals kept while signaling is interrupted.
 KEPT_FINALS = 200
 #: Wait before a speaker that failed unexpectedly is started anew, in seconds.
@@ -156,7 +159,7 @@ class Call:
                 self._reconcile()
                 await self._ended.wait()
                 await self._say_last_words()
-                await self._connection.close()
+                await self._connection.close(GOODBYE_S)
                 listening.cancel()
         finally:
             self._tasks = None
@@ -213,6 +216,8 @@ class Call:
                 self.end()
 
     def _start_session(self, event: SessionStarted) -> None:
+        if self.joined.is_set():
+            metrics.signaling_reconnects.labels("resumed" if event.resumed else "new session").inc()
         if not event.resumed:
             for session_id in list(self._speakers):
                 self._stop_speaker(session_id)
@@ -299,6 +304,7 @@ class Call:
             for recipient in self._targets.recipients(caption.speaker):
                 sent = self._connection.send_caption(recipient, caption)
             if sent:
+                metrics.caption_sent(final=caption.final)
                 self._on_caption_sent(caption)
             elif caption.final and not self._connection.in_room:
                 self._kept_finals.append(caption)

@@ -54,7 +54,7 @@ requests_refused = Counter(
 
 join_seconds = Histogram(
     "live_transcription_join_seconds",
-    "From Talk's request to the first audio frame",
+    "From finding a speaker in the call to their first audio",
     buckets=_LATENCY_BUCKETS,
     registry=registry,
 )

@@ -13,6 +13,7 @@ from live_transcription.captions.assembler import CaptionAssembler
 from live_transcription.captions.policy import UtteranceText
 from live_transcription.captions.throttle import CaptionThrottle
 from live_transcription.config import CaptionConfig
+from live_transcription.observability import metrics
 from live_transcription.stt_events import SttEvent
 from live_transcription.types import Caption
 
@@ -27,17 +28,23 @@ class Captioner:
         self._assembler = CaptionAssembler()
         self._throttle = CaptionThrottle(config.partial_interval_s, partials=config.partials)
         self._alarm = Alarm(self._tick)
+        self._speech_began: float | None = None
+        self._speech_ended: float | None = None
 
     def feed(self, event: SttEvent) -> None:
         now = self._now()
         self._offer(self._assembler.feed(event, now), now)
 
-    def start_of_speech(self) -> None:
+    def start_of_speech(self, ago_s: float) -> None:
+        """Somebody began to speak `ago_s` seconds before it was noticed."""
         now = self._now()
+        self._speech_began = now - ago_s
         self._offer(self._assembler.start_of_speech(now), now)
 
-    def end_of_speech(self) -> None:
+    def end_of_speech(self, ago_s: float) -> None:
+        """Speech ended `ago_s` seconds before it was noticed; a flush was asked for."""
         now = self._now()
+        self._speech_ended = now - ago_s
         self._offer(self._assembler.end_of_speech(now), now)
 
     def finalise(self) -> None:
@@ -58,9 +65,18 @@ class Captioner:
         for utterance in utterances:
             due += self._throttle.offer(utterance, now)
         for utterance in due:
+            self._time(utterance, now)
             self._on_caption(Caption(self._speaker, utterance.text, self.language, utterance.final))
         deadlines = (self._assembler.next_deadline(), self._throttle.next_deadline())
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
+
+    def _time(self, utterance: UtteranceText, now: float) -> None:
+        if self._speech_began is not None and utterance.text:
+            metrics.first_partial_seconds.observe(max(0.0, now - self._speech_began))
+            self._speech_began = None
+        if self._speech_ended is not None and utterance.final:
+            metrics.final_seconds.observe(max(0.0, now - self._speech_ended))
+            self._speech_ended = None
 
     @staticmethod
     def _now() -> float:

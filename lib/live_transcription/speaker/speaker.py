@@ -19,6 +19,7 @@ from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.config import EngineConfig
 from live_transcription.errors import SttError, TransportLost, WebrtcError
+from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
@@ -63,6 +64,8 @@ class Speaker:
         self._subscriber: Subscriber | None = None
         self._ending = asyncio.Event()
         self._heard_since_subscribing = False
+        self._heard = False
+        self._began_at = self._now()
 
     async def run(self) -> None:
         try:
@@ -77,6 +80,8 @@ class Speaker:
                 await transcribing
         finally:
             self._captioner.close()
+            metrics.packets_undecodable.inc(self._pipeline.statistics.malformed)
+            metrics.frames_dropped.inc(self._frames.statistics().dropped_frames)
 
     def end(self) -> None:
         """No more audio; `run` returns when the last words are out (within about 1.5 s)."""
@@ -112,6 +117,7 @@ class Speaker:
                 self._subscriber = subscriber
                 await subscriber.run()
             except WebrtcError as failure:
+                metrics.speaker_reconnects.labels(failure.code).inc()
                 level = logging.INFO if failure.retryable else logging.WARNING
                 logger.log(
                     level, "Lost a speaker's audio: %s", failure, extra={"code": failure.code, "speaker": self.session_id}
@@ -121,10 +127,24 @@ class Speaker:
                 elif isinstance(failure, TransportLost):
                     silence_s = min(SILENCE_S[1], silence_s * 2)
             finally:
+                self._count_packets()
                 self._subscriber = None
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(RESUBSCRIBE_S[1], wait_s * 2)
 
+    def _count_packets(self) -> None:
+        if self._subscriber is not None:
+            jitter = self._subscriber.statistics.jitter
+            metrics.packets_lost.inc(jitter.lost)
+            metrics.packets_late.inc(jitter.late)
+
     def _hear(self, item: AudioPacket | AudioGap) -> None:
+        if not self._heard:
+            self._heard = True
+            metrics.join_seconds.observe(self._now() - self._began_at)
         self._heard_since_subscribing = True
         self._pipeline.feed(item)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

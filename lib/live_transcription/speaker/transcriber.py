@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
 from live_transcription.errors import SttError
+from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
@@ -28,7 +29,7 @@ STALL_S = 0.7
 #: An open stream without frames is closed after this long; the gate's own limit counts audio, of which there is none.
 IDLE_CLOSE_S = 20.0
 #: How long the last words may take after the end of the input.
-DRAIN_S = 1.4
+DRAIN_S = 1.2
 #: Wait after a failed stream, doubled up to the second value, in seconds.
 RETRY_S = (0.5, 15.0)
 
@@ -105,14 +106,15 @@ class Transcriber:
     async def _transcribe(self, language: str, opening: Sequence[GateAction]) -> None:
         """One stream from its opening to its last event."""
         self._captioner.language = language
-        async with self._backend.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
-            reader = tasks.create_task(self._read(stream), name="stt events")
-            ended = await self._pump(stream, language, opening)
-            await stream.end()
-            _, late = await asyncio.wait([reader], timeout=DRAIN_S)
-            if late:
-                logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
-                reader.cancel()
+        with metrics.stt_streams.labels(self._backend.name).track_inprogress():
+            async with self._backend.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
+                reader = tasks.create_task(self._read(stream), name="stt events")
+                ended = await self._pump(stream, language, opening)
+                await stream.end()
+                _, late = await asyncio.wait([reader], timeout=DRAIN_S)
+                if late:
+                    logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
+                    reader.cancel()
         self._captioner.finalise()
         if ended:
             raise EndOfStream
@@ -133,7 +135,7 @@ class Transcriber:
                             await stream.send(frame)
                     case Flush():
                         await stream.flush()
-                        self._captioner.end_of_speech()
+                        self._captioner.end_of_speech(self._gate.limits.hangover_s)
                     case CloseStream():
                         return False
             if self.language != language:
@@ -147,7 +149,7 @@ class Transcriber:
     def _follow_speech(self) -> None:
         speaking = self._gate.speaking
         if speaking and not self._spoken:
-            self._captioner.start_of_speech()
+            self._captioner.start_of_speech(self._gate.limits.onset_s)
         self._spoken = speaking
 
     async def _next_actions(self) -> Sequence[GateAction]:
@@ -164,6 +166,7 @@ class Transcriber:
     def _report(self, failures: BaseExceptionGroup[SttError]) -> None:
         for failure in _leaves(failures):
             logger.warning("Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
+            metrics.stt_errors.labels(self._backend.name, failure.code).inc()
             self._on_error(failure)
 
 

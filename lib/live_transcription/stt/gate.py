@@ -75,7 +75,7 @@ class SilenceGate:
 
     def __init__(self, detector: Detector, limits: GateLimits | None = None) -> None:
         self._detector = detector
-        self._limits = limits or GateLimits()
+        self.limits = limits or GateLimits()
         self._pre_roll: deque[Frame] = deque()
         self._pre_roll_samples = 0
         self._voiced_s = 0.0
@@ -124,8 +124,8 @@ class SilenceGate:
 
     def _while_speaking(self, frame: Frame, duration_s: float, probability: float) -> Sequence[GateAction]:
         self._passed += len(frame)
-        self._silent_s = 0.0 if probability >= self._limits.stop else self._silent_s + duration_s
-        if self._silent_s < self._limits.hangover_s:
+        self._silent_s = 0.0 if probability >= self.limits.stop else self._silent_s + duration_s
+        if self._silent_s < self.limits.hangover_s:
             return [Speech([frame])]
         self._end_speech()
         return [Speech([frame]), Flush()]
@@ -133,10 +133,10 @@ class SilenceGate:
     def _while_silent(self, frame: Frame, duration_s: float, probability: float) -> Sequence[GateAction]:
         self._keep(frame)
         self._silent_s += duration_s
-        self._voiced_s = self._voiced_s + duration_s if probability >= self._limits.start else 0.0
-        if self._voiced_s >= self._limits.onset_s:
+        self._voiced_s = self._voiced_s + duration_s if probability >= self.limits.start else 0.0
+        if self._voiced_s >= self.limits.onset_s:
             return self._begin_speech()
-        if self._open and self._silent_s >= self._limits.close_s:
+        if self._open and self._silent_s >= self.limits.close_s:
             self._open = False
             return [CloseStream()]
         return []
@@ -162,6 +162,6 @@ class SilenceGate:
         self._saved += len(frame)
         self._pre_roll.append(frame)
         self._pre_roll_samples += len(frame)
-        limit = round((self._limits.pre_roll_s + self._limits.onset_s) * SAMPLE_RATE)
+        limit = round((self.limits.pre_roll_s + self.limits.onset_s) * SAMPLE_RATE)
         while len(self._pre_roll) > 1 and self._pre_roll_samples - len(self._pre_roll[0]) >= limit:
             self._pre_roll_samples -= len(self._pre_roll.popleft())
