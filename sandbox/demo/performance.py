@@ -19,7 +19,7 @@ from sandbox.demo.page import page
 from sandbox.demo.processes import ProcessFailed
 from sandbox.demo.report import report
 from sandbox.demo.room import CaptionsRefused, DemoRoom
-from sandbox.demo.stage import Stage, set_up
+from sandbox.demo.stage import Stage, complaints, mean_join_s, set_up
 from sandbox.demo.terminal import Terminal
 from sandbox.demo.view import DemoView, RoomView
 from sandbox.nextcloud.serving import LoopbackServer
@@ -87,7 +87,8 @@ async def _run(options: Options) -> int:
         except ImportError as error:
             raise ProcessFailed(f"A part is missing: {error}") from error
         rooms = await _enter_rooms(stack, stage, view, terminal, programme)
-        say(f"Both calls are captioned. Watch here, or at {address}" + ("" if options.once else " (Ctrl-C ends)"))
+        say("Both calls are captioned")
+        terminal.print(f"    Watch here, or at {address}" + ("" if options.once else " (Ctrl-C ends)"))
         terminal.show(view.rooms)
         try:
             judgements = await _perform(stage, rooms, programme, terminal, once=options.once)
@@ -95,11 +96,15 @@ async def _run(options: Options) -> int:
             terminal.close()
         view.over = True
         say("The calls are over")
-        leaked = _leaks(logs / "app.log", judgements)
-        found = report(judgements, [room.join_to_audio_s for room in rooms], leaked=leaked)
+        joins = [room.join_to_audio_s for room in rooms]
+        if None in joins:
+            joins = [await mean_join_s(stage.app)]
+        found = report(judgements, joins, leaked=_leaks(logs / "app.log", judgements))
         found.write(options.build / "demo.json")
         for line in found.lines():
             terminal.print(line)
+        for complaint in complaints(logs / "app.log") if found.faults else ():
+            terminal.print(f"The app logged: {complaint}")
         terminal.print(f"Written to {options.build / 'demo.json'}; logs in {logs}/")
         return 1 if found.faults else 0
 

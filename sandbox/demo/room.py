@@ -74,6 +74,7 @@ class DemoRoom:
             heard = await self._stage.signaling.first_audio(self.talker.session_id, _FIRST_AUDIO_S)
             self.join_to_audio_s = None if heard is None else round(heard - asked, 3)
             self.view.status = "captions on"
+            self._show_figures(None, None, None)
             self._demo.changed()
             self._stack = stack.pop_all()
         return self
@@ -97,15 +98,20 @@ class DemoRoom:
             await asyncio.sleep(0.1)
         captions = self.listener.captions.of(self.talker.session_id, since=begun)
         judgement = judge(recording, captions, playback.left_at)
+        first = median_of([timing.first_partial_s for timing in judgement.timings])
+        final = median_of([timing.final_s for timing in judgement.timings])
+        self._show_figures(judgement.errors.rate, first, final)
+        return judgement
+
+    def _show_figures(self, wer: float | None, first_partial_s: float | None, final_s: float | None) -> None:
         figures = {
-            "wer": judgement.errors.rate,
-            "first_partial_p50_s": median_of([timing.first_partial_s for timing in judgement.timings]),
-            "final_p50_s": median_of([timing.final_s for timing in judgement.timings]),
+            "wer": wer,
+            "first_partial_p50_s": first_partial_s,
+            "final_p50_s": final_s,
             "join_to_audio_s": self.join_to_audio_s,
         }
         self.view.figures = {name: value for name, value in figures.items() if value is not None}
         self._demo.changed()
-        return judgement
 
     async def show_speaking(self) -> None:
         """Keeps the talker's speaking mark true, for as long as it runs."""

@@ -62,8 +62,9 @@
   }
 
   function showCaptions(card, room) {
-    const captions = card.find('.captions');
-    captions.hidden = !(room.finals || room.partial);
+    const empty = !(room.finals || room.partial);
+    card.find('.captions-text').hidden = empty;
+    card.find('.captions-hint').hidden = !empty;
     setText(card.find('.captions-speaker'), room.speaker);
     setText(card.find('.captions-finals'), room.finals);
     setText(card.find('.captions-partial'), room.partial);
