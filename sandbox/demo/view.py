@@ -25,7 +25,7 @@ class Participant:
 
 @dataclass(slots=True)
 class RoomView:
-    """One call. `finals` and `partial` make the caption block as Talk shows it; `transcript` is all of it."""
+    """One call. `finals` and `partial` make the caption block as Talk shows it; `transcript` has the last of `spoken` lines."""
 
     token: str
     name: str
@@ -36,6 +36,7 @@ class RoomView:
     partial: str = ""
     speaker: str = ""
     transcript: deque[str] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
+    spoken: int = 0
     figures: dict[str, float] = field(default_factory=dict)
 
     def caption(self, speaker: str, text: str, *, final: bool) -> None:
@@ -46,6 +47,7 @@ class RoomView:
             self.finals = f"{self.finals} {text}".strip()[-_BLOCK:]
             self.partial = ""
             self.transcript.append(text)
+            self.spoken += 1
         else:
             self.partial = text
 
@@ -63,6 +65,7 @@ class RoomView:
             "finals": self.finals,
             "partial": self.partial,
             "transcript": list(self.transcript),
+            "spoken": self.spoken,
             "figures": self.figures,
         }
 

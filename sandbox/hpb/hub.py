@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The hub: connections, sessions and rooms, and what is done with each client frame. One loop, no locks."""
+"""The hub: connections, sessions and rooms; hello, resume, and the end of a session. One loop, no locks."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from sandbox.hpb.conversation import Conversation
 from sandbox.hpb.errors import Refusal
 from sandbox.hpb.faults import Faults
 from sandbox.hpb.flavours import Flavour
-from sandbox.hpb.frames import Frame, bye, check, media_data, parse, relayed
+from sandbox.hpb.frames import Frame, bye, check, parse
 from sandbox.hpb.front_door import Websocket
-from sandbox.hpb.media import HANDLED, Media
+from sandbox.hpb.media import Media
 from sandbox.hpb.nextcloud_side import NextcloudSide
 from sandbox.hpb.room import Room
 from sandbox.hpb.session import Connection, Session, VirtualSession
@@ -54,6 +55,7 @@ class Hub:
         self._session_life_s = session_life_s
         self._tasks = tasks
         self._running: set[asyncio.Task[None]] = set()
+        self._conversation = Conversation(self)
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = self._tasks.create_task(work)
@@ -99,7 +101,7 @@ class Hub:
             frame = parse(message)
             check(frame, self.flavour)
             if connection.session is not None:
-                await self._handle(connection, connection.session, frame)
+                await self._conversation.handle(connection, connection.session, frame)
             else:
                 await self._hello(connection, frame)
         except Refusal as refusal:
@@ -192,126 +194,7 @@ class Hub:
             if update["event"]["update"]["users"]:
                 session.send(update)
 
-    async def _handle(self, connection: Connection, session: Session, frame: Frame) -> None:
-        kind = frame["type"]
-        if kind == "room":
-            await self._join(session, frame)
-        elif kind in ("message", "control"):
-            await self._message(session, frame, kind)
-        elif kind == "internal" and session.internal:
-            await self._internal_request(session, frame["internal"])
-        elif kind == "bye":
-            connection.send(bye("", frame.get("id")))
-            connection.websocket.close()
-            await self.close_session(session)
-
-    async def _join(self, session: Session, frame: Frame) -> None:
-        token, reply = frame["room"].get("roomid", ""), {"id": frame["id"]} if frame.get("id") else {}
-        room_session = frame["room"].get("sessionid") or ""
-        if not token:
-            if await self.leave_room(session):
-                session.send({**reply, "type": "room", "room": {"roomid": ""}})
-            return
-        if session.room is not None and session.room.token == token:
-            raise Refusal("already_joined", details={"room": session.room.frame()})
-        allowed: Frame = {"roomid": token}
-        if not session.internal:
-            allowed = await self.nextcloud.join(token, session.user_id, room_session or session.id)
-            earlier = self.by_room_session.get(room_session) if room_session else None
-            if isinstance(earlier, Session) and earlier is not session:
-                if earlier.connection is not None:
-                    earlier.connection.send(bye("room_session_reconnected"))
-                    earlier.connection.websocket.close()
-                await self.close_session(earlier, notify=False)
-        await self.leave_room(session)
-        room = self.rooms.setdefault(token, Room(token, allowed.get("properties"), self.flavour))
-        session.room_session, session.permissions = room_session, allowed.get("permissions")
-        if room_session:
-            self.by_room_session[room_session] = session
-        session.send({**reply, "type": "room", "room": room.frame()})
-        room.add(session, (allowed.get("session") or {}).get("userid", ""))
-
-    async def _message(self, session: Session, frame: Frame, kind: str) -> None:
-        recipient, data = frame[kind]["recipient"], frame[kind]["data"]
-        to = recipient["type"]
-        if kind == "control" and not session.internal and "control" not in (session.permissions or ["control"]):
-            return
-        if kind == "message" and to != "user" and self.media is not None:
-            media = media_data(data, self.flavour)
-            if media is not None and to == "session" and media.get("type") in HANDLED:
-                await self._media_message(session, recipient["sessionid"], media, frame.get("id"))
-                return
-        if to == "session":
-            self._relay_to_session(session, kind, recipient["sessionid"], data)
-            return
-        message = relayed(kind, to, session.id, session.user_id, data)
-        room = session.room
-        for other in tuple(self.sessions.values()) if to == "user" else (room.clients() if room is not None else ()):
-            addressed = other.user_id == recipient.get("userid") if to == "user" else True
-            if other is session or not addressed or (to == "call" and (room is None or other.id not in room.in_call)):
-                continue
-            if to != "user" or other.user_id != session.user_id:
-                other.send(message)
-
-    async def _media_message(self, session: Session, recipient: str, data: Frame, message_id: str | None) -> None:
-        assert self.media is not None
-        if data["type"] != "requestoffer":
-            await self.media.handle(session, recipient, data)
-            return
-
-        async def wait_for_offer(media: Media) -> None:
-            try:
-                await media.handle(session, recipient, data)
-            except Refusal as refusal:
-                session.send(refusal.frame(message_id))
-
-        self.spawn(wait_for_offer(self.media))
-
-    def _relay_to_session(self, session: Session, kind: str, recipient: str, data: Any) -> None:
-        other: Session | VirtualSession | None = self.sessions.get(recipient) or self.virtual_sessions.get(recipient)
-        if isinstance(other, VirtualSession):
-            addressed = {"type": "session", "sessionid": other.own_id}
-            other.owner.send(relayed(kind, "session", session.id, session.user_id, data, addressed))
-        elif other is not None and other is not session:
-            other.send(relayed(kind, "session", session.id, session.user_id, data))
-
-    async def _internal_request(self, session: Session, request: Frame) -> None:
-        kind = request["type"]
-        if kind == "incall":
-            changed = session.in_call != request["incall"]["incall"]
-            session.in_call = request["incall"]["incall"]
-            if changed and session.room is not None:
-                await self._in_call_changed(session, session.room)
-            return
-        content = request.get(kind)
-        room = self.rooms.get(content["roomid"]) if isinstance(content, dict) else None
-        if room is None or not isinstance(content, dict):
-            return
-        virtual = session.virtual_sessions.get(content["sessionid"])
-        if kind == "addsession":
-            virtual = session.virtual_sessions[content["sessionid"]] = VirtualSession(session, content)
-            self.virtual_sessions[virtual.id] = self.by_room_session[virtual.id] = virtual
-            room.add(virtual)
-        elif kind == "removesession" and virtual is not None:
-            self._remove_virtual(virtual)
-        elif kind == "updatesession" and virtual is not None:
-            if isinstance(content.get("flags"), int) and content["flags"] != virtual.flags:
-                virtual.flags = content["flags"]
-                room.publish_flags(virtual)
-            if isinstance(content.get("incall"), int) and content["incall"] != virtual.in_call:
-                virtual.in_call = content["incall"]
-                await self._in_call_changed(virtual, room)
-
-    async def _in_call_changed(self, session: Session | VirtualSession, room: Room) -> None:
-        if session.in_call & 1:
-            room.in_call.add(session.id)
-        else:
-            room.in_call.discard(session.id)
-            if isinstance(session, Session):
-                await self.release_media(session)
-        room.publish_users()
-
-    def _remove_virtual(self, virtual: VirtualSession) -> None:
+    def remove_virtual(self, virtual: VirtualSession) -> None:
         virtual.owner.virtual_sessions.pop(virtual.own_id, None)
         self.virtual_sessions.pop(virtual.id, None)
         self.by_room_session.pop(virtual.id, None)
@@ -352,7 +235,7 @@ class Hub:
         if session.expiry is not None:
             session.expiry.cancel()
         for virtual in tuple(session.virtual_sessions.values()):
-            self._remove_virtual(virtual)
+            self.remove_virtual(virtual)
         await self.leave_room(session, notify=notify)
         await self.release_media(session)
 

@@ -34,7 +34,7 @@
     element.setAttribute('aria-labelledby', `name-${room.token}`);
     for (const selector of ['.captions', '.announcer', '.transcript-lines', '.call-name']) find(selector).lang = room.language;
     calls.append(element);
-    return { element, find, tiles: new Map(), lines: 0, first: '' };
+    return { element, find, tiles: new Map(), lines: 0 };
   }
 
   function showTiles(card, participants) {
@@ -84,15 +84,15 @@
     while (announcer.childElementCount > 5) announcer.firstElementChild.remove();
   }
 
-  function showTranscript(card, transcript) {
-    // The server keeps the latest lines only, so its list may begin later than ours.
-    if (transcript.length < card.lines || (transcript.length && card.first && transcript[0] !== card.first)) {
+  function showTranscript(card, room) {
+    if (room.spoken < card.lines) {
+      // The demo was started anew while this page stayed open.
       card.find('.transcript-lines').replaceChildren();
       card.lines = 0;
     }
-    for (const text of transcript.slice(card.lines)) addLine(card, text);
-    card.lines = transcript.length;
-    card.first = transcript[0] || '';
+    const fresh = Math.min(room.spoken - card.lines, room.transcript.length);
+    for (const text of room.transcript.slice(room.transcript.length - fresh)) addLine(card, text);
+    card.lines = room.spoken;
   }
 
   function showFigures(card, figures) {
@@ -123,7 +123,7 @@
       setText(card.find('.call-status'), room.status);
       showTiles(card, room.participants);
       showCaptions(card, room);
-      showTranscript(card, room.transcript);
+      showTranscript(card, room);
       showFigures(card, room.figures);
     }
   }
