@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -48,15 +48,16 @@ class Setting:
 
 @asynccontextmanager
 async def setting(directory: Path, *, environment: dict[str, str] | None = None, **rig_options: Any) -> AsyncIterator[Setting]:
-    async with Nextcloud() as nextcloud:
-        async with Rig(nextcloud.url, nextcloud.signaling_secret, directory=directory, **rig_options) as rig:
-            nextcloud.hpb_url = rig.hpb_url
-            nextcloud.talk.turn_servers = rig.turn_servers
-            async with (
-                Link("127.0.0.1", rig.hpb.port) as link,
-                AppProcess(nextcloud, link.url, rig.internal_secret, log=directory / "app.log", environment=environment) as app,
-            ):
-                yield Setting(nextcloud, rig, link, app)
+    async with AsyncExitStack() as stack:
+        nextcloud = await stack.enter_async_context(Nextcloud())
+        rig = Rig(nextcloud.url, nextcloud.signaling_secret, directory=directory, **rig_options)
+        await stack.enter_async_context(rig)
+        nextcloud.hpb_url = rig.hpb_url
+        nextcloud.talk.turn_servers = rig.turn_servers
+        link = await stack.enter_async_context(Link("127.0.0.1", rig.hpb.port))
+        app = AppProcess(nextcloud, link.url, rig.internal_secret, log=directory / "app.log", environment=environment)
+        await stack.enter_async_context(app)
+        yield Setting(nextcloud, rig, link, app)
 
 
 def heard(said: str, captions: str, language: str = "en") -> bool:
@@ -84,7 +85,7 @@ async def captioned(
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 10.0) -> None:
     try:
         async with asyncio.timeout(timeout_s):
-            while not await condition():
+            while not await condition():  # noqa: ASYNC110  (across processes there is nothing to wait for)
                 await asyncio.sleep(0.05)
     except TimeoutError:
         raise AssertionError(f"not within {timeout_s} s: {what}") from None

@@ -35,7 +35,8 @@ asyncio.run(main())
 @pytest.mark.parametrize("series", HPB_SERIES, indirect=True)
 async def test_speech_and_transcripts_get_from_one_to_the_other(series: str, tmp_path: Path) -> None:
     async with Nextcloud() as nextcloud:
-        async with Rig(nextcloud.url, nextcloud.signaling_secret, hpb_series=series, directory=tmp_path) as rig:
+        rig = Rig(nextcloud.url, nextcloud.signaling_secret, hpb_series=series, directory=tmp_path)
+        async with rig:
             nextcloud.hpb_url = rig.hpb_url
             room = nextcloud.talk.rooms.create().token
             async with (
@@ -53,7 +54,8 @@ async def test_speech_and_transcripts_get_from_one_to_the_other(series: str, tmp
 
 async def test_callers_come_back_after_restarts(tmp_path: Path) -> None:
     async with Nextcloud() as nextcloud:
-        async with Rig(nextcloud.url, nextcloud.signaling_secret, directory=tmp_path) as rig:
+        rig = Rig(nextcloud.url, nextcloud.signaling_secret, directory=tmp_path)
+        async with rig:
             nextcloud.hpb_url = rig.hpb_url
             room = nextcloud.talk.rooms.create().token
             async with (
