@@ -44,7 +44,8 @@ def silence(seconds: float) -> list[Frame]:
 class KyutaiModel(SttBackend):
     """`failure(now)`: the error of who opens a connection now, or None. `opening_s(now)`: how long that takes.
 
-    `break_at`: times at which every connection breaks. `knows_heard`: whether streams tell `heard_s`.
+    `break_at`: times at which every connection breaks.
+    `mute`: from when to when words get lost, and nothing else does. `knows_heard`: whether streams tell `heard_s`.
     """
 
     name = "kyutai"
@@ -61,6 +62,7 @@ class KyutaiModel(SttBackend):
         latency_s: float = 0.1,
         replaceable_after_s: float = float("inf"),
         whole: bool = False,
+        mute: tuple[float, float] = (0.0, 0.0),
     ) -> None:
         self.failure = failure
         self.opening_s = opening_s
@@ -70,6 +72,7 @@ class KyutaiModel(SttBackend):
         self.latency_s = latency_s
         self.replaceable_after_s = replaceable_after_s
         self.whole = whole
+        self.mute = mute
         self.attempts: list[float] = []
         self.opened: list[float] = []
         self.open = 0
@@ -132,7 +135,8 @@ class _WordStream(SttStream):
 
     def _arrive(self) -> None:
         event, heard = self._wire.popleft()
-        if not self._broken:
+        muted = isinstance(event, Token) and self._model.mute[0] <= self._loop.time() < self._model.mute[1]
+        if not self._broken and not muted:
             self._told = max(self._told, heard)
             self._arriving.put_nowait(event)
 

@@ -159,6 +159,16 @@ def test_no_break_at_any_time_loses_or_repeats_a_word(
     run(scenario())
 
 
+def test_words_that_a_dying_server_withholds_are_heard_again_though_it_seemed_to_flush() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(knows_heard=False, mute=(3.0, 8.0), break_at=(8.0,))
+        talk = Talk(resilient(model))
+        await talk.play(speech(0, 10), silence(0.6), None, silence(3.0), speech(10, 5), silence(0.6), None)
+        assert talk.captions.closed == words(15)
+
+    run(scenario())
+
+
 def test_a_monologue_without_pause_repeats_only_its_last_seconds() -> None:
     async def scenario() -> None:
         model = KyutaiModel(break_at=(70.0,))

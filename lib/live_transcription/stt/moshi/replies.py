@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import msgpack  # type: ignore[import-untyped]
+import numpy as np
 
 from live_transcription.types import Frame
 
@@ -71,10 +72,20 @@ class Ignored:
 Reply: TypeAlias = Ready | Word | EndWord | Step | Marker | Error | Ignored
 
 
+#: One sample as msgpack has it: the marker of a 32 bit float, and its bytes in network order.
+_SAMPLE = np.dtype([("marker", "u1"), ("value", ">f4")])
+_AUDIO_HEAD = bytes(msgpack.packb({"type": "Audio", "pcm": [0] * 16})[:-19])
+
+
 def audio_message(chunk: Frame) -> bytes:
-    """`Audio` of one chunk, its samples as 32 bit floats."""
-    packed: bytes = msgpack.packb({"type": "Audio", "pcm": chunk.tolist()}, use_single_float=True)
-    return packed
+    """`Audio` of one chunk (float32, at most 65535 samples), its samples as 32 bit floats.
+
+    The array is laid out by hand: through a Python list it would take ten times as long, for every 80 ms of every speaker.
+    """
+    samples = np.empty(len(chunk), _SAMPLE)
+    samples["marker"] = 0xCA
+    samples["value"] = chunk
+    return b"".join((_AUDIO_HEAD, b"\xdc", len(chunk).to_bytes(2, "big"), samples.tobytes()))
 
 
 def parse_message(message: str | bytes) -> Reply:
