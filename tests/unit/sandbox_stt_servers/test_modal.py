@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Mapping
+from typing import Any
 
 import httpx
 import numpy as np
@@ -62,7 +63,7 @@ async def test_the_missions_dialect_with_pieces_and_a_pause() -> None:
     async with stand_in(behaviour) as server, open_socket(server.stream_url) as socket:
         client = ModalClient(socket)
         await client.send(np.concatenate([tone(2.4), silence(3.0)]))
-        replies = []
+        replies: list[Any] = []
         while not replies or not replies[-1]["vad_end"]:
             replies.append(await client.reply())
         assert "".join(reply["text"] for reply in replies).strip() == TEXT

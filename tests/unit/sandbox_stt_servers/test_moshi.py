@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import Any
 
 import httpx
 import msgpack
@@ -21,7 +22,7 @@ TEXT = "Good morning, everybody. Shall we begin?"
 KEY = {"kyutai_api_key": "public_token"}
 
 
-def stand_in(batch_size: int = 64, **options: float) -> MoshiStandIn:
+def stand_in(batch_size: int = 64, **options: Any) -> MoshiStandIn:
     return MoshiStandIn(scripted(evenly(TEXT)), batch_size=batch_size, step_s=0.0, **options)
 
 
