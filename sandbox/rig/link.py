@@ -31,6 +31,11 @@ class Link:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def open(self) -> int:
+        """Connections that are open now."""
+        return len(self._tasks)
+
     def retarget(self, host: str, port: int) -> None:
         self._target = (host, port)
 

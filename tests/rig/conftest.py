@@ -50,3 +50,11 @@ async def talk(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Settin
     async with setting(tmp_path_factory.mktemp("talk")) as made:
         yield made
         assert made.app.process.running, made.app.process.last_lines()
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def room(talk: Setting) -> AsyncIterator[str]:
+    """Token of a fresh room, which the app leaves at the end of the test."""
+    token = talk.room()
+    yield token
+    await talk.nextcloud.talk.leave(token)
