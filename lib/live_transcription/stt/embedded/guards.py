@@ -21,9 +21,14 @@ _LONGEST = 24
 _ECHO_WORDS = 5
 
 _CREDITS = re.compile(
-    r"""amara\.org | thanks\ for\ watching | sous-titrage | sous-titres\ (réalisés|par) | untertitel(ung)?\ (der|des|von|im\ auftrag)
-    | subtítulos\ (realizados|por) | sottotitoli\ (creati|a\ cura) | legendas\ pela | ondertiteld | napisy\ (stworzone|by)
-    | субтитры""",
+    r"""
+    amara\.org | thanks\ for\ watching
+    | sous-titrage | sous-titres\ (réalisés|par)
+    | untertitel(ung)?\ (der|des|von|im\ auftrag)
+    | subtítulos\ (realizados|por) | legendas\ pela
+    | sottotitoli\ (creati|a\ cura)
+    | ondertiteld | napisy\ (stworzone|by) | субтитры
+    """,
     re.IGNORECASE | re.VERBOSE,
 )
 _POLITE = frozenset(

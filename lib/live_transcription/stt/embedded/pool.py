@@ -31,7 +31,7 @@ class Priority(IntEnum):
 class Pace:
     """The interval between a speaker's partials, so that decodes fill no more than `SHARE` of the slots. Pure."""
 
-    SHARE = 0.75
+    SHARE = 0.6
     #: A speaker counts as talking for so long after a decode, in seconds.
     TALKING_S = 3.0
     #: Weight of the newest decode in the mean.

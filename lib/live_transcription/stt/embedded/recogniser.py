@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
 import numpy as np
@@ -23,10 +24,11 @@ class Recogniser(Protocol):
     #: Whether a final may be made on trial, while it is not sure yet that the utterance has ended.
     speculative: bool
 
-    def partial(self, samples: Samples) -> str | None:
+    def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
         """The text so far of an utterance of which `samples` is all there is yet; None if there is nothing to show.
 
-        Each call of one utterance has what the last one had, and more.
+        Each call of one utterance has what the last one had, and more. `abandoned` tells, from any thread, that the
+        answer is not wanted any more.
         """
 
     def final(self, samples: Samples) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -102,7 +103,7 @@ class SphinxRecogniser:
         self._decoder = None
         self._heard = 0
 
-    def partial(self, samples: Samples) -> str | None:
+    def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:  # noqa: ARG002  it is quick
         with self._lock:
             self._hear(samples)
             return self._text() or None

@@ -33,18 +33,20 @@ class StreamLimits:
     """Seconds of audio, except `events`.
 
     `first_partial_s`: audio (pre-roll included) before the first partial; `growth_s`: new audio before the next.
-    `trial_s`: quiet after which the final is decoded on trial. `cut_s`: from here on an utterance is cut at a pause of
-    `pause_s`, `longest_s`: here it is cut in any case, and `least_s` is left before a cut. `shortest_s`: less audio than
-    this is no utterance. `waiting_s`: audio that may wait to be decoded before `send` makes its caller wait.
+    `hush_s`: quiet at which no other partial is begun; `trial_s`: quiet after which the final is decoded on trial.
+    `cut_s`: from here on an utterance is cut at a pause of `pause_s`, `longest_s`: here it is cut in any case, and
+    `least_s` is left before a cut. `shortest_s`: less audio than this is no utterance. `waiting_s`: audio that may wait
+    to be decoded before `send` makes its caller wait.
     """
 
-    first_partial_s: float = 1.0
+    first_partial_s: float = 0.85
     growth_s: float = 0.25
-    trial_s: float = 0.24
-    cut_s: float = 9.0
+    hush_s: float = 0.1
+    trial_s: float = 0.2
+    cut_s: float = 6.0
     pause_s: float = 0.2
-    longest_s: float = 14.0
-    least_s: float = 4.0
+    longest_s: float = 10.5
+    least_s: float = 2.5
     shortest_s: float = 0.2
     waiting_s: float = 60.0
     events: int = 64
@@ -69,6 +71,8 @@ class EmbeddedStream(SttStream):
         self._open = Utterance(0.0)
         self._closed: deque[_Closed] = deque()
         self._ended = False
+        # A partial is being decoded and still wanted: not once it is quiet, as the final on trial can go sooner then.
+        self._guessing = False
         self._decoded_at = float("-inf")
         self._decoded_length = 0
         self._checked_s = 0.0
@@ -110,6 +114,8 @@ class EmbeddedStream(SttStream):
     def _take(self, samples: Samples) -> None:
         self._open.append(samples)
         self._news.set()
+        if self._guessing and self._fell_silent(self._open):
+            self._guessing = False
         if self._open.duration_s >= max(self._limits.cut_s, self._checked_s):
             self._cut()
 
@@ -118,7 +124,10 @@ class EmbeddedStream(SttStream):
         limits = self._limits
         utterance = self._open
         self._checked_s = utterance.duration_s + 0.24
-        position = pause(utterance.samples, limits.least_s, utterance.duration_s - 0.1, limits.pause_s)
+        if utterance.trial is not None and utterance.trial[0] >= limits.least_s * RATE:
+            position: int | None = utterance.trial[0]
+        else:
+            position = pause(utterance.samples, limits.least_s, utterance.duration_s - 0.1, limits.pause_s)
         if position is None:
             if utterance.duration_s < limits.longest_s:
                 return
@@ -133,6 +142,7 @@ class EmbeddedStream(SttStream):
         self._open.append(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         self._resampler.clear()
         utterance, self._open = self._open, Utterance(self._open.end_s)
+        self._guessing = False
         self._decoded_length = 0
         self._checked_s = 0.0
         self._closed.append(_Closed(utterance if len(utterance) else None, flushed))
@@ -191,6 +201,8 @@ class EmbeddedStream(SttStream):
             await self._wait(None)
         elif due_in_s > 0:
             await self._wait(due_in_s)
+        elif self._recogniser.speculative and limits.hush_s <= utterance.quiet_tail_s() < limits.trial_s:
+            await self._wait(None)
         else:
             await self._show_partial(utterance)
 
@@ -216,9 +228,11 @@ class EmbeddedStream(SttStream):
     async def _show_partial(self, utterance: Utterance) -> None:
         def prepare() -> Callable[[], str | None]:
             self._begin(utterance)
-            return partial(self._recogniser.partial, utterance.samples)
+            self._guessing = True
+            return partial(self._recogniser.partial, utterance.samples, lambda: not self._guessing)
 
         text = await self._decode(Priority.PARTIAL if utterance.shown else Priority.FIRST_PARTIAL, prepare)
+        self._guessing = False
         await self._show(utterance, text)
 
     def _begin(self, utterance: Utterance) -> int:

@@ -76,11 +76,14 @@ class Utterance:
         return self.trial[1] if self.trial is not None and self.quiet_since(self.trial[0]) else None
 
     def cut(self, position: int) -> Utterance:
-        """Keep the first `position` samples; the rest becomes another utterance."""
+        """Keep the first `position` samples; the rest becomes another utterance. A trial stays good if all between is quiet."""
         rest = Utterance(self.start_s + position / RATE)
         rest.append(self.samples[position:])
+        if self.trial is not None:
+            between = sorted((position // _HOP, self.trial[0] // _HOP))
+            if not _quiet(loudness(self.samples))[slice(*between)].all():
+                self.trial = None
         self._length = position
-        self.trial = None
         return rest
 
 

@@ -5,15 +5,12 @@
 
 Whisper encodes 30 s whatever it is given. Here it encodes a shorter window, which costs as much less. The window has to
 outlast the audio by some seconds: without silence after it Whisper says sentences twice or runs on.
-
-A partial starts from the words that the two partials before it agree on and decodes only what follows, so that it costs
-less and does not flicker. A final is decoded afresh.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +24,7 @@ from live_transcription.stt.embedded.weights import BundledModel, ModelDirectory
 logger = logging.getLogger(__name__)
 
 #: Seconds of audio up to which each window (seconds that the encoder sees) serves; beyond the last it sees all 30 s.
-PARTIAL_WINDOWS = ((3.0, 7), (8.5, 10), (14.5, 15))
+PARTIAL_WINDOWS = ((4.0, 8), (8.5, 10), (14.5, 15))
 FINAL_WINDOWS = ((8.5, 10), (14.5, 15))
 WHOLE_WINDOW = 30
 
@@ -37,15 +34,16 @@ TOKENS_SPARE = 12
 
 #: Mel frames per second.
 _MEL_RATE = 100
-#: How byte-level BPE marks a token that starts with a space.
-_SPACE = "\u0120"
+#: A partial of so many words and more waits with its last word, which may be half a word yet, until it comes again.
+_HELD_BACK_FROM = 3
+#: What Whisper puts after the last word because the audio ends there, not the sentence.
+_LOOSE_END = " .,;:!?…-"
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`tokens`: with the prefix. `score`: mean log-probability of the tokens after it. `cut_off`: the limit was reached."""
+    """`score`: mean log-probability per token. `no_speech`: probability. `cut_off`: the limit of tokens was reached."""
 
-    tokens: tuple[int, ...]
     text: str = field(repr=False)
     score: float
     no_speech: float
@@ -98,39 +96,35 @@ class WhisperEngine:
     def recogniser(self, language: str) -> Recogniser:
         return WhisperRecogniser(self, language)
 
-    def decode(self, samples: Samples, language: str, window_s: int, prefix: Sequence[int] = ()) -> Decoded:
-        """Greedy decoding of at most `window_s` seconds that follow on `prefix`. Any thread. Raises RuntimeError."""
+    def encode(self, samples: Samples, window_s: int) -> Any:
+        """The encoder's view of at most `window_s` seconds. Any thread. Raises RuntimeError."""
         import ctranslate2  # noqa: PLC0415  comes with faster-whisper
 
-        tokenizer = self._tokenizer(language)
         padded = np.zeros(window_s * RATE, np.float32)
         padded[: len(samples)] = samples[: len(padded)]
-        mel = self._model.feature_extractor(padded)[:, : window_s * _MEL_RATE]
-        encoded = self._model.model.encode(
-            ctranslate2.StorageView.from_array(np.ascontiguousarray(mel[None], dtype=np.float32))
-        )
+        mel = self._model.feature_extractor(padded)[None, :, : window_s * _MEL_RATE]
+        return self._model.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel, dtype=np.float32)))
+
+    def generate(self, encoded: Any, language: str, duration_s: float) -> Decoded:
+        """The text of what was encoded, greedily. Any thread. Raises RuntimeError."""
+        tokenizer = self._tokenizer(language)
         start = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
-        limit = int(len(samples) / RATE * TOKENS_PER_S) + TOKENS_SPARE
+        limit = int(duration_s * TOKENS_PER_S) + TOKENS_SPARE
         result = self._model.model.generate(
             encoded,
-            [[*start, *prefix]],
+            [start],
             beam_size=1,
             max_length=min(448, len(start) + limit),
             return_scores=True,
             return_no_speech_prob=True,
         )[0]
-        tokens = (*prefix, *(token for token in result.sequences_ids[0] if token < tokenizer.eot))
+        tokens = [token for token in result.sequences_ids[0] if token < tokenizer.eot]
         return Decoded(
-            tokens=tokens,
             text=tokenizer.decode(tokens).strip(),
             score=result.scores[0],
             no_speech=result.no_speech_prob,
             cut_off=len(tokens) >= limit - 1,
         )
-
-    def starts_word(self, token: int) -> bool:
-        piece = self._model.hf_tokenizer.id_to_token(token)
-        return piece is not None and piece.startswith(_SPACE)
 
     def _tokenizer(self, language: str) -> Any:
         if language not in self._tokenizers:
@@ -153,44 +147,34 @@ class WhisperRecogniser:
         self.restart()
 
     def restart(self) -> None:
-        self._last: tuple[int, ...] = ()
-        self._agreed: tuple[int, ...] = ()
+        self._last: list[str] = []
         self._strayed = False
 
-    def partial(self, samples: Samples) -> str | None:
+    def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
         windows = FINAL_WINDOWS if self._strayed else PARTIAL_WINDOWS
-        decoded = self._engine.decode(samples, self._language, window_s(len(samples), windows), self._agreed)
+        encoded = self._engine.encode(samples, window_s(len(samples), windows))
+        if abandoned():
+            return None
+        decoded = self._engine.generate(encoded, self._language, len(samples) / RATE)
         if decoded.cut_off or guards.loops(decoded.text) or guards.echoes(decoded.text):
-            self.restart()
             self._strayed = True
             return None
-        if not self._agreed and guards.no_speech(decoded.text, decoded.score, decoded.no_speech):
+        if guards.no_speech(decoded.text, decoded.score, decoded.no_speech):
             return None
-        if self._agreed and decoded.tokens in (self._agreed, self._last):
-            # Nothing new: either there is nothing, or the words agreed on lead into a dead end.
-            self._agreed = ()
-        else:
-            self._agreed = self._agree(decoded.tokens)
-        self._last = decoded.tokens
-        return decoded.text.rstrip(" .,;:!?…-") or None
+        words = decoded.text.rstrip(_LOOSE_END).split()
+        last, self._last = self._last, words
+        sure = len(words) < _HELD_BACK_FROM or words[-1:] == last[len(words) - 1 : len(words)]
+        return " ".join(words if sure else words[:-1]).rstrip(_LOOSE_END) or None
 
     def final(self, samples: Samples) -> str:
-        decoded = self._engine.decode(samples, self._language, window_s(len(samples), FINAL_WINDOWS))
+        decoded = self._decode(samples, window_s(len(samples), FINAL_WINDOWS))
         if decoded.cut_off or guards.loops(decoded.text) or guards.echoes(decoded.text):
-            decoded = self._engine.decode(samples, self._language, WHOLE_WINDOW)
+            decoded = self._decode(samples, WHOLE_WINDOW)
         text = guards.unloop(decoded.text)
         return "" if guards.no_speech(text, decoded.score, decoded.no_speech) else text
 
-    def _agree(self, tokens: tuple[int, ...]) -> tuple[int, ...]:
-        """What the last hypothesis and this one begin with in common, without the last word of it."""
-        common = 0
-        for before, now in zip(self._last, tokens, strict=False):
-            if before != now:
-                break
-            common += 1
-        while common and not self._engine.starts_word(tokens[common - 1]):
-            common -= 1
-        return max(tokens[: max(0, common - 1)], self._agreed, key=len)
+    def _decode(self, samples: Samples, window_s: int) -> Decoded:
+        return self._engine.generate(self._engine.encode(samples, window_s), self._language, len(samples) / RATE)
 
 
 def window_s(samples: int, windows: Sequence[tuple[float, int]]) -> int:
