@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sandbox.hpb.errors import Refusal
-from sandbox.hpb.frames import Frame, bye, media_data, relayed
+from sandbox.hpb.frames import Frame, bye, farewell, media_data, relayed
 from sandbox.hpb.media import HANDLED, Media
 from sandbox.hpb.room import Room
 from sandbox.hpb.session import Connection, Session, VirtualSession
@@ -32,7 +32,7 @@ class Conversation:
         elif kind == "internal" and session.internal:
             await self._internal_request(session, frame["internal"])
         elif kind == "bye":
-            connection.send(bye("", frame.get("id")))
+            connection.send(farewell(frame.get("id"), self._hub.flavour))
             connection.websocket.close()
             await self._hub.close_session(session)
 
@@ -47,13 +47,12 @@ class Conversation:
             raise Refusal("already_joined", details={"room": session.room.frame()})
         allowed: Frame = {"roomid": token}
         if not session.internal:
-            allowed = await self._hub.nextcloud.join(token, session.user_id, room_session or session.id)
-            earlier = self._hub.by_room_session.get(room_session) if room_session else None
-            if isinstance(earlier, Session) and earlier is not session:
-                if earlier.connection is not None:
-                    earlier.connection.send(bye("room_session_reconnected"))
-                    earlier.connection.websocket.close()
-                await self._hub.close_session(earlier, notify=False)
+            try:
+                allowed = await self._hub.nextcloud.join(token, session.user_id, room_session or session.id)
+            finally:
+                await self._replace(room_session)
+            if session.id not in self._hub.sessions:
+                return
         await self._hub.leave_room(session)
         room = self._hub.rooms.setdefault(token, Room(token, allowed.get("properties"), self._hub.flavour))
         session.room_session, session.permissions = room_session, allowed.get("permissions")
@@ -61,6 +60,15 @@ class Conversation:
             self._hub.by_room_session[room_session] = session
         session.send({**reply, "type": "room", "room": room.frame()})
         room.add(session, (allowed.get("session") or {}).get("userid", ""))
+
+    async def _replace(self, room_session: str) -> None:
+        """One HPB session per Nextcloud session: the earlier one ends, be it the very one that joins another room with it."""
+        earlier = self._hub.by_room_session.get(room_session) if room_session else None
+        if isinstance(earlier, Session):
+            if earlier.connection is not None:
+                earlier.connection.send(bye("room_session_reconnected"))
+                earlier.connection.websocket.close()
+            await self._hub.close_session(earlier, notify=False)
 
     async def _message(self, session: Session, frame: Frame, kind: str) -> None:
         recipient, data = frame[kind]["recipient"], frame[kind]["data"]

@@ -114,11 +114,13 @@ def media_data(data: Any, flavour: Flavour) -> Frame | None:
     if room_type not in _STREAM_TYPES and (room_type or flavour.strict_room_type):
         raise Refusal("invalid_format")
     payload = data.get("payload") or {}
-    if data.get("type") in ("offer", "answer"):
+    if data.get("type") in ("offer", "answer") and flavour.checks_descriptions:
         description = payload.get("sdp")
-        if not isinstance(description, str) or not description.startswith("v=0"):
+        if not isinstance(description, str):
             raise Refusal("invalid_sdp")
-    elif data.get("type") == "candidate":
+        if not description.startswith("v=0"):
+            raise Refusal("invalid_sdp", "Error parsing SDP from payload.")
+    elif data.get("type") == "candidate" and flavour.checks_candidates:
         if "candidate" not in payload:
             raise Refusal("no_candidate")
         candidate = payload["candidate"]
@@ -131,8 +133,14 @@ def event(target: str, kind: str, **fields: Any) -> Frame:
     return {"type": "event", "event": {"target": target, "type": kind, **fields}}
 
 
-def bye(reason: str, message_id: str | None = None) -> Frame:
-    return {**({"id": message_id} if message_id else {}), "type": "bye", "bye": {"reason": reason}}
+def bye(reason: str) -> Frame:
+    return {"type": "bye", "bye": {"reason": reason}}
+
+
+def farewell(message_id: str | None, flavour: Flavour) -> Frame:
+    """The answer to a client's bye."""
+    frame: Frame = {**({"id": message_id} if message_id else {}), "type": "bye"}
+    return {**frame, "bye": {"reason": ""}} if flavour.empty_bye else frame
 
 
 def from_sfu(sender: str, receiver: str, kind: str, room_type: str, sid: str, payload: Frame) -> Frame:

@@ -121,11 +121,11 @@ class Websocket:
             self._protocol.send_ping(b"")
             self._flush()
 
-    def close(self, code: int = 1000) -> None:
+    def close(self) -> None:
         """The closing handshake's first half; the TCP connection ends soon, whether the client answers or not."""
         self.over = True
         if self.open:
-            self._protocol.send_close(code)
+            self._protocol.send_close()
             self._flush()
             asyncio.get_running_loop().call_later(1.0, self._writer.transport.abort)
 

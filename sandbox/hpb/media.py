@@ -72,7 +72,7 @@ class Media:
             raise Refusal("not_allowed", "Not allowed to publish.")
         sid = str(data.get("sid") or "")
         try:
-            answer = await self.sfu.publish(session.id, room_type, sid, data["payload"]["sdp"])
+            answer = await self.sfu.publish(session.id, room_type, sid, _description(data))
         except SfuError as error:
             raise Refusal("processing_failed") from error
         session.send(from_sfu(session.id, session.id, "answer", room_type, sid, {"type": "answer", "sdp": answer}))
@@ -84,7 +84,7 @@ class Media:
         if data.get("sid") and data["sid"] != subscriber.sid:
             raise Refusal("processing_failed")
         try:
-            await self.sfu.answer(subscriber, data["payload"]["sdp"])
+            await self.sfu.answer(subscriber, _description(data))
         except SfuError as error:
             raise Refusal("processing_failed") from error
 
@@ -98,7 +98,9 @@ class Media:
                 raise Refusal("processing_failed")
         if peer is None:
             raise Refusal("client_not_found")
-        candidate = data["payload"]["candidate"]
+        candidate = data["payload"].get("candidate") if isinstance(data.get("payload"), dict) else None
+        if not isinstance(candidate, dict) or not isinstance(candidate.get("candidate"), str):
+            raise Refusal("processing_failed")
         mid, index = candidate.get("sdpMid"), candidate.get("sdpMLineIndex")
         try:
             await self.sfu.add_candidate(peer, candidate["candidate"], mid, index if isinstance(index, int) else None)
@@ -111,6 +113,10 @@ class Media:
         for subscriber in subscribers:
             await self.sfu.unsubscribe(subscriber)
         await self.sfu.unpublish(session.id)
+
+
+def _description(data: Frame) -> str:
+    return str((data.get("payload") or {}).get("sdp", ""))
 
 
 def _in_same_call(session: Session, recipient: str) -> bool:

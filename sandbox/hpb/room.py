@@ -32,7 +32,9 @@ class Room:
         self._flavour = flavour
 
     def frame(self) -> Frame:
-        room: Frame = {"roomid": self.token, "bandwidth": {"maxstreambitrate": 1048576, "maxscreenbitrate": 2097152}}
+        room: Frame = {"roomid": self.token}
+        if self._flavour.tells_bandwidth:
+            room["bandwidth"] = {"maxstreambitrate": 1048576, "maxscreenbitrate": 2097152}
         if self.properties is not None:
             room["properties"] = self.properties
         return room
@@ -103,7 +105,7 @@ class Room:
                     "lastPing": int(time.time()),
                     "internal": True,
                 }
-                if session.features:
+                if session.features and "join-features" in self._flavour.features:
                     ours["features"] = sorted(session.features)
                 result.append(ours)
         return result + [phone.entry() for phone in virtual.values()]
