@@ -22,6 +22,7 @@ class CaptionAssembler:
     def __init__(self, policy: CaptionPolicy | None = None) -> None:
         self._words = WordUtterances(policy or CaptionPolicy())
         self._hypotheses = HypothesisUtterances()
+        self._replayed = False
 
     @property
     def is_open(self) -> bool:
@@ -33,18 +34,37 @@ class CaptionAssembler:
         results = self._words.expire(now)
         match event:
             case Token(text=text, starts_word=starts_word):
-                results += self._hypotheses.close() if self._hypotheses.is_open else []
+                results += self._end_hypotheses()
                 results += self._words.add(text, starts_word, now)
             case Hypothesis(text=text, final=final):
-                results += self._words.close(replayed=False) if self._words.is_open else []
+                results += self._end_words()
                 results += self._hypotheses.replace(text, final)
+                self._replayed = self._replayed and not final
             case Pause():
-                results += self._words.close() if self._words.is_open else []
+                results += self._words.paused()
+                self._replayed = False
             case Flushed():
                 self._words.flushed(now)
+                self._replayed = False
             case Restarted():
-                self._words.restarted()
+                results += self._words.restarted()
+                self._replayed = True
         return results
+
+    def _end_hypotheses(self) -> list[UtteranceText]:
+        """Tokens come: of another engine that repeats, or out of turn."""
+        if not self._hypotheses.is_open:
+            return []
+        if self._replayed:
+            self._words.expect(self._hypotheses.hand_over())
+            return []
+        return self._hypotheses.close()
+
+    def _end_words(self) -> list[UtteranceText]:
+        """A hypothesis comes: of another engine that repeats, or out of turn."""
+        if self._replayed and self._words.restarting:
+            self._hypotheses.take_over(*self._words.hand_over())
+        return self._words.close(replayed=False) if self._words.is_open else []
 
     def start_of_speech(self, now: float) -> list[UtteranceText]:
         """Local voice activity has begun: words that come from now on belong to it, not to what ended before."""

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from live_transcription.captions.joiner import Joiner, TokenText, clings
 from live_transcription.captions.policy import CaptionPolicy, UtteranceText
-from live_transcription.captions.words import ends_in_digit_point, ends_sentence, has_word
+from live_transcription.captions.words import ends_in_digit_point, ends_sentence, has_word, last_words, remainder
 
 
 class WordUtterances:
@@ -30,6 +30,11 @@ class WordUtterances:
         self._flushed_at: float | None = None
         # Text of before a restart, until the replay has caught up with it.
         self._before_restart = ""
+        # What was made final of that which a restart would repeat, and what of it the replay has yet to pass.
+        self._stood = ""
+        self._repeated = ""
+        # How many of the open utterance's tokens no restart repeats.
+        self._settled = 0
 
     @property
     def is_open(self) -> bool:
@@ -52,7 +57,7 @@ class WordUtterances:
             self._opened_at = now
         self._tokens.append(token)
         self._last_at = now
-        self._text = self._joiner.join(self._tokens)
+        self._text = self._beyond_repeated()
         if len(self._text) > 2 * self._policy.max_chars:
             return results + self.close()
         if self._joiner.words_are_whole(token) and self._is_sentence() and not ends_in_digit_point(self._text):
@@ -69,21 +74,54 @@ class WordUtterances:
         self._flushed_at = None
 
     def flushed(self, now: float) -> None:
-        """Words of all audio sent before the flush have come; void when speech has begun again since."""
+        """Words of all audio sent before the flush have come; no end of utterance when speech has begun again since."""
+        self._settle()
         if self._speaking is True:
             return
         if self._ended_at is None:
             self._ended_at = now
         self._flushed_at = now
 
-    def restarted(self) -> None:
-        """The stream starts anew and repeats the open utterance."""
-        if self._tokens and _count(self._text) >= _count(self._before_restart):
+    def paused(self) -> list[UtteranceText]:
+        """The server heard a pause: what came before it is over, and is never repeated."""
+        results = self.close() if self.is_open else []
+        self._stood = self._repeated = ""
+        return results
+
+    def restarted(self) -> list[UtteranceText]:
+        """The stream starts anew and repeats all that it told since its last pause or flush."""
+        results: list[UtteranceText] = []
+        if self._settled:
+            del self._tokens[self._settled :]
+            self._text = self._beyond_repeated()
+            results = self.close()
+            self._stood = ""
+        elif self._tokens and _count(self._text) >= _count(self._before_restart):
             self._before_restart = self._text
         self._tokens = []
         self._text = ""
         self._joiner = Joiner()
+        self._repeated = self._stood
         self._forget_end()
+        return results
+
+    def expect(self, shown: str) -> None:
+        """Another engine repeats what was shown as a partial; until it has caught up, nothing shorter is shown."""
+        self._before_restart = self._shown = shown
+
+    def hand_over(self) -> tuple[str, str]:
+        """Another engine repeats from here on. Returns what it repeats that is final already, and the partial to replace."""
+        stood, self._stood, self._repeated = self._stood, "", ""
+        shown = self._shown
+        self._tokens = []
+        self._settled = 0
+        self._text = self._shown = self._before_restart = ""
+        return stood, shown
+
+    @property
+    def restarting(self) -> bool:
+        """A replay is under way, or is about to begin."""
+        return bool(self._before_restart or self._repeated)
 
     def expire(self, now: float) -> list[UtteranceText]:
         deadline = self.next_deadline()
@@ -114,11 +152,26 @@ class WordUtterances:
         if not has_word(text) or (not replayed and _count(text) < _count(self._before_restart)):
             text = self._before_restart or text
         shown, self._shown = self._shown, ""
+        if not self._text:
+            self._repeated = remainder(self._joiner.join(self._tokens), self._repeated)
+        else:
+            self._repeated = ""
+        said = self._joiner.join(self._tokens[self._settled :]) if self._settled else text
         self._tokens = []
+        self._settled = 0
         self._text = self._before_restart = ""
         if has_word(text):
+            self._stood = last_words(f"{self._stood} {said}")
             return [UtteranceText(text, final=True)]
         return [UtteranceText("", final=True)] if shown else []
+
+    def _settle(self) -> None:
+        self._settled = len(self._tokens)
+        self._stood = self._repeated = ""
+
+    def _beyond_repeated(self) -> str:
+        joined = self._joiner.join(self._tokens)
+        return remainder(self._repeated, joined) if self._repeated else joined
 
     def _must_end_before(self, word: str, now: float) -> bool:
         if self._is_sentence() and not (ends_in_digit_point(self._text) and word.lstrip()[:1].isdigit()):

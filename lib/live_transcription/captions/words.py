@@ -35,6 +35,11 @@ def squeeze(text: str) -> str:
     return " ".join(text.split())
 
 
+def last_words(text: str) -> str:
+    """Squeezed, and cut from the front to a length that `remainder` compares whole."""
+    return " ".join(text.split()[-_LONGEST:])
+
+
 def ends_sentence(text: str) -> bool:
     """Whether the text ends like a sentence; not after an abbreviation or an initial."""
     match = _SENTENCE_END.search(text)
