@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import importlib.util
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,9 +58,14 @@ class ModelDirectory:
     @property
     def multilingual(self) -> bool:
         """False for an English-only model (or none at all)."""
-        for path in self.path.glob("vocabulary.*"):
-            text = path.read_text(encoding="utf-8", errors="replace")
-            return (text.count("\n") >= _MULTILINGUAL_TOKENS) if path.suffix == ".txt" else text.count('",') >= 51_864
+        try:
+            for path in self.path.glob("vocabulary.*"):
+                text = path.read_text(encoding="utf-8")
+                tokens = json.loads(text) if path.suffix == ".json" else text.removesuffix("\n").split("\n")
+                return len(tokens) >= _MULTILINGUAL_TOKENS
+        except (OSError, ValueError):
+            # Loading it will say what is wrong with it.
+            return False
         return False
 
 
