@@ -24,11 +24,16 @@ class FakeStream(SttStream):
         self.flushes = 0
         self.closed = False
         self.never_ends = False
+        self.busy = False
         self.emitted: asyncio.Queue[SttEvent | SttError | None] = asyncio.Queue()
 
     @property
     def heard_s(self) -> float:
         return sum(len(frame) for frame in self.frames) / SAMPLE_RATE
+
+    @property
+    def caught_up(self) -> bool:
+        return not self.busy
 
     async def send(self, frame: Frame) -> None:
         if not self.frames:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 STALL_S = 0.7
 #: An open stream without frames is closed after this long; the gate's own limit counts audio, of which there is none.
 IDLE_CLOSE_S = 20.0
-#: How long the last words may take after the end of the input.
+#: How long the last words may take once the speaker has left or the app stops.
 DRAIN_S = 1.2
 #: Wait after a failed stream, doubled up to the second value, in seconds.
 RETRY_S = (0.5, 15.0)
@@ -111,13 +111,20 @@ class Transcriber:
                 reader = tasks.create_task(self._read(stream), name="stt events")
                 ended = await self._pump(stream, language, opening)
                 await stream.end()
-                _, late = await asyncio.wait([reader], timeout=DRAIN_S)
-                if late:
-                    logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
-                    reader.cancel()
+                await self._drain(reader, tasks)
         self._captioner.finalise()
         if ended:
             raise EndOfStream
+
+    async def _drain(self, reader: asyncio.Task[None], tasks: asyncio.TaskGroup) -> None:
+        """Wait for the last words: while the call goes on as long as the stream takes, else not longer than `DRAIN_S`."""
+        closing = tasks.create_task(self._closing.wait(), name="closing")
+        await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
+        _, late = await asyncio.wait([reader], timeout=DRAIN_S)
+        if late:
+            logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
+            reader.cancel()
+        closing.cancel()
 
     async def _read(self, stream: SttStream) -> None:
         async for event in stream.events():
@@ -137,7 +144,9 @@ class Transcriber:
                         await stream.flush()
                         self._captioner.end_of_speech(self._gate.limits.hangover_s)
                     case CloseStream():
-                        return False
+                        if stream.caught_up:
+                            return False
+                        self._gate.keep_open()
             if self.language != language:
                 self._gate.reset()
                 return False

@@ -54,6 +54,11 @@ class SttStream(ABC):
         """Whether another stream would do better at the next pause: this one nears a limit, or a better backend is back."""
         return False
 
+    @property
+    def caught_up(self) -> bool:
+        """Whether all that was sent and flushed has been told, so that ending the stream now cuts nothing off."""
+        return True
+
 
 class SttBackend(ABC):
     """A way to transcribe. Cheap to hold; shared by all speakers; safe to use from several tasks of one loop."""

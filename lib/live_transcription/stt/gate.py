@@ -122,6 +122,10 @@ class SilenceGate:
         self._open = False
         self._end_speech()
 
+    def keep_open(self) -> None:
+        """The stream that was to be closed is still busy; it is asked to close again with the next silence."""
+        self._open = True
+
     def _while_speaking(self, frame: Frame, duration_s: float, probability: float) -> Sequence[GateAction]:
         self._passed += len(frame)
         self._silent_s = 0.0 if probability >= self.limits.stop else self._silent_s + duration_s

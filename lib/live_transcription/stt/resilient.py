@@ -130,6 +130,10 @@ class ResilientStream(SttStream):
         sent = self._connection.sent if self._connection is not None else max(self._heard, self._utterance.closed)
         return max(0, self._ring.end - max(sent, self._ring.start)) / SAMPLE_RATE
 
+    @property
+    def caught_up(self) -> bool:
+        return not self._flushes and self._ring.end <= self._settled
+
     async def send(self, frame: Frame) -> None:
         """Never waits: when the ring is full, its oldest audio is dropped and counted."""
         self._raise_failure()
@@ -210,7 +214,7 @@ class ResilientStream(SttStream):
 
     async def _has_work(self) -> bool:
         """Wait until there is audio to be heard; False once there is none and no more to come."""
-        while not self._flushes and self._ring.end <= self._settled:
+        while self.caught_up:
             if self._ended:
                 return False
             self._wake.clear()

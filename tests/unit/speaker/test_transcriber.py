@@ -111,6 +111,19 @@ async def test_long_silence_closes_the_stream(rig: Rig) -> None:
     assert len(rig.backend.streams) == 2
 
 
+async def test_a_stream_that_is_still_busy_is_not_closed_in_silence(rig: Rig) -> None:
+    def be_busy(stream: FakeStream) -> None:
+        stream.busy = True
+
+    rig.backend.prepare = be_busy
+    await rig.say(1)
+    await rig.hush(40)
+    assert not rig.backend.streams[0].closed
+    rig.backend.streams[0].busy = False
+    await rig.hush(1)
+    assert rig.backend.streams[0].closed
+
+
 async def test_last_words_become_a_final_when_the_audio_ends_in_mid_sentence() -> None:
     rig = Rig()
     task = asyncio.create_task(rig.transcriber.run())
