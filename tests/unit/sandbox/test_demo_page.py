@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The demo's page: served whole from this machine, and told of every change."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+
+import httpx
+import pytest
+
+from sandbox.demo.page import page
+from sandbox.demo.view import DemoView, Participant, RoomView
+from sandbox.nextcloud.serving import LoopbackServer
+
+
+@pytest.fixture
+def view() -> DemoView:
+    view = DemoView()
+    room = RoomView("abc", "A call", "en")
+    room.participants["speaker-1"] = Participant("speaker-1", "Speaker 1", "talks")
+    view.rooms.append(room)
+    return view
+
+
+@pytest.fixture
+async def browser(view: DemoView) -> AsyncIterator[httpx.AsyncClient]:
+    async with (
+        LoopbackServer(page(view, ["Somewhere: <somebody> (CC0-1.0)"])) as server,
+        httpx.AsyncClient(base_url=server.url, trust_env=False, timeout=5.0) as client,
+    ):
+        yield client
+        view.over = True
+        view.changed()
+
+
+async def test_the_page_needs_nothing_from_elsewhere(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get("/")
+    assert answer.status_code == 200
+    assert "default-src 'none'" in answer.headers["content-security-policy"]
+    assert "&lt;somebody&gt;" in answer.text
+    assert "<script>" not in answer.text
+    assert 'aria-live="polite"' in answer.text
+    addresses = re.findall(r'(?:href|src)="([^"]+)"', answer.text)
+    assert addresses
+    for address in addresses:
+        assert address.startswith(("static/", "data:"))
+        if address.startswith("static/"):
+            assert (await browser.get("/" + address)).status_code == 200
+
+
+async def test_the_page_is_told_of_captions_as_they_come(view: DemoView, browser: httpx.AsyncClient) -> None:
+    async with browser.stream("GET", "/events") as stream:
+        lines = (line async for line in stream.aiter_lines() if line)
+        first = json.loads((await anext(lines)).removeprefix("data: "))
+        assert first["rooms"][0]["partial"] == ""
+        view.rooms[0].caption("speaker-1", "the meeting", final=False)
+        view.changed()
+        second = json.loads((await anext(lines)).removeprefix("data: "))
+        assert (second["rooms"][0]["partial"], second["rooms"][0]["speaker"]) == ("the meeting", "Speaker 1")
+        view.over = True
+        view.changed()
+        assert json.loads((await anext(lines)).removeprefix("data: "))["over"] is True
+        with pytest.raises(StopAsyncIteration):
+            await anext(lines)
+    assert (await browser.get("/state")).json()["rooms"][0]["transcript"] == []
