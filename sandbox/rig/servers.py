@@ -124,6 +124,6 @@ def turn(home: Path, *, credential: str) -> ServerProcess:
         program, "-n", "--no-cli", "--no-tls", "--no-dtls", "--allow-loopback-peers", "--lt-cred-mech",
         "--listening-ip=127.0.0.1", "--relay-ip=127.0.0.1", f"--listening-port={port}", "--realm=rig",
         f"--min-port={TURN_RELAY_PORTS[0]}", f"--max-port={TURN_RELAY_PORTS[1]}", f"--user={TURN_USER}:{credential}",
-        f"--pidfile={home / 'turn.pid'}", f"--userdb={home / 'turn.sqlite'}", "--log-file=stdout", "--simple-log",
+        f"--pidfile={home / 'turn.pid'}", f"--userdb={home / 'turn.sqlite'}", "--log-file=stdout", "--simple-log", "--verbose",
     ]  # fmt: skip
     return ServerProcess("coturn", command, port=port, log=home / "turn.log")

@@ -30,13 +30,14 @@ def beginning(spoken: Recording) -> tuple[str, float]:
     return " ".join(utterance.text for utterance in utterances), utterances[-1].end_s
 
 
-async def caption_beginning(talk: Setting, name: str, language: str) -> float:
-    """Word error rate."""
+async def caption_beginning(talk: Setting, name: str, language: str) -> tuple[float, str]:
+    """Word error rate, and the captions."""
     spoken = recording.load(name)
     text, end_s = beginning(spoken)
     room = talk.room()
     async with talk.speaker(room) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions(language)).ok
+        await asyncio.sleep(1.5)  # this is about accuracy, not about how fast a call is joined
         await speaker.say(from_recording(spoken).part(0, end_s + 0.3))
         await captioned(listener, speaker.session_id, text, timeout_s=15)
         await asyncio.sleep(2)
@@ -44,7 +45,7 @@ async def caption_beginning(talk: Setting, name: str, language: str) -> float:
         assert all(caption.language == language for caption in listener.captions.received)
         heard_text = listener.captions.text(speaker.session_id)
     await talk.nextcloud.talk.leave(room)
-    return score.word_errors(text, heard_text, language).rate
+    return score.word_errors(text, heard_text, language).rate, heard_text
 
 
 async def test_two_calls_are_captioned_at_once_in_their_languages(
@@ -53,10 +54,10 @@ async def test_two_calls_are_captioned_at_once_in_their_languages(
     async with asyncio.TaskGroup() as group:
         english = group.create_task(caption_beginning(talk, "en-conference", "en"))
         french = group.create_task(caption_beginning(talk, "fr-conference", "fr"))
-    record_testsuite_property("word error rate, English", f"{english.result():.3f}")
-    record_testsuite_property("word error rate, French", f"{french.result():.3f}")
-    assert english.result() <= 0.08
-    assert french.result() <= 0.20
+    for language, found, most in (("English", english.result(), 0.08), ("French", french.result(), 0.20)):
+        rate, captions = found
+        record_testsuite_property(f"word error rate, {language}", f"{rate:.3f}")
+        assert rate <= most, captions
 
 
 async def test_a_cut_websocket_is_resumed_and_no_word_is_lost(talk: Setting, room: str) -> None:

@@ -41,6 +41,8 @@ async def test_media_through_turn_alone(tmp_path: Path) -> None:
         pytest.skip(str(error))
     async with setting(tmp_path, turn_only=True) as talk:
         await caption_once(talk)
+        assert talk.rig.turn is not None
+        assert talk.rig.turn.logged("CHANNEL_BIND processed, success") == 2, "the speaker's and the app's relays"
 
 
 async def test_a_wrong_secret_is_one_failed_hello_and_harms_no_other_room(tmp_path: Path) -> None:
