@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
@@ -63,3 +64,21 @@ async def test_a_wrong_secret_is_one_failed_hello_and_harms_no_other_room(tmp_pa
                 assert talk.link.accepted == accepted + 1
             await speaker.say(SHORT_SPEECH)
             await captioned(listener, speaker.session_id)
+
+
+async def test_shutdown_delivers_the_open_utterance_and_says_goodbye(tmp_path: Path) -> None:
+    async with setting(tmp_path) as talk:
+        room = talk.room()
+        async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+            assert (await listener.enable_captions("en")).ok
+            speaker.play(SHORT_SPEECH)
+            await listener.captions.wait(lambda caption: len(caption.text.split()) >= 4, speaker=speaker.session_id)
+            together = len(listener.others)
+            started = time.monotonic()
+            await talk.app.process.stop()
+            assert time.monotonic() - started < 3, "2 s for the calls, and what the interpreter needs"
+            final = await listener.captions.wait(final=True, timeout_s=1)
+            assert len(final.text.split()) >= 4
+            async with asyncio.timeout(2):
+                while len(listener.others) == together:  # noqa: ASYNC110  (across processes there is nothing to wait for)
+                    await asyncio.sleep(0.02)
