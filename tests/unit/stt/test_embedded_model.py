@@ -13,12 +13,13 @@ import numpy as np
 import pytest
 
 from live_transcription.audio.vad import voice_activity_detector
-from live_transcription.config import EmbeddedConfig
+from live_transcription.config import EmbeddedConfig, SttConfig
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
+from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.sphinx import SphinxEngine
+from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.stt.gate import Flush, SilenceGate, Speech
-from live_transcription.stt.registry import SttRegistry
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox import recording
 from sandbox.score import word_errors
@@ -34,9 +35,11 @@ pytestmark = [
 
 @pytest.fixture
 async def backend() -> AsyncIterator[SttBackend]:
-    registry = SttRegistry(EmbeddedConfig(partial_interval_s=0.2))
-    yield registry.backend("fr")
-    await registry.aclose()
+    source = weights.find(None)
+    assert source is not None
+    backend = EmbeddedBackend(WhisperEngine(source, frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=0.2))
+    yield backend
+    await backend.aclose()
 
 
 async def read(stream: SttStream) -> list[SttEvent]:

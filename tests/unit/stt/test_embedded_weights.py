@@ -8,13 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from live_transcription.config import EmbeddedConfig
-from live_transcription.errors import SttModelError, UnknownLanguage
-from live_transcription.stt import registry
+from live_transcription.errors import SttModelError
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.weights import BundledModel, ModelDirectory
 from live_transcription.stt.embedded.whisper import WhisperEngine
-from live_transcription.stt.registry import SttRegistry
 
 
 @pytest.fixture
@@ -56,11 +53,6 @@ def test_the_administrators_directory_is_preferred_and_checked(tmp_path: Path) -
         ModelDirectory(tmp_path / "nowhere").check()
 
 
-def test_a_broken_directory_is_not_replaced_behind_the_administrators_back(tmp_path: Path) -> None:
-    stt = SttRegistry(EmbeddedConfig(model_directory=tmp_path / "nowhere"))
-    assert stt.engines() == ("whisper",)
-
-
 @pytest.mark.parametrize(("tokens", "expected"), [(51_864, {"en"}), (51_865, {"en", "fr"}), (51_866, {"en", "fr"})])
 @pytest.mark.parametrize("kind", ["txt", "json"])
 def test_an_english_only_model_offers_english_only(tmp_path: Path, tokens: int, expected: set[str], kind: str) -> None:
@@ -68,28 +60,3 @@ def test_an_english_only_model_offers_english_only(tmp_path: Path, tokens: int, 
     text = "\n".join(names) + "\n" if kind == "txt" else '[\n"' + '",\n"'.join(names) + '"\n]'
     (tmp_path / f"vocabulary.{kind}").write_text(text, encoding="utf-8")
     assert WhisperEngine(ModelDirectory(tmp_path), frozenset({"en", "fr"})).languages == expected
-
-
-def test_without_weights_pocketsphinx_serves_english(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pocketsphinx")
-    monkeypatch.setattr(weights, "find", lambda _: None)
-    stt = SttRegistry(EmbeddedConfig())
-    assert stt.engines() == ("pocketsphinx",)
-    assert list(stt.languages()) == ["en"]
-    with pytest.raises(UnknownLanguage):
-        stt.backend("fr")
-
-
-def test_without_any_engine_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(registry, "_engine", lambda _: None)
-    stt = SttRegistry(EmbeddedConfig())
-    assert stt.engines() == ()
-    assert dict(stt.languages()) == {}
-    with pytest.raises(SttModelError, match="embedded"):
-        stt.backend()
-
-
-def test_english_and_french_are_offered_first() -> None:
-    codes = list(registry.LANGUAGES)
-    assert codes[:2] == ["en", "fr"]
-    assert registry.LANGUAGES["ja"].separator == ""

@@ -44,8 +44,8 @@ class StreamLimits:
     hush_s: float = 0.1
     trial_s: float = 0.2
     cut_s: float = 6.0
-    pause_s: float = 0.2
-    longest_s: float = 10.5
+    pause_s: float = 0.16
+    longest_s: float = 9.0
     least_s: float = 2.5
     shortest_s: float = 0.2
     waiting_s: float = 60.0
