@@ -28,9 +28,11 @@ from ex_app.values import (
     nextcloud_address,
     port_number,
     secret,
+    stt_address,
     token,
 )
-from live_transcription.config import CaptionConfig, EmbeddedConfig, EngineConfig, HpbConfig
+from live_transcription.config import CaptionConfig, EmbeddedConfig, EngineConfig, HpbConfig, SttConfig
+from live_transcription.config_stt import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.types import Secret
 
@@ -62,15 +64,6 @@ class Listen:
 
 
 @dataclass(frozen=True, slots=True)
-class ModalAccess:
-    """All three are set, or `Settings.modal` is None."""
-
-    workspace: str
-    key: Secret
-    secret: Secret
-
-
-@dataclass(frozen=True, slots=True)
 class Settings:
     """All settings, validated. `blocking` are those problems that keep the engine from joining calls."""
 
@@ -80,7 +73,8 @@ class Settings:
     storage: Path | None
     hpb_url: str
     internal_secret: Secret
-    modal: ModalAccess | None
+    modal: ModalConfig | None
+    moshi: MoshiConfig | None
     default_language: str
     model_directory: Path | None
     finals_only: bool
@@ -101,14 +95,15 @@ class Settings:
                 verify_certificates=self.app.verify_certificates,
             ),
             default_language=self.default_language,
-            embedded=EmbeddedConfig(model_directory=self.model_directory),
+            stt=SttConfig(embedded=EmbeddedConfig(model_directory=self.model_directory), modal=self.modal, moshi=self.moshi),
             captions=CaptionConfig(partials=not self.finals_only),
         )
 
     def secrets(self) -> tuple[Secret, ...]:
         """What must not be logged."""
         modal = (self.modal.key, self.modal.secret) if self.modal else ()
-        return tuple(value for value in (self.app.secret, self.internal_secret, *modal) if value)
+        moshi = (self.moshi.key,) if self.moshi and self.moshi.key.reveal() != PUBLIC_MOSHI_KEY else ()
+        return tuple(value for value in (self.app.secret, self.internal_secret, *modal, *moshi) if value)
 
 
 @dataclass(slots=True)
@@ -132,6 +127,14 @@ class _Reader:
         if required and not found:
             self._note(ConfigurationError(name, f"{name} is not set.", fix=required), blocks=needed)
         return default
+
+    def build(self, make: Callable[[], T]) -> T | None:
+        """What `make` gives; None, and a problem, where it raises ConfigurationError."""
+        try:
+            return make()
+        except ConfigurationError as error:
+            self._note(error, blocks=False)
+            return None
 
     def is_set(self, name: str) -> bool:
         return bool(self.saved.get(name.lower(), "").strip() or self.environment.get(name, "").strip())
@@ -178,7 +181,8 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
             required="Set it to the internalsecret in the section [clients] of the high-performance backend's server.conf.",
             needed=True,
         ),
-        modal=_modal(reader),
+        modal=_modal(reader, identity.verify_certificates),
+        moshi=_moshi(reader, identity.verify_certificates),
         default_language=reader.take("LT_DEFAULT_LANGUAGE", language_code, "en"),
         model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
         finals_only=reader.take("LT_FINALS_ONLY", boolean, False),
@@ -198,15 +202,36 @@ def _listen(reader: _Reader) -> Listen:
     )
 
 
-def _modal(reader: _Reader) -> ModalAccess | None:
-    names = ("MODAL_WORKSPACE", "MODAL_KEY", "MODAL_SECRET")
+def _modal(reader: _Reader, verify_certificates: bool) -> ModalConfig | None:
+    names = ("MODAL_WORKSPACE", "MODAL_KEY", "MODAL_SECRET", "LT_MODAL_URL")
     if not any(reader.is_set(name) for name in names):
         return None
+    url = reader.take("LT_MODAL_URL", stt_address, "")
     fix = "Modal needs MODAL_WORKSPACE, MODAL_KEY and MODAL_SECRET; until then speech is transcribed on this machine."
-    workspace = reader.take("MODAL_WORKSPACE", modal_workspace, "", required=fix)
-    key = reader.take("MODAL_KEY", modal_key, Secret(""), required=fix)
-    modal = reader.take("MODAL_SECRET", modal_secret, Secret(""), required=fix)
-    return ModalAccess(workspace, key, modal) if workspace and key and modal else None
+    workspace = reader.take("MODAL_WORKSPACE", modal_workspace, "", required="" if url else fix)
+    key = reader.take("MODAL_KEY", modal_key, Secret(""), required="" if url else fix)
+    modal = reader.take("MODAL_SECRET", modal_secret, Secret(""), required="" if url else fix)
+    if not url and not (workspace and key and modal):
+        return None
+    anywhere = reader.take("LT_MODAL_CREDENTIALS_ANYWHERE", boolean, False)
+    return reader.build(
+        lambda: ModalConfig(
+            workspace=workspace,
+            key=key,
+            secret=modal,
+            url=url,
+            credentials_anywhere=anywhere,
+            verify_certificates=verify_certificates,
+        )
+    )
+
+
+def _moshi(reader: _Reader, verify_certificates: bool) -> MoshiConfig | None:
+    url = reader.take("LT_MOSHI_URL", stt_address, "")
+    if not url:
+        return None
+    key = reader.take("LT_MOSHI_KEY", secret, Secret(PUBLIC_MOSHI_KEY))
+    return reader.build(lambda: MoshiConfig(url=url, key=key, verify_certificates=verify_certificates))
 
 
 def _path(text: str) -> Path | None:

@@ -73,6 +73,10 @@ def absolute_path(text: str) -> Path:
     return Path(text)
 
 
+def stt_address(text: str) -> str:
+    return _address(text, {"http", "https", "ws", "wss"})
+
+
 def modal_workspace(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
         return text

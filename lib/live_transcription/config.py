@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.types import Secret
 
 
@@ -43,6 +44,21 @@ class EmbeddedConfig:
 
 
 @dataclass(frozen=True, slots=True)
+class SttConfig:
+    """The engines, best first: Modal and moshi-server where they are configured, the embedded one behind them.
+
+    `ring_s`: audio per speaker that is kept while a remote engine starts or is away, 120 s at most. `patience_s`: how long a
+    remote engine may keep a speaker waiting before the next engine takes over in the meantime.
+    """
+
+    embedded: EmbeddedConfig | None = field(default_factory=EmbeddedConfig)
+    modal: ModalConfig | None = None
+    moshi: MoshiConfig | None = None
+    ring_s: float = 120.0
+    patience_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
 class CaptionConfig:
     """`partials=False` sends finals only, for Talk 22.0, which appends every message."""
 
@@ -55,7 +71,7 @@ class EngineConfig:
     hpb: HpbConfig
     default_language: str = "en"
     audio: AudioConfig = field(default_factory=AudioConfig)
-    embedded: EmbeddedConfig = field(default_factory=EmbeddedConfig)
+    stt: SttConfig = field(default_factory=SttConfig)
     captions: CaptionConfig = field(default_factory=CaptionConfig)
     max_speakers: int = 500
     no_target_linger_s: float = 60.0

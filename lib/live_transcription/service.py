@@ -79,7 +79,7 @@ class TranscriptionService:
     ) -> None:
         self._problem = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
-        self._registry = registry if registry is not None else SttRegistry(self._config.embedded if self._config else None)
+        self._registry = registry if registry is not None else SttRegistry(self._config.stt if self._config else None)
         self._ice = IceServerCache(ice_servers)
         self._guard = HelloGuard()
         self._wall_clock = wall_clock

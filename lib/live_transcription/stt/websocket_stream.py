@@ -107,6 +107,8 @@ class WebsocketStream(SttStream):
 
     async def end(self) -> None:
         await self._transmit(self._dialect.end(self._clock()))
+        if self._dialect.ended and self._waiting is not None and not self._waiting.expired():
+            self._waiting.reschedule(self._clock())
 
     async def ready(self) -> None:
         """Wait until the server takes audio. Raises SttError."""

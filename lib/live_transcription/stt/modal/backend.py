@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 
 import httpx
 
+from live_transcription.config_stt import ModalConfig
 from live_transcription.errors import SttError
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.handshake import SttStarting, opening_error, status_error
 from live_transcription.stt.modal.protocol import ModalSession
-from live_transcription.stt.modal.settings import ModalConfig
 from live_transcription.stt.statistics import SttStatistics
 from live_transcription.stt.websocket_stream import WebsocketStream, open_websocket, tls_context
 

@@ -13,11 +13,11 @@ from dataclasses import dataclass
 
 import httpx
 
+from live_transcription.config_stt import MoshiConfig
 from live_transcription.errors import SttAtCapacity, SttProtocolError
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.handshake import opening_error, status_error
 from live_transcription.stt.moshi.protocol import MoshiSession
-from live_transcription.stt.moshi.settings import MoshiConfig
 from live_transcription.stt.statistics import SttStatistics
 from live_transcription.stt.websocket_stream import WebsocketStream, open_websocket, tls_context
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-import msgpack  # type: ignore[import-untyped]
+import msgpack
 import numpy as np
 
 from live_transcription.types import Frame

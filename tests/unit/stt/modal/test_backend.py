@@ -16,11 +16,11 @@ import pytest
 import respx
 from websockets.asyncio.server import ServerConnection, serve
 
+from live_transcription.config_stt import ModalConfig
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttProtocolError, SttRefused, SttUnavailable
 from live_transcription.stt.base import Flushed, Restarted, SttEvent, Token
 from live_transcription.stt.handshake import SttStalled, SttStarting
 from live_transcription.stt.modal.backend import ModalBackend
-from live_transcription.stt.modal.settings import ModalConfig
 from live_transcription.stt.resilient import ResilientBackend
 from live_transcription.types import Secret
 from tests.virtual_clock import run

@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
+from live_transcription.config_stt import ModalConfig
 from live_transcription.errors import ConfigurationError
-from live_transcription.stt.modal.settings import ModalConfig
 from live_transcription.types import Secret
 
 KEY, SECRET = Secret("wk-key"), Secret("ws-secret")
@@ -62,10 +62,10 @@ def test_credentials_go_to_modal_over_tls_unless_told_otherwise(url: str, sent: 
         ({}, "MODAL_WORKSPACE"),
         ({"workspace": "a.example.com/"}, "MODAL_WORKSPACE"),
         ({"workspace": "-a"}, "MODAL_WORKSPACE"),
-        ({"url": "stt.example.com"}, "MODAL_URL"),
-        ({"url": "ftp://stt.example.com"}, "MODAL_URL"),
-        ({"url": "wss://user:password@stt.example.com"}, "MODAL_URL"),
-        ({"url": "wss://"}, "MODAL_URL"),
+        ({"url": "stt.example.com"}, "LT_MODAL_URL"),
+        ({"url": "ftp://stt.example.com"}, "LT_MODAL_URL"),
+        ({"url": "wss://user:password@stt.example.com"}, "LT_MODAL_URL"),
+        ({"url": "wss://"}, "LT_MODAL_URL"),
         ({"workspace": "a", "key": Secret("wk-key\r\nX: y")}, "MODAL_KEY"),
         ({"workspace": "a", "secret": Secret("ws secret")}, "MODAL_SECRET"),
     ],

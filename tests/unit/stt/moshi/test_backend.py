@@ -14,10 +14,10 @@ import pytest
 import respx
 from websockets.asyncio.server import ServerConnection, serve
 
+from live_transcription.config_stt import MoshiConfig
 from live_transcription.errors import ConfigurationError, SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
 from live_transcription.stt.base import Flushed, Token
 from live_transcription.stt.moshi.backend import MoshiBackend, Slots
-from live_transcription.stt.moshi.settings import MoshiConfig
 from live_transcription.types import Secret
 from tests.virtual_clock import run
 
@@ -177,7 +177,7 @@ def test_malformed_settings_are_named() -> None:
             MoshiConfig(url)
     with pytest.raises(ConfigurationError) as caught:
         MoshiConfig("ws://host", Secret("a b"))
-    assert caught.value.setting == "MOSHI_KEY"
+    assert caught.value.setting == "LT_MOSHI_KEY"
 
 
 async def test_slots_are_asked_while_others_speak() -> None:

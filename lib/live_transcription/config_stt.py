@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Where Kyutai runs on Modal, and with which credentials."""
+"""Where the speech-to-text servers are, and with which credentials."""
 
 from __future__ import annotations
 
@@ -12,11 +12,14 @@ from urllib.parse import urlsplit, urlunsplit
 from live_transcription.errors import ConfigurationError
 from live_transcription.types import Secret
 
-_HOST = "{workspace}--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run"
-_STREAM_PATH = "/v1/stream"
+_MODAL_HOST = "{workspace}--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run"
+_MODAL_PATH = "/v1/stream"
+_MOSHI_PATH = "/api/asr-streaming"
 _WORKSPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 _NONE = Secret("")
+#: What moshi-server's configuration files come with.
+PUBLIC_MOSHI_KEY = "public_token"
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
@@ -42,7 +45,7 @@ class ModalConfig:
             parts = urlsplit(self.url)
             if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.netloc:
                 raise ConfigurationError(
-                    "MODAL_URL", "The URL of the speech-to-text server is malformed.", fix="Use wss://host/v1/stream."
+                    "LT_MODAL_URL", "The URL of the speech-to-text server is malformed.", fix="Use wss://host/v1/stream."
                 )
         elif not _WORKSPACE.fullmatch(self.workspace):
             raise ConfigurationError(
@@ -56,16 +59,16 @@ class ModalConfig:
     def stream_url(self) -> str:
         """`wss://…/v1/stream`."""
         if not self.url:
-            return f"wss://{_HOST.format(workspace=self.workspace.lower())}{_STREAM_PATH}"
+            return f"wss://{_MODAL_HOST.format(workspace=self.workspace.lower())}{_MODAL_PATH}"
         parts = urlsplit(self.url)
-        path = parts.path if parts.path.strip("/") else _STREAM_PATH
+        path = parts.path if parts.path.strip("/") else _MODAL_PATH
         return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
 
     @property
     def health_url(self) -> str:
         """`https://…/health` beside the stream."""
         parts = urlsplit(self.stream_url)
-        path = parts.path.removesuffix(_STREAM_PATH).rstrip("/") + "/health" if parts.path.endswith(_STREAM_PATH) else "/health"
+        path = parts.path.removesuffix(_MODAL_PATH).rstrip("/") + "/health" if parts.path.endswith(_MODAL_PATH) else "/health"
         return urlunsplit(("https" if parts.scheme == "wss" else "http", parts.netloc, path, "", ""))
 
     def headers(self) -> dict[str, str]:
@@ -75,3 +78,39 @@ class ModalConfig:
         if not (self.key and self.secret and (at_modal or self.credentials_anywhere)):
             return {}
         return {"Modal-Key": self.key.reveal(), "Modal-Secret": self.secret.reveal()}
+
+
+@dataclass(frozen=True, slots=True)
+class MoshiConfig:
+    """`url`: ws, wss, http or https; without a path it gets `/api/asr-streaming`. Raises ConfigurationError."""
+
+    url: str
+    key: Secret = Secret(PUBLIC_MOSHI_KEY)  # noqa: RUF009  it is immutable
+    verify_certificates: bool = True
+    open_timeout_s: float = 10.0
+
+    def __post_init__(self) -> None:
+        parts = urlsplit(self.url)
+        if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.netloc:
+            raise ConfigurationError("LT_MOSHI_URL", "The URL of the moshi-server is malformed.", fix="Use ws://host:8080.")
+        if self.key and not _HEADER_VALUE.fullmatch(self.key.reveal()):
+            raise ConfigurationError(
+                "LT_MOSHI_KEY", "It holds white space or characters that no key has.", fix="Copy it again."
+            )
+
+    @property
+    def stream_url(self) -> str:
+        parts = urlsplit(self.url)
+        path = parts.path if parts.path.strip("/") else _MOSHI_PATH
+        return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+    @property
+    def modules_url(self) -> str:
+        """Where the server tells its used and total slots."""
+        parts = urlsplit(self.stream_url)
+        prefix = parts.path.removesuffix(_MOSHI_PATH) if parts.path.endswith(_MOSHI_PATH) else ""
+        return urlunsplit(("https" if parts.scheme == "wss" else "http", parts.netloc, f"{prefix}/api/modules_info", "", ""))
+
+    def headers(self) -> dict[str, str]:
+        """The key, in the clear, for the wire only."""
+        return {"kyutai-api-key": self.key.reveal()} if self.key else {}
