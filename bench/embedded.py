@@ -10,7 +10,7 @@ and a stream of its own. What is measured is what a reader of captions meets, ne
 - final: from the end of its last sound to its final text;
 - word error rate of the finals, real-time factor (seconds of decoding per second of audio), CPU and memory.
 
-Prints a summary and writes `build/bench/embedded.json`.
+Prints a summary and writes `build/bench/embedded.json` (`embedded-pocketsphinx.json`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from sandbox.recording import Recording
 from sandbox.score import WordErrors, word_errors
 
 FRAME = SAMPLE_RATE * 80 // 1000
-RESULT = Path("build/bench/embedded.json")
+RESULTS = Path("build/bench")
 PLAYLIST = ("en-conference", "fr-conference", "en-novel")
 #: Seconds after the last frame in which the last final has to come.
 PATIENCE_S = 10.0
@@ -190,11 +190,12 @@ def main() -> None:
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(message)s")
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     result = asyncio.run(measure(arguments.speakers, EmbeddedConfig(slots=arguments.slots), arguments.engine))
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path = RESULTS / ("embedded.json" if arguments.engine == "whisper" else f"embedded-{arguments.engine}.json")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for key, value in result.items():
         print(f"{key:>20} {value}")
-    print(f"written to {RESULT}")
+    print(f"written to {path}")
 
 
 if __name__ == "__main__":
