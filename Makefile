@@ -14,7 +14,7 @@ STT ?= embedded
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench rig lock audit licences clean
+.PHONY: help demo test check format run bench rig lock audit clean modal-deploy
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -71,3 +71,6 @@ audit: $(VENV)/dev-installed ## Look the locked packages up in the vulnerability
 
 clean: ## Remove what was built, not the environment
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
+
+modal-deploy: $(VENV)/dev-installed ## Deploy Kyutai STT on Modal's GPUs (needs a Modal account; docs/modal.md)
+	@$(RUN) -m deploy.deploy
