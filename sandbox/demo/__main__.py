@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m sandbox.demo [--once] [--talk sandbox|real] [--stt embedded] [--port N]`. Exit codes: see `_EXITS`."""
+"""`python -m sandbox.demo [--once] [--talk sandbox|real] [--stt embedded|modal|moshi] [--port N]`. Exit codes: see `_EXITS`."""
 
 from __future__ import annotations
 
@@ -25,14 +25,34 @@ def _options(arguments: list[str]) -> Options:
     )
     parser.add_argument("--once", action="store_true", help="end when the recordings are done, judge, write build/demo.json")
     parser.add_argument("--talk", choices=("sandbox", "real"), default="sandbox", help="stand-ins, or a real HPB and Janus")
-    parser.add_argument("--stt", choices=("embedded",), default="embedded", help="which engine transcribes")
+    parser.add_argument(
+        "--stt",
+        choices=("embedded", "modal", "moshi"),
+        default="embedded",
+        help="which engine transcribes: the app itself, or Kyutai, for whose GPU a stand-in on this machine serves",
+    )
+    parser.add_argument(
+        "--words",
+        choices=("located", "transcribed"),
+        default="located",
+        help="where that stand-in has its words from: it finds the recordings again in the audio, or listens with Whisper "
+        "(one language only)",
+    )
     parser.add_argument("--port", type=int, default=8765, help="of the page; another one is taken where it is not free")
     parser.add_argument(
         "--recordings", default="", metavar="NAME,…", help="play these of sandbox/recordings instead, one room per language"
     )
     chosen = parser.parse_args(arguments)
     recordings = tuple(name for name in chosen.recordings.split(",") if name)
-    return Options(once=chosen.once, talk=chosen.talk, port=chosen.port, recordings=recordings, build=_BUILD)
+    return Options(
+        once=chosen.once,
+        talk=chosen.talk,
+        port=chosen.port,
+        recordings=recordings,
+        build=_BUILD,
+        stt=chosen.stt,
+        words=chosen.words,
+    )
 
 
 async def _main(options: Options) -> int:

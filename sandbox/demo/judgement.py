@@ -17,14 +17,19 @@ from statistics import median
 from sandbox.caller import ReceivedCaption
 from sandbox.recording import Recording
 from sandbox.score import WordErrors, normalise, word_errors
+from sandbox.stt_servers.words import words_of_utterance
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of one utterance, in seconds: first words after its onset, their final after its last sound. None: never came."""
+    """Of one utterance, in seconds: first words after its onset, their final after its last sound. None: never came.
+
+    `first_word_s`: first words after the first word had been spoken, as far as the recording tells when that was.
+    """
 
     first_partial_s: float | None
     final_s: float | None
+    first_word_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,7 @@ def judge(recording: Recording, captions: Sequence[ReceivedCaption], left_at: Ca
     for match in matcher.get_matching_blocks():
         for offset in range(match.size):
             heard.setdefault(reference[match.a + offset][0], []).append(match.b + offset)
+    first_word_ends = [words_of_utterance(utterance)[0].end_s for utterance in recording.utterances]
     timings = []
     for number, utterance in enumerate(recording.utterances):
         positions = heard.get(number)
@@ -70,7 +76,11 @@ def judge(recording: Recording, captions: Sequence[ReceivedCaption], left_at: Ca
         )
         final = blocks[last_block][-1]
         timings.append(
-            Timing(first.at - left_at(utterance.start_s), final.at - left_at(utterance.end_s) if final.final else None)
+            Timing(
+                first.at - left_at(utterance.start_s),
+                final.at - left_at(utterance.end_s) if final.final else None,
+                first.at - left_at(first_word_ends[number]),
+            )
         )
     return Judgement(language, word_errors(recording.text, text, language), tuple(timings), text)
 

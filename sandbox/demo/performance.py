@@ -19,7 +19,8 @@ from sandbox.demo.page import page
 from sandbox.demo.processes import ProcessFailed
 from sandbox.demo.report import report
 from sandbox.demo.room import CaptionsRefused, DemoRoom
-from sandbox.demo.stage import Stage, complaints, mean_join_s, set_up
+from sandbox.demo.speech_server import COLD_START_S
+from sandbox.demo.stage import SpeechToText, Stage, complaints, mean_join_s, set_up
 from sandbox.demo.terminal import Terminal
 from sandbox.demo.view import DemoView, RoomView
 from sandbox.nextcloud.serving import LoopbackServer
@@ -46,6 +47,8 @@ class Options:
     port: int
     recordings: tuple[str, ...]
     build: Path
+    stt: str = "embedded"
+    words: str = "located"
 
 
 async def run(options: Options) -> int:
@@ -71,6 +74,10 @@ async def _run(options: Options) -> int:
     loopback_ice.install()
     terminal, view = Terminal(), DemoView()
     programme = _programme(options.recordings)
+    if options.stt != "embedded" and options.words == "transcribed":
+        # What listens in the stand-in has to be told the language, which Kyutai has not.
+        programme = dict(list(programme.items())[:1])
+    stt = SpeechToText(options.stt, options.words, next(iter(programme)))
     credits_ = sorted({f"{one.source}: {one.credits} ({one.licence})" for all_ in programme.values() for one in all_})
     logs = options.build / "demo"
 
@@ -83,11 +90,13 @@ async def _run(options: Options) -> int:
         address = await _serve_page(stack, view, credits_, options.port)
         say(f"The calls can be seen at {address}")
         try:
-            stage = await stack.enter_async_context(set_up(options.talk, logs.resolve(), say))
+            stage = await stack.enter_async_context(set_up(options.talk, stt, logs.resolve(), say))
         except ImportError as error:
             raise ProcessFailed(f"A part is missing: {error}") from error
+        if stage.speech is not None and await stage.speech.fall_asleep():
+            say(f"The GPU sleeps; it will take {COLD_START_S:.0f} s to wake up, and no word may be lost")
         rooms = await _enter_rooms(stack, stage, view, terminal, programme)
-        say("Both calls are captioned")
+        say("Both calls are captioned" if len(rooms) == 2 else "The call is captioned")
         terminal.print(f"    Watch here, or at {address}" + ("" if options.once else " (Ctrl-C ends)"))
         terminal.show(view.rooms)
         try:
@@ -99,7 +108,9 @@ async def _run(options: Options) -> int:
         joins = [room.join_to_audio_s for room in rooms]
         if None in joins:
             joins = [await mean_join_s(stage.app)]
-        found = report(judgements, joins, leaked=_leaks(logs / "app.log", judgements))
+        words_served = await stage.speech.words() if stage.speech is not None else None
+        leaked = _leaks(logs / "app.log", judgements)
+        found = report(judgements, joins, leaked=leaked, engine=options.stt, words_served=words_served)
         found.write(options.build / "demo.json")
         for line in found.lines():
             terminal.print(line)
@@ -175,6 +186,8 @@ async def _perform(
         background.append(group.create_task(stage.ex_app.ended()))
         if stage.signaling.watch is not None:
             background.append(group.create_task(stage.signaling.watch()))  # type: ignore[arg-type]
+        if stage.speech is not None:
+            background.append(group.create_task(stage.speech.child.ended()))
         await asyncio.gather(*(group.create_task(play(room)) for room in rooms))
         for task in background:
             task.cancel()

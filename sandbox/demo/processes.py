@@ -35,6 +35,7 @@ class Child:
 
     `first_line`: JSON that goes to its standard input, which stays open until the end, so that a child that watches it
     notices when this process is gone. On Linux the kernel ends the child then, whatever it watches.
+    `answers`: it says on its standard output when it is ready (a child with a `first_line` always does).
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class Child:
         environment: Mapping[str, str],
         arguments: Sequence[str] = (),
         first_line: Mapping[str, Any] | None = None,
+        answers: bool = False,
     ) -> None:
         self.name = name
         self.log = log
@@ -54,6 +56,7 @@ class Child:
             self._command = ["setpriv", "--pdeathsig", "TERM", *self._command]
         self._environment = dict(environment)
         self._first_line = first_line
+        self._answers = answers or first_line is not None
         self._process: asyncio.subprocess.Process | None = None
 
     async def __aenter__(self) -> Self:
@@ -62,7 +65,7 @@ class Child:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE if self._first_line is not None else log,
+                stdout=asyncio.subprocess.PIPE if self._answers else log,
                 stderr=log,
                 env=self._environment,
                 start_new_session=True,  # Ctrl-C comes to us alone, and we stop them in order
@@ -74,7 +77,7 @@ class Child:
         return self
 
     async def answer(self, timeout_s: float = 20.0) -> dict[str, Any]:
-        """The line of JSON by which a child with a `first_line` says that it is ready. Raises ProcessFailed."""
+        """The line of JSON by which a child that `answers` says that it is ready. Raises ProcessFailed."""
         assert self._process is not None
         assert self._process.stdout is not None
         try:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Everything that a call needs: Nextcloud with Talk, signaling and SFU, and the ExApp as a process of its own."""
+"""Everything that a call needs: Nextcloud with Talk, signaling, SFU, speech-to-text, and the ExApp as a process of its own."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import json
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,6 +18,7 @@ import httpx
 
 from sandbox import loopback_ice
 from sandbox.demo.processes import Child, ProcessFailed, bare_environment, free_port
+from sandbox.demo.speech_server import NAMES, SpeechServer, speech_server
 from sandbox.nextcloud import ExApp, ExAppUnreachable, Nextcloud
 
 #: Loading the weights for the first time on a slow disk included.
@@ -39,11 +40,23 @@ class Signaling:
 
 
 @dataclass(frozen=True, slots=True)
+class SpeechToText:
+    """`engine`: "embedded", "modal" or "moshi". Of the latter two a stand-in serves, with words "located" or "transcribed"."""
+
+    engine: str = "embedded"
+    words: str = "located"
+    language: str = "en"
+
+
+@dataclass(frozen=True, slots=True)
 class Stage:
+    """`speech` is None where the app itself transcribes."""
+
     nextcloud: Nextcloud
     signaling: Signaling
     app: ExApp
     ex_app: Child
+    speech: SpeechServer | None = None
 
 
 @asynccontextmanager
@@ -94,10 +107,11 @@ async def real(nextcloud: Nextcloud, logs: Path) -> AsyncIterator[Signaling]:
 
 
 @asynccontextmanager
-async def set_up(kind: str, logs: Path, say: Callable[[str], None]) -> AsyncIterator[Stage]:
+async def set_up(kind: str, stt: SpeechToText, logs: Path, say: Callable[[str], None]) -> AsyncIterator[Stage]:
     """`kind`: "sandbox" or "real". `say` gets a line per step. Raises ProcessFailed and what `real` raises."""
     say("Starting Nextcloud with Talk and AppAPI (stand-in)")
-    async with Nextcloud() as nextcloud:
+    async with AsyncExitStack() as stack, Nextcloud() as nextcloud:
+        speech = await _speech(stack, stt, logs, say)
         say("Starting a real HPB and Janus" if kind == "real" else "Starting signaling and SFU (stand-in)")
         servers: AbstractAsyncContextManager[Signaling] = real(nextcloud, logs) if kind == "real" else stand_in(nextcloud, logs)
         async with servers as signaling:
@@ -108,6 +122,7 @@ async def set_up(kind: str, logs: Path, say: Callable[[str], None]) -> AsyncIter
                 **nextcloud.app_api.environment(app, port=free_port(), storage=str(logs)),
                 "LT_HPB_URL": signaling.url,
                 "LT_INTERNAL_SECRET": signaling.internal_secret,
+                **(speech.environment if speech is not None else {}),
             }
             say("Starting the app (python -m ex_app.main)")
             child = Child(
@@ -118,7 +133,16 @@ async def set_up(kind: str, logs: Path, say: Callable[[str], None]) -> AsyncIter
             )
             async with child as ex_app:
                 await _install(nextcloud, app, ex_app, say)
-                yield Stage(nextcloud, signaling, app, ex_app)
+                yield Stage(nextcloud, signaling, app, ex_app, speech)
+
+
+async def _speech(stack: AsyncExitStack, stt: SpeechToText, logs: Path, say: Callable[[str], None]) -> SpeechServer | None:
+    if stt.engine == "embedded":
+        return None
+    source = "knows the recordings" if stt.words == "located" else "hears with Whisper on this CPU"
+    say(f"Starting a stand-in for {NAMES[stt.engine]}: there is no GPU here; it {source}")
+    environment = loopback_ice.child_environment()
+    return await stack.enter_async_context(speech_server(stt.engine, stt.words, stt.language, environment, logs))
 
 
 async def mean_join_s(app: ExApp) -> float | None:

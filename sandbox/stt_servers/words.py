@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from live_transcription.types import SAMPLE_RATE, Frame
-from sandbox.recording import Recording
+from sandbox.recording import Recording, Utterance
 
 #: Samples in one step of Kyutai's models (80 ms at 24 kHz, 12.5 steps a second).
 FRAME_SAMPLES = 1920
@@ -94,22 +94,26 @@ def evenly(text: str, *, start_s: float = 0.4, word_s: float = 0.32) -> list[Hea
 
 def words_of(recording: Recording) -> list[HeardWord]:
     """A recording's words; the sidecar gives times of stretches of speech, so letters stand for time within them."""
+    return [word for utterance in recording.utterances for word in words_of_utterance(utterance)]
+
+
+def words_of_utterance(utterance: Utterance) -> list[HeardWord]:
+    """As `words_of`, of one utterance."""
     words: list[HeardWord] = []
-    for utterance in recording.utterances:
-        texts = utterance.text.split()
-        speech_s = sum(end - start for start, end in utterance.speech)
-        letters = sum(len(text) + 1 for text in texts)
-        spoken = 0
-        for text in texts:
-            begin = spoken / letters * speech_s
-            spoken += len(text) + 1
-            words.append(
-                HeardWord(
-                    text=text,
-                    start_s=_place(utterance.speech, begin, at_start=True),
-                    end_s=_place(utterance.speech, spoken / letters * speech_s, at_start=False),
-                )
+    texts = utterance.text.split()
+    speech_s = sum(end - start for start, end in utterance.speech)
+    letters = sum(len(text) + 1 for text in texts)
+    spoken = 0
+    for text in texts:
+        begin = spoken / letters * speech_s
+        spoken += len(text) + 1
+        words.append(
+            HeardWord(
+                text=text,
+                start_s=_place(utterance.speech, begin, at_start=True),
+                end_s=_place(utterance.speech, spoken / letters * speech_s, at_start=False),
             )
+        )
     return words
 
 

@@ -49,8 +49,8 @@ def test_each_utterance_is_timed_by_its_own_words() -> None:
     judgement = judge(TWO, captions, left_at)
     assert judgement.errors.errors == 0
     assert judgement.missing == 0
-    assert judgement.timings[0] == Timing(pytest.approx(0.8), pytest.approx(0.9))
-    assert judgement.timings[1] == Timing(pytest.approx(0.9), pytest.approx(1.2))
+    assert judgement.timings[0] == Timing(pytest.approx(0.8), pytest.approx(0.9), pytest.approx(0.8 - 2 * 4 / 24))
+    assert judgement.timings[1] == Timing(pytest.approx(0.9), pytest.approx(1.2), pytest.approx(0.9 - 2 * 7 / 24))
 
 
 def test_a_final_that_comes_after_the_next_onset_counts_for_its_own_utterance() -> None:
@@ -117,6 +117,19 @@ def test_wrong_captions_are_faults(judgements: list[Judgement], leaked: bool, fa
     assert len(found.faults) == 1
     assert fault in found.faults[0]
     assert f"WRONG: {found.faults[0]}" in found.lines()
+
+
+def test_of_a_remote_engine_it_is_told_how_soon_its_words_were_shown() -> None:
+    found = report([judged("en", 0, Timing(0.9, 1.1, 0.6))], [0.2], engine="modal", words_served=1)
+    assert found.figures["engine"] == "modal"
+    assert any("first_word_p50_s" in line and "0.60 s" in line and "aim: 0.8 s" in line for line in found.lines())
+    assert found.faults == ()
+
+
+def test_captions_that_another_engine_made_do_not_pass_for_those_of_the_one_asked_for() -> None:
+    found = report([judged("en", 0)], [0.2], engine="moshi", words_served=0)
+    assert len(found.faults) == 1
+    assert "another engine" in found.faults[0]
 
 
 def room() -> RoomView:
