@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from live_transcription.audio.vad import voice_activity_detector
-from live_transcription.config import EmbeddedConfig, SttConfig
+from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
