@@ -101,14 +101,17 @@ async def test_captions_come_back_by_themselves_after_a_restart_of_the_hpb(talk:
     await listener.captions.wait(speaker=speaker.session_id, final=True)
 
 
-async def test_a_listener_who_reloads_the_page_still_gets_captions(talk: TalkOnLoopback, short_speech: Speech) -> None:
+@pytest.mark.parametrize("bye", [True, False])
+async def test_a_listener_who_reloads_the_page_still_gets_captions(
+    talk: TalkOnLoopback, short_speech: Speech, bye: bool
+) -> None:
     service = await talk.service()
     listener = await talk.caller("listener")
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id, user_id="listener")
     await listener.captions.wait(final=True)
     before = listener.nextcloud_session_id
-    await listener.reload()
+    await listener.reload(bye=bye)
     assert listener.nextcloud_session_id != before
     seen = len(listener.captions.received)
     await speaker.say(short_speech)

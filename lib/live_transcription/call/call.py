@@ -301,7 +301,7 @@ class Call:
     def _send_all(self, captions: Sequence[Caption]) -> None:
         for caption in captions:
             sent = False
-            for recipient in self._targets.recipients(caption.speaker):
+            for recipient in self._targets.recipients(caption.speaker, self._now()):
                 sent = self._connection.send_caption(recipient, caption)
             if sent:
                 metrics.caption_sent(final=caption.final)

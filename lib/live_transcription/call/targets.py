@@ -82,8 +82,11 @@ class Targets:
 
     def remove(self, nc_session_id: str, now: float) -> None:
         """Somebody wants no more captions; no error if they had none."""
-        if self._entries.pop(nc_session_id, None) is not None:
-            self._note_emptiness(now)
+        session_id = self._roster.session_of(nc_session_id)
+        lingering = [key for key, entry in self._entries.items() if session_id in self._successors(key, entry, now)]
+        for key in (nc_session_id, *lingering):
+            self._entries.pop(key, None)
+        self._note_emptiness(now)
 
     def export(self) -> tuple[Target, ...]:
         """All targets, to be added again in another call or after a restart."""
@@ -114,11 +117,15 @@ class Targets:
         """Whether anybody but the publisher is there to read its captions."""
         return any(entry.session_id not in (None, publisher) for entry in self._entries.values())
 
-    def recipients(self, speaker: str) -> tuple[Recipient, ...]:
+    def recipients(self, speaker: str, now: float) -> tuple[Recipient, ...]:
         """Where a caption of this speaker goes. Speakers never see their own captions, so it does not go to themselves."""
-        reached = [
-            entry.session_id for entry in self._entries.values() if entry.session_id is not None and entry.session_id != speaker
+        sessions = [
+            session_id
+            for key, entry in self._entries.items()
+            if entry.session_id is not None
+            for session_id in (entry.session_id, *self._successors(key, entry, now))
         ]
+        reached = [session_id for session_id in sessions if session_id != speaker]
         in_call = [session_id for session_id in reached if self._is_in_call(session_id)]
         if not self._recipient_call or len(in_call) < CALL_RECIPIENT_TARGETS:
             return tuple(Recipient(session_id) for session_id in dict.fromkeys(reached))
@@ -181,6 +188,25 @@ class Targets:
             entry.known_since = now
             self._attach(entry, participant)
             return
+
+    def _successors(self, nc_session_id: str, entry: _Entry, now: float) -> list[str]:
+        """Sessions with which the user of a target that still seems to be there may have come back.
+
+        A page reloaded without a goodbye has its old session beside the new one until the HPB drops it, and nothing tells
+        the two apart. When the old one has outlived that, the new one is another device.
+        """
+        if entry.session_id is None or entry.user_id is None:
+            return []
+        since = max(entry.known_since, now - RELOAD_OVERLAP_S)
+        return [
+            participant.session_id
+            for participant in self._roster
+            if participant.user_id == entry.user_id
+            and (new_id := participant.nextcloud_session_id) is not None
+            and new_id != nc_session_id
+            and new_id not in self._entries
+            and self._first_seen.get(new_id, now) > since
+        ]
 
     def _remember(self, now: float) -> None:
         for participant in self._roster:

@@ -35,8 +35,8 @@ def left(*session_ids: str) -> ParticipantsLeft:
     return ParticipantsLeft(session_ids)
 
 
-def reached(targets: Targets, speaker: str = "speaker") -> list[str | None]:
-    return [recipient.session_id for recipient in targets.recipients(speaker)]
+def reached(targets: Targets, speaker: str = "speaker", now: float = 1000.0) -> list[str | None]:
+    return [recipient.session_id for recipient in targets.recipients(speaker, now)]
 
 
 def room(*events: SignalingEvent, recipient_call: bool = False) -> Targets:
@@ -125,6 +125,37 @@ def test_a_reload_whose_old_session_lingers_is_followed() -> None:
     assert reached(targets) == ["s2"]
 
 
+def test_a_reload_is_reached_at_once_while_its_old_session_lingers() -> None:
+    targets = room(joined("s1", "nc1", "user-1"), in_call("s1"))
+    targets.add("nc1", "user-1", 1.0)
+    targets.apply(joined("s2", "nc2", "user-1"), 100.0)
+    targets.apply(joined("other", "nc-other", "user-2"), 100.0)
+    assert reached(targets, now=100.0) == reached(targets, now=134.9) == ["s1", "s2"]
+    assert reached(targets, speaker="s2", now=101.0) == ["s1"]
+    assert reached(targets, now=135.0) == ["s1"], "the old session is alive, so the new one is another device"
+    targets.apply(joined("s3", "nc3", "user-1"), 140.0)
+    targets.apply(left("s1"), 150.0)
+    assert reached(targets, now=150.0) == ["s3"]
+
+
+def test_devices_that_were_there_before_captions_were_wanted_are_no_reload() -> None:
+    targets = room(joined("phone", "nc-phone", "user-1"), joined("s1", "nc1", "user-1"))
+    targets.add("nc1", "user-1", 1.0)
+    assert reached(targets, now=1.0) == ["s1"]
+    targets.add("nc-phone", "user-1", 2.0)
+    assert reached(targets, now=2.0) == ["s1", "phone"], "each of two targets of one user once"
+
+
+def test_no_more_captions_after_a_reload_ends_those_of_the_old_session_too() -> None:
+    targets = room(joined("s1", "nc1", "user-1"), in_call("s1"))
+    targets.add("nc1", "user-1", 1.0)
+    targets.apply(joined("s2", "nc2", "user-1"), 100.0)
+    targets.remove("nc2", 101.0)
+    assert reached(targets, now=102.0) == []
+    targets.apply(left("s1"), 130.0)
+    assert len(targets) == 0
+
+
 def test_another_device_of_the_same_user_is_no_reload() -> None:
     targets = room(joined("phone", "nc-phone", "user-1"), joined("s1", "nc1", "user-1"))
     targets.add("nc1", "user-1", 1.0)
@@ -191,7 +222,7 @@ def test_one_message_to_the_call_from_four_targets_on() -> None:
     targets = room(*events, recipient_call=True)
     for n in range(4):
         targets.add(f"nc{n}", None, 0.0)
-    assert targets.recipients("s4") == (Recipient(None),)
+    assert targets.recipients("s4", 0.0) == (Recipient(None),)
     assert reached(targets, speaker="s0") == ["s1", "s2", "s3"]
     targets.apply(joined("late", "nc-late"), 1.0)
     targets.add("nc-late", None, 1.0)
@@ -250,7 +281,7 @@ def test_only_sessions_of_the_room_are_reached_and_emptiness_tells_the_truth(
                 present -= set(event.session_ids)
             elif isinstance(event, ParticipantsJoined | ParticipantsUpdated):
                 present |= {participant.session_id for participant in event.participants}
-        sessions = reached(targets)
+        sessions = reached(targets, now=now)
         assert set(sessions) <= present
         assert len(set(sessions)) == len(sessions)
         assert (targets.empty_since(now) is None) == bool(sessions)
