@@ -17,6 +17,8 @@ logger = logging.getLogger(__name__)
 FRESH_S = 300.0
 #: How long one fetch may take before the last good answer has to do, in seconds.
 FETCH_S = 1.5
+#: Wait after a fetch that failed, in seconds.
+RETRY_S = 10.0
 
 
 class IceServerCache:
@@ -26,17 +28,30 @@ class IceServerCache:
         self._fetch = fetch
         self._servers: Sequence[IceServer] = ()
         self._fresh_until: float | None = None
-        self._fetching: asyncio.Future[None] | None = None
+        self._fetching: asyncio.Event | None = None
 
     async def get(self) -> Sequence[IceServer]:
-        """The servers to use for a peer that is opened now; many callers at once cause one fetch."""
+        """The servers to use for a peer that is opened now; many callers at once cause one fetch.
+
+        A caller that is cancelled takes nobody with it: another one fetches in its place.
+        """
+        while not self._fresh():
+            if self._fetching is not None:
+                await self._fetching.wait()
+                continue
+            done = self._fetching = asyncio.Event()
+            try:
+                await self._renew()
+            finally:
+                self._fetching = None
+                done.set()
+        return self._servers
+
+    def _fresh(self) -> bool:
+        return self._fresh_until is not None and asyncio.get_running_loop().time() < self._fresh_until
+
+    async def _renew(self) -> None:
         loop = asyncio.get_running_loop()
-        if self._fresh_until is not None and loop.time() < self._fresh_until:
-            return self._servers
-        if self._fetching is not None:
-            await self._fetching
-            return self._servers
-        self._fetching = loop.create_future()
         try:
             async with asyncio.timeout(FETCH_S):
                 self._servers = await self._fetch()
@@ -47,8 +62,4 @@ class IceServerCache:
                 type(error).__name__,
                 len(self._servers),
             )
-            self._fresh_until = loop.time() + 10.0
-        finally:
-            self._fetching.set_result(None)
-            self._fetching = None
-        return self._servers
+            self._fresh_until = loop.time() + RETRY_S

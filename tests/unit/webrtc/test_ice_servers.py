@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The STUN and TURN servers that Talk names: fetched once for all, and never a reason for a call to fail."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+
+import pytest
+
+from live_transcription.types import IceServer
+from live_transcription.webrtc.ice_servers import IceServerCache
+
+SERVERS = (IceServer(("stun:stun.example.com",)),)
+
+
+class Talk:
+    """Answers when `answer` is set."""
+
+    def __init__(self) -> None:
+        self.answer = asyncio.Event()
+        self.asked = 0
+
+    async def signaling_settings(self) -> Sequence[IceServer]:
+        self.asked += 1
+        await self.answer.wait()
+        return SERVERS
+
+
+async def asking(cache: IceServerCache, callers: int) -> list[asyncio.Task[Sequence[IceServer]]]:
+    tasks = [asyncio.create_task(cache.get()) for _ in range(callers)]
+    await asyncio.sleep(0.01)
+    return tasks
+
+
+async def test_many_callers_at_once_cause_one_fetch() -> None:
+    talk = Talk()
+    cache = IceServerCache(talk.signaling_settings)
+    tasks = await asking(cache, 5)
+    talk.answer.set()
+    assert await asyncio.gather(*tasks) == [SERVERS] * 5
+    assert await cache.get() == SERVERS
+    assert talk.asked == 1
+
+
+@pytest.mark.parametrize("leaver", [0, 1])
+async def test_a_call_that_ends_while_it_waits_takes_no_other_with_it(leaver: int) -> None:
+    """The first caller fetches, the others wait for it; either may be cancelled when its call is left."""
+    talk = Talk()
+    cache = IceServerCache(talk.signaling_settings)
+    tasks = await asking(cache, 3)
+    tasks[leaver].cancel()
+    await asyncio.wait([tasks[leaver]])
+    await asyncio.sleep(0.01)
+    talk.answer.set()
+    stay = [task for task in tasks if task is not tasks[leaver]]
+    assert await asyncio.gather(*stay) == [SERVERS] * 2
+
+
+async def test_without_an_answer_the_last_known_servers_do() -> None:
+    async def fails() -> Sequence[IceServer]:
+        raise OSError("no route")
+
+    assert await IceServerCache(fails).get() == ()
