@@ -48,6 +48,9 @@ def unreachable(error: Exception, host: str) -> SignalingUnreachable:
         case InvalidStatus():
             message = f"The server at {host} answers {error.response.status_code} instead of opening a websocket."
             fix = "Check the path in LT_HPB_URL (often /standalone-signaling), and that the web server passes websockets on."
+        case InvalidMessage(__cause__=EOFError()) | ConnectionResetError() | BrokenPipeError():
+            message = f"{host} took the connection and closed it without an answer."
+            fix = "Check that the backend is running behind its proxy, and that LT_HPB_URL names its host and port."
         case InvalidMessage() | InvalidHandshake() | InvalidURI():
             message = f"The server at {host} does not speak the websocket protocol."
             fix = "Check LT_HPB_URL."

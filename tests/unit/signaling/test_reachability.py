@@ -118,6 +118,14 @@ async def test_something_else_than_a_web_server() -> None:
         assert "does not speak the websocket protocol" in await why_not(f"ws://{host}")
 
 
+async def test_a_proxy_whose_backend_is_down() -> None:
+    async with answering(b"") as host:
+        text = await why_not(f"ws://user:password@{host}")
+        assert "closed it without an answer" in text
+        assert "running behind its proxy" in text
+        assert host in text
+
+
 async def test_tls_to_a_port_without_tls() -> None:
     async with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n" * 10) as host:
         assert "TLS with" in await why_not(f"wss://{host}")
