@@ -16,7 +16,7 @@ from live_transcription.stt.handshake import SttStarting
 from live_transcription.stt.resilient import ResiliencePolicy, ResilientBackend
 from live_transcription.types import Frame
 from tests.unit.stt.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
-from tests.virtual_clock import run
+from sandbox.virtual_clock import run
 
 
 class Embedded(KyutaiModel):

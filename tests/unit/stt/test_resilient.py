@@ -18,7 +18,7 @@ from live_transcription.stt.handshake import SttStarting
 from live_transcription.stt.resilient import ResiliencePolicy, ResilientBackend
 from live_transcription.types import SAMPLE_RATE, Frame
 from tests.unit.stt.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
-from tests.virtual_clock import run
+from sandbox.virtual_clock import run
 
 
 class Talk:

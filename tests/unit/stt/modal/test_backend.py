@@ -23,7 +23,7 @@ from live_transcription.stt.handshake import SttStalled, SttStarting
 from live_transcription.stt.modal.backend import ModalBackend
 from live_transcription.stt.resilient import ResilientBackend
 from live_transcription.types import Secret
-from tests.virtual_clock import run
+from sandbox.virtual_clock import run
 
 FRAME = np.full(1920, 0.1, np.float32)
 Handler = Callable[[ServerConnection], Awaitable[None]]

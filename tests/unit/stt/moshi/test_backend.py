@@ -19,7 +19,7 @@ from live_transcription.errors import ConfigurationError, SttAtCapacity, SttErro
 from live_transcription.stt.base import Flushed, Token
 from live_transcription.stt.moshi.backend import MoshiBackend, Slots
 from live_transcription.types import Secret
-from tests.virtual_clock import run
+from sandbox.virtual_clock import run
 
 FRAME = np.full(1920, 0.1, np.float32)
 

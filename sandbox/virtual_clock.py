@@ -17,16 +17,17 @@ T = TypeVar("T")
 
 #: How long a message may take from one socket of this process to another, in real seconds.
 _LOOPBACK_S = 0.002
-#: Nothing is scheduled and no socket speaks for so long, in real seconds: the test hangs.
+#: Nothing is scheduled and no socket speaks for so long, in real seconds: it hangs.
 _HANGS_S = 5.0
 
 
 class _VirtualSelector(selectors.DefaultSelector):
     now = 0.0
+    loopback_s = _LOOPBACK_S
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         # One socket is the loop's own, to wake itself.
-        ready = super().select(_LOOPBACK_S if len(self.get_map()) > 1 and timeout != 0 else 0)
+        ready = super().select(self.loopback_s if len(self.get_map()) > 1 and timeout != 0 else 0)
         if ready or timeout == 0:
             return ready
         if timeout is None:
@@ -39,20 +40,27 @@ class _VirtualSelector(selectors.DefaultSelector):
 
 
 class VirtualClockLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
+    """`loopback_s`: see `run`."""
+
+    def __init__(self, loopback_s: float = _LOOPBACK_S) -> None:
         self._virtual = _VirtualSelector()
+        self._virtual.loopback_s = loopback_s
         super().__init__(self._virtual)
 
     def time(self) -> float:
         return self._virtual.now
 
 
-def run(coroutine: Coroutine[Any, Any, T], *, limit_s: float = 24 * 3600.0) -> T:
-    """Run it to its end; TimeoutError after so many virtual seconds."""
+def run(coroutine: Coroutine[Any, Any, T], *, limit_s: float = 24 * 3600.0, loopback_s: float = _LOOPBACK_S) -> T:
+    """Run it to its end; TimeoutError after so many virtual seconds.
+
+    `loopback_s`: real seconds to wait for sockets before time moves. With 0 an hour of it is quick, and on a busy machine a
+    message may come a timer late.
+    """
 
     async def limited() -> T:
         async with asyncio.timeout(limit_s):
             return await coroutine
 
-    with asyncio.Runner(loop_factory=VirtualClockLoop) as runner:
+    with asyncio.Runner(loop_factory=lambda: VirtualClockLoop(loopback_s)) as runner:
         return runner.run(limited())

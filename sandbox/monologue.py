@@ -1,0 +1,124 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One speaker of the engine without WebRTC and signaling: PCM in at the pace of the clock, captions out as a reader gets them.
+
+In the loop of `sandbox.virtual_clock` an hour of it takes seconds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+
+from live_transcription.audio.frame_queue import FrameQueue
+from live_transcription.audio.vad import voice_activity_detector
+from live_transcription.config import CaptionConfig
+from live_transcription.errors import SttError
+from live_transcription.speaker.captioner import Captioner
+from live_transcription.speaker.transcriber import Transcriber
+from live_transcription.stt.base import SttBackend
+from live_transcription.stt.gate import Detector, SilenceGate
+from live_transcription.types import SAMPLE_RATE, Caption, Frame
+from sandbox.caller import ReceivedCaption
+from sandbox.score import normalise
+
+FRAME = SAMPLE_RATE * 80 // 1000
+FRAME_S = FRAME / SAMPLE_RATE
+#: As in the engine's settings: audio held while the transcriber is busy.
+_QUEUE_S = 10.0
+
+
+class Monologue:
+    """`async with` listens; leaving it lets the last words come. `captions`: all, with times of the loop's clock."""
+
+    def __init__(
+        self,
+        backend: SttBackend,
+        language: str = "en",
+        *,
+        name: str = "speaker-1",
+        detector: Detector | None = None,
+        on_caption: Callable[[Caption], None] | None = None,
+    ) -> None:
+        self.captions: list[ReceivedCaption] = []
+        self.errors: list[SttError] = []
+        self.frames = FrameQueue(_QUEUE_S)
+        self.gate = SilenceGate(detector or voice_activity_detector())
+        self._name = name
+        self._on_caption = on_caption
+        self._captioner = Captioner(name, language, CaptionConfig(), self._captioned)
+        self.transcriber = Transcriber(self.frames, self.gate, backend, self._captioner, language, on_error=self.errors.append)
+        self._task: asyncio.Task[None] | None = None
+        self._next_at: float | None = None
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self.transcriber.run(), name=f"transcribe {self._name}")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        if error is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task])
+        else:
+            await self.hang_up()
+        self._captioner.close()
+
+    async def hang_up(self) -> None:
+        """As when the speaker leaves: no more audio; returns when the engine has let go of this speaker."""
+        assert self._task is not None
+        self.transcriber.close()
+        await self._task
+
+    async def say(self, pcm: Frame) -> float:
+        """Audio (float32, 24 kHz mono) at the pace of the clock; the moment at which its first sample was spoken.
+
+        A rest under one frame is left out.
+        """
+        loop = asyncio.get_running_loop()
+        if self._next_at is None or self._next_at < loop.time():
+            self._next_at = loop.time()
+        began = self._next_at
+        for start in range(0, len(pcm) - FRAME + 1, FRAME):
+            self._next_at += FRAME_S
+            await asyncio.sleep(self._next_at - loop.time())
+            self.frames.put(pcm[start : start + FRAME])
+        return began
+
+    async def hush(self, seconds: float) -> float:
+        """Silence that is sent."""
+        return await self.say(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
+
+    @property
+    def finals(self) -> list[ReceivedCaption]:
+        return [caption for caption in self.captions if caption.final]
+
+    @property
+    def text(self) -> str:
+        """What stands in the end."""
+        return " ".join(caption.text for caption in self.finals)
+
+    def first_shown(self, words: int, language: str = "en") -> list[float]:
+        """When the first so many words were shown, each for the first time, as parts of finals or partials in order."""
+        times: list[float] = []
+        standing = 0
+        for caption in self.captions:
+            shown = standing + len(normalise(caption.text, language))
+            times += [caption.at] * (min(shown, words) - len(times))
+            if caption.final:
+                standing = shown
+        return times
+
+    def _captioned(self, caption: Caption) -> None:
+        at = asyncio.get_running_loop().time()
+        if caption.text:
+            self.captions.append(ReceivedCaption(at, caption.speaker, caption.text, caption.language, caption.final))
+        if self._on_caption is not None:
+            self._on_caption(caption)
