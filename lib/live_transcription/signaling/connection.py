@@ -10,6 +10,7 @@ import logging
 import random
 import ssl
 from contextlib import suppress
+from functools import partial
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
@@ -119,6 +120,11 @@ class SignalingConnection:
     def dropped_frames(self) -> int:
         """Frames to the HPB that were given up: the queue of 1024 was full, or the frame too large."""
         return self._protocol.dropped_frames
+
+    @property
+    def unproved(self) -> int:
+        """Final captions that were written to the websocket, and are said again if it breaks before the HPB has read them."""
+        return self._protocol.outbox.unproved_count
 
     async def run(self) -> None:
         """Connect, join, resume and reconnect until `close()`. For one task, once.
@@ -282,6 +288,7 @@ class SignalingConnection:
                 return self._protocol.drop_reason
 
     async def _write(self, websocket: ClientConnection) -> None:
+        asked: int | None = None
         while True:
             await self._to_send.wait()
             self._to_send.clear()
@@ -293,9 +300,19 @@ class SignalingConnection:
                     if isinstance(error, ConnectionClosed):
                         return
                     raise
+                self._protocol.outbox.sent(frame)
             if self._protocol.finished:
                 await websocket.close()
                 return
+            if (mark := self._protocol.outbox.unproved) is not None and mark != asked:
+                asked = mark
+                with suppress(ConnectionClosed):
+                    pong = asyncio.ensure_future(await websocket.ping())
+                    pong.add_done_callback(partial(self._prove, mark))
+
+    def _prove(self, mark: int, pong: asyncio.Future[float]) -> None:
+        if not pong.cancelled() and pong.exception() is None:
+            self._protocol.outbox.proved(mark)
 
     async def _part(self, websocket: ClientConnection) -> None:
         """Leave a websocket that is of no more use politely: a bye where the protocol has one, and the closing handshake."""

@@ -24,7 +24,9 @@ class OutgoingFrame:
 class Outbox:
     """Control frames (hello, join, bye) go first and are few; the session's frames wait until we are in the room.
 
-    Holds at most `limit` of the latter; a full outbox takes no more and counts what it did not take.
+    Holds at most `limit` of the latter; a full outbox takes no more and counts what it did not take. Frames that outlive their
+    session are kept until a pong proves that the server has read them: what is written into a connection that has died
+    unnoticed is lost, and nobody says so.
     """
 
     def __init__(self, limit: int) -> None:
@@ -32,6 +34,8 @@ class Outbox:
         self._limit = limit
         self._control: deque[OutgoingFrame] = deque()
         self._session: deque[OutgoingFrame] = deque()
+        self._unproved: deque[tuple[int, OutgoingFrame]] = deque(maxlen=limit)
+        self._sent = 0
 
     def __len__(self) -> int:
         return len(self._control) + len(self._session)
@@ -59,6 +63,30 @@ class Outbox:
         if not frame.control:
             self._session.appendleft(frame)
 
+    def sent(self, frame: OutgoingFrame) -> None:
+        """The frame was written to the websocket."""
+        if frame.outlives_session:
+            self._sent += 1
+            self._unproved.append((self._sent, frame))
+
+    @property
+    def unproved(self) -> int | None:
+        """What `proved` wants to be told once a ping that is sent now is answered; None if all is proved."""
+        return self._unproved[-1][0] if self._unproved else None
+
+    @property
+    def unproved_count(self) -> int:
+        return len(self._unproved)
+
+    def proved(self, mark: int) -> None:
+        while self._unproved and self._unproved[0][0] <= mark:
+            self._unproved.popleft()
+
+    def take_back(self) -> None:
+        """The websocket is gone: what it may have swallowed is sent again, in order."""
+        self._session.extendleft(frame for _, frame in reversed(self._unproved))
+        self._unproved.clear()
+
     def clear_control(self) -> None:
         self._control.clear()
 
@@ -68,3 +96,4 @@ class Outbox:
     def clear(self) -> None:
         self._control.clear()
         self._session.clear()
+        self._unproved.clear()

@@ -63,6 +63,8 @@ class SignalingProtocol:
         #: This websocket carries a session: the hello or the resume was accepted.
         self.authenticated = False
         self.invalid_frames = 0
+        #: The shell tells it what was written, and what a pong has proved to be read.
+        self.outbox = Outbox(outbox_limit)
         self._config = config
         self._backend_url = backend_base_url(config.backend_url)
         self._room_token = room_token
@@ -70,7 +72,6 @@ class SignalingProtocol:
         self._random_hex = random_hex
         self._log_fields = {"room": room_token}
         self._events: list[SignalingEvent] = []
-        self._outbox = Outbox(outbox_limit)
         self._pending = PendingRequests()
         self._last_id = 0
         self._request_id = ""
@@ -105,7 +106,7 @@ class SignalingProtocol:
     @property
     def dropped_frames(self) -> int:
         """Frames that were not sent because the outbox was full, or because they were too large for the HPB."""
-        return self._outbox.dropped
+        return self.outbox.dropped
 
     def take_events(self) -> list[SignalingEvent]:
         events, self._events = self._events, []
@@ -113,7 +114,7 @@ class SignalingProtocol:
 
     def next_frame(self) -> OutgoingFrame | None:
         """The next frame to send; give it back with `unsent` if the websocket broke before it was."""
-        frame = self._outbox.next(in_room=self.state is State.IN_ROOM)
+        frame = self.outbox.next(in_room=self.state is State.IN_ROOM)
         if frame is None and self._closing and self.state is not State.CLOSED:
             self._enter(State.CLOSED)
             if self.authenticated:
@@ -121,7 +122,7 @@ class SignalingProtocol:
         return frame
 
     def unsent(self, frame: OutgoingFrame) -> None:
-        self._outbox.give_back(frame)
+        self.outbox.give_back(frame)
 
     # What happens to us.
 
@@ -142,7 +143,7 @@ class SignalingProtocol:
         random = self._random_hex()
         token = hello_token(self._config.internal_secret, random)
         self._request_id = self._new_id()
-        self._outbox.put_control(requests.hello(self._request_id, random=random, token=token, backend_url=self._backend_url))
+        self.outbox.put_control(requests.hello(self._request_id, random=random, token=token, backend_url=self._backend_url))
         self._enter(State.HELLO, now + self.timeouts.hello_s)
 
     def refuse_hello(self, refusal: SignalingRefused) -> None:
@@ -157,7 +158,8 @@ class SignalingProtocol:
 
     def connection_lost(self, reason: str, now: float) -> None:
         """The websocket is gone. `reason` goes to the log and into `SessionInterrupted`: no credentials in it."""
-        self._outbox.clear_control()
+        self.outbox.clear_control()
+        self.outbox.take_back()
         self.deadline = None
         self.authenticated = False
         if self._over:
@@ -228,7 +230,7 @@ class SignalingProtocol:
         self._closing = True
         self._events.clear()
         if not self.authenticated and not self._over:
-            self._outbox.clear()
+            self.outbox.clear()
             self._enter(State.CLOSED)
 
     # What the call says. False: not taken.
@@ -245,13 +247,13 @@ class SignalingProtocol:
         self, publisher: str, room_type: str, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None
     ) -> bool:
         frame = requests.candidate(self._new_id(), publisher, room_type, sid, candidate, sdp_mid, sdp_m_line_index)
-        return self._has_session and self._outbox.put(frame)
+        return self._has_session and self.outbox.put(frame)
 
     def send_caption(self, recipient: requests.Recipient, caption: Caption) -> bool:
         """False while we are not in the room, or cannot reach this recipient: the caller keeps the caption."""
         if not self.in_room or (recipient.session_id is None and FEATURE_RECIPIENT_CALL not in self.features):
             return False
-        return self._outbox.put(requests.transcript(recipient, caption), outlives_session=caption.final)
+        return self.outbox.put(requests.transcript(recipient, caption), outlives_session=caption.final)
 
     # Inside.
 
@@ -278,7 +280,7 @@ class SignalingProtocol:
 
     def _fail(self, error: SignalingError) -> None:
         if self.authenticated:
-            self._outbox.put_control(requests.bye(self._new_id()))
+            self.outbox.put_control(requests.bye(self._new_id()))
         self.failure = error
         self._enter(State.FAILED)
 
@@ -289,14 +291,14 @@ class SignalingProtocol:
         self._joined = False
         self.session_id = None
         self._pending.clear()
-        self._outbox.forget_session()
+        self.outbox.forget_session()
 
     def _greet(self, now: float) -> None:
         if self._welcomed and FEATURE_SFU not in self._welcomed:
             self._miss_sfu()
         elif self._resume_id is not None:
             self._request_id = self._new_id()
-            self._outbox.put_control(requests.hello_resume(self._request_id, self._resume_id))
+            self.outbox.put_control(requests.hello_resume(self._request_id, self._resume_id))
             self._enter(State.RESUMING, now + self.timeouts.resume_s)
         else:
             self._enter(State.AUTHORISING)
@@ -329,7 +331,7 @@ class SignalingProtocol:
             self._start()
         else:
             self._request_id = self._new_id()
-            self._outbox.put_control(requests.join_room(self._request_id, self._room_token))
+            self.outbox.put_control(requests.join_room(self._request_id, self._room_token))
             self._enter(State.JOINING, now + self.timeouts.join_s)
 
     def _start(self) -> None:
@@ -387,7 +389,7 @@ class SignalingProtocol:
             self._events.append(event)
 
     def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str) -> bool:
-        if not self._has_session or not self._outbox.put(frame):
+        if not self._has_session or not self.outbox.put(frame):
             return False
         self._pending.add(request_id, publisher, room_type)
         return True

@@ -122,6 +122,40 @@ async def test_a_cut_is_resumed_without_joining_again() -> None:
             assert len(stub.frames("room")) == 1
 
 
+def captions(stub: HpbStub) -> list[str]:
+    return [frame["message"]["data"]["message"] for frame in stub.frames("message")]
+
+
+async def test_finals_swallowed_by_a_dead_connection_are_said_again_once() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            stub.connections[0].transport.pause_reading()
+            for text, final in (("one", True), ("tw", False), ("two", True)):
+                assert client.send_caption(Recipient.session("listener-1"), Caption("speaker-1", text, "en", final))
+            await until(lambda: client.unproved == 2)
+            assert captions(stub) == []
+            await stub.cut()
+            await next_of(client, SessionInterrupted)
+            assert (await next_of(client, SessionStarted)).resumed
+            await until(lambda: len(captions(stub)) >= 2)
+        assert captions(stub) == ["one", "two"]
+
+
+async def test_finals_that_were_read_are_not_said_again_after_a_cut() -> None:
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            client.send_caption(Recipient.session("listener-1"), CAPTION)
+            await until(lambda: client.unproved == 0 and captions(stub))
+            await stub.cut()
+            await next_of(client, SessionInterrupted)
+            await next_of(client, SessionStarted)
+        assert captions(stub) == [CAPTION.text]
+
+
 async def test_a_forgotten_session_is_replaced_on_the_same_websocket() -> None:
     async with hpb_stub() as stub:
         client = connection(stub)
