@@ -104,9 +104,10 @@ class Roster:
         return self._by_nextcloud_session.get(nextcloud_session_id)
 
     def _upsert(self, new: Participant) -> None:
-        if new.nextcloud_session_id is not None:
-            self._by_nextcloud_session[new.nextcloud_session_id] = new.session_id
         old = self._participants.get(new.session_id)
+        known = old.nextcloud_session_id if old else None
+        if new.nextcloud_session_id not in (None, known):  # a mere update of an older session takes it from no newer one
+            self._by_nextcloud_session[new.nextcloud_session_id] = new.session_id
         if old is None:
             self._participants[new.session_id] = new
             return
@@ -126,6 +127,8 @@ class Roster:
             key = participant.nextcloud_session_id
             if self._by_nextcloud_session.get(key) == session_id:
                 del self._by_nextcloud_session[key]
+                others = [other.session_id for other in self if other.nextcloud_session_id == key]
+                self._by_nextcloud_session.update((key, other) for other in others)
 
     def _clear(self) -> None:
         self._participants.clear()

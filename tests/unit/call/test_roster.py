@@ -57,6 +57,19 @@ def test_an_update_is_an_upsert_and_says_only_what_it_says() -> None:
     assert roster.user_id("s2") is None
 
 
+def test_an_update_of_an_older_session_takes_nothing_from_the_newer_one() -> None:
+    """Of two sessions with one Talk session the older is what the HPB has yet to drop."""
+    roster = Roster()
+    roster.apply(ParticipantsJoined((Participant("old", nextcloud_session_id="nc1"),)))
+    roster.apply(ParticipantsJoined((Participant("new", nextcloud_session_id="nc1"),)))
+    roster.apply(updated(talking("new", nextcloud_session_id="nc1"), talking("old", nextcloud_session_id="nc1")))
+    assert roster.session_of("nc1") == "new"
+    roster.apply(ParticipantsLeft(("new",)))
+    assert roster.session_of("nc1") == "old"
+    roster.apply(ParticipantsLeft(("old",)))
+    assert roster.session_of("nc1") is None
+
+
 def test_changes_are_told_once() -> None:
     roster = Roster()
     roster.apply(updated(talking("s1"), talking("s2")))
