@@ -144,6 +144,12 @@ class TransportLost(WebrtcError):
     code = "transport_lost"
 
 
+class TransportSilent(TransportLost):
+    """The transport is up, but no RTP came for too long: a muted participant, or an SFU that forgot us."""
+
+    code = "transport_silent"
+
+
 class AudioError(LiveTranscriptionError):
     code = "audio"
 

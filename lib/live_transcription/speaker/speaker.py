@@ -18,7 +18,7 @@ from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.config import EngineConfig
-from live_transcription.errors import SttError, TransportLost, WebrtcError
+from live_transcription.errors import SttError, TransportSilent, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
@@ -35,7 +35,9 @@ IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
 RESUBSCRIBE_S = (1.0, 10.0)
 #: First and longest silence of RTP after which the transport is doubted, in seconds. A muted speaker may send nothing
 #: at all, so each fruitless doubt doubles the patience.
-SILENCE_S = (12.0, 300.0)
+SILENCE_S = (12.0, 120.0)
+#: How long the last packets may take to come out of a transport that closes, in seconds; a TURN server may keep it longer.
+LAST_PACKETS_S = 0.15
 
 
 class Speaker:
@@ -74,7 +76,7 @@ class Speaker:
                 transcribing = tasks.create_task(self._transcriber.run(), name="transcribe")
                 await self._ending.wait()
                 receiving.cancel()
-                await asyncio.wait([receiving])
+                await asyncio.wait([receiving], timeout=LAST_PACKETS_S)
                 self._pipeline.drain()
                 self._transcriber.close()
                 await transcribing
@@ -86,6 +88,10 @@ class Speaker:
     def end(self) -> None:
         """No more audio; `run` returns when the last words are out (within about 1.5 s)."""
         self._ending.set()
+
+    def give_up(self) -> None:
+        """The last words take too long: close what is open with the words it has, before `run` is cancelled."""
+        self._captioner.finalise()
 
     def set_language(self, language: str) -> None:
         """What is open is finished in the old language; what comes next is heard in the new one."""
@@ -111,24 +117,27 @@ class Speaker:
         """Subscribe, again and again, with patience that grows while nothing comes of it."""
         wait_s, silence_s = RESUBSCRIBE_S[0], SILENCE_S[0]
         while True:
-            self._heard_since_subscribing = False
+            self._heard_since_subscribing = silent = False
             try:
                 subscriber = Subscriber(self._channel, await self._ice_servers(), self._hear, silence_timeout_s=silence_s)
                 self._subscriber = subscriber
                 await subscriber.run()
             except WebrtcError as failure:
+                silent = isinstance(failure, TransportSilent)
                 metrics.speaker_reconnects.labels(failure.code).inc()
                 level = logging.INFO if failure.retryable else logging.WARNING
                 logger.log(
                     level, "Lost a speaker's audio: %s", failure, extra={"code": failure.code, "speaker": self.session_id}
                 )
-                if self._heard_since_subscribing:
-                    wait_s, silence_s = RESUBSCRIBE_S[0], SILENCE_S[0]
-                elif isinstance(failure, TransportLost):
-                    silence_s = min(SILENCE_S[1], silence_s * 2)
             finally:
                 self._count_packets()
                 self._subscriber = None
+            if self._heard_since_subscribing:
+                wait_s, silence_s = RESUBSCRIBE_S[0], SILENCE_S[0]
+            elif silent:
+                wait_s, silence_s = RESUBSCRIBE_S[0], min(SILENCE_S[1], silence_s * 2)
+            if silent:  # it was up until now, so it is opened again at once: who is muted may speak at any moment
+                continue
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
             wait_s = min(RESUBSCRIBE_S[1], wait_s * 2)
 

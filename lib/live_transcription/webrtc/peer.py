@@ -12,7 +12,7 @@ from typing import Protocol
 
 from aioice import Candidate
 
-from live_transcription.errors import TransportLost
+from live_transcription.errors import TransportSilent
 from live_transcription.types import IceServer
 from live_transcription.webrtc.rtp_receiver import AudioTransport, RtpSink, TransportStatistics
 from live_transcription.webrtc.sdp import Offer, build_answer, format_candidate
@@ -32,7 +32,7 @@ class SubscriberChannel(Protocol):
 
 
 class Peer:
-    """`run` ends by TransportLost or cancellation only. `connected` once RTP can come."""
+    """`run` ends by TransportLost (TransportSilent) or cancellation only. `connected` once RTP can come."""
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class Peer:
         while True:
             silent_s = self._clock() - self.heard_at if self._offer.active else 0.0
             if silent_s >= silence_timeout_s:
-                raise TransportLost(f"No audio came for {silent_s:.0f} s.", fix="Nothing to do if the participant is muted.")
+                raise TransportSilent(f"No audio came for {silent_s:.0f} s.", fix="Nothing to do if the participant is muted.")
             await asyncio.sleep(silence_timeout_s - silent_s)
 
     def _answer(self) -> None:
