@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,6 +14,8 @@ from live_transcription.config import HpbConfig
 from live_transcription.errors import CallNotFound, CallUnavailable, SttModelError, UnknownLanguage
 from live_transcription.types import Secret
 from sandbox.caller import Speech
+from sandbox.rig import Link
+from tests.fakes.stt import FakeStream
 from tests.integration.conftest import TalkOnLoopback
 
 
@@ -58,6 +61,41 @@ async def test_leaving_delivers_the_open_utterance_within_two_seconds(talk: Talk
     await listener.captions.wait(final=True, timeout_s=1)
     assert service.status().calls == 0
     await talk.wait_until_we_left()
+
+
+async def test_leaving_delivers_the_words_so_far_of_an_engine_that_hangs(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    def hang(stream: FakeStream) -> None:
+        stream.end = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+
+    talk.backend.prepare = hang
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    partial = await listener.captions.wait(final=False)
+    async with asyncio.timeout(2):
+        await service.leave(talk.room)
+    final = await listener.captions.wait(final=True, timeout_s=1)
+    assert final.text == partial.text
+
+
+async def test_no_final_is_lost_in_a_connection_that_dies_unnoticed(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    async with Link("127.0.0.1", urlsplit(talk.hpb.url).port or 0) as link:
+        service = await talk.service(hpb=HpbConfig(link.url, Secret(talk.internal_secret), talk.nextcloud.url))
+        listener = await talk.caller("listener")
+        await talk.caller("speaker", short_speech)
+        await service.enable(talk.room, listener.nextcloud_session_id)
+        await listener.captions.wait(final=False)
+        link.stall()
+        async with asyncio.timeout(15):
+            while not talk.backend.streams[0].flushes:  # noqa: ASYNC110  the fake tells no one
+                await asyncio.sleep(0.05)
+        await asyncio.sleep(0.1)
+        assert not listener.captions.of(final=True)
+        link.cut()
+        link.unstall()
+        await listener.captions.wait(final=True, timeout_s=10)
+        await service.leave(talk.room)
 
 
 async def test_a_speaker_who_hangs_up_in_mid_sentence_gets_their_last_words_shown(

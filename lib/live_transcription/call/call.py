@@ -103,7 +103,7 @@ class Call:
         self._floor_alarm = Alarm(self._release_floor)
         self._targets_alarm = Alarm(self._reconcile)
         self._speakers: dict[str, Speaker] = {}
-        self._speaker_tasks: set[asyncio.Task[None]] = set()
+        self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
         self._kept_finals: deque[Caption] = deque(maxlen=KEPT_FINALS)
         self._ended = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -152,7 +152,7 @@ class Call:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
-                tasks.create_task(self._connection.run(), name="signaling")
+                tasks.create_task(self._stay_connected(), name="signaling")
                 tasks.create_task(self._prefetch(), name="STUN and TURN servers")
                 tasks.create_task(self._warm(), name="warm speech-to-text")
                 listening = tasks.create_task(self._listen(), name="signaling events")
@@ -165,6 +165,14 @@ class Call:
             self._tasks = None
             self._floor_alarm.cancel()
             self._targets_alarm.cancel()
+
+    async def _stay_connected(self) -> None:
+        """When the HPB will not have us the call is over at once, not when all of it is closed: nobody may join it any more."""
+        try:
+            await self._connection.run()
+        except SignalingError:
+            self.end()
+            raise
 
     async def _prefetch(self) -> None:
         """Have what the first speaker needs at hand when the room is joined."""
@@ -184,6 +192,7 @@ class Call:
         if self._speaker_tasks:
             _, late = await asyncio.wait(self._speaker_tasks, timeout=LAST_WORDS_S)
             for task in late:
+                self._speaker_tasks[task].give_up()
                 task.cancel()
 
     async def _listen(self) -> None:
@@ -225,9 +234,7 @@ class Call:
             self._targets.reset(self._now(), recipient_call="recipient-call" in event.features)
         self.joined.set()
         self._reconcile()
-        kept = list(self._kept_finals)
-        self._kept_finals.clear()
-        self._send_all(kept)
+        self._send_all(())
 
     # Speakers.
 
@@ -269,8 +276,8 @@ class Call:
         )
         self._speakers[session_id] = speaker
         task = self._tasks.create_task(self._supervise(speaker), name="speaker")
-        self._speaker_tasks.add(task)
-        task.add_done_callback(self._speaker_tasks.discard)
+        self._speaker_tasks[task] = speaker
+        task.add_done_callback(self._speaker_tasks.pop)
 
     def _stop_speaker(self, session_id: str) -> None:
         """The last words still come; the session id is free for another speaker at once."""
@@ -299,15 +306,23 @@ class Call:
         self._floor_alarm.set(self._floor.next_deadline())
 
     def _send_all(self, captions: Sequence[Caption]) -> None:
-        for caption in captions:
-            sent = False
-            for recipient in self._targets.recipients(caption.speaker, self._now()):
-                sent = self._connection.send_caption(recipient, caption)
-            if sent:
-                metrics.caption_sent(final=caption.final)
-                self._on_caption_sent(caption)
-            elif caption.final and not self._connection.in_room:
+        """In order, finals that could not be sent before first."""
+        waiting = [*self._kept_finals, *captions]
+        self._kept_finals.clear()
+        for caption in waiting:
+            if not self._send(caption) and caption.final:
                 self._kept_finals.append(caption)
+
+    def _send(self, caption: Caption) -> bool:
+        """False: not taken, although somebody may want it."""
+        taken = self._connection.in_room
+        sent = False
+        for recipient in self._targets.recipients(caption.speaker, self._now()):
+            taken = sent = self._connection.send_caption(recipient, caption)
+        if sent:
+            metrics.caption_sent(final=caption.final)
+            self._on_caption_sent(caption)
+        return taken
 
     @staticmethod
     def _now() -> float:
