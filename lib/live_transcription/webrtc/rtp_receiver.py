@@ -3,8 +3,8 @@
 
 """ICE, DTLS and SRTP for one publisher's audio, ORTC style: no RTCPeerConnection, no decoder thread, no unbounded queue.
 
-The only file that touches private names of aiortc, of which it takes the DTLS handshake and the SRTP keys (RFC 5764); the only
-one for aioice is `ice_connection`. `tests/unit/webrtc/test_private_names.py` fails when they change. Host candidates go into
+The only file that touches private names of aiortc, of which it takes the DTLS handshake and the SRTP keys (RFC 5764), with
+`dtls_link` below it; the only one for aioice is `ice_connection`. `tests/unit/webrtc/test_private_names.py` fails when they change. Host candidates go into
 the answer at once; the others are trickled, and TURN is asked only while there is no direct path.
 """
 
@@ -28,6 +28,7 @@ from OpenSSL import SSL
 
 from live_transcription.errors import TransportLost
 from live_transcription.types import AudioPacket, IceServer
+from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
 from live_transcription.webrtc.rtcp import ReceptionReporter
@@ -49,7 +50,6 @@ _RENEW_BEFORE = datetime.timedelta(days=7)
 _MAX_SERVERS = 6
 #: Packets that may come between the end of the handshake and our notice of it.
 _MAX_EARLY = 32
-_MAX_DTLS_DATAGRAMS = 64
 #: TURN is asked for a relay only if there is no direct path after this long, in seconds.
 _RELAY_AFTER_S = 0.3
 _REPORT_S = (2.5, 7.5)
@@ -85,36 +85,6 @@ class _Certificate(dtls.RTCCertificate):
         return self._context
 
 
-class _Link:
-    """What `RTCDtlsTransport` needs of an ICE transport."""
-
-    def __init__(self, connection: IceConnection) -> None:
-        self._connection = connection
-        self._datagrams: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_DTLS_DATAGRAMS)
-        self._closed = False
-
-    @property
-    def role(self) -> str:
-        return "controlling" if self._connection.ice_controlling else "controlled"
-
-    def put(self, data: bytes | None) -> None:
-        """None: the path is lost. When the queue is full the datagram is dropped; DTLS repeats it."""
-        self._closed |= data is None
-        if not self._datagrams.full():
-            self._datagrams.put_nowait(data)
-
-    async def _recv(self) -> bytes:
-        if self._closed and self._datagrams.empty():
-            raise ConnectionError("ICE is closed")
-        data = await self._datagrams.get()
-        if data is None:
-            raise ConnectionError("ICE is closed")
-        return data
-
-    async def _send(self, data: bytes) -> None:
-        await self._connection.send(data)
-
-
 class AudioTransport:
     """One peer of the SFU that receives audio. In order: `open`, `connect`, `keep_alive`; `aclose` always."""
 
@@ -125,7 +95,7 @@ class AudioTransport:
         self._remote = offer.transport
         self._connection = IceConnection(self._srtp, lambda data: self._link.put(data))  # noqa: PLW0108  the link is made with the connection
         self._connection.ice_controlling = offer.transport.lite
-        self._link = _Link(self._connection)
+        self._link = DtlsLink(self._connection)
         self._certificate = _Certificate.current()
         self._dtls = dtls.RTCDtlsTransport(self._link, [self._certificate])  # type: ignore[arg-type]
         self._dtls._set_role("server" if offer.transport.setup == "active" else "client")
@@ -197,7 +167,10 @@ class AudioTransport:
         if failure is not None:
             raise self.no_path() from failure
         fingerprints = [dtls.RTCDtlsFingerprint(algorithm, value) for algorithm, value in self._remote.fingerprints]
-        await self._dtls.start(dtls.RTCDtlsParameters(fingerprints=fingerprints))
+        async with asyncio.TaskGroup() as tasks:
+            repeating = tasks.create_task(self._link.repeat_first_flight(), name="DTLS first flight")
+            await self._dtls.start(dtls.RTCDtlsParameters(fingerprints=fingerprints))
+            repeating.cancel()
         if self._dtls.state != "connected":
             raise TransportLost(
                 "The DTLS handshake with the SFU failed.",

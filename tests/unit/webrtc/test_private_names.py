@@ -19,8 +19,9 @@ import pytest
 from aioice import ice, turn
 from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport
 
+from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection
-from live_transcription.webrtc.rtp_receiver import _Certificate, _Link
+from live_transcription.webrtc.rtp_receiver import _Certificate
 
 
 @pytest.mark.parametrize(
@@ -87,14 +88,14 @@ def test_a_relay_can_be_dropped() -> None:
 
 
 async def test_attributes_of_a_dtls_transport() -> None:
-    transport = RTCDtlsTransport(_Link(IceConnection(lambda data: None, lambda data: None)), [_Certificate.current()])  # type: ignore[arg-type]
+    transport = RTCDtlsTransport(DtlsLink(IceConnection(lambda data: None, lambda data: None)), [_Certificate.current()])  # type: ignore[arg-type]
     assert transport._rx_srtp is None
     assert transport._task is None
     assert transport.state == "new"
-    # All that it asks of an ICE transport is what `_Link` has.
+    # All that it asks of an ICE transport is what `DtlsLink` has.
     source = inspect.getsource(RTCDtlsTransport)
     used = set(re.findall(r"self\.transport\.(\w+)", source))
-    assert used <= {name for name in dir(_Link) if not name.startswith("__")}
+    assert used <= {name for name in dir(DtlsLink) if not name.startswith("__")}
 
 
 def test_one_certificate_and_one_ssl_context_serve_all_peers() -> None:
