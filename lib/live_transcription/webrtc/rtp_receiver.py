@@ -4,8 +4,8 @@
 """ICE, DTLS and SRTP for one publisher's audio, ORTC style: no RTCPeerConnection, no decoder thread, no unbounded queue.
 
 The only file that touches private names of aiortc, of which it takes the DTLS handshake and the SRTP keys (RFC 5764), with
-`dtls_link` below it; the only one for aioice is `ice_connection`. `tests/unit/webrtc/test_private_names.py` fails when they change. Host candidates go into
-the answer at once; the others are trickled, and TURN is asked only while there is no direct path.
+`dtls_link` below it; the only one for aioice is `ice_connection`. `tests/unit/webrtc/test_private_names.py` fails when they
+change. Host candidates go into the answer at once; the others are trickled, and TURN is asked only where no direct path is.
 """
 
 from __future__ import annotations
