@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -85,6 +85,7 @@ class TranscriptionService:
         self._wall_clock = wall_clock
         self._calls: dict[str, Call] = {}
         self._call_tasks: dict[Call, asyncio.Task[LiveTranscriptionError | None]] = {}
+        self._asking: Counter[tuple[Call, str]] = Counter()
         self._captions_sent = 0
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
@@ -97,8 +98,8 @@ class TranscriptionService:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._tasks = None  # no call starts any more, not even while these end
         await self.leave_all()
-        self._tasks = None
         await self._stack.__aexit__(kind, error, trace)
         await self._registry.aclose()
 
@@ -119,11 +120,7 @@ class TranscriptionService:
             call = self._start(room_token, language)
         call.add_target(nc_session_id, user_id)
         if not call.joined.is_set():
-            try:
-                await self._wait_until_joined(call)
-            except CallUnavailable:
-                call.remove_target(nc_session_id)
-                raise
+            await self._wait_with(call, nc_session_id)
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         """No more captions for this session; no error if it had none."""
@@ -213,7 +210,11 @@ class TranscriptionService:
     def _start_again(self, failed: Call) -> None:
         if self._calls.get(failed.room_token) is not failed or failed.ending or self._tasks is None:
             return
-        call = self._start(failed.room_token, failed.language)
+        try:
+            call = self._start(failed.room_token, failed.language)
+        except CallUnavailable as failure:
+            self._record(failure)
+            return
         for target in failed.targets():
             call.add_target(target.nc_session_id, target.user_id)
 
@@ -221,6 +222,20 @@ class TranscriptionService:
         if self._calls.get(call.room_token) is call:
             del self._calls[call.room_token]
         self._call_tasks.pop(call, None)
+
+    async def _wait_with(self, call: Call, nc_session_id: str) -> None:
+        """Wait for the call; where that is in vain the session is no target, unless it has asked again meanwhile."""
+        asking = (call, nc_session_id)
+        self._asking[asking] += 1
+        try:
+            await self._wait_until_joined(call)
+        except CallUnavailable:
+            if self._asking[asking] == 1:
+                call.remove_target(nc_session_id)
+            raise
+        finally:
+            self._asking[asking] -= 1
+            self._asking += Counter()  # drops what is zero
 
     async def _wait_until_joined(self, call: Call) -> None:
         task = self._call_tasks[call]

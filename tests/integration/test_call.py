@@ -6,17 +6,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from urllib.parse import urlsplit
 
 import pytest
 
+from live_transcription.call.call import Call
 from live_transcription.config import HpbConfig
 from live_transcription.errors import CallNotFound, CallUnavailable, SttModelError, UnknownLanguage
+from live_transcription.service import ANSWER_S, TranscriptionService
 from live_transcription.types import Secret
 from sandbox.caller import Speech
 from sandbox.rig import Link
 from tests.fakes.stt import FakeStream
-from tests.integration.conftest import TalkOnLoopback
+from tests.integration.conftest import TalkOnLoopback, no_ice_servers
 
 
 async def test_a_listener_gets_captions_and_the_speaker_does_not(talk: TalkOnLoopback, short_speech: Speech) -> None:
@@ -178,6 +181,65 @@ async def test_an_unreachable_hpb_is_said_in_time(talk: TalkOnLoopback, unused_t
             await service.enable(talk.room, "session")
     assert refusal.value.retryable
     assert service.status().targets == 0
+
+
+async def test_who_asks_again_while_the_first_request_waits_in_vain_gets_captions(talk: TalkOnLoopback) -> None:
+    async with Link("127.0.0.1", urlsplit(talk.hpb.url).port or 0) as link:
+        link.stall()
+        service = await talk.service(hpb=HpbConfig(link.url, Secret(talk.internal_secret), talk.nextcloud.url))
+        listener = await talk.caller("listener")
+        first = asyncio.create_task(service.enable(talk.room, listener.nextcloud_session_id))
+        await asyncio.sleep(ANSWER_S / 2)
+        second = asyncio.create_task(service.enable(talk.room, listener.nextcloud_session_id))
+        with pytest.raises(CallUnavailable):
+            await first
+        link.unstall()
+        await second
+        assert service.status().targets == 1
+        await service.leave(talk.room)
+
+
+async def test_no_call_starts_while_the_service_ends(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    def hang(stream: FakeStream) -> None:
+        stream.end = asyncio.Event().wait  # type: ignore[method-assign, assignment]
+
+    talk.backend.prepare = hang
+    listener = await talk.caller("listener")
+    await talk.caller("speaker", short_speech)
+    async with TranscriptionService(talk.config(), no_ice_servers, registry=talk.registry, wall_clock=time.time) as service:
+        await service.enable(talk.room, listener.nextcloud_session_id)
+        await listener.captions.wait(final=False)
+        late = asyncio.get_running_loop().call_later(0.3, lambda: ending.append(asyncio.ensure_future(late_request())))
+        ending: list[asyncio.Future[None]] = []
+
+        async def late_request() -> None:
+            await service.enable("another", "session")
+
+    late.cancel()
+    with pytest.raises(CallUnavailable, match="stopping"):
+        await ending[0]
+
+
+async def test_a_call_that_cannot_be_started_anew_leaves_the_others_alone(
+    talk: TalkOnLoopback, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    await service.enable(talk.room, listener.nextcloud_session_id)
+
+    def refuse() -> None:
+        raise SttModelError("There is no engine any more.")
+
+    async def fail(call: Call) -> None:
+        monkeypatch.setattr(talk.registry, "backend", refuse)
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr("live_transcription.service.RESTART_CALL_S", 0.0)
+    monkeypatch.setattr(Call, "run", fail)
+    with pytest.raises(CallUnavailable):
+        await service.enable("another", "session")
+    assert [error.message for error in service.status().last_errors] == ["There is no engine any more."]
+    assert service.status().calls == 1
 
 
 async def test_the_call_ends_when_nobody_wants_captions_any_more(talk: TalkOnLoopback) -> None:
