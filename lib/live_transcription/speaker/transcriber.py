@@ -5,6 +5,9 @@
 
 A stream lives from the first word to a long silence. When it fails, only this speaker waits: the utterance that was open
 is closed with the words it has, and the next speech opens another stream after a backoff.
+
+A change of language ends the stream, which may have much to say yet (a cold start); what is said meanwhile is held for the
+next.
 """
 
 from __future__ import annotations
@@ -12,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
@@ -20,7 +24,7 @@ from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
-from live_transcription.types import Frame
+from live_transcription.types import SAMPLE_RATE, Frame
 
 logger = logging.getLogger(__name__)
 
@@ -30,8 +34,10 @@ STALL_S = 0.7
 IDLE_CLOSE_S = 20.0
 #: How long the last words may take once the speaker has left or the app stops.
 DRAIN_S = 1.2
-#: Wait after a failed stream, doubled up to the second value, in seconds.
+#: Wait after a failed stream, doubled up to the second value, in seconds; the second at once where trying again mends nothing.
 RETRY_S = (0.5, 15.0)
+#: Speech held for the stream of another language while the one before has its last words to say, in seconds; the oldest goes.
+HELD_S = 120.0
 
 
 class Transcriber:
@@ -55,6 +61,8 @@ class Transcriber:
         self._on_error = on_error
         self._closing = asyncio.Event()
         self._spoken = False
+        # What was said while a stream had its last words to say: for the next.
+        self._held: deque[GateAction] = deque()
 
     def close(self) -> None:
         """No more audio: what is in the queue is still heard, then `run` returns."""
@@ -66,27 +74,28 @@ class Transcriber:
         retry_s = RETRY_S[0]
         with contextlib.suppress(EndOfStream):
             while True:
-                opening = await self._until_speech()
-                if await self._transcribe_safely(opening):
+                opening = self._take_held() or await self._until_speech()
+                if not (failures := await self._transcribe_safely(opening)):
                     retry_s = RETRY_S[0]
                     continue
+                if not all(failure.retryable for failure in failures):
+                    retry_s = RETRY_S[1]
                 if await self._closing_within(retry_s):
                     break
                 retry_s = min(RETRY_S[1], retry_s * 2)
         self._captioner.finalise()
 
-    async def _transcribe_safely(self, opening: Sequence[GateAction]) -> bool:
-        """False if the stream failed: its open utterance is closed, and the failure is told."""
+    async def _transcribe_safely(self, opening: Sequence[GateAction]) -> list[SttError]:
+        """What the stream failed of: its open utterance is closed then, and the failure is told."""
+        failed: list[SttError] = []
         try:
             await self._transcribe(self.language, opening)
         except* SttError as failures:
-            self._report(failures)
+            failed = _leaves(failures)
+            self._report(failed)
             self._captioner.finalise()
             self._gate.reset()
-            failed = True
-        else:
-            failed = False
-        return not failed
+        return failed
 
     async def _closing_within(self, seconds: float) -> bool:
         try:
@@ -111,9 +120,12 @@ class Transcriber:
                 reader = tasks.create_task(self._read(stream), name="stt events")
                 ended = await self._pump(stream, language, opening)
                 await stream.end()
+                if not ended:
+                    ended = await self._hold(reader)
                 await self._drain(reader, tasks)
-        self._captioner.finalise()
-        if ended:
+                # Now: to close a connection may take a while.
+                self._captioner.finalise()
+        if ended and not self._held:
             raise EndOfStream
 
     async def _drain(self, reader: asyncio.Task[None], tasks: asyncio.TaskGroup) -> None:
@@ -125,6 +137,34 @@ class Transcriber:
             logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
             reader.cancel()
         closing.cancel()
+
+    async def _hold(self, reader: asyncio.Task[None]) -> bool:
+        """Go on listening until the last words are out, or the queue has ended: then True."""
+        while not reader.done():
+            listening = asyncio.create_task(self._next_actions(), name="listen ahead")
+            try:
+                await asyncio.wait([reader, listening], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                listening.cancel()
+                await asyncio.wait([listening])
+            if listening.cancelled():
+                continue
+            try:
+                actions = listening.result()
+            except EndOfStream:
+                return True
+            self._held.extend(action for action in actions if isinstance(action, (Speech, Flush)))
+            while sum(map(_seconds, self._held)) > HELD_S:
+                metrics.frames_dropped.inc(_frames(self._held.popleft()))
+        return False
+
+    def _take_held(self) -> Sequence[GateAction]:
+        held = tuple(self._held)
+        self._held.clear()
+        if held:
+            # The gate may have closed in the meantime; the stream that is opened now has to be closed again.
+            self._gate.keep_open()
+        return held
 
     async def _read(self, stream: SttStream) -> None:
         async for event in stream.events():
@@ -172,11 +212,19 @@ class Transcriber:
             return [CloseStream()]
         return self._gate.push(frame)
 
-    def _report(self, failures: BaseExceptionGroup[SttError]) -> None:
-        for failure in _leaves(failures):
+    def _report(self, failures: Sequence[SttError]) -> None:
+        for failure in failures:
             logger.warning("Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
             metrics.stt_errors.labels(self._backend.name, failure.code).inc()
             self._on_error(failure)
+
+
+def _frames(action: GateAction) -> int:
+    return len(action.frames) if isinstance(action, Speech) else 0
+
+
+def _seconds(action: GateAction) -> float:
+    return sum(map(len, action.frames)) / SAMPLE_RATE if isinstance(action, Speech) else 0.0
 
 
 def _leaves(group: BaseExceptionGroup[SttError]) -> list[SttError]:

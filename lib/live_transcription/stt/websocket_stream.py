@@ -180,8 +180,9 @@ class _Connect(websocket_connect):
 async def open_websocket(
     url: str, headers: Mapping[str, str], *, service: str, open_timeout_s: float, verify_certificates: bool = True
 ) -> AsyncIterator[ClientConnection]:
-    """A websocket without compression. Raises SttError (see `handshake`); leaving closes it within a second.
+    """A websocket without compression. Raises SttError (see `handshake`).
 
+    Leaving closes it within a second, or at once when cancelled.
     Proxies are taken from the environment as usual, but not for this machine itself.
     """
     connecting = _Connect(
@@ -204,6 +205,10 @@ async def open_websocket(
         raise opening_error(error, service) from None
     try:
         yield connection
+    except asyncio.CancelledError:
+        # Nobody waits for a server's goodbye any more, least of all for one that hangs.
+        connection.transport.abort()
+        raise
     finally:
         await connection.close()
 

@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The engine's speakers before a speech-to-text server with faults, on sockets, in the loop of the virtual clock."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+
+from live_transcription.audio.vad import EnergyDetector
+from live_transcription.config import SttConfig
+from live_transcription.config_stt import ModalConfig, MoshiConfig
+from live_transcription.stt.base import SttBackend
+from live_transcription.stt.registry import SttRegistry
+from live_transcription.types import SAMPLE_RATE, Frame, Secret
+from sandbox import recording
+from sandbox.monologue import FRAME, Monologue
+from sandbox.recording import Recording
+from sandbox.score import normalise
+from sandbox.stt_servers.fleet import Fleet
+from sandbox.stt_servers.located import located
+from sandbox.stt_servers.modal import Behaviour, ModalStandIn
+from sandbox.stt_servers.moshi import MoshiStandIn
+from sandbox.virtual_clock import run
+
+#: Where the second of two utterances ends in the recording, and a little silence.
+_END_S = 16.2
+#: Seconds without news after a final until nothing more is expected.
+_QUIET_S = 4.0
+
+SPOKEN = recording.load("en-conference")
+#: Two utterances of 11 and 3 s, a second apart: float32, 24 kHz mono.
+SPEECH: Frame = SPOKEN.pcm(SAMPLE_RATE)[: round(_END_S * SAMPLE_RATE)]
+TEXT = " ".join(utterance.text for utterance in SPOKEN.utterances[:2])
+DIALECTS = ("modal", "moshi")
+
+
+#: Runs a coroutine in virtual time.
+play = partial(run, loopback_s=0.001)
+
+
+def words(text: str) -> list[str]:
+    return normalise(text, "en")
+
+
+@dataclass
+class Setting:
+    """A server, and the engine that is configured to use it."""
+
+    server: ModalStandIn | MoshiStandIn
+    registry: SttRegistry
+
+    def speaker(self, name: str = "speaker-1", language: str = "en") -> Monologue:
+        return Monologue(self.registry.backend(), language, name=name, detector=EnergyDetector())
+
+    async def listen_until_quiet(self, monologue: Monologue, *, patience_s: float = 90.0) -> None:
+        """Silence until all that was said stands and nothing more comes, as a speaker who waits."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + patience_s
+        while loop.time() < deadline:
+            await monologue.hush(0.4)
+            latest = monologue.captions[-1] if monologue.captions else None
+            if latest is not None and latest.final and loop.time() - latest.at > _QUIET_S:
+                return
+
+
+@asynccontextmanager
+async def setting(
+    dialect: str,
+    *,
+    behaviour: Behaviour | None = None,
+    fleet: Fleet | None = None,
+    batch_size: int = 8,
+    config: Callable[[SttConfig], SttConfig] = lambda config: config,
+    recordings: tuple[Recording, ...] = (SPOKEN,),
+) -> AsyncIterator[Setting]:
+    """`config` may change the settings that fit the server; there is no embedded engine in them."""
+    source = located(recordings)
+    server: ModalStandIn | MoshiStandIn
+    if dialect == "modal":
+        server = ModalStandIn(source, behaviour, fleet=fleet, batch_size=batch_size)
+    else:
+        server = MoshiStandIn(source, batch_size=batch_size)
+    async with server:
+        fitting = SttConfig(embedded=None)
+        if dialect == "modal":
+            modal = ModalConfig(
+                url=server.stream_url, key=Secret("wk-key"), secret=Secret("ws-secret"), credentials_anywhere=True
+            )
+            fitting = replace(fitting, modal=modal)
+        else:
+            fitting = replace(fitting, moshi=MoshiConfig(url=server.stream_url))
+        registry = SttRegistry(config(fitting))
+        try:
+            yield Setting(server, registry)
+        finally:
+            await registry.aclose()
+
+
+def with_help_of(registry: SttRegistry, helper: SttBackend, patience_s: float = 15.0) -> SttBackend:
+    """The registry's engines with another one behind them, in the place of the embedded engine."""
+    from live_transcription.stt.fallback import FallbackBackend
+    from live_transcription.stt.resilient import ResilientBackend
+
+    engines = (*registry._engines, helper)
+    fallback = FallbackBackend(engines, patience_s=patience_s, statistics=registry.statistics)
+    return ResilientBackend(fallback, statistics=registry.statistics)
+
+
+def burst(monologue: Monologue, pcm: Frame) -> None:
+    """Audio that comes at once."""
+    for start in range(0, len(pcm) - FRAME + 1, FRAME):
+        monologue.frames.put(np.ascontiguousarray(pcm[start : start + FRAME]))

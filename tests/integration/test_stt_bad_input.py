@@ -1,0 +1,119 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What a server or a microphone may send that makes no sense: bounded memory, the speaker recovers, the others never notice."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+
+import numpy as np
+import pytest
+
+from live_transcription.stt.audio_ring import AudioRing
+from live_transcription.types import SAMPLE_RATE
+from sandbox.monologue import Monologue
+from sandbox.stt_servers.dialects import DialectName
+from sandbox.stt_servers.faults import Fault, FaultKind
+from sandbox.stt_servers.modal import Behaviour
+from tests.integration.stt_setting import DIALECTS, SPEECH, TEXT, Setting, burst, play, setting, words
+
+SENSELESS = (FaultKind.GARBAGE, FaultKind.HUGE, FaultKind.NAN, FaultKind.CONTRADICT)
+
+
+async def speak_while_another_does(place: Setting, fault: Fault) -> tuple[Monologue, Monologue]:
+    """The first speaker's session has the fault."""
+    async with place.speaker("speaker-1") as victim, place.speaker("speaker-2") as other:
+        place.server.faults.add(fault)
+        saying = asyncio.create_task(victim.say(SPEECH))
+        await asyncio.sleep(2.0)
+        await other.say(SPEECH)
+        await saying
+        await place.listen_until_quiet(victim)
+        await place.listen_until_quiet(other)
+    return victim, other
+
+
+@pytest.mark.parametrize("kind", SENSELESS)
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_messages_that_make_no_sense(dialect: str, kind: FaultKind) -> None:
+    async def scenario() -> None:
+        async with setting(dialect) as place:
+            victim, other = await speak_while_another_does(place, Fault(kind, after_s=4.0))
+            heard = words(victim.text)
+            # A word that a fault forged may stand there, of those that were said none is missing.
+            rest = iter(heard)
+            assert all(word in rest for word in words(TEXT))
+            assert len(heard) <= len(words(TEXT)) + 1
+            assert words(other.text) == words(TEXT)
+            assert max(map(len, (caption.text for caption in victim.captions))) < 500
+            assert victim.errors == other.errors == []
+            # Of the two sessions only the victim's may have needed another.
+            assert len(place.server.sessions) <= 3
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("kind", SENSELESS)
+def test_messages_that_make_no_sense_in_the_specified_dialect(kind: FaultKind) -> None:
+    async def scenario() -> None:
+        async with setting("modal", behaviour=Behaviour(dialect=DialectName.MISSION)) as place:
+            place.server.faults.add(Fault(kind, after_s=4.0))
+            async with place.speaker() as speaker:
+                await speaker.say(SPEECH)
+                await place.listen_until_quiet(speaker)
+            rest = iter(words(speaker.text))
+            assert all(word in rest for word in words(TEXT))
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_audio_that_is_not_a_number_spoils_nothing_but_itself(dialect: str) -> None:
+    async def scenario() -> None:
+        async with setting(dialect) as place:
+            async with place.speaker() as speaker:
+                spoilt = SPEECH.copy()
+                at = round(13.0 * SAMPLE_RATE)
+                spoilt[at : at + 200] = np.nan
+                spoilt[at + 200 : at + 400] = np.inf
+                await speaker.say(spoilt)
+                await speaker.hush(2.0)
+                await speaker.say(SPEECH)
+                await place.listen_until_quiet(speaker)
+            assert words(speaker.text)[-len(words(TEXT)) :] == words(TEXT)
+            assert len(place.server.sessions) == 1
+
+    play(scenario())
+
+
+@pytest.mark.parametrize("dialect", DIALECTS)
+def test_a_server_that_never_answers_costs_bounded_memory_and_is_told_of(
+    dialect: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def scenario() -> None:
+        async with setting(dialect) as place:
+            place.server.faults.add(Fault(FaultKind.HANG, times=None))
+            async with place.speaker() as speaker:
+                for _ in range(25):
+                    burst(speaker, SPEECH[: 9 * SAMPLE_RATE])
+                    await asyncio.sleep(9.0)
+                rings = [ring for ring in gc.get_objects() if type(ring) is AudioRing]
+                assert max(ring.memory_bytes for ring in rings) <= 4 * SAMPLE_RATE * 122
+                assert place.registry.statistics.dropped_s > 60
+                assert speaker.frames.statistics().held_s < 1
+                place.server.faults.clear()
+                await place.server._hang_up()
+                await place.server._listen()
+                for _ in range(22):
+                    burst(speaker, np.zeros(9 * SAMPLE_RATE, np.float32))
+                    await asyncio.sleep(9.0)
+                before = len(speaker.finals)
+                await speaker.say(SPEECH)
+                await place.listen_until_quiet(speaker)
+            assert words(" ".join(final.text for final in speaker.finals[before:])) == words(TEXT)
+            assert speaker.errors == []
+
+    play(scenario())
+    assert any("gave no answer in time" in record.getMessage() for record in caplog.records)
