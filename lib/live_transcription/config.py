@@ -11,6 +11,9 @@ from pathlib import Path
 from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.types import Secret
 
+#: The engines by the names that settings use, in the order that serves best.
+ENGINES = ("modal", "moshi", "embedded")
+
 
 @dataclass(frozen=True, slots=True)
 class HpbConfig:
@@ -24,10 +27,14 @@ class HpbConfig:
 
 @dataclass(frozen=True, slots=True)
 class AudioConfig:
-    """`queue_s`: audio held per speaker while speech-to-text lags; beyond it the oldest is dropped and counted."""
+    """`queue_s`: audio held per speaker while speech-to-text lags; beyond it the oldest is dropped and counted.
+
+    `gate=False` sends silence to the engines too, for engines that want to find the pauses themselves.
+    """
 
     frame_ms: int = 80
     queue_s: float = 10.0
+    gate: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +52,9 @@ class EmbeddedConfig:
 
 @dataclass(frozen=True, slots=True)
 class SttConfig:
-    """The engines, best first: Modal and moshi-server where they are configured, the embedded one behind them.
+    """The engines in `order`, best first, as far as they are configured; what `order` does not name is not used.
 
+    `prewarm=False`: engines start at the first word instead of when a call is joined.
     `ring_s`: audio per speaker that is kept while a remote engine starts or is away, 120 s at most. `patience_s`: how long a
     remote engine may keep a speaker waiting before the next engine takes over in the meantime.
     """
@@ -56,6 +64,8 @@ class SttConfig:
     moshi: MoshiConfig | None = None
     ring_s: float = 120.0
     patience_s: float = 15.0
+    order: tuple[str, ...] = ENGINES
+    prewarm: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +78,14 @@ class CaptionConfig:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
+    """`languages`: those that may be asked for, empty for all. `max_memory_mb`: no more speakers beyond it, 0 for no limit."""
+
     hpb: HpbConfig
     default_language: str = "en"
     audio: AudioConfig = field(default_factory=AudioConfig)
     stt: SttConfig = field(default_factory=SttConfig)
     captions: CaptionConfig = field(default_factory=CaptionConfig)
+    languages: tuple[str, ...] = ()
     max_speakers: int = 500
+    max_memory_mb: int = 0
     no_target_linger_s: float = 60.0

@@ -12,25 +12,32 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from types import TracebackType
+from typing import Any
 
 from live_transcription.call.call import Call
-from live_transcription.config import EngineConfig
+from live_transcription.config import EngineConfig, HpbConfig, SttConfig
 from live_transcription.errors import (
     CallNotFound,
     CallUnavailable,
     ConfigurationError,
     LiveTranscriptionError,
     SttError,
+    SttModelError,
     UnknownLanguage,
 )
+from live_transcription.observability.memory import resident_memory
 from live_transcription.signaling.auth import HelloGuard
+from live_transcription.signaling.probe import HpbReport, probe_hpb
+from live_transcription.status import CallSnapshot, EngineState, RecordedError, ServiceStatus, SpeechStatus
+from live_transcription.stt.current import CurrentBackend
+from live_transcription.stt.probe import probe_speech
 from live_transcription.stt.registry import SttRegistry
-from live_transcription.types import Caption, IceServer, Language
+from live_transcription.types import Caption, Frame, IceServer, Language
 from live_transcription.webrtc.ice_servers import IceServerCache
+from live_transcription.webrtc.probe import IceReport, probe_ice
 
 logger = logging.getLogger(__name__)
 
@@ -40,26 +47,6 @@ ANSWER_S = 1.7
 GRACE_S = 1.7
 #: Wait in seconds before a call that failed unexpectedly is started anew.
 RESTART_CALL_S = 5.0
-
-
-@dataclass(frozen=True, slots=True)
-class RecordedError:
-    """`at`: seconds since the epoch."""
-
-    at: float
-    code: str
-    message: str
-
-
-@dataclass(frozen=True, slots=True)
-class ServiceStatus:
-    calls: int
-    speakers: int
-    targets: int
-    captions_sent: int
-    engines: tuple[str, ...]
-    last_errors: tuple[RecordedError, ...]
-    problem: str | None
 
 
 class TranscriptionService:
@@ -79,7 +66,11 @@ class TranscriptionService:
     ) -> None:
         self._problem = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
-        self._registry = registry if registry is not None else SttRegistry(self._config.stt if self._config else None)
+        stt = self._config.stt if self._config else SttConfig()
+        self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
+        # What the running calls and engines were made with, also while the settings in force are of no use.
+        self._applied_hpb = self._config.hpb if self._config else None
+        self._applied_stt = stt
         self._ice = IceServerCache(ice_servers)
         self._guard = HelloGuard()
         self._wall_clock = wall_clock
@@ -101,11 +92,89 @@ class TranscriptionService:
         self._tasks = None  # no call starts any more, not even while these end
         await self.leave_all()
         await self._stack.__aexit__(kind, error, trace)
-        await self._registry.aclose()
+        await self._speech.aclose()
 
     async def prepare(self) -> None:
         """Have the preferred engine ready: weights there, whole, and loaded. Raises SttError."""
-        await self._registry.backend().warm()
+        await self._speech.warm()
+
+    def apply(self, config: EngineConfig | ConfigurationError) -> None:
+        """New settings, at once. Calls that run go on, with the new engines from their next stream on; where the HPB's address
+        or secret has changed they are joined anew. What is wrong with the new settings keeps new calls out, not running ones.
+        """
+        if isinstance(config, ConfigurationError):
+            self._problem, self._config = config, None
+            return
+        old, self._config, self._problem = self._config, config, None
+        if self._applied_stt != config.stt:
+            old_engines = self._speech.replace(SttRegistry(config.stt), prewarm=config.stt.prewarm)
+            self._run(self._speech.retire(old_engines), "retire engines")
+            if self._calls:
+                self._run(self._warm_quietly(), "warm new engines")
+        self._applied_stt = config.stt
+        if self._applied_hpb not in (None, config.hpb):
+            for call in list(self._calls.values()):
+                self._join_anew(call)
+        self._applied_hpb = config.hpb
+        if old is None or old != config:
+            logger.info("New settings are in force", extra={"calls": len(self._calls)})
+
+    def export(self) -> tuple[CallSnapshot, ...]:
+        """The calls that somebody wants captions in."""
+        calls = [call for call in self._calls.values() if not call.ending]
+        return tuple(
+            CallSnapshot(call.room_token, call.language, tuple((t.nc_session_id, t.user_id) for t in targets))
+            for call in calls
+            if (targets := call.targets())
+        )
+
+    def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
+        """Take calls up again; they are joined in the background. Targets that do not show up are forgotten after a minute."""
+        for snapshot in snapshots:
+            if snapshot.targets and snapshot.room_token not in self._calls:
+                try:
+                    call = self._start(snapshot.room_token, snapshot.language)
+                except CallUnavailable as failure:
+                    logger.warning("A call was not taken up again: %s", failure, extra={"room": snapshot.room_token})
+                    continue
+                for nc_session_id, user_id in snapshot.targets:
+                    call.add_target(nc_session_id, user_id)
+
+    # What an administrator asks.
+
+    def speech_status(self) -> SpeechStatus:
+        statistics = self._speech.registry.statistics
+        known = {report.backend: report for report in self._speech.registry.health()}
+        states = tuple(
+            EngineState(name, known[name].state.value, known[name].problem) if name in known else EngineState(name, "unknown")
+            for name in self._speech.registry.engines()
+        )
+        return SpeechStatus(
+            engines=states,
+            open_sockets=statistics.open_sockets,
+            socket_s=self._speech.socket_s(),
+            reconnects=sum(statistics.reconnects.values()),
+            dropped_s=statistics.dropped_s,
+        )
+
+    async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
+        """As `signaling.probe.probe_hpb`; once the HPB takes us, a refusal that was remembered no longer stands."""
+        report = await probe_hpb(config, connected)
+        self._guard = HelloGuard()
+        return report
+
+    async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
+        """As `webrtc.probe.probe_ice`."""
+        return await probe_ice(servers)
+
+    async def probe_engine(
+        self, name: str, speech: Frame, language: str, *, opened: Callable[[], None], heard: Callable[[str], None]
+    ) -> str:
+        """The text that one engine (`modal`, `moshi`, `embedded`) makes of `speech`. Raises SttError; see `stt.probe`."""
+        engine = self._speech.registry.engine(name)
+        if engine is None:
+            raise SttModelError(f"The engine {name} is not configured or not installed.", fix="See the settings.")
+        return await probe_speech(engine, speech, language, opened=opened, heard=heard)
 
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
@@ -144,7 +213,10 @@ class TranscriptionService:
         await self._end(list(self._call_tasks))
 
     def languages(self) -> Mapping[str, Language]:
-        return self._registry.languages()
+        """Those that the engines understand and the settings allow; all that are understood where none of these is allowed."""
+        understood = self._speech.registry.languages()
+        allowed = self._config.languages if self._config else ()
+        return {code: language for code, language in understood.items() if code in allowed} or understood
 
     def status(self) -> ServiceStatus:
         calls = [call for call in self._calls.values() if call.joined.is_set()]
@@ -153,13 +225,13 @@ class TranscriptionService:
             speakers=sum(call.speaker_count for call in calls),
             targets=sum(call.target_count for call in calls),
             captions_sent=self._captions_sent,
-            engines=self._registry.engines(),
+            engines=self._speech.registry.engines(),
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
         )
 
     def _check_language(self, language: str | None) -> None:
-        if language is not None and language not in self._registry.languages():
+        if language is not None and language not in self.languages():
             raise UnknownLanguage("This language cannot be transcribed.", fix="GET /api/v1/languages lists those that can.")
 
     # Calls.
@@ -176,11 +248,12 @@ class TranscriptionService:
 
     def _new_call(self, config: EngineConfig, room_token: str, language: str | None) -> Call:
         try:
+            self._speech.registry.backend()
             return Call(
                 room_token,
                 language or config.default_language,
                 config,
-                self._registry.backend(),
+                self._speech,
                 guard=self._guard,
                 ice_servers=self._ice.get,
                 admit=self._admit,
@@ -217,6 +290,29 @@ class TranscriptionService:
             return
         for target in failed.targets():
             call.add_target(target.nc_session_id, target.user_id)
+
+    def _join_anew(self, old: Call) -> None:
+        """The same call with the settings of now; the old session says its last words meanwhile."""
+        if old.ending:
+            return
+        try:
+            call = self._start(old.room_token, old.language)
+        except CallUnavailable as failure:
+            logger.warning("A call goes on with the old settings: %s", failure, extra={"room": old.room_token})
+            return
+        for target in old.targets():
+            call.add_target(target.nc_session_id, target.user_id)
+        old.end()
+
+    async def _warm_quietly(self) -> None:
+        try:
+            await self._speech.warm()
+        except SttError as failure:
+            self._record(failure)
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        assert self._tasks is not None, "the service is used outside its block"
+        self._tasks.create_task(work, name=name)
 
     def _forget(self, call: Call) -> None:
         if self._calls.get(call.room_token) is call:
@@ -268,8 +364,12 @@ class TranscriptionService:
                 task.cancel()
 
     def _admit(self) -> bool:
-        assert self._config is not None
-        return sum(call.speaker_count for call in self._calls.values()) < self._config.max_speakers
+        config = self._config
+        if config is None:
+            return True
+        if config.max_memory_mb and resident_memory() > config.max_memory_mb * 1024 * 1024:
+            return False
+        return sum(call.speaker_count for call in self._calls.values()) < config.max_speakers
 
     def _count_caption(self, _caption: Caption) -> None:
         self._captions_sent += 1

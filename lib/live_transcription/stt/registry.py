@@ -48,7 +48,7 @@ LANGUAGES: Mapping[str, Language] = {
 
 
 class SttRegistry:
-    """The engines of one service, best first: Modal, moshi-server, the embedded one. Building it loads and connects nothing.
+    """The engines of one service, in the order of the settings. Building it loads and connects nothing.
 
     Remote engines stand behind `ResilientBackend`, which keeps the audio through cold starts and outages, and above
     `FallbackBackend`, which lets the next engine serve in the meantime. Belongs to one event loop.
@@ -57,12 +57,16 @@ class SttRegistry:
     def __init__(self, config: SttConfig | None = None) -> None:
         config = config or SttConfig()
         self.statistics = SttStatistics()
-        remote: list[SttBackend] = []
-        if config.modal is not None:
-            remote.append(ModalBackend(config.modal, statistics=self.statistics))
-        if config.moshi is not None:
-            remote.append(MoshiBackend(config.moshi, statistics=self.statistics))
-        self._engines = (*remote, *_embedded(config.embedded))
+        engines: list[SttBackend] = []
+        for name in config.order:
+            if name == "modal" and config.modal is not None:
+                engines.append(ModalBackend(config.modal, statistics=self.statistics))
+            elif name == "moshi" and config.moshi is not None:
+                engines.append(MoshiBackend(config.moshi, statistics=self.statistics))
+            elif name == "embedded":
+                engines.extend(_embedded(config.embedded))
+        remote = any(isinstance(engine, ModalBackend | MoshiBackend) for engine in engines)
+        self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None
         self._backend: SttBackend | None = self._engines[0] if self._engines else None
         if len(self._engines) > 1:
@@ -75,6 +79,13 @@ class SttRegistry:
     def engines(self) -> tuple[str, ...]:
         """Names, the preferred one first; empty if nothing is configured or installed."""
         return tuple(engine.name for engine in self._engines)
+
+    def engine(self, name: str) -> SttBackend | None:
+        """One engine by itself, with nothing above it, to see whether it works; `embedded` is whichever runs on this CPU."""
+        for engine in self._engines:
+            if name in (engine.name, "embedded" if isinstance(engine, EmbeddedBackend) else engine.name):
+                return engine
+        return None
 
     def health(self) -> tuple[HealthReport, ...]:
         """What is known of each engine; empty where there is no choice."""

@@ -1,0 +1,104 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One hello to the HPB and a goodbye, to see whether it would have us; joins no room."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, WebSocketException
+
+from live_transcription.config import HpbConfig
+from live_transcription.errors import SignalingProtocolError, SignalingUnreachable
+from live_transcription.signaling.auth import hello_token
+from live_transcription.signaling.messages import Bye, ErrorFrame, Hello, Welcome, parse_frame
+from live_transcription.signaling.reachability import closing_reason, unreachable
+from live_transcription.signaling.refusals import FEATURE_SFU, hello_refusal, no_sfu
+from live_transcription.signaling.urls import backend_base_url, host_of, is_loopback, websocket_url
+from live_transcription.tls import client_context
+
+#: Largest frame taken, in bytes; the answers of a hello are a few hundred.
+_MAX_FRAME = 64 * 1024
+_HELLO_S = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class HpbReport:
+    """What the HPB says of itself."""
+
+    version: str
+    features: tuple[str, ...]
+
+
+async def probe_hpb(config: HpbConfig, connected: Callable[[], None], *, open_timeout_s: float = 10.0) -> HpbReport:
+    """Says hello with these settings. `connected` is called once the websocket is open.
+
+    Takes up to a minute, as the HPB answers a wrong secret late, on purpose. Raises ConfigurationError,
+    SignalingUnreachable, SignalingProtocolError, or SignalingRefused.
+    """
+    url = websocket_url(config.url)
+    backend_url = backend_base_url(config.backend_url)
+    host = host_of(url)
+    tls = await client_context(verify=config.verify_certificates) if url.startswith("wss:") else None
+    try:
+        async with connect(
+            url,
+            ssl=tls,
+            compression=None,
+            proxy=None if is_loopback(url) else True,
+            user_agent_header="live_transcription",
+            open_timeout=open_timeout_s,
+            close_timeout=1.0,
+            max_size=_MAX_FRAME,
+        ) as websocket:
+            connected()
+            async with asyncio.timeout(_HELLO_S):
+                return await _hello(websocket, config, backend_url)
+    except ConnectionClosed as closed:
+        raise SignalingUnreachable(
+            f"The high-performance backend at {host} ended the conversation: {closing_reason(closed)}.",
+            fix="Check that LT_HPB_URL names the signaling server.",
+        ) from None
+    except (OSError, WebSocketException, ImportError) as error:
+        raise unreachable(error, host) from None
+
+
+async def _hello(websocket: ClientConnection, config: HpbConfig, backend_url: str) -> HpbReport:
+    random = secrets.token_hex(32)
+    parameters = {"random": random, "token": hello_token(config.internal_secret, random), "backend": backend_url}
+    hello = {"version": "2.0", "features": ["internal-incall"], "auth": {"type": "internal", "params": parameters}}
+    await _send(websocket, {"id": "1", "type": "hello", "hello": hello})
+    welcome = Welcome("", frozenset())
+    for _ in range(20):
+        message = await websocket.recv()
+        match parse_frame(message if isinstance(message, str) else ""):
+            case Welcome() as welcome:
+                continue
+            case Hello(session_id=session_id, version=version, features=features) if session_id:
+                await _send(websocket, {"id": "2", "type": "bye", "bye": {}})
+                known = features or welcome.features
+                if FEATURE_SFU not in known:
+                    raise no_sfu()
+                return HpbReport(version or welcome.version or "?", tuple(sorted(known)))
+            case ErrorFrame(code=code) | Bye(reason=code):
+                refusal = hello_refusal(code, backend_url)
+                raise refusal or SignalingProtocolError(
+                    f"The high-performance backend answered the hello with the error {code}.",
+                    fix="Its log says more.",
+                )
+            case _:
+                continue
+    raise SignalingProtocolError(
+        "The server answers, but not as a high-performance backend does.", fix="Check the address in LT_HPB_URL."
+    )
+
+
+async def _send(websocket: ClientConnection, frame: dict[str, Any]) -> None:
+    await websocket.send(json.dumps(frame))
