@@ -6,34 +6,90 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
 
 from fastapi import FastAPI
+from starlette.datastructures import MutableHeaders
+from starlette.staticfiles import StaticFiles
+from starlette.types import Message, Receive, Scope, Send
 
+from ex_app.admins import Admins
 from ex_app.auth import AppApiAuth
+from ex_app.call_keeper import CallKeeper
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
+from ex_app.hops import Hops
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
+from ex_app.monitor import Monitor
 from ex_app.nextcloud import NextcloudGateway
+from ex_app.nextcloud_log import NextcloudLog
+from ex_app.page import menu_page
+from ex_app.routes.admin import admin_routes
 from ex_app.routes.status import status_routes
 from ex_app.routes.talk import talk_routes
+from ex_app.saved_settings import SavedSettings
 from ex_app.settings import Settings
+from ex_app.trial import Trials
+from live_transcription.observability.logging import Redactor
+
+#: How long calls that ran before wait for the saved settings, in seconds.
+SETTINGS_S = 60.0
+_HERE = Path(__file__).parent
 
 
 def create_app(
-    settings: Settings, engine: Engine, nextcloud: NextcloudGateway, *, init_steps: Sequence[InitStep] = ()
+    environment: Mapping[str, str],
+    engine: Engine,
+    nextcloud: NextcloudGateway,
+    *,
+    init_steps: Sequence[InitStep] = (),
+    calls: CallKeeper | None = None,
+    log: NextcloudLog | None = None,
+    redactor: Redactor | None = None,
 ) -> FastAPI:
-    """Its lifespan owns the engine, the gateway and all background work."""
-    lifecycle = Lifecycle(engine, nextcloud, init_steps)
+    """Its lifespan owns the engine, the gateway and all background work. `redactor` learns the secrets that are saved."""
+
+    def apply(settings: Settings) -> None:
+        for secret in settings.secrets():
+            if redactor is not None:
+                redactor.add(secret)
+        engine.apply(settings.engine_config())
+
+    saved = SavedSettings(environment, nextcloud, apply)
+    identity = saved.current.app
+    lifecycle = Lifecycle(engine, nextcloud, init_steps, page=menu_page(identity.version))
+    monitor, trials = Monitor(engine, time.monotonic), Trials()
+
+    async def keep_calls(calls: CallKeeper) -> None:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(SETTINGS_S):
+                await saved.known.wait()
+        await lifecycle.told.wait()
+        if lifecycle.enabled:
+            await calls.run()
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             async with engine, asyncio.TaskGroup() as tasks:
+                work = [saved.run(), monitor.run()]
+                if calls is not None:
+                    work.append(keep_calls(calls))
+                if log is not None:
+                    work.append(log.run())
+                background = [tasks.create_task(each) for each in work]
+                trials.start(tasks)
                 lifecycle.start(tasks)
                 yield
+                if calls is not None:
+                    calls.freeze()
                 lifecycle.stop()
+                trials.stop()
+                for task in background:
+                    task.cancel()
         finally:
             await nextcloud.aclose()
 
@@ -48,7 +104,25 @@ def create_app(
     )
     add_error_answers(app)
     app.include_router(lifecycle_routes(lifecycle))
-    app.include_router(talk_routes(engine, lifecycle, settings.app.version))
-    app.include_router(status_routes(engine, lifecycle, settings.app.version))
-    app.add_middleware(AppApiAuth, identity=settings.app)
+    app.include_router(talk_routes(engine, lifecycle, identity.version))
+    app.include_router(status_routes(engine, lifecycle, identity.version))
+    hops = Hops(engine, nextcloud, saved)
+    app.include_router(admin_routes(saved, hops, trials, monitor, lifecycle, Admins(nextcloud), identity.version))
+    for folder in ("js", "css", "img"):
+        app.mount(f"/{folder}", _Files(directory=_HERE / folder))
+    app.add_middleware(AppApiAuth, identity=identity)
     return app
+
+
+class _Files(StaticFiles):
+    """The front end. AppAPI's proxy would let browsers keep for an hour what does not say otherwise."""
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def send_uncached(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                headers = MutableHeaders(scope=message)
+                headers["Cache-Control"] = "no-cache"
+                headers["X-Content-Type-Options"] = "nosniff"
+            await send(message)
+
+        await super().__call__(scope, receive, send_uncached)

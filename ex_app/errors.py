@@ -10,6 +10,7 @@ Talk shows a caption request's failure to its user for any status but 2xx; it to
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -56,6 +57,22 @@ class NextcloudError(LiveTranscriptionError):
     retryable = True
 
 
+class SettingsRefused(RequestError):
+    """`fields`: setting by key -> what is wrong with it; never holds the value itself."""
+
+    code = "settings"
+
+    def __init__(self, fields: Mapping[str, str]) -> None:
+        super().__init__("Some settings were not saved.")
+        self.fields = dict(fields)
+
+
+class NotAllowed(RequestError):
+    """This user, or this way of asking, may not do that."""
+
+    code = "not_allowed"
+
+
 class TranslationUnavailable(RequestError):
     """There is no translation provider."""
 
@@ -65,6 +82,8 @@ class TranslationUnavailable(RequestError):
 #: First match counts.
 STATUS_OF: tuple[tuple[type[LiveTranscriptionError], int], ...] = (
     (UnknownLanguage, 400),
+    (SettingsRefused, 422),
+    (NotAllowed, 403),
     (CallNotFound, 404),
     (NotTranscribing, 412),
     (AtCapacity, 503),
@@ -94,6 +113,8 @@ def add_error_answers(app: FastAPI) -> None:
         metrics.requests_refused.labels(str(status)).inc()
         log = logger.warning if status >= 500 and not isinstance(error, TranslationUnavailable) else logger.info
         log("%s %s: %s", request.method, request.url.path, error, extra={"status": status, "code": error.code})
+        if isinstance(error, SettingsRefused):
+            return Answer({"error": str(error), "fields": error.fields}, status)
         return error_answer(status, str(error))
 
     async def no_such_route(_request: Request, error: Exception) -> Answer:

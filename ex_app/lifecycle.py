@@ -16,7 +16,7 @@ from fastapi import APIRouter
 from ex_app.answers import Answer
 from ex_app.engine import Engine
 from ex_app.errors import NextcloudError, NotReady
-from ex_app.nextcloud import NextcloudGateway
+from ex_app.nextcloud import NextcloudGateway, Page
 from live_transcription.errors import LiveTranscriptionError
 
 logger = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 REPORT_TRIES = 10
 #: Calls get this long to end when the app is disabled, in seconds; AppAPI waits 60.
 DISABLE_S = 30.0
+#: Longest time in seconds to remove the page when the app is disabled.
+PAGE_S = 15.0
 
 
 class Lifecycle:
@@ -43,10 +45,14 @@ class Lifecycle:
         nextcloud: NextcloudGateway,
         init_steps: Sequence[InitStep] = (),
         *,
+        page: Page | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.enabled: bool | None = None
         self.initialising = False
+        #: Set once it is known whether the app is enabled.
+        self.told = asyncio.Event()
+        self._page = page
         self._engine = engine
         self._nextcloud = nextcloud
         self._init_steps = init_steps
@@ -82,7 +88,7 @@ class Lifecycle:
     async def set_enabled(self, enabled: bool) -> None:
         """Disabling ends all calls."""
         self._cancel("read enabled")
-        self.enabled = enabled
+        self._tell(enabled)
         logger.info("The app was %s", "enabled" if enabled else "disabled")
         if not enabled:
             try:
@@ -90,16 +96,49 @@ class Lifecycle:
                     await self._engine.leave_all()
             except TimeoutError:
                 logger.error("Not all calls ended within %.0f s", DISABLE_S)
+            await self._remove_page()
+
+    def _tell(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self.told.set()
+        if enabled:
+            # In the background: a page that cannot be shown yet is no reason to keep the captions from anybody.
+            self._run("show the page", self._put_page)
+        else:
+            self._cancel("show the page")
+
+    async def _put_page(self) -> None:
+        if self._page is None:
+            return
+        for delay in _retries():
+            try:
+                await self._nextcloud.put_page(self._page)
+            except NextcloudError as error:
+                logger.warning("The settings page could not be shown; next try in %.0f s. %s", delay, error)
+                await self._sleep(delay)
+            else:
+                return
+
+    async def _remove_page(self) -> None:
+        """Within the request that disables the app: afterwards Nextcloud no longer listens to it."""
+        if self._page is None:
+            return
+        try:
+            async with asyncio.timeout(PAGE_S):
+                await self._nextcloud.remove_page(self._page)
+        except (NextcloudError, TimeoutError) as error:
+            logger.warning("The settings page could not be removed: %s", error)
 
     async def _read_enabled(self) -> None:
         for delay in _retries():
             try:
-                self.enabled = await self._nextcloud.is_enabled()
+                enabled = await self._nextcloud.is_enabled()
             except NextcloudError as error:
                 logger.warning("Could not ask Nextcloud whether the app is enabled; next try in %.0f s. %s", delay, error)
                 await self._sleep(delay)
             else:
-                logger.info("Nextcloud has the app %s", "enabled" if self.enabled else "not enabled yet")
+                self._tell(enabled)
+                logger.info("Nextcloud has the app %s", "enabled" if enabled else "not enabled yet")
                 return
 
     async def _init(self) -> None:

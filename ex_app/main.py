@@ -11,7 +11,9 @@ import sys
 import time
 
 from ex_app.application import create_app
+from ex_app.call_keeper import CallKeeper
 from ex_app.nextcloud import AppApiGateway
+from ex_app.nextcloud_log import NextcloudLog
 from ex_app.server import server_of
 from ex_app.settings import read_settings
 from live_transcription.observability.logging import configure_logging
@@ -23,12 +25,16 @@ logger = logging.getLogger("ex_app.main")
 def main() -> int:
     """Runs until SIGTERM or SIGINT. 1: it could not start, for example because the port is taken."""
     settings = read_settings(os.environ)
-    configure_logging(settings.log_level, settings.secrets())
+    redactor = configure_logging(settings.log_level, settings.secrets())
     for problem in settings.problems:
         logger.error("%s", problem, extra={"setting": problem.setting})
     nextcloud = AppApiGateway(settings.app)
     engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, wall_clock=time.time)
-    server = server_of(create_app(settings, engine, nextcloud, init_steps=[engine.prepare]), settings.listen, engine)
+    calls = CallKeeper(engine, settings.storage, time.time)
+    log = NextcloudLog(nextcloud, redactor)
+    logging.getLogger().addHandler(log)
+    app = create_app(os.environ, engine, nextcloud, init_steps=[engine.prepare], calls=calls, log=log, redactor=redactor)
+    server = server_of(app, settings.listen, calls)
     where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
     logger.info("Live Transcription %s starts on %s", settings.app.version, where)
     server.run()

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import niquests
-from nc_py_api import AsyncNextcloudApp, NextcloudException
+from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
 
 from ex_app.errors import NextcloudError
 from ex_app.settings import AppIdentity
@@ -20,6 +22,35 @@ from live_transcription.types import IceServer, Secret
 REQUEST_S = 15
 ENABLING_S = 60
 _MAX_SERVERS = 20
+_APP_API = "/ocs/v1.php/apps/app_api/api/v1"
+
+
+class _NotFound(NextcloudError):
+    """What was asked for is not there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of ours in Nextcloud's top menu. Paths are relative to the app, scripts and styles without their endings.
+
+    `initial_state` is stored in plain text by AppAPI: no secrets.
+    """
+
+    name: str
+    title: str
+    icon: str
+    scripts: tuple[str, ...]
+    styles: tuple[str, ...]
+    initial_state: Mapping[str, Any]
+
+    def resources(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Kind, what identifies it, and the rest of each thing that belongs to the page."""
+        common = {"type": "top_menu", "name": self.name}
+        yield "initial-state", common | {"key": "app"}, {"value": dict(self.initial_state)}
+        for script in self.scripts:
+            yield "script", common | {"path": script}, {"afterAppId": ""}
+        for style in self.styles:
+            yield "style", common | {"path": style}, {}
 
 
 class NextcloudGateway(Protocol):
@@ -39,6 +70,32 @@ class NextcloudGateway(Protocol):
 
     async def log(self, level: int, text: str) -> None:
         """A line in Nextcloud's log; 0 debug, 1 info, 2 warning, 3 error, 4 fatal."""
+        ...
+
+    async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
+        """Those of the app's saved values that there are, secrets in the clear."""
+        ...
+
+    async def write_value(self, key: str, value: str, *, secret: bool) -> None:
+        """Save a value; a secret one is encrypted and does not show up in Nextcloud's own pages and logs."""
+        ...
+
+    async def delete_values(self, keys: Sequence[str]) -> None:
+        """No error for those that are not there."""
+        ...
+
+    async def put_page(self, page: Page) -> None:
+        """Show the page in the administrators' menu, with scripts, styles and initial state; again and again is harmless."""
+        ...
+
+    async def remove_page(self, page: Page) -> None: ...
+
+    async def is_admin(self, user_id: str) -> bool:
+        """Whether the user is in Nextcloud's group `admin`."""
+        ...
+
+    async def server_version(self) -> str:
+        """Nextcloud's version, to see that it answers."""
         ...
 
     async def aclose(self) -> None: ...
@@ -63,20 +120,73 @@ class AppApiGateway:
         body = {"progress": percent, "error": error}
         await self._ocs("PUT", "/ocs/v1.php/apps/app_api/ex-app/status", json=body, timeout=ENABLING_S)
 
+    async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
+        answer = await self._ocs("POST", f"{_APP_API}/ex-app/config/get-values", json={"configKeys": list(keys)})
+        if not isinstance(answer, list):
+            raise NextcloudError("Nextcloud's answer makes no sense: the saved settings are no list.")
+        values: dict[str, str] = {}
+        for entry in answer:
+            key, value = (entry.get("configkey"), entry.get("configvalue")) if isinstance(entry, dict) else (None, None)
+            if not isinstance(key, str) or not isinstance(value, str | None):
+                raise NextcloudError("Nextcloud's answer makes no sense: a saved setting has no key or is no text.")
+            if key in keys:
+                values[key] = value or ""
+        return values
+
+    async def write_value(self, key: str, value: str, *, secret: bool) -> None:
+        body = {"configKey": key, "configValue": value, "sensitive": secret}
+        await self._ocs("POST", f"{_APP_API}/ex-app/config", json=body)
+
+    async def delete_values(self, keys: Sequence[str]) -> None:
+        with contextlib.suppress(_NotFound):
+            await self._ocs("DELETE", f"{_APP_API}/ex-app/config", json={"configKeys": list(keys)})
+
+    async def put_page(self, page: Page) -> None:
+        entry = {"name": page.name, "displayName": page.title, "icon": page.icon, "adminRequired": 1}
+        await self._ocs("POST", f"{_APP_API}/ui/top-menu", json=entry)
+        for kind, parameters, rest in page.resources():
+            await self._ocs("POST", f"{_APP_API}/ui/{kind}", json=parameters | rest)
+
+    async def remove_page(self, page: Page) -> None:
+        for kind, parameters, _ in page.resources():
+            with contextlib.suppress(_NotFound):
+                await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=parameters)
+        with contextlib.suppress(_NotFound):
+            await self._ocs("DELETE", f"{_APP_API}/ui/top-menu", params={"name": page.name})
+
+    async def is_admin(self, user_id: str) -> bool:
+        # A client of its own, since the user stands in all requests of a client.
+        client = self._new_client()
+        client._session.set_user(user_id)
+        try:
+            answer = await self._ocs("GET", "/ocs/v1.php/cloud/user", client=client)
+        finally:
+            await _close(client)
+        groups = answer.get("groups") if isinstance(answer, dict) else None
+        if not isinstance(groups, list) or answer.get("id") != user_id:
+            raise NextcloudError("Nextcloud does not tell who the administrators are.")
+        return "admin" in groups
+
+    async def server_version(self) -> str:
+        answer = await self._ocs("GET", "/ocs/v1.php/cloud/capabilities")
+        version = answer.get("version", {}).get("string") if isinstance(answer, dict) else None
+        if not isinstance(version, str):
+            raise NextcloudError("Nextcloud does not tell its version; is NEXTCLOUD_URL right?")
+        return version[:32]
+
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
 
     async def aclose(self) -> None:
         if self._nextcloud is not None:
-            # nc_py_api has no close of its own.
-            session = self._nextcloud._session
-            await session.adapter.close()
-            await session.adapter_dav.close()
+            await _close(self._nextcloud)
             self._nextcloud = None
 
-    async def _ocs(self, method: str, path: str, **arguments: Any) -> Any:
+    async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
         try:
-            return await self._client().ocs(method, path, **arguments)
+            return await (client or self._client()).ocs(method, path, **arguments)
+        except NextcloudExceptionNotFound:
+            raise _NotFound(f"Nextcloud does not know {method} {path}.") from None
         except NextcloudException as error:
             status = error.status_code
             if status in (401, 997):
@@ -95,19 +205,28 @@ class AppApiGateway:
 
     def _client(self) -> AsyncNextcloudApp:
         if self._nextcloud is None:
-            identity = self._identity
-            if not identity.nextcloud_url or not identity.secret:
-                raise NextcloudError("Nextcloud is unknown: NEXTCLOUD_URL or APP_SECRET is not set.")
-            self._nextcloud = AsyncNextcloudApp(
-                nextcloud_url=identity.nextcloud_url,
-                app_id=identity.app_id,
-                app_version=identity.version,
-                app_secret=identity.secret.reveal(),
-                aa_version=identity.app_api_version,
-                npa_timeout=REQUEST_S,
-                npa_nc_cert=identity.verify_certificates,
-            )
+            self._nextcloud = self._new_client()
         return self._nextcloud
+
+    def _new_client(self) -> AsyncNextcloudApp:
+        identity = self._identity
+        if not identity.nextcloud_url or not identity.secret:
+            raise NextcloudError("Nextcloud is unknown: NEXTCLOUD_URL or APP_SECRET is not set.")
+        return AsyncNextcloudApp(
+            nextcloud_url=identity.nextcloud_url,
+            app_id=identity.app_id,
+            app_version=identity.version,
+            app_secret=identity.secret.reveal(),
+            aa_version=identity.app_api_version,
+            npa_timeout=REQUEST_S,
+            npa_nc_cert=identity.verify_certificates,
+        )
+
+
+async def _close(client: AsyncNextcloudApp) -> None:
+    """nc_py_api has no close of its own."""
+    await client._session.adapter.close()
+    await client._session.adapter_dav.close()
 
 
 def parse_ice_servers(settings: Any) -> tuple[IceServer, ...]:

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
+from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
 
-from ex_app.engine import Engine
 from ex_app.settings import Listen
 
 logger = logging.getLogger(__name__)
@@ -21,12 +21,18 @@ logger = logging.getLogger(__name__)
 DRAIN_S = 1
 
 
+class Calls(Protocol):
+    """What has to end before the server does."""
+
+    async def leave_all(self) -> None: ...
+
+
 class Server(uvicorn.Server):
     """Lets the calls end while requests drain."""
 
-    def __init__(self, config: uvicorn.Config, engine: Engine) -> None:
+    def __init__(self, config: uvicorn.Config, calls: Calls) -> None:
         super().__init__(config)
-        self._engine = engine
+        self._calls = calls
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -35,12 +41,12 @@ class Server(uvicorn.Server):
 
     async def _leave_all(self) -> None:
         try:
-            await self._engine.leave_all()
+            await self._calls.leave_all()
         except Exception:  # the shutdown goes on
             logger.exception("The calls did not end cleanly")
 
 
-def server_of(app: FastAPI, listen: Listen, engine: Engine) -> Server:
+def server_of(app: FastAPI, listen: Listen, calls: Calls) -> Server:
     config = uvicorn.Config(
         app,
         host=listen.host,
@@ -55,4 +61,4 @@ def server_of(app: FastAPI, listen: Listen, engine: Engine) -> Server:
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_S,
     )
-    return Server(config, engine)
+    return Server(config, calls)

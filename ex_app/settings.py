@@ -16,22 +16,28 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TypeVar
 
+from ex_app.fields import key_of
 from ex_app.values import (
     absolute_path,
     boolean,
+    engine_order,
+    frame_length,
     hpb_address,
-    language_code,
+    known_language,
+    known_languages,
     log_level,
+    megabytes,
     modal_key,
     modal_secret,
     modal_workspace,
     nextcloud_address,
     port_number,
     secret,
+    speaker_count,
     stt_address,
     token,
 )
-from live_transcription.config import CaptionConfig, EmbeddedConfig, EngineConfig, HpbConfig, SttConfig
+from live_transcription.config import ENGINES, AudioConfig, CaptionConfig, EmbeddedConfig, EngineConfig, HpbConfig, SttConfig
 from live_transcription.config_stt import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.types import Secret
@@ -73,11 +79,21 @@ class Settings:
     storage: Path | None
     hpb_url: str
     internal_secret: Secret
+    backend_url: str
+    verify_certificates: bool
     modal: ModalConfig | None
     moshi: MoshiConfig | None
     default_language: str
     model_directory: Path | None
     finals_only: bool
+    stt_order: tuple[str, ...] = ENGINES
+    fallback: bool = True
+    languages: tuple[str, ...] = ()
+    frame_ms: int = 80
+    gate: bool = True
+    prewarm: bool = True
+    max_speakers: int = 500
+    max_memory_mb: int = 0
     problems: tuple[ConfigurationError, ...] = ()
     blocking: tuple[ConfigurationError, ...] = ()
 
@@ -91,13 +107,29 @@ class Settings:
             hpb=HpbConfig(
                 url=self.hpb_url,
                 internal_secret=self.internal_secret,
-                backend_url=self.app.nextcloud_url,
-                verify_certificates=self.app.verify_certificates,
+                backend_url=self.backend_url,
+                verify_certificates=self.verify_certificates,
             ),
             default_language=self.default_language,
-            stt=SttConfig(embedded=EmbeddedConfig(model_directory=self.model_directory), modal=self.modal, moshi=self.moshi),
+            languages=self.languages,
+            audio=AudioConfig(frame_ms=self.frame_ms, gate=self.gate),
+            stt=SttConfig(
+                embedded=EmbeddedConfig(model_directory=self.model_directory),
+                modal=self.modal,
+                moshi=self.moshi,
+                order=self.engines_in_use(),
+                prewarm=self.prewarm,
+            ),
             captions=CaptionConfig(partials=not self.finals_only),
+            max_speakers=self.max_speakers,
+            max_memory_mb=self.max_memory_mb,
         )
+
+    def engines_in_use(self) -> tuple[str, ...]:
+        """The configured engines in order; only the first one without fallback."""
+        configured = {"modal": self.modal is not None, "moshi": self.moshi is not None, "embedded": True}
+        engines = tuple(name for name in self.stt_order if configured[name])
+        return engines if self.fallback else engines[:1]
 
     def secrets(self) -> tuple[Secret, ...]:
         """What must not be logged."""
@@ -115,16 +147,20 @@ class _Reader:
 
     def take(self, name: str, parse: Callable[[str], T], default: T, *, required: str = "", needed: bool = False) -> T:
         """`required`: what to do when it is missing, which is then a problem; `needed`: one that blocks the engine."""
-        found = False
-        for source in (self.saved.get(name.lower(), ""), self.environment.get(name, "")):
+        malformed: list[ConfigurationError] = []
+        for source in (self.saved.get(key_of(name), ""), self.environment.get(name, "")):
             if not source.strip():
                 continue
-            found = True
             try:
-                return parse(source.strip())
+                value = parse(source.strip())
             except ValueError as error:
-                self._note(ConfigurationError(name, f"{name} is malformed: {error}.", fix=required), blocks=needed)
-        if required and not found:
+                malformed.append(ConfigurationError(name, f"{name} is malformed: {error}.", fix=required))
+            else:
+                self.problems.extend(malformed)
+                return value
+        for problem in malformed:
+            self._note(problem, blocks=needed)
+        if required and not malformed:
             self._note(ConfigurationError(name, f"{name} is not set.", fix=required), blocks=needed)
         return default
 
@@ -137,7 +173,7 @@ class _Reader:
             return None
 
     def is_set(self, name: str) -> bool:
-        return bool(self.saved.get(name.lower(), "").strip() or self.environment.get(name, "").strip())
+        return bool(self.saved.get(key_of(name), "").strip() or self.environment.get(name, "").strip())
 
     def _note(self, problem: ConfigurationError, *, blocks: bool) -> None:
         self.problems.append(problem)
@@ -146,7 +182,7 @@ class _Reader:
 
 
 def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | None = None) -> Settings:
-    """Never raises. `saved`: values that an administrator saved, by the variable's name in lower case (`lt_hpb_url`)."""
+    """Never raises. `saved`: values that an administrator saved, by their keys (`ex_app.fields`)."""
     reader = _Reader(environment, saved or {})
     bootstrap = _Reader(environment, {}, reader.problems, reader.blocking)
     listen = _listen(bootstrap)
@@ -160,8 +196,11 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         nextcloud_url=bootstrap.take(
             "NEXTCLOUD_URL", nextcloud_address, "", required="AppAPI sets it to Nextcloud's base address.", needed=True
         ),
-        verify_certificates=not reader.take("SKIP_CERT_VERIFY", boolean, False),
+        # Nextcloud itself is asked as the environment says: a saved value comes from there.
+        verify_certificates=not bootstrap.take("SKIP_CERT_VERIFY", boolean, False),
     )
+    verify = not reader.take("LT_SKIP_CERT_VERIFY", boolean, not identity.verify_certificates)
+    languages: tuple[str, ...] = reader.take("LT_LANGUAGES", known_languages, tuple[str, ...]())
     return Settings(
         app=identity,
         listen=listen,
@@ -181,9 +220,19 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
             required="Set it to the internalsecret in the section [clients] of the high-performance backend's server.conf.",
             needed=True,
         ),
-        modal=_modal(reader, identity.verify_certificates),
-        moshi=_moshi(reader, identity.verify_certificates),
-        default_language=reader.take("LT_DEFAULT_LANGUAGE", language_code, "en"),
+        backend_url=reader.take("LT_BACKEND_URL", nextcloud_address, identity.nextcloud_url),
+        verify_certificates=verify,
+        modal=_modal(reader, verify),
+        moshi=_moshi(reader, verify),
+        default_language=_default_language(reader, languages),
+        languages=languages,
+        stt_order=reader.take("LT_STT_ORDER", engine_order, ENGINES),
+        fallback=reader.take("LT_STT_FALLBACK", boolean, True),
+        frame_ms=reader.take("LT_FRAME_MS", frame_length, 80),
+        gate=reader.take("LT_GATE", boolean, True),
+        prewarm=reader.take("LT_PREWARM", boolean, True),
+        max_speakers=reader.take("LT_MAX_SPEAKERS", speaker_count, 500),
+        max_memory_mb=reader.take("LT_MAX_MEMORY_MB", megabytes, 0),
         model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
         finals_only=reader.take("LT_FINALS_ONLY", boolean, False),
         problems=tuple(reader.problems),
@@ -232,6 +281,20 @@ def _moshi(reader: _Reader, verify_certificates: bool) -> MoshiConfig | None:
         return None
     key = reader.take("LT_MOSHI_KEY", secret, Secret(PUBLIC_MOSHI_KEY))
     return reader.build(lambda: MoshiConfig(url=url, key=key, verify_certificates=verify_certificates))
+
+
+def _default_language(reader: _Reader, languages: tuple[str, ...]) -> str:
+    chosen = reader.take("LT_DEFAULT_LANGUAGE", known_language, "en" if not languages or "en" in languages else languages[0])
+    if languages and chosen not in languages:
+        reader.problems.append(
+            ConfigurationError(
+                "LT_DEFAULT_LANGUAGE",
+                "The default language is not among the languages that are offered.",
+                fix="Offer it, or choose another one.",
+            )
+        )
+        return languages[0]
+    return chosen
 
 
 def _path(text: str) -> Path | None:

@@ -10,6 +10,8 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from live_transcription.config import ENGINES
+from live_transcription.stt.registry import LANGUAGES
 from live_transcription.types import Secret
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -61,10 +63,49 @@ def nextcloud_address(text: str) -> str:
     return _address(text, {"http", "https"}).removesuffix("/index.php")
 
 
-def language_code(text: str) -> str:
-    if re.fullmatch(r"[A-Za-z]{2,3}([_-][A-Za-z0-9]{2,8})*", text) and len(text) <= 35:
+def known_language(text: str) -> str:
+    if text in LANGUAGES:
         return text
-    raise ValueError("write a language code such as en or fr")
+    raise ValueError("write the code of a language that can be transcribed, such as en or fr")
+
+
+def known_languages(text: str) -> tuple[str, ...]:
+    """Codes with commas between them, in any order."""
+    codes = [code.strip() for code in text.split(",") if code.strip()]
+    if not all(code in LANGUAGES for code in codes):
+        raise ValueError("write codes of languages that can be transcribed, with commas between them, such as en,fr")
+    return tuple(code for code in LANGUAGES if code in codes)
+
+
+def engine_order(text: str) -> tuple[str, ...]:
+    names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
+    if not names or len(set(names)) != len(names) or not all(name in ENGINES for name in names):
+        raise ValueError("write some of modal, moshi and embedded, each once, with commas between them")
+    return names
+
+
+def frame_length(text: str) -> int:
+    if text in ("80", "200"):
+        return int(text)
+    raise ValueError("write 80 or 200")
+
+
+def speaker_count(text: str) -> int:
+    return _whole_number(text, 1, 10_000)
+
+
+def megabytes(text: str) -> int:
+    """0: no limit."""
+    number = _whole_number(text, 0, 1_048_576)
+    if 0 < number < 256:
+        raise ValueError("write 0 for no limit, or 256 and more; the app itself takes about that")
+    return number
+
+
+def _whole_number(text: str, lowest: int, highest: int) -> int:
+    if text.isascii() and text.isdigit() and len(text) <= 9 and lowest <= int(text) <= highest:
+        return int(text)
+    raise ValueError(f"write a whole number from {lowest} to {highest}")
 
 
 def absolute_path(text: str) -> Path:

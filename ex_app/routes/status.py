@@ -10,8 +10,6 @@ the unix socket do not count as local: HaRP's tunnel ends there.
 from __future__ import annotations
 
 import ipaddress
-import os
-from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
 
@@ -19,6 +17,7 @@ from ex_app.answers import Answer, error_answer
 from ex_app.engine import Engine
 from ex_app.lifecycle import Lifecycle
 from live_transcription.observability import metrics
+from live_transcription.observability.memory import resident_memory
 
 
 def status_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRouter:
@@ -66,15 +65,6 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRout
         return Response(metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
 
     return router
-
-
-def resident_memory() -> int:
-    """Bytes of this process in memory; 0 where the system does not tell (not Linux)."""
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-    except (OSError, IndexError):
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
 def _may_see_numbers(request: Request) -> bool:

@@ -11,7 +11,6 @@ import httpx
 import pytest
 
 from ex_app.application import create_app
-from ex_app.settings import read_settings
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 
@@ -28,7 +27,7 @@ def nextcloud() -> FakeNextcloud:
 @pytest.fixture
 async def anybody(engine: FakeEngine, nextcloud: FakeNextcloud) -> AsyncIterator[httpx.AsyncClient]:
     """A client without credentials, from another machine."""
-    app = create_app(read_settings(ENVIRONMENT), engine, nextcloud)
+    app = create_app(ENVIRONMENT, engine, nextcloud)
     transport = httpx.ASGITransport(app, raise_app_exceptions=False, client=("192.0.2.7", 4711))
     async with app.router.lifespan_context(app), httpx.AsyncClient(transport=transport, base_url="http://app") as client:
         yield client

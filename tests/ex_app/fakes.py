@@ -7,14 +7,27 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
 from ex_app.errors import NextcloudError
-from live_transcription.errors import CallNotFound, LiveTranscriptionError, UnknownLanguage
-from live_transcription.types import IceServer, Language
+from ex_app.nextcloud import Page
+from ex_app.speech import TEXT
+from live_transcription.config import EngineConfig, HpbConfig
+from live_transcription.errors import (
+    CallNotFound,
+    ConfigurationError,
+    LiveTranscriptionError,
+    SignalingUnreachable,
+    SttError,
+    UnknownLanguage,
+)
+from live_transcription.signaling.probe import HpbReport
+from live_transcription.status import CallSnapshot, EngineState, SpeechStatus
+from live_transcription.types import Frame, IceServer, Language
+from live_transcription.webrtc.probe import IceReport
 
 SECRET = "app-secret-of-the-tests"
 
@@ -69,6 +82,13 @@ class FakeEngine:
     is_open: bool = False
     problem: str | None = None
     requests: int = 0
+    applied: list[EngineConfig | ConfigurationError] = field(default_factory=list)
+    probed: list[HpbConfig] = field(default_factory=list)
+    probe_failure: LiveTranscriptionError | None = None
+    probe_pause: asyncio.Event | None = None
+    heard: str = TEXT
+    speech: SpeechStatus = SpeechStatus((EngineState("embedded", "up"),), 0, 0.0, 0, 0.0)  # noqa: RUF009  frozen
+    errors: tuple[FakeError, ...] = ()
 
     async def __aenter__(self) -> FakeEngine:
         self.is_open = True
@@ -107,12 +127,51 @@ class FakeEngine:
     async def leave_all(self) -> None:
         self.rooms.clear()
 
+    def apply(self, config: EngineConfig | ConfigurationError) -> None:
+        self.applied.append(config)
+
+    def export(self) -> tuple[CallSnapshot, ...]:
+        return tuple(CallSnapshot(room, "en", tuple(targets.items())) for room, targets in self.rooms.items())
+
+    def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
+        self.rooms.update({snapshot.room_token: dict(snapshot.targets) for snapshot in snapshots})
+
+    def speech_status(self) -> SpeechStatus:
+        return self.speech
+
+    async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
+        self.probed.append(config)
+        if isinstance(self.probe_failure, SignalingUnreachable):
+            raise self.probe_failure
+        connected()
+        if self.probe_failure is not None:
+            raise self.probe_failure
+        return HpbReport("2.0.4", ("mcu", "recipient-call"))
+
+    async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
+        return tuple(IceReport("stun", url, "192.0.2.1:4711") for server in servers for url in server.urls), 0
+
+    async def probe_engine(
+        self, name: str, speech: Frame, language: str, *, opened: Callable[[], None], heard: Callable[[str], None]
+    ) -> str:
+        if isinstance(self.probe_failure, SttError):
+            raise self.probe_failure
+        opened()
+        if self.probe_pause is not None:
+            await self.probe_pause.wait()
+        heard("I'm sorry, but")
+        return self.heard
+
     def languages(self) -> Mapping[str, Language]:
         return {"fr": Language("fr", "Français"), "en": Language("en", "English")}
 
     def status(self) -> FakeStatus:
         return FakeStatus(
-            calls=len(self.rooms), targets=sum(map(len, self.rooms.values())), captions_sent=7, problem=self.problem
+            calls=len(self.rooms),
+            targets=sum(map(len, self.rooms.values())),
+            captions_sent=7,
+            problem=self.problem,
+            last_errors=self.errors,
         )
 
     async def _requested(self) -> None:
@@ -136,10 +195,18 @@ class FakeNextcloud:
     reports: list[tuple[int, str]] = field(default_factory=list)
     on_complete: Callable[[], Awaitable[Any]] | None = None
     closed: bool = False
+    values: dict[str, str] = field(default_factory=dict)
+    secret_keys: set[str] = field(default_factory=set)
+    pages: list[Page] = field(default_factory=list)
+    admins: frozenset[str] = frozenset({"user-1"})
+    lines: list[tuple[int, str]] = field(default_factory=list)
+    servers: tuple[IceServer, ...] = ()
+    reads: int = 0
     reported: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        return ()
+        self._fail()
+        return self.servers
 
     async def is_enabled(self) -> bool:
         self._fail()
@@ -154,7 +221,39 @@ class FakeNextcloud:
             self.reported.set()
 
     async def log(self, level: int, text: str) -> None:
-        return
+        self._fail()
+        self.lines.append((level, text))
+
+    async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
+        self._fail()
+        self.reads += 1
+        return {key: value for key, value in self.values.items() if key in keys}
+
+    async def write_value(self, key: str, value: str, *, secret: bool) -> None:
+        self._fail()
+        self.values[key] = value
+        self.secret_keys |= {key} if secret else set()
+
+    async def delete_values(self, keys: Sequence[str]) -> None:
+        self._fail()
+        for key in keys:
+            self.values.pop(key, None)
+
+    async def put_page(self, page: Page) -> None:
+        self._fail()
+        self.pages.append(page)
+
+    async def remove_page(self, page: Page) -> None:
+        self._fail()
+        self.pages.remove(page)
+
+    async def is_admin(self, user_id: str) -> bool:
+        self._fail()
+        return user_id in self.admins
+
+    async def server_version(self) -> str:
+        self._fail()
+        return "32.0.3"
 
     async def aclose(self) -> None:
         self.closed = True

@@ -36,5 +36,5 @@ if __name__ == "__main__":
     settings = read_settings(os.environ)
     configure_logging(settings.log_level, settings.secrets())
     engine = SlowEngine()
-    app = create_app(settings, engine, AppApiGateway(settings.app))
+    app = create_app(os.environ, engine, AppApiGateway(settings.app))
     server_of(app, settings.listen, engine).run()

@@ -14,7 +14,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ex_app.application import create_app
-from ex_app.settings import read_settings
 from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud, credentials
 
 PROTECTED = [
@@ -78,7 +77,7 @@ async def test_bad_credentials_are_refused_and_never_repeated(
 
 async def test_an_app_without_a_secret_lets_nobody_in() -> None:
     environment = {key: value for key, value in ENVIRONMENT.items() if key != "APP_SECRET"}
-    app = create_app(read_settings(environment), FakeEngine(), FakeNextcloud())
+    app = create_app(environment, FakeEngine(), FakeNextcloud())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
         for secret in ("", "x"):
             assert (await client.get("/capabilities", headers=credentials(secret=secret))).status_code == 401

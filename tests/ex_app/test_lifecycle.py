@@ -13,7 +13,6 @@ import pytest
 from ex_app.application import create_app
 from ex_app.errors import NextcloudError
 from ex_app.lifecycle import Lifecycle
-from ex_app.settings import read_settings
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc1", "enable": True}
@@ -56,7 +55,7 @@ async def test_progress_grows_with_the_steps_and_talk_gets_a_503_meanwhile() -> 
     async def step() -> None:
         await go_on.wait()
 
-    app = create_app(read_settings(ENVIRONMENT), engine, nextcloud, init_steps=[step, step])
+    app = create_app(ENVIRONMENT, engine, nextcloud, init_steps=[step, step])
     transport = httpx.ASGITransport(app)
     async with (
         app.router.lifespan_context(app),
@@ -138,7 +137,7 @@ async def test_a_stale_disabled_state_heals_with_talks_next_request(
 
 async def test_the_end_closes_engine_and_nextcloud() -> None:
     engine, nextcloud = FakeEngine(), FakeNextcloud(failures=1000)
-    app = create_app(read_settings(ENVIRONMENT), engine, nextcloud)
+    app = create_app(ENVIRONMENT, engine, nextcloud)
     async with app.router.lifespan_context(app):
         assert engine.is_open
     assert not engine.is_open
@@ -170,7 +169,7 @@ async def test_who_runs_it_sees_numbers_but_no_room(talk: httpx.AsyncClient) -> 
 async def test_the_loopback_may_see_numbers_and_the_tunnels_socket_may_not(
     engine: FakeEngine, nextcloud: FakeNextcloud
 ) -> None:
-    app = create_app(read_settings(ENVIRONMENT), engine, nextcloud)
+    app = create_app(ENVIRONMENT, engine, nextcloud)
     for client, status in [(("127.0.0.1", 1), 200), (("::1", 1), 200), (("", 0), 401), (("172.17.0.1", 1), 401)]:
         transport = httpx.ASGITransport(app, client=client)
         async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:

@@ -1,0 +1,154 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The settings that an administrator may change while the app runs: one table for reading, saving, the page and the docs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ex_app.values import (
+    absolute_path,
+    boolean,
+    engine_order,
+    frame_length,
+    hpb_address,
+    known_language,
+    known_languages,
+    megabytes,
+    modal_key,
+    modal_secret,
+    modal_workspace,
+    nextcloud_address,
+    secret,
+    speaker_count,
+    stt_address,
+)
+from live_transcription.config import ENGINES
+from live_transcription.stt.registry import LANGUAGES
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One setting. `variable`: in the environment; `kind`: `text`, `url`, `secret`, `switch`, `choice`, `number`,
+    `languages` or `order`; `default` as text, as it would be saved.
+    """
+
+    variable: str
+    kind: str
+    group: str
+    label: str
+    hint: str
+    parse: Callable[[str], object] = field(repr=False)
+    default: str = ""
+    choices: tuple[tuple[str, str], ...] = ()
+    placeholder: str = ""
+
+    @property
+    def key(self) -> str:
+        """Its name in Nextcloud's app configuration (`occ app_api:app:config:set live_transcription <key> …`)."""
+        return key_of(self.variable)
+
+    @property
+    def secret(self) -> bool:
+        return self.kind == "secret"
+
+
+def key_of(variable: str) -> str:
+    """`LT_HPB_URL` -> `lt_hpb_url`, `MODAL_KEY` -> `lt_modal_key`."""
+    name = variable.lower()
+    return name if name.startswith("lt_") else f"lt_{name}"
+
+
+_ENGINE_NAMES = {"modal": "Modal", "moshi": "moshi-server", "embedded": "This machine"}
+
+FIELDS: tuple[Field, ...] = (
+    Field(
+        "LT_HPB_URL", "url", "hpb", "Address of the high-performance backend",
+        "The signaling server that Talk uses; see Talk's administration settings.",
+        hpb_address, placeholder="https://cloud.example.com/standalone-signaling",
+    ),
+    Field(
+        "LT_INTERNAL_SECRET", "secret", "hpb", "Internal secret",
+        "internalsecret in the section [clients] of the signaling server's server.conf.", secret,
+    ),
+    Field(
+        "LT_BACKEND_URL", "url", "hpb", "Nextcloud's address, as the backend knows it",
+        "Only where it differs from the address that this app uses.", nextcloud_address,
+        placeholder="https://cloud.example.com",
+    ),
+    Field(
+        "LT_SKIP_CERT_VERIFY", "switch", "hpb", "Accept any certificate",
+        "For test installations only: anybody on the way could listen in.", boolean, "false",
+    ),
+    Field(
+        "LT_STT_ORDER", "order", "stt", "Engines, the preferred one first",
+        "The next one takes over while one does not work. Engines that are left out are not used.",
+        engine_order, ",".join(ENGINES), tuple(_ENGINE_NAMES.items()),
+    ),
+    Field(
+        "LT_STT_FALLBACK", "switch", "stt", "Take the next engine when one fails",
+        "Off: only the first engine that is configured is used.", boolean, "true",
+    ),
+    Field(
+        "MODAL_WORKSPACE", "text", "stt", "Modal: workspace", "The name of your workspace at modal.com.", modal_workspace,
+    ),
+    Field("MODAL_KEY", "secret", "stt", "Modal: key", "The proxy auth token's id, wk-…", modal_key),
+    Field("MODAL_SECRET", "secret", "stt", "Modal: secret", "The proxy auth token's secret, ws-…", modal_secret),
+    Field(
+        "LT_MODAL_URL", "url", "stt", "Modal: full address",
+        "Instead of the workspace, for a deployment with another name.", stt_address,
+        placeholder="wss://…modal.run/v1/stream",
+    ),
+    Field(
+        "LT_MODAL_CREDENTIALS_ANYWHERE", "switch", "stt", "Modal: send the key to this address wherever it is",
+        "Off: key and secret go to *.modal.run only.", boolean, "false",
+    ),
+    Field("LT_MOSHI_URL", "url", "stt", "moshi-server: address", "A server of your own that runs Kyutai's model.",
+        stt_address, placeholder="ws://stt.example.com:8080"),
+    Field("LT_MOSHI_KEY", "secret", "stt", "moshi-server: key", "Empty: the one that moshi-server comes with.", secret),
+    Field(
+        "LT_MODEL_DIRECTORY", "text", "stt", "This machine: model directory",
+        "A CTranslate2 Whisper model inside the container. Empty: the one that comes with the app.", absolute_path,
+        placeholder="/models/whisper-small",
+    ),
+    Field(
+        "LT_DEFAULT_LANGUAGE", "choice", "captions", "Default language",
+        "For conversations that have none of their own.", known_language, "en",
+        tuple((code, language.name) for code, language in LANGUAGES.items()),
+    ),
+    Field(
+        "LT_LANGUAGES", "languages", "captions", "Languages to offer", "None chosen: all that the engines understand.",
+        known_languages, "", tuple((code, language.name) for code, language in LANGUAGES.items()),
+    ),
+    Field(
+        "LT_FINALS_ONLY", "switch", "captions", "Whole phrases only",
+        "For Talk 22.0, which repeats captions that are still growing.", boolean, "false",
+    ),
+    Field(
+        "LT_FRAME_MS", "choice", "advanced", "Length of an audio frame",
+        "80 ms is best for latency; 200 ms costs a little less work.", frame_length, "80",
+        (("80", "80 ms"), ("200", "200 ms")),
+    ),
+    Field(
+        "LT_GATE", "switch", "advanced", "Send speech only",
+        "Off: silence is transcribed, and paid for, too.", boolean, "true",
+    ),
+    Field(
+        "LT_PREWARM", "switch", "advanced", "Start the engine when a call is joined",
+        "Off: it starts at the first word, whose captions come late then.", boolean, "true",
+    ),
+    Field(
+        "LT_MAX_SPEAKERS", "number", "advanced", "Most speakers at once", "In all calls together, 1 to 10000.",
+        speaker_count, "500",
+    ),
+    Field(
+        "LT_MAX_MEMORY_MB", "number", "advanced", "Memory limit in MB",
+        "No more speakers are taken beyond it; 0: no limit.", megabytes, "0",
+    ),
+)  # fmt: skip
+
+BY_KEY = {entry.key: entry for entry in FIELDS}
+BY_VARIABLE = {entry.variable: entry for entry in FIELDS}
+GROUPS = ("hpb", "stt", "captions", "advanced")

@@ -1,0 +1,97 @@
+// SPDX-FileCopyrightText: 2026 Live Transcription contributors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+
+// What the page's other scripts share: words, requests through AppAPI's proxy, and elements made of text, never of HTML.
+(function () {
+  'use strict'
+
+  const LT = window.LiveTranscription = window.LiveTranscription || {}
+  const ROOT = '/apps/app_api/proxy/live_transcription/'
+
+  LT.words = {}
+
+  /** English text in the page's language; {name} is replaced by values.name. */
+  LT.t = function (text, values) {
+    let said = Object.prototype.hasOwnProperty.call(LT.words, text) ? LT.words[text] : text
+    for (const [name, value] of Object.entries(values || {})) {
+      said = said.split('{' + name + '}').join(String(value))
+    }
+    return said
+  }
+
+  LT.url = function (path) {
+    return window.OC && window.OC.generateUrl ? window.OC.generateUrl(ROOT + path) : '/index.php' + ROOT + path
+  }
+
+  class RequestFailed extends Error {
+    constructor(status, message, fields) {
+      super(message)
+      this.status = status
+      this.fields = fields || {}
+    }
+  }
+  LT.RequestFailed = RequestFailed
+
+  async function ask(method, path, body) {
+    const headers = { Accept: 'application/json, text/html', 'X-Live-Transcription': '1' }
+    if (window.OC && window.OC.requestToken) {
+      headers.requesttoken = window.OC.requestToken
+    }
+    if (body !== undefined) {
+      headers['Content-Type'] = 'application/json'
+    }
+    try {
+      return await fetch(LT.url(path), {
+        method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: 'same-origin', cache: 'no-store',
+      })
+    } catch (error) {
+      throw new RequestFailed(0, LT.t('Nextcloud cannot be reached.'))
+    }
+  }
+
+  async function complaint(answer) {
+    let told = {}
+    try {
+      told = await answer.json()
+    } catch (error) {
+      told = {}
+    }
+    const text = typeof told.error === 'string' && told.error ? told.error
+      : LT.t('The app does not answer (status {status}). Is its container running?', { status: answer.status })
+    return new RequestFailed(answer.status, text, told.fields)
+  }
+
+  LT.request = async function (method, path, body) {
+    const answer = await ask(method, path, body)
+    if (!answer.ok) {
+      throw await complaint(answer)
+    }
+    return answer.json()
+  }
+
+  LT.page = async function (path) {
+    const answer = await ask('GET', path)
+    if (!answer.ok) {
+      throw await complaint(answer)
+    }
+    return answer.text()
+  }
+
+  /** An element; children are elements or text. */
+  LT.el = function (tag, attributes, ...children) {
+    const element = document.createElement(tag)
+    for (const [name, value] of Object.entries(attributes || {})) {
+      if (value !== null && value !== undefined && value !== false) {
+        element.setAttribute(name, value === true ? '' : String(value))
+      }
+    }
+    element.append(...children.filter((child) => child !== null && child !== undefined && child !== ''))
+    return element
+  }
+
+  LT.wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
+
+  /** Seconds as people write them where they live. */
+  LT.number = (value, digits) => Number(value).toLocaleString(document.documentElement.lang || undefined,
+    { minimumFractionDigits: digits || 0, maximumFractionDigits: digits || 0 })
+})()

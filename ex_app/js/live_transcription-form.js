@@ -1,0 +1,264 @@
+// SPDX-FileCopyrightText: 2026 Live Transcription contributors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+
+// The settings: what has changed, saving it, and saying field by field what came of it.
+(function () {
+  'use strict'
+
+  const LT = window.LiveTranscription
+  const t = LT.t
+  const fields = new Map()
+
+  /** The field's value as it would be saved; of a secret what was typed. */
+  function value(field) {
+    const control = field.querySelector('select, input:not([type=checkbox])')
+    switch (field.dataset.kind) {
+    case 'switch':
+      return field.querySelector('input').checked ? 'true' : 'false'
+    case 'languages':
+    case 'order':
+      return Array.from(field.querySelectorAll('input:checked'), (box) => box.value).join(',')
+    default:
+      return control.value.trim()
+    }
+  }
+
+  /** What to save: text, null to take the saved value away, undefined for nothing. */
+  function change(field) {
+    const state = fields.get(field.dataset.key)
+    if (state.reset) {
+      return null
+    }
+    const now = value(field)
+    if (field.dataset.kind === 'secret') {
+      return now === '' ? undefined : now
+    }
+    if (now === state.value) {
+      return undefined
+    }
+    return now === '' ? null : now
+  }
+
+  function changes() {
+    const found = {}
+    for (const [key, state] of fields) {
+      const changed = change(state.field)
+      if (changed !== undefined) {
+        found[key] = changed
+      }
+    }
+    return found
+  }
+
+  function note(field, text, kind) {
+    const target = field.querySelector('.lt-note')
+    target.textContent = text
+    target.dataset.kind = kind || ''
+  }
+
+  function fail(field, text) {
+    const wrong = Boolean(text)
+    field.querySelector('.lt-error').textContent = text ? t(text) : ''
+    field.classList.toggle('lt-field--wrong', wrong)
+    for (const control of field.querySelectorAll('input, select')) {
+      if (wrong) {
+        control.setAttribute('aria-invalid', 'true')
+      } else {
+        control.removeAttribute('aria-invalid')
+      }
+    }
+  }
+
+  function describe(field) {
+    const state = fields.get(field.dataset.key)
+    if (state.reset) {
+      note(field, t('Will be removed when you save.'), 'unsaved')
+    } else if (change(field) !== undefined) {
+      note(field, t('Not saved yet.'), 'unsaved')
+    } else if (state.fresh) {
+      note(field, t('Saved.'), 'saved')
+    } else if (field.dataset.source === 'environment') {
+      note(field, t('Set by the environment of the container; a value saved here wins.'), '')
+    } else {
+      note(field, '', '')
+    }
+    const reset = field.querySelector('[data-reset]')
+    if (reset) {
+      reset.hidden = field.dataset.source !== 'saved' || state.reset
+    }
+  }
+
+  function say(text, kind) {
+    const target = document.getElementById('lt-save-state')
+    target.textContent = text
+    target.dataset.kind = kind || ''
+  }
+
+  function refresh() {
+    for (const state of fields.values()) {
+      describe(state.field)
+    }
+    const count = Object.keys(changes()).length
+    if (count) {
+      say(count === 1 ? t('One change is not saved.') : t('{count} changes are not saved.', { count }), 'unsaved')
+    } else {
+      say(t('All changes are saved.'), '')
+    }
+  }
+
+  function take(described, saved) {
+    for (const [key, state] of fields) {
+      const news = described[key]
+      const field = state.field
+      if (!news || (!(key in saved) && change(field) !== undefined)) {
+        continue
+      }
+      field.dataset.source = news.source
+      state.reset = false
+      state.fresh = key in saved
+      if (field.dataset.kind === 'secret') {
+        const input = field.querySelector('input')
+        input.value = ''
+        input.placeholder = news.set ? t('Set. Leave empty to keep it.') : ''
+        field.dataset.set = String(news.set)
+        field.querySelector('[data-clear]').hidden = news.source !== 'saved'
+      } else {
+        show(field, news.value)
+        state.value = value(field)
+      }
+      fail(field, news.problem)
+    }
+  }
+
+  function show(field, text) {
+    switch (field.dataset.kind) {
+    case 'switch':
+      field.querySelector('input').checked = text === 'true'
+      break
+    case 'languages':
+    case 'order': {
+      const chosen = text.split(',')
+      for (const box of field.querySelectorAll('input')) {
+        box.checked = chosen.includes(box.value)
+      }
+      const list = field.querySelector('ol')
+      if (list) {
+        for (const code of chosen.slice().reverse()) {
+          const item = list.querySelector('[data-code="' + CSS.escape(code) + '"]')
+          if (item) {
+            list.prepend(item)
+          }
+        }
+      }
+      break
+    }
+    default:
+      field.querySelector('select, input').value = text
+    }
+  }
+
+  /** True once all is saved; the first wrong field gets the focus else. */
+  async function save() {
+    const changed = changes()
+    for (const state of fields.values()) {
+      state.fresh = false
+    }
+    if (!Object.keys(changed).length) {
+      refresh()
+      return true
+    }
+    const button = document.getElementById('lt-save')
+    button.disabled = true
+    say(t('Saving…'), '')
+    try {
+      const answer = await LT.request('PUT', 'admin/settings', { settings: changed })
+      take(answer.settings, changed)
+      refresh()
+      say(t('Saved, and in force.'), 'saved')
+      return true
+    } catch (error) {
+      let first = null
+      for (const [key, text] of Object.entries(error.fields || {})) {
+        const state = fields.get(key)
+        if (state) {
+          fail(state.field, text)
+          first = first || state.field.querySelector('input, select')
+        }
+      }
+      refresh()
+      say(first ? t('Nothing was saved: please look at the marked fields.') : t('Nothing was saved.') + ' ' + error.message, 'failed')
+      if (first) {
+        const folded = first.closest('details')
+        if (folded) {
+          folded.open = true
+        }
+        first.focus()
+      }
+      return false
+    } finally {
+      button.disabled = false
+    }
+  }
+
+  function changedByHand(field) {
+    const state = fields.get(field.dataset.key)
+    state.reset = false
+    state.fresh = false
+    fail(field, '')
+    refresh()
+  }
+
+  function move(button) {
+    const item = button.closest('li')
+    const other = button.dataset.move === '-1' ? item.previousElementSibling : item.nextElementSibling
+    if (other) {
+      button.dataset.move === '-1' ? other.before(item) : other.after(item)
+      button.focus()
+    }
+  }
+
+  function addReset(field) {
+    const button = LT.el('button', { type: 'button', 'data-reset': true, class: 'lt-link', hidden: true }, t('Use the default'))
+    button.addEventListener('click', () => {
+      fields.get(field.dataset.key).reset = true
+      refresh()
+    })
+    field.querySelector('.lt-hint').after(button)
+  }
+
+  function bind(root) {
+    for (const field of root.querySelectorAll('.lt-field')) {
+      fields.set(field.dataset.key, { field, value: value(field), reset: false, fresh: false })
+      field.addEventListener('input', () => changedByHand(field))
+      for (const button of field.querySelectorAll('[data-move]')) {
+        button.addEventListener('click', () => {
+          move(button)
+          changedByHand(field)
+        })
+      }
+      const clear = field.querySelector('[data-clear]')
+      if (clear) {
+        clear.addEventListener('click', () => {
+          field.querySelector('input').value = ''
+          fields.get(field.dataset.key).reset = true
+          refresh()
+        })
+      } else if (['choice', 'number', 'switch', 'languages', 'order'].includes(field.dataset.kind)) {
+        addReset(field)
+      }
+      fail(field, field.querySelector('.lt-error').textContent)
+    }
+    root.querySelector('#lt-form').addEventListener('submit', (event) => {
+      event.preventDefault()
+      save()
+    })
+    window.addEventListener('beforeunload', (event) => {
+      if (Object.keys(changes()).length) {
+        event.preventDefault()
+      }
+    })
+    refresh()
+  }
+
+  LT.form = { bind, save, changes }
+})()

@@ -1,0 +1,40 @@
+// SPDX-FileCopyrightText: 2026 Live Transcription contributors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+
+// The beginning: fetch the page's fragment through AppAPI's proxy, put it into Nextcloud's empty page, and bring it to life.
+(function () {
+  'use strict'
+
+  const LT = window.LiveTranscription
+
+  async function start() {
+    const content = document.getElementById('content')
+    if (!content) {
+      return
+    }
+    content.classList.add('lt-content')
+    try {
+      const language = (document.documentElement.lang || 'en').slice(0, 10)
+      // Our own app's template, escaped there; inserted markup never runs scripts.
+      content.innerHTML = await LT.page('admin/page?lang=' + encodeURIComponent(language))
+    } catch (error) {
+      const retry = LT.el('button', { type: 'button', class: 'primary' }, 'Try again')
+      retry.addEventListener('click', start)
+      content.replaceChildren(LT.el('div', { id: 'live-transcription', role: 'alert' },
+        LT.el('h1', {}, 'Live transcription'), LT.el('p', {}, error.message), retry))
+      return
+    }
+    const root = document.getElementById('live-transcription')
+    LT.words = JSON.parse(root.dataset.words)
+    root.querySelector('[data-docs]').href = LT.url('admin/docs')
+    LT.form.bind(root)
+    LT.tests.bind(root)
+    LT.status.run()
+  }
+
+  if (document.readyState === 'loading') {
+    document.addEventListener('DOMContentLoaded', start)
+  } else {
+    start()
+  }
+})()

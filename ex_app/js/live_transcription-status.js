@@ -1,0 +1,149 @@
+// SPDX-FileCopyrightText: 2026 Live Transcription contributors
+// SPDX-License-Identifier: AGPL-3.0-or-later
+
+// What goes on now: asked for every few seconds while the page is seen.
+(function () {
+  'use strict'
+
+  const LT = window.LiveTranscription
+  const t = LT.t
+  const ASK_AGAIN_MS = 5000
+  const SVG = 'http://www.w3.org/2000/svg'
+  const WIDTH = 600
+  const HEIGHT = 80
+
+  const seconds = (value) => value === null || value === undefined ? '–' : t('{seconds} s', { seconds: LT.number(value, 2) })
+
+  function tile(label, value) {
+    return LT.el('div', { class: 'lt-tile' }, LT.el('dt', {}, label), LT.el('dd', {}, value))
+  }
+
+  function tiles(status) {
+    const found = [
+      tile(t('Calls'), LT.number(status.calls)),
+      tile(t('Speakers'), LT.number(status.speakers)),
+      tile(t('Readers'), LT.number(status.targets)),
+      tile(t('Captions per minute'), LT.number(status.captions_per_minute, status.captions_per_minute < 10 ? 1 : 0)),
+      tile(t('First words after'), seconds(status.latency.first.p50)),
+      tile(t('Caption complete after'), seconds(status.latency.final.p50)),
+      tile(t('95 % within'), seconds(status.latency.final.p95)),
+      tile(t('Memory'), t('{count} MB', { count: LT.number(status.memory_bytes / 1048576) })),
+    ]
+    if (status.gpu_minutes !== null) {
+      found.push(tile(t('GPU connection minutes'), LT.number(status.gpu_minutes, 1)))
+      found.push(tile(t('Minutes saved by silence'), LT.number(status.saved_minutes, 1)))
+    }
+    return found
+  }
+
+  function path(values, most, name) {
+    const step = WIDTH / Math.max(1, values.length - 1)
+    let text = ''
+    let drawing = false
+    values.forEach((value, index) => {
+      if (value === null) {
+        drawing = false
+        return
+      }
+      const y = HEIGHT - 4 - (HEIGHT - 8) * Math.min(1, value / most)
+      text += (drawing ? 'L' : 'M') + (index * step).toFixed(1) + ' ' + y.toFixed(1)
+      drawing = true
+    })
+    const line = document.createElementNS(SVG, 'path')
+    line.setAttribute('d', text)
+    line.setAttribute('class', 'lt-line lt-line--' + name)
+    return line
+  }
+
+  function spark(history) {
+    const known = history.final_p95.concat(history.final_p50).filter((value) => value !== null)
+    if (!known.length) {
+      return LT.el('p', { class: 'lt-empty' }, t('Nobody has spoken in a captioned call in the last ten minutes.'))
+    }
+    const most = Math.max(1, ...known)
+    const svg = document.createElementNS(SVG, 'svg')
+    svg.setAttribute('viewBox', '0 0 ' + WIDTH + ' ' + HEIGHT)
+    svg.setAttribute('preserveAspectRatio', 'none')
+    svg.setAttribute('role', 'img')
+    svg.setAttribute('aria-label', t('Between {least} and {most} seconds', { least: LT.number(Math.min(...known), 1), most: LT.number(Math.max(...known), 1) }))
+    svg.append(path(history.final_p95, most, 'p95'), path(history.final_p50, most, 'p50'))
+    return LT.el('div', { class: 'lt-plot' }, LT.el('span', { class: 'lt-axis' }, t('{seconds} s', { seconds: LT.number(most, 1) })), svg)
+  }
+
+  function engines(list) {
+    const states = {
+      unknown: t('not used yet'), up: t('works'), starting: t('is starting'), full: t('is full'), down: t('does not work'),
+      refused: t('refuses us: please check the settings'),
+    }
+    const names = { whisper: t('This machine (Whisper)'), pocketsphinx: t('This machine (PocketSphinx)') }
+    if (!list.length) {
+      return [LT.el('li', {}, t('None is configured or installed.'))]
+    }
+    return list.map((engine) => LT.el('li', {},
+      LT.el('strong', {}, names[engine.name] || LT.tests.engine(engine.name)), ' ' + (states[engine.state] || engine.state),
+      engine.problem ? LT.el('div', { class: 'lt-step-message' }, engine.problem) : null))
+  }
+
+  function errors(list) {
+    if (!list.length) {
+      return [LT.el('li', { class: 'lt-empty' }, t('None.'))]
+    }
+    return list.slice(0, 8).map((error) => LT.el('li', {},
+      LT.el('time', { datetime: new Date(error.at * 1000).toISOString() }, new Date(error.at * 1000).toLocaleString(document.documentElement.lang || undefined)),
+      ' ' + error.message))
+  }
+
+  function summary(status) {
+    if (status.problem) {
+      return ['failed', t('Calls cannot be joined')]
+    }
+    if (status.enabled === false || status.initialising) {
+      return ['warning', status.initialising ? t('Is being set up') : t('Disabled')]
+    }
+    return status.calls ? ['ok', t('Captions are running')] : ['ok', t('Ready')]
+  }
+
+  function banner(status) {
+    const target = document.getElementById('lt-banner')
+    const text = status.problem || (status.settings_trouble
+      ? t('The saved settings could not be read just now; the last known ones are in force.') + ' ' + status.settings_trouble : '')
+    if (target.textContent !== text) {
+      target.textContent = text
+    }
+    target.hidden = !text
+    target.dataset.kind = status.problem ? 'failed' : 'warning'
+  }
+
+  function chip(kind, text) {
+    const target = document.getElementById('lt-status-state')
+    if (target.textContent !== text) {
+      target.textContent = text
+    }
+    target.dataset.kind = kind
+  }
+
+  async function refresh() {
+    try {
+      const status = await LT.request('GET', 'admin/status')
+      document.getElementById('lt-tiles').replaceChildren(...tiles(status))
+      document.getElementById('lt-spark').replaceChildren(spark(status.history))
+      document.getElementById('lt-engines').replaceChildren(...engines(status.engines))
+      document.getElementById('lt-errors').replaceChildren(...errors(status.last_errors))
+      banner(status)
+      chip(...summary(status))
+    } catch (error) {
+      chip('failed', error.message)
+    }
+  }
+
+  async function run() {
+    while (document.getElementById('live-transcription')) {
+      if (!document.hidden) {
+        await refresh()
+      }
+      await LT.wait(ASK_AGAIN_MS)
+    }
+  }
+
+  LT.status = { run, refresh }
+})()

@@ -1,0 +1,161 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The last ten minutes in numbers, for the status page: captions, latencies, and what the GPUs cost."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from prometheus_client import Histogram
+
+from ex_app.engine import Engine
+from live_transcription.observability import metrics
+from live_transcription.observability.memory import resident_memory
+
+#: Between two samples, in seconds, and how many are kept.
+SAMPLE_S = 10.0
+SAMPLES = 61
+#: The percentiles of each sample look back over so many samples: a single one has too few captions.
+WINDOW = 6
+
+Buckets = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """`first`, `final`: cumulative histogram buckets (upper bound in seconds, count); `finals`: captions so far."""
+
+    at: float
+    finals: float
+    speakers: int
+    first: Buckets
+    final: Buckets
+
+
+class Monitor:
+    """`now`: seconds of any monotonic clock."""
+
+    def __init__(
+        self, engine: Engine, now: Callable[[], float], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
+        self._engine = engine
+        self._now = now
+        self._sleep = sleep
+        self._samples: deque[Sample] = deque(maxlen=SAMPLES)
+        self._listened_s = 0.0
+
+    async def run(self) -> None:
+        while True:
+            self.sample()
+            await self._sleep(SAMPLE_S)
+
+    def sample(self) -> None:
+        status = self._engine.status()
+        now = self._now()
+        if self._samples:
+            last = self._samples[-1]
+            self._listened_s += (now - last.at) * (last.speakers + status.speakers) / 2
+        self._samples.append(
+            Sample(
+                now,
+                _count("final"),
+                status.speakers,
+                buckets_of(metrics.first_partial_seconds),
+                buckets_of(metrics.final_seconds),
+            )
+        )
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values for the page; times in seconds, None where there is nothing to tell."""
+        status, speech = self._engine.status(), self._engine.speech_status()
+        samples = list(self._samples)
+        remote = any(engine.name in ("modal", "moshi") for engine in speech.engines)
+        return {
+            "problem": status.problem or "",
+            "calls": status.calls,
+            "speakers": status.speakers,
+            "targets": status.targets,
+            "captions": status.captions_sent,
+            "captions_per_minute": _per_minute(samples),
+            "latency": {
+                "first": _percentiles(samples, "first"),
+                "final": _percentiles(samples, "final"),
+            },
+            "history": {
+                "step_s": SAMPLE_S,
+                "final_p50": [_quantile_between(samples, index, "final", 0.5) for index in range(1, len(samples))],
+                "final_p95": [_quantile_between(samples, index, "final", 0.95) for index in range(1, len(samples))],
+                "captions": [_rate(a, b) for a, b in itertools.pairwise(samples)],
+            },
+            "engines": [{"name": e.name, "state": e.state, "problem": e.problem} for e in speech.engines],
+            "gpu_minutes": round(speech.socket_s / 60, 1) if remote else None,
+            "saved_minutes": round(max(0.0, self._listened_s - speech.socket_s) / 60, 1) if remote else None,
+            "open_connections": speech.open_sockets,
+            "reconnects": speech.reconnects,
+            "dropped_s": round(speech.dropped_s, 1),
+            "memory_bytes": resident_memory(),
+            "last_errors": [{"at": e.at, "code": e.code, "message": e.message} for e in reversed(status.last_errors)],
+        }
+
+
+def buckets_of(histogram: Histogram) -> Buckets:
+    """Cumulative counts by upper bound, the last one infinite."""
+    (metric,) = histogram.collect()
+    return tuple((float(s.labels["le"]), s.value) for s in metric.samples if s.name.endswith("_bucket"))
+
+
+def quantile(before: Buckets, after: Buckets, share: float) -> float | None:
+    """Of what was observed in between, as Prometheus' `histogram_quantile`: linear within a bucket. None: nothing was."""
+    counts = [(bound, count - earlier) for (bound, count), (_, earlier) in zip(after, before, strict=True)]
+    total = counts[-1][1] if counts else 0
+    if total <= 0:
+        return None
+    wanted, lower, below = share * total, 0.0, 0.0
+    for bound, count in counts:
+        if count >= wanted:
+            if bound == float("inf"):
+                return lower
+            return lower + (bound - lower) * (wanted - below) / (count - below) if count > below else bound
+        lower, below = bound, count
+    return lower
+
+
+def _count(kind: str) -> float:
+    return sum(
+        s.value
+        for metric in metrics.captions_sent.collect()
+        for s in metric.samples
+        if s.name.endswith("_total") and s.labels.get("kind") == kind
+    )
+
+
+def _per_minute(samples: Sequence[Sample]) -> float:
+    window = samples[-(WINDOW + 1) :]
+    return _rate(window[0], window[-1]) if len(window) > 1 else 0.0
+
+
+def _rate(before: Sample, after: Sample) -> float:
+    """Finals per minute: what people read as captions."""
+    return round(60 * max(0.0, after.finals - before.finals) / max(1e-3, after.at - before.at), 1)
+
+
+def _percentiles(samples: Sequence[Sample], which: str) -> dict[str, float | None]:
+    if not samples:
+        return {"p50": None, "p95": None}
+    before, after = getattr(samples[0], which), getattr(samples[-1], which)
+    return {name: _rounded(quantile(before, after, share)) for name, share in (("p50", 0.5), ("p95", 0.95))}
+
+
+def _quantile_between(samples: Sequence[Sample], index: int, which: str, share: float) -> float | None:
+    before = samples[max(0, index - WINDOW)]
+    return _rounded(quantile(getattr(before, which), getattr(samples[index], which), share))
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 2)

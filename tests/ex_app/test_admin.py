@@ -1,0 +1,238 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What the settings page asks: who may, what comes out, and what the tests tell."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+import httpx
+import pytest
+
+from ex_app.routes.admin import OWN_HEADER
+from ex_app.speech import TEXT, load_speech
+from live_transcription.errors import SignalingRefused, SignalingUnreachable, SttUnavailable
+from live_transcription.status import EngineState, SpeechStatus
+from live_transcription.types import IceServer
+from tests.ex_app.fakes import SECRET, FakeEngine, FakeError, FakeNextcloud, credentials
+
+OWN = {OWN_HEADER: "1"}
+READS = ("/admin/page", "/admin/settings", "/admin/status", "/admin/test/unknown")
+
+
+async def put(client: httpx.AsyncClient, changes: dict[str, str | None], **more: Any) -> httpx.Response:
+    return await client.put("/admin/settings", json={"settings": changes}, headers=OWN, **more)
+
+
+async def outcome(client: httpx.AsyncClient, path: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
+    started = await client.post(path, json=body or {}, headers=OWN)
+    assert started.status_code == 202, started.text
+    async with asyncio.timeout(10):
+        while True:
+            trial: dict[str, Any] = (await client.get(f"/admin/test/{started.json()['id']}")).json()
+            if trial["done"]:
+                return trial
+            await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", READS)
+async def test_only_administrators_get_in(anybody: httpx.AsyncClient, nextcloud: FakeNextcloud, path: str) -> None:
+    assert (await anybody.get(path)).status_code == 401
+    assert (await anybody.get(path, headers=credentials(secret="wrong"))).status_code == 401
+    assert (await anybody.get(path, headers=credentials(user=""))).status_code == 403
+    assert (await anybody.get(path, headers=credentials(user="user-2"))).status_code == 403
+    assert (await anybody.get(path, headers=credentials())).status_code in (200, 404)
+
+
+async def test_while_nextcloud_does_not_tell_app_api_is_believed(anybody: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    nextcloud.failures = 1
+    assert (await anybody.get("/admin/settings", headers=credentials(user="user-2"))).status_code == 200
+    nextcloud.failures = 0
+    assert (await anybody.get("/admin/settings", headers=credentials(user="user-2"))).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("PUT", "/admin/settings"), ("POST", "/admin/selftest"), ("POST", "/admin/test/hpb")]
+)
+async def test_another_sites_page_can_change_nothing(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud, method: str, path: str
+) -> None:
+    body = json.dumps({"settings": {"lt_finals_only": "true"}})
+    form = {"Content-Type": "application/x-www-form-urlencoded"}
+    assert (await talk.request(method, path, content=body, headers={"Content-Type": "application/json"})).status_code == 403
+    assert (await talk.request(method, path, content=body, headers=OWN | form)).status_code == 415
+    assert (await talk.request(method, path, content=body, headers=OWN | {"Content-Type": "text/plain"})).status_code == 415
+    assert (await talk.get(path, headers=OWN)).status_code in (200, 404, 405)
+    assert nextcloud.values == {}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400),
+        (b"[]", 422),
+        (b'{"settings":{"lt_gate":true}}', 422),
+        (b'{"settings":{},"more":1}', 422),
+        (b'{"settings":{"lt_gate":"' + b"x" * 70_000 + b'"}}', 413),
+        (b'{"settings":{"lt_gate":"' + b"x" * 5_000 + b'"}}', 422),
+        (b'{"settings":{"__proto__":"1"}}', 422),
+        (b'{"settings":{"<script>":"1"}}', 422),
+        (b"[" * 20_000, 400),
+        (b'{"settings":{"lt_gate":"\\ud800"}}', 400),
+    ],
+)
+async def test_bad_bodies(talk: httpx.AsyncClient, nextcloud: FakeNextcloud, body: bytes, status: int) -> None:
+    answer = await talk.put("/admin/settings", content=body, headers=OWN | {"Content-Type": "application/json"})
+    assert answer.status_code == status, answer.text
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert answer.headers["Content-Type"] == "application/json"
+    assert nextcloud.values == {}
+
+
+async def test_saving_applies_at_once_and_tells_the_new_state(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
+) -> None:
+    answer = await put(talk, {"lt_finals_only": "true", "lt_internal_secret": "a-new-secret-value"})
+    assert answer.status_code == 200
+    assert answer.json()["settings"]["lt_finals_only"] == {"source": "saved", "problem": "", "value": "true"}
+    assert answer.json()["settings"]["lt_internal_secret"]["set"] is True
+    assert engine.applied[-1].hpb.internal_secret.reveal() == "a-new-secret-value"  # type: ignore[union-attr]
+    refused = await put(talk, {"lt_hpb_url": "nonsense", "lt_gate": "false"})
+    assert refused.status_code == 422
+    assert set(refused.json()["fields"]) == {"lt_hpb_url"}
+    assert "lt_gate" not in nextcloud.values
+    nextcloud.failures = 1
+    assert (await put(talk, {"lt_gate": "false"})).status_code == 503
+
+
+async def test_no_answer_holds_a_secret(talk: httpx.AsyncClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> None:
+    secrets = {
+        "lt_internal_secret": "internal-9f3a",
+        "lt_modal_key": "wk-9f3a77",
+        "lt_modal_secret": "ws-9f3a88",
+        "lt_moshi_key": "moshi-9f3a",
+    }
+    shown = [(await put(talk, {**secrets, "lt_modal_workspace": "w", "lt_moshi_url": "ws://x.example.com"})).text]
+    engine.probe_failure = SignalingRefused("The high-performance backend refused the internal secret.", reason="invalid_token")
+    shown += [json.dumps(await outcome(talk, "/admin/selftest"))]
+    shown += [(await talk.get(path)).text for path in (*READS, "/healthz", "/metrics")] + [caplog.text]
+    for text in shown:
+        for secret in (*secrets.values(), SECRET, "internal-secret-of-the-tests"):
+            assert secret not in text
+
+
+async def test_the_page_is_a_fragment_without_scripts_in_both_languages(talk: httpx.AsyncClient) -> None:
+    hostile = '"><img src=x onerror=alert(1)>'
+    answer = await talk.get("/admin/page", params={"lang": "fr-CA"})
+    assert answer.headers["Content-Type"].startswith("text/html")
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert "<script" not in answer.text
+    assert " onclick" not in answer.text
+    assert 'lang="fr"' in answer.text
+    assert 'lang="en"' in (await talk.get("/admin/page", params={"lang": hostile})).text
+    assert "onerror" not in (await talk.get("/admin/page", params={"lang": hostile})).text
+
+
+async def test_saved_text_cannot_become_html(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    nextcloud.values["lt_hpb_url"] = 'https://x.example.com/"><img src=x onerror=alert(1)>'
+    await put(talk, {})
+    page = (await talk.get("/admin/page")).text
+    assert "<img" not in page
+
+
+async def test_a_green_selftest(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    nextcloud.servers = (IceServer(("stun:stun.example.com:443",)),)
+    trial = await outcome(talk, "/admin/selftest")
+    assert (trial["state"], trial["failing"]) == ("ok", "")
+    assert {step["hop"] for step in trial["steps"]} == {"nextcloud", "hpb", "ice", "stt"}
+    assert any(step["detail"] == TEXT for step in trial["steps"])
+
+
+@pytest.mark.parametrize(
+    ("failure", "hop", "step"),
+    [
+        (SignalingUnreachable("Nothing listens.", fix="Start it."), "hpb", "hpb.connect"),
+        (SignalingRefused("Wrong secret.", fix="Set it."), "hpb", "hpb.hello"),
+        (SttUnavailable("It is down.", fix="Start it."), "stt", "stt.open"),
+    ],
+)
+async def test_the_selftest_names_the_failing_hop_the_cause_and_the_fix(
+    talk: httpx.AsyncClient, engine: FakeEngine, failure: Any, hop: str, step: str
+) -> None:
+    if hop == "hpb":
+        engine.probe_failure = failure
+    else:
+        engine.probe_failure = None
+        engine.heard = ""
+        engine.probe_failure = failure
+    trial = await outcome(talk, f"/admin/test/{hop}")
+    assert (trial["state"], trial["failing"]) == ("failed", hop)
+    failed = next(entry for entry in trial["steps"] if entry["state"] == "failed")
+    assert failed["id"] == step
+    assert (failed["message"], failed["fix"], failed["code"]) == (failure.message, failure.fix, failure.code)
+
+
+async def test_one_failing_hop_does_not_hide_the_others(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    await talk.get("/admin/settings")
+    nextcloud.failures = 1
+    trial = await outcome(talk, "/admin/selftest")
+    assert trial["failing"] == "nextcloud"
+    assert {step["hop"] for step in trial["steps"] if step["state"] == "ok"} >= {"hpb", "stt"}
+
+
+async def test_an_engine_that_says_nothing_or_something_else(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.heard = ""
+    assert (await outcome(talk, "/admin/test/stt", {"engine": "embedded"}))["state"] == "failed"
+    engine.heard = "Completely different words."
+    assert (await outcome(talk, "/admin/test/stt"))["state"] == "warning"
+
+
+async def test_progress_is_seen_while_a_test_runs_and_a_second_start_joins_it(
+    talk: httpx.AsyncClient, engine: FakeEngine
+) -> None:
+    engine.probe_pause = asyncio.Event()
+    first = (await talk.post("/admin/test/stt", json={}, headers=OWN)).json()
+    second = (await talk.post("/admin/test/stt", json={}, headers=OWN)).json()
+    assert first["id"] == second["id"]
+    async with asyncio.timeout(5):
+        while True:
+            trial = (await talk.get(f"/admin/test/{first['id']}")).json()
+            if trial["steps"] and trial["steps"][-1]["id"] == "stt.hear":
+                break
+            await asyncio.sleep(0.01)
+    assert trial["state"] == "running"
+    engine.probe_pause.set()
+
+
+async def test_the_hpb_is_not_asked_so_often_that_it_locks_us_out(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.probe_failure = SignalingRefused("Wrong secret.", reason="invalid_token")
+    for _ in range(6):
+        last = await outcome(talk, "/admin/test/hpb")
+    assert len(engine.probed) == 4
+    assert "lock it out" in last["steps"][-1]["message"]
+
+
+async def test_unknown_tests_and_engines(talk: httpx.AsyncClient) -> None:
+    assert (await talk.post("/admin/test/moon", json={}, headers=OWN)).status_code == 404
+    assert (await talk.post("/admin/test/stt", json={"engine": "x"}, headers=OWN)).status_code == 422
+    assert (await talk.get("/admin/test/../../etc/passwd")).status_code == 404
+
+
+async def test_the_status(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.rooms = {"abc": {"nc1": None}}
+    engine.errors = (FakeError(1.0, "stt", "<b>bold</b>"), FakeError(2.0, "stt", "later"))
+    engine.speech = SpeechStatus((EngineState("modal", "starting", "It takes long."),), 1, 120.0, 2, 0.5)
+    status = (await talk.get("/admin/status")).json()
+    assert (status["calls"], status["targets"], status["gpu_minutes"], status["reconnects"]) == (1, 1, 2.0, 2)
+    assert status["engines"] == [{"name": "modal", "state": "starting", "problem": "It takes long."}]
+    assert [error["message"] for error in status["last_errors"]] == ["later", "<b>bold</b>"]
+    assert status["memory_bytes"] > 1_000_000
+
+
+def test_the_recording_is_about_four_seconds_of_sound() -> None:
+    speech = load_speech()
+    assert 3.5 < len(speech) / 24_000 < 5
+    assert abs(speech).max() > 0.1

@@ -1,0 +1,74 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The page's languages, its files as AppAPI's proxy serves them, and the documentation of the settings."""
+
+from __future__ import annotations
+
+import re
+
+import httpx
+import pytest
+
+from ex_app.fields import FIELDS
+from ex_app.page import SCRIPTS, documentation, language_of, languages, menu_page, render, translations
+from ex_app.saved_settings import SavedSettings
+from tests.ex_app.fakes import ENVIRONMENT, FakeNextcloud, credentials
+from tests.ex_app.messages import all_messages
+
+
+@pytest.mark.parametrize("language", [language for language in languages() if language != "en"])
+def test_a_language_has_every_text_and_no_other(language: str) -> None:
+    translated = translations(language)
+    assert all_messages() - set(translated) == set()
+    assert set(translated) - all_messages() == set()
+    for english, foreign in translated.items():
+        assert set(re.findall(r"{\w+}", english)) == set(re.findall(r"{\w+}", foreign)), english
+
+
+@pytest.mark.parametrize(
+    ("wanted", "language"),
+    [("fr", "fr"), ("fr-CA", "fr"), ("de_DE", "en"), ("", "en"), ("de-DE,fr;q=0.8,en;q=0.5", "fr"), ("../../x", "en")],
+)
+def test_which_language(wanted: str, language: str) -> None:
+    assert language_of(wanted) == language
+
+
+def test_every_setting_is_on_the_page_with_a_label_and_no_secret() -> None:
+    saved = SavedSettings(ENVIRONMENT | {"MODAL_KEY": "wk-123456"}, FakeNextcloud(), lambda _: None)
+    page = render("en", saved.describe(), "10.0.0")
+    for entry in FIELDS:
+        assert f'data-key="{entry.key}"' in page
+        assert f"lt-field-{entry.key}-error" in page
+    for secret in ("wk-123456", ENVIRONMENT["LT_INTERNAL_SECRET"], ENVIRONMENT["APP_SECRET"]):
+        assert secret not in page
+    assert not re.search(r"\son\w+=|<script|style=|https?://(?!cloud\.example|hpb\.example)", page)
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/img/app.svg",
+        *(f"/{script}.js" for script in menu_page("1").scripts),
+        *(f"/{style}.css" for style in menu_page("1").styles),
+    ],
+)
+async def test_the_front_end_is_served_to_app_api_only_and_never_cached_unasked(anybody: httpx.AsyncClient, path: str) -> None:
+    assert (await anybody.get(path)).status_code == 401
+    answer = await anybody.get(path, headers=credentials())
+    assert answer.status_code == 200
+    assert answer.headers["Cache-Control"] == "no-cache"
+    assert answer.headers["ETag"]
+    again = await anybody.get(path, headers=credentials() | {"If-None-Match": answer.headers["ETag"]})
+    assert (again.status_code, again.headers["Cache-Control"]) == (304, "no-cache")
+    assert (await anybody.get("/js/../auth.py", headers=credentials())).status_code == 404
+    assert (await anybody.get("/js/%2e%2e/auth.py", headers=credentials())).status_code == 404
+
+
+def test_the_documentation_names_every_setting() -> None:
+    text = documentation()
+    assert text is not None
+    for entry in FIELDS:
+        assert f"`{entry.key}`" in text, entry.key
+        assert f"`{entry.variable}`" in text, entry.variable
+    assert len(SCRIPTS) == 5
