@@ -48,6 +48,8 @@ GOODBYE_S = 0.3
 KEPT_FINALS = 200
 #: Wait before a speaker that failed unexpectedly is started anew, in seconds.
 RESTART_SPEAKER_S = 5.0
+#: Wait before speakers beyond the limit are tried again: another call may have ended.
+ADMIT_AGAIN_S = 5.0
 ROOM_TYPE = "video"
 
 
@@ -101,7 +103,8 @@ class Call:
         self._targets = Targets()
         self._floor = CaptionFloor()
         self._floor_alarm = Alarm(self._release_floor)
-        self._targets_alarm = Alarm(self._reconcile)
+        self._alarm = Alarm(self._reconcile)
+        self._full = False
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
         self._kept_finals: deque[Caption] = deque(maxlen=KEPT_FINALS)
@@ -164,7 +167,7 @@ class Call:
         finally:
             self._tasks = None
             self._floor_alarm.cancel()
-            self._targets_alarm.cancel()
+            self._alarm.cancel()
 
     async def _stay_connected(self) -> None:
         """When the HPB will not have us the call is over at once, not when all of it is closed: nobody may join it any more."""
@@ -251,16 +254,24 @@ class Call:
         deadlines = [
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
+            None if self._start_and_stop_speakers() else now + ADMIT_AGAIN_S,
         ]
-        self._targets_alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
+        self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
+
+    def _start_and_stop_speakers(self) -> bool:
+        """False: some are not admitted now, and are to be tried again."""
         wanted = {publisher for publisher in self._roster.publishers() if self._targets.wants(publisher)}
         for session_id in self._speakers.keys() - wanted:
             self._stop_speaker(session_id)
         for session_id in sorted(wanted - self._speakers.keys()):
             if not self._admit():
-                logger.warning("No more speakers are taken: the limit is reached", extra={"room": self.room_token})
-                break
+                if not self._full:
+                    logger.warning("No more speakers are taken: the limit is reached", extra={"room": self.room_token})
+                self._full = True
+                return False
             self._start_speaker(session_id)
+        self._full = False
+        return True
 
     def _start_speaker(self, session_id: str) -> None:
         assert self._tasks is not None

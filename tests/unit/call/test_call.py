@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -15,15 +15,16 @@ from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import SignalingRefused
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
-from live_transcription.signaling.events import Participant, ParticipantsJoined, SessionStarted
+from live_transcription.signaling.events import InCall, Participant, ParticipantsJoined, ParticipantsUpdated, SessionStarted
 from live_transcription.signaling.requests import Recipient
 from live_transcription.types import Caption, IceServer, Secret
+from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend
 
 CONFIG = EngineConfig(hpb=HpbConfig("wss://signaling.example.com", Secret("secret"), "https://cloud.example.com"))
 
 
-def call(backend: FakeBackend | None = None) -> Call:
+def call(backend: FakeBackend | None = None, *, admit: Callable[[], bool] = lambda: True) -> Call:
     async def no_servers() -> Sequence[IceServer]:
         return ()
 
@@ -34,7 +35,7 @@ def call(backend: FakeBackend | None = None) -> Call:
         backend or FakeBackend(),
         guard=HelloGuard(),
         ice_servers=no_servers,
-        admit=lambda: True,
+        admit=admit,
         on_caption_sent=lambda caption: None,
         on_stt_error=lambda error: None,
     )
@@ -107,3 +108,35 @@ async def test_finals_that_nobody_takes_wait_and_go_first(monkeypatch: pytest.Mo
     assert wire.sent == ["one", "two", "three"]
     say("four")
     assert wire.sent[3:] == ["four"]
+
+
+def test_a_speaker_beyond_the_limit_is_taken_when_there_is_room_again(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The room may come from another call, of which this one hears nothing."""
+    admits = False
+
+    async def stay(connection: SignalingConnection) -> None:
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        nonlocal admits
+        monkeypatch.setattr(SignalingConnection, "run", stay)
+        ours = call(admit=lambda: admits)
+        running = asyncio.create_task(ours.run())
+        await asyncio.sleep(0.1)
+        ours._take(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
+        ours._take(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc1"),)))
+        ours.add_target("nc1", None)
+        talking = InCall.IN_CALL | InCall.WITH_AUDIO
+        ours._take(ParticipantsUpdated((Participant("speaker", in_call=talking),)))
+        await asyncio.sleep(60)
+        assert ours.speaker_count == 0
+        admits = True
+        await asyncio.sleep(10)
+        assert ours.speaker_count == 1
+        running.cancel()
+        await asyncio.wait([running])
+
+    virtual_clock.run(run())
+    assert caplog.text.count("the limit is reached") == 1
