@@ -171,6 +171,8 @@ class AudioTransport:
             repeating = tasks.create_task(self._link.repeat_first_flight(), name="DTLS first flight")
             await self._dtls.start(dtls.RTCDtlsParameters(fingerprints=fingerprints))
             repeating.cancel()
+        if (task := asyncio.current_task()) is not None and task.cancelling():
+            raise asyncio.CancelledError  # the handshake's `wait_for` forgets a cancellation that comes with data (Python 3.11)
         if self._dtls.state != "connected":
             raise TransportLost(
                 "The DTLS handshake with the SFU failed.",
@@ -202,6 +204,7 @@ class AudioTransport:
         """Tell the SFU and close everything; no task and no socket is left. At most about one second, whatever TURN does."""
         pump = self._dtls._task
         await self._dtls.stop()
+        self._link.put(None)  # ends the pump also where it has missed its cancellation
         if pump is not None:
             await asyncio.gather(pump, return_exceptions=True)
         await self._connection.close()

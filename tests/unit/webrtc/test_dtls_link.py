@@ -77,3 +77,34 @@ async def test_a_client_hello_that_is_lost_or_doubled_does_no_harm(monkeypatch: 
         await publisher.heard(5)
     if copies == 0:
         assert flights[1] == flights[0], "it was our copy that got through, not that of DTLS a second later"
+
+
+@pytest.mark.parametrize("steps", range(5))
+async def test_a_subscriber_that_is_cancelled_in_the_handshake_ends(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """At any step of the loop: aiortc uses `wait_for`, which in Python 3.11 forgets a cancellation that comes with data."""
+    put = DtlsLink.put
+    cancelled = asyncio.Event()
+    publisher = Publisher()
+
+    def cancel_after(left: int) -> None:
+        if left:
+            asyncio.get_running_loop().call_soon(cancel_after, left - 1)
+        else:
+            running.cancel()
+            cancelled.set()
+
+    def put_and_cancel(self: DtlsLink, data: bytes | None) -> None:
+        put(self, data)
+        if not cancelled.is_set():
+            cancel_after(steps)
+
+    monkeypatch.setattr(DtlsLink, "put", put_and_cancel)
+    running = asyncio.create_task(publisher.subscriber.run())
+    negotiating = asyncio.create_task(publisher.negotiate())
+    async with asyncio.timeout(5):
+        await cancelled.wait()
+    await asyncio.wait([running], timeout=2)
+    assert running.done()
+    negotiating.cancel()
+    await asyncio.wait([negotiating])
+    await publisher.peer.close()
