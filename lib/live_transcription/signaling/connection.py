@@ -123,7 +123,7 @@ class SignalingConnection:
 
     @property
     def unproved(self) -> int:
-        """Final captions that were written to the websocket, and are said again if it breaks before the HPB has read them."""
+        """Frames that were written to the websocket, and are sent again if it breaks before the HPB has read them."""
         return self._protocol.outbox.unproved_count
 
     async def run(self) -> None:

@@ -14,18 +14,22 @@ MAX_FRAME_BYTES = 64 * 1024 - 1
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFrame:
-    """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session`."""
+    """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session`.
+
+    `passing`: what comes next replaces it, so that it is not sent twice.
+    """
 
     text: str = field(repr=False)
     control: bool = False
     outlives_session: bool = False
+    passing: bool = False
 
 
 class Outbox:
     """Control frames (hello, join, bye) go first and are few; the session's frames wait until we are in the room.
 
-    Holds at most `limit` of the latter; a full outbox takes no more and counts what it did not take. Frames that outlive their
-    session are kept until a pong proves that the server has read them: what is written into a connection that has died
+    Holds at most `limit` of the latter; a full outbox takes no more and counts what it did not take. All but
+    passing ones are kept until a pong proves that the server has read them: what is written into a connection that has died
     unnoticed is lost, and nobody says so.
     """
 
@@ -43,12 +47,12 @@ class Outbox:
     def put_control(self, text: str) -> None:
         self._control.append(OutgoingFrame(text, control=True))
 
-    def put(self, text: str, *, outlives_session: bool = False) -> bool:
+    def put(self, text: str, *, outlives_session: bool = False, passing: bool = False) -> bool:
         """`text` is ASCII, as `requests` makes it."""
         if len(self._session) >= self._limit or len(text) > MAX_FRAME_BYTES:
             self.dropped += 1
             return False
-        self._session.append(OutgoingFrame(text, outlives_session=outlives_session))
+        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing))
         return True
 
     def next(self, *, in_room: bool) -> OutgoingFrame | None:
@@ -65,7 +69,7 @@ class Outbox:
 
     def sent(self, frame: OutgoingFrame) -> None:
         """The frame was written to the websocket."""
-        if frame.outlives_session:
+        if not (frame.control or frame.passing):
             self._sent += 1
             self._unproved.append((self._sent, frame))
 

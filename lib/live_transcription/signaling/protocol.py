@@ -253,7 +253,8 @@ class SignalingProtocol:
         """False while we are not in the room, or cannot reach this recipient: the caller keeps the caption."""
         if not self.in_room or (recipient.session_id is None and FEATURE_RECIPIENT_CALL not in self.features):
             return False
-        return self.outbox.put(requests.transcript(recipient, caption), outlives_session=caption.final)
+        text = requests.transcript(recipient, caption)
+        return self.outbox.put(text, outlives_session=caption.final, passing=not caption.final)
 
     # Inside.
 

@@ -143,6 +143,23 @@ async def test_finals_swallowed_by_a_dead_connection_are_said_again_once() -> No
         assert captions(stub) == ["one", "two"]
 
 
+async def test_a_request_for_an_offer_swallowed_by_a_dead_connection_is_made_again() -> None:
+    """Else nobody hears the speaker until the request times out."""
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            stub.connections[0].transport.pause_reading()
+            client.request_offer("speaker-1")
+            await until(lambda: client.unproved == 1)
+            await stub.cut()
+            await next_of(client, SessionInterrupted)
+            assert (await next_of(client, SessionStarted)).resumed
+            await until(lambda: stub.frames("message"))
+        (request,) = stub.frames("message")
+        assert request["message"]["data"]["type"] == "requestoffer"
+
+
 async def test_finals_that_were_read_are_not_said_again_after_a_cut() -> None:
     async with hpb_stub() as stub:
         client = connection(stub)
