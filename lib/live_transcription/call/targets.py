@@ -61,6 +61,7 @@ class Targets:
         self._roster = Roster()
         self._entries: dict[str, _Entry] = {}
         self._first_seen: dict[str, float] = {}
+        self._declined: set[str] = set()
         self._recipient_call = False
         self._empty_since: float | None = None
 
@@ -70,6 +71,7 @@ class Targets:
 
     def add(self, nc_session_id: str, user_id: str | None, now: float) -> None:
         """Somebody asked for captions; again and again is harmless."""
+        self._declined.discard(nc_session_id)
         entry = self._entries.get(nc_session_id)
         if entry is None:
             self._entries[nc_session_id] = _Entry(user_id or None, away_since=now, known_since=now, follow_from=now)
@@ -83,9 +85,11 @@ class Targets:
     def remove(self, nc_session_id: str, now: float) -> None:
         """Somebody wants no more captions; no error if they had none."""
         session_id = self._roster.session_of(nc_session_id)
-        lingering = [key for key, entry in self._entries.items() if session_id in self._successors(key, entry, now)]
+        lingering = [key for key, entry in self._entries.items() if session_id in self._successors(entry, now)]
         for key in (nc_session_id, *lingering):
             self._entries.pop(key, None)
+        if session_id is not None:
+            self._declined.add(nc_session_id)
         self._note_emptiness(now)
 
     def export(self) -> tuple[Target, ...]:
@@ -121,9 +125,9 @@ class Targets:
         """Where a caption of this speaker goes. Speakers never see their own captions, so it does not go to themselves."""
         sessions = [
             session_id
-            for key, entry in self._entries.items()
+            for entry in self._entries.values()
             if entry.session_id is not None
-            for session_id in (entry.session_id, *self._successors(key, entry, now))
+            for session_id in (entry.session_id, *self._successors(entry, now))
         ]
         reached = [session_id for session_id in sessions if session_id != speaker]
         in_call = [session_id for session_id in reached if self._is_in_call(session_id)]
@@ -179,7 +183,7 @@ class Targets:
             return
         for participant in reversed(list(self._roster)):
             new_id = participant.nextcloud_session_id
-            if participant.user_id != entry.user_id or new_id is None or new_id in self._entries:
+            if participant.user_id != entry.user_id or new_id is None or not self._is_free(new_id):
                 continue
             if self._first_seen.get(new_id, now) < entry.follow_from or not self._is_reachable(entry, participant):
                 continue
@@ -189,7 +193,7 @@ class Targets:
             self._attach(entry, participant)
             return
 
-    def _successors(self, nc_session_id: str, entry: _Entry, now: float) -> list[str]:
+    def _successors(self, entry: _Entry, now: float) -> list[str]:
         """Sessions with which the user of a target that still seems to be there may have come back.
 
         A page reloaded without a goodbye has its old session beside the new one until the HPB drops it, and nothing tells
@@ -203,10 +207,13 @@ class Targets:
             for participant in self._roster
             if participant.user_id == entry.user_id
             and (new_id := participant.nextcloud_session_id) is not None
-            and new_id != nc_session_id
-            and new_id not in self._entries
+            and self._is_free(new_id)
             and self._first_seen.get(new_id, now) > since
         ]
+
+    def _is_free(self, nc_session_id: str) -> bool:
+        """Whether a session may become a target unasked: it is none yet, and has not said no."""
+        return nc_session_id not in self._entries and nc_session_id not in self._declined
 
     def _remember(self, now: float) -> None:
         for participant in self._roster:
@@ -214,6 +221,7 @@ class Targets:
                 self._first_seen.setdefault(participant.nextcloud_session_id, now)
         if len(self._first_seen) > 2 * len(self._roster) + _REMEMBERED:
             self._first_seen = {key: seen for key, seen in self._first_seen.items() if self._roster.session_of(key)}
+            self._declined &= self._first_seen.keys()
 
     def _is_in_call(self, session_id: str) -> bool:
         participant = self._roster.get(session_id)

@@ -156,6 +156,19 @@ def test_no_more_captions_after_a_reload_ends_those_of_the_old_session_too() -> 
     assert len(targets) == 0
 
 
+def test_who_said_no_gets_no_captions_meant_for_another_session_of_the_same_user() -> None:
+    targets = room(joined("s1", "nc1", "user-1"), in_call("s1"))
+    targets.add("nc1", "user-1", 1.0)
+    targets.apply(joined("s2", "nc2", "user-1"), 100.0)
+    targets.add("nc2", "user-1", 101.0)
+    targets.remove("nc2", 102.0)
+    assert reached(targets, now=103.0) == ["s1"]
+    targets.apply(left("s1"), 110.0)
+    assert reached(targets, now=110.0) == []
+    targets.add("nc2", "user-1", 111.0)
+    assert reached(targets, now=111.0) == ["s2"]
+
+
 def test_another_device_of_the_same_user_is_no_reload() -> None:
     targets = room(joined("phone", "nc-phone", "user-1"), joined("s1", "nc1", "user-1"))
     targets.add("nc1", "user-1", 1.0)
