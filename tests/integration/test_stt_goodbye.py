@@ -83,14 +83,13 @@ def test_a_change_of_language_in_mid_word_keeps_the_words_of_both_sides() -> Non
 def test_who_hangs_up_during_a_cold_start_after_a_change_of_language_leaves_in_time() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
-        async with setting("modal", fleet=Fleet(cold_start_s=60.0)) as place:
-            async with place.speaker() as speaker:
-                await speaker.say(SPEECH[: 4 * 24_000])
-                speaker.transcriber.language = "fr"
-                await speaker.say(SPEECH[: 4 * 24_000])
-                began = loop.time()
-                await speaker.hang_up()
-                assert loop.time() - began <= 2.6
+        async with setting("modal", fleet=Fleet(cold_start_s=60.0)) as place, place.speaker() as speaker:
+            await speaker.say(SPEECH[: 4 * 24_000])
+            speaker.transcriber.language = "fr"
+            await speaker.say(SPEECH[: 4 * 24_000])
+            began = loop.time()
+            await speaker.hang_up()
+            assert loop.time() - began <= 2.6
 
     run(scenario())
 

@@ -166,8 +166,12 @@ class WordUtterances:
         return [UtteranceText("", final=True)] if shown else []
 
     def _settle(self) -> None:
+        if self._repeated and not self._text:
+            # All that was to be repeated has been, and nothing else.
+            self._tokens = []
+            self._repeated = ""
         self._settled = len(self._tokens)
-        self._stood = self._repeated = ""
+        self._stood = ""
 
     def _beyond_repeated(self) -> str:
         joined = self._joiner.join(self._tokens)

@@ -106,3 +106,18 @@ def test_words_that_wait_for_their_end_when_the_stream_breaks_after_a_flush_stay
     for number in range(4, 8):
         reading.feed(Token(word(number), True), 0.2)
     assert reading.end() == list(range(8))
+
+
+def test_a_flush_in_a_replay_while_somebody_speaks_repeats_nothing_that_stands() -> None:
+    reading = Reading()
+    reading.assembler.start_of_speech(0.0)
+    for number in range(40):
+        reading.feed(Token(word(number), True), 0.4)
+    assert 0 < len(numbers(reading.texts)) < 40
+    reading.feed(Restarted(), 0.5)
+    for number in range(45):
+        reading.feed(Token(word(number), True), 0.1)
+    reading.feed(Flushed())
+    for number in range(45, 50):
+        reading.feed(Token(word(number), True), 0.4)
+    assert reading.end() == list(range(50))

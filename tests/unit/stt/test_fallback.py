@@ -15,8 +15,8 @@ from live_transcription.stt.fallback import FallbackBackend
 from live_transcription.stt.handshake import SttStarting
 from live_transcription.stt.resilient import ResiliencePolicy, ResilientBackend
 from live_transcription.types import Frame
-from tests.unit.stt.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
 from sandbox.virtual_clock import run
+from tests.unit.stt.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
 
 
 class Embedded(KyutaiModel):
