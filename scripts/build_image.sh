@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+#
+# Builds the container image with what is here: docker, podman or buildah (ENGINE names one).
+#
+#   scripts/build_image.sh [IMAGE]     IMAGE: name and tag; default: what appinfo/info.xml names, which AppAPI will ask for
+#
+# BASE_IMAGE: Debian bookworm-slim under another name or with a digest. Without a digest, the tag is resolved first and the build made
+# from the digest, so that it stands in the image's labels. Further arguments for the builder: BUILD_ARGUMENTS.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf 'image: %s\n' "$*"; }
+fail() { say "$*"; exit 2; }
+
+text() { python3 -c 'import sys; from xml.etree import ElementTree as E; print(E.parse("appinfo/info.xml").findtext(sys.argv[1]))' "$1"; }
+install=external-app/docker-install
+version=$(text version)
+image=${1:-$(text $install/registry)/$(text $install/image):$(text $install/image-tag)}
+base=${BASE_IMAGE:-docker.io/library/debian:bookworm-slim}
+revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
+[ -z "$(git status --porcelain -- Dockerfile lib ex_app templates scripts requirements 2>/dev/null)" ] || revision+=-changed
+
+works() { command -v "$1" >/dev/null && { [ "$1" != docker ] || docker info >/dev/null 2>&1; }; }
+engine=${ENGINE:-}
+for candidate in docker podman buildah; do
+  if [ -z "$engine" ] && works "$candidate"; then engine=$candidate; fi
+done
+[ -n "$engine" ] || fail "docker (running), podman or buildah is needed to build an image"
+
+if [[ $base != *@sha256:* && $base != localhost/* ]]; then
+  case $engine in
+    docker | podman)
+      "$engine" pull --quiet "$base" >/dev/null
+      digest=$("$engine" image inspect --format '{{index .RepoDigests 0}}' "$base")
+      digest=${digest##*@} ;;
+    buildah)
+      buildah pull --quiet "$base" >/dev/null
+      digest=$(buildah inspect --type image --format '{{.FromImageDigest}}' "$base") ;;
+  esac
+  [ -n "${digest:-}" ] || fail "the digest of $base could not be found out; give it in BASE_IMAGE"
+  # The tag goes, a port in the registry's name stays.
+  [[ ${base##*/} != *:* ]] || base=${base%:*}
+  base=$base@$digest
+fi
+
+say "building $image with $engine from $base"
+arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --tag "$image")
+# Only Docker's format keeps HEALTHCHECK.
+[ "$engine" = docker ] || arguments+=(--format docker)
+# shellcheck disable=SC2086  # several arguments
+"$engine" build "${arguments[@]}" ${BUILD_ARGUMENTS:-} .
+say "built $image"
