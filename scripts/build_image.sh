@@ -27,6 +27,7 @@ engine=${ENGINE:-}
 for candidate in docker podman buildah; do
   if [ -z "$engine" ] && works "$candidate"; then engine=$candidate; fi
 done
+[[ $engine =~ ^(|docker|podman|buildah)$ ]] || fail "ENGINE must be docker, podman or buildah"
 [ -n "$engine" ] || fail "docker (running), podman or buildah is needed to build an image"
 
 if [[ $base != *@sha256:* && $base != localhost/* ]]; then

@@ -6,7 +6,7 @@
 # HaRP with and without certificates, and as an unprivileged user (scripts/rehearse_container.py). Leaves build/rehearsal/report.json.
 #
 # Needs Debian or Ubuntu, root, buildah and debootstrap; exits with 77, and says why, where they cannot be had. Safe to run again: the
-# base system and frp are kept below build/rehearsal/, containers and images are removed (KEEP=1 keeps the image).
+# base system (also as an image) and frp, below build/rehearsal/, are kept; the container and its image are removed (KEEP=1 keeps the image).
 #
 #   BASE_IMAGE     use this image instead of a base system made with debootstrap
 #   INSTALL=1      install buildah and debootstrap where they are missing
