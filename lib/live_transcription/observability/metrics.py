@@ -48,6 +48,12 @@ stt_errors = Counter(
     "live_transcription_stt_errors", "Failed speech-to-text streams, by engine and error code", ["engine", "code"],
     registry=registry,
 )  # fmt: skip
+stt_gate_seconds = Counter(
+    "live_transcription_stt_gate_seconds",
+    "Audio at the silence gate, by what came of it: passed on, or saved (never sent)",
+    ["outcome"],
+    registry=registry,
+)
 requests_refused = Counter(
     "live_transcription_requests_refused", "Requests answered with an error, by status", ["status"], registry=registry
 )

@@ -61,6 +61,7 @@ class Transcriber:
         self._on_error = on_error
         self._closing = asyncio.Event()
         self._spoken = False
+        self._counted_s = {"passed": 0.0, "saved": 0.0}
         # What was said while a stream had its last words to say: for the next.
         self._held: deque[GateAction] = deque()
 
@@ -107,7 +108,7 @@ class Transcriber:
     async def _until_speech(self) -> Sequence[GateAction]:
         """Frames pass until the gate opens; its actions from then on. Raises EndOfStream."""
         while True:
-            actions = self._gate.push(await self._frames.get())
+            actions = self._push(await self._frames.get())
             for index, action in enumerate(actions):
                 if isinstance(action, OpenStream):
                     return actions[index + 1 :]
@@ -210,7 +211,16 @@ class Transcriber:
                 return self._gate.stalled()
             self._gate.reset()
             return [CloseStream()]
-        return self._gate.push(frame)
+        return self._push(frame)
+
+    def _push(self, frame: Frame) -> Sequence[GateAction]:
+        actions = self._gate.push(frame)
+        # What was saved is passed after all where it turns out to be pre-roll; a counter never goes back.
+        for outcome, seconds in (("passed", self._gate.passed_s), ("saved", self._gate.saved_s)):
+            if (more_s := seconds - self._counted_s[outcome]) > 0:
+                self._counted_s[outcome] = seconds
+                metrics.stt_gate_seconds.labels(outcome).inc(more_s)
+        return actions
 
     def _report(self, failures: Sequence[SttError]) -> None:
         for failure in failures:

@@ -16,6 +16,7 @@ from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.stt.embedded.whisper import WhisperEngine
+from live_transcription.stt.exposition import collector
 from live_transcription.stt.fallback import FallbackBackend
 from live_transcription.stt.modal.backend import ModalBackend
 from live_transcription.stt.moshi.backend import MoshiBackend
@@ -57,6 +58,7 @@ class SttRegistry:
     def __init__(self, config: SttConfig | None = None) -> None:
         config = config or SttConfig()
         self.statistics = SttStatistics()
+        collector.attach(self.statistics)
         engines: list[SttBackend] = []
         for name in config.order:
             if name == "modal" and config.modal is not None:
@@ -109,6 +111,7 @@ class SttRegistry:
         """Free all weights, threads and connections; no stream is open any more."""
         for engine in self._engines:
             await engine.aclose()
+        collector.detach(self.statistics)
 
 
 def _embedded(config: EmbeddedConfig | None) -> tuple[SttBackend, ...]:

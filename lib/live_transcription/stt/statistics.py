@@ -1,22 +1,45 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Counters of a backend and what stands above it; observability reads them, nothing here knows it."""
+"""Counters of a backend and what stands above it; `stt.exposition` reads them, nothing here knows it."""
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import accumulate
 
-#: Samples kept of each latency; enough for percentiles of the last minutes.
-_SAMPLES = 512
-
-
-def _samples() -> deque[float]:
-    return deque(maxlen=_SAMPLES)
+#: Upper bounds in seconds: fine where captions are judged (a first word at 0.8 s, a final at 1.5 s), coarse beyond.
+BOUNDS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
 
 
-@dataclass(slots=True)
+class Latencies:
+    """Seconds, counted by size."""
+
+    def __init__(self) -> None:
+        self.sum_s = 0.0
+        self._counts = [0] * (len(BOUNDS_S) + 1)
+
+    @property
+    def count(self) -> int:
+        return sum(self._counts)
+
+    def append(self, seconds: float) -> None:
+        self.sum_s += seconds
+        self._counts[bisect_left(BOUNDS_S, seconds)] += 1
+
+    def buckets(self) -> Iterator[tuple[float, int]]:
+        """Each bound, and how many were at most as long."""
+        return zip(BOUNDS_S, accumulate(self._counts), strict=False)
+
+    def add(self, other: Latencies) -> None:
+        self.sum_s += other.sum_s
+        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
+
+
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class SttStatistics:
     """Plain numbers since the start, of all streams that share it. Seconds unless the name says otherwise.
 
@@ -26,8 +49,8 @@ class SttStatistics:
     """
 
     words: int = 0
-    first_token_s: deque[float] = field(default_factory=_samples)
-    flush_s: deque[float] = field(default_factory=_samples)
+    first_token_s: Latencies = field(default_factory=Latencies)
+    flush_s: Latencies = field(default_factory=Latencies)
     reconnects: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     switches: Counter[str] = field(default_factory=Counter)
@@ -53,3 +76,19 @@ class SttStatistics:
     def socket_s(self, now: float) -> float:
         """Seconds of open sockets so far: what a serverless GPU bills, shared by the sessions of a container."""
         return self._closed_sockets_s + sum(now - opened_at for opened_at in self._opened_at.values())
+
+    def add(self, other: SttStatistics, now: float) -> None:
+        """What another has counted up to now; its open sockets count by their time alone."""
+        self.words += other.words
+        self.first_token_s.add(other.first_token_s)
+        self.flush_s.add(other.flush_s)
+        for mine, theirs in (
+            (self.reconnects, other.reconnects),
+            (self.failures, other.failures),
+            (self.switches, other.switches),
+            (self.ignored, other.ignored),
+        ):
+            mine.update(theirs)
+        self.dropped_s += other.dropped_s
+        self.replayed_s += other.replayed_s
+        self._closed_sockets_s += other.socket_s(now)

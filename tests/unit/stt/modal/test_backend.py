@@ -97,7 +97,7 @@ def test_words_and_a_flush_over_a_real_socket() -> None:
             assert (headers["modal-key"], headers["modal-secret"]) == ("wk-test", "ws-hidden")
             assert "sec-websocket-extensions" not in headers
             statistics = stt.statistics
-            assert (statistics.words, statistics.open_sockets, len(statistics.first_token_s)) == (4, 0, 1)
+            assert (statistics.words, statistics.open_sockets, statistics.first_token_s.count) == (4, 0, 1)
             assert 0.4 < statistics.socket_s(asyncio.get_running_loop().time()) < 3
 
     run(scenario())
@@ -276,11 +276,11 @@ def test_secrets_never_reach_a_log(caplog: pytest.LogCaptureFixture) -> None:
                     await speak(stt)
             await speak(stt)
 
-    with caplog.at_level(logging.DEBUG):
-        for name in list(logging.root.manager.loggerDict):
-            if name.startswith("live_transcription") and not name.endswith(".wire"):
-                logging.getLogger(name).setLevel(logging.DEBUG)
-        run(scenario())
+    caplog.set_level(logging.DEBUG)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("live_transcription") and not name.endswith(".wire"):
+            caplog.set_level(logging.DEBUG, logger=name)
+    run(scenario())
     client = [record for record in caplog.records if not record.name.startswith("websockets.server")]
     assert "ws-hidden" not in "".join(record.getMessage() for record in client)
 

@@ -72,7 +72,7 @@ def test_words_and_a_flush_over_a_real_socket() -> None:
             assert [event.text for event in events if isinstance(event, Token)] == ["w11", "w16", "w21"]
             assert isinstance(events[-1], Flushed)
             statistics = stt.statistics
-            assert (statistics.words, statistics.open_sockets, len(statistics.first_token_s)) == (3, 0, 1)
+            assert (statistics.words, statistics.open_sockets, statistics.first_token_s.count) == (3, 0, 1)
 
     run(scenario())
 
