@@ -60,7 +60,7 @@ def create_app(
 
     saved = SavedSettings(environment, nextcloud, apply)
     identity = saved.current.app
-    lifecycle = Lifecycle(engine, nextcloud, init_steps, page=menu_page(identity.version))
+    lifecycle = Lifecycle(engine, nextcloud, init_steps, page=menu_page(identity.version), on_enabled=saved.look_soon)
     monitor, trials = Monitor(engine, time.monotonic), Trials()
 
     async def keep_calls(calls: CallKeeper) -> None:

@@ -90,9 +90,8 @@ class Hops:
         trial.begin("hpb.media", "It has a media server").succeed(", ".join(report.features))
 
     async def _try_ice(self, trial: Trial) -> None:
-        with trial.step("ice.ask", "Talk names its STUN and TURN servers") as step:
+        with trial.step("ice.ask", "Talk names its STUN and TURN servers"):
             servers = await self._nextcloud.ice_servers()
-            step.detail = str(sum(len(server.urls) for server in servers))
         if not servers:
             trial.begin("ice.none", "No STUN or TURN server is set").warn(
                 "Talk has no STUN or TURN server.",

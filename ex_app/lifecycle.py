@@ -46,6 +46,7 @@ class Lifecycle:
         init_steps: Sequence[InitStep] = (),
         *,
         page: Page | None = None,
+        on_enabled: Callable[[], None] | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.enabled: bool | None = None
@@ -53,6 +54,7 @@ class Lifecycle:
         #: Set once it is known whether the app is enabled.
         self.told = asyncio.Event()
         self._page = page
+        self._on_enabled = on_enabled
         self._engine = engine
         self._nextcloud = nextcloud
         self._init_steps = init_steps
@@ -104,6 +106,8 @@ class Lifecycle:
         if enabled:
             # In the background: a page that cannot be shown yet is no reason to keep the captions from anybody.
             self._run("show the page", self._put_page)
+            if self._on_enabled is not None:
+                self._on_enabled()
         else:
             self._cancel("show the page")
 

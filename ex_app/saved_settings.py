@@ -19,6 +19,7 @@ from ex_app.errors import NextcloudError, SettingsRefused
 from ex_app.fields import BY_KEY, BY_VARIABLE, FIELDS
 from ex_app.nextcloud import NextcloudGateway
 from ex_app.settings import Settings, read_settings
+from live_transcription.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +55,7 @@ class SavedSettings:
         self._sleep = sleep
         self._saved: dict[str, str] = {}
         self._busy = asyncio.Lock()
+        self._soon = asyncio.Event()
 
     async def run(self) -> None:
         """Read the saved values, soon at first, then every `REFRESH_S`. Ends with its task."""
@@ -66,7 +68,20 @@ class SavedSettings:
                     "The saved settings could not be read, the last known ones stay in force. %s",
                     error,
                 )
-            await self._sleep(REFRESH_S if self.known.is_set() else delay)
+            await self._pause(REFRESH_S if self.known.is_set() else delay)
+
+    def look_soon(self) -> None:
+        """Nextcloud listens to the app from now on."""
+        self._soon.set()
+
+    async def _pause(self, delay: float) -> None:
+        self._soon.clear()
+        waits = [asyncio.ensure_future(self._sleep(delay)), asyncio.ensure_future(self._soon.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     async def refresh(self) -> None:
         """Read the saved values once and put them into effect. Raises NextcloudError, and then nothing has changed."""
@@ -94,7 +109,7 @@ class SavedSettings:
 
         `source`: `saved`, `environment` or `default`.
         """
-        problems = {problem.setting: str(problem) for problem in reversed(self.current.problems)}
+        problems = {problem.setting: _at_its_field(problem) for problem in reversed(self.current.problems)}
         described: dict[str, dict[str, Any]] = {}
         for entry in FIELDS:
             saved, given = self._saved.get(entry.key, "").strip(), self._environment.get(entry.variable, "").strip()
@@ -164,6 +179,14 @@ class SavedSettings:
         }
         if wrong:
             raise SettingsRefused(wrong)
+
+
+def _at_its_field(problem: ConfigurationError) -> str:
+    """Beside the field nobody needs the variable's name."""
+    text = str(problem)
+    for beginning in ("is not set. ", "is malformed: "):
+        text = text.removeprefix(f"{problem.setting} {beginning}")
+    return text
 
 
 def _same(one: Settings, other: Settings) -> bool:

@@ -53,7 +53,7 @@
       LT.el('span', { class: 'lt-mark', 'aria-hidden': 'true' }, MARKS[step.state]),
       LT.el('div', { class: 'lt-step-text' },
         LT.el('span', { class: 'lt-step-title' }, LT.el('span', { class: 'lt-sr' }, state(step.state) + ': '), title(step)),
-        LT.el('span', { class: 'lt-step-time' }, ' ' + t('{seconds} s', { seconds: LT.number(step.seconds, 1) })),
+        step.seconds < 0.1 ? null : LT.el('span', { class: 'lt-step-time' }, ' ' + t('{seconds} s', { seconds: LT.number(step.seconds, 1) })),
         step.detail ? LT.el('div', { class: 'lt-step-detail' }, step.id === 'stt.hear' ? '“' + step.detail + '”' : step.detail) : null,
         slow ? bar(step) : null,
         slow && step.seconds > 5 ? LT.el('div', { class: 'lt-hint' }, t('A cold start may take a minute or two.')) : null,
@@ -81,7 +81,7 @@
         last = step.hop
         list = LT.el('ul', { class: 'lt-steps', 'aria-label': hop(step.hop) })
         if (trial.kind === 'selftest') {
-          parts.push(LT.el('h4', {}, hop(step.hop)))
+          parts.push(LT.el('h3', {}, hop(step.hop)))
         }
         parts.push(list)
       }

@@ -65,11 +65,13 @@ class AppApi:
     def __init__(self) -> None:
         self.apps: dict[str, ExApp] = {}
         self.nextcloud_url = ""
-        self._client = httpx.AsyncClient(trust_env=False)
-        self._changed = asyncio.Condition()
+        #: Users in Nextcloud's group `admin`.
+        self.admins = {"admin"}
+        self.client = httpx.AsyncClient(trust_env=False)
+        self.changed = asyncio.Condition()
 
     async def aclose(self) -> None:
-        await self._client.aclose()
+        await self.client.aclose()
 
     def register(
         self, app_id: str = "live_transcription", *, url: str = "", version: str = "10.0.0", secret: str | None = None
@@ -197,8 +199,8 @@ class AppApi:
             if not await self.heartbeat(app, timeout_s=timeout_s):
                 raise ExAppUnreachable("no heartbeat")
             await self.init(app)
-            async with self._changed:
-                await self._changed.wait_for(lambda: app.init_error or app.progress >= 100)
+            async with self.changed:
+                await self.changed.wait_for(lambda: app.init_error or app.progress >= 100)
         if app.init_error or not app.enabled:
             raise ExAppUnreachable(app.init_error or app.enabled_error or "the app was not enabled")
 
@@ -208,8 +210,8 @@ class AppApi:
         await self._notify()
 
     async def _notify(self) -> None:
-        async with self._changed:
-            self._changed.notify_all()
+        async with self.changed:
+            self.changed.notify_all()
 
     async def _send(
         self, app: ExApp, method: str, route: str, headers: dict[str, str], params: dict[str, Any] | None, timeout_s: float
@@ -221,7 +223,7 @@ class AppApi:
             headers = {**headers, "Content-Type": "application/json"}
         try:
             async with asyncio.timeout(timeout_s):
-                answer = await self._client.request(
+                answer = await self.client.request(
                     method, app.url + route, params=query, content=content, headers=headers, timeout=timeout_s
                 )
         except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as error:

@@ -14,6 +14,7 @@ from starlette.middleware.base import RequestResponseEndpoint
 
 from sandbox.nextcloud.app_api import AA_VERSION, AppApi
 from sandbox.nextcloud.app_api_routes import app_api_routes
+from sandbox.nextcloud.embedded import embedded_routes
 from sandbox.nextcloud.faults import FaultMiddleware, Faults
 from sandbox.nextcloud.ocs import OcsError, ocs, on_ocs_error
 from sandbox.nextcloud.serving import LoopbackServer
@@ -125,7 +126,9 @@ class Nextcloud:
             async def user(request: Request) -> Response:
                 if not request.state.user_id:
                     raise OcsError(401, "Current user is not logged in")
-                return ocs(request, {"id": request.state.user_id, "display-name": request.state.user_id})
+                user_id = request.state.user_id
+                groups = ["admin"] if user_id in self.app_api.admins else []
+                return ocs(request, {"id": user_id, "display-name": user_id, "groups": groups})
 
         @app.get("/status.php")
         async def status() -> dict[str, Any]:
@@ -133,4 +136,5 @@ class Nextcloud:
 
         app.include_router(self.talk.router)
         app.include_router(app_api_routes(self.app_api))
+        app.include_router(embedded_routes(self.app_api, self.app_api.client))
         return app

@@ -1,0 +1,243 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What an administrator does on the settings page, and what nobody else can."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from playwright.async_api import Browser, expect
+
+from ex_app.speech import TEXT
+from live_transcription.errors import SignalingRefused
+from live_transcription.observability import metrics
+from live_transcription.status import EngineState, SpeechStatus
+from sandbox.nextcloud.app_api import ConfigValue
+from tests.browser.conftest import SCREENSHOTS, World, opened
+from tests.ex_app.fakes import FakeError
+
+pytestmark = pytest.mark.browser
+AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
+PROXY = "/index.php/apps/app_api/proxy/live_transcription"
+
+
+async def violations(page: Any) -> list[str]:
+    await page.evaluate(AXE)
+    found: dict[str, Any] = await page.evaluate(
+        "axe.run('#content', {runOnly: ['wcag2a', 'wcag2aa', 'wcag21a', 'wcag21aa', 'wcag22aa', 'best-practice']})"
+    )
+    return [
+        f"{rule['id']}: {node['html'][:160]} {node.get('failureSummary')}"
+        for rule in found["violations"]
+        for node in rule["nodes"]
+    ]
+
+
+async def test_a_first_time_administrator_gets_from_nothing_to_a_green_selftest(browser: Browser, world: World) -> None:
+    async with opened(browser, world) as seen:
+        page = seen.page
+        await page.get_by_role("button", name="Run the self-test").click()
+        await expect(page.get_by_text("It fails here: High-performance backend.")).to_be_visible(timeout=15_000)
+        await expect(page.get_by_text("A setting is missing or wrong.")).to_be_visible()
+        await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com/standalone-signaling")
+        await page.get_by_label("Internal secret", exact=True).fill("the-internal-secret")
+        await expect(page.locator("#lt-save-state")).to_have_text("2 changes are not saved.")
+        await page.get_by_role("button", name="Run the self-test").click()
+        await expect(page.get_by_text("All is well.")).to_be_visible(timeout=15_000)
+        await expect(page.locator("[data-result=selftest]").get_by_text(TEXT)).to_be_visible()
+        assert world.app.config["lt_internal_secret"] == ConfigValue("the-internal-secret", sensitive=True)
+        assert world.engine.probed[-1].url == "https://hpb.example.com/standalone-signaling"
+        assert "the-internal-secret" not in await page.content()
+        await page.reload()
+        secret = page.get_by_label("Internal secret", exact=True)
+        await expect(secret).to_have_value("")
+        await expect(secret).to_have_attribute("placeholder", "Set. Leave empty to keep it.")
+        assert seen.complaints == []
+        assert all(url.startswith(world.cloud.url) for url in seen.requested), "nothing comes from elsewhere"
+
+
+async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser: Browser, world: World) -> None:
+    async with opened(browser, world) as seen:
+        page = seen.page
+        address = page.get_by_label("Address of the high-performance backend")
+        await address.fill("nonsense")
+        await page.get_by_label("Whole phrases only").check()
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("write an address")
+        await expect(address).to_be_focused()
+        await expect(address).to_have_attribute("aria-invalid", "true")
+        assert "lt_finals_only" not in world.app.config
+        await address.fill("wss://hpb.example.com")
+        await page.get_by_label("Internal secret", exact=True).fill("secret-number-one")
+        await page.keyboard.press("Enter")
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        await expect(page.locator("#lt-field-lt_hpb_url-note")).to_have_text("Saved.")
+        assert world.engine.applied[-1].captions.partials is False  # type: ignore[union-attr]
+        await page.get_by_label("moshi-server: address").fill("ws://stt.example.com:8080")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#lt-field-lt_moshi_url-note")).to_have_text("Saved.")
+        assert world.app.config["lt_internal_secret"].value == "secret-number-one", "an empty secret field changes nothing"
+        await page.get_by_role("button", name="Remove: Internal secret").click()
+        await expect(page.locator("#lt-field-lt_internal_secret-note")).to_have_text("Will be removed when you save.")
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        assert "lt_internal_secret" not in world.app.config
+
+
+async def test_engines_are_ordered_by_keyboard_and_defaults_come_back(browser: Browser, world: World) -> None:
+    async with opened(browser, world) as seen:
+        page = seen.page
+        up = page.get_by_role("button", name="Move up: This machine")
+        await up.focus()
+        await page.keyboard.press("Enter")
+        await page.keyboard.press("Enter")
+        await page.get_by_role("checkbox", name="Modal").first.uncheck()
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        assert world.app.config["lt_stt_order"].value == "embedded,moshi"
+        await page.locator("[data-key=lt_stt_order] [data-reset]").click()
+        await page.get_by_role("button", name="Save").click()
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        assert "lt_stt_order" not in world.app.config
+        await expect(page.locator(".lt-order li").first).to_contain_text("Modal")
+
+
+async def test_a_cold_start_is_counted_with_a_bar(browser: Browser, world: World) -> None:
+    world.engine.probe_pause = asyncio.Event()
+    async with opened(browser, world) as seen:
+        await seen.page.get_by_role("button", name="Test speech-to-text").click()
+        result = seen.page.locator("[data-result=stt]")
+        await expect(result).to_contain_text("The test is running…")
+        await expect(result).to_contain_text("a sentence is transcribed")
+        world.engine.probe_pause.set()
+        await expect(result).to_contain_text("All is well.", timeout=10_000)
+        await expect(result).to_contain_text(TEXT)
+
+
+async def test_the_status_shows_what_goes_on_and_hostile_text_stays_text(browser: Browser, world: World) -> None:
+    hostile = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
+    world.engine.rooms = {"room1": {"nc1": None, "nc2": None}}
+    world.engine.errors = (FakeError(1_750_000_000.0, "stt", hostile),)
+    world.engine.speech = SpeechStatus((EngineState("modal", "starting", hostile),), 1, 600.0, 2, 0.5)
+    world.engine.probe_failure = SignalingRefused(hostile, fix=hostile)
+    async with opened(browser, world) as seen:
+        page = seen.page
+        await expect(page.locator("#lt-errors")).to_contain_text("<img src=x")
+        await expect(page.locator("#lt-engines")).to_contain_text("is starting")
+        await expect(page.locator(".lt-tile", has_text="Readers")).to_contain_text("2")
+        await expect(page.locator(".lt-tile", has_text="GPU connection minutes")).to_contain_text("10")
+        await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com")
+        await page.get_by_label("Internal secret", exact=True).fill("some-secret")
+        await page.get_by_role("button", name="Test the backend").click()
+        await expect(page.locator("[data-result=hpb]")).to_contain_text("<img src=x", timeout=10_000)
+        await expect(page.locator("[data-result=hpb]")).to_contain_text("does not let this app in")
+        assert await page.locator("#live-transcription img, #live-transcription script").count() == 0
+        assert "owned" not in await page.title()
+
+
+async def test_the_page_says_so_while_the_app_or_nextcloud_is_away(browser: Browser, world: World) -> None:
+    world.engine.problem = "LT_HPB_URL is not set."
+    async with opened(browser, world) as seen:
+        await expect(seen.page.locator("#lt-banner")).to_contain_text("LT_HPB_URL is not set.")
+        world.app.url = "http://127.0.0.1:9"
+        await seen.page.get_by_role("button", name="Test Nextcloud only").click()
+        await expect(seen.page.locator("[data-result=nextcloud]")).to_contain_text("Is its container running?")
+
+
+async def test_a_page_that_cannot_be_fetched_says_why_and_can_be_tried_again(browser: Browser, world: World) -> None:
+    async with opened(browser, world) as seen:
+        await seen.page.route("**/admin/page*", lambda route: route.fulfill(status=500, body="<h1>Proxy</h1>"))
+        await seen.page.reload()
+        await expect(seen.page.get_by_role("alert")).to_contain_text("Is its container running?")
+        await seen.page.unroute("**/admin/page*")
+        await seen.page.get_by_role("button", name="Try again").click()
+        await expect(seen.page.get_by_role("button", name="Run the self-test")).to_be_visible()
+
+
+async def test_nobody_but_administrators_gets_anything(browser: Browser, world: World) -> None:
+    async with opened(browser, world, user="user-2", ready=False) as seen:
+        await expect(seen.page.get_by_text("Not found")).to_be_visible()
+    async with httpx.AsyncClient(base_url=world.cloud.url, trust_env=False) as client:
+        for user, status in (("", 404), ("user-2", 404), ("admin", 200)):
+            client.cookies.set("sandbox_user", user)
+            assert (await client.get(f"{PROXY}/admin/settings")).status_code == status
+            assert (await client.get(f"{PROXY}/js/live_transcription-settings.js")).status_code == status
+        for path in ("/api/v1/languages", "/enabled", "/init", "/heartbeat", "/metrics", "/healthz", "/admin/../enabled"):
+            assert (await client.get(PROXY + path)).status_code == 404
+        # AppAPI's route opened by mistake: the app itself still asks who it is.
+        world.cloud.app_api.admins.discard("admin")
+        assert (await client.get(f"{PROXY}/admin/settings")).status_code == 404
+
+
+async def test_another_sites_page_cannot_change_anything(browser: Browser, world: World) -> None:
+    async with opened(browser, world) as seen:
+        forged = await seen.page.evaluate(
+            """async (url) => {
+                const simple = await fetch(url, {method: 'POST', body: '{}', headers: {'Content-Type': 'text/plain'}})
+                const form = await fetch(url, {method: 'POST', body: new URLSearchParams({engine: ''})})
+                return [simple.status, form.status]
+            }""",
+            f"{PROXY}/admin/selftest",
+        )
+        assert forged == [403, 403]
+
+
+async def test_the_page_comes_and_goes_with_the_app(browser: Browser, world: World) -> None:
+    assert set(world.app.ui) == {"top-menu", "initial-state", "script", "style"}
+    entry = world.app.ui["top-menu"][("settings",)]
+    assert entry["adminRequired"] == 1
+    assert "secret" not in json.dumps([list(kind.values()) for kind in world.app.ui.values()])
+    await world.cloud.app_api.disable(world.app)
+    assert not any(world.app.ui.values())
+    async with opened(browser, world, ready=False) as seen:
+        await expect(seen.page.get_by_text("Not found")).to_be_visible()
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1280, 375], ids=["wide", "phone"])
+async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, dark: bool, width: int) -> None:
+    for seconds in (0.4, 0.6, 0.7, 0.5, 0.7, 0.9, 1.2, 1.4):
+        await asyncio.sleep(0.35)  # a sample of the monitor
+        metrics.final_seconds.observe(seconds)
+        metrics.first_partial_seconds.observe(seconds / 2)
+        metrics.caption_sent(final=True)
+    world.engine.rooms = {"room1": {"nc1": None, "nc2": None}}
+    world.engine.errors = (FakeError(1_750_000_000.0, "stt_unavailable", "Kyutai on Modal is still starting (status 503)."),)
+    world.engine.speech = SpeechStatus((EngineState("modal", "up"), EngineState("whisper", "unknown")), 1, 600.0, 2, 0.5)
+    name = f"{'phone' if width < 500 else 'wide'}-{'dark' if dark else 'light'}"
+    async with opened(browser, world, width=width, height=900 if width > 500 else 812, dark=dark) as seen:
+        page = seen.page
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        await expect(page.locator(".lt-plot path")).to_have_count(2)
+        await expect(page.locator("#lt-banner")).to_be_hidden()
+        await page.get_by_role("button", name="Run the self-test").click()
+        await expect(page.get_by_text("It fails here")).to_be_visible(timeout=15_000)
+        await page.screenshot(path=SCREENSHOTS / f"settings-{name}.png")
+        await page.get_by_text("Advanced").click()
+        assert await violations(page) == []
+        overflow = await page.evaluate("(e => e.scrollWidth - e.clientWidth)(document.querySelector('#content'))")
+        assert overflow <= 0, "nothing sticks out sideways"
+        await page.evaluate("document.querySelector('#content').scrollTo(0, document.querySelector('#lt-form').offsetTop - 20)")
+        await page.screenshot(path=SCREENSHOTS / f"settings-{name}-form.png")
+        await page.set_viewport_size({"width": width, "height": 4200})
+        await page.screenshot(path=SCREENSHOTS / f"settings-{name}-whole.png")
+
+
+async def test_it_speaks_french(browser: Browser, world: World) -> None:
+    async with opened(browser, world, lang="fr") as seen:
+        page = seen.page
+        await expect(page.get_by_role("heading", name="Transcription en direct")).to_be_visible()
+        await page.get_by_role("button", name="Lancer l\u2019autotest").click()
+        await expect(page.get_by_text("L\u2019échec est ici : Serveur hautes performances.")).to_be_visible(timeout=15_000)
+        await page.get_by_label("Adresse du serveur hautes performances").fill("ftp://x")
+        await page.get_by_role("button", name="Enregistrer").click()
+        await expect(page.locator("#lt-save-state")).to_contain_text("veuillez vérifier les champs signalés")
+        assert await violations(page) == []
+        SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+        await page.screenshot(path=SCREENSHOTS / "settings-french.png")
