@@ -105,7 +105,7 @@ def create_app(
     add_error_answers(app)
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))
-    app.include_router(status_routes(engine, lifecycle, identity.version))
+    app.include_router(status_routes(engine, lifecycle, saved, identity.version))
     hops = Hops(engine, nextcloud, saved)
     app.include_router(admin_routes(saved, hops, trials, monitor, lifecycle, Admins(nextcloud), identity.version))
     for folder in ("js", "css", "img"):

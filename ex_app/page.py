@@ -58,12 +58,13 @@ def language_of(wanted: str) -> str:
     return "en"
 
 
-def documentation() -> str | None:
-    """What the settings mean, as text; None where it was not installed with the app."""
+def documentation() -> str:
+    """What the settings mean, as text; a bare list of them where the page of the documentation is not beside the app."""
     try:
         return (_HERE.parent / "docs" / "settings.md").read_text(encoding="utf-8")
     except OSError:
-        return None
+        entries = (f"{entry.label}\n  `{entry.key}`, `{entry.variable}`\n  {entry.hint}\n" for entry in FIELDS)
+        return "# Settings\n\n" + "\n".join(entries)
 
 
 @cache

@@ -80,11 +80,8 @@ def admin_routes(
 
     @router.get("/docs")
     async def docs() -> Response:
-        text = documentation()
-        if text is None:
-            raise BodyError(404, "This installation has no documentation with it.")
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return PlainTextResponse(text, headers=headers)
+        return PlainTextResponse(documentation(), headers=headers)
 
     @router.get("/settings")
     async def get_settings() -> Answer:

@@ -16,18 +16,28 @@ from fastapi import APIRouter, Request, Response
 from ex_app.answers import Answer, error_answer
 from ex_app.engine import Engine
 from ex_app.lifecycle import Lifecycle
+from ex_app.saved_settings import SavedSettings
 from live_transcription.observability import metrics
 from live_transcription.observability.memory import resident_memory
 
 
-def status_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRouter:
+def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, version: str) -> APIRouter:
     router = APIRouter()
 
     @router.get("/healthz")
     async def healthz(request: Request) -> Answer:
-        """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people."""
+        """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
+
+        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not tell the saved settings).
+        """
         status = engine.status()
         reasons = ["configuration"] if status.problem else []
+        engines = engine.speech_status().engines
+        if not engines or all(each.state in ("down", "refused") for each in engines):
+            reasons.append("speech-to-text")
+        # Before it has enabled the app Nextcloud tells it nothing, and need not.
+        if saved.trouble is not None and lifecycle.enabled:
+            reasons.append("nextcloud")
         if lifecycle.initialising:
             state = "starting"
         elif lifecycle.enabled is False:
@@ -48,6 +58,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRout
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,
                 "engines": list(status.engines),
+                "engine_states": {each.name: each.state for each in engines},
                 "memory_bytes": resident_memory(),
                 "last_errors": [{"at": e.at, "code": e.code, "message": e.message} for e in status.last_errors],
             }
@@ -62,6 +73,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRout
         metrics.speakers.set(status.speakers)
         metrics.targets.set(status.targets)
         metrics.resident_memory.set(resident_memory())
+        metrics.stt_socket_seconds.set(engine.speech_status().socket_s)
         return Response(metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
 
     return router

@@ -13,6 +13,7 @@ import pytest
 from ex_app.application import create_app
 from ex_app.errors import NextcloudError
 from ex_app.lifecycle import Lifecycle
+from live_transcription.status import EngineState, SpeechStatus
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc1", "enable": True}
@@ -175,3 +176,32 @@ async def test_the_loopback_may_see_numbers_and_the_tunnels_socket_may_not(
         async with httpx.AsyncClient(transport=transport, base_url="http://app") as http:
             forwarded = {"X-Forwarded-For": "127.0.0.1", "Forwarded": "for=127.0.0.1"}
             assert (await http.get("/metrics", headers=forwarded)).status_code == status
+
+
+async def test_health_says_what_keeps_captions_away(
+    talk: httpx.AsyncClient, engine: FakeEngine, nextcloud: FakeNextcloud
+) -> None:
+    await settle()
+    assert (await talk.get("/healthz")).json()["reasons"] == []
+    engine.problem = "LT_HPB_URL is not set."
+    engine.speech = SpeechStatus((EngineState("modal", "down", "It is down."),), 0, 90.0, 0, 0.0)
+    nextcloud.failures = 1
+    await talk.post("/admin/test/nextcloud", json={}, headers={"X-Live-Transcription": "1"})
+    body = (await talk.get("/healthz")).json()
+    assert (body["status"], body["reasons"][:2]) == ("degraded", ["configuration", "speech-to-text"])
+    assert body["engine_states"] == {"modal": "down"}
+    assert "live_transcription_stt_socket_seconds 90.0" in (await talk.get("/metrics")).text
+
+
+async def test_the_page_is_shown_when_enabled_and_gone_when_disabled(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    await talk.put("/enabled", params={"enabled": "0"})
+    assert nextcloud.pages == []
+    nextcloud.reads = 0
+    await talk.put("/enabled", params={"enabled": "1"})
+    await settle()
+    assert [page.name for page in nextcloud.pages] == ["settings"]
+    assert nextcloud.reads >= 1, "what was saved meanwhile counts at once"
+    await talk.put("/enabled", params={"enabled": "0"})
+    assert nextcloud.pages == []
+    nextcloud.failures = 10
+    assert (await talk.put("/enabled", params={"enabled": "0"})).json() == {"error": ""}

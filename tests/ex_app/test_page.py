@@ -6,10 +6,12 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import httpx
 import pytest
 
+from ex_app import page
 from ex_app.fields import FIELDS
 from ex_app.page import SCRIPTS, documentation, language_of, languages, menu_page, render, translations
 from ex_app.saved_settings import SavedSettings
@@ -36,13 +38,13 @@ def test_which_language(wanted: str, language: str) -> None:
 
 def test_every_setting_is_on_the_page_with_a_label_and_no_secret() -> None:
     saved = SavedSettings(ENVIRONMENT | {"MODAL_KEY": "wk-123456"}, FakeNextcloud(), lambda _: None)
-    page = render("en", saved.describe(), "10.0.0")
+    text = render("en", saved.describe(), "10.0.0")
     for entry in FIELDS:
-        assert f'data-key="{entry.key}"' in page
-        assert f"lt-field-{entry.key}-error" in page
+        assert f'data-key="{entry.key}"' in text
+        assert f"lt-field-{entry.key}-error" in text
     for secret in ("wk-123456", ENVIRONMENT["LT_INTERNAL_SECRET"], ENVIRONMENT["APP_SECRET"]):
-        assert secret not in page
-    assert not re.search(r"\son\w+=|<script|style=|https?://(?!cloud\.example|hpb\.example)", page)
+        assert secret not in text
+    assert not re.search(r"\son\w+=|<script|style=|https?://(?!cloud\.example|hpb\.example)", text)
 
 
 @pytest.mark.parametrize(
@@ -65,9 +67,11 @@ async def test_the_front_end_is_served_to_app_api_only_and_never_cached_unasked(
     assert (await anybody.get("/js/%2e%2e/auth.py", headers=credentials())).status_code == 404
 
 
-def test_the_documentation_names_every_setting() -> None:
+@pytest.mark.parametrize("beside", [True, False])
+def test_the_documentation_names_every_setting(beside: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    if not beside:
+        monkeypatch.setattr(page, "_HERE", tmp_path / "ex_app")
     text = documentation()
-    assert text is not None
     for entry in FIELDS:
         assert f"`{entry.key}`" in text, entry.key
         assert f"`{entry.variable}`" in text, entry.variable

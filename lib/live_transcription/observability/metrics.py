@@ -54,6 +54,11 @@ stt_gate_seconds = Counter(
     ["outcome"],
     registry=registry,
 )
+stt_socket_seconds = Gauge(
+    "live_transcription_stt_socket_seconds",
+    "Seconds of connections to remote speech-to-text so far, which a serverless GPU bills",
+    registry=registry,
+)
 requests_refused = Counter(
     "live_transcription_requests_refused", "Requests answered with an error, by status", ["status"], registry=registry
 )

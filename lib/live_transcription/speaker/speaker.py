@@ -23,7 +23,7 @@ from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
-from live_transcription.stt.gate import SilenceGate
+from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
 from live_transcription.types import AudioGap, AudioPacket, Caption, IceServer
 from live_transcription.webrtc.subscriber import Subscriber, SubscriberChannel
 
@@ -61,7 +61,7 @@ class Speaker:
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
         self._captioner = Captioner(session_id, language, config.captions, on_caption)
-        gate = SilenceGate(voice_activity_detector())
+        gate = SilenceGate(voice_activity_detector() if config.audio.gate else AlwaysSpeech())
         self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
         self._subscriber: Subscriber | None = None
         self._ending = asyncio.Event()

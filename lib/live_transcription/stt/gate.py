@@ -29,6 +29,17 @@ class Detector(Protocol):
         """The next frame does not follow on the last."""
 
 
+class AlwaysSpeech:
+    """A detector that hears speech in everything: the gate stays open, and finding pauses is up to the engine."""
+
+    def probability(self, frame: Frame) -> float:
+        del frame
+        return 1.0
+
+    def reset(self) -> None:
+        return
+
+
 @dataclass(frozen=True, slots=True)
 class OpenStream:
     """Speech began and no stream is open."""

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.stt.gate import CloseStream, Flush, GateAction, GateLimits, OpenStream, SilenceGate, Speech
+from live_transcription.stt.gate import (
+    AlwaysSpeech,
+    CloseStream,
+    Flush,
+    GateAction,
+    GateLimits,
+    OpenStream,
+    SilenceGate,
+    Speech,
+)
 from live_transcription.types import SAMPLE_RATE, Frame
 
 FRAME_S = 0.08
@@ -164,3 +173,11 @@ def test_every_frame_is_sent_once_in_order_or_saved(probabilities: list[float], 
                 assert is_open
             case CloseStream():
                 is_open = False
+
+
+def test_without_a_gate_silence_goes_to_the_engine_too() -> None:
+    gate = SilenceGate(AlwaysSpeech())
+    silence = np.zeros(SAMPLE_RATE * 80 // 1000, np.float32)
+    actions = [action for _ in range(600) for action in gate.push(silence)]
+    assert sum(isinstance(action, OpenStream) for action in actions) == 1
+    assert not any(isinstance(action, Flush | CloseStream) for action in actions)
