@@ -137,3 +137,24 @@ async def test_slowing_down_and_recovering_are_each_logged_once(caplog: pytest.L
     assert len(messages) == 2
     assert "4 people are talking at once" in messages[0] or "people are talking" in messages[0]
     assert "again" in messages[1]
+
+
+async def test_the_last_free_slot_is_kept_for_what_cannot_wait() -> None:
+    pool = DecodePool(2, 0.5)
+    hold = threading.Event()
+    done: list[str] = []
+
+    def job(name: str) -> Callable[[], Callable[[], None]]:
+        return lambda: lambda: done.append(name)
+
+    first = asyncio.create_task(pool.run("a", Priority.PARTIAL, lambda: lambda: hold.wait(10)))
+    await asyncio.sleep(0)
+    second = asyncio.create_task(pool.run("b", Priority.PARTIAL, job("partial")))
+    await asyncio.sleep(0)
+    await pool.run("c", Priority.FINAL, job("final"))
+    await pool.run("d", Priority.FIRST_PARTIAL, job("first partial"))
+    assert done == ["final", "first partial"]
+    hold.set()
+    await asyncio.gather(first, second)
+    await pool.aclose()
+    assert done[-1] == "partial"

@@ -113,7 +113,7 @@ class DecodePool:
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     async def _acquire(self, priority: Priority) -> None:
-        if self._free:
+        if self._free >= self._wanted(priority):
             self._free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -126,12 +126,16 @@ class DecodePool:
             raise
 
     def _release(self) -> None:
-        while self._waiting:
+        self._free += 1
+        while self._waiting and self._free >= self._wanted(self._waiting[0][0]):
             _, _, turn = heapq.heappop(self._waiting)
             if not turn.done():
+                self._free -= 1
                 turn.set_result(None)
-                return
-        self._free += 1
+
+    def _wanted(self, priority: Priority) -> int:
+        """Free slots that it takes to begin: the last one is kept for what cannot wait, where there are several."""
+        return 2 if priority is Priority.PARTIAL and self._slots > 1 else 1
 
     def _measure(self, speaker: Hashable, cost_s: float) -> None:
         now = self._clock()
