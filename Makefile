@@ -9,12 +9,13 @@ BIN := $(VENV)/bin
 RUN := $(BIN)/python
 TESTS ?= tests
 ONCE ?=
+ARGS ?=
 TALK ?= sandbox
 STT ?= embedded
 NAME ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench rig lock audit clean modal-deploy
+.PHONY: help demo test check format run bench rig lock audit clean modal-deploy image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -49,6 +50,7 @@ check: $(VENV)/dev-installed ## Lint, format, types, arrows, licences
 	@echo "==> mypy (strict)" && $(BIN)/mypy
 	@echo "==> import-linter" && $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	@echo "==> reuse" && $(BIN)/reuse lint --lines
+	@echo "==> info.xml" && $(RUN) scripts/check_info_xml.py
 
 format: $(VENV)/dev-installed ## Put the code in its form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
@@ -74,3 +76,15 @@ clean: ## Remove what was built, not the environment
 
 modal-deploy: $(VENV)/dev-installed ## Deploy Kyutai STT on Modal's GPUs (needs a Modal account; docs/modal.md)
 	@$(RUN) -m deploy.deploy
+
+image: ## Build the container image (docker, podman or buildah)
+	@scripts/build_image.sh
+
+rehearse-image: ## Build the image with buildah and see its container live and die (Debian, root; INSTALL=1 installs buildah)
+	@scripts/rehearse_image.sh
+
+appstore: $(VENV)/python-is-fine ## Pack the archive for the app store (APPSTORE_KEY=path signs it)
+	@$(RUN) scripts/appstore.py
+
+register: $(VENV)/runtime-installed ## Register with AppAPI: ARGS="DAEMON --env LT_HPB_URL=…" or ARGS="--manual URL --nextcloud URL"
+	@$(RUN) scripts/register.py $(ARGS)
