@@ -192,7 +192,8 @@
         if (folded) {
           folded.open = true
         }
-        first.focus()
+        first.focus({ preventScroll: true })
+        first.scrollIntoView({ block: 'center' })
       }
       return false
     } finally {

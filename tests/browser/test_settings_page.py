@@ -71,6 +71,8 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("write an address")
         await expect(address).to_be_focused()
+        below = "(e => document.querySelector('.lt-save').getBoundingClientRect().top - e.getBoundingClientRect().bottom)"
+        assert await address.evaluate(below) > 0, "the bar at the bottom hides nothing that has the focus"
         await expect(address).to_have_attribute("aria-invalid", "true")
         assert "lt_finals_only" not in world.app.config
         await address.fill("wss://hpb.example.com")

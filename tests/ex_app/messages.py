@@ -31,7 +31,7 @@ def page_messages() -> set[str]:
 
 
 def server_messages() -> set[str]:
-    """Titles of the tests' steps, and what the fields' checks say where it has no numbers in it."""
+    """Titles of the tests' steps, what the fields' checks say where it has no numbers in it, and what is missing."""
     hops = ast.parse((ROOT / "ex_app/hops.py").read_text(encoding="utf-8"))
     found = {
         call.args[1].value
@@ -52,6 +52,15 @@ def server_messages() -> set[str]:
         and call.func.id == "ValueError"
         and isinstance(call.args[0], ast.Constant)
         and isinstance(call.args[0].value, str)
+    }
+    settings = ast.parse((ROOT / "ex_app/settings.py").read_text(encoding="utf-8"))
+    found |= {
+        keyword.value.value
+        for keyword in ast.walk(settings)
+        if isinstance(keyword, ast.keyword)
+        and keyword.arg == "required"
+        and isinstance(keyword.value, ast.Constant)
+        and isinstance(keyword.value.value, str)
     }
     return found
 
