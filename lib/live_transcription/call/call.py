@@ -156,14 +156,17 @@ class Call:
             async with asyncio.TaskGroup() as tasks:
                 self._tasks = tasks
                 tasks.create_task(self._stay_connected(), name="signaling")
-                tasks.create_task(self._prefetch(), name="STUN and TURN servers")
-                tasks.create_task(self._warm(), name="warm speech-to-text")
-                listening = tasks.create_task(self._listen(), name="signaling events")
+                helping = (
+                    tasks.create_task(self._prefetch(), name="STUN and TURN servers"),
+                    tasks.create_task(self._warm(), name="warm speech-to-text"),
+                    tasks.create_task(self._listen(), name="signaling events"),
+                )
                 self._reconcile()
                 await self._ended.wait()
                 await self._say_last_words()
                 await self._connection.close(GOODBYE_S)
-                listening.cancel()
+                for task in helping:
+                    task.cancel()
         finally:
             self._tasks = None
             self._floor_alarm.cancel()
