@@ -53,7 +53,8 @@ started=$SECONDS
 if [ -z "${BASE_IMAGE:-}" ]; then
   if [ ! -e "$HERE/base.tar" ]; then
     say "making a base system (debootstrap bookworm)"
-    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -m1 '/debian$' || echo http://deb.debian.org/debian)
+    mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -m1 '/debian$' || true)
+    [ -n "$mirror" ] || skip "apt knows no Debian mirror"
     debootstrap --variant=minbase bookworm "$work/base" "$mirror" >"$HERE/debootstrap.log" 2>&1 || { tail -3 "$HERE/debootstrap.log"; skip "debootstrap failed"; }
     # What makes the published -slim image slim.
     rm -rf "$work"/base/var/cache/apt/* "$work"/base/var/lib/apt/lists/* "$work"/base/usr/share/{doc,man,info,locale,lintian}/* "$work"/base/var/log/*
