@@ -270,3 +270,19 @@ async def test_one_speakers_failing_engine_leaves_the_other_speaker_alone(talk: 
     talk.backend.streams[0].emitted.put_nowait(SttModelError("The model broke."))
     second = await talk.caller("second", short_speech)
     await listener.captions.wait(speaker=second.session_id, final=True)
+
+
+async def test_leaving_does_not_wait_for_an_engine_that_still_gets_ready(
+    talk: TalkOnLoopback, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def never() -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(talk.backend, "warm", never)
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await service.leave(talk.room)
+    assert service.status().calls == 0
+    assert "is cut off" not in caplog.text
+    await talk.wait_until_we_left()

@@ -325,6 +325,8 @@ class Call:
         self._kept_finals.clear()
         for caption in waiting:
             if not self._send(caption) and caption.final:
+                if len(self._kept_finals) == KEPT_FINALS:
+                    metrics.finals_dropped.inc()
                 self._kept_finals.append(caption)
 
     def _send(self, caption: Caption) -> bool:

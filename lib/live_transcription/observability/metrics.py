@@ -23,6 +23,9 @@ targets = Gauge("live_transcription_targets", "Sessions that get captions now", 
 resident_memory = Gauge("live_transcription_resident_memory_bytes", "Memory of this process", registry=registry)
 
 captions_sent = Counter("live_transcription_captions_sent", "Captions sent, by kind", ["kind"], registry=registry)
+finals_dropped = Counter(
+    "live_transcription_finals_dropped", "Finals given up because signaling was away too long", registry=registry
+)
 captions_superseded = Counter(
     "live_transcription_captions_superseded", "Partials that a later one replaced before they were sent", registry=registry
 )
