@@ -169,6 +169,21 @@ class WebsocketStream(SttStream):
         self._spoke = True
 
 
+class Server(Protocol):
+    """Where a server is: `config_stt` has one for each kind. `headers()` holds the credentials in the clear."""
+
+    @property
+    def stream_url(self) -> str: ...
+
+    @property
+    def open_timeout_s(self) -> float: ...
+
+    @property
+    def verify_certificates(self) -> bool: ...
+
+    def headers(self) -> dict[str, str]: ...
+
+
 class _Connect(websocket_connect):
     """Follows no redirect: a 3xx means that a container is starting, and credentials stay with the host they are for."""
 
@@ -211,6 +226,24 @@ async def open_websocket(
         raise
     finally:
         await connection.close()
+
+
+@asynccontextmanager
+async def open_session(server: Server, service: str, statistics: SttStatistics) -> AsyncIterator[ClientConnection]:
+    """As `open_websocket`, and counted as an open, hence billed, socket."""
+    clock = asyncio.get_running_loop().time
+    async with open_websocket(
+        server.stream_url,
+        server.headers(),
+        service=service,
+        open_timeout_s=server.open_timeout_s,
+        verify_certificates=server.verify_certificates,
+    ) as connection:
+        socket = statistics.socket_opened(clock())
+        try:
+            yield connection
+        finally:
+            statistics.socket_closed(socket, clock())
 
 
 @functools.cache

@@ -17,7 +17,7 @@ from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.handshake import SttStarting, opening_error, status_error
 from live_transcription.stt.modal.protocol import ModalSession
 from live_transcription.stt.statistics import SttStatistics
-from live_transcription.stt.websocket_stream import WebsocketStream, open_websocket, tls_context
+from live_transcription.stt.websocket_stream import WebsocketStream, open_session, tls_context
 
 _SERVICE = "Kyutai on Modal"
 #: A container stays up for a while after it was woken; asking again sooner tells nothing new.
@@ -43,23 +43,14 @@ class ModalBackend(SttBackend):
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
         """The model hears by itself whether it is English or French; `language` is not sent."""
         del language
-        config = self._config
-        clock = asyncio.get_running_loop().time
-        async with open_websocket(
-            config.stream_url,
-            config.headers(),
-            service=_SERVICE,
-            open_timeout_s=config.open_timeout_s,
-            verify_certificates=config.verify_certificates,
-        ) as connection:
-            socket = self.statistics.socket_opened(clock())
-            session = ModalSession(clock(), rotate_after_s=config.rotate_after_s, ignored=self.statistics.ignored)
+        now = asyncio.get_running_loop().time
+        async with open_session(self._config, _SERVICE, self.statistics) as connection:
+            session = ModalSession(now(), rotate_after_s=self._config.rotate_after_s, ignored=self.statistics.ignored)
             self._open += 1
             try:
                 yield WebsocketStream(connection, session, self.statistics)
             finally:
                 self._open -= 1
-                self.statistics.socket_closed(socket, clock())
 
     async def warm(self) -> None:
         """Wake a container and wait until it is up. Cheap where one is known to be; callers at the same time share the wait."""

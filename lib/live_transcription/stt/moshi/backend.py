@@ -19,7 +19,7 @@ from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.handshake import opening_error, status_error
 from live_transcription.stt.moshi.protocol import MoshiSession
 from live_transcription.stt.statistics import SttStatistics
-from live_transcription.stt.websocket_stream import WebsocketStream, open_websocket, tls_context
+from live_transcription.stt.websocket_stream import WebsocketStream, open_session, tls_context
 
 _SERVICE = "The moshi-server"
 #: Largest answer of the modules page that is read, in bytes.
@@ -48,23 +48,11 @@ class MoshiBackend(SttBackend):
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
         """The model hears by itself whether it is English or French. Raises SttAtCapacity when no slot is free."""
         del language
-        config = self._config
-        clock = asyncio.get_running_loop().time
-        async with open_websocket(
-            config.stream_url,
-            config.headers(),
-            service=_SERVICE,
-            open_timeout_s=config.open_timeout_s,
-            verify_certificates=config.verify_certificates,
-        ) as connection:
-            socket = self.statistics.socket_opened(clock())
-            try:
-                session = MoshiSession(clock(), ignored=self.statistics.ignored)
-                stream = WebsocketStream(connection, session, self.statistics)
-                await stream.ready()
-                yield stream
-            finally:
-                self.statistics.socket_closed(socket, clock())
+        now = asyncio.get_running_loop().time
+        async with open_session(self._config, _SERVICE, self.statistics) as connection:
+            stream = WebsocketStream(connection, MoshiSession(now(), ignored=self.statistics.ignored), self.statistics)
+            await stream.ready()
+            yield stream
 
     async def warm(self) -> None:
         """Ask whether the server is up and has a slot free; raises SttError where not."""
