@@ -33,6 +33,7 @@ if [ ${#missing[@]} -gt 0 ]; then
   install() { apt-get install -y -q --no-install-recommends "${missing[@]}" >/dev/null 2>&1; }
   install || { apt-get update -q >/dev/null 2>&1 && install; } || skip "apt-get could not install ${missing[*]}"
 fi
+unshare --mount true 2>/dev/null || skip "no mount namespace may be made (a container without that right)"
 mkdir -p "$HERE"
 [ -e /etc/containers/policy.json ] || skip "/etc/containers/policy.json is missing (Debian: golang-github-containers-common)"
 
