@@ -26,6 +26,9 @@ from live_transcription.webrtc.ice_uri import StunServer, TurnServer
 logger = logging.getLogger(__name__)
 
 _MAX_REMOTE_CANDIDATES = 64
+#: Octets read at once, more than any datagram for us. For asyncio's default of 256 KiB the C library maps and unmaps memory
+#: with each datagram, which takes 20 us.
+_READ_OCTETS = 2_048
 #: How long a TURN server may take to confirm that a relay is given back, in seconds.
 _CLOSE_S = 1.0
 
@@ -69,6 +72,7 @@ class IceConnection(aioice.Connection):
         except OSError as error:
             logger.debug("No socket at a local address: %s", error)
             return
+        _read_little(protocol.transport)
         host, port = protocol.transport.get_extra_info("sockname")[:2]
         foundation = candidate_foundation("host", "udp", host)
         self._add_local(Candidate(foundation, 1, "udp", candidate_priority(1, "host"), host, port, "host"), protocol)
@@ -108,6 +112,7 @@ class IceConnection(aioice.Connection):
             turn_ssl=server.tls,
             turn_transport=server.transport,
         )
+        _read_little(_relay(protocol)._TurnTransport__inner_protocol.transport)
         self._add_local(candidate, protocol)
         return [candidate]
 
@@ -176,9 +181,18 @@ async def _close_all(protocols: Iterable[ice.StunProtocol]) -> None:
             await _drop(protocol)
 
 
+def _relay(protocol: ice.StunProtocol) -> Any:
+    return cast("object", protocol.transport)
+
+
+def _read_little(transport: asyncio.BaseTransport) -> None:
+    if hasattr(transport, "max_size"):  # asyncio's own; that of TLS and of other event loops have none
+        transport.max_size = _READ_OCTETS
+
+
 async def _drop(protocol: ice.StunProtocol) -> None:
     if isinstance(protocol.transport, turn.TurnTransport):
-        relay: Any = cast("object", protocol.transport)
+        relay = _relay(protocol)
         closing: asyncio.Task[None] | None = relay._TurnTransport__close_task
         sending: set[asyncio.Task[None]] = relay._TurnTransport__send_tasks
         tasks = [*sending, *([] if closing is None else [closing])]

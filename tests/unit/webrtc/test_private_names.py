@@ -79,6 +79,8 @@ async def test_attributes_of_an_ice_connection() -> None:
     (protocol,) = connection._protocols
     assert protocol.receiver is connection
     assert connection.local_candidates == [protocol.local_candidate]
+    # What asyncio reads at once, which `_read_little` changes.
+    assert vars(protocol.transport)["max_size"] < type(protocol.transport).max_size  # type: ignore[attr-defined]
     await connection.close()
 
 
