@@ -5,17 +5,19 @@
 
 from __future__ import annotations
 
+from live_transcription.captions.pace import Pace
 from live_transcription.captions.policy import UtteranceText
 
 
 class CaptionThrottle:
     """Passes finals at once and at most one partial per `interval_s`; the latest partial wins, unchanged text is skipped.
 
-    `partials=False` passes finals only. Pure: `now` in seconds of any monotonic clock; call `tick` at `next_deadline()`.
+    `partials=False` passes finals only. `pace` stretches the interval under load; finals know nothing of it. Pure: `now` in seconds of any monotonic clock; call `tick` at `next_deadline()`.
     """
 
-    def __init__(self, interval_s: float = 0.3, *, partials: bool = True) -> None:
+    def __init__(self, interval_s: float = 0.3, *, partials: bool = True, pace: Pace | None = None) -> None:
         self._interval_s = interval_s
+        self._pace = pace or Pace()
         self._partials = partials
         self._next_at: float | None = None
         self._waiting: UtteranceText | None = None
@@ -52,7 +54,7 @@ class CaptionThrottle:
 
     def _pass(self, utterance: UtteranceText, now: float) -> list[UtteranceText]:
         self._shown = utterance.text
-        self._next_at = now + self._interval_s
+        self._next_at = now + self._interval_s * self._pace.stretch
         return [utterance]
 
     def _drop_waiting(self) -> None:

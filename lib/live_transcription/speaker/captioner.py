@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from live_transcription.alarm import Alarm
 from live_transcription.captions.assembler import CaptionAssembler
+from live_transcription.captions.pace import Pace
 from live_transcription.captions.policy import UtteranceText
 from live_transcription.captions.throttle import CaptionThrottle
 from live_transcription.config import CaptionConfig
@@ -21,12 +22,21 @@ from live_transcription.types import Caption
 class Captioner:
     """Gives captions to `on_caption` as they become due. A final with empty text takes the open utterance back."""
 
-    def __init__(self, speaker: str, language: str, config: CaptionConfig, on_caption: Callable[[Caption], None]) -> None:
+    def __init__(
+        self,
+        speaker: str,
+        language: str,
+        config: CaptionConfig,
+        on_caption: Callable[[Caption], None],
+        *,
+        pace: Pace | None = None,
+    ) -> None:
         self.language = language
         self._speaker = speaker
         self._on_caption = on_caption
         self._assembler = CaptionAssembler()
-        self._throttle = CaptionThrottle(config.partial_interval_s, partials=config.partials)
+        self._throttle = CaptionThrottle(config.partial_interval_s, partials=config.partials, pace=pace)
+        self._superseded = 0
         self._alarm = Alarm(self._tick)
         self._speech_began: float | None = None
         self._speech_ended: float | None = None
@@ -67,6 +77,9 @@ class Captioner:
         for utterance in due:
             self._time(utterance, now)
             self._on_caption(Caption(self._speaker, utterance.text, self.language, utterance.final))
+        if (superseded := self._throttle.superseded) > self._superseded:
+            metrics.captions_superseded.inc(superseded - self._superseded)
+            self._superseded = superseded
         deadlines = (self._assembler.next_deadline(), self._throttle.next_deadline())
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 

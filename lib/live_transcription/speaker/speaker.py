@@ -17,6 +17,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
+from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
 from live_transcription.errors import SttError, TransportSilent, WebrtcError
 from live_transcription.observability import metrics
@@ -54,13 +55,14 @@ class Speaker:
         ice_servers: IceServers,
         on_caption: Callable[[Caption], None],
         on_error: Callable[[SttError], None],
+        pace: Pace | None = None,
     ) -> None:
         self.session_id = session_id
         self._channel = channel
         self._ice_servers = ice_servers
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
-        self._captioner = Captioner(session_id, language, config.captions, on_caption)
+        self._captioner = Captioner(session_id, language, config.captions, on_caption, pace=pace)
         gate = SilenceGate(voice_activity_detector() if config.audio.gate else AlwaysSpeech())
         self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
         self._subscriber: Subscriber | None = None

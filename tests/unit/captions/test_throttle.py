@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_transcription.captions import CaptionThrottle, UtteranceText
+from live_transcription.captions.pace import Pace
 
 
 def partial(text: str) -> UtteranceText:
@@ -90,3 +91,17 @@ def test_no_final_is_lost_and_partials_keep_their_distance(steps: list[tuple[flo
     assert [result.text for _, result in passed if result.final] == finals
     at = [time for time, result in passed if not result.final]
     assert all(later - earlier >= 0.299 for earlier, later in pairwise(at))
+
+
+def test_under_load_partials_come_further_apart_and_finals_at_once() -> None:
+    pace = Pace()
+    throttle = CaptionThrottle(0.3, pace=pace)
+    pace.stretch = 4.0
+    assert throttle.offer(partial("a"), 0.0) == [partial("a")]
+    assert throttle.offer(partial("a b"), 0.5) == []
+    assert throttle.next_deadline() == pytest.approx(1.2)
+    assert throttle.tick(1.2) == [partial("a b")]
+    assert throttle.offer(final("a b c"), 1.3) == [final("a b c")]
+    pace.stretch = 1.0
+    throttle.offer(partial("d"), 10.0)
+    assert throttle.offer(partial("d e"), 10.31) == [partial("d e")]

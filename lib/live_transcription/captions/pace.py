@@ -1,0 +1,15 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The cadence that all speakers have in common."""
+
+from __future__ import annotations
+
+
+class Pace:
+    """`stretch`: factor of 1 or more for the interval between partials. Set by whoever watches the load, read at each partial."""
+
+    __slots__ = ("stretch",)
+
+    def __init__(self) -> None:
+        self.stretch = 1.0
