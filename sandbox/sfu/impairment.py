@@ -13,10 +13,12 @@ from dataclasses import dataclass
 class Impairment:
     """`loss` and `reorder` are probabilities per packet; a reordered one comes `reorder_by_s` late, behind its successor.
 
+    `burst`: how many packets in a row are lost at a time; `loss` stays the share of all.
     `delay_s` holds every packet, `jitter_s` each one by up to that much more. `seed` makes a run repeatable.
     """
 
     loss: float = 0.0
+    burst: int = 1
     reorder: float = 0.0
     reorder_by_s: float = 0.03
     delay_s: float = 0.0
@@ -30,13 +32,18 @@ class ImpairedPath:
     def __init__(self, impairment: Impairment) -> None:
         self._impairment = impairment
         self._random = random.Random(impairment.seed)
+        loss, burst = impairment.loss, impairment.burst
+        #: Of a packet that follows on none lost, so that bursts of `burst` come to a share of `loss`.
+        self._burst_begins = loss / (burst - loss * (burst - 1))
+        self._still_lost = 0
         self.lost = 0
         self.reordered = 0
 
     def next_delay(self) -> float | None:
         """Seconds until the next packet is delivered, 0.0 for at once, None if it never is."""
         impairment = self._impairment
-        if impairment.loss and self._random.random() < impairment.loss:
+        if self._still_lost or (impairment.loss and self._random.random() < self._burst_begins):
+            self._still_lost = (self._still_lost or impairment.burst) - 1
             self.lost += 1
             return None
         delay = impairment.delay_s

@@ -1,0 +1,67 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A speech-to-text server that costs little: `python -m bench.media.ears`. 24 kHz float32 in; a word for each 0.4 s of it.
+
+Speaks as Kyutai's proxy on Modal does. Counts the audio by the path of the URL, so that two receivers can share it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections import Counter
+
+from websockets.asyncio.server import ServerConnection, serve
+from websockets.exceptions import ConnectionClosed
+
+from bench.media.lines import commands, emit
+
+_BYTES_PER_S = 24_000 * 4
+_WORD_BYTES = _BYTES_PER_S * 2 // 5
+_WORD = '{"type":"token","text":"word"}'
+
+
+class Ears:
+    def __init__(self) -> None:
+        self._heard: Counter[str] = Counter()
+        self._listening: Counter[str] = Counter()
+
+    async def listen(self, connection: ServerConnection) -> None:
+        assert connection.request is not None
+        path = connection.request.path
+        self._listening[path] += 1
+        heard, said = self._heard, 0
+        received = 0
+        try:
+            with contextlib.suppress(ConnectionClosed):
+                async for message in connection:
+                    heard[path] += len(message)
+                    received += len(message)
+                    if received - said >= _WORD_BYTES:
+                        said += _WORD_BYTES
+                        await connection.send(_WORD)
+        finally:
+            self._listening[path] -= 1
+
+    def report(self) -> dict[str, object]:
+        return {
+            "cpu_s": time.process_time(),
+            "heard_s": {path: total / _BYTES_PER_S for path, total in self._heard.items()},
+            "listening": dict(self._listening),
+        }
+
+
+async def main() -> None:
+    ears = Ears()
+    async with serve(ears.listen, "127.0.0.1", 0, compression=None, max_size=2**22, ping_interval=None) as server:
+        emit(do="listen", url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
+        async for command in commands():
+            if command["do"] == "end":
+                break
+            emit(id=command["id"], **ears.report())
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,86 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The product's speakers, as a call makes them; signaling is a line to the generator."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from bench.media.lines import emit
+from live_transcription.audio.vad import preload
+from live_transcription.config import EngineConfig, HpbConfig, SttConfig
+from live_transcription.config_stt import ModalConfig
+from live_transcription.errors import SttError
+from live_transcription.speaker.speaker import Speaker
+from live_transcription.stt.registry import SttRegistry
+from live_transcription.types import Caption, IceServer, Secret
+
+_NO_HPB = HpbConfig("wss://signaling.example.com", Secret("unused"), "https://cloud.example.com")
+
+
+class Line:
+    """A `SubscriberChannel`."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+
+    def request_offer(self) -> None:
+        emit(do="offer", peer=self._peer)
+
+    def send_answer(self, sid: str, sdp: str) -> None:
+        emit(do="answer", peer=self._peer, sid=sid, sdp=sdp)
+
+    def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
+        """All candidates are host candidates, and those stand in the answer."""
+
+
+async def no_servers() -> Sequence[IceServer]:
+    return ()
+
+
+class Ours:
+    """Whisper stands behind Modal as the fallback, as by default; its weights are loaded when it is needed, so never here."""
+
+    def __init__(self, stt_url: str) -> None:
+        preload()
+        self.config = EngineConfig(hpb=_NO_HPB, stt=SttConfig(modal=ModalConfig(url=stt_url)))
+        self._registry = SttRegistry(self.config.stt)
+        self._speakers: dict[str, Speaker] = {}
+        self._captions = 0
+        self._errors: list[str] = []
+
+    async def run(self, peer: str) -> None:
+        speaker = self._speakers[peer] = Speaker(
+            peer,
+            "en",
+            self.config,
+            self._registry.backend(),
+            channel=Line(peer),
+            ice_servers=no_servers,
+            on_caption=self._captioned,
+            on_error=self._failed,
+        )
+        await speaker.run()
+
+    async def offer(self, peer: str, sid: str, sdp: str) -> None:
+        self._speakers[peer].offer(sid, sdp)
+
+    def report(self) -> dict[str, Any]:
+        """`engines`: anything but Modal alone means that another engine took over."""
+        return {
+            "captions": self._captions,
+            "errors": self._errors[-3:],
+            "reconnects": dict(self._registry.statistics.reconnects),
+            "switches": dict(self._registry.statistics.switches),
+            "tasks": len(asyncio.all_tasks()),
+        }
+
+    def _captioned(self, caption: Caption) -> None:
+        self._captions += bool(caption.text)
+
+    def _failed(self, error: SttError) -> None:
+        self._errors.append(str(error))
+        del self._errors[:-10]

@@ -1,0 +1,105 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The receiving process: `python -m bench.media.receiver ours|stock --stt URL`.
+
+Commands (JSON lines): `add {peers}`, `offer {peer, sid, sdp}`, `report`. Offers are asked for and answered by lines of its
+own (`do` is `offer` and `answer`), which the parent hands to the generator.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import time
+from typing import Any, Protocol
+
+from bench.media.lines import commands, emit
+from sandbox import loopback_ice
+
+#: The event loop is asked this often how late it is: rarely enough to cost nothing.
+_SAMPLE_S = 0.2
+
+
+class Variant(Protocol):
+    async def run(self, peer: str) -> None:
+        """Ask for an offer and receive, until cancelled."""
+
+    async def offer(self, peer: str, sid: str, sdp: str) -> None:
+        """The generator's offer."""
+
+    def report(self) -> dict[str, Any]: ...
+
+
+class Lag:
+    """How late timers fire, in seconds, since it was last asked."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._lags: list[float] = []
+        self._due = self._loop.time()
+        self._sample()
+
+    def _sample(self) -> None:
+        now = self._loop.time()
+        self._lags.append(now - self._due)
+        self._due = now + _SAMPLE_S
+        self._loop.call_at(self._due, self._sample)
+
+    def take(self) -> list[float]:
+        lags, self._lags = self._lags, []
+        return [round(lag, 5) for lag in lags]
+
+
+class Exceptions:
+    """Those that nobody handled: the first is shown, all are counted."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        asyncio.get_running_loop().set_exception_handler(self._handle)
+
+    def _handle(self, loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        self.count += 1
+        if self.count == 1:
+            loop.default_exception_handler(context)
+
+
+def make(variant: str, stt_url: str) -> Variant:
+    # Imported here: each variant's memory holds its own modules only.
+    if variant == "ours":
+        from bench.media.ours import Ours  # noqa: PLC0415
+
+        return Ours(stt_url)
+    from bench.media.stock import Stock  # noqa: PLC0415
+
+    return Stock(stt_url)
+
+
+async def main(variant: str, stt_url: str) -> None:
+    receiver, lag, exceptions = make(variant, stt_url), Lag(), Exceptions()
+    async with asyncio.TaskGroup() as tasks:
+        running = []
+        async for command in commands():
+            match command["do"]:
+                case "add":
+                    running += [tasks.create_task(receiver.run(peer)) for peer in command["peers"]]
+                case "offer":
+                    await receiver.offer(command["peer"], command["sid"], command["sdp"])
+                case "report":
+                    report = {"at": time.monotonic(), "cpu_s": time.process_time(), "lags_s": lag.take()}
+                    emit(id=command["id"], exceptions=exceptions.count, **report, **receiver.report())
+                case "end":
+                    break
+        for task in running:
+            task.cancel()
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser()
+    parser.add_argument("variant", choices=["ours", "stock"])
+    parser.add_argument("--stt", required=True, help="URL of the speech-to-text server")
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    loopback_ice.install()
+    asyncio.run(main(options.variant, options.stt))

@@ -1,0 +1,175 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""From windows of use to rows, figures per speaker, and a table. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.media.rig import Usage
+
+#: Behind: more of the packets than this found the socket buffer full, or the event loop was later than this.
+_DROPPED_SHARE = 0.001
+_LATE_MS = 100.0
+#: A speaker without RTP is asked for anew, in the long run this often (`speaker.SILENCE_S`).
+_ASKED_ANEW_S = 120.0
+#: Below so many speakers, what the modules take to load outweighs the speakers.
+_FEW = 10
+
+
+@dataclass(slots=True)
+class Level:
+    """Memory in MB of one variant at one number of speakers: before `added` of them came, once connected, once they talked."""
+
+    variant: str
+    speakers: int
+    added: int
+    setup_cpu_s: float
+    before_mb: float
+    connected_mb: float
+    talking_mb: float = 0.0
+    talking_uss_mb: float = 0.0
+    threads: int = 0
+
+    def row(self) -> dict[str, Any]:
+        return {
+            "variant": self.variant,
+            "speakers": self.speakers,
+            "added": self.added,
+            "setup_ms_per_speaker": round(self.setup_cpu_s * 1000 / self.added, 2),
+            "rss_connected_mb": self.connected_mb,
+            "rss_talking_mb": self.talking_mb,
+            "uss_talking_mb": self.talking_uss_mb,
+            "threads": self.threads,
+        }
+
+
+@dataclass(slots=True)
+class Collected:
+    """Everything that was measured; windows of the same variant, scenario and number of speakers count as one."""
+
+    usage: dict[tuple[str, str, int], Usage] = field(default_factory=dict)
+    levels: list[Level] = field(default_factory=list)
+
+    def add(self, variant: str, scenario: str, speakers: int, usage: Usage) -> None:
+        self.usage.setdefault((variant, scenario, speakers), Usage()).add(usage)
+
+    def ms(self, variant: str, scenario: str, speakers: int) -> float | None:
+        """CPU per speaker and second, in milliseconds."""
+        usage = self.usage.get((variant, scenario, speakers))
+        return None if usage is None or not usage.seconds else usage.cpu_s * 1000 / usage.seconds / speakers
+
+    def behind(self, variant: str, scenario: str, speakers: int) -> bool:
+        usage = self.usage.get((variant, scenario, speakers))
+        return usage is not None and (usage.drops > _DROPPED_SHARE * usage.sent or usage.lag_p95_ms > _LATE_MS)
+
+    def rows(self) -> list[dict[str, Any]]:
+        return [self._row(*key) for key in self.usage]
+
+    def _row(self, variant: str, scenario: str, speakers: int) -> dict[str, Any]:
+        usage = self.usage[variant, scenario, speakers]
+        speaker_s = usage.seconds * speakers
+        return {
+            "variant": variant,
+            "scenario": scenario,
+            "speakers": speakers,
+            "seconds": round(usage.seconds, 1),
+            "cpu_ms_per_speaker_s": round(self.ms(variant, scenario, speakers) or 0.0, 3),
+            "cores": round(usage.cpu_s / usage.seconds, 3),
+            "lag_p95_ms": usage.lag_p95_ms,
+            "packets": usage.sent,
+            "dropped_packets": usage.drops,
+            "audio_share": round(usage.heard_s / speaker_s, 3),
+            "behind": self.behind(variant, scenario, speakers),
+            "generator_ms_per_speaker_s": round(usage.generator_cpu_s * 1000 / speaker_s, 3),
+            "generator_late_p95_ms": usage.generator_late_ms,
+            "ears_ms_per_speaker_s": round(usage.ears_cpu_s * 1000 / speaker_s, 3),
+        }
+
+
+def growth(levels: Iterable[Level], variant: str) -> tuple[float, float]:
+    """MB per speaker: (talking, idle), over the steps from `_FEW` speakers on, or over all where there are no more."""
+    mine = [level for level in levels if level.variant == variant]
+    steps = [level for level in mine if level.speakers - level.added >= _FEW] or mine[-1:]
+    added = sum(level.added for level in steps) or 1
+    talking = sum(level.talking_mb - level.before_mb for level in steps) / added
+    idle = sum(level.connected_mb - level.before_mb for level in steps) / added
+    return round(talking, 3), round(idle, 3)
+
+
+def compared(collected: Collected, levels: Sequence[int]) -> int:
+    """The most speakers that every variant measured there kept up with; the fewest where none did."""
+    variants = {variant for variant, _, _ in collected.usage}
+    kept_up = [
+        level
+        for level in levels
+        if all((v, "talk", level) in collected.usage and not collected.behind(v, "talk", level) for v in variants)
+    ]
+    return max(kept_up, default=min(levels))
+
+
+def summary(collected: Collected, levels: Sequence[int]) -> dict[str, Any]:
+    """The figures to quote, at the number of speakers that both kept up with. None where it was not measured."""
+    speakers = compared(collected, levels)
+    ours, stock = collected.ms("ours", "talk", speakers), collected.ms("stock", "talk", speakers)
+    setup_ms = _setup_ms(collected.levels, "ours")
+    silent = collected.ms("ours", "silence", speakers)
+    idle = collected.ms("ours", "idle", speakers)
+    found: dict[str, Any] = {
+        "speakers": speakers,
+        "ours_ms_per_speaker_s": _rounded(ours),
+        "stock_ms_per_speaker_s": _rounded(stock),
+        "ratio": _rounded(ours / stock if ours and stock else None),
+        "silent_ms_per_speaker_s": _rounded(silent),
+        "stock_silent_ms_per_speaker_s": _rounded(collected.ms("stock", "silence", speakers)),
+        "idle_ms_per_speaker_s": _rounded(None if idle is None else idle + setup_ms / _ASKED_ANEW_S),
+        "stock_idle_ms_per_speaker_s": _rounded(collected.ms("stock", "idle", speakers)),
+        "setup_ms_per_speaker": round(setup_ms, 2),
+    }
+    for variant, prefix in (("ours", ""), ("stock", "stock_")):
+        if any(level.variant == variant for level in collected.levels):
+            talking, idle_mb = growth(collected.levels, variant)
+            found |= {f"{prefix}rss_mb_per_speaker": talking, f"{prefix}idle_rss_mb_per_speaker": idle_mb}
+    return found
+
+
+def _setup_ms(levels: Iterable[Level], variant: str) -> float:
+    """Of the largest step: the first peer of a process also pays for its certificate."""
+    mine = [level for level in levels if level.variant == variant]
+    largest = max(mine, key=lambda level: level.added, default=None)
+    return 0.0 if largest is None else largest.setup_cpu_s * 1000 / largest.added
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 3)
+
+
+def table(collected: Collected) -> str:
+    """Rows by scenario and number of speakers, the variants side by side; then memory."""
+    lines = [
+        "CPU in ms per speaker and second",
+        "scenario     N variant     CPU  cores   lag p95  dropped  audio  generator",
+    ]
+    for row in sorted(collected.rows(), key=_order):
+        sends = row["scenario"] != "idle"
+        lines.append(
+            f"{row['scenario']:<8} {row['speakers']:>5} {row['variant']:<7} {row['cpu_ms_per_speaker_s']:>7.2f} "
+            f"{row['cores']:>6.2f} {row['lag_p95_ms']:>6.1f} ms {row['dropped_packets']:>8} "
+            + (f"{row['audio_share']:>6.0%} {row['generator_ms_per_speaker_s']:>10.2f}" if sends else "")
+            + ("  BEHIND" if row["behind"] else "")
+        )
+    lines += ["", "memory in MB (own: not shared with other processes); set-up in ms of CPU per speaker"]
+    lines += ["             N variant  connected  talking      own  threads  set-up"]
+    lines += [
+        f"         {level.speakers:>5} {level.variant:<7} {level.connected_mb:>10.1f} {level.talking_mb:>8.1f} "
+        f"{level.talking_uss_mb:>8.1f} {level.threads:>8} {level.setup_cpu_s * 1000 / level.added:>7.1f}"
+        for level in sorted(collected.levels, key=lambda level: (level.speakers, level.variant))
+    ]
+    return "\n".join(lines)
+
+
+def _order(row: dict[str, Any]) -> tuple[bool, str, int, str]:
+    return row["scenario"] != "talk", row["scenario"], row["speakers"], row["variant"]

@@ -1,0 +1,151 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Generator, receivers and speech-to-text server together, and windows of time in which their cost is measured."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Self
+
+from bench.media import proc
+from bench.media.child import Child
+
+_CONNECT_S = 60.0
+
+
+@dataclass(slots=True)
+class Usage:
+    """What a receiver took in one or more windows. `lags_s`: how late its event loop was, sampled.
+
+    `drops`: datagrams that came to a full socket buffer. `sent`: packets that the generator sent to it. `heard_s`: seconds of
+    audio that reached the speech-to-text server.
+    """
+
+    seconds: float = 0.0
+    cpu_s: float = 0.0
+    lags_s: list[float] = field(default_factory=list)
+    drops: int = 0
+    heard_s: float = 0.0
+    sent: int = 0
+    generator_cpu_s: float = 0.0
+    generator_late_ms: float = 0.0
+    ears_cpu_s: float = 0.0
+
+    def add(self, other: Usage) -> None:
+        self.seconds += other.seconds
+        self.cpu_s += other.cpu_s
+        self.lags_s += other.lags_s
+        self.drops += other.drops
+        self.heard_s += other.heard_s
+        self.sent += other.sent
+        self.generator_cpu_s += other.generator_cpu_s
+        self.generator_late_ms = max(self.generator_late_ms, other.generator_late_ms)
+        self.ears_cpu_s += other.ears_cpu_s
+
+    @property
+    def lag_p95_ms(self) -> float:
+        ordered = sorted(self.lags_s)
+        return round(ordered[int(len(ordered) * 0.95)] * 1000, 1) if ordered else 0.0
+
+
+class ReceiverLate(Exception):
+    """Not every peer was connected in time."""
+
+
+class Rig:
+    """An async context manager with one receiving process for each of `variants` ("ours", "stock")."""
+
+    def __init__(self, variants: Sequence[str]) -> None:
+        self.receivers: dict[str, Child] = {}
+        self.peers = Counter[str]()
+        self._variants = variants
+        self._url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._stack = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        async with self._stack:
+            enter = self._stack.enter_async_context
+            self.ears = await enter(Child("bench.media.ears", on_news=lambda line: self._url.set_result(line["url"])))
+            url = await self._url
+            self.generator = await enter(Child("bench.media.generator", on_news=self._to_receiver))
+            for variant in self._variants:
+                self.receivers[variant] = await enter(
+                    Child("bench.media.receiver", variant, "--stt", f"{url}/{variant}", on_news=self._to_generator)
+                )
+            await asyncio.gather(*(child.ask(do="report") for child in (self.generator, *self.receivers.values())))
+            self._stack = self._stack.pop_all()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._stack.__aexit__(kind, error, trace)
+
+    def _to_receiver(self, line: dict[str, Any]) -> None:
+        self.receivers[line["peer"].split("-")[0]].tell(**line)
+
+    def _to_generator(self, line: dict[str, Any]) -> None:
+        self.generator.tell(**line)
+
+    async def add(self, variant: str, count: int) -> float:
+        """So many more peers, connected; CPU seconds that they took in the receiver. Raises ReceiverLate."""
+        first, total = self.peers[variant], self.peers[variant] + count
+        before = await self.receivers[variant].ask(do="report")
+        self.receivers[variant].tell(do="add", peers=[f"{variant}-{number}" for number in range(first, total)])
+        self.peers[variant] = total
+        deadline = time.monotonic() + _CONNECT_S
+        while (connected := (await self.generator.ask(do="report", group=f"{variant}-"))["connected"]) < total:
+            if time.monotonic() > deadline:
+                raise ReceiverLate(f"{variant}: {connected} of {total} peers are connected after {_CONNECT_S:g} s")
+            await asyncio.sleep(0.1)
+        await asyncio.sleep(0.5)
+        after = await self.receivers[variant].ask(do="report")
+        return float(after["cpu_s"] - before["cpu_s"])
+
+    def memory(self, variant: str) -> proc.Memory:
+        return proc.memory(self.receivers[variant].pid)
+
+    async def window(self, variant: str, play: dict[str, Any], *, warm_s: float, seconds: float) -> dict[str, Usage]:
+        """Play to one variant, let it settle, then measure; the others, which get nothing meanwhile, are measured too."""
+        await self.generator.ask(do="play", group=variant, **play)
+        await asyncio.sleep(warm_s)
+        # A packet now and then keeps those that hear nothing from asking for their publisher anew within the window.
+        await self.generator.ask(do="touch")
+        before = await self._snapshot(variant)
+        await asyncio.sleep(seconds)
+        after = await self._snapshot(variant)
+        await self.generator.ask(do="hush", group=variant)
+        return {name: _difference(before, after, name, variant) for name in self.receivers}
+
+    async def _snapshot(self, variant: str) -> dict[str, Any]:
+        generator = await self.generator.ask(do="report", group=f"{variant}-")
+        ears = await self.ears.ask(do="report")
+        reports = {name: await child.ask(do="report") for name, child in self.receivers.items()}
+        drops = {name: proc.udp_drops(child.pid) for name, child in self.receivers.items()}
+        return {"generator": generator, "ears": ears, "receivers": reports, "drops": drops}
+
+
+def _difference(before: dict[str, Any], after: dict[str, Any], name: str, playing: str) -> Usage:
+    first, last = before["receivers"][name], after["receivers"][name]
+    usage = Usage(
+        seconds=last["at"] - first["at"],
+        cpu_s=last["cpu_s"] - first["cpu_s"],
+        lags_s=last["lags_s"],
+        drops=sum(count - before["drops"][name].get(inode, 0) for inode, count in after["drops"][name].items()),
+    )
+    if name == playing:
+        generator, earlier = after["generator"], before["generator"]
+        path = f"/{name}"
+        usage.heard_s = after["ears"]["heard_s"].get(path, 0.0) - before["ears"]["heard_s"].get(path, 0.0)
+        usage.sent = generator["sent"] - earlier["sent"]
+        usage.generator_cpu_s = generator["cpu_s"] - earlier["cpu_s"]
+        usage.generator_late_ms = generator["late_p95_ms"]
+        usage.ears_cpu_s = after["ears"]["cpu_s"] - before["ears"]["cpu_s"]
+    return usage
