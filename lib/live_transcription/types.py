@@ -47,9 +47,9 @@ class Secret:
     __str__ = __repr__
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AudioPacket:
-    """One RTP packet of a speaker's Opus audio, in sequence order.
+    """One RTP packet of a speaker's Opus audio, in sequence order. Never changed; not `frozen`, which takes four times as long.
 
     `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32); `audio_level` the RFC 6464 level in -dBov
     (0 loud … 127 digital silence), None where the publisher does not send it.
@@ -73,6 +73,17 @@ class AudioGap:
     duration: int
     lost: bool
     fec_payload: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DecodedAudio:
+    """Audio that was decoded already, in order and without holes: by the stock receive path.
+
+    `samples` int16 of shape (samples, channels), at `sample_rate` Hz.
+    """
+
+    samples: npt.NDArray[np.int16]
+    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)

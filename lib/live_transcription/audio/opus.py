@@ -9,6 +9,7 @@ next packet's in-band FEC. `PyavDecoder` (FFmpeg, then soxr) stands in where the
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Protocol
 
 import av
@@ -19,13 +20,16 @@ import numpy.typing as npt
 from live_transcription.audio.libopus import ffi, load
 from live_transcription.audio.resampler import Resampler
 from live_transcription.errors import OpusError
-from live_transcription.types import SAMPLE_RATE, Frame
+from live_transcription.opus_packet import MAX_PACKET_TICKS, packet_ticks
+from live_transcription.types import OPUS_CLOCK_RATE, SAMPLE_RATE, Frame
 
-#: A packet holds at most 120 ms (RFC 6716, section 3.2.5, R5).
-MAX_PACKET_SAMPLES = SAMPLE_RATE * 120 // 1000
+TICKS_PER_SAMPLE = OPUS_CLOCK_RATE // SAMPLE_RATE
+MAX_PACKET_SAMPLES = MAX_PACKET_TICKS // TICKS_PER_SAMPLE
 #: libopus conceals and recovers in steps of 2.5 ms.
 STEP_SAMPLES = SAMPLE_RATE // 400
 
+#: An array's samples for libopus. (That arrays are buffers, the type checker knows from Python 3.12 on.)
+_floats: Any = partial(ffi.from_buffer, ffi.typeof("float[]"))
 _OPUS_OK = 0
 _APPLICATION_VOIP = 2048
 _SET_BITRATE = 4002
@@ -38,16 +42,20 @@ _SIGNAL_VOICE = 3001
 
 
 class Decoder(Protocol):
-    """One stream's decoder. Frames are float32, 24 kHz mono, at most 120 ms long and valid until the next call."""
+    """One stream's decoder. It fills `out`: float32, 24 kHz mono, at most 120 ms, contiguous."""
 
-    def decode(self, payload: bytes) -> Frame:
-        """The samples of one packet. Raises OpusError for a malformed one, which leaves the decoder usable."""
+    def decode(self, payload: bytes, out: Frame) -> None:
+        """One packet; `out` is as long as the packet (`packet_samples`). Raises OpusError for a malformed one, which leaves
+        the decoder usable and `out` undefined."""
 
-    def conceal(self, samples: int) -> Frame:
-        """Samples for lost audio, extrapolated from what came before; at most 120 ms at once."""
+    def conceal(self, out: Frame) -> None:
+        """Lost audio, extrapolated from what came before."""
 
-    def recover(self, payload: bytes, samples: int) -> Frame | None:
-        """The last `samples` before `payload`, from its in-band FEC; None if it carries none. `payload` stays to be decoded."""
+    def recover(self, payload: bytes, out: Frame) -> bool:
+        """The last audio before `payload`, from its in-band FEC, in whole steps of 2.5 ms; `payload` stays to be decoded.
+
+        False if it carries none, or `out` is not of whole steps.
+        """
 
 
 def decoder() -> Decoder:
@@ -55,10 +63,16 @@ def decoder() -> Decoder:
     return OpusDecoder() if load() is not None else PyavDecoder()
 
 
+def packet_samples(payload: bytes) -> int | None:
+    """Duration in samples at 24 kHz; None if malformed."""
+    ticks = packet_ticks(payload)
+    return None if ticks is None else ticks // TICKS_PER_SAMPLE
+
+
 class OpusDecoder:
     """`Decoder` by libopus. Raises OpusError if the library is missing (see `decoder()`) or out of memory."""
 
-    __slots__ = ("_decode", "_frame", "_has_fec", "_library", "_pointer", "_state")
+    __slots__ = ("_decode", "_has_fec", "_library", "_state")
 
     def __init__(self) -> None:
         self._library = _library()
@@ -66,38 +80,38 @@ class OpusDecoder:
         state = self._library.opus_decoder_create(SAMPLE_RATE, 1, error)
         _check(self._library, error[0])
         self._state = ffi.gc(state, self._library.opus_decoder_destroy, self._library.opus_decoder_get_size(1))
-        # libopus never writes more than the frame size it is given, whatever the payload says.
-        self._frame: Frame = np.zeros(MAX_PACKET_SAMPLES, dtype=np.float32)
-        self._pointer = ffi.from_buffer("float[]", self._frame.data)
         self._decode = self._library.opus_decode_float
         try:
             self._has_fec = self._library.opus_packet_has_lbrr
         except AttributeError:  # before libopus 1.4; FEC is then tried on any packet and falls back to concealment
             self._has_fec = None
 
-    def decode(self, payload: bytes) -> Frame:
+    def decode(self, payload: bytes, out: Frame) -> None:
         if not payload:
             raise OpusError("An empty Opus payload.")
-        samples = self._decode(self._state, payload, len(payload), self._pointer, MAX_PACKET_SAMPLES, 0)
-        if samples <= 0:
+        # libopus never writes more than the frame size it is given, whatever the payload says.
+        done = self._decode(self._state, payload, len(payload), _floats(out), len(out), 0)
+        if done != len(out):
             # A refused packet leaves the state as it was or half changed; libopus itself goes on from either.
-            raise OpusError(f"libopus refused a payload of {len(payload)} bytes: {_reason(self._library, samples)}.")
-        return self._frame[:samples]
+            raise OpusError(f"libopus refused a payload of {len(payload)} bytes: {_reason(self._library, min(done, 0))}.")
 
-    def conceal(self, samples: int) -> Frame:
-        samples = _whole_steps(samples)
-        done = self._decode(self._state, ffi.NULL, 0, self._pointer, samples, 0)
-        return self._frame[:done] if done > 0 else np.zeros(samples, dtype=np.float32)
+    def conceal(self, out: Frame) -> None:
+        beyond = -len(out) % STEP_SAMPLES
+        space: Frame = np.empty(len(out) + beyond, dtype=np.float32) if beyond else out
+        done = self._decode(self._state, ffi.NULL, 0, _floats(space), len(space), 0)
+        space[max(0, done) :] = 0.0
+        if beyond:
+            out[:] = space[: len(out)]
 
-    def recover(self, payload: bytes, samples: int) -> Frame | None:
-        if not payload or (self._has_fec is not None and self._has_fec(payload, len(payload)) <= 0):
-            return None
-        done = self._decode(self._state, payload, len(payload), self._pointer, _whole_steps(samples), 1)
-        return self._frame[:done] if done > 0 else None
+    def recover(self, payload: bytes, out: Frame) -> bool:
+        if not payload or len(out) % STEP_SAMPLES or (self._has_fec is not None and self._has_fec(payload, len(payload)) <= 0):
+            return False
+        done = self._decode(self._state, payload, len(payload), _floats(out), len(out), 1)
+        return bool(done == len(out))
 
 
 class PyavDecoder:
-    """`Decoder` by FFmpeg and soxr: no concealment but silence, no FEC."""
+    """`Decoder` by FFmpeg and soxr: about 30 ms late, no concealment but silence, no FEC."""
 
     def __init__(self) -> None:
         self._open()
@@ -107,8 +121,9 @@ class PyavDecoder:
         self._context.sample_rate = 48_000
         self._context.layout = "stereo"
         self._resampler = Resampler(48_000, 2)
+        self._late: Frame = np.zeros(0, dtype=np.float32)
 
-    def decode(self, payload: bytes) -> Frame:
+    def decode(self, payload: bytes, out: Frame) -> None:
         if not payload:
             raise OpusError("An empty Opus payload.")
         try:
@@ -116,14 +131,17 @@ class PyavDecoder:
         except (av.error.FFmpegError, ValueError) as error:
             self._open()
             raise OpusError(f"FFmpeg refused an Opus payload of {len(payload)} bytes.") from error
-        frames = [self._resampler.push(_interleaved(frame)) for frame in decoded]
-        return np.concatenate(frames)[:MAX_PACKET_SAMPLES] if frames else np.zeros(0, dtype=np.float32)
+        late = np.concatenate([self._late, *(self._resampler.push(_interleaved(frame)) for frame in decoded)])
+        missing = max(0, len(out) - len(late))
+        out[:missing] = 0.0
+        out[missing:] = late[: len(out) - missing]
+        self._late = late[len(out) - missing :][:MAX_PACKET_SAMPLES]
 
-    def conceal(self, samples: int) -> Frame:
-        return np.zeros(_whole_steps(samples), dtype=np.float32)
+    def conceal(self, out: Frame) -> None:
+        out[:] = 0.0
 
-    def recover(self, payload: bytes, samples: int) -> Frame | None:  # noqa: ARG002
-        return None
+    def recover(self, payload: bytes, out: Frame) -> bool:  # noqa: ARG002
+        return False
 
 
 class OpusEncoder:
@@ -186,10 +204,6 @@ def _reason(library: Any, status: int) -> str:
     text = ffi.string(library.opus_strerror(status))
     assert isinstance(text, bytes)
     return text.decode("ascii", "replace")
-
-
-def _whole_steps(samples: int) -> int:
-    return min(MAX_PACKET_SAMPLES, max(1, samples // STEP_SAMPLES) * STEP_SAMPLES)
 
 
 def _interleaved(frame: av.AudioFrame) -> npt.NDArray[np.float32]:

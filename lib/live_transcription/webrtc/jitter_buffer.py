@@ -13,13 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
+from live_transcription.opus_packet import packet_ticks
 from live_transcription.types import OPUS_CLOCK_RATE, AudioGap, AudioPacket
 
 Item: TypeAlias = AudioPacket | AudioGap
 
 #: A gap is filled up to one second. Longer silences (a mute) and losses would only cost the speech-to-text time.
 MAX_GAP_TICKS = OPUS_CLOCK_RATE
-MAX_PACKET_TICKS = OPUS_CLOCK_RATE * 120 // 1000
 #: Packets held while one is missing. 60 ms are 24 packets of 2.5 ms.
 MAX_HELD = 64
 #: Sequence jumps beyond these are a restarted sender, not loss or reordering; two packets in a row must agree.
@@ -80,14 +80,21 @@ class JitterBuffer:
         self.statistics.received += 1
         if ssrc != self._ssrc:
             return self._restart(ssrc, packet)
-        ahead = (packet.sequence_number - self._next) & _SEQUENCE_MASK
-        if ahead == 0:
+        number = packet.sequence_number
+        if number == self._next:
             self._stray = None
             if not self._held:
-                return self._play(packet)
+                ticks = packet_ticks(packet.payload)
+                if ticks is None or packet.timestamp != self._timestamp:
+                    return self._play(packet)
+                self._next = (number + 1) & _SEQUENCE_MASK  # what `_play` comes to for nearly all packets
+                self._ticks = ticks
+                self._timestamp = (packet.timestamp + ticks) & _TIMESTAMP_MASK
+                return [packet]
             self.statistics.reordered += 1
             self._lateness_s = max(self._lateness_s, now - self._missing_since())
             return self._play(packet) + self._advance(now)
+        ahead = (number - self._next) & _SEQUENCE_MASK
         if ahead <= MAX_DROPOUT:
             self._stray = None
             return self._hold(packet, now)
@@ -210,24 +217,3 @@ class JitterBuffer:
             self._given_up[(self._next + offset) & _SEQUENCE_MASK] = missing_since
         while len(self._given_up) > _REMEMBERED:
             del self._given_up[next(iter(self._given_up))]
-
-
-def packet_ticks(payload: bytes) -> int | None:
-    """Duration of an Opus packet in 48 kHz ticks, from its first bytes (RFC 6716, section 3.1); None if malformed."""
-    if not payload:
-        return None
-    first = payload[0]
-    config = first >> 3
-    if config < 12:
-        ticks = (480, 960, 1920, 2880)[config & 3]
-    elif config < 16:
-        ticks = (480, 960)[config & 1]
-    else:
-        ticks = (120, 240, 480, 960)[config & 3]
-    code = first & 3
-    if code == 0:
-        return ticks
-    if code < 3:
-        return 2 * ticks
-    count = payload[1] & 0x3F if len(payload) > 1 else 0
-    return count * ticks if 0 < count * ticks <= MAX_PACKET_TICKS else None

@@ -9,7 +9,8 @@ from struct import Struct
 
 from live_transcription.types import AudioPacket
 
-_HEADER = Struct("!BBHII")
+_unpack_header = Struct("!BBHII").unpack_from
+_unpack_extension = Struct("!HH").unpack_from
 _ONE_BYTE_PROFILE = 0xBEDE
 _TWO_BYTE_PROFILE = 0x1000
 
@@ -22,7 +23,7 @@ def parse_rtp(data: bytes, payload_types: frozenset[int], audio_level_id: int | 
     """SSRC and packet, padding stripped; None for other payload types. Raises MalformedRtp."""
     if len(data) < 12:
         raise MalformedRtp
-    first, second, sequence_number, timestamp, ssrc = _HEADER.unpack_from(data)
+    first, second, sequence_number, timestamp, ssrc = _unpack_header(data)
     if first >> 6 != 2:
         raise MalformedRtp
     if second & 0x7F not in payload_types:
@@ -32,12 +33,15 @@ def parse_rtp(data: bytes, payload_types: frozenset[int], audio_level_id: int | 
     if first & 0x10:
         if end < start + 4:
             raise MalformedRtp
-        profile = data[start] << 8 | data[start + 1]
-        extension_end = start + 4 + 4 * (data[start + 2] << 8 | data[start + 3])
+        profile, words = _unpack_extension(data, start)
+        extension_end = start + 4 + 4 * words
         if end < extension_end:
             raise MalformedRtp
-        if audio_level_id is not None:
-            level = _audio_level(data, start + 4, extension_end, profile, audio_level_id)
+        if audio_level_id is not None and words:
+            if profile == _ONE_BYTE_PROFILE and data[start + 4] >> 4 == audio_level_id != 15:  # most often it is the first
+                level = data[start + 5] & 0x7F
+            else:
+                level = _audio_level(data, start + 4, extension_end, profile, audio_level_id)
         start = extension_end
     if first & 0x20:
         end -= data[-1]

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
-from live_transcription.audio.opus import OpusEncoder
+from live_transcription.audio.opus import OpusEncoder, PyavDecoder
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.types import AudioGap, AudioPacket, Frame
 
@@ -134,3 +134,82 @@ gap = st.builds(AudioGap, st.integers(-(2**31), 2**31), st.booleans(), st.none()
 @given(st.lists(packet | gap, max_size=8))
 def test_nothing_makes_the_pipeline_raise(items: list[AudioPacket | AudioGap]) -> None:
     played(items)
+
+
+def test_a_frame_comes_out_with_the_packet_that_completes_it() -> None:
+    queue = FrameQueue()
+    pipeline = AudioPipeline(queue)
+    for number, item in enumerate(encode(speech(1.0)), start=1):
+        pipeline.feed(item)
+        assert queue.statistics().put_frames == number // 4
+
+
+@pytest.mark.parametrize("milliseconds", [2.5, 5, 10, 20, 40, 60])
+def test_packets_of_any_length_sound_the_same(milliseconds: float) -> None:
+    voice = speech(1.2)
+    size = int(48 * milliseconds)
+    encoder = OpusEncoder(bitrate=64_000, fec=False)
+    packets = [
+        AudioPacket(encoder.encode(voice[start : start + size]), number, start)
+        for number, start in enumerate(range(0, len(voice), size))
+    ]
+    audio, pipeline = played(list(packets))
+    assert len(audio) == 28_800
+    assert pipeline.statistics.decoded_samples == 28_800
+    level = float(np.sqrt(np.mean(voice**2)))
+    assert float(np.sqrt(np.mean(audio**2))) == pytest.approx(level, rel=0.05)
+
+
+def dtx(seconds: float) -> list[AudioPacket]:
+    return [AudioPacket(bytes((15 << 3,)), number, number * 960, 90) for number in range(int(seconds * 50))]
+
+
+@pytest.mark.parametrize("quiet", [dtx(0.8), [AudioGap(38_400, lost=False)]])
+def test_what_is_not_transmitted_is_silence_without_a_click(quiet: list[AudioPacket | AudioGap]) -> None:
+    voice = encode(speech(0.8))
+    audio, pipeline = played([*voice[:21], *quiet, *voice[21:]])
+    silence = audio[21 * 480 : 21 * 480 + 19_200]
+    assert not silence[120:].any()
+    assert pipeline.statistics.silence_samples == 19_200
+    spoken, _ = played(list(voice))
+    assert np.abs(np.diff(audio)).max() <= np.abs(np.diff(spoken)).max() * 1.2
+
+
+@pytest.mark.parametrize("kind", ["digital silence", "DTX", "no packets", "digital silence with loss"])
+def test_who_is_muted_costs_no_frames_and_is_heard_again_from_the_first_packet(kind: str) -> None:
+    voice = encode(speech(0.4))
+    level_127 = [AudioPacket(b"\x78" + bytes(9), number, 0, 127) for number in range(500)]
+    quiet: dict[str, list[AudioPacket | AudioGap]] = {
+        "digital silence": [*level_127],
+        "DTX": [*dtx(10)],
+        "no packets": [AudioGap(48_000, lost=False)] * 10,
+        "digital silence with loss": [AudioGap(960, lost=True) if n % 20 == 7 else p for n, p in enumerate(level_127)],
+    }
+    near = [AudioPacket(p.payload, 0, 0, 127) for p in encode(np.zeros(4_800, dtype=np.float32))]  # takes the decoder to rest
+    audio, pipeline = played([*voice, *near, *quiet[kind], *voice])
+    assert 2.8 * 24_000 <= len(audio) <= 3.1 * 24_000
+    assert pipeline.statistics.rested_samples > 7.5 * 24_000
+    again, _ = played([*voice, *near, *voice])
+    spoken = 0.4 * 24_000
+    assert np.square(audio[-int(spoken) :]).sum() > 0.9 * np.square(again[-int(spoken) :]).sum()
+
+
+def test_draining_amid_a_frame_leaves_the_rest_in_step() -> None:
+    voice = encode(speech(0.8))
+    queue = FrameQueue()
+    pipeline = AudioPipeline(queue)
+    for item in voice[:6]:
+        pipeline.feed(item)
+    assert queue.statistics().put_frames == 1
+    pipeline.drain()
+    assert queue.statistics().put_frames == 2
+    for item in voice[6:10]:
+        pipeline.feed(item)
+    assert queue.statistics().put_frames == 3
+
+
+def test_where_ffmpeg_decodes_the_timeline_is_as_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live_transcription.audio.pipeline.decoder", PyavDecoder)
+    audio, pipeline = played([*encode(speech(0.8))])
+    assert len(audio) == pipeline.statistics.decoded_samples == 19_200
+    assert np.abs(audio[-4_800:]).max() > 0.05

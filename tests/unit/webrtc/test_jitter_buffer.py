@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from live_transcription.opus_packet import packet_ticks
 from live_transcription.types import AudioGap, AudioPacket
-from live_transcription.webrtc.jitter_buffer import MAX_GAP_TICKS, Item, JitterBuffer, packet_ticks
+from live_transcription.webrtc.jitter_buffer import MAX_GAP_TICKS, Item, JitterBuffer
 
 SSRC = 0x1234
 #: One frame of 20 ms, SILK wideband (RFC 6716, table 2: configuration 9).
