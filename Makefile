@@ -13,9 +13,11 @@ ARGS ?=
 TALK ?= sandbox
 STT ?= embedded
 NAME ?=
+DRY ?=
+QUICK ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench rig lock audit clean modal-deploy image rehearse-image appstore register
+.PHONY: help demo test check format run bench rig lock audit clean modal-deploy live-test image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -57,6 +59,9 @@ format: $(VENV)/dev-installed ## Put the code in its form
 
 run: $(VENV)/runtime-installed ## Run the ExApp itself; it says which environment variables it lacks
 	@$(RUN) -m ex_app.main
+
+live-test: $(VENV)/runtime-installed ## Test call on a real Nextcloud (LIVE_TESTING.md; DRY=1: on this machine; QUICK=1: shorter)
+	@$(RUN) -m sandbox.live_test$(if $(DRY),.rehearsal) $(if $(QUICK),--quick)
 
 bench: $(VENV)/runtime-installed ## Run a benchmark: NAME=embedded | join | …
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=<one of: $$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//' | grep -v __init__ | tr '\n' ' ')>"; exit 2; }

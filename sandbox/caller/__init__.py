@@ -9,6 +9,7 @@ from sandbox.caller.connection import SignalingError
 from sandbox.caller.microphone import Mute, Playback
 from sandbox.caller.participant import CallFailed
 from sandbox.caller.phone import PhoneCaller
+from sandbox.caller.remote import RemoteCaller
 from sandbox.caller.speech import OpusPacket, Speech, from_recording, from_samples, tone
 
 __all__ = [
@@ -20,6 +21,7 @@ __all__ = [
     "PhoneCaller",
     "Playback",
     "ReceivedCaption",
+    "RemoteCaller",
     "SignalingError",
     "Speech",
     "from_recording",

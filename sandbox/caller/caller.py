@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from sandbox import loopback_ice
 from sandbox.caller.captions import ReceivedCaption
 from sandbox.caller.connection import SignalingError
 from sandbox.caller.participant import Participant
@@ -40,8 +41,10 @@ class Caller(Participant):
         seed: int = 0,
         on_caption: Callable[[ReceivedCaption], None] | None = None,
     ) -> None:
+        loopback_ice.install()
+        self.nextcloud = nextcloud
         super().__init__(
-            signaling_url, nextcloud, room_token,
+            signaling_url, room_token,
             publishes=publishes, video=video, loss=loss, dtx=dtx, seed=seed, on_caption=on_caption,
         )  # fmt: skip
         self.user_id = user_id
@@ -91,8 +94,12 @@ class Caller(Participant):
             self.connection.cut()
         await self.wait_connected()
 
-    def _auth(self) -> dict[str, Any]:
+    async def _auth(self, version: str) -> dict[str, Any]:
+        del version
         return self.nextcloud.talk.hello_auth(self.user_id, self.display_name)
+
+    async def _signaling_settings(self) -> dict[str, Any]:
+        return self.nextcloud.talk.signaling_settings(None)
 
     def _features(self) -> list[str]:
         return ["chat-relay"]

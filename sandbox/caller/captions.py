@@ -33,14 +33,14 @@ class CaptionLog:
 
     def __init__(self, on_caption: Callable[[ReceivedCaption], None] | None = None) -> None:
         self.received: list[ReceivedCaption] = []
-        self._on_caption = on_caption
+        self.on_caption = on_caption
         self._arrived = asyncio.Event()
 
     def add(self, caption: ReceivedCaption) -> None:
         self.received.append(caption)
         self._arrived.set()
-        if self._on_caption is not None:
-            self._on_caption(caption)
+        if self.on_caption is not None:
+            self.on_caption(caption)
 
     def of(self, speaker: str | None = None, *, final: bool | None = None, since: float = 0.0) -> list[ReceivedCaption]:
         return [

@@ -9,7 +9,8 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable
+import ssl
+from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
@@ -32,7 +33,8 @@ class SignalingError(Exception):
 
 
 class Connection:
-    """`auth()` makes the `auth` of a fresh hello. `session_id` is ours as long as one session lives, "" before.
+    """`auth(version)` makes the `auth` of a fresh hello: 2.0, or 1.0 for servers that know no other. `session_id` is ours as
+    long as one session lives, "" before.
 
     `run()` keeps the connection until `leave()`. After each new session (not after a resume) `on_session` is called with it
     and may send requests. What the server says goes to `on_message` (`data` of a message and its sender) and `on_event`,
@@ -42,7 +44,7 @@ class Connection:
     def __init__(
         self,
         url: str,
-        auth: Callable[[], dict[str, Any]],
+        auth: Callable[[str], Awaitable[dict[str, Any]]],
         *,
         features: list[str],
         on_message: Callable[[str, dict[str, Any]], None],
@@ -50,12 +52,16 @@ class Connection:
         on_refused: Callable[[SignalingError], None],
     ) -> None:
         self.url = url
+        #: False: any certificate will do.
+        self.verify = True
         self.session_id = ""
         self.server_features: frozenset[str] = frozenset()
         self.server_version = ""
         #: Sessions and resumes so far.
         self.sessions = 0
         self.resumes = 0
+        #: Why there is no connection, where that is so.
+        self.trouble: Exception | None = None
         self._auth = auth
         self._features = features
         self._on_message = on_message
@@ -76,8 +82,10 @@ class Connection:
         attempt = 0
         while not self._leaving:
             try:
-                async with connect(self.url, proxy=None, compression=None, max_queue=_QUEUE, close_timeout=1) as socket:
-                    self._socket = socket
+                async with connect(
+                    self.url, proxy=None, compression=None, max_queue=_QUEUE, close_timeout=1, ssl=self._tls()
+                ) as socket:
+                    self._socket, self.trouble = socket, None
                     reading = asyncio.create_task(self._read(socket), name="caller-read")
                     try:
                         await self._establish(on_session)
@@ -88,6 +96,7 @@ class Connection:
                         await asyncio.gather(reading, return_exceptions=True)
             except (OSError, WebSocketException, TimeoutError, ConnectionError) as error:
                 if not self._leaving:
+                    self.trouble = error
                     logger.debug("caller: connection lost: %s", error)
             finally:
                 self._socket = None
@@ -95,6 +104,14 @@ class Connection:
             if not self._leaving:
                 await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
                 attempt += 1
+
+    def _tls(self) -> ssl.SSLContext | None:
+        if not self.url.startswith("wss:"):
+            return None
+        context = ssl.create_default_context()
+        if not self.verify:
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        return context
 
     async def send(self, message: dict[str, Any]) -> None:
         """Raises ConnectionError while there is no connection."""
@@ -161,13 +178,21 @@ class Connection:
                 self._resume_id = answer["hello"]["resumeid"]
                 self.resumes += 1
                 return
-        hello = {"version": "2.0", "features": self._features, "auth": self._auth()}
-        answer = (await self.request({"type": "hello", "hello": hello}))["hello"]
+        try:
+            answer = await self._hello("2.0")
+        except SignalingError as error:
+            if error.code != "invalid_hello_version":
+                raise
+            answer = await self._hello("1.0")
         self.session_id, self._resume_id = answer["sessionid"], answer["resumeid"]
         self.server_features = frozenset(answer.get("server", {}).get("features", ()))
         self.server_version = answer.get("server", {}).get("version", "")
         self.sessions += 1
         await on_session()
+
+    async def _hello(self, version: str) -> dict[str, Any]:
+        hello = {"version": version, "features": self._features, "auth": await self._auth(version)}
+        return dict((await self.request({"type": "hello", "hello": hello}))["hello"])
 
     async def _read(self, socket: ClientConnection) -> None:
         async for frame in socket:

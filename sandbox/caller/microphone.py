@@ -115,7 +115,7 @@ class Microphone(MediaStreamTrack):
             timestamp = self._ticks
             self._ticks += FRAME_TICKS
             packet = self._next()
-            if packet is not None:
+            if packet is not None and packet.payload:
                 self.sent += 1
                 return RTCEncodedFrame([packet.payload], timestamp, -packet.level)
 

@@ -14,14 +14,12 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any, Self
 
-from sandbox import loopback_ice
 from sandbox.caller.captions import CaptionLog, ReceivedCaption
 from sandbox.caller.connection import Connection, SignalingError
 from sandbox.caller.listener import Listener
 from sandbox.caller.microphone import Microphone, Mute, Playback
 from sandbox.caller.publisher import Publisher, ice_servers
 from sandbox.caller.speech import Speech
-from sandbox.nextcloud import Nextcloud
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +34,11 @@ class CallFailed(Exception):
 
 
 class Participant(ABC):
-    """Base of `Caller` and `PhoneCaller`; an async context manager that is in the call while its block runs."""
+    """Base of `Caller`, `PhoneCaller` and `RemoteCaller`; an async context manager that is in the call while its block runs."""
 
     def __init__(
         self,
         signaling_url: str,
-        nextcloud: Nextcloud,
         room_token: str,
         *,
         publishes: bool = True,
@@ -51,8 +48,6 @@ class Participant(ABC):
         seed: int = 0,
         on_caption: Callable[[ReceivedCaption], None] | None = None,
     ) -> None:
-        loopback_ice.install()
-        self.nextcloud = nextcloud
         self.room_token = room_token
         self.microphone = Microphone(dtx=dtx)
         self.captions = CaptionLog(on_caption)
@@ -80,6 +75,11 @@ class Participant(ABC):
     def session_id(self) -> str:
         """Of the HPB session that our audio is published on: what captions name as their speaker."""
         return self.connection.session_id
+
+    @property
+    def joined(self) -> bool:
+        """In the room, and in the call as far as Talk is concerned; media may be missing."""
+        return self._joined.is_set()
 
     @property
     def loss(self) -> float:
@@ -164,7 +164,12 @@ class Participant(ABC):
     # What the kinds of participant do in their own way.
 
     @abstractmethod
-    def _auth(self) -> dict[str, Any]: ...
+    async def _auth(self, version: str) -> dict[str, Any]:
+        """The `auth` of a hello of this version, `2.0` or `1.0`."""
+
+    @abstractmethod
+    async def _signaling_settings(self) -> dict[str, Any]:
+        """As Talk gives them: STUN and TURN servers are taken from there."""
 
     @abstractmethod
     def _features(self) -> list[str]: ...
@@ -191,7 +196,7 @@ class Participant(ABC):
             publisher = self.publisher = Publisher(
                 self.microphone,
                 video=self._video,
-                servers=ice_servers(self.nextcloud.talk.signaling_settings(None)),
+                servers=ice_servers(await self._signaling_settings()),
                 loss=self._loss,
                 seed=self._seed,
             )

@@ -10,6 +10,7 @@ import hmac
 import secrets
 from typing import Any
 
+from sandbox import loopback_ice
 from sandbox.caller.participant import Participant
 from sandbox.caller.speech import Speech
 from sandbox.nextcloud import Nextcloud
@@ -36,16 +37,22 @@ class PhoneCaller(Participant):
         number: str = "+49 30 000000",
         loss: float = 0.0,
     ) -> None:
-        super().__init__(signaling_url, nextcloud, room_token, loss=loss)
+        loopback_ice.install()
+        self.nextcloud = nextcloud
+        super().__init__(signaling_url, room_token, loss=loss)
         self.number = number
         self.virtual_session_id = f"phone-{secrets.token_hex(8)}"
         self._internal_secret = internal_secret
         self.playback = None if speech is None else self.play(speech)
 
-    def _auth(self) -> dict[str, Any]:
+    async def _auth(self, version: str) -> dict[str, Any]:
+        del version
         random = secrets.token_hex(32)
         token = hmac.new(self._internal_secret.encode(), random.encode(), hashlib.sha256).hexdigest()
         return {"type": "internal", "params": {"random": random, "token": token, "backend": self.nextcloud.url + "/"}}
+
+    async def _signaling_settings(self) -> dict[str, Any]:
+        return self.nextcloud.talk.signaling_settings(None)
 
     def _features(self) -> list[str]:
         # Without `internal-incall` the server says of us that we are in the call with audio, which is what the bridge wants.

@@ -14,6 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
+from live_transcription.audio.opus import OpusEncoder
 from sandbox.recording import Recording
 
 #: RTP clock of Opus, whatever was encoded (RFC 7587).
@@ -27,7 +28,7 @@ SILENT = 127
 
 @dataclass(frozen=True, slots=True)
 class OpusPacket:
-    """20 ms. `level` in -dBov, 0 loud ... 127 silent."""
+    """20 ms. `level` in -dBov, 0 loud ... 127 silent. An empty payload is not sent: discontinuous transmission."""
 
     payload: bytes
     level: int
@@ -97,6 +98,18 @@ def from_samples(name: str, samples: npt.NDArray[np.float32], *, bit_rate: int =
         frame.sample_rate, frame.pts = CLOCK_RATE, start
         payloads += [bytes(packet) for packet in encoder.encode(frame)]
     return Speech(name, _with_levels(payloads, samples))
+
+
+def discontinuous(name: str, samples: npt.NDArray[np.float32], *, bit_rate: int = 32_000) -> Speech:
+    """Encodes mono float samples at 48 kHz as a browser does with `usedtx=1`: in a pause next to nothing is sent.
+
+    Raises OpusError where there is no libopus.
+    """
+    encoder = OpusEncoder(bitrate=bit_rate, dtx=True)
+    starts = range(0, len(samples) - FRAME_TICKS + 1, FRAME_TICKS)
+    payloads = [encoder.encode(samples[start : start + FRAME_TICKS]) for start in starts]
+    # libopus: a packet of 2 bytes or less does not need to be transmitted.
+    return Speech(name, _with_levels([payload if len(payload) > 2 else b"" for payload in payloads], samples))
 
 
 @lru_cache(maxsize=8)

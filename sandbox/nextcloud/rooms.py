@@ -60,12 +60,18 @@ class TalkSession:
 
 @dataclass(slots=True)
 class Room:
-    """`language`: the room's transcription language, None where nobody has set one. `closed`: nobody may join."""
+    """`language`: the room's transcription language, None where nobody has set one. `closed`: nobody may join.
+
+    `public`: guests may join; `guests_may_start`: and begin a call. `moderators`: users who may change the language.
+    """
 
     token: str
     name: str
     language: str | None = None
     closed: bool = False
+    public: bool = True
+    guests_may_start: bool = True
+    moderators: frozenset[str] = frozenset({"admin"})
     sessions: dict[str, TalkSession] = field(default_factory=dict)
 
     @property

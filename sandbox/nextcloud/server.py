@@ -18,13 +18,15 @@ from sandbox.nextcloud.embedded import embedded_routes
 from sandbox.nextcloud.faults import FaultMiddleware, Faults
 from sandbox.nextcloud.ocs import OcsError, ocs, on_ocs_error
 from sandbox.nextcloud.serving import LoopbackServer
-from sandbox.nextcloud.talk import Talk
+from sandbox.nextcloud.talk import TRANSCRIPTION_APP, Talk
+from sandbox.nextcloud.web_api import Accounts, Refused, WebApi, on_refused
 
 
 class Nextcloud:
     """`async with Nextcloud() as nextcloud:` runs it. `signaling_secret`: shared with the HPB, made up if not given.
 
-    `talk` and `app_api` are its two halves, `faults` what goes wrong with the requests that it gets.
+    `talk` and `app_api` are its two halves, `accounts` who may come in, `faults` what goes wrong with its
+    requests.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Nextcloud:
         self.app_api = AppApi()
         self.talk = Talk(signaling_secret or secrets.token_hex(32), hpb_url=hpb_url, version=talk_version)
         self.talk.ex_apps = self.app_api
+        self.accounts = Accounts()
         self.app = self._application()
         self._server = LoopbackServer(FaultMiddleware(self.app, self.faults), port=port)
 
@@ -82,6 +85,11 @@ class Nextcloud:
         await self.talk.notifier.aclose()
         await self.app_api.aclose()
 
+    def offers_captions(self) -> bool:
+        """As Talk decides it: calls go by an HPB, and the app is there and enabled."""
+        app = self.app_api.apps.get(TRANSCRIPTION_APP)
+        return self.hpb_url is not None and app is not None and app.enabled
+
     def capabilities(self) -> dict[str, Any]:
         major, minor, micro = self.version
         text = f"{major}.{minor}.{micro}"
@@ -97,23 +105,25 @@ class Nextcloud:
             "capabilities": {
                 "core": {"pollinterval": 60, "webdav-root": "remote.php/webdav"},
                 "app_api": {"loglevel": 2, "version": AA_VERSION},
-                "spreed": self.talk.capabilities(),
+                "spreed": self.talk.capabilities(captions=self.offers_captions()),
             },
         }
 
     def _application(self) -> FastAPI:
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         app.add_exception_handler(OcsError, on_ocs_error)
+        app.add_exception_handler(Refused, on_refused)
 
         @app.middleware("http")
         async def authenticate(request: Request, call_next: RequestResponseEndpoint) -> Response:
-            """Who says that it is an app has to prove it, on public pages too; others are guests."""
-            request.state.user_id = ""
-            if "EX-APP-ID" in request.headers:
-                try:
+            """Who says that it is an app or a user has to prove it, on public pages too; others are guests."""
+            try:
+                if "EX-APP-ID" in request.headers:
                     _, request.state.user_id = self.app_api.authenticate(request.headers, path=request.url.path)
-                except OcsError as error:
-                    return await on_ocs_error(request, error)
+                else:
+                    request.state.user_id = self.accounts.user_of(request)
+            except OcsError as error:
+                return await on_ocs_error(request, error)
             return await call_next(request)
 
         for version in ("v1", "v2"):
@@ -135,6 +145,7 @@ class Nextcloud:
             return {"installed": True, "maintenance": False, "versionstring": ".".join(map(str, self.version))}
 
         app.include_router(self.talk.router)
+        app.include_router(WebApi(self.talk, self.app_api).router)
         app.include_router(app_api_routes(self.app_api))
         app.include_router(embedded_routes(self.app_api, self.app_api.client))
         return app

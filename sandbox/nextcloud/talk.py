@@ -123,12 +123,12 @@ class Talk:
             "sipDialinInfo": "",
         }
 
-    def capabilities(self) -> dict[str, Any]:
-        """Capability `spreed`; the HPB reads the key of the hello tokens here."""
+    def capabilities(self, *, captions: bool) -> dict[str, Any]:
+        """Capability `spreed`; the HPB reads the key of the hello tokens here. `captions`: browsers show the CC button."""
         return {
             "features": ["audio", "video", "chat-v2", "conversation-v4", "signaling-v3", "in-call-flags", "live-transcription"],
             "config": {
-                "call": {"enabled": True, "live-transcription": True, "live-translation": False},
+                "call": {"enabled": True, "live-transcription": captions, "live-translation": False},
                 "signaling": {"session-ping-limit": 200, "hello-v2-token-key": self.tokens.public_key},
             },
             "version": self.version,
@@ -198,7 +198,8 @@ class Talk:
         async def settings(request: Request, token: str = "") -> Response:
             if token and token not in self.rooms:
                 raise OcsError(404)
-            return ocs(request, self.signaling_settings(request.state.user_id or None))
+            user_id = request.state.user_id or None
+            return ocs(request, self.signaling_settings(user_id, user_id or ""))
 
         return router
 
