@@ -51,6 +51,7 @@ class ConfigurationError(LiveTranscriptionError):
 
     def __init__(self, setting: str, message: str, *, fix: str = "") -> None:
         super().__init__(message, fix=fix)
+        self.args = (setting, message)  # what a copy in another process is made of
         self.setting = setting
 
 
@@ -197,3 +198,9 @@ class SttModelError(SttError):
 
     code = "stt_model"
     retryable = False
+
+
+def first_of(group: BaseExceptionGroup[LiveTranscriptionError]) -> LiveTranscriptionError:
+    """The first error of a group of groups."""
+    failure = group.exceptions[0]
+    return first_of(failure) if isinstance(failure, BaseExceptionGroup) else failure

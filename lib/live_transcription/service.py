@@ -11,13 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter, deque
+import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
 
+from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
+from live_transcription.capacity import Capacity
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
 from live_transcription.errors import (
     CallNotFound,
@@ -27,11 +30,14 @@ from live_transcription.errors import (
     SttError,
     SttModelError,
     UnknownLanguage,
+    first_of,
 )
-from live_transcription.observability.memory import resident_memory
+from live_transcription.exposition import caption_statistics, expose
+from live_transcription.joining import Joining
+from live_transcription.observability.memory import MemoryReading
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
-from live_transcription.status import CallSnapshot, EngineState, RecordedError, ServiceStatus, SpeechStatus
+from live_transcription.status import CallSnapshot, CaptionStatistics, EngineState, RecordedError, ServiceStatus, SpeechStatus
 from live_transcription.stt.current import CurrentBackend
 from live_transcription.stt.probe import probe_speech
 from live_transcription.stt.registry import SttRegistry
@@ -41,12 +47,8 @@ from live_transcription.webrtc.probe import IceReport, probe_ice
 
 logger = logging.getLogger(__name__)
 
-#: Longest time in seconds that a request waits for a call to be joined.
-ANSWER_S = 1.7
 #: Time in seconds that all calls together have to say their last words and goodbye.
 GRACE_S = 1.7
-#: Wait in seconds before a call that failed unexpectedly is started anew.
-RESTART_CALL_S = 5.0
 
 
 class TranscriptionService:
@@ -63,6 +65,7 @@ class TranscriptionService:
         *,
         registry: SttRegistry | None = None,
         wall_clock: Callable[[], float],
+        read_memory: Callable[[], MemoryReading] | None = None,
     ) -> None:
         self._problem = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
@@ -71,19 +74,25 @@ class TranscriptionService:
         # What the running calls and engines were made with, also while the settings in force are of no use.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
+        self._capacity = Capacity(speakers=self._speakers, waiting=self._speakers_waiting, read=read_memory)
+        if self._config:
+            self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
+        self._restarts = Restarts(random.random)
         self._ice = IceServerCache(ice_servers)
         self._guard = HelloGuard()
         self._wall_clock = wall_clock
         self._calls: dict[str, Call] = {}
         self._call_tasks: dict[Call, asyncio.Task[LiveTranscriptionError | None]] = {}
-        self._asking: Counter[tuple[Call, str]] = Counter()
+        self._joining = Joining()
         self._captions_sent = 0
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> TranscriptionService:
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
+        self._watching = self._tasks.create_task(self._capacity.watch(), name="watch memory and load")
         return self
 
     async def __aexit__(
@@ -91,6 +100,8 @@ class TranscriptionService:
     ) -> None:
         self._tasks = None  # no call starts any more, not even while these end
         await self.leave_all()
+        if self._watching is not None:
+            self._watching.cancel()
         await self._stack.__aexit__(kind, error, trace)
         await self._speech.aclose()
 
@@ -106,6 +117,7 @@ class TranscriptionService:
             self._problem, self._config = config, None
             return
         old, self._config, self._problem = self._config, config, None
+        self._capacity.limit(config.max_speakers, config.max_memory_mb)
         if self._applied_stt != config.stt:
             old_engines = self._speech.replace(SttRegistry(config.stt), prewarm=config.stt.prewarm)
             self._run(self._speech.retire(old_engines), "retire engines")
@@ -189,7 +201,7 @@ class TranscriptionService:
             call = self._start(room_token, language)
         call.add_target(nc_session_id, user_id)
         if not call.joined.is_set():
-            await self._wait_with(call, nc_session_id)
+            await self._joining.wait(call, self._call_tasks[call], nc_session_id)
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         """No more captions for this session; no error if it had none."""
@@ -222,13 +234,24 @@ class TranscriptionService:
         calls = [call for call in self._calls.values() if call.joined.is_set()]
         return ServiceStatus(
             calls=len(calls),
-            speakers=sum(call.speaker_count for call in calls),
+            speakers=self._speakers(),
             targets=sum(call.target_count for call in calls),
             captions_sent=self._captions_sent,
             engines=self._speech.registry.engines(),
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
+            speakers_waiting=self._speakers_waiting(),
+            shortages=self._capacity.shortages(),
+            memory=self._capacity.memory(),
+            load=self._capacity.load(),
         )
+
+    def caption_statistics(self) -> CaptionStatistics:
+        return caption_statistics()
+
+    def metrics(self) -> bytes:
+        """All that the engine counts, in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
+        return expose(self.status(), self.speech_status())
 
     def _check_language(self, language: str | None) -> None:
         if language is not None and language not in self.languages():
@@ -256,7 +279,8 @@ class TranscriptionService:
                 self._speech,
                 guard=self._guard,
                 ice_servers=self._ice.get,
-                admit=self._admit,
+                admit=self._capacity.admit,
+                pace=self._capacity.pace,
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
             )
@@ -266,15 +290,20 @@ class TranscriptionService:
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
         """Run the call to its end; the error that ended it, if any."""
         failure: LiveTranscriptionError | None = None
+        began_at = asyncio.get_running_loop().time()
         try:
             await call.run()
+            self._restarts.forget(call.room_token)
         except* LiveTranscriptionError as failures:
             failure = first_of(failures)
+            self._restarts.forget(call.room_token)
             self._record(failure)
             logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
         except* Exception:  # the service is the owner that can act: the other calls go on, this one is started anew
             logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
-            await asyncio.sleep(RESTART_CALL_S)
+            ran_s = asyncio.get_running_loop().time() - began_at
+            if await call.ended_within(self._restarts.failed(call.room_token, ran_s)):
+                self._restarts.forget(call.room_token)
             self._start_again(call)
         finally:
             self._forget(call)
@@ -288,8 +317,7 @@ class TranscriptionService:
         except CallUnavailable as failure:
             self._record(failure)
             return
-        for target in failed.targets():
-            call.add_target(target.nc_session_id, target.user_id)
+        call.take_over(failed)
 
     def _join_anew(self, old: Call) -> None:
         """The same call with the settings of now; the old session says its last words meanwhile."""
@@ -300,8 +328,7 @@ class TranscriptionService:
         except CallUnavailable as failure:
             logger.warning("A call goes on with the old settings: %s", failure, extra={"room": old.room_token})
             return
-        for target in old.targets():
-            call.add_target(target.nc_session_id, target.user_id)
+        call.take_over(old)
         old.end()
 
     async def _warm_quietly(self) -> None:
@@ -319,40 +346,6 @@ class TranscriptionService:
             del self._calls[call.room_token]
         self._call_tasks.pop(call, None)
 
-    async def _wait_with(self, call: Call, nc_session_id: str) -> None:
-        """Wait for the call; where that is in vain the session is no target, unless it has asked again meanwhile."""
-        asking = (call, nc_session_id)
-        self._asking[asking] += 1
-        try:
-            await self._wait_until_joined(call)
-        except CallUnavailable:
-            if self._asking[asking] == 1:
-                call.remove_target(nc_session_id)
-            raise
-        finally:
-            self._asking[asking] -= 1
-            self._asking += Counter()  # drops what is zero
-
-    async def _wait_until_joined(self, call: Call) -> None:
-        task = self._call_tasks[call]
-        joined = asyncio.ensure_future(call.joined.wait())
-        try:
-            await asyncio.wait([joined, task], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            joined.cancel()
-        if call.joined.is_set():
-            return
-        failure: LiveTranscriptionError | None = call.trouble
-        if task.done() and not task.cancelled():
-            failure = task.result() or failure
-        if failure is not None:
-            raise CallUnavailable(failure.message, fix=failure.fix, cause_code=failure.code)
-        raise CallUnavailable(
-            "The call could not be joined in time; the attempt goes on.",
-            fix="If this stays so, check that the high-performance backend can be reached from the app.",
-            cause_code="signaling_unreachable",
-        )
-
     async def _end(self, calls: Sequence[Call]) -> None:
         tasks = [self._call_tasks[call] for call in calls if call in self._call_tasks]
         for call in calls:
@@ -363,22 +356,14 @@ class TranscriptionService:
                 logger.warning("A call did not end within %.1f s and is cut off", GRACE_S)
                 task.cancel()
 
-    def _admit(self) -> bool:
-        config = self._config
-        if config is None:
-            return True
-        if config.max_memory_mb and resident_memory() > config.max_memory_mb * 1024 * 1024:
-            return False
-        return sum(call.speaker_count for call in self._calls.values()) < config.max_speakers
+    def _speakers(self) -> int:
+        return sum(call.speaker_count for call in self._calls.values())
+
+    def _speakers_waiting(self) -> int:
+        return sum(call.waiting_count for call in self._calls.values())
 
     def _count_caption(self, _caption: Caption) -> None:
         self._captions_sent += 1
 
     def _record(self, failure: LiveTranscriptionError) -> None:
         self._errors.append(RecordedError(self._wall_clock(), failure.code, str(failure)))
-
-
-def first_of(group: BaseExceptionGroup[LiveTranscriptionError]) -> LiveTranscriptionError:
-    """The first error of a group of groups."""
-    failure = group.exceptions[0]
-    return first_of(failure) if isinstance(failure, BaseExceptionGroup) else failure

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +19,41 @@ class RecordedError:
 
 
 @dataclass(frozen=True, slots=True)
+class Shortage:
+    """Something is short, and what is done about it. `code`: `memory`, `speakers` (their limit) or `load` (processor).
+
+    `message` and `fix` are for an administrator, with numbers, and name no room, session or person.
+    """
+
+    code: str
+    message: str
+    fix: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryStatus:
+    """Bytes. `resident`: this process. `used` of `limit`: the limit that is reached first, of `source` (`container`, `machine`,
+    `process`, `setting`); None and empty where no limit is known.
+    """
+
+    resident: int = 0
+    used: int | None = None
+    limit: int | None = None
+    source: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadStatus:
+    """`lag_s`: how late the event loop runs, smoothed. `partial_stretch`: factor for the interval between partials."""
+
+    lag_s: float = 0.0
+    partial_stretch: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
 class ServiceStatus:
+    """`speakers_waiting`: publishers whom somebody wants to read, and who are not heard because of a `shortages`."""
+
     calls: int
     speakers: int
     targets: int
@@ -26,6 +61,25 @@ class ServiceStatus:
     engines: tuple[str, ...]
     last_errors: tuple[RecordedError, ...]
     problem: str | None
+    speakers_waiting: int = 0
+    shortages: tuple[Shortage, ...] = ()
+    memory: MemoryStatus = field(default_factory=MemoryStatus)
+    load: LoadStatus = field(default_factory=LoadStatus)
+
+
+#: Cumulative counts of a histogram by upper bound in seconds, the last one infinite.
+Buckets: TypeAlias = tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class CaptionStatistics:
+    """Since the start. `finals`: captions that were completed and sent. `first_partial`: from the onset of speech to the first
+    words; `final`: from the end of speech to the whole caption.
+    """
+
+    finals: int
+    first_partial: Buckets
+    final: Buckets
 
 
 @dataclass(frozen=True, slots=True)

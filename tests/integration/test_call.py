@@ -11,10 +11,12 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
 from live_transcription.config import HpbConfig
 from live_transcription.errors import CallNotFound, CallUnavailable, SttModelError, UnknownLanguage
-from live_transcription.service import ANSWER_S, TranscriptionService
+from live_transcription.joining import ANSWER_S
+from live_transcription.service import TranscriptionService
 from live_transcription.types import Secret
 from sandbox.caller import Speech
 from sandbox.rig import Link
@@ -234,7 +236,7 @@ async def test_a_call_that_cannot_be_started_anew_leaves_the_others_alone(
         monkeypatch.setattr(talk.registry, "backend", refuse)
         raise RuntimeError("unexpected")
 
-    monkeypatch.setattr("live_transcription.service.RESTART_CALL_S", 0.0)
+    monkeypatch.setattr(Restarts, "FIRST_S", 0.0)
     monkeypatch.setattr(Call, "run", fail)
     with pytest.raises(CallUnavailable):
         await service.enable("another", "session")

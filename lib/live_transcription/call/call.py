@@ -7,15 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
+import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from typing import Protocol
 
 from live_transcription.alarm import Alarm
 from live_transcription.audio.vad import preload as preload_voice_activity
+from live_transcription.backoff import Restarts
+from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
-from live_transcription.captions.floor import CaptionFloor
+from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
 from live_transcription.errors import SignalingError, SttError
 from live_transcription.observability import metrics
@@ -44,13 +47,17 @@ logger = logging.getLogger(__name__)
 LAST_WORDS_S = 1.3
 #: How long the bye may take, in seconds.
 GOODBYE_S = 0.3
-#: Finals kept while signaling is interrupted.
-KEPT_FINALS = 200
-#: Wait before a speaker that failed unexpectedly is started anew, in seconds.
-RESTART_SPEAKER_S = 5.0
-#: Wait before speakers beyond the limit are tried again: another call may have ended.
+#: Wait before speakers who were not admitted are tried again, in seconds: another call may have ended.
 ADMIT_AGAIN_S = 5.0
+#: How long speakers who were heard before a new session keep their places, in seconds.
+RETURN_S = 30.0
 ROOM_TYPE = "video"
+
+
+class Admit(Protocol):
+    """Whether one more speaker may be heard. `returning`: was heard a moment ago."""
+
+    def __call__(self, *, returning: bool = False) -> bool: ...
 
 
 class PublisherChannel:
@@ -85,7 +92,8 @@ class Call:
         *,
         guard: HelloGuard,
         ice_servers: IceServers,
-        admit: Callable[[], bool],
+        admit: Admit,
+        pace: Pace,
         on_caption_sent: Callable[[Caption], None],
         on_stt_error: Callable[[SttError], None],
     ) -> None:
@@ -96,18 +104,21 @@ class Call:
         self._backend = backend
         self._ice_servers = ice_servers
         self._admit = admit
-        self._on_caption_sent = on_caption_sent
+        self._pace = pace
         self._on_stt_error = on_stt_error
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
         self._roster = Roster()
         self._targets = Targets()
-        self._floor = CaptionFloor()
-        self._floor_alarm = Alarm(self._release_floor)
+        self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
+        self._dropped_frames = 0
         self._alarm = Alarm(self._reconcile)
-        self._full = False
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
-        self._kept_finals: deque[Caption] = deque(maxlen=KEPT_FINALS)
+        self._waiting = 0
+        # Speakers who were heard before and are to be heard again: how many, until when; or who, from when on.
+        self._returning, self._return_until = 0, 0.0
+        self._resting: dict[str, float] = {}
+        self._restarts = Restarts(random.random)
         self._ended = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
 
@@ -129,8 +140,21 @@ class Call:
         for speaker in self._speakers.values():
             speaker.set_language(language)
 
+    def take_over(self, other: Call) -> None:
+        """This call replaces another one of the same room: its targets, and the places of its speakers."""
+        self._expect_back(len(other._speakers))
+        for target in other.targets():
+            self.add_target(target.nc_session_id, target.user_id)
+
     def end(self) -> None:
         self._ended.set()
+
+    async def ended_within(self, seconds: float) -> bool:
+        """Whether `end` is called within so many seconds; returns as soon as it is."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._ended.wait()
+        return self._ended.is_set()
 
     @property
     def trouble(self) -> SignalingError | None:
@@ -143,7 +167,12 @@ class Call:
 
     @property
     def speaker_count(self) -> int:
-        return len(self._speakers)
+        return 0 if self._tasks is None else len(self._speakers)
+
+    @property
+    def waiting_count(self) -> int:
+        """Publishers whom somebody wants to read, and who were not admitted."""
+        return self._waiting
 
     @property
     def target_count(self) -> int:
@@ -169,7 +198,10 @@ class Call:
                     task.cancel()
         finally:
             self._tasks = None
-            self._floor_alarm.cancel()
+            self._waiting = 0
+            self.joined.clear()
+            self._delivery.close()
+            self._count_dropped_frames()
             self._alarm.cancel()
 
     async def _stay_connected(self) -> None:
@@ -234,13 +266,14 @@ class Call:
         if self.joined.is_set():
             metrics.signaling_reconnects.labels("resumed" if event.resumed else "new session").inc()
         if not event.resumed:
+            self._expect_back(len(self._speakers))
             for session_id in list(self._speakers):
                 self._stop_speaker(session_id)
             self._roster.reset(event.session_id)
             self._targets.reset(self._now(), recipient_call="recipient-call" in event.features)
         self.joined.set()
         self._reconcile()
-        self._send_all(())
+        self._delivery.flush()
 
     # Speakers.
 
@@ -254,27 +287,40 @@ class Call:
             logger.info("Nobody wants captions any more", extra={"room": self.room_token})
             self.end()
             return
+        self._start_and_stop_speakers(now)
+        self._count_dropped_frames()
         deadlines = [
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
-            None if self._start_and_stop_speakers() else now + ADMIT_AGAIN_S,
+            now + ADMIT_AGAIN_S if self._waiting else None,
+            *self._resting.values(),
         ]
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 
-    def _start_and_stop_speakers(self) -> bool:
-        """False: some are not admitted now, and are to be tried again."""
+    def _start_and_stop_speakers(self, now: float) -> None:
+        """Who is not admitted waits, in the order of arrival in the room; who has failed rests."""
         wanted = {publisher for publisher in self._roster.publishers() if self._targets.wants(publisher)}
         for session_id in self._speakers.keys() - wanted:
             self._stop_speaker(session_id)
-        for session_id in sorted(wanted - self._speakers.keys()):
-            if not self._admit():
-                if not self._full:
-                    logger.warning("No more speakers are taken: the limit is reached", extra={"room": self.room_token})
-                self._full = True
-                return False
+        for session_id in self._restarts.names():
+            if not self._roster.present(session_id):
+                self._restarts.forget(session_id)
+        self._resting = {session_id: until for session_id, until in self._resting.items() if session_id in wanted}
+        self._waiting = 0
+        for participant in list(self._roster):
+            session_id = participant.session_id
+            if session_id not in wanted or session_id in self._speakers or self._resting.get(session_id, now) > now:
+                continue
+            returning = session_id in self._resting or (self._returning > 0 and now < self._return_until)
+            if (self._waiting and not returning) or not self._admit(returning=returning):
+                self._waiting += 1
+                continue
+            if self._resting.pop(session_id, None) is None:
+                self._returning -= returning
             self._start_speaker(session_id)
-        self._full = False
-        return True
+
+    def _expect_back(self, speakers: int) -> None:
+        self._returning, self._return_until = speakers, self._now() + RETURN_S
 
     def _start_speaker(self, session_id: str) -> None:
         assert self._tasks is not None
@@ -285,8 +331,9 @@ class Call:
             self._backend,
             channel=PublisherChannel(self._connection, session_id),
             ice_servers=self._ice_servers,
-            on_caption=self._deliver,
+            on_caption=self._delivery.offer,
             on_error=self._on_stt_error,
+            pace=self._pace,
         )
         self._speakers[session_id] = speaker
         task = self._tasks.create_task(self._supervise(speaker), name="speaker")
@@ -298,47 +345,23 @@ class Call:
         self._speakers.pop(session_id).end()
 
     async def _supervise(self, speaker: Speaker) -> None:
+        began_at = self._now()
         try:
             await speaker.run()
-        except Exception:
+        except Exception:  # the call is the owner that can act: the other speakers go on, this one is started anew
             logger.exception("A speaker failed", extra={"room": self.room_token, "speaker": speaker.session_id})
-            await asyncio.sleep(RESTART_SPEAKER_S)
             if self._speakers.get(speaker.session_id) is speaker:
                 del self._speakers[speaker.session_id]
+                now = self._now()
+                self._resting[speaker.session_id] = now + self._restarts.failed(speaker.session_id, now - began_at)
                 self._reconcile()
         finally:
-            self._send_all(self._floor.leave(speaker.session_id, self._now()))
+            self._delivery.leave(speaker.session_id)
 
-    # Captions.
-
-    def _deliver(self, caption: Caption) -> None:
-        self._send_all(self._floor.offer(caption, self._now()))
-        self._floor_alarm.set(self._floor.next_deadline())
-
-    def _release_floor(self) -> None:
-        self._send_all(self._floor.tick(self._now()))
-        self._floor_alarm.set(self._floor.next_deadline())
-
-    def _send_all(self, captions: Sequence[Caption]) -> None:
-        """In order, finals that could not be sent before first."""
-        waiting = [*self._kept_finals, *captions]
-        self._kept_finals.clear()
-        for caption in waiting:
-            if not self._send(caption) and caption.final:
-                if len(self._kept_finals) == KEPT_FINALS:
-                    metrics.finals_dropped.inc()
-                self._kept_finals.append(caption)
-
-    def _send(self, caption: Caption) -> bool:
-        """False: not taken, although somebody may want it."""
-        taken = self._connection.in_room
-        sent = False
-        for recipient in self._targets.recipients(caption.speaker, self._now()):
-            taken = sent = self._connection.send_caption(recipient, caption)
-        if sent:
-            metrics.caption_sent(final=caption.final)
-            self._on_caption_sent(caption)
-        return taken
+    def _count_dropped_frames(self) -> None:
+        dropped = self._connection.dropped_frames
+        metrics.signaling_frames_dropped.inc(dropped - self._dropped_frames)
+        self._dropped_frames = dropped
 
     @staticmethod
     def _now() -> float:

@@ -9,7 +9,7 @@ too, and found again when that user comes back with a new session.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from live_transcription.call.roster import Roster
@@ -121,20 +121,22 @@ class Targets:
         """Whether anybody but the publisher is there to read its captions."""
         return any(entry.session_id not in (None, publisher) for entry in self._entries.values())
 
-    def recipients(self, speaker: str, now: float) -> tuple[Recipient, ...]:
-        """Where a caption of this speaker goes. Speakers never see their own captions, so it does not go to themselves."""
-        sessions = [
-            session_id
-            for entry in self._entries.values()
-            if entry.session_id is not None
-            for session_id in (entry.session_id, *self._successors(entry, now))
-        ]
-        reached = [session_id for session_id in sessions if session_id != speaker]
+    def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:
+        """Where a caption of this speaker goes. Speakers never see their own captions, so it does not go to themselves.
+
+        `served`: sessions that have this caption already; a message to the whole call would give it to them again.
+        """
+        reached = [session_id for session_id in self._reached(speaker, now) if session_id not in served]
         in_call = [session_id for session_id in reached if self._is_in_call(session_id)]
-        if not self._recipient_call or len(in_call) < CALL_RECIPIENT_TARGETS:
-            return tuple(Recipient(session_id) for session_id in dict.fromkeys(reached))
-        rest = [session_id for session_id in dict.fromkeys(reached) if session_id not in in_call]
-        return (Recipient(None), *(Recipient(session_id) for session_id in rest))
+        if served or not self._recipient_call or len(in_call) < CALL_RECIPIENT_TARGETS:
+            return tuple(Recipient(session_id) for session_id in reached)
+        return (Recipient(None), *(Recipient(session_id) for session_id in reached if session_id not in in_call))
+
+    def sessions(self, recipient: Recipient, speaker: str, now: float) -> tuple[str, ...]:
+        """The sessions of targets that a caption to this recipient reaches."""
+        if recipient.session_id is not None:
+            return (recipient.session_id,)
+        return tuple(session_id for session_id in self._reached(speaker, now) if self._is_in_call(session_id))
 
     def empty_since(self, now: float) -> float | None:
         """Since when nobody can be reached, for the rule when to leave the call; None while somebody can.
@@ -150,6 +152,16 @@ class Targets:
         return min(
             (entry.away_since + self._grace_s for entry in self._entries.values() if entry.session_id is None), default=None
         )
+
+    def _reached(self, speaker: str, now: float) -> list[str]:
+        """Sessions that read what this speaker says, each once."""
+        sessions = [
+            session_id
+            for entry in self._entries.values()
+            if entry.session_id is not None
+            for session_id in (entry.session_id, *self._successors(entry, now))
+        ]
+        return [session_id for session_id in dict.fromkeys(sessions) if session_id != speaker]
 
     def _attach_all(self, now: float) -> None:
         self._expire(now)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class Pace:
-    """`stretch`: factor of 1 or more for the interval between partials. Set by whoever watches the load, read at each partial."""
+    """`stretch`: factor of 1 or more for the interval between partials. Whoever watches the load sets it."""
 
     __slots__ = ("stretch",)
 

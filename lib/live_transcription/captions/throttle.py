@@ -12,7 +12,8 @@ from live_transcription.captions.policy import UtteranceText
 class CaptionThrottle:
     """Passes finals at once and at most one partial per `interval_s`; the latest partial wins, unchanged text is skipped.
 
-    `partials=False` passes finals only. `pace` stretches the interval under load; finals know nothing of it. Pure: `now` in seconds of any monotonic clock; call `tick` at `next_deadline()`.
+    `partials=False` passes finals only. `pace` stretches the interval under load; finals know nothing of it.
+    Pure: `now` in seconds of any monotonic clock; call `tick` at `next_deadline()`.
     """
 
     def __init__(self, interval_s: float = 0.3, *, partials: bool = True, pace: Pace | None = None) -> None:

@@ -1,18 +1,167 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How much memory this process takes."""
+"""How much memory this process takes, and what stands in its way: the limits of its control groups, of the machine, its own.
+
+Linux only; elsewhere, and wherever a file is missing or makes no sense, that limit is not known. cgroup v2 as in the kernel's
+`Documentation/admin-guide/cgroup-v2.rst`, v1 as in `cgroup-v1/memory.rst`. The files are the kernel's own, so that reading
+them waits for no disk.
+"""
 
 from __future__ import annotations
 
 import os
+import resource
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
+
+#: What says "no limit" in v1 is the largest number of pages; nothing near it is one.
+_NO_LIMIT = 1 << 60
+_LARGEST_FILE = 256 * 1024
+#: Where both versions are mounted by everybody (systemd, Docker, containerd, Podman), v2 beside v1 in `unified`.
+_MOUNTS_V2 = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
+_MOUNT_V1 = "sys/fs/cgroup/memory"
+
+
+class MemorySource(Enum):
+    """Whose limit it is."""
+
+    CONTAINER = "container"
+    MACHINE = "machine"
+    PROCESS = "process"
+    SETTING = "setting"
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryBound:
+    """`used` of `limit` bytes, `limit` above 0. What counts as used is what this limit counts."""
+
+    source: MemorySource
+    used: int
+    limit: int
+
+    @property
+    def share(self) -> float:
+        """1.0: full."""
+        return self.used / self.limit
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryReading:
+    """`resident`: bytes of this process in memory, 0 where the system does not tell. No `bounds`: no limit is known."""
+
+    resident: int
+    bounds: tuple[MemoryBound, ...] = ()
+
+
+class MemoryMeter:
+    """Reads the system's files under `root`. `address_space`: bytes that this process may map, None for no limit."""
+
+    def __init__(self, root: Path = Path("/"), *, address_space: int | None = None) -> None:
+        self._root = root
+        self._address_space = address_space
+
+    @classmethod
+    def of_this_process(cls) -> MemoryMeter:
+        soft, _ = resource.getrlimit(resource.RLIMIT_AS)
+        return cls(address_space=None if soft == resource.RLIM_INFINITY else soft)
+
+    def read(self) -> MemoryReading:
+        """Never raises; takes less than a millisecond."""
+        mapped, resident = self._pages()
+        return MemoryReading(resident, tuple(self._bounds(mapped, resident)))
+
+    def _bounds(self, mapped: int, resident: int) -> Iterator[MemoryBound]:
+        for used, limit in self._control_groups():
+            yield MemoryBound(MemorySource.CONTAINER, used, limit)
+        if (limit := self._machine(resident)) is not None:
+            yield MemoryBound(MemorySource.MACHINE, resident, limit)
+        if self._address_space:
+            yield MemoryBound(MemorySource.PROCESS, mapped, self._address_space)
+
+    def _pages(self) -> tuple[int, int]:
+        """Bytes mapped and resident."""
+        fields = [_number(field) for field in self._text("proc/self/statm").split()[:2]]
+        page = os.sysconf("SC_PAGE_SIZE")
+        mapped, resident = (*fields, None, None)[:2]
+        return (mapped or 0) * page, (resident or 0) * page
+
+    def _machine(self, resident: int) -> int | None:
+        """What this process can grow to: others on the machine need memory, too."""
+        values = self._table("proc/meminfo")
+        total, available = values.get("MemTotal:"), values.get("MemAvailable:")
+        if not total:
+            return None
+        if available is None:
+            return total * 1024
+        return min(total * 1024, resident + available * 1024) or None
+
+    def _control_groups(self) -> Iterator[tuple[int, int]]:
+        """(used, limit) of each group from ours up to the root that has a limit."""
+        for line in self._text("proc/self/cgroup").splitlines():
+            hierarchy, _, rest = line.partition(":")
+            controllers, _, path = rest.partition(":")
+            if hierarchy == "0" and not controllers:
+                for mount in _MOUNTS_V2:
+                    for folder in _upwards(mount, path):
+                        yield from self._group_v2(folder)
+            elif "memory" in controllers.split(","):
+                for folder in _upwards(_MOUNT_V1, path):
+                    yield from self._group_v1(folder)
+
+    def _group_v2(self, folder: str) -> Iterator[tuple[int, int]]:
+        # Beyond `memory.high` nothing is killed, but everything crawls.
+        found = (_limit(self._text(f"{folder}/{name}")) for name in ("memory.max", "memory.high"))
+        limits = [limit for limit in found if limit is not None]
+        used = _number(self._text(f"{folder}/memory.current")) if limits else None
+        if used is not None:
+            cache = self._table(f"{folder}/memory.stat").get("inactive_file", 0)
+            yield max(0, used - cache), min(limits)
+
+    def _group_v1(self, folder: str) -> Iterator[tuple[int, int]]:
+        limit = _limit(self._text(f"{folder}/memory.limit_in_bytes"))
+        used = None if limit is None else _number(self._text(f"{folder}/memory.usage_in_bytes"))
+        if used is not None and limit is not None:
+            cache = self._table(f"{folder}/memory.stat").get("total_inactive_file", 0)
+            yield max(0, used - cache), limit
+
+    def _table(self, name: str) -> dict[str, int]:
+        """Lines of a name and a number."""
+        rows = (line.split() for line in self._text(name).splitlines())
+        return {row[0]: number for row in rows if len(row) > 1 and (number := _number(row[1])) is not None}
+
+    def _text(self, name: str) -> str:
+        try:
+            with (self._root / name).open("rb") as file:
+                return file.read(_LARGEST_FILE).decode("ascii", "replace")
+        except (OSError, ValueError):  # ValueError: the path holds a NUL
+            return ""
 
 
 def resident_memory() -> int:
     """Bytes of this process in memory; 0 where the system does not tell (not Linux)."""
-    try:
-        pages = Path("/proc/self/statm").read_text().split()[1]
-    except (OSError, IndexError):
-        return 0
-    return int(pages) * os.sysconf("SC_PAGE_SIZE")
+    return MemoryMeter()._pages()[1]
+
+
+def _upwards(mount: str, path: str) -> Iterator[str]:
+    """Folders of a group and those above it. A container may see its path as the machine does, and only its own folder."""
+    parts = [part for part in path.split("/") if part]
+    if ".." in parts or len(parts) > 64:
+        parts = []
+    for depth in range(len(parts), -1, -1):
+        yield "/".join((mount, *parts[:depth]))
+
+
+def _limit(text: str) -> int | None:
+    return _number(text) or None
+
+
+def _number(text: str) -> int | None:
+    """Of bytes, pages or kB; None where it is none, or too large to be any."""
+    text = text.strip()
+    if not (text.isascii() and text.isdigit() and len(text) < 20):
+        return None
+    number = int(text)
+    return number if number < _NO_LIMIT else None

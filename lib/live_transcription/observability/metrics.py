@@ -20,14 +20,32 @@ registry = CollectorRegistry()
 calls = Gauge("live_transcription_calls", "Calls that are transcribed now", registry=registry)
 speakers = Gauge("live_transcription_speakers", "Publishers that are heard now", registry=registry)
 targets = Gauge("live_transcription_targets", "Sessions that get captions now", registry=registry)
+speakers_waiting = Gauge(
+    "live_transcription_speakers_waiting", "Publishers that are not heard because something is short", registry=registry
+)
 resident_memory = Gauge("live_transcription_resident_memory_bytes", "Memory of this process", registry=registry)
+memory_used = Gauge(
+    "live_transcription_memory_used_bytes", "Memory as the limit counts it that is reached first", registry=registry
+)
+memory_limit = Gauge(
+    "live_transcription_memory_limit_bytes", "The memory limit that is reached first; 0: none is known", registry=registry
+)
+loop_lag_seconds = Gauge("live_transcription_loop_lag_seconds", "How late the event loop runs, smoothed", registry=registry)
+partial_stretch = Gauge(
+    "live_transcription_partial_stretch", "Factor for the interval between partials; above 1 under load", registry=registry
+)
+short_of = Gauge("live_transcription_short_of", "1 while something is short, by what", ["what"], registry=registry)
+shortages = Counter("live_transcription_shortages", "Times that something became short, by what", ["what"], registry=registry)
 
 captions_sent = Counter("live_transcription_captions_sent", "Captions sent, by kind", ["kind"], registry=registry)
 finals_dropped = Counter(
-    "live_transcription_finals_dropped", "Finals given up because signaling was away too long", registry=registry
+    "live_transcription_finals_dropped", "Finals given up because signaling was away or full too long", registry=registry
 )
 captions_superseded = Counter(
     "live_transcription_captions_superseded", "Partials that a later one replaced before they were sent", registry=registry
+)
+signaling_frames_dropped = Counter(
+    "live_transcription_signaling_frames_dropped", "Frames that the full queue to the HPB did not take", registry=registry
 )
 caption_cuts = Counter(
     "live_transcription_caption_cuts", "Utterances closed early because another speaker had to be shown", registry=registry

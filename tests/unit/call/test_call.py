@@ -6,25 +6,39 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from itertools import pairwise
 
 import pytest
 
-from live_transcription.call.call import Call
+from live_transcription.call.call import Admit, Call
+from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import SignalingRefused
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
-from live_transcription.signaling.events import InCall, Participant, ParticipantsJoined, ParticipantsUpdated, SessionStarted
-from live_transcription.signaling.requests import Recipient
-from live_transcription.types import Caption, IceServer, Secret
+from live_transcription.signaling.events import (
+    InCall,
+    Participant,
+    ParticipantsJoined,
+    ParticipantsLeft,
+    ParticipantsUpdated,
+    SessionStarted,
+)
+from live_transcription.speaker.speaker import Speaker
+from live_transcription.types import IceServer, Secret
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend
 
 CONFIG = EngineConfig(hpb=HpbConfig("wss://signaling.example.com", Secret("secret"), "https://cloud.example.com"))
 
 
-def call(backend: FakeBackend | None = None, *, admit: Callable[[], bool] = lambda: True) -> Call:
+def everybody(*, returning: bool = False) -> bool:
+    return True
+
+
+def call(backend: FakeBackend | None = None, *, admit: Admit = everybody) -> Call:
     async def no_servers() -> Sequence[IceServer]:
         return ()
 
@@ -36,6 +50,7 @@ def call(backend: FakeBackend | None = None, *, admit: Callable[[], bool] = lamb
         guard=HelloGuard(),
         ice_servers=no_servers,
         admit=admit,
+        pace=Pace(),
         on_caption_sent=lambda caption: None,
         on_stt_error=lambda error: None,
     )
@@ -72,71 +87,108 @@ async def test_a_call_that_the_hpb_refuses_is_over_before_all_of_it_is_closed(mo
     assert failure.group_contains(SignalingRefused, depth=1)
 
 
-class Wire:
-    """What the session takes: as much as the test says."""
-
-    def __init__(self) -> None:
-        self.room_for = 0
-        self.sent: list[str] = []
-
-    def send(self, recipient: Recipient, caption: Caption) -> bool:
-        taken = self.room_for > 0
-        if taken:
-            self.room_for -= 1
-            self.sent.append(caption.text)
-        return taken
+TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
 
 
-async def test_finals_that_nobody_takes_wait_and_go_first(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The session's queue may be full although we are in the room."""
-    wire = Wire()
-    monkeypatch.setattr(SignalingConnection, "in_room", True)
-    ours = call()
-    monkeypatch.setattr(ours._connection, "send_caption", wire.send)
-    ours._take(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
-    ours._take(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc1"),)))
-    ours.add_target("nc1", None)
+class Limit:
+    """Admits as many as the test says; those who return always."""
 
-    def say(text: str) -> None:
-        ours._deliver(Caption("speaker", text, "en", final=True))
+    def __init__(self, places: int) -> None:
+        self.places = places
+        self.asked: list[bool] = []
 
-    say("one")
-    say("two")
-    assert wire.sent == []
-    wire.room_for = 10
-    say("three")
-    assert wire.sent == ["one", "two", "three"]
-    say("four")
-    assert wire.sent[3:] == ["four"]
+    def __call__(self, *, returning: bool = False) -> bool:
+        self.asked.append(returning)
+        if returning:
+            return True
+        self.places -= 1
+        return self.places >= 0
 
 
-def test_a_speaker_beyond_the_limit_is_taken_when_there_is_room_again(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """The room may come from another call, of which this one hears nothing."""
-    admits = False
+@contextlib.asynccontextmanager
+async def joined(monkeypatch: pytest.MonkeyPatch, *speakers: str, admit: Admit = everybody) -> AsyncIterator[Call]:
+    """A call with a listener and these speakers in it; its signaling says nothing by itself."""
 
     async def stay(connection: SignalingConnection) -> None:
         await asyncio.Event().wait()
 
+    monkeypatch.setattr(SignalingConnection, "run", stay)
+    ours = call(admit=admit)
+    running = asyncio.create_task(ours.run())
+    await asyncio.sleep(0.1)
+    start_session(ours, *speakers)
+    ours.add_target("nc1", None)
+    yield ours
+    running.cancel()
+    await asyncio.wait([running])
+
+
+def start_session(ours: Call, *speakers: str) -> None:
+    ours._take(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
+    ours._take(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc1"),)))
+    ours._take(ParticipantsUpdated(tuple(Participant(speaker, in_call=TALKING) for speaker in speakers)))
+
+
+def test_speakers_beyond_the_limit_are_counted_and_taken_when_there_is_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The room may come from another call, of which this one hears nothing."""
+    limit = Limit(1)
+
     async def run() -> None:
-        nonlocal admits
-        monkeypatch.setattr(SignalingConnection, "run", stay)
-        ours = call(admit=lambda: admits)
-        running = asyncio.create_task(ours.run())
-        await asyncio.sleep(0.1)
-        ours._take(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
-        ours._take(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc1"),)))
-        ours.add_target("nc1", None)
-        talking = InCall.IN_CALL | InCall.WITH_AUDIO
-        ours._take(ParticipantsUpdated((Participant("speaker", in_call=talking),)))
-        await asyncio.sleep(60)
-        assert ours.speaker_count == 0
-        admits = True
-        await asyncio.sleep(10)
-        assert ours.speaker_count == 1
-        running.cancel()
-        await asyncio.wait([running])
+        async with joined(monkeypatch, "speaker-z", "speaker-a", "speaker-b", admit=limit) as ours:
+            await asyncio.sleep(60)
+            assert (ours.speaker_count, ours.waiting_count) == (1, 2)
+            assert list(ours._speakers) == ["speaker-z"], "the first in the room is heard first"
+            ours._take(ParticipantsLeft(("speaker-b",)))
+            assert ours.waiting_count == 1
+            limit.places = 5
+            await asyncio.sleep(10)
+            assert (ours.speaker_count, ours.waiting_count) == (2, 0)
 
     virtual_clock.run(run())
-    assert caplog.text.count("the limit is reached") == 1
+
+
+def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without memory for new ones, those who were heard before the reconnect are heard after it, and no more."""
+    limit = Limit(2)
+
+    async def run() -> None:
+        async with joined(monkeypatch, "speaker-1", "speaker-2", "speaker-3", admit=limit) as ours:
+            start_session(ours, "speaker-4", "speaker-5", "speaker-6")
+            assert (ours.speaker_count, ours.waiting_count) == (2, 1)
+            await asyncio.sleep(60)
+            start_session(ours, "speaker-7")
+            assert (ours.speaker_count, ours.waiting_count) == (1, 0)
+            await asyncio.sleep(60)
+            ours._take(ParticipantsUpdated((Participant("speaker-8", in_call=TALKING),)))
+            assert ours.waiting_count == 1, "who comes back after a minute is new"
+
+    virtual_clock.run(run())
+
+
+def test_a_speaker_that_fails_again_and_again_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    began_at: list[float] = []
+    limit = Limit(1)
+
+    async def fail(speaker: Speaker) -> None:
+        began_at.append(asyncio.get_running_loop().time())
+        raise RuntimeError("unexpected")
+
+    monkeypatch.setattr(Speaker, "run", fail)
+
+    async def run() -> None:
+        async with joined(monkeypatch, "speaker-1", admit=limit) as ours:
+            await asyncio.sleep(1000)
+            assert ours.waiting_count == 0
+            waits = [later - earlier for earlier, later in pairwise(began_at)]
+            assert all(2.5 <= wait <= 5.1 for wait in waits[:1])
+            assert all(20 <= wait <= 41 for wait in waits[3:4])
+            assert all(60 <= wait <= 121 for wait in waits[5:])
+            assert len(waits) >= 10
+            assert all(limit.asked[1:]), "its place is its own"
+            loop = asyncio.get_running_loop()
+            ended_at = loop.time()
+            ours.end()
+            await ours._say_last_words()
+            assert loop.time() == ended_at, "nobody waits for who rests"
+
+    virtual_clock.run(run())

@@ -22,7 +22,7 @@ from websockets.asyncio.server import serve
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingUnreachable
 from live_transcription.signaling.auth import HelloGuard
-from live_transcription.signaling.backoff import Backoff
+from live_transcription.backoff import Backoff
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import SessionStarted
 from live_transcription.types import Secret

@@ -1,0 +1,63 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Waits between attempts: exponential, base 2, with jitter, so that many rooms or speakers do not come back at once. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+
+class Backoff:
+    """`next_delay()` in seconds: uniform in [least * c, c), c = min(cap, first * 2**n), for the n-th attempt since `reset()`.
+
+    With the defaults a first retry comes within half a second and six or so within the 30 s that the HPB keeps a session.
+    `least` is 0 for full jitter. `rng` returns floats in [0, 1).
+    """
+
+    def __init__(self, rng: Callable[[], float], *, first_s: float = 0.5, cap_s: float = 30.0, least: float = 0.0) -> None:
+        self._rng = rng
+        self._first_s = first_s
+        self._cap_s = cap_s
+        self._least = least
+        self._ceiling_s = first_s
+
+    def next_delay(self) -> float:
+        share = self._least + (1.0 - self._least) * self._rng()
+        delay = share * min(self._ceiling_s, self._cap_s)
+        self._ceiling_s = min(self._ceiling_s * 2, self._cap_s)
+        return delay
+
+    def reset(self) -> None:
+        self._ceiling_s = self._first_s
+
+
+class Restarts:
+    """When each owner that failed unexpectedly is started again, by its name: after 5 s at first, after up to 2 min in the end.
+
+    One that has run for a minute is well again: its next failure counts as the first.
+    """
+
+    FIRST_S = 5.0
+    CAP_S = 120.0
+    HEALTHY_S = 60.0
+
+    def __init__(self, rng: Callable[[], float]) -> None:
+        self._rng = rng
+        self._backoffs: dict[str, Backoff] = {}
+
+    def failed(self, name: str, ran_s: float) -> float:
+        """How long to wait, in seconds, after a run of `ran_s` seconds. At least half of what the pattern says."""
+        backoff = self._backoffs.get(name)
+        if backoff is None:
+            backoff = self._backoffs[name] = Backoff(self._rng, first_s=self.FIRST_S, cap_s=self.CAP_S, least=0.5)
+        elif ran_s >= self.HEALTHY_S:
+            backoff.reset()
+        return backoff.next_delay()
+
+    def forget(self, name: str) -> None:
+        """It has ended well, or is gone."""
+        self._backoffs.pop(name, None)
+
+    def names(self) -> frozenset[str]:
+        return frozenset(self._backoffs)

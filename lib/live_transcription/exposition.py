@@ -1,0 +1,46 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""This process's metrics as plain values, for those on the other side of the service's door."""
+
+from __future__ import annotations
+
+from prometheus_client import Histogram
+
+from live_transcription.observability import metrics
+from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus, SpeechStatus
+
+_SHORTAGES = ("memory", "speakers", "load")
+
+
+def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
+    """Prometheus' text format; what is told here only when asked for is taken from `status` and `speech`."""
+    metrics.calls.set(status.calls)
+    metrics.speakers.set(status.speakers)
+    metrics.speakers_waiting.set(status.speakers_waiting)
+    metrics.targets.set(status.targets)
+    metrics.resident_memory.set(status.memory.resident)
+    metrics.memory_used.set(status.memory.used or 0)
+    metrics.memory_limit.set(status.memory.limit or 0)
+    metrics.loop_lag_seconds.set(status.load.lag_s)
+    metrics.partial_stretch.set(status.load.partial_stretch)
+    metrics.stt_socket_seconds.set(speech.socket_s)
+    short = {shortage.code for shortage in status.shortages}
+    for code in _SHORTAGES:
+        metrics.short_of.labels(code).set(code in short)
+    return metrics.render()
+
+
+def caption_statistics() -> CaptionStatistics:
+    finals = metrics.registry.get_sample_value("live_transcription_captions_sent_total", {"kind": "final"})
+    return CaptionStatistics(
+        finals=int(finals or 0),
+        first_partial=buckets_of(metrics.first_partial_seconds),
+        final=buckets_of(metrics.final_seconds),
+    )
+
+
+def buckets_of(histogram: Histogram) -> Buckets:
+    """Cumulative counts by upper bound, the last one infinite."""
+    (metric,) = histogram.collect()
+    return tuple((float(s.labels["le"]), s.value) for s in metric.samples if s.name.endswith("_bucket"))

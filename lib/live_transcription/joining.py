@@ -1,0 +1,59 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Requests for captions that wait until the call is joined."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+from live_transcription.call.call import Call
+from live_transcription.errors import CallUnavailable, LiveTranscriptionError
+
+#: Longest time in seconds that a request waits for a call to be joined.
+ANSWER_S = 1.7
+
+
+class Joining:
+    """Knows who waits, so that who waits in vain is no target."""
+
+    def __init__(self) -> None:
+        self._asking: Counter[tuple[Call, str]] = Counter()
+
+    async def wait(self, call: Call, task: asyncio.Task[LiveTranscriptionError | None], nc_session_id: str) -> None:
+        """Wait for the call that `task` runs. Raises CallUnavailable.
+
+        Where it is in vain the session is no target, unless it has asked again meanwhile.
+        """
+        asking = (call, nc_session_id)
+        self._asking[asking] += 1
+        try:
+            await _until_joined(call, task)
+        except CallUnavailable:
+            if self._asking[asking] == 1:
+                call.remove_target(nc_session_id)
+            raise
+        finally:
+            self._asking[asking] -= 1
+            self._asking += Counter()  # drops what is zero
+
+
+async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | None]) -> None:
+    joined = asyncio.ensure_future(call.joined.wait())
+    try:
+        await asyncio.wait([joined, task], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        joined.cancel()
+    if call.joined.is_set():
+        return
+    failure: LiveTranscriptionError | None = call.trouble
+    if task.done() and not task.cancelled():
+        failure = task.result() or failure
+    if failure is not None:
+        raise CallUnavailable(failure.message, fix=failure.fix, cause_code=failure.code)
+    raise CallUnavailable(
+        "The call could not be joined in time; the attempt goes on.",
+        fix="If this stays so, check that the high-performance backend can be reached from the app.",
+        cause_code="signaling_unreachable",
+    )
