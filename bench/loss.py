@@ -30,8 +30,7 @@ from bench.media.alignment import shifts_ms
 from bench.media.child import Child
 from bench.media.keeping import KeepingSpeaker, Received
 from bench.media.machine import facts
-from bench.media.programs import program
-from live_transcription.audio.libopus import load as libopus
+from bench.media.programs import has_fec, program
 from live_transcription.audio.vad import preload, voice_activity_detector
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Hypothesis, SttBackend, SttStream
@@ -195,7 +194,9 @@ def rows(takes: Sequence[Take]) -> list[dict[str, Any]]:
             if reference is not None
             for shift in shifts_ms(reference.samples, one.samples)
         ]
-        missing = [take.sent_ms - one.duration_s * 1000 - one.left_out_ms for take, one in zip(mine, received, strict=True)]
+        missing = sorted(
+            (take.sent_ms - one.duration_s * 1000 - one.left_out_ms for take, one in zip(mine, received, strict=True)), key=abs
+        )
         found.append(
             {
                 "scenario": scenario,
@@ -210,7 +211,7 @@ def rows(takes: Sequence[Take]) -> list[dict[str, Any]]:
                 "reordered": sum(one.reordered for one in received),
                 "concealed_ms": round(sum(one.concealed_ms for one in received)),
                 "recovered_ms": round(sum(one.recovered_ms for one in received)),
-                "missing_ms_most": round(max(missing, key=lambda milliseconds: abs(milliseconds)), 1),
+                "missing_ms_most": round(missing[-1], 1),
                 "shift_ms_most": round(max(shifts, default=0.0), 2),
                 "shifts_compared": len(shifts),
             }
@@ -219,13 +220,9 @@ def rows(takes: Sequence[Take]) -> list[dict[str, Any]]:
 
 
 def fec_share(names: Sequence[str]) -> float:
-    """Of the packets that were sent, those that bear a copy of the one before (RFC 6716, section 2.1.7)."""
-    library, packets = libopus(), [step for name in names for step in program(name) if step is not None]
-    has_fec = getattr(library, "opus_packet_has_lbrr", None)
-    if has_fec is None:
-        return 0.0
-    bearing = sum(1 for packet in packets if has_fec(packet.payload, len(packet.payload)) > 0)
-    return round(bearing / len(packets), 3)
+    """Of the packets that were sent, those that bear a copy of the one before."""
+    payloads = [step.payload for name in names for step in program(name) if step is not None]
+    return round(sum(has_fec(payload) for payload in payloads) / len(payloads), 3)
 
 
 def table(found: Sequence[dict[str, Any]]) -> str:

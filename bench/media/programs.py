@@ -41,6 +41,12 @@ def encode(samples: npt.NDArray[np.float32], *, expected_loss_percent: int = 0, 
     return steps
 
 
+def has_fec(payload: bytes) -> bool:
+    """Whether a packet of one mono frame up to 20 ms bears a copy of the frame before (RFC 6716, sections 3.1 and 4.2.4)."""
+    celt = payload[0] & 0x80
+    return len(payload) > 1 and not celt and bool(payload[1] & 0x40)
+
+
 def without_pauses(recorded: Recording) -> npt.NDArray[np.float32]:
     """Only the stretches in which somebody speaks (pauses under 0.3 s stay), float32 at 48 kHz."""
     samples = recorded.pcm(CLOCK_RATE)
