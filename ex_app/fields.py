@@ -21,6 +21,7 @@ from ex_app.values import (
     modal_secret,
     modal_workspace,
     nextcloud_address,
+    receive_path,
     secret,
     speaker_count,
     stt_address,
@@ -138,6 +139,11 @@ FIELDS: tuple[Field, ...] = (
     Field(
         "LT_PREWARM", "switch", "advanced", "Start the engine when a call is joined",
         "Off: it starts at the first word, whose captions come late then.", boolean, "true",
+    ),
+    Field(
+        "LT_RECEIVE_PATH", "choice", "advanced", "How audio is received",
+        "The stock way costs several times as much work; for comparison, and should audio not arrive.", receive_path, "direct",
+        (("direct", "The app's own way"), ("stock", "The stock way of aiortc")),
     ),
     Field(
         "LT_MAX_SPEAKERS", "number", "advanced", "Most speakers at once", "In all calls together, 1 to 10000.",

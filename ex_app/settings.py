@@ -32,12 +32,23 @@ from ex_app.values import (
     modal_workspace,
     nextcloud_address,
     port_number,
+    receive_path,
     secret,
     speaker_count,
     stt_address,
     token,
 )
-from live_transcription.config import ENGINES, AudioConfig, CaptionConfig, EmbeddedConfig, EngineConfig, HpbConfig, SttConfig
+from live_transcription.config import (
+    ENGINES,
+    RECEIVE_PATHS,
+    AudioConfig,
+    CaptionConfig,
+    EmbeddedConfig,
+    EngineConfig,
+    HpbConfig,
+    ReceivePath,
+    SttConfig,
+)
 from live_transcription.config_stt import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.types import Secret
@@ -94,6 +105,7 @@ class Settings:
     prewarm: bool = True
     max_speakers: int = 500
     max_memory_mb: int = 0
+    receive_path: ReceivePath = "direct"
     problems: tuple[ConfigurationError, ...] = ()
     blocking: tuple[ConfigurationError, ...] = ()
 
@@ -123,6 +135,7 @@ class Settings:
             captions=CaptionConfig(partials=not self.finals_only),
             max_speakers=self.max_speakers,
             max_memory_mb=self.max_memory_mb,
+            receive_path=self.receive_path,
         )
 
     def engines_in_use(self) -> tuple[str, ...]:
@@ -233,6 +246,7 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         prewarm=reader.take("LT_PREWARM", boolean, True),
         max_speakers=reader.take("LT_MAX_SPEAKERS", speaker_count, 500),
         max_memory_mb=reader.take("LT_MAX_MEMORY_MB", megabytes, 0),
+        receive_path=reader.take("LT_RECEIVE_PATH", receive_path, RECEIVE_PATHS[0]),
         model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
         finals_only=reader.take("LT_FINALS_ONLY", boolean, False),
         problems=tuple(reader.problems),

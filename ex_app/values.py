@@ -10,7 +10,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from live_transcription.config import ENGINES
+from live_transcription.config import ENGINES, RECEIVE_PATHS, ReceivePath
 from live_transcription.stt.registry import LANGUAGES
 from live_transcription.types import Secret
 
@@ -88,6 +88,13 @@ def frame_length(text: str) -> int:
     if text in ("80", "200"):
         return int(text)
     raise ValueError("write 80 or 200")
+
+
+def receive_path(text: str) -> ReceivePath:
+    for path in RECEIVE_PATHS:
+        if text.lower() == path:
+            return path
+    raise ValueError("write direct or stock")
 
 
 def speaker_count(text: str) -> int:

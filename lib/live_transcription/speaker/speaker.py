@@ -22,10 +22,11 @@ from live_transcription.config import EngineConfig
 from live_transcription.errors import SttError, TransportSilent, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
+from live_transcription.speaker.exposition import collector
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
-from live_transcription.types import AudioGap, AudioPacket, Caption, IceServer
+from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, IceServer
 from live_transcription.webrtc.subscriber import Subscriber, SubscriberChannel
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,8 @@ class Speaker:
         pace: Pace | None = None,
     ) -> None:
         self.session_id = session_id
+        #: In force from the next subscription on; may be set at any time.
+        self.receive_path = config.receive_path
         self._channel = channel
         self._ice_servers = ice_servers
         self._frames = FrameQueue(config.audio.queue_s)
@@ -73,19 +76,23 @@ class Speaker:
 
     async def run(self) -> None:
         try:
-            async with asyncio.TaskGroup() as tasks:
-                receiving = tasks.create_task(self._receive(), name="receive")
-                transcribing = tasks.create_task(self._transcriber.run(), name="transcribe")
-                await self._ending.wait()
-                receiving.cancel()
-                await asyncio.wait([receiving], timeout=LAST_PACKETS_S)
-                self._pipeline.drain()
-                self._transcriber.close()
-                await transcribing
+            with collector.counting(self._pipeline.statistics):
+                await self._run()
         finally:
             self._captioner.close()
             metrics.packets_undecodable.inc(self._pipeline.statistics.malformed)
             metrics.frames_dropped.inc(self._frames.statistics().dropped_frames)
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            receiving = tasks.create_task(self._receive(), name="receive")
+            transcribing = tasks.create_task(self._transcriber.run(), name="transcribe")
+            await self._ending.wait()
+            receiving.cancel()
+            await asyncio.wait([receiving], timeout=LAST_PACKETS_S)
+            self._pipeline.drain()
+            self._transcriber.close()
+            await transcribing
 
     def end(self) -> None:
         """No more audio; `run` returns when the last words are out (within about 1.5 s)."""
@@ -121,7 +128,13 @@ class Speaker:
         while True:
             self._heard_since_subscribing = silent = False
             try:
-                subscriber = Subscriber(self._channel, await self._ice_servers(), self._hear, silence_timeout_s=silence_s)
+                subscriber = Subscriber(
+                    self._channel,
+                    await self._ice_servers(),
+                    self._hear,
+                    silence_timeout_s=silence_s,
+                    receive_path=self.receive_path,
+                )
                 self._subscriber = subscriber
                 await subscriber.run()
             except WebrtcError as failure:
@@ -149,7 +162,7 @@ class Speaker:
             metrics.packets_lost.inc(jitter.lost)
             metrics.packets_late.inc(jitter.late)
 
-    def _hear(self, item: AudioPacket | AudioGap) -> None:
+    def _hear(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
         if not self._heard:
             self._heard = True
             metrics.join_seconds.observe(self._now() - self._began_at)

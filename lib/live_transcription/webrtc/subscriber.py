@@ -12,18 +12,21 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from live_transcription.config import ReceivePath
 from live_transcription.errors import LiveTranscriptionError, NegotiationFailed, PublisherUnavailable
-from live_transcription.types import AudioGap, AudioPacket, IceServer
+from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer
 from live_transcription.webrtc.jitter_buffer import JitterBuffer, JitterStatistics
 from live_transcription.webrtc.peer import Peer, SubscriberChannel
 from live_transcription.webrtc.sdp import Offer, parse_candidate, parse_offer
+from live_transcription.webrtc.stock_peer import StockPeer
 
 __all__ = ["PacketSink", "Subscriber", "SubscriberChannel", "SubscriberStatistics"]
 
 logger = logging.getLogger(__name__)
 
-#: Gets packets and gaps in order, called from the datagram path. Must return soon and never raise.
-PacketSink = Callable[[AudioPacket | AudioGap], None]
+#: Gets packets and gaps in order, or decoded audio on the stock path; called from the datagram path. Must return soon and
+#: never raise.
+PacketSink = Callable[[AudioPacket | AudioGap | DecodedAudio], None]
 
 #: The HPB waits up to 10 s for a publisher before it says `client_not_found`.
 OFFER_TIMEOUT_S = 12.0
@@ -48,7 +51,8 @@ class Subscriber:
 
     One instance per subscription attempt. `offer`, `candidate` and `refused` are for signaling and may be called at any time.
     `ice_servers` are the only STUN and TURN servers that are ever asked. `silence_timeout_s`: after so long without RTP on a
-    connected peer the transport counts as lost; None waits for ever.
+    connected peer the transport counts as lost; None waits for ever. `receive_path="stock"`: by aiortc's own receiver; the
+    jitter statistics stay at zero then.
     """
 
     def __init__(
@@ -61,7 +65,9 @@ class Subscriber:
         offer_timeout_s: float = OFFER_TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         silence_timeout_s: float | None = 12.0,
+        receive_path: ReceivePath = "direct",
     ) -> None:
+        self._receive_path = receive_path
         self._channel = channel
         self._ice_servers = tuple(ice_servers)
         self._sink = sink
@@ -76,7 +82,7 @@ class Subscriber:
         self._early: deque[tuple[str, str | None]] = deque(maxlen=_MAX_EARLY_CANDIDATES)
         self._refusal: str | None = None
         self._changed = asyncio.Event()
-        self._peer: Peer | None = None
+        self._peer: Peer | StockPeer | None = None
         self._peers = 0
         self._ended = [0, 0, 0]
         self._first_packet_at: float | None = None
@@ -173,40 +179,51 @@ class Subscriber:
             raise PublisherUnavailable("The signaling server sent no offer for this participant in time.") from None
         self._changed.clear()
 
-    def _new_peer(self, sid: str, offer: Offer) -> Peer:
+    def _new_peer(self, sid: str, offer: Offer) -> Peer | StockPeer:
         if self._peer is not None:
             ended = self._peer.statistics
             self._ended = [a + b for a, b in zip(self._ended, (ended.packets, ended.octets, ended.discarded), strict=True)]
         self._peers += 1
-        peer = Peer(
-            sid,
-            offer,
-            self._channel,
-            self._ice_servers,
-            self._receive,
-            clock=self._clock,
-            connect_timeout_s=self._connect_timeout_s,
-            silence_timeout_s=self._silence_timeout_s,
-        )
+        peer = self._peer_on_path(sid, offer)
         early, self._early = self._early, deque(maxlen=_MAX_EARLY_CANDIDATES)
         for candidate_sid, candidate in early:
             if candidate_sid == sid:
                 self._add_candidate(peer, candidate)
         return peer
 
-    def _add_candidate(self, peer: Peer, candidate: str | None) -> None:
+    def _peer_on_path(self, sid: str, offer: Offer) -> Peer | StockPeer:
+        clock, connect_s, silence_s = self._clock, self._connect_timeout_s, self._silence_timeout_s
+        channel, servers = self._channel, self._ice_servers
+        if self._receive_path == "stock":
+            return StockPeer(
+                sid, offer, channel, servers, self._receive_decoded,
+                clock=clock, connect_timeout_s=connect_s, silence_timeout_s=silence_s,
+            )  # fmt: skip
+        return Peer(
+            sid, offer, channel, servers, self._receive,
+            clock=clock, connect_timeout_s=connect_s, silence_timeout_s=silence_s,
+        )  # fmt: skip
+
+    def _add_candidate(self, peer: Peer | StockPeer, candidate: str | None) -> None:
         try:
             peer.candidate(parse_candidate(candidate or ""))
         except NegotiationFailed as error:
             logger.debug("A candidate is left out: %s", error)
 
     def _receive(self, packet: AudioPacket, ssrc: int, now: float) -> None:
+        self._heard(now)
+        self._release(self._jitter_buffer.push(packet, ssrc, now))
+
+    def _receive_decoded(self, audio: DecodedAudio, now: float) -> None:
+        self._heard(now)
+        self._sink(audio)
+
+    def _heard(self, now: float) -> None:
         if self._first_packet_at is None:
             self._first_packet_at = now
         self._last_packet_at = now
         if self._peer is not None:
             self._peer.heard_at = now
-        self._release(self._jitter_buffer.push(packet, ssrc, now))
 
     def _release(self, items: Sequence[AudioPacket | AudioGap]) -> None:
         for item in items:

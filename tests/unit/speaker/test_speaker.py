@@ -41,7 +41,9 @@ class FakeTransport:
     closing_s = 0.0
     fails_with: Callable[[FakeTransport], WebrtcError | None] = staticmethod(lambda transport: None)
 
-    def __init__(self, channel: Any, servers: Any, sink: Callable[[AudioPacket], None], *, silence_timeout_s: float) -> None:
+    def __init__(
+        self, channel: Any, servers: Any, sink: Callable[[AudioPacket], None], *, silence_timeout_s: float, receive_path: str
+    ) -> None:
         self.sink = sink
         self.silence_timeout_s = silence_timeout_s
         self.began_at = asyncio.get_running_loop().time()

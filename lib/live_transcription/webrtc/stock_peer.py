@@ -1,0 +1,274 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""`Peer` on aiortc's public `RTCPeerConnection`: the fallback should a new aiortc break our own receive path, and what that
+path is compared with. Decodes by FFmpeg in a thread per speaker, knows no FEC, no audio levels, no DTX, and costs several
+times as much.
+
+aiortc gets an offer of its own that holds the audio only, so that video is never decoded and an odd video section harms
+nobody; the answer to the SFU is built as for our own path. What aiortc does not notice, `StockPeer` does: a decoder that has
+ended (an empty Opus payload is enough), and silence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import FrameType
+
+import numpy as np
+import numpy.typing as npt
+from aioice import Candidate
+from aiortc import (
+    InvalidStateError,
+    MediaStreamError,
+    MediaStreamTrack,
+    RTCConfiguration,
+    RTCPeerConnection,
+    RTCSessionDescription,
+)
+from av import AudioFrame
+
+from live_transcription.errors import TransportLost, TransportSilent
+from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer
+from live_transcription.webrtc.peer import SubscriberChannel
+from live_transcription.webrtc.rtp_receiver import TransportStatistics
+from live_transcription.webrtc.sdp import Offer, build_answer
+from live_transcription.webrtc.stock_description import audio_only, local_transport, stock_candidate, stock_servers
+
+logger = logging.getLogger(__name__)
+
+#: Called with each decoded frame and the time of its arrival. Must not raise.
+DecodedSink = Callable[[DecodedAudio, float], None]
+
+#: aiortc gathers before it answers, and gives a STUN or TURN server 5 s.
+_GATHER_S = 8.0
+#: A TURN server that does not confirm the end of a relay delays closing no longer than this.
+_CLOSE_S = 2.0
+_CHECK_S = 2.0
+#: Packets without a decoded frame after which the decoder counts as ended; aiortc's jitter buffer holds 16.
+_UNDECODED_PACKETS = 40
+#: A hole in the timeline is filled up to one second, as in `JitterBuffer`.
+_MAX_GAP_SAMPLES = OPUS_CLOCK_RATE
+_MAX_CANDIDATES = 64
+
+
+class StockPeer:
+    """As `Peer`: `run` ends by TransportLost (TransportSilent), NegotiationFailed or cancellation only."""
+
+    def __init__(
+        self,
+        sid: str,
+        offer: Offer,
+        channel: SubscriberChannel,
+        ice_servers: Sequence[IceServer],
+        sink: DecodedSink,
+        *,
+        clock: Callable[[], float],
+        connect_timeout_s: float,
+        silence_timeout_s: float | None,
+    ) -> None:
+        self.sid = sid
+        self.connected = False
+        #: Time of the last frame, or of the connection if none came yet; to be kept by the owner.
+        self.heard_at = 0.0
+        #: Up to date to `_CHECK_S` seconds. `discarded` is not known.
+        self.statistics = TransportStatistics()
+        self._offer = offer
+        self._channel = channel
+        self._sink = sink
+        self._clock = clock
+        self._connect_timeout_s = connect_timeout_s
+        self._silence_timeout_s = silence_timeout_s
+        self._session_id = secrets.randbits(62)
+        self._version = 0
+        self._frames = 0
+        self._next_sample: int | None = None
+        self._candidates: deque[Candidate | None] = deque(offer.candidates, maxlen=_MAX_CANDIDATES)
+        if offer.candidates_complete:
+            self._candidates.append(None)
+        self._candidate_came = asyncio.Event()
+        self._candidate_came.set()
+        self._offer_came = asyncio.Event()
+        self._state_changed = asyncio.Event()
+        self._track: asyncio.Future[MediaStreamTrack] = asyncio.get_running_loop().create_future()
+        self._connection = RTCPeerConnection(RTCConfiguration(iceServers=stock_servers(ice_servers)))
+        self._connection.on("connectionstatechange", self._state_changed.set)
+        self._connection.on("track", self._take_track)
+
+    def continues(self, offer: Offer) -> bool:
+        """Whether an offer with our `sid` is for this very transport. aiortc keeps the first payload types for ever."""
+        return (offer.transport, offer.payload_types) == (self._offer.transport, self._offer.payload_types)
+
+    def renegotiate(self, offer: Offer) -> None:
+        """Take a later offer over and answer it soon; media goes on."""
+        if offer.active and not self._offer.active:
+            self.heard_at = self._clock()
+        self._offer = offer
+        for candidate in offer.candidates:
+            self.candidate(candidate)
+        self._offer_came.set()
+
+    def candidate(self, candidate: Candidate | None) -> None:
+        self._candidates.append(candidate)
+        self._candidate_came.set()
+
+    async def run(self) -> None:
+        try:
+            await self._negotiate()
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(self._take_candidates(), name="candidates")
+                tasks.create_task(self._receive(), name="receive decoded audio")
+        except BaseExceptionGroup as failures:
+            raise _leaf(failures) from failures
+        except (OSError, ValueError, InvalidStateError) as error:
+            raise TransportLost("The offer of the SFU could not be taken, or its transport broke.") from error
+        finally:
+            self.connected = False
+            await self._close()
+
+    async def _negotiate(self) -> None:
+        """Answer the newest offer, the first one after gathering."""
+        offer = None
+        async with asyncio.timeout(_GATHER_S):
+            while offer is not self._offer:
+                offer = self._offer
+                self._offer_came.clear()
+                await self._connection.setRemoteDescription(RTCSessionDescription(audio_only(offer), "offer"))
+                await self._connection.setLocalDescription(await self._connection.createAnswer())
+        self._version += 1
+        answer = build_answer(offer, local_transport(self._connection), self._session_id, self._version)
+        self._channel.send_answer(self.sid, answer)
+
+    async def _take_candidates(self) -> None:
+        while True:
+            await self._candidate_came.wait()
+            self._candidate_came.clear()
+            while self._candidates:
+                candidate = self._candidates.popleft()
+                await self._connection.addIceCandidate(None if candidate is None else stock_candidate(candidate))
+
+    async def _receive(self) -> None:
+        try:
+            async with asyncio.timeout(self._connect_timeout_s):
+                while self._connection.connectionState != "connected":
+                    await self._change()
+        except TimeoutError:
+            raise _no_path() from None
+        self.connected = True
+        self.heard_at = max(self.heard_at, self._clock())
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_connection(), name="watch the connection")
+            tasks.create_task(self._read(), name="read the track")
+            tasks.create_task(self._watch_decoder(), name="watch the decoder")
+            tasks.create_task(self._renegotiate(), name="renegotiate")
+            if self._silence_timeout_s is not None:
+                tasks.create_task(self._watch(self._silence_timeout_s), name="watch for silence")
+
+    async def _watch_connection(self) -> None:
+        while True:
+            await self._change()
+
+    async def _change(self) -> None:
+        """The next change of the connection's state. Raises TransportLost: no path, no DTLS, closed, consent expired."""
+        state = self._connection.connectionState
+        if state == "failed" and not self.connected:
+            raise _no_path()
+        if state in ("failed", "closed"):
+            raise TransportLost("The SFU closed the transport, or the path to it broke.")
+        await self._state_changed.wait()
+        self._state_changed.clear()
+
+    async def _renegotiate(self) -> None:
+        while True:
+            await self._offer_came.wait()
+            await self._negotiate()
+
+    async def _read(self) -> None:
+        """The track is read as fast as frames come, whatever is behind the sink: aiortc's queue has no bound."""
+        track = await self._track
+        while True:
+            try:
+                frame = await track.recv()
+            except MediaStreamError:
+                raise TransportLost("The SFU closed the transport, or ended its audio.") from None
+            assert isinstance(frame, AudioFrame)
+            self._frames += 1
+            samples: npt.NDArray[np.int16] = (
+                frame.to_ndarray().reshape(-1, frame.layout.nb_channels).astype(np.int16, copy=False)
+            )
+            self._sink(DecodedAudio(self._in_time(frame, samples), frame.sample_rate), self._clock())
+
+    def _in_time(self, frame: AudioFrame, samples: npt.NDArray[np.int16]) -> npt.NDArray[np.int16]:
+        """The samples, with silence before them where packets were lost or the sender was silent."""
+        if frame.pts is None:
+            return samples
+        missing = 0 if self._next_sample is None else frame.pts - self._next_sample
+        self._next_sample = frame.pts + len(samples)
+        if missing <= 0:
+            return samples
+        silence = np.zeros((min(missing, _MAX_GAP_SAMPLES), samples.shape[1]), dtype=np.int16)
+        return np.concatenate((silence, samples))
+
+    async def _watch_decoder(self) -> None:
+        """Packets but no frames: aiortc's decoder has ended, and says nothing."""
+        packets, frames = 0, -1
+        while True:
+            await self._count()
+            if self._frames != frames:
+                packets, frames = self.statistics.packets, self._frames
+            elif self.statistics.packets - packets >= _UNDECODED_PACKETS:
+                raise TransportLost("The decoder of a participant's audio has stopped.", fix="It is subscribed again.")
+            await asyncio.sleep(_CHECK_S)
+
+    async def _count(self) -> None:
+        for report in (await self._connection.getStats()).values():
+            if report.type == "inbound-rtp":
+                self.statistics.packets = report.packetsReceived
+            elif report.type == "transport":
+                self.statistics.octets = report.bytesReceived
+
+    async def _watch(self, silence_timeout_s: float) -> None:
+        while True:
+            silent_s = self._clock() - self.heard_at if self._offer.active else 0.0
+            if silent_s >= silence_timeout_s:
+                raise TransportSilent(f"No audio came for {silent_s:.0f} s.", fix="Nothing to do if the participant is muted.")
+            await asyncio.sleep(silence_timeout_s - silent_s)
+
+    def _take_track(self, track: MediaStreamTrack) -> None:
+        if not self._track.done():
+            self._track.set_result(track)
+
+    async def _close(self) -> None:
+        """Ends the decoder's thread, the sockets, and the tasks that aiortc forgets."""
+        try:
+            async with asyncio.timeout(_CLOSE_S):
+                await self._connection.close()
+        except TimeoutError:
+            logger.info("A TURN server did not confirm the end of a relay; it expires by itself")
+        left = [task for task in asyncio.all_tasks() if _self_of(task) is self._connection]
+        for task in left:
+            task.cancel()
+        if left:
+            await asyncio.gather(*left, return_exceptions=True)
+
+
+def _no_path() -> TransportLost:
+    return TransportLost(
+        "No network path to the SFU was found, or the DTLS handshake with it failed.",
+        fix="Let UDP through between this host and the SFU, or set up a TURN server in Talk's settings. The stock receive "
+        "path also needs an SFU whose certificate has an ECDSA key.",
+    )
+
+
+def _self_of(task: asyncio.Task[object]) -> object:
+    frame: FrameType | None = getattr(task.get_coro(), "cr_frame", None)
+    return None if frame is None else frame.f_locals.get("self")
+
+
+def _leaf(failures: BaseExceptionGroup[BaseException]) -> BaseException:
+    first = failures.exceptions[0]
+    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -1,0 +1,39 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A call on the stock receive path, the fallback: as good as the other, as far as captions are concerned."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+
+from live_transcription.observability import metrics
+from sandbox.caller import Speech
+from tests.integration.conftest import TalkOnLoopback
+
+
+def decoder_threads() -> int:
+    return sum("decoder" in thread.name for thread in threading.enumerate())
+
+
+def decoded_seconds() -> float:
+    return metrics.registry.get_sample_value("live_transcription_audio_seconds_total", {"source": "decoded"}) or 0.0
+
+
+async def test_a_call_is_captioned_on_the_stock_path_and_leaves_nothing(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    decoded = decoded_seconds()
+    service = await talk.service(receive_path="stock")
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    partial = await listener.captions.wait(final=False)
+    assert partial.speaker == speaker.session_id
+    assert decoder_threads() == 1
+    final = await listener.captions.wait(final=True)
+    assert final.text
+    assert decoded_seconds() - decoded > short_speech.duration_s / 2
+    async with asyncio.timeout(3):
+        await service.leave(talk.room)
+    assert decoder_threads() == 0
+    await talk.wait_until_we_left()
