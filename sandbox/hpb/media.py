@@ -9,7 +9,7 @@ from sandbox.hpb.errors import Refusal
 from sandbox.hpb.faults import Faults
 from sandbox.hpb.frames import Frame, from_sfu
 from sandbox.hpb.session import Session
-from sandbox.sfu import Publisher, Sfu, SfuError, Subscriber
+from sandbox.sfu import Sfu, SfuError, Source, Subscriber
 
 #: Types of `message.data` that are for the SFU where the recipient is a session.
 HANDLED = frozenset({"requestoffer", "offer", "answer", "endOfCandidates", "selectStream", "candidate"})
@@ -89,7 +89,7 @@ class Media:
             raise Refusal("processing_failed") from error
 
     async def _candidate(self, session: Session, recipient: str, room_type: str, data: Frame) -> None:
-        peer: Publisher | Subscriber | None
+        peer: Source | Subscriber | None
         if recipient == session.id:
             peer = self.sfu.publishers.get((session.id, room_type))
         else:

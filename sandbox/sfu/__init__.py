@@ -8,8 +8,8 @@ publisher's packets with an SSRC and sequence numbers of their own, payloads, ti
 """
 
 from sandbox.sfu.impairment import ImpairedPath, Impairment
-from sandbox.sfu.publisher import Publisher
+from sandbox.sfu.publisher import Publisher, Source
 from sandbox.sfu.sfu import Sfu, SfuError
 from sandbox.sfu.subscriber import Subscriber
 
-__all__ = ["ImpairedPath", "Impairment", "Publisher", "Sfu", "SfuError", "Subscriber"]
+__all__ = ["ImpairedPath", "Impairment", "Publisher", "Sfu", "SfuError", "Source", "Subscriber"]

@@ -10,6 +10,7 @@ what makes forwarding cheap; aiortc's version is pinned for that.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 
 import pylibsrtp
@@ -38,6 +39,8 @@ class Peer:
         self._connection.data_received = self._datagram_received  # type: ignore[method-assign, assignment]
         self._connecting: asyncio.Task[None] | None = None
         self._closed = False
+        #: Seconds of the monotonic clock; None until ICE and DTLS are up.
+        self.connected_at: float | None = None
 
     async def gather(self) -> Transport:
         await self._gatherer.gather()
@@ -69,6 +72,7 @@ class Peer:
             await self._ice.start(media.ice)
             if self._ice.state == "completed":
                 await self._dtls.start(media.dtls)
+                self.connected_at = time.monotonic() if self.connected else None
         except ConnectionError:
             return  # the other end went away meanwhile
 

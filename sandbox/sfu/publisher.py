@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One publishing peer: takes its RTP apart once and hands it to every subscriber."""
+"""Who publishes: takes a peer's RTP apart once and hands it to every subscriber; or makes the packets up."""
 
 from __future__ import annotations
 
@@ -14,14 +14,31 @@ from sandbox.sfu.peer import Peer
 from sandbox.sfu.rtp import RtpPacket, parse_rtp
 
 
-class Publisher:
-    """Made by `Sfu.publish`. `sid` is what the client named its offer; `has_video` says if it offered any."""
+class Source:
+    """Packets for subscribers, whoever makes them. Each of `listeners` gets each packet."""
 
-    def __init__(self, certificate: SfuCertificate, sid: str) -> None:
+    def __init__(self, sid: str) -> None:
         self.sid = sid
         self.has_video = False
         self.packets = 0
         self.listeners: set[Callable[[RtpPacket], None]] = set()
+
+    @property
+    def state(self) -> str:
+        return "connected"
+
+    async def add_candidate(self, line: str, mid: str | None, index: int | None) -> None:
+        """Of a source that is no peer there are none."""
+
+    async def close(self, *, silently: bool = False) -> None:
+        """No packets any more."""
+
+
+class Publisher(Source):
+    """A peer, made by `Sfu.publish`. `sid` is what the client named its offer; `has_video` says if it offered any."""
+
+    def __init__(self, certificate: SfuCertificate, sid: str) -> None:
+        super().__init__(sid)
         self._peer = Peer(certificate, offering=False, on_rtp=self._datagram)
         self._opus: int | None = None
         self._level_id: int | None = None

@@ -12,7 +12,7 @@ from typing import Literal
 
 from sandbox.sfu.certificate import CertificateKind, SfuCertificate
 from sandbox.sfu.impairment import Impairment
-from sandbox.sfu.publisher import Publisher
+from sandbox.sfu.publisher import Publisher, Source
 from sandbox.sfu.sdp import SdpError
 from sandbox.sfu.subscriber import Subscriber
 
@@ -39,7 +39,7 @@ class Sfu:
         self.offer_video = offer_video
         #: What new subscribers' packets suffer.
         self.impairment = Impairment()
-        self.publishers: dict[tuple[str, str], Publisher] = {}
+        self.publishers: dict[tuple[str, str], Source] = {}
         self.subscribers: set[Subscriber] = set()
         self._published = asyncio.Condition()
         self._numbers = itertools.count(4_000_000_001)
@@ -60,7 +60,7 @@ class Sfu:
         key = (session, stream)
         publisher = self.publishers.get(key)
         fresh = publisher is None or publisher.sid != sid or publisher.state in ("closed", "failed")
-        if publisher is None or fresh:
+        if fresh or not isinstance(publisher, Publisher):
             if publisher is not None:
                 await publisher.close()
             publisher = Publisher(self.certificate, sid)
@@ -70,12 +70,16 @@ class Sfu:
             if fresh:
                 await publisher.close()
             raise SfuError(str(error)) from error
-        self.publishers[key] = publisher
-        async with self._published:
-            self._published.notify_all()
+        await self.add(session, stream, publisher)
         return answer
 
-    async def wait_for_publisher(self, session: str, stream: str, timeout_s: float) -> Publisher | None:
+    async def add(self, session: str, stream: str, source: Source) -> None:
+        """What this session publishes, from now on; who waits for it is told."""
+        self.publishers[session, stream] = source
+        async with self._published:
+            self._published.notify_all()
+
+    async def wait_for_publisher(self, session: str, stream: str, timeout_s: float) -> Source | None:
         """As the HPB does for a `requestoffer` that comes before the stream; None when none came in time."""
         key = (session, stream)
         try:
@@ -90,7 +94,7 @@ class Sfu:
         for key in [key for key in self.publishers if key[0] == session and stream in (None, key[1])]:
             await self.publishers.pop(key).close(silently=silently)
 
-    async def subscribe(self, publisher: Publisher) -> Subscriber:
+    async def subscribe(self, publisher: Source) -> Subscriber:
         """A new peer for one subscriber of this publisher; ask it for `offer()` next."""
         video = self.offer_video or publisher.has_video
         sid = str(next(self._numbers))
@@ -106,7 +110,7 @@ class Sfu:
         except SdpError as error:
             raise SfuError(str(error)) from error
 
-    async def add_candidate(self, peer: Publisher | Subscriber, line: str, mid: str | None, index: int | None) -> None:
+    async def add_candidate(self, peer: Source | Subscriber, line: str, mid: str | None, index: int | None) -> None:
         """Raises SfuError."""
         try:
             await peer.add_candidate(line, mid, index)

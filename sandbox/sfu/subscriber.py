@@ -16,7 +16,7 @@ from sandbox.sfu import sdp
 from sandbox.sfu.certificate import SfuCertificate
 from sandbox.sfu.impairment import ImpairedPath, Impairment
 from sandbox.sfu.peer import Peer
-from sandbox.sfu.publisher import Publisher
+from sandbox.sfu.publisher import Source
 from sandbox.sfu.rtp import RtpPacket, build_rtp
 
 
@@ -26,7 +26,7 @@ class Subscriber:
     `sent` counts the packets that went out, the first at Unix time `first_sent_at`; `path` what was done to the others.
     """
 
-    def __init__(self, certificate: SfuCertificate, publisher: Publisher, sid: str, *, video: bool, trickle: bool) -> None:
+    def __init__(self, certificate: SfuCertificate, publisher: Source, sid: str, *, video: bool, trickle: bool) -> None:
         self.sid = sid
         self.sent = 0
         self.first_sent_at: float | None = None
@@ -46,6 +46,11 @@ class Subscriber:
     @property
     def state(self) -> str:
         return self._peer.state
+
+    @property
+    def connected_at(self) -> float | None:
+        """When ICE and DTLS were up, in seconds of the monotonic clock."""
+        return self._peer.connected_at
 
     @property
     def accepted(self) -> bool:

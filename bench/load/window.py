@@ -1,0 +1,77 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A stretch of time in which nothing changes, and what every process cost in it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from bench.load.figures import summary
+from bench.load.process import Usage, busy_s, usage
+from bench.load.setting import Setting
+
+_SAMPLE_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """Shares are of one core. `others_share`: what is none of ours. `health_s`: how long the app took for each `/healthz`,
+    an upper bound of how late its event loop was. Times are of the monotonic clock.
+    """
+
+    name: str
+    began: float
+    ended: float
+    cpu_share: float
+    load_share: float
+    stt_share: float
+    others_share: float
+    lateness: dict[str, float]
+    samples: list[Usage]
+    health_s: list[float]
+
+    def result(self) -> dict[str, Any]:
+        last = self.samples[-1]
+        found = {
+            "seconds": round(self.ended - self.began, 1),
+            "cpu_share": round(self.cpu_share, 4),
+            "load_share": round(self.load_share, 4),
+            "stt_share": round(self.stt_share, 4),
+            "others_share": round(self.others_share, 4),
+            "load_lateness_ms": self.lateness,
+            "rss_mb": round(statistics.median(sample.rss_mb for sample in self.samples), 1),
+            "rss_highest_mb": round(max(sample.rss_mb for sample in self.samples), 1),
+            "pss_mb": round(statistics.median(sample.pss_mb for sample in self.samples), 1),
+            "threads": last.threads,
+            "descriptors": last.descriptors,
+            "udp_drops": last.udp_drops,
+        }
+        return found | ({"healthz_ms": summary(self.health_s)} if self.health_s else {})
+
+
+async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = False) -> Window:
+    """Begins now. Asking the app how it does costs it something too, some 0.3 % of a core."""
+    print(f"measuring {name} for {seconds:g} s", flush=True)
+    pids = (of.app.process.pid or 0, of.load.pid, of.stt.pid, os.getpid())
+    await of.load.do("lateness")
+    began, busy, before = time.monotonic(), busy_s(), [usage(pid).cpu_s for pid in pids]
+    samples, health_s = [], []
+    while (left := began + seconds - time.monotonic()) > 0:
+        await asyncio.sleep(min(_SAMPLE_S, left))
+        samples.append(of.usage())
+        if ask_health:
+            asked = time.monotonic()
+            await of.app.health()
+            health_s.append(time.monotonic() - asked)
+    cpu = [usage(pid).cpu_s - earlier for pid, earlier in zip(pids, before, strict=True)]
+    ended, others = time.monotonic(), busy_s() - busy - sum(cpu)
+    elapsed = ended - began
+    app, load, stt, _ = (each / elapsed for each in cpu)
+    lateness = await of.load.do("lateness")
+    return Window(name, began, ended, app, load, stt, max(0.0, others / elapsed), lateness, samples, health_s)
