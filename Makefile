@@ -15,9 +15,10 @@ STT ?= embedded
 NAME ?=
 DRY ?=
 QUICK ?=
+PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench rig lock audit clean modal-deploy live-test image rehearse-image appstore register
+.PHONY: help demo test check format run bench rig lock audit clean modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -62,6 +63,9 @@ run: $(VENV)/runtime-installed ## Run the ExApp itself; it says which environmen
 
 live-test: $(VENV)/runtime-installed ## Test call on a real Nextcloud (LIVE_TESTING.md; DRY=1: on this machine; QUICK=1: shorter)
 	@$(RUN) -m sandbox.live_test$(if $(DRY),.rehearsal) $(if $(QUICK),--quick)
+
+sandbox: $(VENV)/runtime-installed ## Run a stand-in for Nextcloud and the HPB, to try the settings page (PORT=8080)
+	@$(RUN) -m sandbox.nextcloud --port $(PORT)
 
 bench: $(VENV)/runtime-installed ## Run a benchmark: NAME=embedded | join | …
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=<one of: $$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//' | grep -v __init__ | tr '\n' ' ')>"; exit 2; }

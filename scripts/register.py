@@ -154,7 +154,10 @@ def _manual(options: argparse.Namespace, info: ET.Element) -> list[list[str]]:
     environment = manual_environment(info, urlsplit(options.manual).port or 0, options.nextcloud, secret, storage)
     _write_private(MANUAL / "app.env", "".join(f"{name}={value}\n" for name, value in environment.items()))
     _write_private(MANUAL / "info.json", commands[1][4])
-    print(f"# Written: {MANUAL / 'app.env'}. Start the app first:  set -a; . {MANUAL / 'app.env'}; set +a; make run")
+    when = "now, in another terminal" if options.occ else "first"
+    print(
+        f"# Written: {MANUAL / 'app.env'}. Start the app {when}:  set -a; . {MANUAL / 'app.env'}; set +a; make run", flush=True
+    )
     return commands
 
 

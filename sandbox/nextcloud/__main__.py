@@ -1,10 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m sandbox.nextcloud`: a Nextcloud with Talk and AppAPI that runs until it is told to stop.
+"""`python -m sandbox.nextcloud`, or `make sandbox`: a Nextcloud with Talk and AppAPI to log in to, an HPB and a STUN server.
 
-Prints one line of JSON with its addresses and secrets once it runs. With `--ex-app-url` it installs the app that listens
-there (start it with the printed `app_environment`), as AppAPI does.
+It runs until it is told to stop and forgets everything then. What to do with it is printed.
 """
 
 from __future__ import annotations
@@ -12,48 +11,96 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import os
+import secrets
 import signal
 import sys
-from urllib.parse import urlsplit
+from contextlib import AsyncExitStack
+from pathlib import Path
 
-from sandbox.nextcloud.app_api import ExAppUnreachable
+from sandbox import loopback_ice
+from sandbox.hpb import HpbStandIn
+from sandbox.hpb import Nextcloud as NextcloudBehindHpb
+from sandbox.nextcloud.occ import Occ, occ_routes
+from sandbox.nextcloud.occ_shell import WHERE
 from sandbox.nextcloud.server import Nextcloud
+from sandbox.sfu import Sfu
+from sandbox.stun import stun_server
+
+ADMIN, PASSWORD = "admin", "admin"
+ROOM = "sandbox"
+APP_PORT = 23000
+
+_TEXT = """
+Nextcloud (a stand-in) runs at  {url}   Log in as  {admin}  with the password  {password}
+
+1. In another terminal, register the app; it waits until the app runs:
+
+     make register ARGS="--manual http://127.0.0.1:{app_port} --nextcloud {url} --occ sandbox/occ"
+
+2. In a third one, run it:
+
+     set -a; . build/manual/app.env; set +a; make run
+
+3. Log in, choose "Live transcription", and enter on the settings page:
+
+     Address of the high-performance backend   {hpb}
+     Internal secret                           {secret}
+
+   Save, and run the self-test.
+
+4. To hear a call captioned:
+
+     NEXTCLOUD_URL={url} TALK_ROOM_TOKEN={room} make live-test QUICK=1
+
+Ctrl-C ends it, and everything that was entered is gone."""
 
 
 async def run(options: argparse.Namespace) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    async with Nextcloud(port=options.port, signaling_secret=options.signaling_secret, hpb_url=options.hpb_url) as nextcloud:
-        room = nextcloud.talk.rooms.create()
-        app = nextcloud.app_api.register(secret=options.ex_app_secret)
-        port = urlsplit(options.ex_app_url or "").port or 8080
-        facts = {
-            "url": nextcloud.url,
-            "signaling_secret": nextcloud.signaling_secret,
-            "room": room.token,
-            "app_environment": nextcloud.app_api.environment(app, port=port),
-        }
-        print(json.dumps(facts), flush=True)
-        if options.ex_app_url:
-            app.url = options.ex_app_url.rstrip("/")
-            try:
-                await nextcloud.app_api.install(app)
-            except (ExAppUnreachable, TimeoutError) as error:
-                print(f"The app was not installed: {error}", file=sys.stderr)
-                return 1
-            print(json.dumps({"app": "enabled"}), flush=True)
+    loopback_ice.install()
+    async with AsyncExitStack() as stack:
+        nextcloud = Nextcloud(port=options.port)
+        try:
+            await stack.enter_async_context(nextcloud)
+        except OSError:
+            print(f"Port {options.port} is taken. Choose another one: make sandbox PORT=8090", file=sys.stderr)
+            return 1
+        side = NextcloudBehindHpb(nextcloud.url + "/", nextcloud.signaling_secret)
+        stack.push_async_callback(side.aclose)
+        sfu = await stack.enter_async_context(Sfu())
+        secret = secrets.token_hex(16)
+        hpb = await stack.enter_async_context(HpbStandIn(side, sfu, internal_secret=secret))
+        nextcloud.hpb_url = hpb.url
+        nextcloud.talk.stun_servers = [{"urls": [await stack.enter_async_context(stun_server())]}]
+        nextcloud.talk.rooms.create(ROOM)
+        nextcloud.accounts.passwords[ADMIN] = PASSWORD
+        occ = Occ(nextcloud.app_api)
+        nextcloud.app.include_router(occ_routes(occ))
+        stack.callback(WHERE.unlink, missing_ok=True)
+        _write_private(WHERE, json.dumps({"url": nextcloud.url, "token": occ.token}))
+        facts = {"url": nextcloud.url, "hpb": hpb.url, "secret": secret, "room": ROOM, "admin": ADMIN, "password": PASSWORD}
+        if options.json:
+            print(json.dumps(facts), flush=True)
+        else:
+            print(_TEXT.format(**facts, app_port=APP_PORT), flush=True)
         await stop.wait()
     return 0
 
 
+def _write_private(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="utf-8") as file:
+        file.write(text)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.nextcloud", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--port", type=int, default=0, help="0: a free one")
-    parser.add_argument("--hpb-url", help="http base URL of the HPB that is told about calls")
-    parser.add_argument("--signaling-secret", help="shared with the HPB; made up if not given")
-    parser.add_argument("--ex-app-url", help="where the app listens")
-    parser.add_argument("--ex-app-secret", help="the app's APP_SECRET; made up if not given")
+    parser.add_argument("--port", type=int, default=8080, help="Nextcloud's; 0: a free one")
+    parser.add_argument("--json", action="store_true", help="print one line of JSON with addresses and secrets instead")
     return asyncio.run(run(parser.parse_args()))
 
 

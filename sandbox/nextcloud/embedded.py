@@ -3,7 +3,7 @@
 
 """What a browser sees of an external app: AppAPI's embedded page, and its proxy with access levels and cache rule.
 
-Who is logged in stands in a cookie, set by `/login?user=…`; members of `AppApi.admins` are administrators.
+Who is logged in stands in a cookie, see `login`; members of `AppApi.admins` are administrators.
 """
 
 from __future__ import annotations
@@ -22,15 +22,14 @@ from urllib.parse import quote
 
 import httpx
 from fastapi import APIRouter, Request, Response
-from fastapi.responses import RedirectResponse
 
 from sandbox.nextcloud.app_api import AA_VERSION, AppApi, ExApp
+from sandbox.nextcloud.login import LANGUAGE_COOKIE, USER_COOKIE
 
 LEVELS = {"PUBLIC": 0, "USER": 1, "ADMIN": 2}
 #: Seconds for which browsers may keep what says nothing about it.
 CACHE_S = 3600
 PROXY_TIMEOUT_S = 30.0
-_COOKIE = "sandbox_user"
 _INFO = Path(__file__).parents[2] / "appinfo" / "info.xml"
 _STYLE = Path(__file__).with_name("core.css")
 #: Nextcloud's policy for pages; connections go to itself only, scripts need the page's nonce.
@@ -68,13 +67,6 @@ def embedded_routes(app_api: AppApi, client: httpx.AsyncClient) -> APIRouter:
     def level(user: str) -> int:
         return 2 if user in app_api.admins else 1 if user else 0
 
-    @router.get("/login")
-    async def login(user: str, to: str = "/", lang: str = "en") -> Response:
-        answer = RedirectResponse(to if to.startswith("/") else "/", 303)
-        answer.set_cookie(_COOKIE, user, httponly=True, samesite="lax")
-        answer.set_cookie("sandbox_lang", lang, samesite="lax")
-        return answer
-
     @router.get("/core/css/server.css")
     async def style() -> Response:
         return Response(_STYLE.read_text(encoding="utf-8"), media_type="text/css")
@@ -82,19 +74,19 @@ def embedded_routes(app_api: AppApi, client: httpx.AsyncClient) -> APIRouter:
     @router.get("/index.php/apps/app_api/embedded/{app_id}/{name}")
     async def embedded(request: Request, app_id: str, name: str) -> Response:
         app = app_api.apps.get(app_id)
-        user = request.cookies.get(_COOKIE, "")
+        user = request.cookies.get(USER_COOKIE, "")
         entry = None if app is None or not app.enabled else app.ui.get("top-menu", {}).get((name,))
         if app is None or entry is None or not user or (entry.get("adminRequired") and level(user) < 2):
             return Response("<h1>Not found</h1>", 404, media_type="text/html")
         nonce = secrets.token_urlsafe(16)
-        page = _page(app, name, nonce, request.cookies.get("sandbox_lang", "en"))
+        page = _page(app, name, nonce, request.cookies.get(LANGUAGE_COOKIE, "en"))
         return Response(page, headers={"Content-Security-Policy": _POLICY.format(nonce=nonce)}, media_type="text/html")
 
     @router.api_route("/index.php/apps/app_api/proxy/{app_id}/{path:path}", methods=["GET", "POST", "PUT", "DELETE"])
     async def proxy(request: Request, app_id: str, path: str) -> Response:
         """The first route that fits decides; what none fits does not exist. No request token is asked for."""
         app = app_api.apps.get(app_id)
-        user = request.cookies.get(_COOKIE, "")
+        user = request.cookies.get(USER_COOKIE, "")
         fitting = (
             route for route in routes if request.method in route.verbs and re.match(route.url, "/" + path, re.IGNORECASE)
         )

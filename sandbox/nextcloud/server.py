@@ -16,6 +16,7 @@ from sandbox.nextcloud.app_api import AA_VERSION, AppApi
 from sandbox.nextcloud.app_api_routes import app_api_routes
 from sandbox.nextcloud.embedded import embedded_routes
 from sandbox.nextcloud.faults import FaultMiddleware, Faults
+from sandbox.nextcloud.login import login_routes
 from sandbox.nextcloud.ocs import OcsError, ocs, on_ocs_error
 from sandbox.nextcloud.serving import LoopbackServer
 from sandbox.nextcloud.talk import TRANSCRIPTION_APP, Talk
@@ -147,5 +148,6 @@ class Nextcloud:
         app.include_router(self.talk.router)
         app.include_router(WebApi(self.talk, self.app_api).router)
         app.include_router(app_api_routes(self.app_api))
+        app.include_router(login_routes(self.app_api, self.accounts))
         app.include_router(embedded_routes(self.app_api, self.app_api.client))
         return app
