@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from ex_app import metrics
 from ex_app.answers import error_answer
 from ex_app.settings import AppIdentity
-from live_transcription.observability import metrics
 
 logger = logging.getLogger(__name__)
 

@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 
+from ex_app import metrics
 from ex_app.answers import Answer, error_answer
 from live_transcription.errors import (
     AtCapacity,
@@ -28,7 +29,6 @@ from live_transcription.errors import (
     SttError,
     UnknownLanguage,
 )
-from live_transcription.observability import metrics
 
 logger = logging.getLogger(__name__)
 

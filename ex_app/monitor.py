@@ -12,19 +12,14 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from prometheus_client import Histogram
-
 from ex_app.engine import Engine
-from live_transcription.observability import metrics
-from live_transcription.observability.memory import resident_memory
+from live_transcription.status import Buckets
 
 #: Between two samples, in seconds, and how many are kept.
 SAMPLE_S = 10.0
 SAMPLES = 61
 #: The percentiles of each sample look back over so many samples: a single one has too few captions.
 WINDOW = 6
-
-Buckets = tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +51,12 @@ class Monitor:
             await self._sleep(SAMPLE_S)
 
     def sample(self) -> None:
-        status = self._engine.status()
+        status, statistics = self._engine.status(), self._engine.caption_statistics()
         now = self._now()
         if self._samples:
             last = self._samples[-1]
             self._listened_s += (now - last.at) * (last.speakers + status.speakers) / 2
-        self._samples.append(
-            Sample(
-                now,
-                _count("final"),
-                status.speakers,
-                buckets_of(metrics.first_partial_seconds),
-                buckets_of(metrics.final_seconds),
-            )
-        )
+        self._samples.append(Sample(now, statistics.finals, status.speakers, statistics.first_partial, statistics.final))
 
     def describe(self) -> dict[str, Any]:
         """Plain values for the page; times in seconds, None where there is nothing to tell."""
@@ -80,6 +67,8 @@ class Monitor:
             "problem": status.problem or "",
             "calls": status.calls,
             "speakers": status.speakers,
+            "speakers_waiting": status.speakers_waiting,
+            "short_of": [shortage.code for shortage in status.shortages],
             "targets": status.targets,
             "captions": status.captions_sent,
             "captions_per_minute": _per_minute(samples),
@@ -99,15 +88,11 @@ class Monitor:
             "open_connections": speech.open_sockets,
             "reconnects": speech.reconnects,
             "dropped_s": round(speech.dropped_s, 1),
-            "memory_bytes": resident_memory(),
+            "memory_bytes": status.memory.resident,
+            "memory_used_bytes": status.memory.used,
+            "memory_limit_bytes": status.memory.limit,
             "last_errors": [{"at": e.at, "code": e.code, "message": e.message} for e in reversed(status.last_errors)],
         }
-
-
-def buckets_of(histogram: Histogram) -> Buckets:
-    """Cumulative counts by upper bound, the last one infinite."""
-    (metric,) = histogram.collect()
-    return tuple((float(s.labels["le"]), s.value) for s in metric.samples if s.name.endswith("_bucket"))
 
 
 def quantile(before: Buckets, after: Buckets, share: float) -> float | None:
@@ -124,15 +109,6 @@ def quantile(before: Buckets, after: Buckets, share: float) -> float | None:
             return lower + (bound - lower) * (wanted - below) / (count - below) if count > below else bound
         lower, below = bound, count
     return lower
-
-
-def _count(kind: str) -> float:
-    return sum(
-        s.value
-        for metric in metrics.captions_sent.collect()
-        for s in metric.samples
-        if s.name.endswith("_total") and s.labels.get("kind") == kind
-    )
 
 
 def _per_minute(samples: Sequence[Sample]) -> float:

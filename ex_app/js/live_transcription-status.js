@@ -18,16 +18,30 @@
     return LT.el('div', { class: 'lt-tile' }, LT.el('dt', {}, label), LT.el('dd', {}, value))
   }
 
+  const megabytes = (bytes) => LT.number(bytes / 1048576)
+
+  function memory(status) {
+    if (!status.memory_limit_bytes) {
+      return t('{count} MB', { count: megabytes(status.memory_bytes) })
+    }
+    return t('{used} of {limit} MB', { used: megabytes(status.memory_used_bytes), limit: megabytes(status.memory_limit_bytes) })
+  }
+
+  function speakers(status) {
+    const heard = LT.number(status.speakers)
+    return status.speakers_waiting ? t('{count}, {waiting} wait', { count: heard, waiting: LT.number(status.speakers_waiting) }) : heard
+  }
+
   function tiles(status) {
     const found = [
       tile(t('Calls'), LT.number(status.calls)),
-      tile(t('Speakers'), LT.number(status.speakers)),
+      tile(t('Speakers'), speakers(status)),
       tile(t('Readers'), LT.number(status.targets)),
       tile(t('Captions per minute'), LT.number(status.captions_per_minute, status.captions_per_minute < 10 ? 1 : 0)),
       tile(t('First words after'), seconds(status.latency.first.p50)),
       tile(t('Caption complete after'), seconds(status.latency.final.p50)),
       tile(t('95 % within'), seconds(status.latency.final.p95)),
-      tile(t('Memory'), t('{count} MB', { count: LT.number(status.memory_bytes / 1048576) })),
+      tile(t('Memory'), memory(status)),
     ]
     if (status.gpu_minutes !== null) {
       found.push(tile(t('GPU connection minutes'), LT.number(status.gpu_minutes, 1)))
@@ -100,13 +114,27 @@
     if (status.enabled === false || status.initialising) {
       return ['warning', status.initialising ? t('Is being set up') : t('Disabled')]
     }
+    if (status.short_of.length) {
+      return ['warning', t('At its limit')]
+    }
     return status.calls ? ['ok', t('Captions are running')] : ['ok', t('Ready')]
+  }
+
+  // What is short, what is done about it, and what an administrator can do.
+  function shortage(code) {
+    const texts = {
+      memory: t('Memory is short: no more speakers are taken until there is room again; the captions of the others go on. Give the app more memory, or take fewer speakers at once.'),
+      speakers: t('As many speakers are heard as the settings allow; more are taken when others leave. Raise the number if this machine can do more.'),
+      load: t('The processor is busy: captions that are still growing change less often, complete ones come as ever. Give the app more processor time, or take fewer speakers at once.'),
+    }
+    return texts[code] || code
   }
 
   function banner(status) {
     const target = document.getElementById('lt-banner')
-    const text = status.problem || (status.settings_trouble
-      ? t('The saved settings could not be read just now; the last known ones are in force.') + ' ' + status.settings_trouble : '')
+    const trouble = status.settings_trouble
+      ? t('The saved settings could not be read just now; the last known ones are in force.') + ' ' + status.settings_trouble : ''
+    const text = status.problem || [trouble].concat(status.short_of.map(shortage)).filter(Boolean).join(' ')
     if (target.textContent !== text) {
       target.textContent = text
     }

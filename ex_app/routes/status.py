@@ -10,15 +10,16 @@ the unix socket do not count as local: HaRP's tunnel ends there.
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
+from ex_app import metrics
 from ex_app.answers import Answer, error_answer
-from ex_app.engine import Engine
+from ex_app.engine import Engine, EngineStatus
 from ex_app.lifecycle import Lifecycle
 from ex_app.saved_settings import SavedSettings
-from live_transcription.observability import metrics
-from live_transcription.observability.memory import resident_memory
+from live_transcription.status import EngineState
 
 
 def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, version: str) -> APIRouter:
@@ -28,16 +29,17 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     async def healthz(request: Request) -> Answer:
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
-        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not tell the saved settings).
+        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not tell the saved settings),
+        `memory`, `speakers` (not all can be heard), `load` (partials come slower). `explanations`: each in plain words.
+
+        The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
         """
         status = engine.status()
-        reasons = ["configuration"] if status.problem else []
         engines = engine.speech_status().engines
-        if not engines or all(each.state in ("down", "refused") for each in engines):
-            reasons.append("speech-to-text")
         # Before it has enabled the app Nextcloud tells it nothing, and need not.
-        if saved.trouble is not None and lifecycle.enabled:
-            reasons.append("nextcloud")
+        trouble = str(saved.trouble) if saved.trouble is not None and lifecycle.enabled else ""
+        explanations = _explanations(status, engines, trouble)
+        reasons = list(explanations)
         if lifecycle.initialising:
             state = "starting"
         elif lifecycle.enabled is False:
@@ -50,16 +52,23 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
             {
                 "status": state,
                 "reasons": reasons,
+                "explanations": explanations,
                 "problem": status.problem or "",
                 "version": version,
                 "enabled": lifecycle.enabled,
                 "calls": status.calls,
                 "speakers": status.speakers,
+                "speakers_waiting": status.speakers_waiting,
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,
                 "engines": list(status.engines),
                 "engine_states": {each.name: each.state for each in engines},
-                "memory_bytes": resident_memory(),
+                "memory_bytes": status.memory.resident,
+                "memory_used_bytes": status.memory.used,
+                "memory_limit_bytes": status.memory.limit,
+                "memory_limit_of": status.memory.source or "no limit known",
+                "loop_lag_s": round(status.load.lag_s, 4),
+                "partial_stretch": round(status.load.partial_stretch, 2),
                 "last_errors": [{"at": e.at, "code": e.code, "message": e.message} for e in status.last_errors],
             }
         )
@@ -68,15 +77,25 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     async def prometheus(request: Request) -> Response:
         if not _may_see_numbers(request):
             return error_answer(401, "Metrics are for AppAPI and the loopback only.")
-        status = engine.status()
-        metrics.calls.set(status.calls)
-        metrics.speakers.set(status.speakers)
-        metrics.targets.set(status.targets)
-        metrics.resident_memory.set(resident_memory())
-        metrics.stt_socket_seconds.set(engine.speech_status().socket_s)
-        return Response(metrics.render(), headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
+        text = engine.metrics() + metrics.render()
+        return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
 
     return router
+
+
+def _explanations(status: EngineStatus, engines: Sequence[EngineState], trouble: str) -> dict[str, str]:
+    """Why the app is not quite well, in plain words by reason."""
+    found: dict[str, str] = {}
+    if status.problem:
+        found["configuration"] = status.problem
+    if not engines:
+        found["speech-to-text"] = "No speech-to-text engine is configured or installed. See the settings."
+    elif all(each.state in ("down", "refused") for each in engines):
+        problems = " ".join(each.problem for each in engines if each.problem)
+        found["speech-to-text"] = f"No speech-to-text engine works, so that there are no captions. {problems}".strip()
+    if trouble:
+        found["nextcloud"] = f"Nextcloud does not tell the saved settings; the last known ones are in force. {trouble}"
+    return found | {shortage.code: f"{shortage.message} {shortage.fix}" for shortage in status.shortages}
 
 
 def _may_see_numbers(request: Request) -> bool:

@@ -17,10 +17,9 @@ from playwright.async_api import Browser, expect
 from ex_app.speech import TEXT
 from live_transcription.errors import SignalingRefused
 from live_transcription.observability import metrics
-from live_transcription.status import EngineState, SpeechStatus
+from live_transcription.status import EngineState, MemoryStatus, RecordedError, Shortage, SpeechStatus
 from sandbox.nextcloud.app_api import ConfigValue
 from tests.browser.conftest import SCREENSHOTS, World, opened
-from tests.ex_app.fakes import FakeError
 
 pytestmark = pytest.mark.browser
 AXE = (Path(__file__).parent / "vendor" / "axe.min.js").read_text(encoding="utf-8")
@@ -125,7 +124,7 @@ async def test_a_cold_start_is_counted_with_a_bar(browser: Browser, world: World
 async def test_the_status_shows_what_goes_on_and_hostile_text_stays_text(browser: Browser, world: World) -> None:
     hostile = '<img src=x onerror="document.title=\'owned\'"><script>document.title="owned"</script>'
     world.engine.rooms = {"room1": {"nc1": None, "nc2": None}}
-    world.engine.errors = (FakeError(1_750_000_000.0, "stt", hostile),)
+    world.engine.errors = (RecordedError(1_750_000_000.0, "stt", hostile),)
     world.engine.speech = SpeechStatus((EngineState("modal", "starting", hostile),), 1, 600.0, 2, 0.5)
     world.engine.probe_failure = SignalingRefused(hostile, fix=hostile)
     async with opened(browser, world) as seen:
@@ -201,6 +200,17 @@ async def test_the_page_comes_and_goes_with_the_app(browser: Browser, world: Wor
         await expect(seen.page.get_by_text("Not found")).to_be_visible()
 
 
+async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, world: World) -> None:
+    world.engine.shortages = (Shortage("memory", "Memory is short.", "Give it more."),)
+    world.engine.waiting, world.engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
+    async with opened(browser, world) as seen:
+        await expect(seen.page.locator("#lt-banner")).to_contain_text("no more speakers are taken until there is room again")
+        await expect(seen.page.locator("#lt-status-state")).to_have_text("At its limit")
+        await expect(seen.page.locator("#lt-tiles")).to_contain_text("0, 3 wait")
+        await expect(seen.page.locator("#lt-tiles")).to_contain_text("470 of 512 MB")
+        assert await violations(seen.page) == []
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 375], ids=["wide", "phone"])
 async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, dark: bool, width: int) -> None:
@@ -210,7 +220,8 @@ async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, 
         metrics.first_partial_seconds.observe(seconds / 2)
         metrics.caption_sent(final=True)
     world.engine.rooms = {"room1": {"nc1": None, "nc2": None}}
-    world.engine.errors = (FakeError(1_750_000_000.0, "stt_unavailable", "Kyutai on Modal is still starting (status 503)."),)
+    problem = "Kyutai on Modal is still starting (status 503)."
+    world.engine.errors = (RecordedError(1_750_000_000.0, "stt_unavailable", problem),)
     world.engine.speech = SpeechStatus((EngineState("modal", "up"), EngineState("whisper", "unknown")), 1, 600.0, 2, 0.5)
     name = f"{'phone' if width < 500 else 'wide'}-{'dark' if dark else 'light'}"
     async with opened(browser, world, width=width, height=900 if width > 500 else 812, dark=dark) as seen:

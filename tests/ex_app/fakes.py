@@ -24,8 +24,18 @@ from live_transcription.errors import (
     SttError,
     UnknownLanguage,
 )
+from live_transcription.exposition import caption_statistics, expose
 from live_transcription.signaling.probe import HpbReport
-from live_transcription.status import CallSnapshot, EngineState, SpeechStatus
+from live_transcription.status import (
+    CallSnapshot,
+    CaptionStatistics,
+    EngineState,
+    MemoryStatus,
+    RecordedError,
+    ServiceStatus,
+    Shortage,
+    SpeechStatus,
+)
 from live_transcription.types import Frame, IceServer, Language
 from live_transcription.webrtc.probe import IceReport
 
@@ -53,22 +63,9 @@ def credentials(user: str = "user-1", secret: str = SECRET, **headers: str) -> d
     }
 
 
-@dataclass
-class FakeError:
-    at: float
-    code: str
-    message: str
-
-
-@dataclass
-class FakeStatus:
-    calls: int = 0
-    speakers: int = 0
-    targets: int = 0
-    captions_sent: int = 0
-    engines: tuple[str, ...] = ("whisper",)
-    last_errors: tuple[FakeError, ...] = ()
-    problem: str | None = None
+def fake_status(**changes: Any) -> ServiceStatus:
+    values: dict[str, Any] = {"calls": 0, "speakers": 0, "targets": 0, "captions_sent": 0, "engines": ("whisper",)}
+    return ServiceStatus(**(values | {"last_errors": (), "problem": None, "memory": MemoryStatus(300 << 20)} | changes))
 
 
 @dataclass
@@ -88,7 +85,10 @@ class FakeEngine:
     probe_pause: asyncio.Event | None = None
     heard: str = TEXT
     speech: SpeechStatus = SpeechStatus((EngineState("embedded", "up"),), 0, 0.0, 0, 0.0)  # noqa: RUF009  frozen
-    errors: tuple[FakeError, ...] = ()
+    errors: tuple[RecordedError, ...] = ()
+    shortages: tuple[Shortage, ...] = ()
+    waiting: int = 0
+    memory: MemoryStatus = MemoryStatus(300 << 20)  # noqa: RUF009  frozen
 
     async def __aenter__(self) -> FakeEngine:
         self.is_open = True
@@ -165,13 +165,22 @@ class FakeEngine:
     def languages(self) -> Mapping[str, Language]:
         return {"fr": Language("fr", "Français"), "en": Language("en", "English")}
 
-    def status(self) -> FakeStatus:
-        return FakeStatus(
+    def caption_statistics(self) -> CaptionStatistics:
+        return caption_statistics()
+
+    def metrics(self) -> bytes:
+        return expose(self.status(), self.speech_status())
+
+    def status(self) -> ServiceStatus:
+        return fake_status(
             calls=len(self.rooms),
             targets=sum(map(len, self.rooms.values())),
             captions_sent=7,
             problem=self.problem,
             last_errors=self.errors,
+            shortages=self.shortages,
+            speakers_waiting=self.waiting,
+            memory=self.memory,
         )
 
     async def _requested(self) -> None:

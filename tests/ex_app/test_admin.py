@@ -15,9 +15,9 @@ import pytest
 from ex_app.routes.admin import OWN_HEADER
 from ex_app.speech import TEXT, load_speech
 from live_transcription.errors import SignalingRefused, SignalingUnreachable, SttUnavailable
-from live_transcription.status import EngineState, SpeechStatus
+from live_transcription.status import EngineState, RecordedError, SpeechStatus
 from live_transcription.types import IceServer
-from tests.ex_app.fakes import SECRET, FakeEngine, FakeError, FakeNextcloud, credentials
+from tests.ex_app.fakes import SECRET, FakeEngine, FakeNextcloud, credentials
 
 OWN = {OWN_HEADER: "1"}
 READS = ("/admin/page", "/admin/settings", "/admin/status", "/admin/test/unknown")
@@ -223,7 +223,7 @@ async def test_unknown_tests_and_engines(talk: httpx.AsyncClient) -> None:
 
 async def test_the_status(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.rooms = {"abc": {"nc1": None}}
-    engine.errors = (FakeError(1.0, "stt", "<b>bold</b>"), FakeError(2.0, "stt", "later"))
+    engine.errors = (RecordedError(1.0, "stt", "<b>bold</b>"), RecordedError(2.0, "stt", "later"))
     engine.speech = SpeechStatus((EngineState("modal", "starting", "It takes long."),), 1, 120.0, 2, 0.5)
     status = (await talk.get("/admin/status")).json()
     assert (status["calls"], status["targets"], status["gpu_minutes"], status["reconnects"]) == (1, 1, 2.0, 2)

@@ -10,7 +10,7 @@ import pytest
 from ex_app.monitor import SAMPLES, Monitor, quantile
 from live_transcription.observability import metrics
 from live_transcription.status import EngineState, SpeechStatus
-from tests.ex_app.fakes import FakeEngine, FakeStatus
+from tests.ex_app.fakes import FakeEngine, fake_status
 
 EMPTY = ((0.5, 0.0), (1.0, 0.0), (float("inf"), 0.0))
 
@@ -49,7 +49,7 @@ def test_only_what_happened_while_it_watched_counts() -> None:
 def test_minutes_paid_and_minutes_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     engine = FakeEngine(speech=SpeechStatus((EngineState("modal", "up"),), 1, 120.0, 0, 0.0))
-    monkeypatch.setattr(engine, "status", lambda: FakeStatus(speakers=2))
+    monkeypatch.setattr(engine, "status", lambda: fake_status(speakers=2))
     monitor = Monitor(engine, lambda: now[0])
     for _ in range(31):
         monitor.sample()

@@ -80,9 +80,6 @@ stt_socket_seconds = Gauge(
     "Seconds of connections to remote speech-to-text so far, which a serverless GPU bills",
     registry=registry,
 )
-requests_refused = Counter(
-    "live_transcription_requests_refused", "Requests answered with an error, by status", ["status"], registry=registry
-)
 
 join_seconds = Histogram(
     "live_transcription_join_seconds",
