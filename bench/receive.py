@@ -12,7 +12,7 @@ job commonly do. They play in turns, so that both meet the same machine; while o
 - memory: growth of the resident set from one number of speakers to the next.
 - behind: what was not kept up with, as datagrams lost in full socket buffers and as lateness of the event loop.
 
-Prints a table and writes `build/bench/receive.json`. Exit code 1 where an aim is missed.
+Prints a table and writes `build/bench/receive.json`. Aims that are missed are told; exit code 1 only where code of ours failed.
 """
 
 from __future__ import annotations
@@ -183,7 +183,6 @@ def main() -> int:
             continue
         aim = AIMS.get(name)
         missed = aim is not None and value > aim
-        right = right and not missed
         print(f"{name:>30} {value:>8g}{'' if aim is None else f'  (at most {aim:g})'}{'  MISSED' if missed else ''}")
     print(f"written to {RESULT} ({result['took_s']} s)")
     return 0 if right else 1
