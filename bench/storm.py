@@ -1,0 +1,139 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Fifty speakers at once: `python -m bench.storm [--speakers N] [--rounds N]`. How long until all of them are heard?
+
+Three storms, each several times: everybody comes into one call that has captions already; the same in five calls at once; and
+somebody asks for captions in a call that all are in. The clock runs until the app says (at `/metrics`) that it has heard
+everybody; for each speaker, until the first packet went out to it.
+
+Prints a table and writes `build/bench/storm.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.load.figures import Target, summary
+from bench.load.lines import ChildFailed
+from bench.load.process import machine, usage
+from bench.load.setting import BenchFailed, BenchRoom, Setting, setting, warm_up
+
+RESULT = Path("build/bench/storm.json")
+#: Name, number of calls, and whether captions are asked for when everybody is there already.
+STORMS = (("one call", 1, False), ("five calls", 5, False), ("asked for", 1, True))
+_HEARD = "join_seconds_count"
+_PATIENCE_S = 60.0
+_POLL_S = 0.05
+#: Between two rounds: what was closed is collected, the kernel's sockets are gone.
+_REST_S = 2.0
+
+
+@dataclass
+class Storm:
+    """Seconds. `everybody`: one value per round; `each`: one per speaker and round. `cpu_s`: of the app, per round."""
+
+    everybody: list[float] = field(default_factory=list)
+    each: list[float] = field(default_factory=list)
+    cpu_s: list[float] = field(default_factory=list)
+
+    def result(self, speakers: int) -> dict[str, Any]:
+        cpu = summary(self.cpu_s, digits=1, scale=1000.0 / speakers)
+        return {
+            "everybody_s": summary(self.everybody, digits=3, scale=1.0),
+            "each_s": summary(self.each, digits=3, scale=1.0),
+            "cpu_ms_per_join": cpu["p50"],
+        }
+
+
+async def blow(of: Setting, storm: Storm, speakers: int, calls: int, *, asked: bool) -> None:
+    """One round."""
+    rooms = [await of.open_room() for _ in range(calls)]
+    if asked:
+        await _fill(of, rooms, speakers)
+    else:
+        for room in rooms:
+            await of.enable(room)
+    before = (await of.metrics(_HEARD))[_HEARD]
+    pid = of.app.process.pid or 0
+    began, cpu = time.monotonic(), usage(pid).cpu_s
+    if asked:
+        await of.enable(rooms[0])
+    else:
+        await _fill(of, rooms, speakers)
+    while (await of.metrics(_HEARD))[_HEARD] < before + speakers:
+        if time.monotonic() - began > _PATIENCE_S:
+            found = await of.load.do("counts")
+            raise BenchFailed(f"not everybody was heard within {_PATIENCE_S:g} s: {found}")
+        await asyncio.sleep(_POLL_S)
+    storm.everybody.append(time.monotonic() - began)
+    storm.cpu_s.append(usage(pid).cpu_s - cpu)
+    storm.each += [each["sent_at"] - began for each in await of.load.do("subscriptions") if each["sent_at"] is not None]
+    for room in rooms:
+        await of.close_room(room)
+    await of.alone()
+    await asyncio.sleep(_REST_S)
+
+
+async def _fill(of: Setting, rooms: list[BenchRoom], speakers: int) -> None:
+    for number, room in enumerate(rooms):
+        await of.join(room, "talking", speakers // len(rooms) + (number < speakers % len(rooms)))
+
+
+async def run(speakers: int, rounds: int) -> dict[str, Any]:
+    facts = machine()
+    storms = {name: Storm() for name, _, _ in STORMS}
+    async with setting(speakers=speakers, note=False) as of:
+        await warm_up(of)
+        for number in range(rounds):
+            for name, calls, asked in STORMS:
+                await blow(of, storms[name], speakers, calls, asked=asked)
+                print(
+                    f"round {number + 1}/{rounds}, {name}: everybody heard after {storms[name].everybody[-1]:.2f} s", flush=True
+                )
+        lateness = await of.load.do("lateness")
+    results = {name: storm.result(speakers) for name, storm in storms.items()}
+    return {"speakers": speakers, "rounds": rounds, "machine": facts, "load_lateness_ms": lateness, "storms": results}
+
+
+def targets(result: dict[str, Any]) -> list[Target]:
+    return [
+        Target(f"everybody heard, p95: {name}", storm["everybody_s"]["p95"], 5.0, "s")
+        for name, storm in result["storms"].items()
+    ]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m bench.storm", description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--speakers", type=int, default=50)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    try:
+        result = asyncio.run(run(options.speakers, options.rounds))
+    except (BenchFailed, ChildFailed) as error:
+        print(f"The benchmark failed: {error}", file=sys.stderr)
+        return 1
+    result["targets"] = [target.result() for target in targets(result)]
+    RESULT.parent.mkdir(parents=True, exist_ok=True)
+    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    print(f"\n{'storm':<12} {'everybody p50':>14} {'p95':>7} {'max':>7}   {'each p50':>9} {'p95':>7}  CPU per join")
+    for name, storm in result["storms"].items():
+        everybody, each = storm["everybody_s"], storm["each_s"]
+        columns = f"{everybody['p50']:>14} {everybody['p95']:>7} {everybody['max']:>7}   {each['p50']:>9} {each['p95']:>7}"
+        print(f"{name:<12} {columns}  {storm['cpu_ms_per_join']:>9} ms")
+    print(f"the load was late by {result['load_lateness_ms']['p95']} ms (p95)\n")
+    for target in targets(result):
+        print(target.row())
+    print(f"written to {RESULT}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
