@@ -43,11 +43,15 @@ class _Datagrams(ice.StunProtocol):
 
     receiver: IceConnection
 
+    def __init__(self, receiver: IceConnection) -> None:
+        super().__init__(receiver)
+        self._on_srtp = receiver.on_srtp
+
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         assert isinstance(data, bytes)
         first = data[0] if data else 0
         if 127 < first < 192:
-            self.receiver.on_srtp(data)
+            self._on_srtp(data)
         elif 19 < first < 64:
             self.receiver.on_dtls(data)
         elif first < 4:

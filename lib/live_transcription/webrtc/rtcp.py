@@ -21,6 +21,22 @@ _BLOCK = Struct("!IB3sIIII")
 class ReceptionReporter:
     """Reception of one source at a time; a new SSRC starts anew. Times in seconds."""
 
+    __slots__ = (
+        "_cname",
+        "_expected_before",
+        "_first",
+        "_highest",
+        "_jitter",
+        "_last_report",
+        "_last_report_at",
+        "_next",
+        "_received",
+        "_received_before",
+        "_source",
+        "_transit",
+        "ssrc",
+    )
+
     def __init__(self) -> None:
         self.ssrc = secrets.randbits(32)
         self._cname = secrets.token_hex(8).encode()
@@ -29,6 +45,7 @@ class ReceptionReporter:
     def _start(self, source: int | None, sequence_number: int) -> None:
         self._source = source
         self._first = self._highest = sequence_number
+        self._next = sequence_number
         self._received = 0
         self._jitter = 0.0
         self._transit: float | None = None
@@ -41,10 +58,14 @@ class ReceptionReporter:
         if ssrc != self._source:
             self._start(ssrc, sequence_number)
         self._received += 1
-        ahead = ((sequence_number - self._highest + 0x8000) & 0xFFFF) - 0x8000
-        if ahead < 0:
-            return
+        if sequence_number == self._next:  # nearly always
+            ahead = 1 if self._received > 1 else 0
+        else:
+            ahead = ((sequence_number - self._highest + 0x8000) & 0xFFFF) - 0x8000
+            if ahead < 0:
+                return
         self._highest += ahead
+        self._next = (sequence_number + 1) & 0xFFFF
         transit = now * OPUS_CLOCK_RATE - timestamp
         if self._transit is not None:
             difference = abs(transit - self._transit)

@@ -249,19 +249,23 @@ class AudioTransport:
             self._early.append(data)
             return
         now = self._clock()
+        statistics = self.statistics
         try:
-            if len(data) > 1 and 192 <= data[1] <= 223:  # RFC 5761, section 4
+            if 192 <= data[1] <= 223:  # RFC 5761, section 4
                 self._reporter.sender_report(session.unprotect_rtcp(data), now)
                 return
             parsed = parse_rtp(session.unprotect(data), self._payload_types, self._audio_level_id)
-        except (pylibsrtp.Error, MalformedRtp, ValueError):
-            self.statistics.discarded += 1
+        except (pylibsrtp.Error, MalformedRtp, ValueError, IndexError):
+            statistics.discarded += 1
             return
-        if parsed is None or not self._latch.accepts(parsed[0], now):
-            self.statistics.discarded += 1
+        if parsed is None:
+            statistics.discarded += 1
             return
         ssrc, packet = parsed
-        self.statistics.packets += 1
-        self.statistics.octets += len(data)
+        if not self._latch.accepts(ssrc, now):
+            statistics.discarded += 1
+            return
+        statistics.packets += 1
+        statistics.octets += len(data)
         self._reporter.received(ssrc, packet.sequence_number, packet.timestamp, now)
         self._sink(packet, ssrc, now)

@@ -212,7 +212,10 @@ class Subscriber:
 
     def _receive(self, packet: AudioPacket, ssrc: int, now: float) -> None:
         self._heard(now)
-        self._release(self._jitter_buffer.push(packet, ssrc, now))
+        for item in self._jitter_buffer.push(packet, ssrc, now):
+            self._sink(item)
+        if self._timer is not None or self._jitter_buffer.deadline is not None:
+            self._wait_for_missing()
 
     def _receive_decoded(self, audio: DecodedAudio, now: float) -> None:
         self._heard(now)
@@ -228,6 +231,9 @@ class Subscriber:
     def _release(self, items: Sequence[AudioPacket | AudioGap]) -> None:
         for item in items:
             self._sink(item)
+        self._wait_for_missing()
+
+    def _wait_for_missing(self) -> None:
         deadline = self._jitter_buffer.deadline
         if deadline is None:
             if self._timer is not None:
