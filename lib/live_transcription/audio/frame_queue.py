@@ -9,6 +9,7 @@ import asyncio
 from collections import deque
 from dataclasses import dataclass
 
+from live_transcription.observability import metrics
 from live_transcription.types import SAMPLE_RATE, Frame
 
 
@@ -51,6 +52,7 @@ class FrameQueue:
             self._held -= len(dropped)
             self._dropped_frames += 1
             self._dropped_samples += len(dropped)
+            metrics.frames_dropped.inc()
         self._wake()
 
     async def get(self) -> Frame:

@@ -81,7 +81,6 @@ class Speaker:
         finally:
             self._captioner.close()
             metrics.packets_undecodable.inc(self._pipeline.statistics.malformed)
-            metrics.frames_dropped.inc(self._frames.statistics().dropped_frames)
 
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
