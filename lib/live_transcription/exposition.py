@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from prometheus_client import Histogram
 
 from live_transcription.observability import metrics
@@ -19,6 +21,7 @@ def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
     metrics.speakers.set(status.speakers)
     metrics.speakers_waiting.set(status.speakers_waiting)
     metrics.targets.set(status.targets)
+    metrics.tasks.set(_tasks())
     metrics.resident_memory.set(status.memory.resident)
     metrics.memory_used.set(status.memory.used or 0)
     metrics.memory_limit.set(status.memory.limit or 0)
@@ -44,3 +47,11 @@ def buckets_of(histogram: Histogram) -> Buckets:
     """Cumulative counts by upper bound, the last one infinite."""
     (metric,) = histogram.collect()
     return tuple((float(s.labels["le"]), s.value) for s in metric.samples if s.name.endswith("_bucket"))
+
+
+def _tasks() -> int:
+    """Of the running event loop; 0 where none runs."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0

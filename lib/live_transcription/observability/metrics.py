@@ -23,6 +23,7 @@ targets = Gauge("live_transcription_targets", "Sessions that get captions now", 
 speakers_waiting = Gauge(
     "live_transcription_speakers_waiting", "Publishers that are not heard because something is short", registry=registry
 )
+tasks = Gauge("live_transcription_tasks", "Tasks of the event loop, waiting ones included", registry=registry)
 resident_memory = Gauge("live_transcription_resident_memory_bytes", "Memory of this process", registry=registry)
 memory_used = Gauge(
     "live_transcription_memory_used_bytes", "Memory as the limit counts it that is reached first", registry=registry
