@@ -1,0 +1,121 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The app's process ends in the middle of a call and is started again: captions go on, and nobody has to do anything."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+import time
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from sandbox import loopback_ice, recording
+from sandbox.caller import Caller, from_recording
+from sandbox.demo.processes import Child, bare_environment, free_port
+from sandbox.demo.speech_server import speech_server
+from sandbox.demo.stage import stand_in
+from sandbox.nextcloud import Nextcloud
+from sandbox.score import normalise
+
+SPOKEN = recording.load("en-conference")
+
+
+class Scene:
+    """`start()` runs the app until the block ends; `end` says how it ends."""
+
+    def __init__(self, nextcloud: Nextcloud, environment: dict[str, str], storage: Path) -> None:
+        self.nextcloud = nextcloud
+        self.storage = storage
+        self._environment = environment
+        self._starts = 0
+
+    @asynccontextmanager
+    async def start(self, end: signal.Signals) -> AsyncIterator[Path]:
+        """The log."""
+        self._starts += 1
+        log = self.storage.parent / f"app-{self._starts}.log"
+        child = Child("The app", "ex_app.main", log=log, environment=self._environment)
+        async with child:
+            yield log
+            assert child._process is not None
+            assert child._process.returncode is None, child.last_lines()
+            child._process.send_signal(end)
+            async with asyncio.timeout(5):
+                code = await child._process.wait()
+            # uvicorn ends in order, and then by the signal itself.
+            assert code == -end, child.last_lines()
+
+
+@pytest.fixture
+async def scene(tmp_path: Path) -> AsyncIterator[tuple[Scene, Caller, Caller]]:
+    """An app that knows a moshi-server, somebody who talks for over a minute, and somebody who reads."""
+    loopback_ice.install()
+    storage = tmp_path / "storage"
+    async with AsyncExitStack() as stack:
+        nextcloud = await stack.enter_async_context(Nextcloud())
+        signaling = await stack.enter_async_context(stand_in(nextcloud, tmp_path))
+        nextcloud.hpb_url = signaling.url
+        speech = await stack.enter_async_context(
+            speech_server("moshi", "located", "en", loopback_ice.child_environment(), tmp_path)
+        )
+        app = nextcloud.app_api.register()
+        environment = {
+            **bare_environment(),
+            **nextcloud.app_api.environment(app, port=free_port(), storage=str(storage)),
+            "LT_HPB_URL": signaling.url,
+            "LT_INTERNAL_SECRET": signaling.internal_secret,
+            "LT_STT_ORDER": "moshi",
+            **speech.environment,
+        }
+        room = nextcloud.talk.rooms.create().token
+        where = (signaling.websocket_url, nextcloud, room)
+        reader = await stack.enter_async_context(Caller(*where, "reader-1", "reader-1", publishes=False))
+        talker = await stack.enter_async_context(Caller(*where, "speaker-1", "speaker-1", SPOKEN))
+        talker.mute()
+        yield Scene(nextcloud, loopback_ice.child_environment(environment), storage), reader, talker
+
+
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+async def test_captions_go_on_after_the_process_was_started_again(
+    scene: tuple[Scene, Caller, Caller], end: signal.Signals
+) -> None:
+    play, reader, talker = scene
+    app = play.nextcloud.app_api.apps["live_transcription"]
+    async with play.start(end):
+        await play.nextcloud.app_api.install(app, timeout_s=60)
+        answer = await reader.enable_captions("en")
+        assert answer.ok, answer
+        talker.unmute()
+        await reader.captions.wait(lambda caption: len(caption.text.split()) > 3, speaker=talker.session_id, timeout_s=30)
+        kept = play.storage / "calls.json"
+        async with asyncio.timeout(10):
+            while not kept.exists() or not json.loads(kept.read_text())["calls"]:  # noqa: ASYNC110  another process writes it
+                await asyncio.sleep(0.05)
+        stopped_at = time.time()
+    content = json.loads(kept.read_text())
+    assert [call["room"] for call in content["calls"]] == [reader.room_token]
+    assert content["calls"][0]["targets"] == [[reader.nextcloud_session_id, "reader-1"]]
+    spoken = normalise(" ".join(caption.text for caption in reader.captions.received), "en")
+    assert spoken
+    assert "mute" not in kept.read_text(), "nothing of what is said is written down"
+    if end is signal.SIGTERM:
+        assert reader.captions.received[-1].final, "what was being said when the app stopped stands"
+
+    requests = len(app.progress_reports)
+    async with play.start(signal.SIGTERM) as again:
+        caption = await reader.captions.wait(final=True, speaker=talker.session_id, since=stopped_at + 1.5, timeout_s=40)
+        assert caption.language == "en"
+        assert set(normalise(caption.text, "en")) <= set(normalise(SPOKEN.text, "en"))
+        assert len(app.progress_reports) == requests, "neither AppAPI nor Talk told it anything"
+        async with httpx.AsyncClient(trust_env=False) as client:
+            health = (await client.get(f"{app.url}/healthz")).json()
+        assert (health["calls"], health["targets"]) == (1, 1)
+        assert from_recording(SPOKEN).duration_s > 60, "somebody still talks while the app goes again"
+    assert "1 calls are taken up again" in again.read_text()
