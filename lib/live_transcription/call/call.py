@@ -10,6 +10,7 @@ import logging
 import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Protocol
 
 from live_transcription.alarm import Alarm
@@ -19,7 +20,7 @@ from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.pace import Pace
-from live_transcription.config import EngineConfig
+from live_transcription.config import EngineConfig, ReceivePath
 from live_transcription.errors import SignalingError, SttError
 from live_transcription.observability import metrics
 from live_transcription.signaling.auth import HelloGuard
@@ -139,6 +140,12 @@ class Call:
         self.language = language
         for speaker in self._speakers.values():
             speaker.set_language(language)
+
+    def set_receive_path(self, receive_path: ReceivePath) -> None:
+        """For whoever is subscribed from now on; running subscriptions go on as they are."""
+        self._config = replace(self._config, receive_path=receive_path)
+        for speaker in self._speakers.values():
+            speaker.receive_path = receive_path
 
     def take_over(self, other: Call) -> None:
         """This call replaces another one of the same room: its targets, and the places of its speakers."""

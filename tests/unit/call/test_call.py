@@ -192,3 +192,13 @@ def test_a_speaker_that_fails_again_and_again_is_tried_less_and_less_often(monke
             assert loop.time() == ended_at, "nobody waits for who rests"
 
     virtual_clock.run(run())
+
+
+def test_another_receive_path_is_for_those_who_are_subscribed_from_now_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with joined(monkeypatch, "speaker-1") as ours:
+            ours.set_receive_path("stock")
+            ours._take(ParticipantsUpdated((Participant("speaker-2", in_call=TALKING),)))
+            assert [speaker.receive_path for speaker in ours._speakers.values()] == ["stock", "stock"]
+
+    virtual_clock.run(run())
