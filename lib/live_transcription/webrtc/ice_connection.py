@@ -3,8 +3,7 @@
 
 """ICE (RFC 8445) with local candidates that may be added at any time.
 
-The only file that touches private names of aioice. From it come the connectivity checks, consent freshness (RFC 7675) and
-the TURN client; gathering is our own, so that an answer never waits for a STUN or TURN server. Datagrams are sorted by
+The only file that touches private names of aioice. From it come the connectivity checks and the TURN client; gathering is our own, so that an answer never waits for a STUN or TURN server. Datagrams are sorted by
 their first byte (RFC 7983): RTP goes to its callback with no task, queue or STUN parser in between.
 """
 
@@ -14,6 +13,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from ipaddress import ip_address
 from typing import Any, cast
 
@@ -21,10 +21,14 @@ import aioice
 from aioice import Candidate, ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
+from live_transcription.webrtc.consent import INTERVAL_S, Consent
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
+from live_transcription.webrtc.pacing import next_slot
 
 logger = logging.getLogger(__name__)
 
+#: The first octets of STUN's success response to a binding request (RFC 8489, section 5).
+_SUCCESS = b"\x01\x01"
 _MAX_REMOTE_CANDIDATES = 64
 #: Octets read at once, more than any datagram for us. For asyncio's default of 256 KiB the C library maps and unmaps memory
 #: with each datagram, which takes 20 us.
@@ -54,7 +58,7 @@ class _Datagrams(ice.StunProtocol):
             self._on_srtp(data)
         elif 19 < first < 64:
             self.receiver.on_dtls(data)
-        elif first < 4:
+        elif first < 4 and not self.receiver.is_consent(data):
             super().datagram_received(data, addr)
 
 
@@ -66,6 +70,7 @@ class IceConnection(aioice.Connection):
         self.on_srtp = on_srtp
         self.on_dtls = on_dtls
         self._local_candidates_start = self._local_candidates_end = True
+        self._consent: Consent | None = None
 
     async def bind(self, address: str) -> None:
         """Add a host candidate; an address that cannot be bound is left out."""
@@ -145,6 +150,32 @@ class IceConnection(aioice.Connection):
         self._check_list[:] = [pair for pair in self._check_list if pair.protocol in used]
         await _close_all(unused)
 
+    def send_now(self, data: bytes) -> None:
+        """Send on the chosen path. Raises ConnectionError if there is none."""
+        pair = self._nominated.get(1)
+        if pair is None:
+            raise ConnectionError("ICE is not connected")
+        pair.protocol.transport.sendto(data, pair.remote_addr)
+
+    async def query_consent(self) -> None:
+        """aioice's loop, which `connect` starts and `close` ends, at a fifth of its cost."""
+        assert self.remote_password is not None
+        loop = asyncio.get_running_loop()
+        request = bytes(self.build_request(self._nominated[1], nominate=False))
+        self._consent = Consent(request, self.remote_password, loop.time())
+        while not self._consent.expired(loop.time()):
+            await asyncio.sleep(next_slot(loop.time(), INTERVAL_S) - loop.time())
+            with suppress(ConnectionError, OSError):
+                self.send_now(self._consent.request())
+        logger.info("The SFU no longer consents to being sent to")
+        self._query_consent_task = None
+        await self.close()
+
+    def is_consent(self, data: bytes) -> bool:
+        """Whether a STUN message was the SFU's consent."""
+        consent = self._consent
+        return consent is not None and data[:2] == _SUCCESS and consent.given(data, asyncio.get_running_loop().time())
+
     def data_received(self, data: bytes, component: int) -> None:
         """Nothing that is neither STUN, DTLS nor RTP is for us; aioice would queue it for ever."""
 
@@ -154,7 +185,7 @@ class IceConnection(aioice.Connection):
             self.on_dtls(None)
 
     async def close(self) -> None:
-        """Called by us, and by aioice when the SFU's consent has expired. Takes at most about one second."""
+        """Called by us, also when the SFU's consent has expired. Takes at most about one second."""
         self.on_dtls(None)
         protocols, self._protocols = self._protocols, []
         try:

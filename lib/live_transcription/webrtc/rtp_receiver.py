@@ -13,7 +13,6 @@ from __future__ import annotations
 import asyncio
 import datetime
 import logging
-import random
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -31,6 +30,7 @@ from live_transcription.types import AudioPacket, IceServer
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
+from live_transcription.webrtc.pacing import next_slot
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.rtp import MalformedRtp, SourceLatch, parse_rtp
 from live_transcription.webrtc.sdp import LocalTransport, Offer, RemoteTransport
@@ -52,7 +52,10 @@ _MAX_SERVERS = 6
 _MAX_EARLY = 32
 #: TURN is asked for a relay only if there is no direct path after this long, in seconds.
 _RELAY_AFTER_S = 0.3
+#: Between two receiver reports, in seconds (RFC 3550, section 6.2).
 _REPORT_S = (2.5, 7.5)
+#: When the addresses that were not chosen are given up, in seconds: by then the SFU has ended its checks.
+_RELEASE_AFTER_S = 3.0
 
 
 @dataclass(slots=True)
@@ -186,19 +189,27 @@ class AudioTransport:
         """Send receiver reports until the SFU closes or its consent expires. Raises TransportLost."""
         pump = self._dtls._task
         assert pump is not None
-        first = True
-        while not pump.done():
-            await asyncio.wait([pump], timeout=random.uniform(*_REPORT_S))
-            if self._dtls.state != "connected":
-                break
-            try:
-                await self._dtls._send_rtp(self._reporter.report(self._clock()))
-            except (ConnectionError, OSError, pylibsrtp.Error):
-                break
-            if first:
+        self._schedule_report()
+        try:
+            _, running = await asyncio.wait([pump], timeout=_RELEASE_AFTER_S)
+            if running:
                 await self._connection.release_unused()
-                first = False
+                await asyncio.wait([pump])
+        finally:
+            self._next_report.cancel()
         raise TransportLost("The SFU closed the transport, or the path to it broke.")
+
+    def _schedule_report(self) -> None:
+        loop = asyncio.get_running_loop()
+        self._next_report = loop.call_at(next_slot(loop.time(), _REPORT_S), self._report)
+
+    def _report(self) -> None:
+        try:
+            self._connection.send_now(self._dtls._tx_srtp.protect_rtcp(self._reporter.report(self._clock())))
+        except (ConnectionError, OSError, pylibsrtp.Error):
+            self._link.put(None)  # ends the pump
+            return
+        self._schedule_report()
 
     async def aclose(self) -> None:
         """Tell the SFU and close everything; no task and no socket is left. At most about one second, whatever TURN does."""

@@ -36,6 +36,8 @@ from live_transcription.webrtc.rtp_receiver import _Certificate
         (ice.Connection.connect, ["self"]),
         (ice.Connection.close, ["self"]),
         (ice.Connection.send, ["self", "data"]),
+        (ice.Connection.query_consent, ["self"]),
+        (ice.Connection.build_request, ["self", "pair", "nominate"]),
         (ice.StunProtocol.__init__, ["self", "receiver"]),
         (ice.StunProtocol.datagram_received, ["self", "data", "addr"]),
         (ice.StunProtocol.close, ["self"]),
@@ -58,7 +60,6 @@ from live_transcription.webrtc.rtp_receiver import _Certificate
         (RTCDtlsTransport.start, ["self", "remoteParameters"]),
         (RTCDtlsTransport.stop, ["self"]),
         (RTCDtlsTransport._set_role, ["self", "role"]),
-        (RTCDtlsTransport._send_rtp, ["self", "data"]),
         (aiortc.RTCCertificate._create_ssl_context, ["self", "srtp_profiles"]),
     ],
 )
@@ -75,6 +76,7 @@ async def test_attributes_of_an_ice_connection() -> None:
     assert (connection._closing, connection._remote_candidates_end, connection.ice_controlling) == (False, False, False)
     assert connection.remote_username is connection.remote_password is None
     assert not connection.remote_is_lite
+    assert connection._query_consent_task is None
     await connection.bind("127.0.0.1")
     (protocol,) = connection._protocols
     assert protocol.receiver is connection
@@ -91,7 +93,7 @@ def test_a_relay_can_be_dropped() -> None:
 
 async def test_attributes_of_a_dtls_transport() -> None:
     transport = RTCDtlsTransport(DtlsLink(IceConnection(lambda data: None, lambda data: None)), [_Certificate.current()])  # type: ignore[arg-type]
-    assert transport._rx_srtp is None
+    assert transport._rx_srtp is transport._tx_srtp is None
     assert transport._task is None
     assert transport.state == "new"
     # All that it asks of an ICE transport is what `DtlsLink` has.
