@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Let ICE use 127.0.0.1, in sandbox processes only.
+"""Let ICE use 127.0.0.1 (or what `SANDBOX_ICE_ADDRESS` says, such as ::1), in sandbox processes only.
 
 aioice leaves 127.0.0.1 out when it gathers host candidates, as a browser does, so a machine without another interface (a
 container without network) could hold no call with itself. `install()` patches this process; a child process that knows
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import aioice.ice
 
-#: Host candidates are these addresses only: fast, and nothing leaves the machine.
-ADDRESSES = ("127.0.0.1",)
+#: Names the one address that host candidates are made of: fast, and nothing leaves the machine.
+VARIABLE = "SANDBOX_ICE_ADDRESS"
 
 
 def _loopback_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-    del use_ipv6
-    return list(ADDRESSES) if use_ipv4 else []
+    address = os.environ.get(VARIABLE, "127.0.0.1")
+    return [address] if (use_ipv6 if ":" in address else use_ipv4) else []
 
 
 def install() -> None:

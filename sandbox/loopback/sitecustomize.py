@@ -8,6 +8,7 @@ Waits for aioice to be imported by somebody, so that short-lived Python children
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib.abc import Loader, MetaPathFinder
@@ -16,8 +17,8 @@ from types import ModuleType
 
 
 def _loopback_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
-    del use_ipv6
-    return ["127.0.0.1"] if use_ipv4 else []
+    address = os.environ.get("SANDBOX_ICE_ADDRESS", "127.0.0.1")
+    return [address] if (use_ipv6 if ":" in address else use_ipv4) else []
 
 
 class _PatchingLoader(Loader):

@@ -93,11 +93,12 @@ class AppProcess:
         found: dict[str, Any] = answer.json()
         return found
 
-    async def metric(self, name: str) -> float:
-        """Sum over the labels of one sample, 0.0 where there is none."""
+    async def metric(self, name: str, **labels: str) -> float:
+        """Sum over the samples that have these labels, 0.0 where there is none."""
         text = (await self._client.get("/metrics")).text
-        values = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", text, re.MULTILINE)
-        return sum(map(float, values))
+        found = re.findall(rf"^{re.escape(name)}(?:{{([^}}]*)}})? (\S+)$", text, re.MULTILINE)
+        wanted = {f'{label}="{value}"' for label, value in labels.items()}
+        return sum(float(value) for given, value in found if wanted <= set(given.split(",")))
 
     def usage(self) -> Usage:
         """From the kernel, so that nothing is left out."""

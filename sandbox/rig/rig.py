@@ -14,13 +14,14 @@ import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from websockets.asyncio.client import connect
 from websockets.exceptions import WebSocketException
 
 from sandbox.rig import servers
 from sandbox.rig.certificate import CertificateKind
+from sandbox.rig.janus_admin import JanusAdmin
 from sandbox.rig.process import ServerFailed, ServerProcess
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,8 @@ class Rig:
     """`async with Rig(nextcloud_url, signaling_secret) as rig:` starts Janus and the HPB and waits until they know each other.
 
     `hpb_series`: "1.2", "2.0" or "2.1". `certificate`: of Janus's DTLS. `turn_only`: adds coturn, and Janus reaches nobody but
-    through it. `directory`: where configuration and logs go and stay; a temporary one else.
+    through it; clients reach it by `turn_transport`. `media_address`: of Janus's media, "::1" for IPv6 alone.
+    `directory`: where configuration and logs go and stay; a temporary one else.
     Raises RigUnavailable where something is not installed, ServerFailed where a server does not start.
     """
 
@@ -46,13 +48,19 @@ class Rig:
         hpb_series: str = "2.0",
         certificate: CertificateKind = "ecdsa",
         turn_only: bool = False,
+        turn_transport: Literal["udp", "tcp"] = "udp",
+        media_address: str = "127.0.0.1",
         directory: Path | None = None,
     ) -> None:
         self.internal_secret = secrets.token_hex(32)
         self.turn_credential = secrets.token_hex(16)
         self._temporary = directory is None
         self.directory = directory or Path(tempfile.mkdtemp(prefix="rig-"))
-        self.janus: ServerProcess = servers.janus(self.directory / "janus", certificate, turn_only=turn_only)
+        self.janus_admin = JanusAdmin()
+        self.janus: ServerProcess = servers.janus(
+            self.directory / "janus", certificate, turn_only=turn_only, address=media_address, admin=self.janus_admin
+        )
+        self._turn_transport = turn_transport
         self.hpb: ServerProcess = servers.hpb(
             self.directory / "hpb",
             series=hpb_series,
@@ -80,7 +88,7 @@ class Rig:
         """As Talk's signaling settings have them."""
         if self.turn is None:
             return []
-        url = f"turn:127.0.0.1:{self.turn.port}?transport=udp"
+        url = f"turn:127.0.0.1:{self.turn.port}?transport={self._turn_transport}"
         return [{"urls": [url], "username": servers.TURN_USER, "credential": self.turn_credential}]
 
     async def __aenter__(self) -> Self:

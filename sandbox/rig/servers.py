@@ -10,6 +10,7 @@ from pathlib import Path
 
 from sandbox.rig.certificate import CertificateKind, write_certificate
 from sandbox.rig.installed import LOOPBACK_SHIM, hpb_build, janus_modules, janus_program, turn_program
+from sandbox.rig.janus_admin import JanusAdmin
 from sandbox.rig.process import ServerProcess, free_port
 
 #: Ports that coturn relays from; with a TURN-only network Janus reaches no others.
@@ -27,17 +28,18 @@ general: {{
   debug_timestamps = true
   debug_colors = false
   session_timeout = 60
+  admin_secret = "{admin_secret}"
 }}
 certificates: {{
   cert_pem = "{certificate}"
   cert_key = "{key}"
 }}
 media: {{
-  ipv6 = false
+  ipv6 = {ipv6}
 }}
 nat: {{
   full_trickle = true
-  ice_enforce_list = "127.0.0.1"
+  ice_enforce_list = "{address}"
   ignore_mdns = true
 }}
 """
@@ -50,7 +52,9 @@ general: {{
   wss = false
 }}
 admin: {{
-  admin_ws = false
+  admin_ws = true
+  admin_ws_port = {admin_port}
+  admin_ws_ip = "127.0.0.1"
 }}
 """
 _HPB = """\
@@ -76,8 +80,8 @@ url = ws://127.0.0.1:{janus_port}/
 """
 
 
-def janus(home: Path, certificate: CertificateKind, *, turn_only: bool) -> ServerProcess:
-    """Janus with its videoroom plugin and websockets transport, media on 127.0.0.1. Raises RigUnavailable."""
+def janus(home: Path, certificate: CertificateKind, *, turn_only: bool, address: str, admin: JanusAdmin) -> ServerProcess:
+    """Janus with its videoroom plugin and websockets transport, media on `address`. Raises RigUnavailable."""
     program, port = janus_program(), free_port()
     for kind, library in (("plugins", "libjanus_videoroom.so"), ("transports", "libjanus_websockets.so")):
         folder = home / kind
@@ -85,8 +89,17 @@ def janus(home: Path, certificate: CertificateKind, *, turn_only: bool) -> Serve
         (folder / library).unlink(missing_ok=True)
         (folder / library).symlink_to(janus_modules(kind) / library)
     certificate_path, key_path = write_certificate(home, certificate)
-    (home / "janus.jcfg").write_text(_JANUS.format(home=home, certificate=certificate_path, key=key_path), encoding="utf-8")
-    (home / "janus.transport.websockets.jcfg").write_text(_JANUS_WEBSOCKETS.format(port=port), encoding="utf-8")
+    configuration = _JANUS.format(
+        home=home,
+        certificate=certificate_path,
+        key=key_path,
+        admin_secret=admin.secret,
+        ipv6="true" if ":" in address else "false",
+        address=address,
+    )
+    (home / "janus.jcfg").write_text(configuration, encoding="utf-8")
+    websockets = _JANUS_WEBSOCKETS.format(port=port, admin_port=admin.port)
+    (home / "janus.transport.websockets.jcfg").write_text(websockets, encoding="utf-8")
     environment = {"LD_PRELOAD": str(LOOPBACK_SHIM)}
     if turn_only:
         environment["RIG_UDP_PEERS"] = "{}-{}".format(*TURN_RELAY_PORTS)

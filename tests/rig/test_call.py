@@ -30,6 +30,15 @@ def beginning(spoken: Recording) -> tuple[str, float]:
     return " ".join(utterance.text for utterance in utterances), utterances[-1].end_s
 
 
+async def peer_ages(talk: Setting) -> list[float]:
+    """How long the app's peers have been connected to Janus, in seconds."""
+    return [
+        (handle["current_time"] - handle["webrtc"]["dtls"]["connected"]) / 1e6
+        for handle in await talk.rig.janus_admin.handles()
+        if handle["plugin_specific"].get("type") == "subscriber" and handle.get("webrtc")
+    ]
+
+
 async def caption_beginning(talk: Setting, name: str, language: str) -> tuple[float, str]:
     """Word error rate, and the captions."""
     spoken = recording.load(name)
@@ -40,7 +49,8 @@ async def caption_beginning(talk: Setting, name: str, language: str) -> tuple[fl
         await asyncio.sleep(1.5)  # this is about accuracy, not about how fast a call is joined
         await speaker.say(from_recording(spoken).part(0, end_s + 0.3))
         await captioned(listener, speaker.session_id, text, timeout_s=15)
-        await asyncio.sleep(2)
+        await asyncio.sleep(4)
+        assert min(await peer_ages(talk)) >= 60, "the SFU's consent (RFC 7675) expires after 30 s unless it is renewed"
         assert not speaker.captions.received, "a speaker who asked for none gets none"
         assert all(caption.language == language for caption in listener.captions.received)
         heard_text = listener.captions.text(speaker.session_id)

@@ -6,14 +6,25 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from pathlib import Path
 
 import pytest
 
+from sandbox import loopback_ice
 from sandbox.rig import HPB_SERIES, Rig, RigUnavailable
 from sandbox.rig.installed import turn_program
 from tests.rig.setting import SHORT_SPEECH, Setting, captioned, setting
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
 
 
 async def caption_once(talk: Setting) -> None:
@@ -22,6 +33,14 @@ async def caption_once(talk: Setting) -> None:
         assert (await listener.enable_captions("en")).ok
         await speaker.say(SHORT_SPEECH)
         await captioned(listener, speaker.session_id)
+
+
+async def caption_first_words(talk: Setting) -> None:
+    """Enough where it is about the way that audio takes."""
+    room = talk.room()
+    async with talk.speaker(room, speech=SHORT_SPEECH) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await listener.captions.wait(lambda caption: len(caption.text.split()) >= 3, speaker=speaker.session_id)
 
 
 @pytest.mark.parametrize("series", [series for series in HPB_SERIES if series != "2.0"], indirect=True)
@@ -35,15 +54,33 @@ async def test_janus_with_an_rsa_certificate(tmp_path: Path) -> None:
         await caption_once(talk)
 
 
-async def test_media_through_turn_alone(tmp_path: Path) -> None:
+@pytest.mark.parametrize("transport", ["udp", "tcp"])
+async def test_media_through_turn_alone(tmp_path: Path, transport: str) -> None:
     try:
         turn_program()
     except RigUnavailable as error:
         pytest.skip(str(error))
-    async with setting(tmp_path, turn_only=True) as talk:
-        await caption_once(talk)
+    async with setting(tmp_path, turn_only=True, turn_transport=transport) as talk:
+        await caption_first_words(talk)
         assert talk.rig.turn is not None
         assert talk.rig.turn.logged("CHANNEL_BIND processed, success") == 2, "the speaker's and the app's relays"
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+async def test_media_over_ipv6_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(loopback_ice.VARIABLE, "::1")
+    async with setting(tmp_path, media_address="::1", environment={loopback_ice.VARIABLE: "::1"}) as talk:
+        await caption_first_words(talk)
+
+
+async def test_the_stock_receive_path(tmp_path: Path) -> None:
+    async with setting(tmp_path, environment={"LT_RECEIVE_PATH": "stock"}) as talk:
+        before = talk.app.usage().threads
+        room = talk.room()
+        async with talk.speaker(room, speech=SHORT_SPEECH, video=True) as speaker, talk.listener(room) as listener:
+            assert (await listener.enable_captions("en")).ok
+            await listener.captions.wait(lambda caption: len(caption.text.split()) >= 3, speaker=speaker.session_id)
+            assert talk.app.usage().threads > before, "aiortc decodes in a thread"
 
 
 async def test_a_wrong_secret_is_one_failed_hello_and_harms_no_other_room(tmp_path: Path) -> None:

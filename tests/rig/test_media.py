@@ -1,0 +1,116 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Our receive path with Janus: audio levels, discontinuous transmission, RTCP, and a path that is cut without a word."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import numpy as np
+import pytest
+
+from sandbox import recording
+from sandbox.caller.speech import discontinuous
+from tests.rig.setting import SHORT_SPEECH, Setting, captioned, eventually
+
+pytestmark = pytest.mark.asyncio(loop_scope="session")
+
+AUDIO_LEVEL = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+SOURCES = ("decoded", "recovered", "concealed", "silence")
+
+
+async def subscriber(talk: Setting) -> dict[str, Any]:
+    """What Janus thinks of the app's peer, the only subscriber there is."""
+    handles = await talk.rig.janus_admin.handles()
+    (found,) = [handle for handle in handles if handle["plugin_specific"].get("type") == "subscriber" and handle.get("webrtc")]
+    return found
+
+
+async def media(talk: Setting) -> dict[str, Any]:
+    (stream,) = (await subscriber(talk))["webrtc"]["media"].values()
+    assert isinstance(stream, dict)
+    return stream
+
+
+async def audio_seconds(talk: Setting) -> dict[str, float]:
+    return {source: await talk.app.metric("live_transcription_audio_seconds_total", source=source) for source in SOURCES}
+
+
+async def test_digital_silence_is_known_by_its_audio_level_and_not_decoded(talk: Setting, room: str) -> None:
+    """A muted browser goes on sending 50 packets per second."""
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await speaker.say(SHORT_SPEECH.part(0, 1))
+        await asyncio.sleep(1)
+        assert AUDIO_LEVEL in (await subscriber(talk))["webrtc"]["extensions"]
+        before, sent = await audio_seconds(talk), (await media(talk))["stats"]["out"]["packets"]
+        await asyncio.sleep(3)
+        after, packets = await audio_seconds(talk), (await media(talk))["stats"]["out"]["packets"] - sent
+        assert packets > 100, "Janus has sent them"
+        assert after["silence"] - before["silence"] > 2.5
+        assert after["decoded"] == before["decoded"]
+
+
+async def test_with_dtx_the_timeline_is_whole_and_the_pause_is_not_decoded(talk: Setting, room: str) -> None:
+    spoken, pause_s = recording.load("en-short").pcm(), 3.0
+    quiet = np.zeros(int(pause_s * 48_000), dtype=np.float32)
+    samples = np.concatenate((spoken[: 2 * 48_000], quiet, spoken))
+    noise = 1e-4 * np.random.default_rng(1).standard_normal(len(samples))
+    speech = discontinuous("with DTX", (samples + noise).astype(np.float32))
+    sent_s = sum(bool(packet.payload) for packet in speech.packets) * 0.02
+    assert sent_s < speech.duration_s - pause_s
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await asyncio.sleep(1)
+        before, pause_ends = await audio_seconds(talk), time.time() + 2 + pause_s
+        await speaker.say(speech)
+        after = await audio_seconds(talk)
+        heard = {source: after[source] - before[source] for source in SOURCES}
+        assert heard["decoded"] == pytest.approx(sent_s, abs=0.5)
+        assert heard["recovered"] + heard["concealed"] < 0.1, "nothing was lost"
+        assert sum(heard.values()) == pytest.approx(speech.duration_s, abs=0.7)
+        await captioned(listener, speaker.session_id, since=pause_ends)
+
+
+async def test_janus_sees_a_well_behaved_subscriber(talk: Setting, room: str) -> None:
+    errors = talk.rig.janus.logged("[ERR]")
+    async with talk.speaker(room, speech=SHORT_SPEECH) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await listener.captions.wait(speaker=speaker.session_id)
+
+        async def reported() -> bool:
+            rtcp = (await media(talk))["rtcp"]["main"]
+            return any(rtcp[told] for told in ("rtt", "jitter-remote", "out-link-quality"))
+
+        await eventually(reported, "a receiver report arrives", 20)
+        rtcp = (await media(talk))["rtcp"]["main"]
+        assert rtcp["lost-by-remote"] == 0
+        assert rtcp["rtt"] < 500, "milliseconds, by what our report says of Janus's last one"
+        peer = await subscriber(talk)
+        assert peer["webrtc"]["ice"]["state"] == "ready"
+        assert peer["webrtc"]["dtls"]["dtls-state"] == "connected"
+    assert talk.rig.janus.logged("[ERR]") == errors
+
+
+async def test_a_media_path_that_is_cut_without_a_word_is_opened_again(talk: Setting, room: str) -> None:
+    """Janus stands still for as long as it takes us to give it up; the HPB does not notice."""
+    reconnects = "live_transcription_speaker_reconnects_total"
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await speaker.say(SHORT_SPEECH.part(0, 1))
+        before = await talk.app.metric(reconnects)
+        talk.rig.janus.pause()
+        try:
+            await eventually(lambda: _more(talk, reconnects, before), "the path counts as lost", 20)
+        finally:
+            talk.rig.janus.resume()
+        again = time.time()
+        speaker.play(SHORT_SPEECH)
+        await listener.captions.wait(speaker=speaker.session_id, since=again, timeout_s=20)
+
+
+async def _more(talk: Setting, name: str, than: float) -> bool:
+    return await talk.app.metric(name) > than
