@@ -3,8 +3,9 @@
 
 """ICE (RFC 8445) with local candidates that may be added at any time.
 
-The only file that touches private names of aioice. From it come the connectivity checks and the TURN client; gathering is our own, so that an answer never waits for a STUN or TURN server. Datagrams are sorted by
-their first byte (RFC 7983): RTP goes to its callback with no task, queue or STUN parser in between.
+The only file that touches private names of aioice. From it come the connectivity checks and the TURN client; gathering is
+our own, so that an answer never waits for a STUN or TURN server, and so is keeping consent. Datagrams are sorted by their
+first byte (RFC 7983): RTP goes to its callback with no task, queue or STUN parser in between.
 """
 
 from __future__ import annotations
