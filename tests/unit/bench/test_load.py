@@ -11,6 +11,7 @@ import pytest
 from bench.load.figures import Lateness, Target, growth, percentile, summary
 from bench.load.hearing import FRAME_SAMPLES, Locator
 from bench.load.latency import PRE_ROLL_FRAMES, Notes, audio_delays, word_delays
+from bench.load.life import EVERYDAY, FAULTS, script
 from bench.load.schedule import PACKET_S, SLOTS, TapePublisher, deadline
 from bench.load.tape import PACKET_SAMPLES, Tape
 from sandbox.sfu.rtp import RtpPacket
@@ -144,3 +145,20 @@ def test_words_that_were_never_shown_are_counted_not_averaged() -> None:
     delays, never = word_delays(np.array([1.0, 2.0, 3.0, 9.0]), np.array([1.1, 0.0, 3.2]), 0.0, 5.0)
     assert delays == pytest.approx([0.1, 0.2])
     assert never == 1
+
+
+def test_every_fault_happens_before_one_happens_again_and_the_seed_tells_all() -> None:
+    life = list(script(600.0, 7))
+    assert life == list(script(600.0, 7))
+    assert life != list(script(600.0, 8))
+    faults = [what for _, what in life if what in FAULTS]
+    assert len(faults) == 23
+    assert set(faults[: len(FAULTS)]) == set(faults[len(FAULTS) : 2 * len(FAULTS)]) == set(FAULTS)
+    assert {what for _, what in life} == {*FAULTS, *EVERYDAY}
+    times = [at for at, _ in life]
+    assert times == sorted(times)
+    assert times[-1] < 600.0
+
+
+def test_a_life_without_faults() -> None:
+    assert not {what for _, what in script(600.0, 7, faults=False)} & set(FAULTS)
