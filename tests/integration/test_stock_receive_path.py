@@ -37,3 +37,17 @@ async def test_a_call_is_captioned_on_the_stock_path_and_leaves_nothing(talk: Ta
         await service.leave(talk.room)
     assert decoder_threads() == 0
     await talk.wait_until_we_left()
+
+
+async def test_the_path_changes_with_the_next_subscription(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await listener.captions.wait(speaker=speaker.session_id, final=False)
+    service.apply(talk.config(receive_path="stock"))
+    await listener.captions.wait(speaker=speaker.session_id, final=True)
+    assert decoder_threads() == 0, "what runs goes on"
+    other = await talk.caller("other", short_speech)
+    await listener.captions.wait(speaker=other.session_id, final=True)
+    assert decoder_threads() == 1
