@@ -56,6 +56,10 @@ class Admission:
         """The bound that is reached first; None: no limit is known."""
         return self._tightest
 
+    @property
+    def memory_is_short(self) -> bool:
+        return self._memory_full
+
     def observe(self, reading: MemoryReading, now: float) -> None:
         """A new reading, about once a second."""
         bounds = [*reading.bounds]

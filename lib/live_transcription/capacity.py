@@ -13,7 +13,7 @@ from live_transcription.admission import Admission
 from live_transcription.captions.pace import Pace
 from live_transcription.load import LoadControl
 from live_transcription.observability import metrics
-from live_transcription.observability.memory import MemoryMeter, MemoryReading
+from live_transcription.observability.memory import MemoryMeter, MemoryReading, release_free_memory
 from live_transcription.status import LoadStatus, MemoryStatus, Shortage
 
 logger = logging.getLogger(__name__)
@@ -21,19 +21,28 @@ logger = logging.getLogger(__name__)
 #: Between two looks at the event loop's lag, in seconds, and how many of them go by between two readings of memory.
 LAG_S = 0.25
 LOOKS_PER_READING = 4
+#: Between two attempts to give memory back while it is short, in seconds.
+RELEASE_S = 30.0
 
 
 class Capacity:
     """Admits speakers, and sets the `pace` of partials. `speakers`, `waiting`: how many there are of them now.
 
-    Before `watch` runs there is one reading of memory, and no lag. `read` takes the place of the system's files in tests.
+    Before `watch` runs there is one reading of memory, and no lag. `read` and `release` take the place of the system in tests.
     """
 
     def __init__(
-        self, *, speakers: Callable[[], int], waiting: Callable[[], int], read: Callable[[], MemoryReading] | None = None
+        self,
+        *,
+        speakers: Callable[[], int],
+        waiting: Callable[[], int],
+        read: Callable[[], MemoryReading] | None = None,
+        release: Callable[[], None] = release_free_memory,
     ) -> None:
         self.pace = Pace()
         self._read = read or MemoryMeter.of_this_process().read
+        self._release = release
+        self._released_at = float("-inf")
         self._speakers = speakers
         self._waiting = waiting
         self._admission = Admission()
@@ -51,11 +60,15 @@ class Capacity:
         loop = asyncio.get_running_loop()
         while True:
             self._look_at_memory(loop.time())
+            if self._admission.memory_is_short and loop.time() - self._released_at >= RELEASE_S:
+                self._released_at = loop.time()
+                await asyncio.to_thread(self._release)
+                self._look_at_memory(loop.time())
+            self._tell()
             for _ in range(LOOKS_PER_READING):
                 due = loop.time() + LAG_S
                 await asyncio.sleep(LAG_S)
                 self.pace.stretch = self._load.observe(loop.time() - due)
-            self._tell()
 
     def admit(self, *, returning: bool = False) -> bool:
         """As `Admission.admit`."""

@@ -26,11 +26,20 @@ class Machine:
         self.reads = 0
         self.speakers = 0
         self.waiting = 0
-        self.capacity = Capacity(speakers=lambda: self.speakers, waiting=lambda: self.waiting, read=self.read)
+        self.releases = 0
+        self.held_mb = 0
+        self.capacity = Capacity(
+            speakers=lambda: self.speakers, waiting=lambda: self.waiting, read=self.read, release=self.release
+        )
 
     def read(self) -> MemoryReading:
         self.reads += 1
-        return MemoryReading(self.used_mb * MB, (MemoryBound(MemorySource.CONTAINER, self.used_mb * MB, 1000 * MB),))
+        used = (self.used_mb + self.held_mb) * MB
+        return MemoryReading(used, (MemoryBound(MemorySource.CONTAINER, used, 1000 * MB),))
+
+    def release(self) -> None:
+        self.releases += 1
+        self.held_mb = 0
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
@@ -64,6 +73,26 @@ def test_memory_is_read_once_a_second_however_many_ask_and_a_change_is_logged_on
             assert caplog.text.count("No longer short of: memory") == 1
             memory = machine.capacity.memory()
             assert (memory.resident, memory.used, memory.limit, memory.source) == (700 * MB, 700 * MB, 1000 * MB, "container")
+
+    virtual_clock.run(run())
+
+
+def test_memory_that_is_only_held_is_given_back_before_anybody_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    """After many have left, most of what they took is free, and still counts as the process's."""
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched():
+            machine.used_mb, machine.held_mb = 200, 700
+            for _ in range(4):
+                await asyncio.sleep(1)
+            assert machine.releases == 1
+            assert machine.capacity.admit()
+            assert "Memory is short" not in caplog.text
+            machine.used_mb = 900
+            for _ in range(300):
+                await asyncio.sleep(1)  # while a thread works virtual time moves on to the next timer
+            assert 4 <= machine.releases <= 12, "tried again now and then while memory stays short"
 
     virtual_clock.run(run())
 
