@@ -59,7 +59,8 @@ SCENARIOS: dict[str, dict[str, Any]] = {
 AIM_POINTS = 2.0
 #: A frame may be open at the end, and the first or last packets may be among the lost.
 AIM_MISSING_MS = 200.0
-_PATIENCE_S = 20.0
+#: The receiving end of a handshake is a little later than the sending one.
+_SETTLE_S = 2.0
 
 
 @dataclass(slots=True)
@@ -111,13 +112,19 @@ async def play(takes: Sequence[Take]) -> None:
             speakers[take.peer] = KeepingSpeaker(take.peer, Line(generator, take.peer))
             tasks.create_task(speakers[take.peer].speaker.run())
         await until(generator, lambda report: report["connected"] == len(takes))
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(_SETTLE_S)
         for number, take in enumerate(takes):
             impairment = SCENARIOS[take.scenario] | {"seed": take.seed}
             await generator.ask(
                 do="play", group="take", first=number, count=1, program=take.name, endless=False, impairment=impairment
             )
-        await until(generator, lambda report: not report["playing"])
+
+        def over(report: dict[str, Any]) -> bool:
+            for speaker in speakers.values():
+                speaker.note()
+            return not report["playing"]
+
+        await until(generator, over)
         report = await generator.ask(do="report", detail=True)
         await asyncio.sleep(0.3)
         for speaker in speakers.values():

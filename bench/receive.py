@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a speaker costs, from RTP to the WebSocket: `python -m bench.receive [--speakers 1,10,50] [--seconds 20] [--quick]`.
+"""What a speaker costs, from RTP to the WebSocket: `python -m bench.receive [--speakers 1,10,50] [--quick]`.
 
 Two receiving processes on this machine, each with so many real ICE/DTLS/SRTP peers on loopback: the product's own speakers (all
 of it: jitter buffer, Opus, voice activity detection, resilience, captions), and `bench/media/stock.py`, what programs for this
@@ -33,6 +33,7 @@ from bench.media.results import Collected, Level, summary, table
 from bench.media.rig import ReceiverLate, Rig
 
 RESULT = Path("build/bench/receive.json")
+#: `fallback` on demand: the product over aiortc's own receive path, which a setting chooses.
 VARIANTS = ("ours", "stock")
 #: A variant is one event loop, so it has one core. What few speakers cost each is more than what many do, which is why more
 #: speakers are tried as long as that comes to no more than this; who falls behind gets no more in any case.
@@ -63,9 +64,10 @@ AIMS = {
 class Run:
     """`levels`: numbers of speakers, ascending. `seconds` of talk and silence are measured at each, half of the others."""
 
-    def __init__(self, rig: Rig, levels: Sequence[int], seconds: float) -> None:
+    def __init__(self, rig: Rig, variants: Sequence[str], levels: Sequence[int], seconds: float) -> None:
         self.collected = Collected()
         self._rig = rig
+        self._variants = variants
         self._levels = levels
         self._seconds = seconds
         self._refused: dict[str, str] = {}
@@ -73,7 +75,7 @@ class Run:
     async def run(self) -> None:
         scenarios_at = max((level for level in self._levels if level <= _SCENARIO_SPEAKERS), default=self._levels[0])
         for level in self._levels:
-            present = [variant for variant in VARIANTS if self._may_have(variant, level)]
+            present = [variant for variant in self._variants if self._may_have(variant, level)]
             added = [await self._grow(variant, level) for variant in present]
             present = [one.variant for one in added if one is not None]
             await self._play(present, level, "talk", "talk", {}, self._seconds)
@@ -141,21 +143,21 @@ class Run:
         print(f"    {scenario}, {level} speakers: {', '.join(figures)} of CPU per speaker and second", flush=True)
 
 
-async def measure(levels: Sequence[int], seconds: float) -> dict[str, Any]:
+async def measure(variants: Sequence[str], levels: Sequence[int], seconds: float) -> dict[str, Any]:
     machine, began = facts(), time.monotonic()
     if machine["free_cores"] < 0.8 * machine["cores"]:
         print(f"    The machine is busy: {machine['free_cores']} of {machine['cores']} cores are free.", flush=True)
-    async with Rig(VARIANTS) as rig:
-        run = Run(rig, levels, seconds)
+    async with Rig(variants) as rig:
+        run = Run(rig, variants, levels, seconds)
         await run.run()
-        reports = {variant: await rig.receivers[variant].ask(do="report") for variant in VARIANTS}
+        reports = {variant: await rig.receivers[variant].ask(do="report") for variant in variants}
     print(table(run.collected))
     return {
         **summary(run.collected, levels),
         "rows": run.collected.rows(),
         "memory": [level.row() for level in run.collected.levels],
         "speech": {key: reports["ours"][key] for key in ("captions", "errors", "reconnects", "switches")},
-        "exceptions": {variant: reports[variant]["exceptions"] for variant in VARIANTS},
+        "exceptions": {variant: reports[variant]["exceptions"] for variant in variants},
         "seconds": seconds,
         "took_s": round(time.monotonic() - began, 1),
         "machine": machine,
@@ -167,11 +169,13 @@ def main() -> int:
     parser.add_argument("--speakers", default=None, help="numbers of speakers, ascending (default 1,10,50,200; quick 1,10)")
     parser.add_argument("--seconds", type=float, default=None, help="measured per variant and row (default 20; quick 10)")
     parser.add_argument("--quick", action="store_true", help="a minute and a half, fewer speakers")
+    parser.add_argument("--fallback", action="store_true", help="measure the product over aiortc's receive path too")
     arguments = parser.parse_args()
     levels = sorted(
         {int(number) for number in (arguments.speakers or ("1,10" if arguments.quick else "1,10,50,200")).split(",")}
     )
-    result = asyncio.run(measure(levels, arguments.seconds or (10.0 if arguments.quick else 20.0)))
+    variants = (*VARIANTS, "fallback") if arguments.fallback else VARIANTS
+    result = asyncio.run(measure(variants, levels, arguments.seconds or (10.0 if arguments.quick else 20.0)))
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print()

@@ -18,6 +18,7 @@ import asyncio
 import heapq
 import itertools
 import time
+from functools import partial
 from typing import Any
 
 from bench.media.lines import commands, emit
@@ -92,7 +93,8 @@ class Generator:
             sender = self._senders[f"{command['group']}-{number}"]
             impairment = Impairment(**({"seed": number + 1} | command.get("impairment", {})))
             sender.playback = Playback(
-                self._ready(name, sender.level_id),
+                partial(self._ready, name),
+                len(self._programs[name]),
                 number * _STRIDE % len(self._programs[name]) if endless else 0,
                 endless,
                 ImpairedPath(impairment),

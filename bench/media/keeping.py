@@ -93,10 +93,14 @@ class KeepingSpeaker:
             on_error=lambda error: None,  # noqa: ARG005  it cannot fail
         )
 
-    def end(self) -> None:
+    def note(self) -> None:
+        """Look at the counts of the transport, which go when it is replaced: a speaker without RTP is asked for anew."""
         subscriber = self.speaker._subscriber
-        if subscriber is not None:
+        if subscriber is not None and subscriber.statistics.jitter.received >= self._jitter.get("received", 0):
             self._jitter = asdict(subscriber.statistics.jitter)
+
+    def end(self) -> None:
+        self.note()
         self.speaker.end()
 
     def received(self) -> Received:

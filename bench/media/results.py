@@ -11,9 +11,14 @@ from typing import Any
 
 from bench.media.rig import Usage
 
-#: Behind: more of the packets than this found the socket buffer full, or the event loop was later than this.
+#: Behind: more of the packets than this found the socket buffer full, or the event loop was later than this, or less of the
+#: packets could be sent (their transports broke), or less of the speech came out.
 _DROPPED_SHARE = 0.001
 _LATE_MS = 100.0
+_WHOLE_SHARE = 0.9
+_PACKETS_PER_S = 50
+#: The generator has to keep the packets' pace for a figure to mean anything.
+_GENERATOR_LATE_MS = 20.0
 #: A speaker without RTP is asked for anew, in the long run this often (`speaker.SILENCE_S`).
 _ASKED_ANEW_S = 120.0
 #: Below so many speakers, what the modules take to load outweighs the speakers.
@@ -64,7 +69,12 @@ class Collected:
 
     def behind(self, variant: str, scenario: str, speakers: int) -> bool:
         usage = self.usage.get((variant, scenario, speakers))
-        return usage is not None and (usage.drops > _DROPPED_SHARE * usage.sent or usage.lag_p95_ms > _LATE_MS)
+        if usage is None:
+            return False
+        speaker_s = usage.seconds * speakers
+        broken = scenario not in ("dtx", "idle") and usage.sent < _WHOLE_SHARE * _PACKETS_PER_S * speaker_s
+        unheard = scenario == "talk" and usage.heard_s < _WHOLE_SHARE * speaker_s
+        return usage.drops > _DROPPED_SHARE * usage.sent or usage.lag_p95_ms > _LATE_MS or broken or unheard
 
     def rows(self) -> list[dict[str, Any]]:
         return [self._row(*key) for key in self.usage]
@@ -80,6 +90,7 @@ class Collected:
             "cpu_ms_per_speaker_s": round(self.ms(variant, scenario, speakers) or 0.0, 3),
             "cores": round(usage.cpu_s / usage.seconds, 3),
             "lag_p95_ms": usage.lag_p95_ms,
+            "lag_max_ms": usage.lag_max_ms,
             "packets": usage.sent,
             "dropped_packets": usage.drops,
             "audio_share": round(usage.heard_s / speaker_s, 3),
@@ -101,8 +112,8 @@ def growth(levels: Iterable[Level], variant: str) -> tuple[float, float]:
 
 
 def compared(collected: Collected, levels: Sequence[int]) -> int:
-    """The most speakers that every variant measured there kept up with; the fewest where none did."""
-    variants = {variant for variant, _, _ in collected.usage}
+    """The most speakers that both ours and stock kept up with; the fewest where there is no such number."""
+    variants = {variant for variant, _, _ in collected.usage} & {"ours", "stock"}
     kept_up = [
         level
         for level in levels
@@ -151,20 +162,21 @@ def table(collected: Collected) -> str:
     """Rows by scenario and number of speakers, the variants side by side; then memory."""
     lines = [
         "CPU in ms per speaker and second",
-        "scenario     N variant     CPU  cores   lag p95  dropped  audio  generator",
+        "scenario     N variant      CPU  cores   lag p95  dropped  audio  generator",
     ]
     for row in sorted(collected.rows(), key=_order):
         sends = row["scenario"] != "idle"
         lines.append(
-            f"{row['scenario']:<8} {row['speakers']:>5} {row['variant']:<7} {row['cpu_ms_per_speaker_s']:>7.2f} "
+            f"{row['scenario']:<8} {row['speakers']:>5} {row['variant']:<8} {row['cpu_ms_per_speaker_s']:>7.2f} "
             f"{row['cores']:>6.2f} {row['lag_p95_ms']:>6.1f} ms {row['dropped_packets']:>8} "
             + (f"{row['audio_share']:>6.0%} {row['generator_ms_per_speaker_s']:>10.2f}" if sends else "")
             + ("  BEHIND" if row["behind"] else "")
+            + ("  GENERATOR LATE" if row["generator_late_p95_ms"] > _GENERATOR_LATE_MS else "")
         )
     lines += ["", "memory in MB (own: not shared with other processes); set-up in ms of CPU per speaker"]
-    lines += ["             N variant  connected  talking      own  threads  set-up"]
+    lines += ["             N variant   connected  talking      own  threads  set-up"]
     lines += [
-        f"         {level.speakers:>5} {level.variant:<7} {level.connected_mb:>10.1f} {level.talking_mb:>8.1f} "
+        f"         {level.speakers:>5} {level.variant:<8} {level.connected_mb:>10.1f} {level.talking_mb:>8.1f} "
         f"{level.talking_uss_mb:>8.1f} {level.threads:>8} {level.setup_cpu_s * 1000 / level.added:>7.1f}"
         for level in sorted(collected.levels, key=lambda level: (level.speakers, level.variant))
     ]

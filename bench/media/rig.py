@@ -50,6 +50,10 @@ class Usage:
         self.ears_cpu_s += other.ears_cpu_s
 
     @property
+    def lag_max_ms(self) -> float:
+        return round(max(self.lags_s, default=0.0) * 1000, 1)
+
+    @property
     def lag_p95_ms(self) -> float:
         ordered = sorted(self.lags_s)
         return round(ordered[int(len(ordered) * 0.95)] * 1000, 1) if ordered else 0.0

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import random
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from bench.media.programs import Program
@@ -38,9 +38,13 @@ def _extension(level: int, level_id: int | None) -> bytes:
 
 @dataclass(slots=True)
 class Playback:
-    """Where a sender is in its program. `endless`: the program begins anew when it is over."""
+    """Where a sender is in its program of `length` steps; `ready` gives their `tails` for the id of the level extension.
 
-    tails: Sequence[bytes | None]
+    `endless`: the program begins anew when it is over.
+    """
+
+    ready: Callable[[int | None], Sequence[bytes | None]]
+    length: int
     position: int = 0
     endless: bool = True
     path: ImpairedPath = field(default_factory=lambda: ImpairedPath(Impairment()))
@@ -48,7 +52,7 @@ class Playback:
 
     @property
     def over(self) -> bool:
-        return not self.endless and self.position >= len(self.tails)
+        return not self.endless and self.position >= self.length
 
 
 class Sender:
@@ -56,14 +60,28 @@ class Sender:
 
     def __init__(self, certificate: SfuCertificate) -> None:
         self.sid = str(next(_SIDS))
-        self.playback: Playback | None = None
-        self.level_id: int | None = None
+        self._playback: Playback | None = None
+        self._tails: Sequence[bytes | None] | None = None
+        self._level_id: int | None = None
         self._peer = Peer(certificate, offering=True)
         self._ssrc = random.getrandbits(32)
         # The upper half would let reordered first packets look like those before a wrap (RFC 3711, section 3.3.1).
         self._sequence_number = random.getrandbits(15)
         self._timestamp = random.getrandbits(32)
         self._payload_type = 0
+
+    @property
+    def playback(self) -> Playback | None:
+        return self._playback
+
+    @playback.setter
+    def playback(self, playback: Playback | None) -> None:
+        self._playback, self._tails = playback, None
+
+    @property
+    def level_id(self) -> int | None:
+        """As the answer has it; known once connected."""
+        return self._level_id
 
     @property
     def connected(self) -> bool:
@@ -76,7 +94,7 @@ class Sender:
     def answer(self, text: str, tasks: asyncio.TaskGroup) -> None:
         audio = sdp.audio_section(sdp.parse(text))
         self._payload_type = sdp.opus_payload_type(audio)
-        self.level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
+        self._level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
         self._peer.connect(audio, tasks)
 
     async def close(self) -> None:
@@ -84,10 +102,12 @@ class Sender:
 
     def step(self) -> tuple[bytes, float] | None:
         """The next 20 ms of the playback: a datagram and after how many seconds to send it, None if none goes out."""
-        playback = self.playback
+        playback = self._playback
         if playback is None or not self._peer.connected or playback.over:
             return None
-        tail = playback.tails[playback.position % len(playback.tails)]
+        if self._tails is None:
+            self._tails = playback.ready(self._level_id)
+        tail = self._tails[playback.position % playback.length]
         playback.position += 1
         if tail is None:
             self._timestamp = (self._timestamp + FRAME_TICKS) & 0xFFFFFFFF
@@ -97,7 +117,7 @@ class Sender:
         return None if delay_s is None else (datagram, delay_s)
 
     def datagram(self, tail: bytes) -> bytes:
-        first = 0x80 if self.level_id is None else 0x90
+        first = 0x80 if self._level_id is None else 0x90
         header = _HEADER.pack(first, self._payload_type, self._sequence_number, self._timestamp, self._ssrc)
         self._sequence_number = (self._sequence_number + 1) & 0xFFFF
         self._timestamp = (self._timestamp + FRAME_TICKS) & 0xFFFFFFFF
@@ -106,6 +126,6 @@ class Sender:
     def send(self, datagram: bytes) -> bool:
         if not self._peer.send_rtp(datagram):
             return False
-        if self.playback is not None:
-            self.playback.sent += 1
+        if self._playback is not None:
+            self._playback.sent += 1
         return True
