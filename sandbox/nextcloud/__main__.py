@@ -14,11 +14,13 @@ import json
 import os
 import secrets
 import signal
+import socket
 import sys
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sandbox import loopback_ice
+from sandbox.demo.processes import free_port
 from sandbox.hpb import HpbStandIn
 from sandbox.hpb import Nextcloud as NextcloudBehindHpb
 from sandbox.nextcloud.occ import Occ, occ_routes
@@ -29,6 +31,7 @@ from sandbox.stun import stun_server
 
 ADMIN, PASSWORD = "admin", "admin"
 ROOM = "sandbox"
+#: Where the app is to listen; another port where this one is taken.
 APP_PORT = 23000
 
 _TEXT = """
@@ -82,12 +85,18 @@ async def run(options: argparse.Namespace) -> int:
         stack.callback(WHERE.unlink, missing_ok=True)
         _write_private(WHERE, json.dumps({"url": nextcloud.url, "token": occ.token}))
         facts = {"url": nextcloud.url, "hpb": hpb.url, "secret": secret, "room": ROOM, "admin": ADMIN, "password": PASSWORD}
-        if options.json:
-            print(json.dumps(facts), flush=True)
-        else:
-            print(_TEXT.format(**facts, app_port=APP_PORT), flush=True)
+        print(_TEXT.format(**facts, app_port=_port_for_the_app()), flush=True)
         await stop.wait()
     return 0
+
+
+def _port_for_the_app() -> int:
+    with socket.socket() as probe:
+        try:
+            probe.bind(("0.0.0.0", APP_PORT))
+        except OSError:
+            return free_port()
+    return APP_PORT
 
 
 def _write_private(path: Path, text: str) -> None:
@@ -100,7 +109,6 @@ def _write_private(path: Path, text: str) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.nextcloud", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--port", type=int, default=8080, help="Nextcloud's; 0: a free one")
-    parser.add_argument("--json", action="store_true", help="print one line of JSON with addresses and secrets instead")
     return asyncio.run(run(parser.parse_args()))
 
 
