@@ -68,7 +68,7 @@ class _Speaker:
 
 
 @asynccontextmanager
-async def _server(dialect: str, notes: dict[str, Any]) -> AsyncIterator[str]:
+async def server(dialect: str, notes: dict[str, Any]) -> AsyncIterator[str]:
     """Its address; `notes` holds what it noted once the block has ended."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.wire.server", dialect),
@@ -93,7 +93,7 @@ async def measure(dialect: str, speakers: int, seconds: float) -> Latencies:
     preload()
     notes: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(_server(dialect, notes))
+        url = await stack.enter_async_context(server(dialect, notes))
         config = (
             SttConfig(embedded=None, modal=ModalConfig(url=url))
             if dialect == "modal"

@@ -39,6 +39,9 @@ class FrameQueue:
         self._dropped_samples = 0
         self._closed = False
         self._reader: asyncio.Future[None] | None = None
+        # The reader's patience. Its timer is never moved to a later moment: it looks again when it rings.
+        self._until: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
 
     def put(self, frame: Frame) -> None:
         """Add a frame and return at once; after `close()` it is ignored."""
@@ -55,18 +58,24 @@ class FrameQueue:
             metrics.frames_dropped.inc()
         self._wake()
 
-    async def get(self) -> Frame:
-        """The oldest frame, as soon as there is one. Raises EndOfStream after `close()` when all has been read."""
+    async def get(self, timeout_s: float | None = None) -> Frame:
+        """The oldest frame, as soon as there is one. Raises EndOfStream after `close()` when all has been read.
+
+        Raises TimeoutError when none has come within `timeout_s`; to have patience for each frame costs no timer per frame.
+        """
         while not self._frames:
             if self._closed:
                 raise EndOfStream
             if self._reader is not None:
                 raise RuntimeError("A frame queue has one reader.")
-            self._reader = asyncio.get_running_loop().create_future()
+            loop = asyncio.get_running_loop()
+            self._reader = loop.create_future()
+            if timeout_s is not None:
+                self._watch(loop, loop.time() + timeout_s)
             try:
                 await self._reader
             finally:
-                self._reader = None
+                self._reader = self._until = None
         frame = self._frames.popleft()
         self._held -= len(frame)
         return frame
@@ -74,6 +83,9 @@ class FrameQueue:
     def close(self) -> None:
         """No more frames; what is in the queue can still be read."""
         self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._wake()
 
     def statistics(self) -> FrameQueueStatistics:
@@ -83,6 +95,23 @@ class FrameQueue:
             dropped_frames=self._dropped_frames,
             dropped_s=self._dropped_samples / SAMPLE_RATE,
         )
+
+    def _watch(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
+        self._until = until
+        if self._timer is not None:
+            if self._timer.when() <= until:
+                return
+            self._timer.cancel()
+        self._timer = loop.call_at(until, self._ring, loop)
+
+    def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._until is None or self._reader is None or self._reader.done():
+            return
+        if loop.time() < self._until:
+            self._watch(loop, self._until)
+        else:
+            self._reader.set_exception(TimeoutError())
 
     def _wake(self) -> None:
         if self._reader is not None and not self._reader.done():

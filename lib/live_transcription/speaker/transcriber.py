@@ -7,7 +7,7 @@ A stream lives from the first word to a long silence. When it fails, only this s
 is closed with the words it has, and the next speech opens another stream after a backoff.
 
 A change of language ends the stream, which may have much to say yet (a cold start); what is said meanwhile is held for the
-next.
+next. So is what is said between a failure that may pass and the next attempt.
 """
 
 from __future__ import annotations
@@ -15,15 +15,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
 from live_transcription.errors import SttError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
+from live_transcription.speaker.held_speech import HeldSpeech
+from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
+from live_transcription.stt.opus_blocks import best_codec
 from live_transcription.types import SAMPLE_RATE, Frame
 
 logger = logging.getLogger(__name__)
@@ -36,8 +38,14 @@ IDLE_CLOSE_S = 20.0
 DRAIN_S = 1.2
 #: Wait after a failed stream, doubled up to the second value, in seconds; the second at once where trying again mends nothing.
 RETRY_S = (0.5, 15.0)
-#: Speech held for the stream of another language while the one before has its last words to say, in seconds; the oldest goes.
+#: Speech held for the next stream, in seconds; the oldest goes.
 HELD_S = 120.0
+#: Held frames that are packed for a stream without a break, so that other speakers are not kept waiting.
+_HELD_AT_ONCE = 12
+#: What a dropped frame counts for, in samples: 80 ms.
+_USUAL_FRAME = SAMPLE_RATE * 80 // 1000
+#: The gate's counters are passed on after so many frames: a metric costs more than a frame.
+_COUNTED_FRAMES = 25
 
 
 class Transcriber:
@@ -62,8 +70,9 @@ class Transcriber:
         self._closing = asyncio.Event()
         self._spoken = False
         self._counted_s = {"passed": 0.0, "saved": 0.0}
-        # What was said while a stream had its last words to say: for the next.
-        self._held: deque[GateAction] = deque()
+        self._uncounted = 0
+        # What was said while no stream could take it: for the next.
+        self._held = HeldSpeech(HELD_S, codec=best_codec(), budget=PROCESS_BUDGET)
 
     def close(self) -> None:
         """No more audio: what is in the queue is still heard, then `run` returns."""
@@ -72,21 +81,28 @@ class Transcriber:
 
     async def run(self) -> None:
         """Return when the frame queue has ended and the last words are out."""
-        retry_s = RETRY_S[0]
-        with contextlib.suppress(EndOfStream):
-            while True:
-                opening = self._take_held() or await self._until_speech()
-                if not (failures := await self._transcribe_safely(opening)):
-                    retry_s = RETRY_S[0]
-                    continue
-                if not all(failure.retryable for failure in failures):
-                    retry_s = RETRY_S[1]
-                if await self._closing_within(retry_s):
-                    break
-                retry_s = min(RETRY_S[1], retry_s * 2)
-        self._captioner.finalise()
+        try:
+            with contextlib.suppress(EndOfStream):
+                await self._run()
+            self._captioner.finalise()
+        finally:
+            self._held.clear()
+            self._count_gate()
 
-    async def _transcribe_safely(self, opening: Sequence[GateAction]) -> list[SttError]:
+    async def _run(self) -> None:
+        retry_s = RETRY_S[0]
+        while True:
+            opening = self._take_held() or await self._until_speech()
+            if not (failures := await self._transcribe_safely(opening)):
+                retry_s = RETRY_S[0]
+                continue
+            passing = all(failure.retryable for failure in failures)
+            if not passing:
+                retry_s = RETRY_S[1]
+            await self._listen_on(retry_s, keep=passing)
+            retry_s = min(RETRY_S[1], retry_s * 2)
+
+    async def _transcribe_safely(self, opening: Iterable[GateAction]) -> list[SttError]:
         """What the stream failed of: its open utterance is closed then, and the failure is told."""
         failed: list[SttError] = []
         try:
@@ -98,12 +114,19 @@ class Transcriber:
             self._gate.reset()
         return failed
 
-    async def _closing_within(self, seconds: float) -> bool:
-        try:
-            async with asyncio.timeout(seconds):
-                return await self._closing.wait()
-        except TimeoutError:
-            return False
+    async def _listen_on(self, seconds: float, *, keep: bool) -> None:
+        """No stream for so long; what is said is kept for the next one, or not. Raises EndOfStream."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        while (left_s := until - clock()) > 0:
+            try:
+                actions = self._push(await self._frames.get(left_s))
+            except TimeoutError:
+                break
+            if keep:
+                self._hold_back(actions)
+        if not len(self._held):
+            self._gate.reset()
 
     async def _until_speech(self) -> Sequence[GateAction]:
         """Frames pass until the gate opens; its actions from then on. Raises EndOfStream."""
@@ -113,7 +136,7 @@ class Transcriber:
                 if isinstance(action, OpenStream):
                     return actions[index + 1 :]
 
-    async def _transcribe(self, language: str, opening: Sequence[GateAction]) -> None:
+    async def _transcribe(self, language: str, opening: Iterable[GateAction]) -> None:
         """One stream from its opening to its last event."""
         self._captioner.language = language
         with metrics.stt_streams.labels(self._backend.name).track_inprogress():
@@ -154,40 +177,33 @@ class Transcriber:
                 actions = listening.result()
             except EndOfStream:
                 return True
-            self._held.extend(action for action in actions if isinstance(action, (Speech, Flush)))
-            while sum(map(_seconds, self._held)) > HELD_S:
-                metrics.frames_dropped.inc(_frames(self._held.popleft()))
+            self._hold_back(actions)
         return False
 
-    def _take_held(self) -> Sequence[GateAction]:
-        held = tuple(self._held)
-        self._held.clear()
-        if held:
-            # The gate may have closed in the meantime; the stream that is opened now has to be closed again.
-            self._gate.keep_open()
-        return held
+    def _hold_back(self, actions: Sequence[GateAction]) -> None:
+        dropped = self._held.add(actions)
+        if dropped:
+            metrics.frames_dropped.inc(dropped / _USUAL_FRAME)
+
+    def _take_held(self) -> Iterable[GateAction] | None:
+        if not len(self._held):
+            return None
+        # The gate may have closed in the meantime; the stream that is opened now has to be closed again.
+        self._gate.keep_open()
+        return self._held.take()
 
     async def _read(self, stream: SttStream) -> None:
         async for event in stream.events():
             self._captioner.feed(event)
 
-    async def _pump(self, stream: SttStream, language: str, opening: Sequence[GateAction]) -> bool:
+    async def _pump(self, stream: SttStream, language: str, opening: Iterable[GateAction]) -> bool:
         """Feed the stream until it should be closed; True if the queue has ended."""
-        actions: Sequence[GateAction] = opening
+        self._follow_speech()
+        for number, action in enumerate(opening, start=1):
+            await self._act(stream, action)
+            if number % _HELD_AT_ONCE == 0:
+                await asyncio.sleep(0)
         while True:
-            self._follow_speech()
-            for action in actions:
-                match action:
-                    case Speech(frames=frames):
-                        for frame in frames:
-                            await stream.send(frame)
-                    case Flush():
-                        await stream.flush()
-                        self._captioner.end_of_speech(self._gate.limits.hangover_s)
-                    case CloseStream():
-                        if stream.caught_up:
-                            return False
-                        self._gate.keep_open()
             if self.language != language:
                 self._gate.reset()
                 return False
@@ -195,6 +211,25 @@ class Transcriber:
                 actions = await self._next_actions()
             except EndOfStream:
                 return True
+            self._follow_speech()
+            for action in actions:
+                if await self._act(stream, action):
+                    return False
+
+    async def _act(self, stream: SttStream, action: GateAction) -> bool:
+        """Do what the gate says; whether the stream is to be closed."""
+        match action:
+            case Speech(frames=frames):
+                for frame in frames:
+                    await stream.send(frame)
+            case Flush():
+                await stream.flush()
+                self._captioner.end_of_speech(self._gate.limits.hangover_s)
+            case CloseStream():
+                if stream.caught_up:
+                    return True
+                self._gate.keep_open()
+        return False
 
     def _follow_speech(self) -> None:
         speaking = self._gate.speaking
@@ -204,8 +239,7 @@ class Transcriber:
 
     async def _next_actions(self) -> Sequence[GateAction]:
         try:
-            async with asyncio.timeout(STALL_S if self._gate.speaking else IDLE_CLOSE_S):
-                frame: Frame = await self._frames.get()
+            frame = await self._frames.get(STALL_S if self._gate.speaking else IDLE_CLOSE_S)
         except TimeoutError:
             if self._gate.speaking:
                 return self._gate.stalled()
@@ -214,27 +248,24 @@ class Transcriber:
         return self._push(frame)
 
     def _push(self, frame: Frame) -> Sequence[GateAction]:
-        actions = self._gate.push(frame)
+        self._uncounted += 1
+        if self._uncounted >= _COUNTED_FRAMES:
+            self._count_gate()
+        return self._gate.push(frame)
+
+    def _count_gate(self) -> None:
+        self._uncounted = 0
         # What was saved is passed after all where it turns out to be pre-roll; a counter never goes back.
         for outcome, seconds in (("passed", self._gate.passed_s), ("saved", self._gate.saved_s)):
             if (more_s := seconds - self._counted_s[outcome]) > 0:
                 self._counted_s[outcome] = seconds
                 metrics.stt_gate_seconds.labels(outcome).inc(more_s)
-        return actions
 
     def _report(self, failures: Sequence[SttError]) -> None:
         for failure in failures:
             logger.warning("Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
             metrics.stt_errors.labels(self._backend.name, failure.code).inc()
             self._on_error(failure)
-
-
-def _frames(action: GateAction) -> int:
-    return len(action.frames) if isinstance(action, Speech) else 0
-
-
-def _seconds(action: GateAction) -> float:
-    return sum(map(len, action.frames)) / SAMPLE_RATE if isinstance(action, Speech) else 0.0
 
 
 def _leaves(group: BaseExceptionGroup[SttError]) -> list[SttError]:

@@ -32,6 +32,11 @@ class SttStream(ABC):
     async def send(self, frame: Frame) -> None:
         """Take one frame (float32, 24 kHz mono, any length). Returns once there is room for more; buffers are bounded."""
 
+    def send_now(self, frame: Frame) -> bool:
+        """As `send`, at once or not at all: False where it would have to wait or to fail, and nothing was taken."""
+        del frame
+        return False
+
     @abstractmethod
     async def flush(self) -> None:
         """Ask for all that was sent to be transcribed now; `Flushed` follows in the events. Does not wait for it."""

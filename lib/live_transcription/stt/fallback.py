@@ -188,6 +188,9 @@ class _FallbackStream(SttStream):
     def replaceable(self) -> bool:
         return self._stream.replaceable or any(self._owner.usable(index) for index in self._better)
 
+    def send_now(self, frame: Frame) -> bool:
+        return self._stream.send_now(frame)
+
     async def send(self, frame: Frame) -> None:
         try:
             await self._stream.send(frame)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 
 from live_transcription.config import EmbeddedConfig, SttConfig
 from live_transcription.errors import SttModelError
+from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.stt.backend_health import HealthReport
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded import weights
@@ -20,6 +21,7 @@ from live_transcription.stt.exposition import collector
 from live_transcription.stt.fallback import FallbackBackend
 from live_transcription.stt.modal.backend import ModalBackend
 from live_transcription.stt.moshi.backend import MoshiBackend
+from live_transcription.stt.opus_blocks import best_codec
 from live_transcription.stt.resilient import ResiliencePolicy, ResilientBackend
 from live_transcription.stt.statistics import SttStatistics
 from live_transcription.types import Language
@@ -76,7 +78,9 @@ class SttRegistry:
             self._backend = self._fallback
         if remote and self._backend is not None:
             policy = ResiliencePolicy(ring_s=config.ring_s)
-            self._backend = ResilientBackend(self._backend, policy=policy, statistics=self.statistics)
+            self._backend = ResilientBackend(
+                self._backend, policy=policy, statistics=self.statistics, codec=best_codec(), budget=PROCESS_BUDGET
+            )
 
     def engines(self) -> tuple[str, ...]:
         """Names, the preferred one first; empty if nothing is configured or installed."""

@@ -9,6 +9,8 @@ import asyncio
 import functools
 import ipaddress
 import logging
+import os
+import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -18,6 +20,8 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
+from websockets.frames import apply_mask  # type: ignore[attr-defined]
+from websockets.protocol import State
 
 from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.stt.base import SttEvent, SttStream, Token
@@ -34,6 +38,9 @@ _CLOSE_S = 1.0
 #: How long a server may take for its first word of protocol after the handshake, in seconds.
 _READY_S = 10.0
 
+#: What the system may hold of audio that a server does not take, in bytes (it doubles this for its own needs): some two
+#: seconds, and enough for a replay at four times real time over a third of a second of round trip.
+_SEND_BUFFER = 128 * 1024
 #: How long a server may keep us from sending, in seconds.
 _SEND_S = 6.0
 
@@ -97,6 +104,19 @@ class WebsocketStream(SttStream):
     def replaceable(self) -> bool:
         return self._dialect.replaceable(self._clock())
 
+    def send_now(self, frame: Frame) -> bool:
+        """Straight to the socket, past the library's locks, copies and a timeout, which cost more than the message."""
+        connection = self._connection
+        if connection.state is not State.OPEN or connection.transport.get_write_buffer_size():
+            return False
+        now = self._clock()
+        if self._first_audio_at is None:
+            self._first_audio_at = now
+        for message in self._dialect.send(frame, now):
+            connection.transport.write(binary_frame(message))
+        self._look_again()
+        return True
+
     async def send(self, frame: Frame) -> None:
         if self._first_audio_at is None:
             self._first_audio_at = self._clock()
@@ -151,8 +171,16 @@ class WebsocketStream(SttStream):
             raise SttStalled("The speech-to-text server takes no more audio.", fix="Look into the server's log.") from None
         except ConnectionClosed as error:
             raise self._closed(error) from None
-        if self._waiting is not None and not self._waiting.expired():
-            self._waiting.reschedule(self._dialect.next_deadline())
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """The deadline may be another. One that has become later is found out when the earlier one has passed."""
+        waiting, deadline = self._waiting, self._dialect.next_deadline()
+        if waiting is None or deadline is None or waiting.expired():
+            return
+        when = waiting.when()
+        if when is None or deadline < when:
+            waiting.reschedule(deadline)
 
     def _closed(self, error: ConnectionClosed) -> SttError:
         return self._dialect.closed(error.rcvd.code if error.rcvd is not None else None, self._clock())
@@ -167,6 +195,14 @@ class WebsocketStream(SttStream):
         if not self._spoke and self._first_audio_at is not None:
             self._statistics.first_token_s.append(self._clock() - self._first_audio_at)
         self._spoke = True
+
+
+def binary_frame(message: bytes) -> bytes:
+    """A client's unfragmented binary message, at most 65,535 bytes, as RFC 6455, section 5.2, has it on the wire."""
+    length, key = len(message), os.urandom(4)
+    short = length < 126
+    head = bytes((0x82, 0x80 | length)) if short else b"\x82\xfe" + length.to_bytes(2, "big")
+    return b"".join((head, key, apply_mask(message, key)))
 
 
 class Server(Protocol):
@@ -218,6 +254,8 @@ async def open_websocket(
         connection = await connecting
     except (OSError, EOFError, WebSocketException) as error:
         raise opening_error(error, service) from None
+    if (own := connection.transport.get_extra_info("socket")) is not None:
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     try:
         yield connection
     except asyncio.CancelledError:
@@ -239,11 +277,11 @@ async def open_session(server: Server, service: str, statistics: SttStatistics) 
         open_timeout_s=server.open_timeout_s,
         verify_certificates=server.verify_certificates,
     ) as connection:
-        socket = statistics.socket_opened(clock())
+        opened = statistics.socket_opened(clock())
         try:
             yield connection
         finally:
-            statistics.socket_closed(socket, clock())
+            statistics.socket_closed(opened, clock())
 
 
 @functools.cache

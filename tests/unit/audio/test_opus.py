@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.audio import libopus
+from live_transcription import libopus
 from live_transcription.audio.opus import (
     MAX_PACKET_SAMPLES,
     Decoder,

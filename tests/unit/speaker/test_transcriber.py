@@ -68,7 +68,8 @@ class Rig:
 
 
 @pytest.fixture
-async def rig():
+async def rig(monkeypatch):
+    monkeypatch.setattr("live_transcription.speaker.transcriber.RETRY_S", (0.0, 0.0))
     rig = Rig()
     task = asyncio.create_task(rig.transcriber.run())
     yield rig
@@ -134,8 +135,7 @@ async def test_last_words_become_a_final_when_the_audio_ends_in_mid_sentence() -
     assert rig.backend.streams[0].closed
 
 
-async def test_a_failed_stream_keeps_its_words_and_the_next_speech_opens_another(rig: Rig, monkeypatch) -> None:
-    monkeypatch.setattr("live_transcription.speaker.transcriber.RETRY_S", (0.0, 0.0))
+async def test_a_failed_stream_keeps_its_words_and_the_next_speech_opens_another(rig: Rig) -> None:
     await rig.say(1)
     rig.backend.streams[0].emitted.put_nowait(SttUnavailable("The server went away."))
     await rig.settle()
@@ -147,8 +147,7 @@ async def test_a_failed_stream_keeps_its_words_and_the_next_speech_opens_another
     assert [text for text, _ in rig.finals] == ["partial 1", "final 2.1"]
 
 
-async def test_a_backend_that_refuses_is_tried_again_while_the_speech_goes_on(rig: Rig, monkeypatch) -> None:
-    monkeypatch.setattr("live_transcription.speaker.transcriber.RETRY_S", (0.0, 0.0))
+async def test_a_backend_that_refuses_is_tried_again_while_the_speech_goes_on(rig: Rig) -> None:
     refusals = [SttUnavailable("Not yet."), SttUnavailable("Not yet.")]
 
     def refuse() -> None:
