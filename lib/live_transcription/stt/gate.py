@@ -14,19 +14,43 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Protocol, TypeAlias, runtime_checkable
 
 from live_transcription.types import SAMPLE_RATE, Frame
 
 
-class Detector(Protocol):
-    """What the gate needs of voice activity detection; `audio.vad` has two."""
+class FrameDetector(Protocol):
+    """Voice activity detection that judges frame by frame."""
 
     def probability(self, frame: Frame) -> float:
         """How likely the frame holds speech, in [0, 1]."""
 
     def reset(self) -> None:
         """The next frame does not follow on the last."""
+
+
+@runtime_checkable
+class ActivityDetector(Protocol):
+    """Voice activity detection that judges when it is asked, and so may leave out what makes no difference.
+
+    Each frame is pushed; after it `speech_for` is asked while there is silence, `silence_for` while there is speech.
+    """
+
+    def push(self, frame: Frame) -> None:
+        """Take the next frame."""
+
+    def speech_for(self, seconds: float) -> bool:
+        """Has there been speech, without a break, for the last so many seconds?"""
+
+    def silence_for(self, seconds: float) -> bool:
+        """Has there been no speech for the last so many seconds?"""
+
+    def reset(self) -> None:
+        """The next frame does not follow on the last."""
+
+
+#: What the gate needs of voice activity detection: one or the other.
+Detector: TypeAlias = FrameDetector | ActivityDetector
 
 
 class AlwaysSpeech:
@@ -67,7 +91,7 @@ GateAction: TypeAlias = OpenStream | Speech | Flush | CloseStream
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """Probabilities and seconds. `start` begins speech, `stop` (lower) keeps it going.
+    """Probabilities, for detectors that judge frame by frame: `start` begins speech, `stop` (lower) keeps it going. Seconds:
 
     `onset_s`: speech that must be there before it counts, so that a click opens nothing; it is not lost, as the last
     `pre_roll_s` go along. `hangover_s`: silence that ends speech.
@@ -81,15 +105,40 @@ class GateLimits:
     close_s: float = 22.0
 
 
+class _ByFrame:
+    """A frame detector's probabilities, as answers."""
+
+    def __init__(self, detector: FrameDetector, limits: GateLimits) -> None:
+        self._detector = detector
+        self._limits = limits
+        self._speech_s = 0.0
+        self._silence_s = 0.0
+
+    def push(self, frame: Frame) -> None:
+        probability = self._detector.probability(frame)
+        duration_s = len(frame) / SAMPLE_RATE
+        self._speech_s = self._speech_s + duration_s if probability >= self._limits.start else 0.0
+        self._silence_s = 0.0 if probability >= self._limits.stop else self._silence_s + duration_s
+
+    def speech_for(self, seconds: float) -> bool:
+        return self._speech_s >= seconds
+
+    def silence_for(self, seconds: float) -> bool:
+        return self._silence_s >= seconds
+
+    def reset(self) -> None:
+        self._detector.reset()
+        self._speech_s = self._silence_s = 0.0
+
+
 class SilenceGate:
     """One speaker's gate."""
 
     def __init__(self, detector: Detector, limits: GateLimits | None = None) -> None:
-        self._detector = detector
         self.limits = limits or GateLimits()
+        self._detector = detector if isinstance(detector, ActivityDetector) else _ByFrame(detector, self.limits)
         self._pre_roll: deque[Frame] = deque()
         self._pre_roll_samples = 0
-        self._voiced_s = 0.0
         self._silent_s = 0.0
         self._speaking = False
         self._open = False
@@ -113,16 +162,12 @@ class SilenceGate:
 
     def push(self, frame: Frame) -> Sequence[GateAction]:
         """Take the next frame (float32, 24 kHz mono, any length up to some 200 ms) and say what to do."""
-        duration_s = len(frame) / SAMPLE_RATE
-        probability = self._detector.probability(frame)
-        if self._speaking:
-            return self._while_speaking(frame, duration_s, probability)
-        return self._while_silent(frame, duration_s, probability)
+        self._detector.push(frame)
+        return self._while_speaking(frame) if self._speaking else self._while_silent(frame)
 
     def stalled(self) -> Sequence[GateAction]:
         """No frame came for longer than a network hiccup explains (a mute stops RTP): speech, if any, has ended."""
         self._detector.reset()
-        self._voiced_s = 0.0
         if not self._speaking:
             return []
         self._end_speech()
@@ -137,19 +182,17 @@ class SilenceGate:
         """The stream that was to be closed is still busy; it is asked to close again with the next silence."""
         self._open = True
 
-    def _while_speaking(self, frame: Frame, duration_s: float, probability: float) -> Sequence[GateAction]:
+    def _while_speaking(self, frame: Frame) -> Sequence[GateAction]:
         self._passed += len(frame)
-        self._silent_s = 0.0 if probability >= self.limits.stop else self._silent_s + duration_s
-        if self._silent_s < self.limits.hangover_s:
+        if not self._detector.silence_for(self.limits.hangover_s):
             return [Speech([frame])]
         self._end_speech()
         return [Speech([frame]), Flush()]
 
-    def _while_silent(self, frame: Frame, duration_s: float, probability: float) -> Sequence[GateAction]:
+    def _while_silent(self, frame: Frame) -> Sequence[GateAction]:
         self._keep(frame)
-        self._silent_s += duration_s
-        self._voiced_s = self._voiced_s + duration_s if probability >= self.limits.start else 0.0
-        if self._voiced_s >= self.limits.onset_s:
+        self._silent_s += len(frame) / SAMPLE_RATE
+        if self._detector.speech_for(self.limits.onset_s):
             return self._begin_speech()
         if self._open and self._silent_s >= self.limits.close_s:
             self._open = False
@@ -170,7 +213,6 @@ class SilenceGate:
 
     def _end_speech(self) -> None:
         self._speaking = False
-        self._voiced_s = 0.0
         self._silent_s = 0.0
 
     def _keep(self, frame: Frame) -> None:

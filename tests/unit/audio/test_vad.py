@@ -11,85 +11,173 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from bench.vad import Segment, always_on, segments
 from live_transcription.audio import vad
+from live_transcription.audio.activity import SileroDetector
+from live_transcription.audio.silero import open_session
 from live_transcription.types import SAMPLE_RATE
 from sandbox import recording
 
 Samples = npt.NDArray[np.float32]
 
-
-def probabilities(detector: vad.Detector, samples: Samples, frame: int = 1920) -> list[float]:
-    return [detector.probability(samples[at : at + frame]) for at in range(0, len(samples) - frame + 1, frame)]
+FRAME_S = 0.08
 
 
 def noise(seconds: float, level: float) -> Samples:
     return np.random.default_rng(7).normal(0.0, level, round(seconds * SAMPLE_RATE)).astype(np.float32)
 
 
-@pytest.fixture(params=["silero", "energy"])
-def detector(request: pytest.FixtureRequest) -> vad.Detector:
-    if request.param == "energy":
-        return vad.EnergyDetector()
+class CountingSession:
+    """A session that counts the windows it is given."""
+
+    def __init__(self) -> None:
+        self._session = open_session()
+        self.windows = 0
+
+    def run(self, output_names: list[str] | None, input_feed: dict[str, Samples]) -> Any:
+        self.windows += len(input_feed["input"])
+        return self._session.run(output_names, input_feed)
+
+
+def silero() -> SileroDetector:
     pytest.importorskip("onnxruntime")
     found = vad.voice_activity_detector()
-    assert isinstance(found, vad.SileroDetector)
+    assert isinstance(found, SileroDetector)
     return found
 
 
+def assert_alike(found: list[Segment], wanted: list[Segment]) -> None:
+    """Starts within a frame, ends within two (0.16 s)."""
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.start_s == pytest.approx(other.start_s, abs=1.01 * FRAME_S)
+        assert one.end_s == pytest.approx(other.end_s, abs=2.01 * FRAME_S)
+
+
 @pytest.mark.parametrize("name", ["en-short", "fr-short"])
-def test_speech_is_told_from_the_silence_around_it(detector: vad.Detector, name: str) -> None:
+@pytest.mark.parametrize("kind", ["silero", "energy"])
+def test_speech_is_told_from_the_silence_around_it(kind: str, name: str) -> None:
     clip = recording.load(name)
     utterance = clip.utterances[0]
-    found = probabilities(detector, clip.pcm(SAMPLE_RATE))
-    before = found[: int((utterance.start_s - 0.15) / 0.08)]
-    during = found[int((utterance.start_s + 0.4) / 0.08) : int(utterance.end_s / 0.08)]
-    after = found[int((utterance.end_s + 0.3) / 0.08) + 1 :]
-    assert max(before) < 0.35
-    assert np.mean(np.asarray(during) > 0.5) > 0.8
-    assert max(after) < 0.35
+    found = segments(silero() if kind == "silero" else vad.EnergyDetector(), clip.pcm(SAMPLE_RATE))
+    assert utterance.start_s - 0.15 <= found[0].start_s <= utterance.start_s + 0.4
+    assert utterance.end_s + 0.3 <= found[-1].end_s <= utterance.end_s + 1.0
 
 
-def test_silence_and_faint_noise_are_no_speech(detector: vad.Detector) -> None:
-    assert max(probabilities(detector, np.zeros(SAMPLE_RATE, np.float32))) < 0.1
-    assert max(probabilities(detector, noise(3.0, 0.001))) < 0.35
-
-
-def test_loud_steady_noise_is_no_speech_for_silero_at_once_and_for_loudness_in_time() -> None:
+@pytest.mark.parametrize("gain_db", [0, -30])
+@pytest.mark.parametrize("name", ["en-conference", "fr-conference", "en-novel"])
+def test_segments_are_those_of_a_network_that_hears_everything(name: str, gain_db: int) -> None:
     pytest.importorskip("onnxruntime")
-    hiss = noise(20.0, 0.05)
-    assert max(probabilities(vad.voice_activity_detector(), hiss)) < 0.5
-    assert max(probabilities(vad.EnergyDetector(), hiss)[-60:]) < 0.35
+    samples = recording.load(name).pcm(SAMPLE_RATE)[: 30 * SAMPLE_RATE]
+    wanted = segments(always_on(), samples)
+    assert len(wanted) > 1
+    found = segments(silero(), samples * np.float32(10 ** (gain_db / 20)))
+    assert_alike(found, wanted)
 
 
-def test_the_length_of_frames_makes_no_difference_to_silero() -> None:
+def test_speech_in_noise_is_found_and_its_end_too() -> None:
     pytest.importorskip("onnxruntime")
+    samples = recording.load("en-conference").pcm(SAMPLE_RATE)[: 30 * SAMPLE_RATE]
+    noisy = samples + noise(30.0, 0.02)
+    assert_alike(segments(silero(), noisy), segments(always_on(), noisy))
+
+
+def test_speech_right_after_a_pause_begins_a_segment_of_its_own() -> None:
+    clip = recording.load("en-short")
+    spoken = clip.pcm(SAMPLE_RATE)[
+        round(clip.utterances[0].start_s * SAMPLE_RATE) : round(clip.utterances[0].end_s * SAMPLE_RATE)
+    ]
+    pause = np.zeros(round(0.9 * SAMPLE_RATE), np.float32)
+    found = segments(silero(), np.concatenate([spoken, pause, spoken, pause]))
+    again_s = (len(spoken) + len(pause)) / SAMPLE_RATE
+    assert any(again_s <= segment.start_s <= again_s + 0.3 for segment in found)
+
+
+@pytest.mark.parametrize("seconds", [0.02, 0.2])
+def test_frames_of_other_lengths_make_the_same_segments(seconds: float) -> None:
     samples = recording.load("en-short").pcm(SAMPLE_RATE)
-    short, long = vad.voice_activity_detector(), vad.voice_activity_detector()
-    fine = probabilities(short, samples, 480)
-    coarse = probabilities(long, samples, 4800)
-    for index, value in enumerate(coarse[:-1]):
-        assert max(fine[index * 10 : index * 10 + 10]) >= value - 1e-3
+    wanted = segments(silero(), samples)
+    found = segments(silero(), samples, round(seconds * SAMPLE_RATE))
+    assert len(found) == len(wanted)
+    for one, other in zip(found, wanted, strict=True):
+        assert one.start_s == pytest.approx(other.start_s, abs=0.25)
+        assert one.end_s == pytest.approx(other.end_s, abs=0.35)
+
+
+@pytest.mark.parametrize("kind", ["silero", "energy"])
+@pytest.mark.parametrize("level", [0.0, 0.001])
+def test_silence_and_faint_noise_are_no_speech(kind: str, level: float) -> None:
+    detector = silero() if kind == "silero" else vad.EnergyDetector()
+    assert segments(detector, noise(5.0, level)) == []
+
+
+def test_loud_steady_noise_is_no_speech_for_silero() -> None:
+    assert segments(silero(), noise(20.0, 0.05)) == []
+
+
+def test_loud_steady_noise_is_no_speech_for_loudness_in_time() -> None:
+    detector = vad.EnergyDetector()
+    hiss = noise(20.0, 0.05)
+    found = [detector.probability(hiss[at : at + 1920]) for at in range(0, len(hiss) - 1919, 1920)]
+    assert max(found[-60:]) < 0.35
+
+
+def test_speech_ends_when_steady_noise_as_loud_as_it_follows() -> None:
+    clip = recording.load("en-short")
+    spoken = clip.pcm(SAMPLE_RATE)[: round(clip.utterances[0].end_s * SAMPLE_RATE)]
+    samples = np.concatenate([spoken, noise(3.0, 0.05)])
+    found = segments(silero(), samples)
+    assert found[-1].end_s <= clip.utterances[0].end_s + 1.0
+
+
+def test_speech_no_louder_than_the_noise_before_it_is_found() -> None:
+    spoken = recording.load("en-conference").pcm(SAMPLE_RATE)[: 10 * SAMPLE_RATE]
+    level = float(np.sqrt(np.mean(np.square(spoken))))
+    found = segments(silero(), np.concatenate([noise(3.0, 3 * level), spoken]))
+    wanted = segments(silero(), spoken)
+    assert found[0].start_s - 3.0 <= wanted[0].start_s + 0.5
+
+
+def test_digital_silence_costs_the_network_nothing_and_speech_a_sixth_of_all_windows() -> None:
+    pytest.importorskip("onnxruntime")
+    session = CountingSession()
+    segments(SileroDetector(session), np.zeros(10 * SAMPLE_RATE, np.float32))
+    assert session.windows == 0
+    samples = recording.load("fr-conference").pcm(SAMPLE_RATE)
+    segments(SileroDetector(session), samples)
+    assert session.windows < len(samples) / SAMPLE_RATE / 0.032 / 5
 
 
 def test_speakers_do_not_share_state() -> None:
-    pytest.importorskip("onnxruntime")
     samples = recording.load("en-short").pcm(SAMPLE_RATE)
-    alone = probabilities(vad.voice_activity_detector(), samples)
-    first, second = vad.voice_activity_detector(), vad.voice_activity_detector()
-    together = []
+    alone = segments(silero(), samples)
+    first, second = silero(), silero()
+    together, begun = [], False
     for at in range(0, len(samples) - 1919, 1920):
-        second.probability(noise(0.08, 0.1))
-        together.append(first.probability(samples[at : at + 1920]))
-    assert together == pytest.approx(alone)
+        for detector, frame in ((second, noise(0.08, 0.1)), (first, samples[at : at + 1920])):
+            detector.push(frame)
+        second.speech_for(0.12)
+        was, begun = begun, not first.silence_for(0.55) if begun else first.speech_for(0.12)
+        if begun and not was:
+            together.append((at + 1920) / SAMPLE_RATE)
+    assert together == [segment.start_s for segment in alone]
 
 
 def test_reset_makes_a_detector_as_new() -> None:
-    pytest.importorskip("onnxruntime")
-    samples = recording.load("en-short").pcm(SAMPLE_RATE)[: 2 * SAMPLE_RATE]
-    detector = vad.voice_activity_detector()
-    first = probabilities(detector, samples)
+    samples = recording.load("en-short").pcm(SAMPLE_RATE)
+    detector = silero()
+    first = segments(detector, samples)
     detector.reset()
-    assert probabilities(detector, samples) == pytest.approx(first)
+    assert segments(detector, samples) == first
+
+
+def test_however_long_a_silence_is_asked_about_few_frames_are_held() -> None:
+    detector = silero()
+    samples = recording.load("en-conference").pcm(SAMPLE_RATE)
+    for at in range(0, 20 * SAMPLE_RATE, 1920):
+        detector.push(samples[at : at + 1920])
+        detector.silence_for(5.0)
+        assert detector.held_s <= 0.8
 
 
 def test_without_faster_whisper_loudness_serves_and_the_log_says_so_once(
