@@ -17,9 +17,9 @@ import av.error
 import numpy as np
 import numpy.typing as npt
 
-from live_transcription.libopus import ffi, load
 from live_transcription.audio.resampler import Resampler
 from live_transcription.errors import OpusError
+from live_transcription.libopus import ffi, load
 from live_transcription.opus_packet import MAX_PACKET_TICKS, packet_ticks
 from live_transcription.types import OPUS_CLOCK_RATE, SAMPLE_RATE, Frame
 
