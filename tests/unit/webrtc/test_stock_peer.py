@@ -29,6 +29,7 @@ from sandbox.sfu.rtp import RtpPacket
 
 from .publisher import media_lines
 from .test_subscriber import sockets
+from .turn_server import PASSWORD, USER, turn_server
 
 TONE_HZ = 440
 STEP = 960
@@ -42,14 +43,14 @@ def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 class Call:
     """A speaker at the SFU whose packets the test makes, and our subscriber on the stock path."""
 
-    def __init__(self, sfu: Sfu, **options: float | None) -> None:
+    def __init__(self, sfu: Sfu, *servers: IceServer, **options: float | None) -> None:
         self.sfu = sfu
         self.speaker = Publisher(sfu.certificate, "1")
         self.speaker.has_video = True
         self.peer: SfuPeer | None = None
         self.heard: list[DecodedAudio] = []
         self.answers: list[str] = []
-        self.subscriber = Subscriber(self, (), self._hear, receive_path="stock", **options)  # type: ignore[arg-type]
+        self.subscriber = Subscriber(self, servers, self._hear, receive_path="stock", **options)  # type: ignore[arg-type]
         self._answering: set[asyncio.Task[None]] = set()
         self._encoder = OpusEncoder()
         self._sequence = 0
@@ -284,7 +285,7 @@ async def test_a_publisher_that_is_inactive_at_first_is_heard_later() -> None:
         await eventually(lambda: len(made.heard) >= 20)
 
 
-@pytest.mark.parametrize("when", [0.0, 0.005, 0.02, 0.05, 0.1, None])
+@pytest.mark.parametrize("when", [0.0, 0.005, 0.02, 0.04, 0.05, 0.06, 0.07, 0.1, None])
 async def test_cancelling_leaves_no_task_no_socket_and_no_thread(when: float | None) -> None:
     """At any moment; `None`: once audio came."""
     async with Sfu() as sfu:
@@ -334,3 +335,30 @@ async def test_a_payload_type_that_aiortc_would_mistake_is_refused() -> None:
         with pytest.raises(NegotiationFailed, match="LT_RECEIVE_PATH"):
             audio_only(parse_offer(offer))
         await sfu.unsubscribe(peer)
+
+
+@pytest.mark.parametrize("dies", [False, True])
+async def test_over_turn_alone_and_closed_in_time(monkeypatch: pytest.MonkeyPatch, dies: bool) -> None:
+    """Also where the TURN server no longer answers."""
+    async with turn_server("udp") as server, Sfu() as sfu:
+        host, port = server.address
+        made = Call(sfu, IceServer((f"turn:{host}:{port}",), USER, Secret(PASSWORD)))
+        made.peer = await sfu.subscribe(made.speaker)
+        offer = await made.peer.offer()
+        monkeypatch.setattr("aioice.ice.get_host_addresses", lambda use_ipv4, use_ipv6: ["::1"])
+        before = asyncio.all_tasks()
+        running = asyncio.create_task(made.subscriber.run())
+        made.subscriber.offer(made.peer.sid, offer)
+        await eventually(lambda: made.subscriber.connected)
+        await made.say(40)
+        await eventually(lambda: len(made.heard) >= 20)
+        assert "typ relay" in made.answers[0]
+        server.mute = dies
+        running.cancel()
+        async with asyncio.timeout(4):
+            await asyncio.wait([running])
+        await sfu.unsubscribe(made.peer)
+        await asyncio.sleep(0.05)
+        left = [str(task.get_coro()) for task in asyncio.all_tasks() - before]
+        assert all("TurnTransport" in coroutine for coroutine in left), "of a dead server, which cannot confirm the end"
+        assert dies or not left
