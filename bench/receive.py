@@ -37,7 +37,7 @@ RESULT = Path("build/bench/receive.json")
 VARIANTS = ("ours", "stock")
 #: A variant is one event loop, so it has one core. What few speakers cost each is more than what many do, which is why more
 #: speakers are tried as long as that comes to no more than this; who falls behind gets no more in any case.
-_MOST_CORES = 1.6
+_MOST_CORES = 2.0
 #: The scenarios other than `talk` are measured with this many speakers at most.
 _SCENARIO_SPEAKERS = 50
 _WARM_S = 2.0

@@ -62,6 +62,11 @@ def udp_drops(pid: int) -> dict[int, int]:
     return {inode: count for inode, count in drops.items() if inode in inodes}
 
 
+def waited_seconds(pid: int) -> float:
+    """How long the process's main thread could have run but had to wait for a core."""
+    return int((_PROC / str(pid) / "schedstat").read_text(encoding="ascii", errors="replace").split()[1]) / 1e9
+
+
 def idle_seconds() -> float:
     """Seconds that all cores together have been idle since boot."""
     line = (_PROC / "stat").read_text(encoding="ascii", errors="replace").splitlines()[0].split()

@@ -19,6 +19,8 @@ _WHOLE_SHARE = 0.9
 _PACKETS_PER_S = 50
 #: The generator has to keep the packets' pace for a figure to mean anything.
 _GENERATOR_LATE_MS = 20.0
+#: Of the time; a receiver that waits for a core more than that is measured on a machine with too much else to do.
+_WAITED_SHARE = 0.15
 #: A speaker without RTP is asked for anew, in the long run this often (`speaker.SILENCE_S`).
 _ASKED_ANEW_S = 120.0
 #: Below so many speakers, what the modules take to load outweighs the speakers.
@@ -89,6 +91,7 @@ class Collected:
             "seconds": round(usage.seconds, 1),
             "cpu_ms_per_speaker_s": round(self.ms(variant, scenario, speakers) or 0.0, 3),
             "cores": round(usage.cpu_s / usage.seconds, 3),
+            "waited_share": round(usage.waited_s / usage.seconds, 3),
             "lag_p95_ms": usage.lag_p95_ms,
             "lag_max_ms": usage.lag_max_ms,
             "packets": usage.sent,
@@ -171,6 +174,7 @@ def table(collected: Collected) -> str:
             f"{row['cores']:>6.2f} {row['lag_p95_ms']:>6.1f} ms {row['dropped_packets']:>8} "
             + (f"{row['audio_share']:>6.0%} {row['generator_ms_per_speaker_s']:>10.2f}" if sends else "")
             + ("  BEHIND" if row["behind"] else "")
+            + ("  MACHINE BUSY" if row["waited_share"] > _WAITED_SHARE else "")
             + ("  GENERATOR LATE" if row["generator_late_p95_ms"] > _GENERATOR_LATE_MS else "")
         )
     lines += ["", "memory in MB (own: not shared with other processes); set-up in ms of CPU per speaker"]

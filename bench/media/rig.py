@@ -24,12 +24,13 @@ _CONNECT_S = 60.0
 class Usage:
     """What a receiver took in one or more windows. `lags_s`: how late its event loop was, sampled.
 
-    `drops`: datagrams that came to a full socket buffer. `sent`: packets that the generator sent to it. `heard_s`: seconds of
-    audio that reached the speech-to-text server.
+    `waited_s`: how long it could have run, but the machine had no core for it. `drops`: datagrams that came to a full socket
+    buffer. `sent`: packets that the generator sent to it. `heard_s`: seconds of audio that reached the speech-to-text server.
     """
 
     seconds: float = 0.0
     cpu_s: float = 0.0
+    waited_s: float = 0.0
     lags_s: list[float] = field(default_factory=list)
     drops: int = 0
     heard_s: float = 0.0
@@ -41,6 +42,7 @@ class Usage:
     def add(self, other: Usage) -> None:
         self.seconds += other.seconds
         self.cpu_s += other.cpu_s
+        self.waited_s += other.waited_s
         self.lags_s += other.lags_s
         self.drops += other.drops
         self.heard_s += other.heard_s
@@ -132,8 +134,9 @@ class Rig:
         generator = await self.generator.ask(do="report", group=f"{variant}-")
         ears = await self.ears.ask(do="report")
         reports = {name: await child.ask(do="report") for name, child in self.receivers.items()}
+        waited = {name: proc.waited_seconds(child.pid) for name, child in self.receivers.items()}
         drops = {name: proc.udp_drops(child.pid) for name, child in self.receivers.items()}
-        return {"generator": generator, "ears": ears, "receivers": reports, "drops": drops}
+        return {"generator": generator, "ears": ears, "receivers": reports, "drops": drops, "waited": waited}
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any], name: str, playing: str) -> Usage:
@@ -141,6 +144,7 @@ def _difference(before: dict[str, Any], after: dict[str, Any], name: str, playin
     usage = Usage(
         seconds=last["at"] - first["at"],
         cpu_s=last["cpu_s"] - first["cpu_s"],
+        waited_s=after["waited"][name] - before["waited"][name],
         lags_s=last["lags_s"],
         drops=sum(count - before["drops"][name].get(inode, 0) for inode, count in after["drops"][name].items()),
     )

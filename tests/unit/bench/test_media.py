@@ -94,7 +94,7 @@ def measured(ours_ms: float, stock_ms: float, *, drops: int = 0) -> Collected:
     for speakers in (10, 50):
         for variant, milliseconds in (("ours", ours_ms), ("stock", stock_ms)):
             for _ in range(2):  # two windows of 10 s
-                used = Usage(10.0, milliseconds * speakers / 100, [0.001] * 50, 0, 10.0 * speakers, 500 * speakers)
+                used = Usage(10.0, milliseconds * speakers / 100, 0.1, [0.001] * 50, 0, 10.0 * speakers, 500 * speakers)
                 used.drops = drops if (variant, speakers) == ("stock", 50) else 0
                 collected.add(variant, "talk", speakers, used)
                 collected.add(variant, "idle", speakers, Usage(10.0, 0.002 * speakers))
