@@ -7,25 +7,30 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+from fastapi import FastAPI
 
 from sandbox import loopback_ice
 from sandbox.demo.processes import bare_environment
 from sandbox.live_test import checks
 from sandbox.live_test.options import BadOptions, read_options
+from sandbox.nextcloud.serving import LoopbackServer
 from tests.integration.conftest import TalkOnLoopback
 
 ROOT = Path(__file__).resolve().parents[2]
 USER, PASSWORD = "reader-1", "an-app-password"
 
 
-async def live_test(module: str, environment: Mapping[str, str], *arguments: str, timeout_s: float = 60.0) -> tuple[int, str]:
-    """Exit code and all that was printed."""
+async def live_test(
+    module: str, environment: Mapping[str, str], *arguments: str, timeout_s: float = 60.0, interrupt_at: str = ""
+) -> tuple[int, str]:
+    """Exit code and all that was printed. `interrupt_at`: Ctrl-C once this has been printed."""
     everything = {**bare_environment(), **environment, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "lib")))}
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", module, *arguments,
@@ -33,7 +38,16 @@ async def live_test(module: str, environment: Mapping[str, str], *arguments: str
         stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
     )  # fmt: skip
     try:
-        output, _ = await asyncio.wait_for(process.communicate(), timeout_s)
+        async with asyncio.timeout(timeout_s):
+            assert process.stdout is not None
+            output = b""
+            while interrupt_at and interrupt_at not in output.decode(errors="replace"):
+                line = await process.stdout.readline()
+                assert line, output
+                output += line
+            if interrupt_at:
+                process.send_signal(signal.SIGINT)
+            output += (await process.communicate())[0]
     finally:
         if process.returncode is None:
             process.kill()
@@ -123,6 +137,30 @@ class TestWhatIsMissingIsSaidPlainly:
     async def test_a_nextcloud_that_is_away(self, environment: dict[str, str]) -> None:
         nowhere = {**environment, "NEXTCLOUD_URL": "http://127.0.0.1:9"}
         await self.failed(nowhere, checks.NEXTCLOUD, "Nextcloud cannot be reached", "Check NEXTCLOUD_URL")
+
+
+async def test_ctrl_c_leaves_the_call_and_puts_the_captions_off(talk: TalkOnLoopback) -> None:
+    asked: list[bool] = []
+    silent = FastAPI()
+
+    @silent.get("/api/v1/languages")
+    async def languages() -> dict[str, object]:
+        return {"en": {"name": "English", "metadata": {"separator": " ", "rtl": False}}}
+
+    @silent.post("/api/v1/call/transcribe")
+    async def transcribe(body: dict[str, object]) -> dict[str, object]:
+        asked.append(body["enable"] is True)
+        return {}
+
+    async with LoopbackServer(silent) as server:
+        app = talk.nextcloud.app_api.register(url=server.url)
+        app.enabled = True
+        environment = {"NEXTCLOUD_URL": talk.nextcloud.url, "TALK_ROOM_TOKEN": talk.room}
+        code, text = await live_test("sandbox.live_test", environment, interrupt_at=checks.FIRST)
+    assert code == 130, text
+    assert asked == [True, False]
+    assert talk.nextcloud.talk.rooms[talk.room].sessions == {}
+    assert "Traceback" not in text
 
 
 async def test_an_incomplete_environment_is_named_at_once() -> None:
