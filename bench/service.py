@@ -250,6 +250,10 @@ def show(result: dict[str, Any]) -> None:
         print(f"{name:<10} {cores}  {phase['rss_mb']:>10.1f} MB {phase['load_lateness_ms']['p95']:>8.2f} ms")
     for name in ("join_muted_s", "join_talking_s", "audio_added_ms", "caption_added_ms", "caption_crowded_ms"):
         print(f"{name:<20} {json.dumps({key: result[name][key] for key in ('count', 'p50', 'p95', 'max')})}")
+    talking = result["phases"]["talking"]
+    print(
+        f"{'healthz_ms':<20} {json.dumps(talking['healthz_ms'])}, loop lag told by the app {json.dumps(talking['loop_lag_ms'])}"
+    )
     for name in ("counters", "heard", "stalled"):
         print(f"{name:<20} {json.dumps(result[name])}")
     print()

@@ -24,6 +24,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import httpx
+
 from bench.load.figures import Target, growth
 from bench.load.life import script
 from bench.load.lines import ChildFailed
@@ -42,18 +44,24 @@ REST_S = 10.0
 
 
 class Observer:
-    """`series`: one row per look. `again`: how often captions had to be asked for again, since a call was lost for good."""
+    """`series`: one row per look. `again`: how often captions had to be asked for again, since a call was lost for good;
+    `unanswered`: looks that the app did not answer within seconds.
+    """
 
     def __init__(self, of: Setting, living: Living) -> None:
         self.series: list[dict[str, float]] = []
-        self.again = 0
+        self.again = self.unanswered = 0
         self._of = of
         self._living = living
 
     async def look(self, at: float) -> None:
         found = self._of.usage()
-        health, counts = await self._of.app.health(), await self._of.load.do("counts")
-        tasks = await self._of.app.metric("live_transcription_tasks")
+        try:
+            health, tasks = await self._of.app.health(), await self._of.app.metric("live_transcription_tasks")
+        except httpx.HTTPError:
+            self.unanswered += 1
+            return
+        counts = await self._of.load.do("counts")
         row = {
             "at_s": round(at, 1),
             **{name: round(value, 2) for name, value in asdict(found).items()},
@@ -120,6 +128,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             "done": dict(living.done),
             "refused": dict(living.refused),
             "asked_again": observer.again,
+            "unanswered": observer.unanswered,
             "counters": {name: round(value, 1) for name, value in (await of.metrics(*names)).items()},
             "before": {**asdict(before), "tasks": tasks_before},
             "after": {**asdict(after), "tasks": tasks_after},

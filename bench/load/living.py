@@ -17,10 +17,12 @@ import httpx
 
 from bench.load.life import EVERYDAY, FAULTS
 from bench.load.setting import BenchFailed, BenchRoom, Setting
+from sandbox.nextcloud import ExAppUnreachable
 
 #: Settings that are changed back and forth; the second one gives every call other engines.
 _CHANGES = ({"lt_finals_only": "true"}, {"lt_prewarm": "false"}, {"lt_finals_only": None, "lt_prewarm": None})
 _LANGUAGES = ("en", "fr")
+_TRIES = 3
 
 
 class Living:
@@ -47,8 +49,11 @@ class Living:
             self.rooms.append(await self._open())
 
     async def do(self, what: str) -> None:
-        """Returns when it is done, faults included."""
-        await self._deeds[what](self._chance.choice(self.rooms))
+        """Returns when it is done, faults included. What the app does not answer in time is counted, as Talk tells its users."""
+        try:
+            await self._deeds[what](self._chance.choice(self.rooms))
+        except (ExAppUnreachable, httpx.HTTPError):
+            self.refused[f"{what}: no answer in time"] += 1
         self.done[what] += 1
 
     async def rehearse(self) -> None:
@@ -128,7 +133,8 @@ class Living:
             self.refused[f"another language: {answer.status}"] += 1
 
     async def _end_and_ask(self, room: BenchRoom) -> None:
-        await self._of.nextcloud.talk.leave(room.token)
+        if not await self._of.leave_call(room):
+            self.refused["Talk ends the transcription"] += 1
         await self._of.enable(room)
 
     async def _new_call(self, room: BenchRoom) -> None:
@@ -189,6 +195,9 @@ class Living:
         app = self._of.app.ex_app
         await self._of.nextcloud.app_api.disable(app)
         await asyncio.sleep(2.0)
-        if not await self._of.nextcloud.app_api.enable(app):
+        for _ in range(_TRIES):
+            if await self._of.nextcloud.app_api.enable(app):
+                break
+        else:
             raise BenchFailed(f"the app could not be enabled again: {app.enabled_error}")
         await self.ask_again()

@@ -93,13 +93,20 @@ class Setting:
         everybody = [room.reader["person"], *(name for names in room.people.values() for name in names)]
         room.people.clear()
         await self.load.do("leave", people=everybody)
-        await self.nextcloud.talk.leave(room.token)
+        await self.leave_call(room)
+
+    async def leave_call(self, room: BenchRoom) -> bool:
+        """Talk tells the app that the transcription ends. False: the app did not take it, and will leave by itself."""
+        try:
+            return (await self.nextcloud.talk.leave(room.token)).ok
+        except ExAppUnreachable:
+            return False
 
     async def connected(self, number: int, *, timeout_s: float = 120.0) -> None:
         """Until so many subscriptions are up. Raises BenchFailed."""
         await self._until(lambda found: found["connected"] >= number, f"{number} subscriptions", timeout_s)
 
-    async def alone(self, *, timeout_s: float = 30.0) -> None:
+    async def alone(self, *, timeout_s: float = 90.0) -> None:
         """Until the app has left every call and closed all that it had for them. Raises BenchFailed."""
         await self._until(lambda found: found["apps"] == 0 and self.usage().udp == 0, "the app to leave", timeout_s)
 

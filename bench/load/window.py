@@ -22,7 +22,7 @@ _SAMPLE_S = 2.0
 @dataclass(frozen=True, slots=True)
 class Window:
     """Shares are of one core. `others_share`: what is none of ours. `health_s`: how long the app took for each `/healthz`,
-    an upper bound of how late its event loop was. Times are of the monotonic clock.
+    an upper bound of how late its event loop was; `lag_s`: what it says itself of that. Times are of the monotonic clock.
     """
 
     name: str
@@ -35,6 +35,7 @@ class Window:
     lateness: dict[str, float]
     samples: list[Usage]
     health_s: list[float]
+    lag_s: list[float]
 
     def result(self) -> dict[str, Any]:
         last = self.samples[-1]
@@ -52,7 +53,7 @@ class Window:
             "descriptors": last.descriptors,
             "udp_drops": last.udp_drops,
         }
-        return found | ({"healthz_ms": summary(self.health_s)} if self.health_s else {})
+        return found | ({"healthz_ms": summary(self.health_s), "loop_lag_ms": summary(self.lag_s)} if self.health_s else {})
 
 
 async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = False) -> Window:
@@ -61,17 +62,19 @@ async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = 
     pids = (of.app.process.pid or 0, of.load.pid, of.stt.pid, os.getpid())
     await of.load.do("lateness")
     began, busy, before = time.monotonic(), busy_s(), [usage(pid).cpu_s for pid in pids]
-    samples, health_s = [], []
+    samples, health_s, lag_s = [], [], []
     while (left := began + seconds - time.monotonic()) > 0:
         await asyncio.sleep(min(_SAMPLE_S, left))
         samples.append(of.usage())
         if ask_health:
             asked = time.monotonic()
-            await of.app.health()
+            health = await of.app.health()
             health_s.append(time.monotonic() - asked)
+            lag_s.append(float(health.get("loop_lag_s", 0.0)))
     cpu = [usage(pid).cpu_s - earlier for pid, earlier in zip(pids, before, strict=True)]
     ended, others = time.monotonic(), busy_s() - busy - sum(cpu)
     elapsed = ended - began
     app, load, stt, _ = (each / elapsed for each in cpu)
     lateness = await of.load.do("lateness")
-    return Window(name, began, ended, app, load, stt, max(0.0, others / elapsed), lateness, samples, health_s)
+    others_share = max(0.0, others / elapsed)
+    return Window(name, began, ended, app, load, stt, others_share, lateness, samples, health_s, lag_s)
