@@ -35,6 +35,8 @@ from bench.load.window import Window, measure
 RESULT = Path("build/bench/service.json")
 #: Calls with one speaker.
 PROBES = 2
+#: Cores that others may take while people talk, before delays say little about the app.
+DISTURBED = 0.25
 _COUNTERS = ("frames_dropped_total", "packets_lost_total", "packets_late_total", "packets_undecodable_total",
              "stt_dropped_audio_seconds_total", "captions_sent_total", "finals_dropped_total")  # fmt: skip
 
@@ -244,9 +246,11 @@ async def run(plan: Plan) -> dict[str, Any]:
 
 
 def show(result: dict[str, Any]) -> None:
-    print(f"\n{'phase':<10} {'app':>7} {'load':>7} {'STT':>7} {'others':>7}  cores    RSS      late p95")
+    print(f"\n{'phase':<10} {'app':>7} {'waited':>7} {'load':>7} {'STT':>7} {'others':>7}  cores    RSS      late p95")
     for name, phase in result["phases"].items():
-        cores = " ".join(f"{phase[part]:>7.3f}" for part in ("cpu_share", "load_share", "stt_share", "others_share"))
+        cores = " ".join(
+            f"{phase[part]:>7.3f}" for part in ("cpu_share", "waited_share", "load_share", "stt_share", "others_share")
+        )
         print(f"{name:<10} {cores}  {phase['rss_mb']:>10.1f} MB {phase['load_lateness_ms']['p95']:>8.2f} ms")
     for name in ("join_muted_s", "join_talking_s", "audio_added_ms", "caption_added_ms", "caption_crowded_ms"):
         print(f"{name:<20} {json.dumps({key: result[name][key] for key in ('count', 'p50', 'p95', 'max')})}")
@@ -256,6 +260,8 @@ def show(result: dict[str, Any]) -> None:
     )
     for name in ("counters", "heard", "stalled"):
         print(f"{name:<20} {json.dumps(result[name])}")
+    if talking["others_share"] > DISTURBED:
+        print(f"\nOther work took {talking['others_share']:g} cores meanwhile: these delays are not the app's alone.")
     print()
     for target in targets(result):
         print(target.row())

@@ -49,7 +49,7 @@ class Living:
             self.rooms.append(await self._open())
 
     async def do(self, what: str) -> None:
-        """Returns when it is done, faults included. What the app does not answer in time is counted, as Talk tells its users."""
+        """Returns when it is done, faults included. What the app does not answer in time is counted."""
         try:
             await self._deeds[what](self._chance.choice(self.rooms))
         except (ExAppUnreachable, httpx.HTTPError):

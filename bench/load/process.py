@@ -19,9 +19,12 @@ _DIGITS = re.compile(r"\d+")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`cpu_s` since the process began, all threads. `udp_drops`: datagrams that found a socket's buffer full."""
+    """`cpu_s`, `waited_s`: all threads, since the process began; `waited_s` is time that a thread could have run but had no
+    core. `udp_drops`: datagrams that found a socket's buffer full.
+    """
 
     cpu_s: float
+    waited_s: float
     rss_mb: float
     pss_mb: float
     threads: int
@@ -49,6 +52,7 @@ def usage(pid: int) -> Usage:
     own = [row for row in rows if row[9] in sockets]
     return Usage(
         cpu_s=(int(fields[11]) + int(fields[12])) / _HERTZ,
+        waited_s=sum(_waited_s(task) for task in (home / "task").iterdir()),
         rss_mb=memory["Rss"],
         pss_mb=memory["Pss"],
         threads=int(fields[17]),
@@ -56,6 +60,14 @@ def usage(pid: int) -> Usage:
         udp=len(own),
         udp_drops=sum(int(row[12]) for row in own),
     )
+
+
+def _waited_s(task: Path) -> float:
+    """0 where the thread has ended or the kernel does not tell."""
+    try:
+        return int((task / "schedstat").read_text().split()[1]) / 1e9
+    except (OSError, IndexError):
+        return 0.0
 
 
 def busy_s() -> float:

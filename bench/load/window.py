@@ -21,7 +21,8 @@ _SAMPLE_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """Shares are of one core. `others_share`: what is none of ours. `health_s`: how long the app took for each `/healthz`,
+    """Shares are of one core. `waited_share`: how much more the app would have run, had there been a core for it;
+    `others_share`: what is none of ours. `health_s`: how long the app took for each `/healthz`,
     an upper bound of how late its event loop was; `lag_s`: what it says itself of that. Times are of the monotonic clock.
     """
 
@@ -29,6 +30,7 @@ class Window:
     began: float
     ended: float
     cpu_share: float
+    waited_share: float
     load_share: float
     stt_share: float
     others_share: float
@@ -42,6 +44,7 @@ class Window:
         found = {
             "seconds": round(self.ended - self.began, 1),
             "cpu_share": round(self.cpu_share, 4),
+            "waited_share": round(self.waited_share, 4),
             "load_share": round(self.load_share, 4),
             "stt_share": round(self.stt_share, 4),
             "others_share": round(self.others_share, 4),
@@ -61,6 +64,7 @@ async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = 
     print(f"measuring {name} for {seconds:g} s", flush=True)
     pids = (of.app.process.pid or 0, of.load.pid, of.stt.pid, os.getpid())
     await of.load.do("lateness")
+    waited_s = of.usage().waited_s
     began, busy, before = time.monotonic(), busy_s(), [usage(pid).cpu_s for pid in pids]
     samples, health_s, lag_s = [], [], []
     while (left := began + seconds - time.monotonic()) > 0:
@@ -72,9 +76,10 @@ async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = 
             health_s.append(time.monotonic() - asked)
             lag_s.append(float(health.get("loop_lag_s", 0.0)))
     cpu = [usage(pid).cpu_s - earlier for pid, earlier in zip(pids, before, strict=True)]
+    waited_s = of.usage().waited_s - waited_s
     ended, others = time.monotonic(), busy_s() - busy - sum(cpu)
     elapsed = ended - began
     app, load, stt, _ = (each / elapsed for each in cpu)
     lateness = await of.load.do("lateness")
     others_share = max(0.0, others / elapsed)
-    return Window(name, began, ended, app, load, stt, others_share, lateness, samples, health_s, lag_s)
+    return Window(name, began, ended, app, waited_s / elapsed, load, stt, others_share, lateness, samples, health_s, lag_s)
