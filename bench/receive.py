@@ -78,6 +78,8 @@ class Run:
             present = [variant for variant in self._variants if self._may_have(variant, level)]
             added = [await self._grow(variant, level) for variant in present]
             present = [one.variant for one in added if one is not None]
+            if not present:
+                break
             await self._play(present, level, "talk", "talk", {}, self._seconds)
             for one in added:
                 if one is not None:
@@ -88,6 +90,9 @@ class Run:
                     await self._play(present, level, name, program, impairment, seconds)
             elif level > scenarios_at:
                 await self._play(present, level, "silence", "silence", {}, self._seconds / 2)
+                for variant, usage in (await self._rig.rest(min(_WINDOW_S, self._seconds))).items():
+                    if variant in present:
+                        self.collected.add(variant, "idle", level, usage)
 
     def _may_have(self, variant: str, level: int) -> bool:
         if variant in self._refused:

@@ -130,6 +130,15 @@ class Rig:
         await self.generator.ask(do="hush", group=variant)
         return {name: _difference(before, after, name, variant) for name in self.receivers}
 
+    async def rest(self, seconds: float) -> dict[str, Usage]:
+        """Nothing is played to anybody."""
+        await self.generator.ask(do="touch")
+        await asyncio.sleep(1.0)
+        before = await self._snapshot("nobody")
+        await asyncio.sleep(seconds)
+        after = await self._snapshot("nobody")
+        return {name: _difference(before, after, name, "nobody") for name in self.receivers}
+
     async def _snapshot(self, variant: str) -> dict[str, Any]:
         generator = await self.generator.ask(do="report", group=f"{variant}-")
         ears = await self.ears.ask(do="report")
