@@ -77,8 +77,8 @@ class MemoryMeter:
     def _bounds(self, mapped: int, resident: int) -> Iterator[MemoryBound]:
         for used, limit in self._control_groups():
             yield MemoryBound(MemorySource.CONTAINER, used, limit)
-        if (limit := self._machine(resident)) is not None:
-            yield MemoryBound(MemorySource.MACHINE, resident, limit)
+        if (machine := self._machine(resident)) is not None:
+            yield MemoryBound(MemorySource.MACHINE, resident, machine)
         if self._address_space:
             yield MemoryBound(MemorySource.PROCESS, mapped, self._address_space)
 
