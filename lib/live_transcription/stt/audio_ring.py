@@ -4,13 +4,13 @@
 """Audio that waits to be sent or may have to be sent again, bounded in seconds and cheap in bytes. Pure.
 
 Positions are samples since the stream began; they never go back. Memory comes and goes in blocks of one second: the newest
-up to three are float32, older ones are packed. What has been sent by then (`sent`) is kept in case the connection breaks,
+one or two are float32, older ones are packed. What has been sent by then (`sent`) is kept in case the connection breaks,
 mostly for moments: it is packed at no cost, 24 kB a second. What has not waits for a server, perhaps for long, and is packed as
 close as the codec can; so is, little by little, what was sent when it lasts.
 
 | codec | a second | 120 s |
 |---|---|---|
-| Opus, `stt.opus_blocks` | 4 kB | 0.5 MB |
+| Opus, `stt.opus_blocks` | 3 kB | 0.4 MB |
 | mu-law, `stt.block_codec` | 24 kB | 2.9 MB |
 """
 
@@ -28,8 +28,8 @@ from live_transcription.types import SAMPLE_RATE, Frame
 
 _BLOCK = SAMPLE_RATE
 _PLAIN_BYTES = 4 * _BLOCK
-#: So many whole blocks are not packed: most utterances are over by then, and most connections there.
-_PATIENT_BLOCKS = 2
+#: So many whole blocks are not packed: by then many an utterance is over, and most connections are there.
+_PATIENT_BLOCKS = 1
 #: So many blocks may stay packed at no cost.
 _CHEAP_BLOCKS = 16
 
