@@ -23,10 +23,10 @@ _LOGS = Path("build") / "live_test"
 _USER = "reader-1"
 
 
-async def rehearse(arguments: list[str], *, guests: bool) -> int:
+async def rehearse(arguments: list[str], *, guests: bool, stt: str = "embedded") -> int:
     """The live test's exit code; 2 where the sandbox did not start."""
     try:
-        async with set_up("sandbox", SpeechToText(), _LOGS.resolve(), lambda line: print(line, flush=True)) as stage:
+        async with set_up("sandbox", SpeechToText(stt), _LOGS.resolve(), lambda line: print(line, flush=True)) as stage:
             nextcloud = stage.nextcloud
             room = nextcloud.talk.rooms.create()
             environment = {"NEXTCLOUD_URL": nextcloud.url, "TALK_ROOM_TOKEN": room.token}
@@ -57,8 +57,11 @@ async def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.live_test.rehearsal", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="as of the live test")
     parser.add_argument("--guests", action="store_true", help="no user: two guests")
+    parser.add_argument(
+        "--stt", choices=("embedded", "modal", "moshi"), default="embedded", help="the engine; stand-ins for the latter two"
+    )
     chosen = parser.parse_args()
-    work = asyncio.create_task(rehearse(["--quick"] if chosen.quick else [], guests=chosen.guests))
+    work = asyncio.create_task(rehearse(["--quick"] if chosen.quick else [], guests=chosen.guests, stt=chosen.stt))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     try:
