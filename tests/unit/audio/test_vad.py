@@ -15,6 +15,7 @@ from bench.vad import Segment, always_on, segments
 from live_transcription.audio import vad
 from live_transcription.audio.activity import SileroDetector
 from live_transcription.audio.silero import open_session
+from live_transcription.stt.gate import OpenStream, SilenceGate, Speech
 from live_transcription.types import SAMPLE_RATE
 from sandbox import recording
 
@@ -161,6 +162,20 @@ def test_speakers_do_not_share_state() -> None:
         if begun and not was:
             together.append((at + 1920) / SAMPLE_RATE)
     assert together == [segment.start_s for segment in alone]
+
+
+def test_a_stream_lost_in_mid_speech_is_opened_again_within_three_frames() -> None:
+    gate = SilenceGate(silero())
+    samples = recording.load("en-conference").pcm(SAMPLE_RATE)
+    frames = [samples[at : at + 1920] for at in range(0, 10 * SAMPLE_RATE, 1920)]
+    pushed = iter(frames)
+    while not gate.speaking:
+        gate.push(next(pushed))
+    for _ in range(10):
+        gate.push(next(pushed))
+    gate.reset()
+    actions = [action for _ in range(3) for action in gate.push(next(pushed))]
+    assert [type(action) for action in actions[:2]] == [OpenStream, Speech]
 
 
 def test_reset_makes_a_detector_as_new() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import numpy as np
@@ -181,3 +182,39 @@ def test_without_a_gate_silence_goes_to_the_engine_too() -> None:
     actions = [action for _ in range(600) for action in gate.push(silence)]
     assert sum(isinstance(action, OpenStream) for action in actions) == 1
     assert not any(isinstance(action, Flush | CloseStream) for action in actions)
+
+
+class AskedDetector:
+    """Answers when asked; the first sample of a frame says whether it is speech. Remembers the questions."""
+
+    def __init__(self) -> None:
+        self.asked: list[str] = []
+        self._heard: list[bool] = []
+
+    def push(self, frame: Frame) -> None:
+        self._heard.append(bool(frame[0]))
+
+    def speech_for(self, seconds: float) -> bool:
+        self.asked.append("speech")
+        return len(self._heard) * FRAME_S >= seconds and all(self._heard[-math.ceil(seconds / FRAME_S) :])
+
+    def silence_for(self, seconds: float) -> bool:
+        self.asked.append("silence")
+        return len(self._heard) * FRAME_S >= seconds and not any(self._heard[-math.ceil(seconds / FRAME_S) :])
+
+    def reset(self) -> None:
+        self._heard.clear()
+
+
+def test_a_detector_that_judges_when_asked_is_asked_for_speech_in_silence_and_for_silence_in_speech() -> None:
+    detector = AskedDetector()
+    gate = SilenceGate(detector)
+    actions = run(gate, [0.0] * 5 + [1.0] * 5 + [0.0] * 10)
+    assert kinds(actions) == ["OpenStream", "Speech", "Flush"]
+    assert detector.asked == ["speech"] * 7 + ["silence"] * 10 + ["speech"] * 3
+
+
+def test_both_kinds_of_detector_make_the_same_of_the_same_speech() -> None:
+    speech = [0.0] * 5 + [1.0] + [0.0] * 3 + [1.0] * 7 + [0.0] * 6 + [1.0] * 4 + [0.0] * 20
+    found = [kinds(run(SilenceGate(detector), speech)) for detector in (AskedDetector(), ScriptedDetector())]
+    assert found[0] == found[1] == ["OpenStream", "Speech", "Flush"]
