@@ -151,7 +151,8 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "LT_MAX_MEMORY_MB", "number", "advanced", "Memory limit in MB",
-        "No more speakers are taken above 80 % of it; 0: only the limits of the container and the machine count.", megabytes, "0",
+        "No more speakers are taken above 80 % of it; 0: only the limits of the container and the machine count.",
+        megabytes, "0",
     ),
 )  # fmt: skip
 

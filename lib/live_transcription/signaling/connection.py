@@ -15,10 +15,10 @@ from functools import partial
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
+from live_transcription.backoff import Backoff
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingError, SignalingRefused, SignalingUnreachable
 from live_transcription.signaling.auth import HelloAttempt, HelloGuard, Wait
-from live_transcription.backoff import Backoff
 from live_transcription.signaling.event_queue import EventQueue
 from live_transcription.signaling.events import SignalingEvent
 from live_transcription.signaling.protocol import SignalingProtocol

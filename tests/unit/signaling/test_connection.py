@@ -14,10 +14,10 @@ from typing import Any
 
 import pytest
 
+from live_transcription.backoff import Backoff
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingRefused
 from live_transcription.signaling.auth import HelloGuard
-from live_transcription.backoff import Backoff
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     EndOfStream,

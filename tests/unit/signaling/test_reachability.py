@@ -19,10 +19,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 from websockets.asyncio.server import serve
 
+from live_transcription.backoff import Backoff
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingUnreachable
 from live_transcription.signaling.auth import HelloGuard
-from live_transcription.backoff import Backoff
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import SessionStarted
 from live_transcription.types import Secret
