@@ -37,6 +37,8 @@ RESULT = Path("build/bench/service.json")
 PROBES = 2
 #: Cores that others may take while people talk, before delays say little about the app.
 DISTURBED = 0.25
+#: Lateness of the load in ms (p95) beyond which it is no load of so many speakers any more.
+LATE_MS = 20.0
 _COUNTERS = ("frames_dropped_total", "packets_lost_total", "packets_late_total", "packets_undecodable_total",
              "stt_dropped_audio_seconds_total", "captions_sent_total", "finals_dropped_total")  # fmt: skip
 
@@ -84,7 +86,7 @@ class Service:
         stalled = await self._stalled()
         windows = [window for window in (nobody, muted, silent, talking) if window is not None]
         self.result["phases"] = {window.name: window.result() for window in windows}
-        self.result |= per_speaker(plan, nobody, muted, silent, talking)
+        self.result |= per_speaker(plan, nobody, muted, talking)
         self.result["stalled"] = stalled
         self.result |= await self._end(nobody)
 
@@ -109,7 +111,7 @@ class Service:
         await asyncio.sleep(2.0)
         silent = await measure(self._of, "silent", self.plan.silent_s)
         await self._of.load.do("turn", people=half, activity="muted")
-        self.result["silent_ms_per_speaker_s"] = round((silent.cpu_share - muted.cpu_share) * 1000 / len(half), 3)
+        self.result["silent_ms_per_speaker_s"] = cost_ms(silent, muted)
         await asyncio.sleep(2.0)
         return silent
 
@@ -196,9 +198,16 @@ class Service:
         return summary(times, digits=3, scale=1.0)
 
 
-def per_speaker(plan: Plan, nobody: Window, muted: Window, silent: Window | None, talking: Window) -> dict[str, Any]:
+def cost_ms(sending: Window, quiet: Window) -> float | None:
+    """CPU of the app per second of audio that it was sent, above what a phase without any cost it."""
+    if not sending.heard_s:
+        return None
+    more_s = (sending.cpu_share - quiet.cpu_share) * (sending.ended - sending.began)
+    return round(more_s * 1000 / sending.heard_s, 3)
+
+
+def per_speaker(plan: Plan, nobody: Window, muted: Window, talking: Window) -> dict[str, Any]:
     """CPU and memory, from the differences between the phases."""
-    del silent
     speakers = plan.talking + PROBES
 
     def rss(window: Window, *, last: bool = False) -> float:
@@ -210,7 +219,7 @@ def per_speaker(plan: Plan, nobody: Window, muted: Window, silent: Window | None
 
     return {
         "muted_ms_per_speaker_s": round((muted.cpu_share - nobody.cpu_share) * 1000 / max(1, plan.muted), 3),
-        "talking_ms_per_speaker_s": round((talking.cpu_share - muted.cpu_share) * 1000 / speakers, 3),
+        "talking_ms_per_speaker_s": cost_ms(talking, muted),
         "muted_mb_per_speaker": round((rss(muted) - rss(nobody)) / max(1, plan.muted), 3),
         "talking_mb_per_speaker": round((rss(talking, last=True) - rss(muted)) / speakers, 3),
         "rss_mb": {window.name: round(rss(window), 1) for window in (nobody, muted, talking)},
@@ -262,6 +271,8 @@ def show(result: dict[str, Any]) -> None:
         print(f"{name:<20} {json.dumps(result[name])}")
     if talking["others_share"] > DISTURBED:
         print(f"\nOther work took {talking['others_share']:g} cores meanwhile: these delays are not the app's alone.")
+    if talking["load_lateness_ms"]["p95"] > LATE_MS:
+        print("The load did not keep its schedule: people spoke less, and in bursts.")
     print()
     for target in targets(result):
         print(target.row())

@@ -94,9 +94,10 @@ class Load:
         ]
 
     async def lateness(self) -> dict[str, float | int]:
-        """Of the schedule, in milliseconds, since this was asked last."""
+        """Of the schedule, in milliseconds, and the packets that it sent, since this was asked last."""
         found, self._schedule.lateness = self._schedule.lateness.summary(), Lateness()
-        return found
+        packets, self._schedule.packets = self._schedule.packets, 0
+        return {**found, "packets": packets}
 
     async def notes(self, path: str) -> dict[str, int]:
         """Writes an npz file: `starts`, `sent_<n>` for each of them, `shown_at`, `shown_in`; returns the rooms' numbers."""

@@ -14,8 +14,8 @@ from bench.load.tape import Tape
 from sandbox.sfu import Source
 from sandbox.sfu.rtp import RtpPacket
 
-#: Deadlines per packet time, 2 ms apart; each speaker belongs to one of them.
-SLOTS = 10
+#: Deadlines per packet time, 4 ms apart; each speaker belongs to one of them.
+SLOTS = 5
 PACKET_S = 0.02
 _TICKS = 960
 _MASK = 0xFFFF_FFFF
@@ -66,10 +66,11 @@ class TapePublisher(Source):
 
 
 class Schedule:
-    """Sends for all who speak. `lateness`: how far behind its deadline each tick began."""
+    """Sends for all who speak. `lateness`: how far behind its deadline each tick began; `packets`: how many went out."""
 
     def __init__(self) -> None:
         self.lateness = Lateness()
+        self.packets = 0
         self._slots: list[set[TapePublisher]] = [set() for _ in range(SLOTS)]
 
     def add(self, publisher: TapePublisher) -> None:
@@ -90,4 +91,5 @@ class Schedule:
                 self.lateness.add(max(0.0, now - due))
             for publisher in tuple(self._slots[slot]):
                 publisher.send(tick // SLOTS, time.monotonic())
+                self.packets += 1
             tick += 1

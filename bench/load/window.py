@@ -14,6 +14,7 @@ from typing import Any
 
 from bench.load.figures import summary
 from bench.load.process import Usage, busy_s, usage
+from bench.load.schedule import PACKET_S
 from bench.load.setting import Setting
 
 _SAMPLE_S = 2.0
@@ -39,6 +40,11 @@ class Window:
     health_s: list[float]
     lag_s: list[float]
 
+    @property
+    def heard_s(self) -> float:
+        """Seconds of speakers' audio that went out. The load may be late, on a busy machine."""
+        return self.lateness["packets"] * PACKET_S
+
     def result(self) -> dict[str, Any]:
         last = self.samples[-1]
         found = {
@@ -48,6 +54,7 @@ class Window:
             "load_share": round(self.load_share, 4),
             "stt_share": round(self.stt_share, 4),
             "others_share": round(self.others_share, 4),
+            "speaker_seconds": round(self.heard_s, 1),
             "load_lateness_ms": self.lateness,
             "rss_mb": round(statistics.median(sample.rss_mb for sample in self.samples), 1),
             "rss_highest_mb": round(max(sample.rss_mb for sample in self.samples), 1),
