@@ -81,8 +81,8 @@ class Stretch:
         self._rest = samples[count * HOP :].copy()
         found = self._run(samples, count) if count else None
         result: list[float] = []
-        end = 0 if not before else len(before[0])
-        done = 0
+        end = len(before[0]) if before else 0
+        done = max(0, (end - EDGE) // HOP)
         for frame in frames:
             end += len(frame)
             until = max(0, (end - EDGE) // HOP)
