@@ -18,7 +18,7 @@ from typing import Any, Self
 Commands = Mapping[str, Callable[..., Awaitable[Any]]]
 
 _LONGEST_LINE = 2**26
-_START_S = 30.0
+_START_S = 90.0
 
 
 async def obey(commands: Commands) -> None:
@@ -75,8 +75,12 @@ class Child:
         self._process = await asyncio.create_subprocess_exec(
             *command, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, limit=_LONGEST_LINE, start_new_session=True
         )
-        async with asyncio.timeout(_START_S):
-            self.greeting = await self._exchange(self._options)
+        try:
+            async with asyncio.timeout(_START_S):
+                self.greeting = await self._exchange(self._options)
+        except TimeoutError:
+            await self.kill()
+            raise ChildFailed(f"{self._module} did not start within {_START_S:g} s") from None
 
     async def do(self, name: str, **arguments: Any) -> Any:
         """Raises ChildFailed."""
