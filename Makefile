@@ -62,7 +62,7 @@ run: $(VENV)/runtime-installed ## Run the ExApp itself; it says which environmen
 	@$(RUN) -m ex_app.main
 
 live-test: $(VENV)/runtime-installed ## Test call on a real Nextcloud (LIVE_TESTING.md; DRY=1: on this machine; QUICK=1: shorter)
-	@$(RUN) -m sandbox.live_test$(if $(DRY),.rehearsal) $(if $(QUICK),--quick)
+	@$(RUN) -m sandbox.live_test$(if $(DRY),.rehearsal --talk $(TALK) --stt $(STT)) $(if $(QUICK),--quick)
 
 sandbox: $(VENV)/runtime-installed ## Run a stand-in for Nextcloud and the HPB, to try the settings page (PORT=8080)
 	@$(RUN) -m sandbox.nextcloud --port $(PORT)

@@ -18,15 +18,16 @@ from pathlib import Path
 from sandbox import loopback_ice
 from sandbox.demo.processes import ProcessFailed, bare_environment
 from sandbox.demo.stage import SpeechToText, set_up
+from sandbox.rig import RigUnavailable, ServerFailed
 
 _LOGS = Path("build") / "live_test"
 _USER = "reader-1"
 
 
-async def rehearse(arguments: list[str], *, guests: bool, stt: str = "embedded") -> int:
+async def rehearse(arguments: list[str], *, guests: bool, talk: str = "sandbox", stt: str = "embedded") -> int:
     """The live test's exit code; 2 where the sandbox did not start."""
     try:
-        async with set_up("sandbox", SpeechToText(stt), _LOGS.resolve(), lambda line: print(line, flush=True)) as stage:
+        async with set_up(talk, SpeechToText(stt), _LOGS.resolve(), lambda line: print(line, flush=True)) as stage:
             nextcloud = stage.nextcloud
             room = nextcloud.talk.rooms.create()
             environment = {"NEXTCLOUD_URL": nextcloud.url, "TALK_ROOM_TOKEN": room.token}
@@ -48,7 +49,7 @@ async def rehearse(arguments: list[str], *, guests: bool, stt: str = "embedded")
                 if process.returncode is None:
                     process.terminate()
                     await process.wait()
-    except ProcessFailed as error:
+    except (ProcessFailed, RigUnavailable, ServerFailed) as error:
         print(error, file=sys.stderr)
         return 2
 
@@ -57,11 +58,13 @@ async def _main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.live_test.rehearsal", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="as of the live test")
     parser.add_argument("--guests", action="store_true", help="no user: two guests")
+    parser.add_argument("--talk", choices=("sandbox", "real"), default="sandbox", help="stand-ins, or a real HPB and Janus")
     parser.add_argument(
         "--stt", choices=("embedded", "modal", "moshi"), default="embedded", help="the engine; stand-ins for the latter two"
     )
     chosen = parser.parse_args()
-    work = asyncio.create_task(rehearse(["--quick"] if chosen.quick else [], guests=chosen.guests, stt=chosen.stt))
+    arguments = ["--quick"] if chosen.quick else []
+    work = asyncio.create_task(rehearse(arguments, guests=chosen.guests, talk=chosen.talk, stt=chosen.stt))
     for number in (signal.SIGINT, signal.SIGTERM):
         asyncio.get_running_loop().add_signal_handler(number, work.cancel)
     try:
