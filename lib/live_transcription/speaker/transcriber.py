@@ -26,6 +26,7 @@ from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
 from live_transcription.stt.opus_blocks import best_codec
+from live_transcription.stt.owned_task import end_if_cancelled
 from live_transcription.types import SAMPLE_RATE, Frame
 
 logger = logging.getLogger(__name__)
@@ -71,6 +72,8 @@ class Transcriber:
         self._spoken = False
         self._counted_s = {"passed": 0.0, "saved": 0.0}
         self._uncounted = 0
+        # Codes of failures that were logged since a stream last ended well; one line of each will do.
+        self._reported: set[str] = set()
         # What was said while no stream could take it: for the next.
         self._held = HeldSpeech(HELD_S, codec=best_codec(), budget=PROCESS_BUDGET)
 
@@ -95,6 +98,7 @@ class Transcriber:
             opening = self._take_held() or await self._until_speech()
             if not (failures := await self._transcribe_safely(opening)):
                 retry_s = RETRY_S[0]
+                self._reported.clear()
                 continue
             passing = all(failure.retryable for failure in failures)
             if not passing:
@@ -108,6 +112,7 @@ class Transcriber:
         try:
             await self._transcribe(self.language, opening)
         except* SttError as failures:
+            end_if_cancelled()
             failed = _leaves(failures)
             self._report(failed)
             self._captioner.finalise()
@@ -263,7 +268,9 @@ class Transcriber:
 
     def _report(self, failures: Sequence[SttError]) -> None:
         for failure in failures:
-            logger.warning("Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
+            level = logging.DEBUG if failure.code in self._reported else logging.WARNING
+            self._reported.add(failure.code)
+            logger.log(level, "Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
             metrics.stt_errors.labels(self._backend.name, failure.code).inc()
             self._on_error(failure)
 

@@ -10,7 +10,7 @@ close as the codec can; so is, little by little, what was sent when it lasts.
 
 | codec | a second | 120 s |
 |---|---|---|
-| Opus, `stt.opus_blocks` | 3 kB | 0.4 MB |
+| Opus, `stt.opus_blocks` | 4 kB | 0.5 MB |
 | mu-law, `stt.block_codec` | 24 kB | 2.9 MB |
 """
 

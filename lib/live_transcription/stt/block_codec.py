@@ -3,7 +3,7 @@
 
 """How audio that is kept for a while is packed: one block at a time, each of which can be read without the others.
 
-`LogCodec` is here: one byte a sample by the mu-law of ITU-T G.711, at next to no cost. `stt.opus_blocks` packs seven times
+`LogCodec` is here: one byte a sample by the mu-law of ITU-T G.711, at next to no cost. `stt.opus_blocks` packs six times
 closer for some 2 ms of CPU per second of audio, where there is libopus.
 """
 

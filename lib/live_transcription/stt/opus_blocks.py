@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Blocks of 24 kHz mono float32 as Opus (RFC 6716), for audio that waits: 3 kB a second.
+"""Blocks of 24 kHz mono float32 as Opus (RFC 6716), for audio that waits: 4 kB a second.
 
 The encoder is told to be quick, not clever: the MDCT layer alone (`OPUS_APPLICATION_RESTRICTED_LOWDELAY`) keeps the waveform
 and takes half the time of the speech layer. One encoder and one decoder serve all speakers of the event loop, begun anew for
@@ -24,7 +24,7 @@ from live_transcription.types import SAMPLE_RATE, Frame
 logger = logging.getLogger(__name__)
 
 #: Bits a second.
-_BITRATE = 24_000
+_BITRATE = 32_000
 _PACKET = SAMPLE_RATE * 20 // 1000
 #: What encoder and decoder together are behind their input in this mode: 2.5 ms.
 _DELAY = SAMPLE_RATE // 400

@@ -11,6 +11,13 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 
+def end_if_cancelled() -> None:
+    """Raise CancelledError where a TaskGroup has dropped it: it does when a child fails in the moment of the cancelling."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        raise asyncio.CancelledError
+
+
 @asynccontextmanager
 async def owned_task(coroutine: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
     """Run it beside the block, and end it with the block. What the block raises stays as it is; a fault of the task is raised.

@@ -15,6 +15,7 @@ from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.block_codec import BlockCodec
 from live_transcription.stt.owned_task import owned_task
 from live_transcription.stt.resilient_stream import ResiliencePolicy, ResilientStream
+from live_transcription.stt.retry_log import RetryLog
 from live_transcription.stt.statistics import SttStatistics
 
 __all__ = ["ResiliencePolicy", "ResilientBackend"]
@@ -44,12 +45,13 @@ class ResilientBackend(SttBackend):
         self._random = random or Random()
         self._codec = codec
         self._budget = budget
+        self._log = RetryLog()
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
         """Does not wait for a connection; the first one is opened when there is audio."""
         ring = AudioRing(self._policy.ring_s, codec=self._codec, budget=self._budget)
-        stream = ResilientStream(self._backend, language, self._policy, self.statistics, self._random, ring)
+        stream = ResilientStream(self._backend, language, self._policy, self.statistics, self._random, ring, self._log)
         try:
             async with owned_task(stream.run(), "stt connections"):
                 yield stream

@@ -28,7 +28,9 @@ from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, S
 from live_transcription.stt.chunker import STEP_SAMPLES
 from live_transcription.stt.connection import Connection
 from live_transcription.stt.open_utterance import RECALL_S, OpenUtterance
+from live_transcription.stt.owned_task import end_if_cancelled
 from live_transcription.stt.retry import RetryPolicy
+from live_transcription.stt.retry_log import RetryLog
 from live_transcription.stt.statistics import SttStatistics
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -75,6 +77,7 @@ class ResilientStream(SttStream):
         statistics: SttStatistics,
         random: Random,
         ring: AudioRing,
+        log: RetryLog,
     ) -> None:
         self._backend = backend
         self._language = language
@@ -82,6 +85,7 @@ class ResilientStream(SttStream):
         self._statistics = statistics
         self._random = random
         self._ring = ring
+        self._log = log
         self._utterance = OpenUtterance()
         # Positions of flushes that were asked for and not yet answered, oldest first, and when they were asked for.
         self._flushes: deque[tuple[int, float]] = deque()
@@ -206,6 +210,7 @@ class ResilientStream(SttStream):
         failures = 0
         while await self._has_work():
             error, worked = await self._connect()
+            end_if_cancelled()
             if error is None:
                 failures = 0
                 continue
@@ -216,14 +221,18 @@ class ResilientStream(SttStream):
             if delay_s is None:
                 raise error
             self._statistics.reconnects[error.code] += 1
-            logger.log(
-                logging.DEBUG if isinstance(error, SttExpired) else logging.WARNING,
-                "Speech-to-text: %s Trying again in %.1f s.",
-                error,
-                delay_s,
-                extra={"code": error.code, "backend": self._backend.name},
-            )
+            self._tell(error, delay_s)
             await asyncio.sleep(delay_s)
+
+    def _tell(self, error: SttError, delay_s: float) -> None:
+        more = None if isinstance(error, SttExpired) else self._log.failed(error.code, self._clock())
+        logger.log(
+            logging.DEBUG if more is None else logging.WARNING,
+            "Speech-to-text: %s Trying again, now and then, until it works%s.",
+            error,
+            f" ({more} more failures since this was last said)" if more else "",
+            extra={"code": error.code, "backend": self._backend.name, "delay_s": round(delay_s, 1)},
+        )
 
     async def _has_work(self) -> bool:
         """Wait until there is audio to be heard; False once there is none and no more to come."""
@@ -336,10 +345,17 @@ class ResilientStream(SttStream):
     async def _token(self, token: Token, connection: Connection) -> None:
         await self._repeat()
         self._utterance.token(token, connection.word_bound)
+        self._works()
         await self._events.put(token)
+
+    def _works(self) -> None:
+        failures = self._log.worked()
+        if failures is not None:
+            logger.info("Speech-to-text works again; %d more failures on the way", failures)
 
     async def _hypothesis(self, hypothesis: Hypothesis, end_s: float | None, connection: Connection) -> None:
         self._unsaid.clear()
+        self._works()
         if hypothesis.final:
             self._close(connection.sent if end_s is None else min(connection.sent, connection.position(end_s)))
         else:
