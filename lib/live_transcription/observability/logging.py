@@ -29,6 +29,7 @@ _OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "task
 #: Libraries that would log frames, headers or every packet, and the lowest level that they may log at.
 _QUIET = {
     "aiortc": logging.WARNING,
+    "aiortc.rtcrtpreceiver": logging.ERROR,  # a warning for each packet that cannot be decoded
     "aioice": logging.WARNING,
     "asyncio": logging.WARNING,
     "faster_whisper": logging.WARNING,
