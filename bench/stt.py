@@ -26,6 +26,7 @@ from pathlib import Path
 
 from bench.outages import cold_start, hour, latency, outage
 from bench.wire.client import measure
+from bench.wire.cost import cost
 from sandbox.virtual_clock import run
 
 RESULT = Path("build/bench/stt.json")
@@ -63,6 +64,14 @@ def added_latency(dialect: str, speakers: int, seconds: float) -> list[Row]:
     return [
         *percentiles(f"{dialect}: audio to wire, {speakers} speakers", found.audio_to_wire, 20, 60),
         *percentiles(f"{dialect}: wire to caption, {speakers} speakers", found.wire_to_caption, 20, 60),
+    ]
+
+
+def processor_time(dialect: str, speakers: int, seconds: float) -> list[Row]:
+    found = asyncio.run(cost(dialect, speakers, seconds))
+    return [
+        Row(f"{dialect}: CPU per talking speaker and second, {speakers} speakers", found.talking_ms, 0.6, "ms"),
+        Row(f"{dialect}: CPU per silent speaker and second, {speakers} speakers", found.silent_ms, 0.05, "ms"),
     ]
 
 
@@ -110,6 +119,7 @@ def main() -> int:
     began = time.monotonic()
     for dialect in ("modal", "moshi"):
         rows += added_latency(dialect, arguments.speakers, arguments.seconds)
+        rows += processor_time(dialect, arguments.speakers, arguments.seconds)
     for dialect in ("modal", "moshi"):
         rows += on_the_virtual_clock(dialect)
     rows += the_hour()
