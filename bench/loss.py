@@ -112,6 +112,7 @@ async def play(takes: Sequence[Take]) -> None:
             speakers[take.peer] = KeepingSpeaker(take.peer, Line(generator, take.peer))
             tasks.create_task(speakers[take.peer].speaker.run())
         await until(generator, lambda report: report["connected"] == len(takes))
+        await generator.ask(do="prepare", programs=sorted({take.name for take in takes}))
         await asyncio.sleep(_SETTLE_S)
         for number, take in enumerate(takes):
             impairment = SCENARIOS[take.scenario] | {"seed": take.seed}

@@ -7,6 +7,7 @@ Commands (JSON lines; a peer's name is `group-number`):
 
 - `offer {peer}`: answered with the line `offer {peer, sid, sdp}`; a peer of that name that was there is closed.
 - `answer {peer, sdp}`
+- `prepare {programs}`: encode them now.
 - `play {group, first, count, program, endless, impairment}`: each peer from another place of an endless program, and with a
   seed of its own. `hush {group}` ends it, `touch` sends one packet of silence to each peer that plays nothing.
 - `report {group}`: what was sent since the last report, and how late; `detail` for each peer.
@@ -56,6 +57,9 @@ class Generator:
                 await self._offer(command["peer"])
             case "answer":
                 self._senders[command["peer"]].answer(command["sdp"], self._tasks)
+            case "prepare":
+                for name in command["programs"]:
+                    self._program(name)
             case "play":
                 self._play(command)
             case "hush":
@@ -87,15 +91,14 @@ class Generator:
     def _play(self, command: dict[str, Any]) -> None:
         name, first, count = command["program"], command.get("first", 0), command["count"]
         endless = command.get("endless", True)
-        if name not in self._programs:
-            self._programs[name] = program(name)
+        steps = self._program(name)
         for number in range(first, first + count):
             sender = self._senders[f"{command['group']}-{number}"]
             impairment = Impairment(**({"seed": number + 1} | command.get("impairment", {})))
             sender.playback = Playback(
                 partial(self._ready, name),
-                len(self._programs[name]),
-                number * _STRIDE % len(self._programs[name]) if endless else 0,
+                len(steps),
+                number * _STRIDE % len(steps) if endless else 0,
                 endless,
                 ImpairedPath(impairment),
             )
@@ -104,12 +107,16 @@ class Generator:
     def _ready(self, name: str, level_id: int | None) -> list[bytes | None]:
         key = (name, level_id)
         if key not in self._tails:
-            self._tails[key] = tails(self._programs[name], level_id)
+            self._tails[key] = tails(self._program(name), level_id)
         return self._tails[key]
 
+    def _program(self, name: str) -> Program:
+        """Encoded at its first use, during which nothing is sent."""
+        if name not in self._programs:
+            self._programs[name] = program(name)
+        return self._programs[name]
+
     def _touch(self) -> None:
-        if "silence" not in self._programs:
-            self._programs["silence"] = program("silence")
         for sender in self._senders.values():
             if sender.playback is None and sender.connected:
                 tail = self._ready("silence", sender.level_id)[0]
@@ -140,7 +147,8 @@ class Generator:
                     continue
                 datagram, delay_s = step
                 if delay_s > 0:
-                    heapq.heappush(late, (now + delay_s, next(self._order), sender, datagram))
+                    # Counted from when it was due: a late schedule must not shuffle what it catches up with.
+                    heapq.heappush(late, (self._due + delay_s, next(self._order), sender, datagram))
                 else:
                     sender.send(datagram)
         self._timer = None
