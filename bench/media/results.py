@@ -75,7 +75,8 @@ class Collected:
             return False
         speaker_s = usage.seconds * speakers
         broken = scenario not in ("dtx", "idle") and usage.sent < _WHOLE_SHARE * _PACKETS_PER_S * speaker_s
-        unheard = scenario == "talk" and usage.heard_s < _WHOLE_SHARE * speaker_s
+        everything = {"talk"} if variant == "ours" else {"talk", "silence"}  # we send no silence
+        unheard = scenario in everything and usage.heard_s < _WHOLE_SHARE * speaker_s
         return usage.drops > _DROPPED_SHARE * usage.sent or usage.lag_p95_ms > _LATE_MS or broken or unheard
 
     def rows(self) -> list[dict[str, Any]]:
