@@ -41,6 +41,8 @@ EARLY = (120.0, 300.0)
 LATE_S = 180.0
 #: After the last one has left, before the app is looked at for the last time.
 REST_S = 10.0
+#: Metrics that tell by their labels why something had to be opened again.
+_CAUSES = ("signaling_reconnects_total", "speaker_reconnects_total", "stt_errors_total", "stt_reconnects_total")
 
 
 class Observer:
@@ -130,6 +132,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             "asked_again": observer.again,
             "unanswered": observer.unanswered,
             "counters": {name: round(value, 1) for name, value in (await of.metrics(*names)).items()},
+            "causes": {name: await of.labelled(name) for name in _CAUSES},
             "before": {**asdict(before), "tasks": tasks_before},
             "after": {**asdict(after), "tasks": tasks_after},
             "last_errors": [error.get("code") for error in errors],
@@ -202,7 +205,7 @@ def main() -> int:
     result["targets"] = [target.result() for target in targets(result)]
     RESULT.parent.mkdir(parents=True, exist_ok=True)
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for name in ("done", "refused", "counters", "before", "after", "last_errors", "warnings"):
+    for name in ("done", "refused", "counters", "causes", "before", "after", "last_errors", "warnings"):
         print(f"{name}: {json.dumps(result[name])}")
     print(f"captions had to be asked for again {result['asked_again']} times; RSS left: {result['rss_left_mb']} MB\n")
     for target in targets(result):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import secrets
 import tempfile
 import time
@@ -15,6 +16,8 @@ from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
 from typing import Any
+
+import httpx
 
 from bench.load.lines import Child
 from bench.load.process import Usage, usage
@@ -112,6 +115,13 @@ class Setting:
 
     async def metrics(self, *names: str) -> dict[str, float]:
         return {name: await self.app.metric(f"live_transcription_{name}") for name in names}
+
+    async def labelled(self, name: str) -> dict[str, float]:
+        """A metric's values by their labels, as they stand in the exposition."""
+        async with httpx.AsyncClient(base_url=self.app.ex_app.url, trust_env=False, timeout=10.0) as client:
+            text = (await client.get("/metrics")).text
+        found = re.findall(rf"^live_transcription_{name}{{(.*)}} (\S+)$", text, re.MULTILINE)
+        return {labels: float(value) for labels, value in found}
 
     async def _until(self, holds: Callable[[dict[str, Any]], bool], what: str, timeout_s: float) -> None:
         deadline = time.monotonic() + timeout_s
