@@ -8,6 +8,8 @@ Positions are samples since the stream began.
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 
 from live_transcription.stt.base import Hypothesis, SttStream, Token
@@ -16,9 +18,12 @@ from live_transcription.types import SAMPLE_RATE
 
 
 class Connection:
-    """`start`: position of the first sample sent on it; `speed`: multiple of real time at which it may be sent audio."""
+    """`start`: position of the first sample sent on it; `speed`: multiple of real time at which it may be sent audio.
 
-    def __init__(self, stream: SttStream, start: int, speed: float, opened_at: float) -> None:
+    `unsaid`: what other connections told of the open utterance and this one is not sent the audio of.
+    """
+
+    def __init__(self, stream: SttStream, start: int, speed: float, opened_at: float, *, unsaid: Iterable[Token] = ()) -> None:
         self.stream = stream
         self.opened_at = opened_at
         self.sent = start
@@ -29,6 +34,10 @@ class Connection:
         #: It has brought text; of hypotheses it is known that a flush or a final tells all.
         self.told = False
         self.hypotheses = False
+        #: To be told before its own tokens; `hypothesis` takes it into account by itself.
+        self.unsaid = deque(unsaid)
+        # Of the open utterance, what stands before the hypotheses of this connection.
+        self._before = ""
         self._start = start
         self._speed = speed
         self._free_at = float("-inf")
@@ -76,9 +85,27 @@ class Connection:
         return replace(token, start_s=self._shift(token.start_s), end_s=self._shift(token.end_s))
 
     def hypothesis(self, hypothesis: Hypothesis) -> Hypothesis:
-        """With times of the whole stream instead of this connection's."""
+        """With times of the whole stream instead of this connection's, and with the whole of the open utterance."""
         self.told = self.hypotheses = True
-        return replace(hypothesis, start_s=self._shift(hypothesis.start_s), end_s=self._shift(hypothesis.end_s))
+        if self.unsaid:
+            self._before = _joined(self.unsaid)
+            self.unsaid.clear()
+        text = f"{self._before} {hypothesis.text}".strip() if self._before else hypothesis.text
+        if hypothesis.final:
+            self._before = ""
+        return replace(hypothesis, text=text, start_s=self._shift(hypothesis.start_s), end_s=self._shift(hypothesis.end_s))
 
     def _shift(self, seconds: float | None) -> float | None:
         return None if seconds is None else seconds + self._start / SAMPLE_RATE
+
+
+def _joined(tokens: Sequence[Token]) -> str:
+    """The tokens' text. Where the server does not say what starts a word: pieces with leading spaces, or whole words."""
+    pieces = any(token.starts_word is None and token.text[:1].isspace() for token in tokens)
+    parts = (
+        token.text
+        if pieces and token.starts_word is None
+        else f"{'' if token.starts_word is False else ' '}{token.text.strip()}"
+        for token in tokens
+    )
+    return "".join(parts).strip()

@@ -94,7 +94,6 @@ class ResilientStream(SttStream):
         # How far any connection has been sent, and how far the broken ones have told what they heard.
         self._furthest = 0
         self._heard = 0
-        self._unsaid: list[Token] = []
         self._connection: Connection | None = None
         self._ended = False
         self._wake = asyncio.Event()
@@ -250,9 +249,10 @@ class ResilientStream(SttStream):
         try:
             async with self._backend.open_stream(self._language) as stream:
                 replay = self._utterance.restart(self._ring.start, self._heard)
-                self._unsaid = list(replay.tokens)
                 self._statistics.replayed_s += max(0, self._furthest - replay.position) / SAMPLE_RATE
-                connection = self._connection = Connection(stream, replay.position, self._policy.replay_speed, self._clock())
+                connection = self._connection = Connection(
+                    stream, replay.position, self._policy.replay_speed, self._clock(), unsaid=replay.tokens
+                )
                 await self._converse(connection)
         except SttError as failure:
             error = failure
@@ -331,7 +331,7 @@ class ResilientStream(SttStream):
                 case Hypothesis():
                     await self._hypothesis(connection.hypothesis(event), event.end_s, connection)
                 case Pause():
-                    await self._repeat()
+                    await self._repeat(connection)
                     self._close(connection.word_bound)
                     await self._events.put(event)
                 case Flushed():
@@ -343,7 +343,7 @@ class ResilientStream(SttStream):
             raise SttUnavailable("The speech-to-text stream ended by itself.")
 
     async def _token(self, token: Token, connection: Connection) -> None:
-        await self._repeat()
+        await self._repeat(connection)
         self._utterance.token(token, connection.word_bound)
         self._works()
         await self._events.put(token)
@@ -354,7 +354,6 @@ class ResilientStream(SttStream):
             logger.info("Speech-to-text works again; %d more failures on the way", failures)
 
     async def _hypothesis(self, hypothesis: Hypothesis, end_s: float | None, connection: Connection) -> None:
-        self._unsaid.clear()
         self._works()
         if hypothesis.final:
             self._close(connection.sent if end_s is None else min(connection.sent, connection.position(end_s)))
@@ -369,15 +368,15 @@ class ResilientStream(SttStream):
         position, asked_at = self._flushes.popleft()
         self._settled = max(self._settled, position)
         self._statistics.flush_s.append(self._clock() - asked_at)
-        await self._repeat()
+        await self._repeat(connection)
         last_word = self._utterance.last_word
         self._close(max(position, last_word) if connection.has_heard(position) else last_word)
         await self._events.put(Flushed())
 
-    async def _repeat(self) -> None:
+    async def _repeat(self, connection: Connection) -> None:
         """Tell again what comes before the audio that is heard again."""
-        while self._unsaid:
-            token = self._unsaid.pop(0)
+        while connection.unsaid:
+            token = connection.unsaid.popleft()
             self._utterance.shown()
             await self._events.put(token)
 

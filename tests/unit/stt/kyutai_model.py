@@ -13,6 +13,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 
 import numpy as np
 
@@ -46,6 +47,7 @@ class KyutaiModel(SttBackend):
 
     `break_at`: times at which every connection breaks.
     `mute`: from when to when words get lost, and nothing else does. `knows_heard`: whether streams tell `heard_s`.
+    `spell`: the token of a word, of which the time is filled in.
     """
 
     name = "kyutai"
@@ -63,6 +65,7 @@ class KyutaiModel(SttBackend):
         replaceable_after_s: float = float("inf"),
         whole: bool = False,
         mute: tuple[float, float] = (0.0, 0.0),
+        spell: Callable[[int], Token] = lambda word: Token(f"w{word}", True),
     ) -> None:
         self.failure = failure
         self.opening_s = opening_s
@@ -73,6 +76,7 @@ class KyutaiModel(SttBackend):
         self.replaceable_after_s = replaceable_after_s
         self.whole = whole
         self.mute = mute
+        self.spell = spell
         self.attempts: list[float] = []
         self.opened: list[float] = []
         self.open = 0
@@ -153,7 +157,7 @@ class _WordStream(SttStream):
     def hear(self, position: int) -> None:
         while self._words and self._words[0][0] < position:
             at, word = self._words.pop(0)
-            self.tell(Token(f"w{word}", True, at / SAMPLE_RATE), at + 1)
+            self.tell(replace(self._model.spell(word), start_s=at / SAMPLE_RATE), at + 1)
         self._loop.call_later(self._model.latency_s, self._know, position)
 
     def _know(self, position: int) -> None:
@@ -212,7 +216,7 @@ class Captions:
     def feed(self, event: SttEvent, now: float) -> None:
         match event:
             case Token(text=text):
-                self.open.append(int(text[1:]))
+                self.open.append(int(text.strip()[1:]))
                 self.told_at.setdefault(self.open[-1], now)
             case Hypothesis(text=text, final=final):
                 self.open = [int(word[1:]) for word in text.split()]

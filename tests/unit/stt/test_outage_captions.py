@@ -108,6 +108,12 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
 
 
 @given(sentences=SENTENCES, breaks=st.lists(st.floats(0.5, 40), min_size=1, max_size=3), outage_s=st.floats(2, 20))
+@example(sentences=[(41, 0.5), (30, 0.5)], breaks=[15.99], outage_s=16.0)
+@example(
+    sentences=[(41, 0.5), (30, 0.5), (1, 0.1), (4, 0.5), (15, 3.0)],
+    breaks=[39.99999999999999, 15.989170738758993, 37.458520473952305],
+    outage_s=15.989170738758993,
+)
 @settings(max_examples=40, deadline=None, phases=WITHOUT_SHRINKING)
 def test_another_engine_that_helps_in_an_outage_loses_and_doubles_nothing(
     sentences: list[Sentence], breaks: list[float], outage_s: float

@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttUnavailable
-from live_transcription.stt.base import SttStream
+from live_transcription.stt.base import SttStream, Token
+from live_transcription.stt.fallback import FallbackBackend
 from live_transcription.stt.handshake import SttStarting
 from live_transcription.stt.resilient import ResiliencePolicy, ResilientBackend
 from live_transcription.types import SAMPLE_RATE, Frame
@@ -179,6 +180,25 @@ def test_a_monologue_without_pause_repeats_only_its_last_seconds() -> None:
         assert talk.captions.restarts == 1
         assert backend.statistics.replayed_s <= 15.1
         assert backend.statistics.dropped_s == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("starts_word", [True, None])
+def test_an_engine_that_rewrites_tells_the_whole_utterance_though_it_hears_only_its_last_seconds(
+    starts_word: bool | None,
+) -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(
+            break_at=(40.0,),
+            failure=lambda now: SttUnavailable("down") if now >= 40 else None,
+            spell=lambda word: Token(f"w{word}" if starts_word else f" w{word}", starts_word),
+        )
+        helper = KyutaiModel(whole=True)
+        talk = Talk(ResilientBackend(FallbackBackend((model, helper), random=Random(1)), random=Random(1)))
+        await talk.play(speech(0, 150), silence(0.6), None, speech(150, 10), None)
+        assert talk.captions.closed == words(160)
+        assert talk.captions.restarts == 1
 
     run(scenario())
 
