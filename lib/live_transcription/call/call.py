@@ -363,7 +363,9 @@ class Call:
                 self._resting[speaker.session_id] = now + self._restarts.failed(speaker.session_id, now - began_at)
                 self._reconcile()
         finally:
-            self._delivery.leave(speaker.session_id)
+            # Who is back before their last words were out goes on speaking.
+            if speaker.session_id not in self._speakers:
+                self._delivery.leave(speaker.session_id)
 
     def _count_dropped_frames(self) -> None:
         dropped = self._connection.dropped_frames

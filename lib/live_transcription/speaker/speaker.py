@@ -94,7 +94,7 @@ class Speaker:
             await transcribing
 
     def end(self) -> None:
-        """No more audio; `run` returns when the last words are out (within about 1.5 s)."""
+        """No more audio; `run` returns when the last words are out (`transcriber.DRAIN_S` at most)."""
         self._ending.set()
 
     def give_up(self) -> None:

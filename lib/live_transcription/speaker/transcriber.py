@@ -35,8 +35,9 @@ logger = logging.getLogger(__name__)
 STALL_S = 0.7
 #: An open stream without frames is closed after this long; the gate's own limit counts audio, of which there is none.
 IDLE_CLOSE_S = 20.0
-#: How long the last words may take once the speaker has left or the app stops.
-DRAIN_S = 1.2
+#: How long the last words of a speaker who has left may take while the call goes on, on a machine that has much to do. Where
+#: the call ends, too, `call.LAST_WORDS_S` is shorter.
+DRAIN_S = 10.0
 #: Wait after a failed stream, doubled up to the second value, in seconds; the second at once where trying again mends nothing.
 RETRY_S = (0.5, 15.0)
 #: Speech held for the next stream, in seconds; the oldest goes.
@@ -158,7 +159,7 @@ class Transcriber:
             raise EndOfStream
 
     async def _drain(self, reader: asyncio.Task[None], tasks: asyncio.TaskGroup) -> None:
-        """Wait for the last words: while the call goes on as long as the stream takes, else not longer than `DRAIN_S`."""
+        """Wait for the last words: while the speaker is there as long as the stream takes, else not longer than `DRAIN_S`."""
         closing = tasks.create_task(self._closing.wait(), name="closing")
         await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
         _, late = await asyncio.wait([reader], timeout=DRAIN_S)

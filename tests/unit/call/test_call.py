@@ -27,7 +27,8 @@ from live_transcription.signaling.events import (
     SessionStarted,
 )
 from live_transcription.speaker.speaker import Speaker
-from live_transcription.types import IceServer, Secret
+from live_transcription.stt_events import Hypothesis
+from live_transcription.types import Caption, IceServer, Secret
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend
 
@@ -190,6 +191,87 @@ def test_a_speaker_that_fails_again_and_again_is_tried_less_and_less_often(monke
             ours.end()
             await ours._say_last_words()
             assert loop.time() == ended_at, "nobody waits for who rests"
+
+    virtual_clock.run(run())
+
+
+class SlowLastWords:
+    """In place of `Speaker.run`: shows a word, and takes so many seconds over the rest."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 1e6) -> None:
+        self.happened: list[tuple[str, float]] = []
+        slow = self
+
+        async def run(speaker: Speaker) -> None:
+            captioner = speaker._captioner
+            captioner.feed(Hypothesis("a word", final=False))
+            try:
+                await speaker._ending.wait()
+                await asyncio.sleep(seconds)
+                captioner.feed(Hypothesis("a word and all the rest", final=True))
+            except asyncio.CancelledError:
+                slow.note("cancelled")
+                raise
+            finally:
+                captioner.close()
+
+        monkeypatch.setattr(Speaker, "run", run)
+
+    def note(self, what: str) -> None:
+        self.happened.append((what, round(asyncio.get_running_loop().time(), 2)))
+
+    def listen(self, ours: Call) -> None:
+        offer, leave = ours._delivery.offer, ours._delivery.leave
+
+        def noted(caption: Caption) -> None:
+            if caption.final:
+                self.note(caption.text)
+            offer(caption)
+
+        def noted_leave(speaker: str) -> None:
+            self.note(f"{speaker} gone")
+            leave(speaker)
+
+        ours._delivery.offer = noted  # type: ignore[method-assign]
+        ours._delivery.leave = noted_leave  # type: ignore[method-assign]
+
+
+def test_who_leaves_while_the_call_goes_on_is_not_hurried_and_the_end_of_the_call_waits_for_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    slow = SlowLastWords(monkeypatch)
+
+    async def run() -> None:
+        async with joined(monkeypatch) as ours:
+            slow.listen(ours)
+            start_session(ours, "speaker-1")
+            await asyncio.sleep(1.9)
+            ours._take(ParticipantsLeft(("speaker-1",)))
+            await asyncio.sleep(6)
+            assert slow.happened == []
+            assert ours.speaker_count == 0
+            ours.end()
+            await asyncio.sleep(2)
+            # With the words there were: closed first, cancelled then.
+            assert slow.happened == [("a word", 9.3), ("cancelled", 9.3), ("speaker-1 gone", 9.3)]
+
+    virtual_clock.run(run())
+
+
+def test_who_is_back_before_the_last_words_are_out_goes_on_speaking(monkeypatch: pytest.MonkeyPatch) -> None:
+    slow = SlowLastWords(monkeypatch, 5.0)
+
+    async def run() -> None:
+        async with joined(monkeypatch) as ours:
+            slow.listen(ours)
+            start_session(ours, "speaker-1")
+            await asyncio.sleep(1.9)
+            start_session(ours, "speaker-1")
+            await asyncio.sleep(20)
+            assert slow.happened == [("a word and all the rest", 7.0)]
+            ours._take(ParticipantsLeft(("speaker-1",)))
+            await asyncio.sleep(20)
+            assert slow.happened[1:] == [("a word and all the rest", 27.0), ("speaker-1 gone", 27.0)]
 
     virtual_clock.run(run())
 

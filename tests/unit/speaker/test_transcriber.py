@@ -15,8 +15,10 @@ from live_transcription.config import CaptionConfig
 from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
+from live_transcription.stt.base import Hypothesis
 from live_transcription.stt.gate import SilenceGate
 from live_transcription.types import Caption, Frame
+from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
 
 FRAME = 1920
@@ -170,19 +172,35 @@ async def test_a_change_of_language_finishes_the_old_words_in_the_old_language(r
     assert rig.finals == [("partial 1", "en"), ("final 2.1", "fr")]
 
 
-async def test_a_stream_that_never_ends_is_cut_off(monkeypatch) -> None:
-    monkeypatch.setattr("live_transcription.speaker.transcriber.DRAIN_S", 0.0)
-    rig = Rig()
+def leave_in_mid_sentence(says_all_after_s: float | None) -> tuple[list[str], float]:
+    """The finals of who leaves while the call goes on, and after how many seconds the transcriber had ended."""
 
-    def never_end(stream: FakeStream) -> None:
-        stream.never_ends = True
+    async def run() -> tuple[list[str], float]:
+        rig = Rig()
+        rig.backend.prepare = lambda stream: setattr(stream, "never_ends", True)
+        loop = asyncio.get_running_loop()
+        task = asyncio.create_task(rig.transcriber.run())
+        await rig.say(1)
+        left_at = loop.time()
+        rig.transcriber.close()
+        if says_all_after_s is not None:
+            await asyncio.sleep(says_all_after_s)
+            emitted = rig.backend.streams[0].emitted
+            emitted.put_nowait(Hypothesis("all there was", final=True))
+            emitted.put_nowait(None)
+        await task
+        assert rig.backend.streams[0].closed
+        return [text for text, _ in rig.finals], loop.time() - left_at
 
-    rig.backend.prepare = never_end
-    task = asyncio.create_task(rig.transcriber.run())
-    await rig.say(1)
-    rig.transcriber.close()
-    await asyncio.wait_for(task, 5)
-    assert [text for text, _ in rig.finals] == ["partial 1"]
+    return virtual_clock.run(run())
+
+
+def test_who_leaves_gets_the_last_words_from_an_engine_that_is_busy() -> None:
+    assert leave_in_mid_sentence(says_all_after_s=8.0) == (["all there was"], pytest.approx(8.0))
+
+
+def test_a_stream_that_never_ends_is_cut_off_and_keeps_the_words_it_has() -> None:
+    assert leave_in_mid_sentence(says_all_after_s=None) == (["partial 1"], pytest.approx(10.0))
 
 
 async def test_audio_that_stops_in_mid_speech_ends_the_utterance(rig: Rig, monkeypatch) -> None:
