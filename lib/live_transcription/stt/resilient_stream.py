@@ -290,6 +290,7 @@ class ResilientStream(SttStream):
                 if not connection.ending:
                     self._statistics.reconnects["rotation"] += 1
                     reader.cancel()
+                await asyncio.wait([reader])  # not left to the group, see `end_if_cancelled`
         except* SttError as failures:
             raise _first(failures) from None
 

@@ -83,6 +83,7 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
 @example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=True, expires=False, latency_s=0.1)
 @example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=False, expires=False, latency_s=0.1)
 @example(sentences=[(45, 0.5), (25, 1.0)], breaks=[14.77], outage_s=0.0, knows_heard=True, expires=True, latency_s=0.0)
+@example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, knows_heard=True, expires=False, latency_s=0.1)
 @settings(max_examples=60, deadline=None, phases=WITHOUT_SHRINKING)
 def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
     sentences: list[Sentence],
@@ -114,6 +115,7 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
     breaks=[39.99999999999999, 15.989170738758993, 37.458520473952305],
     outage_s=15.989170738758993,
 )
+@example(sentences=[(2, 0.1), (12, 0.1), (18, 3.0), (16, 1.0), (2, 3.0)], breaks=[30.094975751478103], outage_s=15.6)
 @settings(max_examples=40, deadline=None, phases=WITHOUT_SHRINKING)
 def test_another_engine_that_helps_in_an_outage_loses_and_doubles_nothing(
     sentences: list[Sentence], breaks: list[float], outage_s: float
