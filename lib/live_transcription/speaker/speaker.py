@@ -26,6 +26,7 @@ from live_transcription.speaker.exposition import collector
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
+from live_transcription.stt.owned_task import end_if_cancelled
 from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, IceServer
 from live_transcription.webrtc.subscriber import Subscriber, SubscriberChannel
 
@@ -137,6 +138,7 @@ class Speaker:
                 self._subscriber = subscriber
                 await subscriber.run()
             except WebrtcError as failure:
+                end_if_cancelled()
                 silent = isinstance(failure, TransportSilent)
                 metrics.speaker_reconnects.labels(failure.code).inc()
                 level = logging.INFO if failure.retryable else logging.WARNING

@@ -117,6 +117,37 @@ def test_a_transport_that_is_slow_to_close_costs_no_last_words(transport: type[F
     assert virtual_clock.run(run(), limit_s=10) < 0.5
 
 
+def test_a_transport_that_fails_in_the_moment_of_the_end_is_not_opened_again(
+    transport: type[FakeTransport], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A TaskGroup that has a failure to tell forgets that it was cancelled."""
+
+    async def fail_when_cancelled(made: FakeTransport) -> None:
+        async def lose() -> None:
+            try:
+                await asyncio.Event().wait()
+            finally:
+                raise TransportLost("The SFU closed the transport.")
+
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(lose())
+                await asyncio.Event().wait()
+        except BaseExceptionGroup as failures:
+            raise failures.exceptions[0] from None
+
+    monkeypatch.setattr(transport, "run", fail_when_cancelled)
+
+    async def run() -> None:
+        running = asyncio.create_task((speaker := new_speaker(FakeBackend(), [])).run())
+        await asyncio.sleep(1)
+        speaker.end()
+        await running
+
+    virtual_clock.run(run(), limit_s=100)
+    assert len(transport.made) == 1
+
+
 def test_the_words_so_far_become_a_final_when_the_rest_takes_too_long(transport: type[FakeTransport]) -> None:
     captions: list[Caption] = []
     backend = FakeBackend()
