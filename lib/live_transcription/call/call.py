@@ -197,17 +197,14 @@ class Call:
                     tasks.create_task(self._warm(), name="warm speech-to-text"),
                     tasks.create_task(self._listen(), name="signaling events"),
                 )
-                try:
-                    self._reconcile()
-                    await self._ended.wait()
-                    await self._say_last_words()
-                    await self._connection.close(GOODBYE_S)
-                finally:
-                    # What a group is given once it has cancelled its tasks is never cancelled.
-                    self._tasks = None
+                self._reconcile()
+                await self._ended.wait()
+                await self._say_last_words()
+                await self._connection.close(GOODBYE_S)
                 for task in helping:
                     task.cancel()
         finally:
+            self._tasks = None
             self._waiting = 0
             self.joined.clear()
             self._delivery.close()

@@ -12,7 +12,7 @@ from itertools import pairwise
 
 import pytest
 
-from live_transcription.call.call import ADMIT_AGAIN_S, Admit, Call
+from live_transcription.call.call import Admit, Call
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import SignalingRefused
@@ -274,29 +274,6 @@ def test_who_is_back_before_the_last_words_are_out_goes_on_speaking(monkeypatch:
             assert slow.happened[1:] == [("a word and all the rest", 27.0), ("speaker-1 gone", 27.0)]
 
     virtual_clock.run(run())
-
-
-def test_a_call_that_is_cancelled_starts_nobody_while_it_ends(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They would keep it from ending: nobody cancels them."""
-    limit = Limit(1)
-
-    async def slow_to_close(speaker: Speaker) -> None:
-        try:
-            await asyncio.Event().wait()
-        except asyncio.CancelledError:
-            limit.places = 10
-            await asyncio.sleep(ADMIT_AGAIN_S * 2)
-            raise
-
-    monkeypatch.setattr(Speaker, "run", slow_to_close)
-
-    async def run() -> float:
-        async with joined(monkeypatch, "speaker-1", "speaker-2", admit=limit) as ours:
-            assert ours.waiting_count == 1
-            cancelled_at = asyncio.get_running_loop().time()
-        return asyncio.get_running_loop().time() - cancelled_at
-
-    assert virtual_clock.run(run(), limit_s=100) == pytest.approx(2 * ADMIT_AGAIN_S)
 
 
 def test_another_receive_path_is_for_those_who_are_subscribed_from_now_on(monkeypatch: pytest.MonkeyPatch) -> None:
