@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -37,6 +38,7 @@ def main() -> int:
     server = server_of(app, settings.listen, calls)
     where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
     logger.info("Live Transcription %s starts on %s", settings.app.version, where)
+    gc.freeze()  # what was imported stays for good: the collector need not walk through it again and again
     server.run()
     return 0 if server.started else 1
 

@@ -58,6 +58,7 @@ def server_of(app: FastAPI, listen: Listen, calls: Calls) -> Server:
         # Peers are judged by their own address, never by what they say.
         proxy_headers=False,
         ws="none",
+        loop="live_transcription.event_loop:new_event_loop",
         lifespan="on",
         timeout_graceful_shutdown=DRAIN_S,
     )
