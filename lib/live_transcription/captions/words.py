@@ -13,7 +13,8 @@ _UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\u
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
-_SENTENCE_END = re.compile(r"(?P<word>\S*?)(?P<mark>[.!?…]+|[。！？])[\"'”’»)\]]*$")
+_MARKS, _CLOSERS = ".!?…。！？", "\"'”’»)]"
+_SENTENCE_END = re.compile(rf"(?P<word>\S*?)(?P<mark>[.!?…]+|[。！？])[{re.escape(_CLOSERS)}]*$")
 
 #: Words whose full stop ends no sentence, English and French. A single letter (an initial, French "M.") never does.
 _ABBREVIATION = re.compile(
@@ -42,7 +43,9 @@ def last_words(text: str) -> str:
 
 def ends_sentence(text: str) -> bool:
     """Whether the text ends like a sentence; not after an abbreviation or an initial."""
-    match = _SENTENCE_END.search(text)
+    if not text.rstrip(_CLOSERS).endswith(tuple(_MARKS)):  # nearly every text that grows by a word
+        return False
+    match = _SENTENCE_END.search(text.rsplit(None, 1)[-1])
     if match is None:
         return False
     if match["mark"] != ".":
