@@ -9,7 +9,6 @@ import asyncio
 import functools
 import ipaddress
 import logging
-import os
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -20,7 +19,6 @@ from urllib.parse import urlsplit
 from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
-from websockets.frames import apply_mask  # type: ignore[attr-defined]
 from websockets.protocol import State
 
 from live_transcription.errors import SttError, SttUnavailable
@@ -95,6 +93,7 @@ class WebsocketStream(SttStream):
         self._first_audio_at: float | None = None
         self._spoke = False
         self._pieces = False
+        self._transmitting = False
 
     @property
     def heard_s(self) -> float | None:
@@ -105,15 +104,17 @@ class WebsocketStream(SttStream):
         return self._dialect.replaceable(self._clock())
 
     def send_now(self, frame: Frame) -> bool:
-        """Straight to the socket, past the library's locks, copies and a timeout, which cost more than the message."""
+        """Through the library's sans-IO protocol to the socket, past its locks and a timeout, which cost as much again."""
         connection = self._connection
-        if connection.state is not State.OPEN or connection.transport.get_write_buffer_size():
+        if self._transmitting or connection.state is not State.OPEN or connection.transport.get_write_buffer_size():
             return False
         now = self._clock()
         if self._first_audio_at is None:
             self._first_audio_at = now
         for message in self._dialect.send(frame, now):
-            connection.transport.write(binary_frame(message))
+            connection.protocol.send_binary(message)
+        for octets in connection.protocol.data_to_send():
+            connection.transport.write(octets)
         self._look_again()
         return True
 
@@ -163,6 +164,8 @@ class WebsocketStream(SttStream):
                 yield event
 
     async def _transmit(self, messages: Sequence[bytes]) -> None:
+        # Messages of one frame may have to wait between them for room.
+        self._transmitting = True
         try:
             async with asyncio.timeout(_SEND_S):
                 for message in messages:
@@ -171,6 +174,8 @@ class WebsocketStream(SttStream):
             raise SttStalled("The speech-to-text server takes no more audio.", fix="Look into the server's log.") from None
         except ConnectionClosed as error:
             raise self._closed(error) from None
+        finally:
+            self._transmitting = False
         self._look_again()
 
     def _look_again(self) -> None:
@@ -195,14 +200,6 @@ class WebsocketStream(SttStream):
         if not self._spoke and self._first_audio_at is not None:
             self._statistics.first_token_s.append(self._clock() - self._first_audio_at)
         self._spoke = True
-
-
-def binary_frame(message: bytes) -> bytes:
-    """A client's unfragmented binary message, at most 65,535 bytes, as RFC 6455, section 5.2, has it on the wire."""
-    length, key = len(message), os.urandom(4)
-    short = length < 126
-    head = bytes((0x82, 0x80 | length)) if short else b"\x82\xfe" + length.to_bytes(2, "big")
-    return b"".join((head, key, apply_mask(message, key)))
 
 
 class Server(Protocol):
