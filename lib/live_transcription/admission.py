@@ -43,6 +43,7 @@ class Admission:
         self._max_speakers = max_speakers
         self._max_memory = max_memory
         self._tightest: MemoryBound | None = None
+        self._memory_limit: int | None = None
         self._memory_full = False
         self._admitted_at: deque[float] = deque()
 
@@ -57,6 +58,11 @@ class Admission:
         return self._tightest
 
     @property
+    def memory_limit(self) -> int | None:
+        """The smallest limit in bytes, however much of it is used; None: no limit is known."""
+        return self._memory_limit
+
+    @property
     def memory_is_short(self) -> bool:
         return self._memory_full
 
@@ -66,6 +72,7 @@ class Admission:
         if self._max_memory:
             bounds.append(MemoryBound(MemorySource.SETTING, reading.resident, self._max_memory))
         self._tightest = max(bounds, key=lambda bound: bound.share, default=None)
+        self._memory_limit = min((bound.limit for bound in bounds), default=None)
         self._weigh(now)
 
     def admit(self, speakers: int, now: float, *, returning: bool = False) -> bool:

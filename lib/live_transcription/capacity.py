@@ -15,6 +15,7 @@ from live_transcription.load import LoadControl
 from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryMeter, MemoryReading, release_free_memory
 from live_transcription.status import LoadStatus, MemoryStatus, Shortage
+from live_transcription.stt.audio_budget import AudioBudget, budget_within
 
 logger = logging.getLogger(__name__)
 
@@ -28,6 +29,8 @@ RELEASE_S = 30.0
 class Capacity:
     """Admits speakers, and sets the `pace` of partials. `speakers`, `waiting`: how many there are of them now.
 
+    `audio`: audio that waits may take its share of the memory that there is, and no more.
+
     Before `watch` runs there is one reading of memory, and no lag. `read` and `release` take the place of the system in tests.
     """
 
@@ -36,10 +39,12 @@ class Capacity:
         *,
         speakers: Callable[[], int],
         waiting: Callable[[], int],
+        audio: AudioBudget | None = None,
         read: Callable[[], MemoryReading] | None = None,
         release: Callable[[], None] = release_free_memory,
     ) -> None:
         self.pace = Pace()
+        self._audio = audio
         self._read = read or MemoryMeter.of_this_process().read
         self._release = release
         self._released_at = float("-inf")
@@ -89,6 +94,8 @@ class Capacity:
     def _look_at_memory(self, now: float) -> None:
         self._reading = self._read()
         self._admission.observe(self._reading, now)
+        if self._audio is not None:
+            self._audio.limit_bytes = budget_within(self._admission.memory_limit)
 
     def _tell(self) -> None:
         """Once when something becomes short, and once when it no longer is."""

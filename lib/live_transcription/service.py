@@ -38,6 +38,7 @@ from live_transcription.observability.memory import MemoryReading
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
 from live_transcription.status import CallSnapshot, CaptionStatistics, EngineState, RecordedError, ServiceStatus, SpeechStatus
+from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.stt.current import CurrentBackend
 from live_transcription.stt.probe import probe_speech
 from live_transcription.stt.registry import SttRegistry
@@ -74,7 +75,9 @@ class TranscriptionService:
         # What the running calls and engines were made with, also while the settings in force are of no use.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
-        self._capacity = Capacity(speakers=self._speakers, waiting=self._speakers_waiting, read=read_memory)
+        self._capacity = Capacity(
+            speakers=self._speakers, waiting=self._speakers_waiting, audio=PROCESS_BUDGET, read=read_memory
+        )
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
         self._restarts = Restarts(random.random)

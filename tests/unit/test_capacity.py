@@ -15,6 +15,7 @@ import pytest
 
 from live_transcription.capacity import Capacity
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
+from live_transcription.stt.audio_budget import AudioBudget
 from sandbox import virtual_clock
 
 MB = 1 << 20
@@ -28,14 +29,20 @@ class Machine:
         self.waiting = 0
         self.releases = 0
         self.held_mb = 0
+        self.limits_mb = [1000]
+        self.audio = AudioBudget()
         self.capacity = Capacity(
-            speakers=lambda: self.speakers, waiting=lambda: self.waiting, read=self.read, release=self.release
+            speakers=lambda: self.speakers,
+            waiting=lambda: self.waiting,
+            audio=self.audio,
+            read=self.read,
+            release=self.release,
         )
 
     def read(self) -> MemoryReading:
         self.reads += 1
         used = (self.used_mb + self.held_mb) * MB
-        return MemoryReading(used, (MemoryBound(MemorySource.CONTAINER, used, 1000 * MB),))
+        return MemoryReading(used, tuple(MemoryBound(MemorySource.CONTAINER, used, limit * MB) for limit in self.limits_mb))
 
     def release(self) -> None:
         self.releases += 1
@@ -125,3 +132,19 @@ def test_new_settings_count_from_the_next_reading() -> None:
             assert machine.capacity.memory().source == "setting"
 
     virtual_clock.run(run())
+
+
+def test_audio_that_waits_may_take_a_quarter_of_the_smallest_limit_of_memory() -> None:
+    machine = Machine()
+
+    async def run() -> list[int]:
+        allowed = []
+        async with machine.watched():
+            for limits, setting_mb in (([4000], 0), ([64_000, 512], 0), ([4000], 600), ([20], 0), ([], 0)):
+                machine.limits_mb = limits
+                machine.capacity.limit(10, setting_mb)
+                await asyncio.sleep(1.1)
+                allowed.append(machine.audio.limit_bytes // MB)
+        return allowed
+
+    assert virtual_clock.run(run()) == [256, 128, 150, 16, 256]

@@ -9,6 +9,13 @@ from typing import Protocol
 
 #: For all speakers together: 500 of them with 120 s of packed audio each, and not all of them wait at the same time.
 BUDGET_BYTES = 256 * 1024 * 1024
+#: The least, whatever the memory's limit: two minutes of some 25 speakers.
+LEAST_BYTES = 16 * 1024 * 1024
+
+
+def budget_within(memory_limit: int | None) -> int:
+    """How many bytes audio may take of so much memory (None: no limit is known): a quarter, within the bounds above."""
+    return BUDGET_BYTES if memory_limit is None else max(LEAST_BYTES, min(BUDGET_BYTES, memory_limit // 4))
 
 
 class Holder(Protocol):
