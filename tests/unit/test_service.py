@@ -13,8 +13,10 @@ import pytest
 
 from live_transcription.call.call import Call
 from live_transcription.config import EngineConfig, HpbConfig
+from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import TranscriptionService
 from live_transcription.status import CallSnapshot
+from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.types import IceServer, Secret
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeRegistry
@@ -73,6 +75,13 @@ def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_ca
             assert ours.export() == ()
 
     virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_audio_that_waits_in_any_call_is_bounded_by_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PROCESS_BUDGET, "limit_bytes", PROCESS_BUDGET.limit_bytes)
+    reading = MemoryReading(100 << 20, (MemoryBound(MemorySource.CONTAINER, 100 << 20, 400 << 20),))
+    TranscriptionService(CONFIG, no_servers, registry=FakeRegistry(), wall_clock=lambda: 0.0, read_memory=lambda: reading)  # type: ignore[arg-type]
+    assert PROCESS_BUDGET.limit_bytes == 100 << 20
 
 
 def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
