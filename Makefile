@@ -67,9 +67,9 @@ live-test: $(VENV)/runtime-installed ## Test call on a real Nextcloud (LIVE_TEST
 sandbox: $(VENV)/runtime-installed ## Run a stand-in for Nextcloud and the HPB, to try the settings page (PORT=8080)
 	@$(RUN) -m sandbox.nextcloud --port $(PORT)
 
-bench: $(VENV)/runtime-installed ## Run a benchmark: NAME=embedded | join | …
+bench: $(VENV)/runtime-installed ## Run a benchmark: NAME=receive, service, … (docs/performance.md; ARGS=--quick)
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=<one of: $$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//' | grep -v __init__ | tr '\n' ' ')>"; exit 2; }
-	@$(RUN) -m bench.$(NAME)
+	@$(RUN) -m bench.$(NAME) $(ARGS)
 
 rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 	@scripts/install_rig.sh
