@@ -64,6 +64,13 @@ class OpenUtterance:
         """The position before which all words told so far lie."""
         return max(self.closed, self._told[-1].position) if self._told else self.closed
 
+    def last_word_by(self, flush: int) -> int:
+        """As `last_word`, once a flush at this position was answered. While missed audio is sent much lies between what was
+        said and what was sent; where the words' own times are before the flush, none of it is theirs.
+        """
+        timely = all(told.token.start_s is not None and told.token.start_s * SAMPLE_RATE < flush for told in self._told)
+        return max(self.closed, min(flush, self.last_word)) if timely else self.last_word
+
     def token(self, token: Token, position: int) -> None:
         """A token was told; its audio lies before `position`."""
         self._told.append(ToldToken(token, max(position, self.last_word)))

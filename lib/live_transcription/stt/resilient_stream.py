@@ -370,8 +370,8 @@ class ResilientStream(SttStream):
         self._settled = max(self._settled, position)
         self._statistics.flush_s.append(self._clock() - asked_at)
         await self._repeat(connection)
-        last_word = self._utterance.last_word
-        self._close(max(position, last_word) if connection.has_heard(position) else last_word)
+        heard = connection.has_heard(position)
+        self._close(max(position, self._utterance.last_word) if heard else self._utterance.last_word_by(position))
         await self._events.put(Flushed())
 
     async def _repeat(self, connection: Connection) -> None:

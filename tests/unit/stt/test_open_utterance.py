@@ -58,3 +58,16 @@ def test_positions_never_go_back_and_memory_is_bounded() -> None:
     for number in range(3 * TOKEN_LIMIT):
         utterance.token(Token("w"), number)
     assert len(utterance.restart(oldest=10**9, heard=10**9).tokens) == TOKEN_LIMIT
+
+
+def test_a_flush_bounds_the_words_before_it_where_their_times_say_that_they_are() -> None:
+    utterance = OpenUtterance()
+    utterance.token(Token("early", start_s=1.0), at(6))
+    assert utterance.last_word == at(6)
+    assert utterance.last_word_by(at(2)) == at(2)
+    assert utterance.last_word_by(at(9)) == at(6)
+    assert utterance.last_word_by(at(0.5)) == at(6), "a word from behind the flush came before its answer"
+    utterance.token(Token("who knows"), at(7))
+    assert utterance.last_word_by(at(2)) == at(7)
+    utterance.close(at(7))
+    assert utterance.last_word_by(at(2)) == at(7)

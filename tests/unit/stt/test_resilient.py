@@ -170,6 +170,16 @@ def test_words_that_a_dying_server_withholds_are_heard_again_though_it_seemed_to
     run(scenario())
 
 
+def test_a_break_after_a_pause_that_was_caught_up_with_loses_nothing_of_what_came_next() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(knows_heard=False, latency_s=0.4, opening_s=lambda now: 5.0, break_at=(7.93,))
+        talk = Talk(resilient(model))
+        await talk.play(speech(0, 2), silence(0.6), None, speech(2, 27), silence(0.6), None)
+        assert talk.captions.words == words(29)
+
+    run(scenario())
+
+
 def test_a_monologue_without_pause_repeats_only_its_last_seconds() -> None:
     async def scenario() -> None:
         model = KyutaiModel(break_at=(70.0,))
