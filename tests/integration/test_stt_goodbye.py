@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from live_transcription.speaker.transcriber import DRAIN_S
 from sandbox.caller import Speech
 from sandbox.stt_servers.faults import Fault, FaultKind
 from sandbox.stt_servers.fleet import Fleet
@@ -21,6 +22,8 @@ from tests.integration.stt_setting import DIALECTS, SPEECH, TEXT, play, setting,
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("kind", [FaultKind.HANG, FaultKind.STALL, FaultKind.SLOW_READER])
 def test_a_speaker_leaves_in_time_whatever_the_server_does(dialect: str, kind: FaultKind) -> None:
+    """While the call goes on; its end waits for nobody."""
+
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         async with setting(dialect) as place:
@@ -29,7 +32,7 @@ def test_a_speaker_leaves_in_time_whatever_the_server_does(dialect: str, kind: F
                 await speaker.say(SPEECH[: 8 * 24_000])
                 began = loop.time()
                 await speaker.hang_up()
-                assert loop.time() - began <= 1.3
+                assert loop.time() - began <= DRAIN_S + 0.1
             shown = [caption for caption in speaker.captions if not caption.final]
             if kind is FaultKind.HANG:
                 assert speaker.captions == []
@@ -89,7 +92,7 @@ def test_who_hangs_up_during_a_cold_start_after_a_change_of_language_leaves_in_t
             await speaker.say(SPEECH[: 4 * 24_000])
             began = loop.time()
             await speaker.hang_up()
-            assert loop.time() - began <= 2.6
+            assert loop.time() - began <= 2 * (DRAIN_S + 0.1)
 
     run(scenario())
 
