@@ -224,7 +224,7 @@ class ResilientStream(SttStream):
             await asyncio.sleep(delay_s)
 
     def _tell(self, error: SttError, delay_s: float) -> None:
-        more = None if isinstance(error, SttExpired) else self._log.failed(error.code, self._clock())
+        more = None if isinstance(error, SttExpired) else self._log.failed(error.message, self._clock())
         logger.log(
             logging.DEBUG if more is None else logging.WARNING,
             "Speech-to-text: %s Trying again, now and then, until it works%s.",

@@ -59,3 +59,13 @@ def test_a_hundred_speakers_before_a_dead_server_write_one_line(caplog: pytest.L
     assert len(lines) == 2
     assert "down" in lines[0]
     assert "works again" in lines[1]
+
+
+def test_each_message_of_an_outage_is_told_and_many_are_not_all_remembered() -> None:
+    log = RetryLog()
+    assert log.failed("The connection broke.", 0.0) is not None
+    assert log.failed("The server cannot be reached.", 1.0) is not None
+    assert log.failed("The connection broke.", 2.0) is None
+    for number in range(1000):
+        log.failed(f"reason {number}", 3.0)
+    assert len(log._told_at) < 100
