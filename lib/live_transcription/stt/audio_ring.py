@@ -30,8 +30,8 @@ _BLOCK = SAMPLE_RATE
 _PLAIN_BYTES = 4 * _BLOCK
 #: So many whole blocks are not packed: by then many an utterance is over, and most connections are there.
 _PATIENT_BLOCKS = 1
-#: So many blocks may stay packed at no cost.
-_CHEAP_BLOCKS = 16
+#: So many blocks may stay packed at no cost: more than a stream keeps of what it has sent (`resilient_stream`).
+_CHEAP_BLOCKS = 20
 
 
 @dataclass(slots=True, eq=False)
