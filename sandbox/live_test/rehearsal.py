@@ -26,8 +26,9 @@ _USER = "reader-1"
 
 async def rehearse(arguments: list[str], *, guests: bool, talk: str = "sandbox", stt: str = "embedded") -> int:
     """The live test's exit code; 2 where the sandbox did not start."""
+    logs = _LOGS / ("guests" if guests else "user")  # the app's storage, too: two rehearsals may run at once
     try:
-        async with set_up(talk, SpeechToText(stt), _LOGS.resolve(), lambda line: print(line, flush=True)) as stage:
+        async with set_up(talk, SpeechToText(stt), logs.resolve(), lambda line: print(line, flush=True)) as stage:
             nextcloud = stage.nextcloud
             room = nextcloud.talk.rooms.create()
             environment = {"NEXTCLOUD_URL": nextcloud.url, "TALK_ROOM_TOKEN": room.token}
