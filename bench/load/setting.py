@@ -22,8 +22,8 @@ import httpx
 from bench.load.lines import Child
 from bench.load.process import Usage, usage
 from sandbox.nextcloud import ExAppUnreachable, Nextcloud
+from sandbox.ports import free_port
 from sandbox.rig import AppProcess
-from sandbox.rig.process import free_port
 
 #: Times that a refused or late request for captions is made again, as a user would click again.
 _CLICKS = 10

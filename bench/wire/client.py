@@ -88,18 +88,20 @@ async def server(dialect: str, notes: dict[str, Any]) -> AsyncIterator[str]:
         await process.wait()
 
 
+def only(dialect: str, url: str) -> SttConfig:
+    """The engine of this dialect at `url`, and no other."""
+    if dialect == "modal":
+        return SttConfig(embedded=None, modal=ModalConfig(url=url))
+    return SttConfig(embedded=None, moshi=MoshiConfig(url=url))
+
+
 async def measure(dialect: str, speakers: int, seconds: float) -> Latencies:
     """`dialect`: "modal" or "moshi". In real time."""
     preload()
     notes: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(server(dialect, notes))
-        config = (
-            SttConfig(embedded=None, modal=ModalConfig(url=url))
-            if dialect == "modal"
-            else SttConfig(embedded=None, moshi=MoshiConfig(url=url))
-        )
-        registry = SttRegistry(config)
+        registry = SttRegistry(only(dialect, url))
         stack.push_async_callback(registry.aclose)
         everyone = [_Speaker(number) for number in range(speakers)]
         cpu, began = time.process_time(), time.monotonic()

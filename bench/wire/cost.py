@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.wire.client import server
+from bench.wire.client import only, server
 from bench.wire.marks import mark
 from live_transcription.audio.frame_queue import FrameQueue
-from live_transcription.config import CaptionConfig, SttConfig
-from live_transcription.config_stt import ModalConfig, MoshiConfig
+from live_transcription.config import CaptionConfig
 from live_transcription.errors import SttError
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
@@ -96,12 +95,7 @@ async def cost(dialect: str, speakers: int, seconds: float) -> Cost:
     nobody = await _play([FrameQueue(1.0).put for _ in range(speakers)], seconds)
     async with AsyncExitStack() as stack:
         url = await stack.enter_async_context(server(dialect, notes))
-        config = (
-            SttConfig(embedded=None, modal=ModalConfig(url=url))
-            if dialect == "modal"
-            else SttConfig(embedded=None, moshi=MoshiConfig(url=url))
-        )
-        registry = SttRegistry(config)
+        registry = SttRegistry(only(dialect, url))
         stack.push_async_callback(registry.aclose)
 
         async def measure(talks: bool) -> float:

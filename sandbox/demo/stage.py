@@ -17,9 +17,10 @@ from pathlib import Path
 import httpx
 
 from sandbox import loopback_ice
-from sandbox.demo.processes import Child, ProcessFailed, bare_environment, free_port
+from sandbox.demo.processes import Child, ProcessFailed, bare_environment
 from sandbox.demo.speech_server import NAMES, SpeechServer, speech_server
 from sandbox.nextcloud import ExApp, ExAppUnreachable, Nextcloud
+from sandbox.ports import free_port
 
 #: Loading the weights for the first time on a slow disk included.
 _INSTALL_S = 180.0

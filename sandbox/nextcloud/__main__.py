@@ -20,12 +20,12 @@ from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sandbox import loopback_ice
-from sandbox.demo.processes import free_port
 from sandbox.hpb import HpbStandIn
 from sandbox.hpb import Nextcloud as NextcloudBehindHpb
 from sandbox.nextcloud.occ import Occ, occ_routes
 from sandbox.nextcloud.occ_shell import WHERE
 from sandbox.nextcloud.server import Nextcloud
+from sandbox.ports import free_port
 from sandbox.sfu import Sfu
 from sandbox.stun import stun_server
 

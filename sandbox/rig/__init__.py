@@ -6,7 +6,7 @@
 from sandbox.rig.app import AppProcess, Usage
 from sandbox.rig.installed import HPB_SERIES, RigUnavailable, hpb_build, janus_program
 from sandbox.rig.link import Link
-from sandbox.rig.process import ServerFailed, ServerProcess, free_port
+from sandbox.rig.process import ServerFailed, ServerProcess
 from sandbox.rig.rig import Rig
 
 __all__ = [
@@ -18,7 +18,6 @@ __all__ = [
     "ServerFailed",
     "ServerProcess",
     "Usage",
-    "free_port",
     "hpb_build",
     "janus_program",
 ]

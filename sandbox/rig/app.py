@@ -17,7 +17,8 @@ import httpx
 
 from sandbox import loopback_ice
 from sandbox.nextcloud import ExApp, Nextcloud
-from sandbox.rig.process import ServerProcess, free_port
+from sandbox.ports import free_port
+from sandbox.rig.process import ServerProcess
 
 _INSTALL_S = 60.0
 #: What a container has before AppAPI gives it anything.

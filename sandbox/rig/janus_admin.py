@@ -12,7 +12,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
-from sandbox.rig.process import free_port
+from sandbox.ports import free_port
 
 
 class JanusAdmin:

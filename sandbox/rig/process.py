@@ -9,7 +9,6 @@ import asyncio
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Sequence
@@ -21,13 +20,6 @@ STOP_TIMEOUT_S = 5.0
 
 class ServerFailed(Exception):
     """A server ended or never listened; the message has the last lines of its log."""
-
-
-def free_port() -> int:
-    """A TCP port of 127.0.0.1 that was free just now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 class ServerProcess:

@@ -8,10 +8,11 @@ from __future__ import annotations
 import secrets
 from pathlib import Path
 
+from sandbox.ports import free_port
 from sandbox.rig.certificate import CertificateKind, write_certificate
 from sandbox.rig.installed import LOOPBACK_SHIM, hpb_build, janus_modules, janus_program, turn_program
 from sandbox.rig.janus_admin import JanusAdmin
-from sandbox.rig.process import ServerProcess, free_port
+from sandbox.rig.process import ServerProcess
 
 #: Ports that coturn relays from; with a TURN-only network Janus reaches no others.
 TURN_RELAY_PORTS = (49152, 49407)

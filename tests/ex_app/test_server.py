@@ -9,7 +9,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -21,6 +20,7 @@ import httpx
 import pytest
 
 from sandbox.nextcloud import Nextcloud
+from sandbox.ports import free_port
 from tests.ex_app.fakes import ENVIRONMENT, SECRET, credentials
 
 ROOT = Path(__file__).parents[2]
@@ -38,12 +38,6 @@ class Running:
         self.process.send_signal(signal.SIGTERM)
         out, _ = await self.process.communicate()
         return time.monotonic() - started, out.decode()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @asynccontextmanager

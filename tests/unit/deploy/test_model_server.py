@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import subprocess
 import sys
 import threading
@@ -15,13 +14,7 @@ import pytest
 
 from deploy.model_server import ModelServer, ModelServerFailed
 from deploy.proxy import modules_info
-
-
-def free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
+from sandbox.ports import free_port
 
 
 def stand_in(port: int) -> list[str]:
