@@ -3,14 +3,16 @@
 
 """An event loop whose time moves only when it has nothing else to do: hours pass in milliseconds, and nothing is timed.
 
-Real sockets on loopback work in it: time moves on when no socket has anything to say.
+Real sockets on loopback work in it: time moves on when no socket has anything to say. Threads of an executor do too: it
+stands still until they are done.
 """
 
 from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 T = TypeVar("T")
@@ -24,13 +26,14 @@ _HANGS_S = 5.0
 class _VirtualSelector(selectors.DefaultSelector):
     now = 0.0
     loopback_s = _LOOPBACK_S
+    in_threads = 0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         # One socket is the loop's own, to wake itself.
         ready = super().select(self.loopback_s if len(self.get_map()) > 1 and timeout != 0 else 0)
         if ready or timeout == 0:
             return ready
-        if timeout is None:
+        if timeout is None or self.in_threads:
             ready = super().select(_HANGS_S)
             if not ready:
                 raise RuntimeError("Every task waits for something that never comes")
@@ -49,6 +52,16 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
 
     def time(self) -> float:
         return self._virtual.now
+
+    def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
+        """As ever; no virtual second passes until it is done."""
+        result = super().run_in_executor(executor, func, *args)
+        self._virtual.in_threads += 1
+        result.add_done_callback(self._out_of_thread)
+        return result
+
+    def _out_of_thread(self, _result: asyncio.Future[Any]) -> None:
+        self._virtual.in_threads -= 1
 
 
 def run(coroutine: Coroutine[Any, Any, T], *, limit_s: float = 24 * 3600.0, loopback_s: float = _LOOPBACK_S) -> T:
