@@ -19,7 +19,7 @@ from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
-from live_transcription.errors import SttError, TransportSilent, WebrtcError
+from live_transcription.errors import SttError, TransportLost, TransportSilent, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.exposition import collector
@@ -36,6 +36,9 @@ IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
 
 #: First and longest wait before asking for the publisher again, in seconds.
 RESUBSCRIBE_S = (1.0, 10.0)
+#: How long the way to the SFU may take, in seconds, at first and after fruitless attempts. Nearly always it takes less than one.
+#: Where the SFU has dropped our peer meanwhile nobody says so: only another attempt helps.
+CONNECT_S = (4.0, 16.0)
 #: First and longest silence of RTP after which the transport is doubted, in seconds. A muted speaker may send nothing
 #: at all, so each fruitless doubt doubles the patience.
 SILENCE_S = (12.0, 120.0)
@@ -124,14 +127,15 @@ class Speaker:
 
     async def _receive(self) -> None:
         """Subscribe, again and again, with patience that grows while nothing comes of it."""
-        wait_s, silence_s = RESUBSCRIBE_S[0], SILENCE_S[0]
+        wait_s, silence_s, connect_s = RESUBSCRIBE_S[0], SILENCE_S[0], CONNECT_S[0]
         while True:
-            self._heard_since_subscribing = silent = False
+            self._heard_since_subscribing = silent = lost = False
             try:
                 subscriber = Subscriber(
                     self._channel,
                     await self._ice_servers(),
                     self._hear,
+                    connect_timeout_s=connect_s,
                     silence_timeout_s=silence_s,
                     receive_path=self.receive_path,
                 )
@@ -139,7 +143,7 @@ class Speaker:
                 await subscriber.run()
             except WebrtcError as failure:
                 end_if_cancelled()
-                silent = isinstance(failure, TransportSilent)
+                silent, lost = isinstance(failure, TransportSilent), isinstance(failure, TransportLost)
                 metrics.speaker_reconnects.labels(failure.code).inc()
                 level = logging.INFO if failure.retryable else logging.WARNING
                 logger.log(
@@ -149,9 +153,11 @@ class Speaker:
                 self._count_packets()
                 self._subscriber = None
             if self._heard_since_subscribing:
-                wait_s, silence_s = RESUBSCRIBE_S[0], SILENCE_S[0]
+                wait_s, silence_s, connect_s = RESUBSCRIBE_S[0], SILENCE_S[0], CONNECT_S[0]
             elif silent:
-                wait_s, silence_s = RESUBSCRIBE_S[0], min(SILENCE_S[1], silence_s * 2)
+                wait_s, silence_s, connect_s = RESUBSCRIBE_S[0], min(SILENCE_S[1], silence_s * 2), CONNECT_S[0]
+            elif lost:
+                connect_s = min(CONNECT_S[1], connect_s * 2)
             if silent:  # it was up until now, so it is opened again at once: who is muted may speak at any moment
                 continue
             await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))

@@ -42,9 +42,17 @@ class FakeTransport:
     fails_with: Callable[[FakeTransport], WebrtcError | None] = staticmethod(lambda transport: None)
 
     def __init__(
-        self, channel: Any, servers: Any, sink: Callable[[AudioPacket], None], *, silence_timeout_s: float, receive_path: str
+        self,
+        channel: Any,
+        servers: Any,
+        sink: Callable[[AudioPacket], None],
+        *,
+        connect_timeout_s: float,
+        silence_timeout_s: float,
+        receive_path: str,
     ) -> None:
         self.sink = sink
+        self.connect_timeout_s = connect_timeout_s
         self.silence_timeout_s = silence_timeout_s
         self.began_at = asyncio.get_running_loop().time()
         self.last_packet_at: float | None = None
@@ -199,3 +207,8 @@ def test_failures_to_connect_are_retried_ever_more_slowly_and_cost_no_attention(
     virtual_clock.run(run())
     assert 8 <= len(transport.made) <= 25
     assert {made.silence_timeout_s for made in transport.made} == {12.0}, "silence is another matter"
+    patience = [made.connect_timeout_s for made in transport.made]
+    if isinstance(failure, TransportLost):
+        assert patience[:4] == [4, 8, 16, 16]
+    else:
+        assert set(patience) == {4}, "no path was tried"
