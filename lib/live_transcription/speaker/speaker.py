@@ -36,7 +36,7 @@ IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
 
 #: First and longest wait before asking for the publisher again, in seconds.
 RESUBSCRIBE_S = (1.0, 10.0)
-#: How long the way to the SFU may take, in seconds, at first and after fruitless attempts. Nearly always it takes less than one.
+#: How long the way to the SFU may take, in seconds, at first and after fruitless attempts. Nearly always it is less than one.
 #: Where the SFU has dropped our peer meanwhile nobody says so: only another attempt helps.
 CONNECT_S = (4.0, 16.0)
 #: First and longest silence of RTP after which the transport is doubted, in seconds. A muted speaker may send nothing
