@@ -11,9 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from bench.common.results import DIRECTORY
 from bench.media.svg import Panel, Series, chart
 
-RESULTS = Path("build/bench")
 IMAGE = Path("docs/images/performance.svg")
 
 
@@ -63,7 +63,7 @@ def describe(receive: dict[str, Any]) -> str:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--results", type=Path, default=RESULTS)
+    parser.add_argument("--results", type=Path, default=DIRECTORY)
     parser.add_argument("--to", type=Path, default=IMAGE)
     options = parser.parse_args()
     source = options.results / "receive.json"

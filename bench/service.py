@@ -20,19 +20,18 @@ import statistics
 import sys
 import time
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bench.load.figures import Target, summary
+from bench.common.figures import summary
+from bench.common.machine import service_facts
+from bench.common.results import Target, table
 from bench.load.latency import audio_delays, word_delays
-from bench.load.lines import ChildFailed
-from bench.load.process import machine
-from bench.load.setting import BenchFailed, BenchRoom, Setting, setting, warm_up
+from bench.load.report import report
+from bench.load.setting import BenchRoom, Setting, setting, warm_up
 from bench.load.window import Window, measure
 
-RESULT = Path("build/bench/service.json")
 #: Calls with one speaker.
 PROBES = 2
 #: Cores that others may take while people talk, before delays say little about the app.
@@ -247,20 +246,21 @@ def targets(result: dict[str, Any]) -> list[Target]:
 
 
 async def run(plan: Plan) -> dict[str, Any]:
-    began = machine()
+    machine = service_facts()
     async with setting(speakers=plan.talking + PROBES, note=True) as of:
         service = Service(plan, of)
         await service.run()
-    return {"plan": asdict(plan), "machine": began, **service.result}
+    return {"plan": asdict(plan), "machine": machine, **service.result}
 
 
 def show(result: dict[str, Any]) -> None:
-    print(f"\n{'phase':<10} {'app':>7} {'waited':>7} {'load':>7} {'STT':>7} {'others':>7}  cores    RSS      late p95")
-    for name, phase in result["phases"].items():
-        cores = " ".join(
-            f"{phase[part]:>7.3f}" for part in ("cpu_share", "waited_share", "load_share", "stt_share", "others_share")
-        )
-        print(f"{name:<10} {cores}  {phase['rss_mb']:>10.1f} MB {phase['load_lateness_ms']['p95']:>8.2f} ms")
+    shares = ("cpu_share", "waited_share", "load_share", "stt_share", "others_share")
+    rows = [
+        (name, *(f"{phase[part]:.3f}" for part in shares), f"{phase['rss_mb']:.1f}", f"{phase['load_lateness_ms']['p95']:.2f}")
+        for name, phase in result["phases"].items()
+    ]
+    print("\ncores that each took; RSS of the app in MB; how late the load was in ms")
+    print(table(("phase", "app", "waited", "load", "STT", "others", "RSS", "late p95"), rows))
     for name in ("join_muted_s", "join_talking_s", "audio_added_ms", "caption_added_ms", "caption_crowded_ms"):
         print(f"{name:<20} {json.dumps({key: result[name][key] for key in ('count', 'p50', 'p95', 'max')})}")
     talking = result["phases"]["talking"]
@@ -273,9 +273,6 @@ def show(result: dict[str, Any]) -> None:
         print(f"\nOther work took {talking['others_share']:g} cores meanwhile: these delays are not the app's alone.")
     if talking["load_lateness_ms"]["p95"] > LATE_MS:
         print("The load did not keep its schedule: people spoke less, and in bursts.")
-    print()
-    for target in targets(result):
-        print(target.row())
 
 
 def main() -> int:
@@ -289,17 +286,7 @@ def main() -> int:
     plan = asdict(QUICK if options.quick else Plan())
     plan |= {name: value for name in ("talking", "muted", "calls") if (value := getattr(options, name)) is not None}
     plan |= {} if options.minutes is None else {"window_s": 60.0 * options.minutes}
-    try:
-        result = asyncio.run(run(Plan(**plan)))
-    except (BenchFailed, ChildFailed) as error:
-        print(f"The benchmark failed: {error}", file=sys.stderr)
-        return 1
-    result["targets"] = [target.result() for target in targets(result)]
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    show(result)
-    print(f"written to {RESULT}")
-    return 0
+    return report("service", run(Plan(**plan)), targets=targets, show=show)
 
 
 if __name__ == "__main__":

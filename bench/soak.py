@@ -26,15 +26,16 @@ from typing import Any
 
 import httpx
 
-from bench.load.figures import Target, growth
+from bench.common.figures import growth
+from bench.common.machine import service_facts
+from bench.common.results import DIRECTORY, Target
 from bench.load.life import script
-from bench.load.lines import ChildFailed
 from bench.load.living import Living
-from bench.load.process import Usage, machine
-from bench.load.setting import BenchFailed, Setting, setting, warm_up
+from bench.load.report import report
+from bench.load.setting import Setting, setting, warm_up
+from sandbox.proc import Usage
 
-RESULT = Path("build/bench/soak.json")
-SERIES = Path("build/bench/soak.csv")
+SERIES = DIRECTORY / "soak.csv"
 SAMPLE_S = 10.0
 #: Minutes 3 to 5 against the last three, in seconds.
 EARLY = (120.0, 300.0)
@@ -97,7 +98,7 @@ async def live(observer: Observer, living: Living, seconds: float, seed: int, *,
 
 
 async def run(options: argparse.Namespace) -> dict[str, Any]:
-    facts = machine()
+    machine = service_facts()
     async with setting(speakers=options.calls * options.talking, note=False) as of:
         await warm_up(of)
         living = Living(of, calls=options.calls, talking=options.talking, muted=options.muted, seed=options.seed)
@@ -126,7 +127,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             "talking": options.calls * options.talking,
             "muted": options.calls * options.muted,
             "seed": options.seed,
-            "machine": facts,
+            "machine": machine,
             "done": dict(living.done),
             "refused": dict(living.refused),
             "asked_again": observer.again,
@@ -188,6 +189,13 @@ def targets(result: dict[str, Any]) -> list[Target]:
     ]
 
 
+def show(result: dict[str, Any]) -> None:
+    for name in ("done", "refused", "counters", "causes", "before", "after", "last_errors", "warnings"):
+        print(f"{name}: {json.dumps(result[name])}")
+    print(f"captions had to be asked for again {result['asked_again']} times; RSS left: {result['rss_left_mb']} MB")
+    print(f"the series is in {SERIES}")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.soak", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--minutes", type=float, default=20.0)
@@ -197,21 +205,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-faults", dest="faults", action="store_false")
     options = parser.parse_args()
-    try:
-        result = asyncio.run(run(options))
-    except (BenchFailed, ChildFailed) as error:
-        print(f"The benchmark failed: {error}", file=sys.stderr)
-        return 1
-    result["targets"] = [target.result() for target in targets(result)]
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    for name in ("done", "refused", "counters", "causes", "before", "after", "last_errors", "warnings"):
-        print(f"{name}: {json.dumps(result[name])}")
-    print(f"captions had to be asked for again {result['asked_again']} times; RSS left: {result['rss_left_mb']} MB\n")
-    for target in targets(result):
-        print(target.row())
-    print(f"written to {RESULT} and {SERIES}")
-    return 0
+    return report("soak", run(options), targets=targets, show=show)
 
 
 if __name__ == "__main__":

@@ -14,21 +14,21 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import sys
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from bench.load.figures import Target, summary
-from bench.load.lines import ChildFailed
-from bench.load.process import machine, usage
+from bench.common.figures import summary
+from bench.common.machine import service_facts
+from bench.common.results import Target, table
+from bench.load.report import report
 from bench.load.setting import BenchFailed, BenchRoom, Setting, setting, warm_up
+from sandbox import proc
 
-RESULT = Path("build/bench/storm.json")
 #: Name, number of calls, and whether captions are asked for when everybody is there already.
 STORMS = (("one call", 1, False), ("five calls", 5, False), ("asked for", 1, True))
+_COLUMNS = ("p50", "p95", "max")
 _HEARD = "join_seconds_count"
 _PATIENCE_S = 60.0
 _POLL_S = 0.05
@@ -63,7 +63,7 @@ async def blow(of: Setting, storm: Storm, speakers: int, calls: int, *, asked: b
             await of.enable(room)
     before = (await of.metrics(_HEARD))[_HEARD]
     pid = of.app.process.pid or 0
-    began, cpu = time.monotonic(), usage(pid).cpu_s
+    began, cpu = time.monotonic(), proc.cpu_seconds(pid)
     if asked:
         await of.enable(rooms[0])
     else:
@@ -74,7 +74,7 @@ async def blow(of: Setting, storm: Storm, speakers: int, calls: int, *, asked: b
             raise BenchFailed(f"not everybody was heard within {_PATIENCE_S:g} s: {found}")
         await asyncio.sleep(_POLL_S)
     storm.everybody.append(time.monotonic() - began)
-    storm.cpu_s.append(usage(pid).cpu_s - cpu)
+    storm.cpu_s.append(proc.cpu_seconds(pid) - cpu)
     storm.each += [each["sent_at"] - began for each in await of.load.do("subscriptions") if each["sent_at"] is not None]
     for room in rooms:
         await of.close_room(room)
@@ -88,7 +88,7 @@ async def _fill(of: Setting, rooms: list[BenchRoom], speakers: int) -> None:
 
 
 async def run(speakers: int, rounds: int) -> dict[str, Any]:
-    facts = machine()
+    machine = service_facts()
     storms = {name: Storm() for name, _, _ in STORMS}
     async with setting(speakers=speakers, note=False) as of:
         await warm_up(of)
@@ -100,7 +100,7 @@ async def run(speakers: int, rounds: int) -> dict[str, Any]:
                 )
         lateness = await of.load.do("lateness")
     results = {name: storm.result(speakers) for name, storm in storms.items()}
-    return {"speakers": speakers, "rounds": rounds, "machine": facts, "load_lateness_ms": lateness, "storms": results}
+    return {"speakers": speakers, "rounds": rounds, "machine": machine, "load_lateness_ms": lateness, "storms": results}
 
 
 def targets(result: dict[str, Any]) -> list[Target]:
@@ -110,29 +110,22 @@ def targets(result: dict[str, Any]) -> list[Target]:
     ]
 
 
+def show(result: dict[str, Any]) -> None:
+    rows = [
+        (name, *(storm[whom][column] for whom in ("everybody_s", "each_s") for column in _COLUMNS), storm["cpu_ms_per_join"])
+        for name, storm in result["storms"].items()
+    ]
+    print("\nseconds until everybody was heard, and until each one was; ms of CPU per join")
+    print(table(("storm", "everybody p50", "p95", "max", "each p50", "p95", "max", "CPU"), rows))
+    print(f"the load was late by {result['load_lateness_ms']['p95']} ms (p95)")
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.storm", description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--speakers", type=int, default=50)
     parser.add_argument("--rounds", type=int, default=7)
     options = parser.parse_args()
-    try:
-        result = asyncio.run(run(options.speakers, options.rounds))
-    except (BenchFailed, ChildFailed) as error:
-        print(f"The benchmark failed: {error}", file=sys.stderr)
-        return 1
-    result["targets"] = [target.result() for target in targets(result)]
-    RESULT.parent.mkdir(parents=True, exist_ok=True)
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(f"\n{'storm':<12} {'everybody p50':>14} {'p95':>7} {'max':>7}   {'each p50':>9} {'p95':>7}  CPU per join")
-    for name, storm in result["storms"].items():
-        everybody, each = storm["everybody_s"], storm["each_s"]
-        columns = f"{everybody['p50']:>14} {everybody['p95']:>7} {everybody['max']:>7}   {each['p50']:>9} {each['p95']:>7}"
-        print(f"{name:<12} {columns}  {storm['cpu_ms_per_join']:>9} ms")
-    print(f"the load was late by {result['load_lateness_ms']['p95']} ms (p95)\n")
-    for target in targets(result):
-        print(target.row())
-    print(f"written to {RESULT}")
-    return 0
+    return report("storm", run(options.speakers, options.rounds), targets=targets, show=show)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ import soxr
 
 DIRECTORY = Path(__file__).resolve().parent / "recordings"
 
+#: Those of a minute and more.
+LONG = ("en-conference", "fr-conference", "en-novel")
 #: Rate in Hz that Ogg Opus is decoded at.
 OPUS_RATE = 48_000
 

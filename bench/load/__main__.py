@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m bench.load`: signaling, SFU and everybody in the calls, until the end of standard input (see `bench.load.lines`).
+"""`python -m bench.load`: signaling, SFU and everybody in the calls, until the end of standard input (see `bench.common`).
 
 Options are the first line: `nextcloud_url`, `signaling_secret`, `internal_secret`, `speakers`, `note`.
 """
@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from bench.load.figures import Lateness
-from bench.load.lines import Commands, obey, options_line, tell
+from bench.common.figures import Lateness
+from bench.common.json_lines import Commands, obey, options_line
 from bench.load.participants import Population
 from bench.load.schedule import Schedule
 from bench.load.tape import load_tape
@@ -118,13 +118,10 @@ async def run(options: dict[str, Any]) -> None:
         population = Population(hpb.hub, sfu, schedule, tape, speakers=speakers, note=note)
         gc.collect()
         gc.freeze()
-        sending = asyncio.create_task(schedule.run(), name="schedule")
-        tell({"url": hpb.url, "packets": len(tape)})
-        obeying = asyncio.create_task(obey(Load(hpb, sfu, schedule, population).commands), name="obey")
-        await asyncio.wait([sending, obeying], return_when=asyncio.FIRST_COMPLETED)
-        sending.cancel()
-        if sending.done() and not sending.cancelled():
-            await sending
+        async with asyncio.TaskGroup() as tasks:
+            sending = tasks.create_task(schedule.run(), name="schedule")
+            await obey(Load(hpb, sfu, schedule, population).commands, url=hpb.url, packets=len(tape))
+            sending.cancel()
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ import asyncio
 import time
 from array import array
 
-from bench.load.figures import Lateness
+from bench.common.figures import Lateness
 from bench.load.tape import Tape
 from sandbox.sfu import Source
 from sandbox.sfu.rtp import RtpPacket

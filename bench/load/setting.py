@@ -19,10 +19,10 @@ from typing import Any
 
 import httpx
 
-from bench.load.lines import Child
-from bench.load.process import Usage, usage
+from bench.common.child_process import Child
 from sandbox.nextcloud import ExAppUnreachable, Nextcloud
 from sandbox.ports import free_port
+from sandbox.proc import Usage, usage
 from sandbox.rig import AppProcess
 
 #: Times that a refused or late request for captions is made again, as a user would click again.
@@ -145,8 +145,8 @@ async def setting(*, speakers: int, note: bool, environment: dict[str, str] | No
             "speakers": speakers,
             "note": note,
         }
-        load = await stack.enter_async_context(Child("bench.load", options))
-        stt = await stack.enter_async_context(Child("bench.load.stt", {"port": free_port(), "note": note}))
+        load = await stack.enter_async_context(Child("bench.load", options=options))
+        stt = await stack.enter_async_context(Child("bench.load.stt", options={"port": free_port(), "note": note}))
         variables = {
             "LOG_LEVEL": "info",
             "LT_MODAL_URL": stt.greeting["url"],

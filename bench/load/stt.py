@@ -3,14 +3,13 @@
 
 """`python -m bench.load.stt`: Kyutai's proxy on Modal as far as the app can tell, which finds what it hears on the tape.
 
-Options are the first line (see `bench.load.lines`): `port`, `note`. It says a word every 0.4 s of each connection that brings
+Options are the first line (see `bench.common`): `port`, `note`. It says a word every 0.4 s of each connection that brings
 speech: `w0`, `w1`, …, numbered in the order of all. To hang or to die it is stopped and killed by who started it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import json
 import time
@@ -20,12 +19,12 @@ from http import HTTPStatus
 from typing import Any
 
 import numpy as np
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.server import ServerConnection
 from websockets.http11 import Request, Response
 
+from bench.common.json_lines import Commands, obey, options_line
+from bench.common.websocket_server import websocket_server
 from bench.load.hearing import FRAME_PACKETS, FRAME_SAMPLES, Locator
-from bench.load.lines import Commands, obey, options_line, tell
 from bench.load.tape import decode, load_tape
 
 _WORD_S = 0.4
@@ -130,20 +129,10 @@ def health(connection: ServerConnection, request: Request) -> Response | None:
 
 async def run(options: dict[str, Any]) -> None:
     stt = Stt(Locator(decode(load_tape())) if options.get("note") else None)
-
-    async def handle(connection: ServerConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            await stt.hear(connection)
-
-    port = options.get("port", 0)
-    async with serve(
-        handle, "127.0.0.1", port, compression=None, max_size=2**22, process_request=health, ping_interval=None
-    ) as server:
+    async with websocket_server(stt.hear, port=options.get("port", 0), on_request=health) as url:
         gc.collect()
         gc.freeze()
-        tell({"url": f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"})
-        await obey(stt.commands)
-        server.close(close_connections=True)
+        await obey(stt.commands, url=url)
 
 
 if __name__ == "__main__":

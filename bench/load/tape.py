@@ -17,7 +17,6 @@ from live_transcription.types import SAMPLE_RATE
 from sandbox import recording
 from sandbox.caller.speech import from_recording
 
-RECORDINGS = ("en-conference", "fr-conference", "en-novel")
 #: Samples of one packet (20 ms) at 24 kHz.
 PACKET_SAMPLES = SAMPLE_RATE // 50
 _OPUS_RATE = 48_000
@@ -44,7 +43,7 @@ class Tape:
 @lru_cache(maxsize=1)
 def load_tape() -> Tape:
     """Some three minutes."""
-    packets = [packet for name in RECORDINGS for packet in from_recording(recording.load(name)).packets]
+    packets = [packet for name in recording.LONG for packet in from_recording(recording.load(name)).packets]
     levels = tuple(packet.level | (_VOICE if packet.level < _QUIET else 0) for packet in packets)
     return Tape(tuple(packet.payload for packet in packets), levels)
 

@@ -9,14 +9,13 @@ Speaks as Kyutai's proxy on Modal does. Counts the audio by the path of the URL,
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import time
 from collections import Counter
 
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.server import ServerConnection
 
-from bench.media.lines import commands, emit
+from bench.common.json_lines import obey
+from bench.common.websocket_server import websocket_server
 
 _BYTES_PER_S = 24_000 * 4
 _WORD_BYTES = _BYTES_PER_S * 2 // 5
@@ -35,17 +34,16 @@ class Ears:
         heard, said = self._heard, 0
         received = 0
         try:
-            with contextlib.suppress(ConnectionClosed):
-                async for message in connection:
-                    heard[path] += len(message)
-                    received += len(message)
-                    if received - said >= _WORD_BYTES:
-                        said += _WORD_BYTES
-                        await connection.send(_WORD)
+            async for message in connection:
+                heard[path] += len(message)
+                received += len(message)
+                if received - said >= _WORD_BYTES:
+                    said += _WORD_BYTES
+                    await connection.send(_WORD)
         finally:
             self._listening[path] -= 1
 
-    def report(self) -> dict[str, object]:
+    async def report(self) -> dict[str, object]:
         return {
             "cpu_s": time.process_time(),
             "heard_s": {path: total / _BYTES_PER_S for path, total in self._heard.items()},
@@ -55,12 +53,8 @@ class Ears:
 
 async def main() -> None:
     ears = Ears()
-    async with serve(ears.listen, "127.0.0.1", 0, compression=None, max_size=2**22, ping_interval=None) as server:
-        emit(do="listen", url=f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}")
-        async for command in commands():
-            if command["do"] == "end":
-                break
-            emit(id=command["id"], **ears.report())
+    async with websocket_server(ears.listen) as url:
+        await obey({"report": ears.report}, url=url)
 
 
 if __name__ == "__main__":

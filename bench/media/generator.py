@@ -3,9 +3,9 @@
 
 """The SFU of the receive benchmarks: `python -m bench.media.generator`. Sends to all peers in one schedule, spread over 20 ms.
 
-Commands (JSON lines; a peer's name is `group-number`):
+Commands (`bench.common`; a peer's name is `group-number`):
 
-- `offer {peer}`: answered with the line `offer {peer, sid, sdp}`; a peer of that name that was there is closed.
+- `offer {peer}`: comes as the news `offer {peer, sid, sdp}`; a peer of that name that was there is closed.
 - `answer {peer, sdp}`
 - `prepare {programs}`: encode them now.
 - `play {group, first, count, program, endless, impairment}`: each peer from another place of an endless program, and with a
@@ -22,7 +22,8 @@ import time
 from functools import partial
 from typing import Any
 
-from bench.media.lines import commands, emit
+from bench.common.figures import percentile
+from bench.common.json_lines import Commands, obey, tell
 from bench.media.programs import Program, program
 from bench.media.sender import Playback, Sender, tails
 from sandbox import loopback_ice
@@ -50,27 +51,27 @@ class Generator:
         self._slot = 0
         self._due = 0.0
         self._lateness: list[float] = []
+        self.commands: Commands = {
+            "offer": self._offer,
+            "answer": self._answer,
+            "prepare": self._prepare,
+            "play": self._play,
+            "hush": self._hush,
+            "touch": self._touch,
+            "report": self._report,
+        }
 
-    async def obey(self, command: dict[str, Any]) -> dict[str, Any] | None:
-        match command["do"]:
-            case "offer":
-                await self._offer(command["peer"])
-            case "answer":
-                self._senders[command["peer"]].answer(command["sdp"], self._tasks)
-            case "prepare":
-                for name in command["programs"]:
-                    self._program(name)
-            case "play":
-                self._play(command)
-            case "hush":
-                for sender in self._group(command["group"]):
-                    sender.playback = None
-                self._arrange()
-            case "touch":
-                self._touch()
-            case "report":
-                return self._report(command)
-        return {}
+    async def _answer(self, peer: str, sdp: str) -> None:
+        self._senders[peer].answer(sdp, self._tasks)
+
+    async def _prepare(self, programs: list[str]) -> None:
+        for name in programs:
+            self._program(name)
+
+    async def _hush(self, group: str) -> None:
+        for sender in self._group(group):
+            sender.playback = None
+        self._arrange()
 
     async def close(self) -> None:
         for sender in self._senders.values():
@@ -86,21 +87,26 @@ class Generator:
             sender.playback = before.playback
             self._arrange()
             await before.close()
-        emit(do="offer", peer=peer, sid=sender.sid, sdp=await sender.offer())
+        tell("offer", peer=peer, sid=sender.sid, sdp=await sender.offer())
 
-    def _play(self, command: dict[str, Any]) -> None:
-        name, first, count = command["program"], command.get("first", 0), command["count"]
-        endless = command.get("endless", True)
-        steps = self._program(name)
+    async def _play(
+        self,
+        group: str,
+        program: str,
+        count: int,
+        first: int = 0,
+        impairment: dict[str, Any] | None = None,
+        *,
+        endless: bool = True,
+    ) -> None:
+        steps = self._program(program)
         for number in range(first, first + count):
-            sender = self._senders[f"{command['group']}-{number}"]
-            impairment = Impairment(**({"seed": number + 1} | command.get("impairment", {})))
-            sender.playback = Playback(
-                partial(self._ready, name),
+            self._senders[f"{group}-{number}"].playback = Playback(
+                partial(self._ready, program),
                 len(steps),
                 number * _STRIDE % len(steps) if endless else 0,
                 endless,
-                ImpairedPath(impairment),
+                ImpairedPath(Impairment(**({"seed": number + 1} | (impairment or {})))),
             )
         self._arrange()
 
@@ -116,7 +122,7 @@ class Generator:
             self._programs[name] = program(name)
         return self._programs[name]
 
-    def _touch(self) -> None:
+    async def _touch(self) -> None:
         for sender in self._senders.values():
             if sender.playback is None and sender.connected:
                 tail = self._ready("silence", sender.level_id)[0]
@@ -162,10 +168,10 @@ class Generator:
         self._slot = (self._slot + 1) % SLOTS
         self._due += SLOT_S
 
-    def _report(self, command: dict[str, Any]) -> dict[str, Any]:
-        senders = {name: sender for name, sender in self._senders.items() if name.startswith(command.get("group", ""))}
+    async def _report(self, group: str = "", *, detail: bool = False) -> dict[str, Any]:
+        senders = {name: sender for name, sender in self._senders.items() if name.startswith(group)}
         playing = {name: sender.playback for name, sender in senders.items() if sender.playback is not None}
-        ordered, self._lateness = sorted(self._lateness), []
+        lateness, self._lateness = self._lateness, []
         report: dict[str, Any] = {
             "at": time.monotonic(),
             "cpu_s": time.process_time(),
@@ -173,10 +179,10 @@ class Generator:
             "sent": sum(playback.sent for playback in playing.values()),
             "lost": sum(playback.path.lost for playback in playing.values()),
             "playing": sum(not playback.over for playback in playing.values()) + len(self._late),
-            "late_p95_ms": round(ordered[int(len(ordered) * 0.95)] * 1000, 2) if ordered else 0.0,
-            "late_max_ms": round(ordered[-1] * 1000, 2) if ordered else 0.0,
+            "late_p95_ms": round((percentile(lateness, 0.95) or 0.0) * 1000, 2),
+            "late_max_ms": round(max(lateness, default=0.0) * 1000, 2),
         }
-        if command.get("detail"):
+        if detail:
             report["peers"] = {
                 name: {"steps": playback.position, "sent": playback.sent, "lost": playback.path.lost}
                 for name, playback in playing.items()
@@ -188,12 +194,7 @@ async def main() -> None:
     loopback_ice.install()
     async with asyncio.TaskGroup() as tasks:
         generator = Generator(tasks)
-        async for command in commands():
-            if command["do"] == "end":
-                break
-            answer = await generator.obey(command)
-            if "id" in command:
-                emit(id=command["id"], **(answer or {}))
+        await obey(generator.commands)
         await generator.close()
 
 

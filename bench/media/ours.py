@@ -9,7 +9,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from bench.media.lines import emit
+from bench.common.json_lines import tell
+from bench.media.channel import GeneratorChannel
 from live_transcription.audio.vad import preload
 from live_transcription.config import EngineConfig, HpbConfig, ReceivePath, SttConfig
 from live_transcription.config_stt import ModalConfig
@@ -19,22 +20,6 @@ from live_transcription.stt.registry import SttRegistry
 from live_transcription.types import Caption, IceServer, Secret
 
 _NO_HPB = HpbConfig("wss://signaling.example.com", Secret("unused"), "https://cloud.example.com")
-
-
-class Line:
-    """A `SubscriberChannel`."""
-
-    def __init__(self, peer: str) -> None:
-        self._peer = peer
-
-    def request_offer(self) -> None:
-        emit(do="offer", peer=self._peer)
-
-    def send_answer(self, sid: str, sdp: str) -> None:
-        emit(do="answer", peer=self._peer, sid=sid, sdp=sdp)
-
-    def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
-        """All candidates are host candidates, and those stand in the answer."""
 
 
 async def no_servers() -> Sequence[IceServer]:
@@ -58,7 +43,7 @@ class Ours:
             "en",
             self.config,
             self._registry.backend(),
-            channel=Line(peer),
+            channel=GeneratorChannel(tell, peer),
             ice_servers=no_servers,
             on_caption=self._captioned,
             on_error=self._failed,

@@ -5,8 +5,8 @@
 
 `ours` is the product, `fallback` the product with aiortc's receive path (a setting), `stock` the common way without it.
 
-Commands (JSON lines): `add {peers}`, `offer {peer, sid, sdp}`, `report`. Offers are asked for and answered by lines of its
-own (`do` is `offer` and `answer`), which the parent hands to the generator.
+Commands (`bench.common`): `add {peers}`, `offer {peer, sid, sdp}`, `report`. Offers are asked for and answered by news (`offer`
+and `answer`), which the parent hands to the generator.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import logging
 import time
 from typing import Any, Protocol
 
-from bench.media.lines import commands, emit
+from bench.common.json_lines import obey
 from live_transcription.event_loop import new_event_loop
 from sandbox import loopback_ice
 
@@ -82,18 +82,16 @@ def make(variant: str, stt_url: str) -> Variant:
 async def main(variant: str, stt_url: str) -> None:
     receiver, lag, exceptions = make(variant, stt_url), Lag(), Exceptions()
     async with asyncio.TaskGroup() as tasks:
-        running = []
-        async for command in commands():
-            match command["do"]:
-                case "add":
-                    running += [tasks.create_task(receiver.run(peer)) for peer in command["peers"]]
-                case "offer":
-                    await receiver.offer(command["peer"], command["sid"], command["sdp"])
-                case "report":
-                    report = {"at": time.monotonic(), "cpu_s": time.process_time(), "lags_s": lag.take()}
-                    emit(id=command["id"], exceptions=exceptions.count, **report, **receiver.report())
-                case "end":
-                    break
+        running: list[asyncio.Task[None]] = []
+
+        async def add(peers: list[str]) -> None:
+            running.extend(tasks.create_task(receiver.run(peer)) for peer in peers)
+
+        async def report() -> dict[str, Any]:
+            used = {"at": time.monotonic(), "cpu_s": time.process_time(), "lags_s": lag.take()}
+            return {"exceptions": exceptions.count, **used, **receiver.report()}
+
+        await obey({"add": add, "offer": receiver.offer, "report": report})
         for task in running:
             task.cancel()
 

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from bench.common.results import table
 from bench.media.rig import Usage
 
 #: Behind: more of the packets than this found the socket buffer full, or the event loop was later than this, or less of the
@@ -162,30 +163,55 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 3)
 
 
-def table(collected: Collected) -> str:
-    """Rows by scenario and number of speakers, the variants side by side; then memory."""
-    lines = [
-        "CPU in ms per speaker and second",
-        "scenario     N variant      CPU  cores   lag p95  dropped  audio  generator",
-    ]
-    for row in sorted(collected.rows(), key=_order):
-        sends = row["scenario"] != "idle"
-        lines.append(
-            f"{row['scenario']:<8} {row['speakers']:>5} {row['variant']:<8} {row['cpu_ms_per_speaker_s']:>7.2f} "
-            f"{row['cores']:>6.2f} {row['lag_p95_ms']:>6.1f} ms {row['dropped_packets']:>8} "
-            + (f"{row['audio_share']:>6.0%} {row['generator_ms_per_speaker_s']:>10.2f}" if sends else "")
-            + ("  BEHIND" if row["behind"] else "")
-            + ("  MACHINE BUSY" if row["waited_share"] > _WAITED_SHARE else "")
-            + ("  GENERATOR LATE" if row["generator_late_p95_ms"] > _GENERATOR_LATE_MS else "")
+def tables(collected: Collected) -> str:
+    """By scenario and number of speakers, the variants side by side; then memory."""
+    cpu = [
+        (
+            row["scenario"],
+            row["variant"],
+            row["speakers"],
+            f"{row['cpu_ms_per_speaker_s']:.2f}",
+            f"{row['cores']:.2f}",
+            row["lag_p95_ms"],
+            row["dropped_packets"],
+            *_sending(row),
+            ", ".join(_doubts(row)),
         )
-    lines += ["", "memory in MB (own: not shared with other processes); set-up in ms of CPU per speaker"]
-    lines += ["             N variant   connected  talking      own  threads  set-up"]
-    lines += [
-        f"         {level.speakers:>5} {level.variant:<8} {level.connected_mb:>10.1f} {level.talking_mb:>8.1f} "
-        f"{level.talking_uss_mb:>8.1f} {level.threads:>8} {level.setup_cpu_s * 1000 / level.added:>7.1f}"
+        for row in sorted(collected.rows(), key=_order)
+    ]
+    memory = [
+        (
+            level.variant,
+            level.speakers,
+            *(f"{figure:.1f}" for figure in (level.connected_mb, level.talking_mb, level.talking_uss_mb)),
+            level.threads,
+            f"{level.setup_cpu_s * 1000 / level.added:.1f}",
+        )
         for level in sorted(collected.levels, key=lambda level: (level.speakers, level.variant))
     ]
-    return "\n".join(lines)
+    return "\n".join(
+        [
+            "CPU and the generator's in ms per speaker and second, lag p95 in ms",
+            table(("scenario", "variant", "N", "CPU", "cores", "lag", "dropped", "audio", "generator", ""), cpu, left=2),
+            "\nmemory in MB (own: not shared with other processes); set-up in ms of CPU per speaker",
+            table(("variant", "N", "connected", "talking", "own", "threads", "set-up"), memory),
+        ]
+    )
+
+
+def _sending(row: dict[str, Any]) -> tuple[str, str]:
+    if row["scenario"] == "idle":
+        return "", ""
+    return f"{row['audio_share']:.0%}", f"{row['generator_ms_per_speaker_s']:.2f}"
+
+
+def _doubts(row: dict[str, Any]) -> list[str]:
+    found = {
+        "BEHIND": row["behind"],
+        "MACHINE BUSY": row["waited_share"] > _WAITED_SHARE,
+        "GENERATOR LATE": row["generator_late_p95_ms"] > _GENERATOR_LATE_MS,
+    }
+    return [name for name, so in found.items() if so]
 
 
 def _order(row: dict[str, Any]) -> tuple[bool, str, int, str]:

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
-from bench.media import proc
-from bench.media.child import Child
+from bench.common.child_process import Child
+from bench.common.figures import percentile
+from sandbox import proc
 
 _CONNECT_S = 60.0
 
@@ -57,8 +58,7 @@ class Usage:
 
     @property
     def lag_p95_ms(self) -> float:
-        ordered = sorted(self.lags_s)
-        return round(ordered[int(len(ordered) * 0.95)] * 1000, 1) if ordered else 0.0
+        return round((percentile(self.lags_s, 0.95) or 0.0) * 1000, 1)
 
 
 class ReceiverLate(Exception):
@@ -72,20 +72,18 @@ class Rig:
         self.receivers: dict[str, Child] = {}
         self.peers = Counter[str]()
         self._variants = variants
-        self._url: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         async with self._stack:
             enter = self._stack.enter_async_context
-            self.ears = await enter(Child("bench.media.ears", on_news=lambda line: self._url.set_result(line["url"])))
-            url = await self._url
+            self.ears = await enter(Child("bench.media.ears"))
+            url = self.ears.greeting["url"]
             self.generator = await enter(Child("bench.media.generator", on_news=self._to_receiver))
             for variant in self._variants:
                 self.receivers[variant] = await enter(
                     Child("bench.media.receiver", variant, "--stt", f"{url}/{variant}", on_news=self._to_generator)
                 )
-            await asyncio.gather(*(child.ask(do="report") for child in (self.generator, *self.receivers.values())))
             self._stack = self._stack.pop_all()
         return self
 
@@ -94,25 +92,25 @@ class Rig:
     ) -> None:
         await self._stack.__aexit__(kind, error, trace)
 
-    def _to_receiver(self, line: dict[str, Any]) -> None:
-        self.receivers[line["peer"].split("-")[0]].tell(**line)
+    def _to_receiver(self, name: str, arguments: dict[str, Any]) -> None:
+        self.receivers[arguments["peer"].split("-")[0]].tell(name, **arguments)
 
-    def _to_generator(self, line: dict[str, Any]) -> None:
-        self.generator.tell(**line)
+    def _to_generator(self, name: str, arguments: dict[str, Any]) -> None:
+        self.generator.tell(name, **arguments)
 
     async def add(self, variant: str, count: int) -> float:
         """So many more peers, connected; CPU seconds that they took in the receiver. Raises ReceiverLate."""
         first, total = self.peers[variant], self.peers[variant] + count
-        before = await self.receivers[variant].ask(do="report")
-        self.receivers[variant].tell(do="add", peers=[f"{variant}-{number}" for number in range(first, total)])
+        before = await self.receivers[variant].do("report")
+        self.receivers[variant].tell("add", peers=[f"{variant}-{number}" for number in range(first, total)])
         self.peers[variant] = total
         deadline = time.monotonic() + _CONNECT_S
-        while (connected := (await self.generator.ask(do="report", group=f"{variant}-"))["connected"]) < total:
+        while (connected := (await self.generator.do("report", group=f"{variant}-"))["connected"]) < total:
             if time.monotonic() > deadline:
                 raise ReceiverLate(f"{variant}: {connected} of {total} peers are connected after {_CONNECT_S:g} s")
             await asyncio.sleep(0.1)
         await asyncio.sleep(0.5)
-        after = await self.receivers[variant].ask(do="report")
+        after = await self.receivers[variant].do("report")
         return float(after["cpu_s"] - before["cpu_s"])
 
     def memory(self, variant: str) -> proc.Memory:
@@ -120,19 +118,19 @@ class Rig:
 
     async def window(self, variant: str, play: dict[str, Any], *, warm_s: float, seconds: float) -> dict[str, Usage]:
         """Play to one variant, let it settle, then measure; the others, which get nothing meanwhile, are measured too."""
-        await self.generator.ask(do="play", group=variant, **play)
+        await self.generator.do("play", group=variant, **play)
         await asyncio.sleep(warm_s)
         # A packet now and then keeps those that hear nothing from asking for their publisher anew within the window.
-        await self.generator.ask(do="touch")
+        await self.generator.do("touch")
         before = await self._snapshot(variant)
         await asyncio.sleep(seconds)
         after = await self._snapshot(variant)
-        await self.generator.ask(do="hush", group=variant)
+        await self.generator.do("hush", group=variant)
         return {name: _difference(before, after, name, variant) for name in self.receivers}
 
     async def rest(self, seconds: float) -> dict[str, Usage]:
         """Nothing is played to anybody."""
-        await self.generator.ask(do="touch")
+        await self.generator.do("touch")
         await asyncio.sleep(1.0)
         before = await self._snapshot("nobody")
         await asyncio.sleep(seconds)
@@ -140,10 +138,10 @@ class Rig:
         return {name: _difference(before, after, name, "nobody") for name in self.receivers}
 
     async def _snapshot(self, variant: str) -> dict[str, Any]:
-        generator = await self.generator.ask(do="report", group=f"{variant}-")
-        ears = await self.ears.ask(do="report")
-        reports = {name: await child.ask(do="report") for name, child in self.receivers.items()}
-        waited = {name: proc.waited_seconds(child.pid) for name, child in self.receivers.items()}
+        generator = await self.generator.do("report", group=f"{variant}-")
+        ears = await self.ears.do("report")
+        reports = {name: await child.do("report") for name, child in self.receivers.items()}
+        waited = {name: proc.main_thread_waited_seconds(child.pid) for name, child in self.receivers.items()}
         drops = {name: proc.udp_drops(child.pid) for name, child in self.receivers.items()}
         return {"generator": generator, "ears": ears, "receivers": reports, "drops": drops, "waited": waited}
 

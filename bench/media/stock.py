@@ -19,7 +19,7 @@ from aiortc.mediastreams import MediaStreamError, MediaStreamTrack
 from av import AudioFrame
 from websockets.asyncio.client import ClientConnection, connect
 
-from bench.media.lines import emit
+from bench.common.json_lines import tell
 
 _CHUNK = 24_000 // 5
 
@@ -31,11 +31,11 @@ class Stock:
 
     async def run(self, peer: str) -> None:
         self._offers[peer] = asyncio.get_running_loop().create_future()
-        emit(do="offer", peer=peer)
+        tell("offer", peer=peer)
         connection = RTCPeerConnection(RTCConfiguration(iceServers=[]))
         await connection.setRemoteDescription(RTCSessionDescription(await self._offers[peer], "offer"))
         await connection.setLocalDescription(await connection.createAnswer())
-        emit(do="answer", peer=peer, sdp=connection.localDescription.sdp)
+        tell("answer", peer=peer, sdp=connection.localDescription.sdp)
         track = connection.getReceivers()[0].track
         async with connect(self._url, compression=None) as socket, asyncio.TaskGroup() as tasks:
             reading = tasks.create_task(_drop_words(socket))

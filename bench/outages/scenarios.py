@@ -14,6 +14,7 @@ from random import Random
 
 import numpy as np
 
+from bench.common.figures import percentile
 from live_transcription.config import SttConfig
 from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.stt.registry import SttRegistry
@@ -115,12 +116,11 @@ async def _captioned(
         word += len(normalise(utterance.text, played.language))
         final = next(caption.at for caption in monologue.finals if caption.at >= shown[word - 1])
         finals.append(final - began - utterance.end_s)
-    firsts.sort()
     return Captioned(
         words=len(spoken.word_ends),
         wrong=_wrong(" ".join([played.text] * times), monologue.text, played.language),
         first_word_p50_s=round(statistics.median(firsts), 3),
-        first_word_p95_s=round(firsts[int(len(firsts) * 0.95)], 3),
+        first_word_p95_s=round(percentile(firsts, 0.95) or 0.0, 3),
         final_p50_s=round(statistics.median(finals), 3),
         lag_gone_s=round(max(late, default=up_at) - up_at, 1),
     )
@@ -155,10 +155,9 @@ async def hour(*, share: float, seed: int) -> Hour:
         async with Monologue(registry.backend(), played.language) as monologue:
             for turn, gap in zip(turns, gaps, strict=False):
                 await _silence(monologue, gap * scale)
-                margin_s = 0.2
                 first, last = (
-                    round((turn[0].start_s - margin_s) * SAMPLE_RATE),
-                    round((turn[-1].end_s + margin_s) * SAMPLE_RATE),
+                    round((turn[0].start_s - _MARGIN_S) * SAMPLE_RATE),
+                    round((turn[-1].end_s + _MARGIN_S) * SAMPLE_RATE),
                 )
                 await monologue.say(pcm[first:last])
             await _silence(monologue, gaps[-1] * scale)

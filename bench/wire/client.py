@@ -6,15 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import re
-import sys
 import time
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import Any
 
+from bench.common.child_process import Child
 from bench.wire.marks import mark
 from live_transcription.audio.vad import preload
 from live_transcription.config import SttConfig
@@ -67,27 +64,6 @@ class _Speaker:
             self.shown_at.setdefault(int(word), now)
 
 
-@asynccontextmanager
-async def server(dialect: str, notes: dict[str, Any]) -> AsyncIterator[str]:
-    """Its address; `notes` holds what it noted once the block has ended."""
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.wire.server", dialect),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        limit=2**26,
-    )
-    assert process.stdin is not None
-    assert process.stdout is not None
-    try:
-        yield json.loads(await process.stdout.readline())["url"]
-        process.stdin.close()
-        notes.update(json.loads(await process.stdout.readline()))
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
-
-
 def only(dialect: str, url: str) -> SttConfig:
     """The engine of this dialect at `url`, and no other."""
     if dialect == "modal":
@@ -98,10 +74,9 @@ def only(dialect: str, url: str) -> SttConfig:
 async def measure(dialect: str, speakers: int, seconds: float) -> Latencies:
     """`dialect`: "modal" or "moshi". In real time."""
     preload()
-    notes: dict[str, Any] = {}
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(server(dialect, notes))
-        registry = SttRegistry(only(dialect, url))
+        server = await stack.enter_async_context(Child("bench.wire.server", dialect))
+        registry = SttRegistry(only(dialect, server.greeting["url"]))
         stack.push_async_callback(registry.aclose)
         everyone = [_Speaker(number) for number in range(speakers)]
         cpu, began = time.process_time(), time.monotonic()
@@ -109,6 +84,7 @@ async def measure(dialect: str, speakers: int, seconds: float) -> Latencies:
             for one in everyone:
                 tasks.create_task(one.talk(registry.backend(), seconds, FRAME_S * one.number / speakers))
         found = Latencies(cores=(time.process_time() - cpu) / (time.monotonic() - began))
+        notes = await server.do("notes")
     first = began + _WARM_UP_S
     for one in everyone:
         arrived, sent = notes["arrived"].get(str(one.number), {}), notes["sent"].get(str(one.number), {})

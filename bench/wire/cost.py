@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-from bench.wire.client import only, server
+from bench.common.child_process import Child
+from bench.wire.client import only
 from bench.wire.marks import mark
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.config import CaptionConfig
@@ -88,14 +88,13 @@ async def _play(puts: list[Callable[[Frame], None]], seconds: float) -> float:
 
 async def cost(dialect: str, speakers: int, seconds: float) -> Cost:
     """In real time, three times `seconds`: frames that nobody takes, silence, speech."""
-    notes: dict[str, Any] = {}
     captions: list[Caption] = []
     errors: list[SttError] = []
     per_ms = 1000 / speakers / (seconds - _WARM_UP_S)
     nobody = await _play([FrameQueue(1.0).put for _ in range(speakers)], seconds)
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(server(dialect, notes))
-        registry = SttRegistry(only(dialect, url))
+        server = await stack.enter_async_context(Child("bench.wire.server", dialect))
+        registry = SttRegistry(only(dialect, server.greeting["url"]))
         stack.push_async_callback(registry.aclose)
 
         async def measure(talks: bool) -> float:

@@ -1,23 +1,24 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The far end: `python -m bench.wire.server modal|moshi`. Prints its address; at the end of standard input, what it noted."""
+"""The far end: `python -m bench.wire.server modal|moshi`. One command (`bench.common`), `notes`: when it saw what."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import struct
 import sys
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgpack
 import numpy as np
-from websockets.asyncio.server import ServerConnection, serve
-from websockets.exceptions import ConnectionClosed
+from websockets.asyncio.server import ServerConnection
 
+from bench.common.json_lines import obey
+from bench.common.websocket_server import websocket_server
 from bench.wire.marks import read_mark
 from live_transcription.types import Frame
 
@@ -85,17 +86,12 @@ def _pack(message: dict[str, object]) -> bytes:
 
 async def main(dialect: str) -> None:
     notes = Notes()
-    converse = notes.modal if dialect == "modal" else notes.moshi
 
-    async def handle(connection: ServerConnection) -> None:
-        with contextlib.suppress(ConnectionClosed):
-            await converse(connection)
+    async def noted() -> dict[str, Any]:
+        return {"arrived": notes.arrived, "sent": notes.sent}
 
-    async with serve(handle, "127.0.0.1", 0, compression=None, max_size=2**22) as server:
-        port = server.sockets[0].getsockname()[1]
-        print(json.dumps({"url": f"ws://127.0.0.1:{port}"}), flush=True)
-        await asyncio.to_thread(sys.stdin.read)
-    print(json.dumps({"arrived": notes.arrived, "sent": notes.sent}), flush=True)
+    async with websocket_server(notes.modal if dialect == "modal" else notes.moshi) as url:
+        await obey({"notes": noted}, url=url)
 
 
 if __name__ == "__main__":

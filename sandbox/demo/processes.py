@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+
+from sandbox.tether import tethered
 
 _STOP_S = 8.0
 
@@ -43,9 +44,7 @@ class Child:
     ) -> None:
         self.name = name
         self.log = log
-        self._command = [sys.executable, "-m", module, *arguments]
-        if shutil.which("setpriv"):
-            self._command = ["setpriv", "--pdeathsig", "TERM", *self._command]
+        self._command = tethered([sys.executable, "-m", module, *arguments], "TERM")
         self._environment = dict(environment)
         self._first_line = first_line
         self._answers = answers or first_line is not None

@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from sandbox import loopback_ice
+from sandbox import loopback_ice, proc
 from sandbox.nextcloud import ExApp, Nextcloud
 from sandbox.ports import free_port
 from sandbox.rig.process import ServerProcess
@@ -27,12 +27,10 @@ _KEPT = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR")
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """`sockets` of all kinds, `udp` those for media."""
+    """`udp`: sockets for media."""
 
     threads: int
-    sockets: int
     udp: int
-    resident_bytes: int
 
 
 class AppProcess:
@@ -105,24 +103,4 @@ class AppProcess:
         """From the kernel, so that nothing is left out."""
         pid = self.process.pid
         assert pid is not None
-        home = Path(f"/proc/{pid}")
-        inodes = set()
-        for descriptor in (home / "fd").iterdir():
-            try:
-                target = os.readlink(descriptor)
-            except OSError:
-                continue
-            if target.startswith("socket:"):
-                inodes.add(target[8:-1])
-        udp_inodes = {line.split()[9] for table in ("udp", "udp6") for line in _lines(home / "net" / table)}
-        status = (home / "status").read_text(encoding="utf-8")
-        return Usage(
-            threads=int(re.findall(r"^Threads:\s+(\d+)", status, re.MULTILINE)[0]),
-            sockets=len(inodes),
-            udp=len(inodes & udp_inodes),
-            resident_bytes=1024 * int(re.findall(r"^VmRSS:\s+(\d+)", status, re.MULTILINE)[0]),
-        )
-
-
-def _lines(table: Path) -> list[str]:
-    return table.read_text(encoding="utf-8").splitlines()[1:] if table.exists() else []
+        return Usage(threads=proc.threads(pid), udp=len(proc.udp_drops(pid)))

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Sequence
 from pathlib import Path
+
+from sandbox.tether import tethered
 
 READY_TIMEOUT_S = 15.0
 STOP_TIMEOUT_S = 5.0
@@ -43,9 +44,7 @@ class ServerProcess:
         self.log = log
         log.parent.mkdir(parents=True, exist_ok=True)
         log.unlink(missing_ok=True)
-        self._command = [*map(str, command)]
-        if shutil.which("setpriv"):
-            self._command = ["setpriv", "--pdeathsig", "KILL", *self._command]
+        self._command = tethered([*map(str, command)])
         self._environment = {**(os.environ if inherit else {}), **(environment or {})}
         self._process: subprocess.Popen[bytes] | None = None
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bench.load.figures import Lateness, Target, growth, percentile, summary
+from bench.common.figures import Lateness, growth, percentile, summary
+from bench.common.results import Target
 from bench.load.hearing import FRAME_SAMPLES, Locator
 from bench.load.latency import PRE_ROLL_FRAMES, Notes, audio_delays, word_delays
 from bench.load.life import EVERYDAY, FAULTS, script

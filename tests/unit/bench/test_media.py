@@ -13,15 +13,14 @@ import numpy as np
 import pytest
 
 from bench.chart import describe, panels
-from bench.media import proc
 from bench.media.alignment import shifts_ms
 from bench.media.programs import encode, has_fec, program, without_pauses
-from bench.media.results import Collected, Level, growth, summary, table
+from bench.media.results import Collected, Level, growth, summary, tables
 from bench.media.rig import Usage
 from bench.media.sender import tails
 from bench.media.svg import Panel, Series, chart, nice_ticks
 from live_transcription.types import SAMPLE_RATE
-from sandbox import recording
+from sandbox import proc, recording
 from sandbox.caller.speech import CLOCK_RATE, FRAME_S, OpusPacket
 from sandbox.sfu import ImpairedPath, Impairment
 from sandbox.sfu.rtp import parse_rtp
@@ -111,7 +110,7 @@ def test_figures_are_those_at_the_most_speakers_that_both_kept_up_with() -> None
     assert found["ratio"] == pytest.approx(1 / 6, abs=0.001)
     behind = measured(2.5, 15.0, drops=400)
     assert summary(behind, (10, 50))["speakers"] == 10
-    assert table(behind).count("BEHIND") == 1
+    assert tables(behind).count("BEHIND") == 1
 
 
 def test_being_asked_anew_while_muted_counts_as_idle_cost() -> None:

@@ -1,13 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Statistics that every benchmark of the service needs. Pure."""
+"""Statistics that more than one benchmark needs. Pure."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 #: Upper bounds in seconds of the classes that lateness is counted in, each 10 % above the one before: 0.1 ms to some 14 s.
 _BOUNDS = tuple(1e-4 * 1.1**n for n in range(125))
@@ -55,27 +54,6 @@ class Lateness:
         """Milliseconds."""
         p50, p95 = self.percentile(0.5), self.percentile(0.95)
         return {"count": self.count, "p50": round(p50 * 1e3, 2), "p95": round(p95 * 1e3, 2), "max": round(self.max * 1e3, 2)}
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """`value` None: not measured, which counts as missed."""
-
-    name: str
-    value: float | None
-    limit: float
-    unit: str = ""
-
-    @property
-    def met(self) -> bool:
-        return self.value is not None and self.value <= self.limit
-
-    def row(self) -> str:
-        shown = "-" if self.value is None else f"{self.value:g}"
-        return f"{self.name:<44} {shown:>10} {self.unit:<4} (<= {self.limit:g}) {'met' if self.met else 'MISSED'}"
-
-    def result(self) -> dict[str, object]:
-        return {"name": self.name, "value": self.value, "limit": self.limit, "unit": self.unit, "met": self.met}
 
 
 def growth(series: Sequence[tuple[float, float]], early: tuple[float, float], late: tuple[float, float]) -> float | None:

