@@ -112,10 +112,15 @@ async def _captioned(
     late = [at for at, delay in zip(shown, delays, strict=True) if delay > _LAGS_S]
     firsts, finals, word = [], [], 0
     for utterance, began in spoken.utterances:
+        words = len(normalise(utterance.text, played.language))
+        if word + words > len(shown):
+            break  # what was never shown is among the wrong words
         firsts.append(delays[word])
-        word += len(normalise(utterance.text, played.language))
+        word += words
         final = next(caption.at for caption in monologue.finals if caption.at >= shown[word - 1])
         finals.append(final - began - utterance.end_s)
+    if not finals:
+        raise RuntimeError(f"not one whole utterance was shown ({dialect})")
     return Captioned(
         words=len(spoken.word_ends),
         wrong=_wrong(" ".join([played.text] * times), monologue.text, played.language),
