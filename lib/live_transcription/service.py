@@ -295,21 +295,25 @@ class TranscriptionService:
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
         """Run the call to its end; the error that ended it, if any."""
         failure: LiveTranscriptionError | None = None
+        broken = False
         began_at = asyncio.get_running_loop().time()
         try:
-            await call.run()
-            self._restarts.forget(call.room_token)
-        except* LiveTranscriptionError as failures:
-            failure = first_of(failures)
-            self._restarts.forget(call.room_token)
-            self._record(failure)
-            logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
-        except* Exception:  # the service is the owner that can act: the other calls go on, this one is started anew
-            logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
-            ran_s = asyncio.get_running_loop().time() - began_at
-            if await call.ended_within(self._restarts.failed(call.room_token, ran_s)):
+            try:
+                await call.run()
                 self._restarts.forget(call.room_token)
-            self._start_again(call)
+            except* LiveTranscriptionError as failures:
+                failure = first_of(failures)
+                self._restarts.forget(call.room_token)
+                self._record(failure)
+                logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
+            except* Exception:  # the service is the owner that can act: the other calls go on, this one is started anew
+                broken = True
+                logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
+            if broken:  # not within `except*`, where Python 3.11.2 wraps a cancellation into a group
+                ran_s = asyncio.get_running_loop().time() - began_at
+                if await call.ended_within(self._restarts.failed(call.room_token, ran_s)):
+                    self._restarts.forget(call.room_token)
+                self._start_again(call)
         finally:
             self._forget(call)
         return failure
