@@ -113,8 +113,9 @@ class Transcriber:
         try:
             await self._transcribe(self.language, opening)
         except* SttError as failures:
-            end_if_cancelled()
             failed = _leaves(failures)
+        if failed:
+            end_if_cancelled()
             self._report(failed)
             self._captioner.finalise()
             self._gate.reset()
