@@ -12,6 +12,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from live_transcription.audio.framer import Framer
 from live_transcription.config import SttConfig
 from live_transcription.stt.audio_ring import AudioRing
 from live_transcription.types import SAMPLE_RATE
@@ -82,7 +83,7 @@ def test_audio_that_is_not_a_number_spoils_nothing_but_itself(dialect: str) -> N
                 at = round(13.0 * SAMPLE_RATE)
                 spoilt[at : at + 200] = np.nan
                 spoilt[at + 200 : at + 400] = np.inf
-                await speaker.say(spoilt)
+                await speaker.say(np.concatenate(Framer().push(spoilt)))
                 await speaker.hush(2.0)
                 await speaker.say(SPEECH)
                 await place.listen_until_quiet(speaker)

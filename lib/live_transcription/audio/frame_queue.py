@@ -1,12 +1,16 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Between the receive path, which never waits, and speech-to-text, which may lag: the newest audio up to a bound in seconds."""
+"""Between the receive path, which never waits, and speech-to-text, which may lag: the newest audio up to a bound in seconds.
+
+While speech-to-text keeps up, audio goes straight through.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from live_transcription.observability import metrics
@@ -14,7 +18,7 @@ from live_transcription.types import SAMPLE_RATE, Frame
 
 
 class EndOfStream(Exception):
-    """The queue was closed and everything in it has been read."""
+    """The queue was closed and everything in it has been taken."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +32,10 @@ class FrameQueueStatistics:
 
 
 class FrameQueue:
-    """One reader, one writer, one event loop. Beyond `limit_s` seconds the oldest frame is dropped and counted."""
+    """One listener, one writer, one event loop. Beyond `limit_s` seconds the oldest frame is dropped and counted.
+
+    While the listener waits, a frame is its own in the same call of `put`: nothing is queued and no task is woken.
+    """
 
     def __init__(self, limit_s: float = 10.0) -> None:
         self._limit = max(1, int(limit_s * SAMPLE_RATE))
@@ -38,55 +45,64 @@ class FrameQueue:
         self._dropped_frames = 0
         self._dropped_samples = 0
         self._closed = False
-        self._reader: asyncio.Future[None] | None = None
-        # The reader's patience. Its timer is never moved to a later moment: it looks again when it rings.
-        self._until: float | None = None
+        # The listener, while it waits; then nothing is held.
+        self._take: Callable[[Frame], bool] | None = None
+        self._waiting: asyncio.Future[None] | None = None
+        self._clock: Callable[[], float] | None = None
+        # Its patience. The timer is never moved to a later moment: it looks again when it rings.
+        self._patience_s: float | None = None
+        self._until = 0.0
         self._timer: asyncio.TimerHandle | None = None
 
     def put(self, frame: Frame) -> None:
-        """Add a frame and return at once; after `close()` it is ignored."""
+        """Add a frame and return at once; after `close()` it is ignored. Never raises what a listener does."""
         if self._closed:
+            return
+        self._put += 1
+        if self._take is not None:
+            self._pass(frame, self._take)
             return
         self._frames.append(frame)
         self._held += len(frame)
-        self._put += 1
         while self._held > self._limit and len(self._frames) > 1:
             dropped = self._frames.popleft()
             self._held -= len(dropped)
             self._dropped_frames += 1
             self._dropped_samples += len(dropped)
             metrics.frames_dropped.inc()
-        self._wake()
 
-    async def get(self, timeout_s: float | None = None) -> Frame:
-        """The oldest frame, as soon as there is one. Raises EndOfStream after `close()` when all has been read.
+    async def listen(self, take: Callable[[Frame], bool], timeout_s: float | None = None) -> None:
+        """Give `take` each frame in order, as soon as it is there, until it says False. What it raises is raised here.
 
-        Raises TimeoutError when none has come within `timeout_s`; to have patience for each frame costs no timer per frame.
+        Raises EndOfStream after `close()` when all has been taken, and TimeoutError when nothing has come for `timeout_s`; to
+        have patience costs no timer per frame. A frame that was given to `take` does not come again, even if this is cancelled.
         """
-        while not self._frames:
-            if self._closed:
-                raise EndOfStream
-            if self._reader is not None:
-                raise RuntimeError("A frame queue has one reader.")
-            loop = asyncio.get_running_loop()
-            self._reader = loop.create_future()
-            if timeout_s is not None:
-                self._watch(loop, loop.time() + timeout_s)
-            try:
-                await self._reader
-            finally:
-                self._reader = self._until = None
-        frame = self._frames.popleft()
-        self._held -= len(frame)
-        return frame
+        if self._waiting is not None:
+            raise RuntimeError("A frame queue has one listener.")
+        while self._frames:
+            frame = self._frames.popleft()
+            self._held -= len(frame)
+            if not take(frame):
+                return
+        if self._closed:
+            raise EndOfStream
+        loop = asyncio.get_running_loop()
+        self._clock = loop.time
+        self._take, self._waiting, self._patience_s = take, loop.create_future(), timeout_s
+        if timeout_s is not None:
+            self._watch(loop, loop.time() + timeout_s)
+        try:
+            await self._waiting
+        finally:
+            self._take = self._waiting = self._patience_s = None
 
     def close(self) -> None:
-        """No more frames; what is in the queue can still be read."""
+        """No more frames; what is in the queue can still be taken."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-        self._wake()
+        self._wake(EndOfStream())
 
     def statistics(self) -> FrameQueueStatistics:
         return FrameQueueStatistics(
@@ -95,6 +111,17 @@ class FrameQueue:
             dropped_frames=self._dropped_frames,
             dropped_s=self._dropped_samples / SAMPLE_RATE,
         )
+
+    def _pass(self, frame: Frame, take: Callable[[Frame], bool]) -> None:
+        try:
+            more = take(frame)
+        except Exception as error:  # noqa: BLE001  it is the listener's, who is told; the writer has nothing to do with it
+            self._wake(error)
+            return
+        if not more:
+            self._wake()
+        elif self._patience_s is not None and self._clock is not None:
+            self._until = self._clock() + self._patience_s
 
     def _watch(self, loop: asyncio.AbstractEventLoop, until: float) -> None:
         self._until = until
@@ -106,13 +133,18 @@ class FrameQueue:
 
     def _ring(self, loop: asyncio.AbstractEventLoop) -> None:
         self._timer = None
-        if self._until is None or self._reader is None or self._reader.done():
+        if self._take is None or self._patience_s is None:
             return
         if loop.time() < self._until:
             self._watch(loop, self._until)
         else:
-            self._reader.set_exception(TimeoutError())
+            self._wake(TimeoutError())
 
-    def _wake(self) -> None:
-        if self._reader is not None and not self._reader.done():
-            self._reader.set_result(None)
+    def _wake(self, error: Exception | None = None) -> None:
+        self._take = None
+        if self._waiting is None or self._waiting.done():
+            return
+        if error is None:
+            self._waiting.set_result(None)
+        else:
+            self._waiting.set_exception(error)

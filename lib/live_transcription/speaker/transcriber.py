@@ -8,6 +8,9 @@ is closed with the words it has, and the next speech opens another stream after 
 
 A change of language ends the stream, which may have much to say yet (a cold start); what is said meanwhile is held for the
 next. So is what is said between a failure that may pass and the next attempt.
+
+While somebody speaks, and while nobody does, a frame's whole way lies within the queue's `put`: it waits for no task, and what
+it touches is at hand. The task has its turn where something changes (`_take`).
 """
 
 from __future__ import annotations
@@ -75,6 +78,8 @@ class Transcriber:
         self._uncounted = 0
         # Codes of failures that were logged since a stream last ended well; one line of each will do.
         self._reported: set[str] = set()
+        # What the gate wants done, in order.
+        self._todo: list[GateAction] = []
         # What was said while no stream could take it: for the next.
         self._held = HeldSpeech(HELD_S, codec=best_codec(), budget=PROCESS_BUDGET)
 
@@ -127,7 +132,7 @@ class Transcriber:
         until = clock() + seconds
         while (left_s := until - clock()) > 0:
             try:
-                actions = self._push(await self._frames.get(left_s))
+                actions = await self._actions(left_s)
             except TimeoutError:
                 break
             if keep:
@@ -138,7 +143,7 @@ class Transcriber:
     async def _until_speech(self) -> Sequence[GateAction]:
         """Frames pass until the gate opens; its actions from then on. Raises EndOfStream."""
         while True:
-            actions = self._push(await self._frames.get())
+            actions = await self._actions()
             for index, action in enumerate(actions):
                 if isinstance(action, OpenStream):
                     return actions[index + 1 :]
@@ -215,7 +220,7 @@ class Transcriber:
                 self._gate.reset()
                 return False
             try:
-                actions = await self._next_actions()
+                actions = await self._next_actions(stream, language)
             except EndOfStream:
                 return True
             self._follow_speech()
@@ -244,15 +249,35 @@ class Transcriber:
             self._captioner.start_of_speech(self._gate.limits.onset_s)
         self._spoken = speaking
 
-    async def _next_actions(self) -> Sequence[GateAction]:
+    async def _next_actions(self, stream: SttStream | None = None, language: str | None = None) -> Sequence[GateAction]:
+        """As `_actions`, where a stream is open; it is given at once what it can take at once."""
         try:
-            frame = await self._frames.get(STALL_S if self._gate.speaking else IDLE_CLOSE_S)
+            return await self._actions(STALL_S if self._gate.speaking else IDLE_CLOSE_S, stream, language)
         except TimeoutError:
             if self._gate.speaking:
                 return self._gate.stalled()
             self._gate.reset()
             return [CloseStream()]
-        return self._push(frame)
+
+    async def _actions(
+        self, timeout_s: float | None = None, stream: SttStream | None = None, language: str | None = None
+    ) -> Sequence[GateAction]:
+        """What the gate wants done. Raises EndOfStream, and TimeoutError where no frame has come for so long."""
+        if not self._todo:
+            await self._frames.listen(lambda frame: self._take(frame, stream, language), timeout_s)
+        todo, self._todo = self._todo, []
+        return todo
+
+    def _take(self, frame: Frame, stream: SttStream | None, language: str | None) -> bool:
+        """Whether that was all: nothing is to be done, or has been."""
+        actions = self._push(frame)
+        if language is not None and self.language != language:
+            self._todo += actions
+            return False
+        if stream is not None and self._spoken and len(actions) == 1 and _sent_now(stream, actions[0]):
+            return True
+        self._todo += actions
+        return not actions
 
     def _push(self, frame: Frame) -> Sequence[GateAction]:
         self._uncounted += 1
@@ -275,6 +300,11 @@ class Transcriber:
             logger.log(level, "Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
             metrics.stt_errors.labels(self._backend.name, failure.code).inc()
             self._on_error(failure)
+
+
+def _sent_now(stream: SttStream, action: GateAction) -> bool:
+    """Frames after the first would have to follow on it."""
+    return isinstance(action, Speech) and len(action.frames) == 1 and stream.send_now(action.frames[0])
 
 
 def _leaves(group: BaseExceptionGroup[SttError]) -> list[SttError]:

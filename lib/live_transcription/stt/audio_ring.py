@@ -23,7 +23,6 @@ import numpy as np
 
 from live_transcription.stt.audio_budget import AudioBudget
 from live_transcription.stt.block_codec import LOG_CODEC, BlockCodec
-from live_transcription.stt.chunker import clean
 from live_transcription.types import SAMPLE_RATE, Frame
 
 _BLOCK = SAMPLE_RATE
@@ -258,6 +257,6 @@ def _squeeze(block: _Block, plain: Frame, codec: BlockCodec, before: Frame, afte
     if len(before) and codec.lead:
         lead[-len(before) :] = before[-codec.lead :]
     audio = np.concatenate((lead, plain, after[: codec.tail]))
-    block.packed = codec.pack(clean(audio))
+    block.packed = codec.pack(audio)
     block.codec, block.plain = codec, None
     return plain

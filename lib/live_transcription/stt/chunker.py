@@ -9,11 +9,6 @@ import numpy as np
 
 from live_transcription.types import SAMPLE_RATE, Frame
 
-_greatest = np.maximum.reduce
-_WITHOUT_SIGN = np.int32(0x7FFF_FFFF)
-#: 1.0 in IEEE 754's binary32.
-_ONE = 0x3F80_0000
-
 #: Samples of one model step: 80 ms at 24 kHz.
 STEP_SAMPLES = 1920
 #: Seconds of one model step.
@@ -24,18 +19,8 @@ FLUSH_STEPS = 8
 MODEL_DELAY_S = 0.48
 
 
-def clean(frame: Frame) -> Frame:
-    """One dimension of float32; what is not a number is silence, what is too loud is clipped. A fine frame as it is."""
-    if frame.dtype != np.float32 or frame.ndim != 1:
-        frame = np.asarray(frame, np.float32).ravel()
-    # The bits of a float without its sign are in the order of its value, what is not a number above all; and integers are fast.
-    if not len(frame) or _greatest(frame.view(np.int32) & _WITHOUT_SIGN) <= _ONE:
-        return frame
-    return np.clip(np.nan_to_num(frame, nan=0.0, posinf=1.0, neginf=-1.0), -1.0, 1.0)
-
-
 class Chunker:
-    """Cuts audio into chunks of `STEP_SAMPLES`; what is not a number becomes silence, what is too loud is clipped."""
+    """Cuts audio into chunks of `STEP_SAMPLES`."""
 
     def __init__(self) -> None:
         self._rest: Frame = np.empty(0, np.float32)
@@ -47,11 +32,9 @@ class Chunker:
 
     def push(self, frame: Frame) -> list[Frame]:
         """The full chunks there are now (float32, shape (1920,)); a frame that is one already is given back as it is."""
-        audio = clean(frame)
-        if len(self._rest):
-            audio = np.concatenate((self._rest, audio))
-        elif len(audio) == STEP_SAMPLES:
-            return [audio]
+        if not len(self._rest) and len(frame) == STEP_SAMPLES:
+            return [frame]
+        audio = np.concatenate((self._rest, frame))
         full = len(audio) - len(audio) % STEP_SAMPLES
         self._rest = audio[full:].copy()
         return [audio[start : start + STEP_SAMPLES] for start in range(0, full, STEP_SAMPLES)]

@@ -14,7 +14,8 @@ from live_transcription.stt.audio_ring import AudioRing
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.block_codec import BlockCodec
 from live_transcription.stt.owned_task import owned_task
-from live_transcription.stt.resilient_stream import ResiliencePolicy, ResilientStream
+from live_transcription.stt.resilience_policy import ResiliencePolicy
+from live_transcription.stt.resilient_stream import ResilientStream
 from live_transcription.stt.retry_log import RetryLog
 from live_transcription.stt.statistics import SttStatistics
 

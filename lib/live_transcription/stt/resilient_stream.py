@@ -17,10 +17,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
 from random import Random
-
-import numpy as np
 
 from live_transcription.errors import SttError, SttExpired, SttProtocolError, SttUnavailable
 from live_transcription.stt.audio_ring import AudioRing
@@ -29,41 +26,19 @@ from live_transcription.stt.chunker import STEP_SAMPLES
 from live_transcription.stt.connection import Connection
 from live_transcription.stt.open_utterance import RECALL_S, OpenUtterance
 from live_transcription.stt.owned_task import end_if_cancelled
-from live_transcription.stt.retry import RetryPolicy
+from live_transcription.stt.resilience_policy import ResiliencePolicy
 from live_transcription.stt.retry_log import RetryLog
 from live_transcription.stt.statistics import SttStatistics
 from live_transcription.types import SAMPLE_RATE, Frame
 
 logger = logging.getLogger(__name__)
 
-#: The ring may be set to this at most, in seconds.
-RING_LIMIT_S = 120.0
 #: Events that wait for their reader before the server is held back.
 EVENT_QUEUE = 256
 #: Audio that was heard and goes beyond what is ever heard again, in samples, before it is let go.
 _TRIM = round((RECALL_S + 1.0) * SAMPLE_RATE)
 #: A session that ends younger than this was not ended by its age, in seconds.
 OF_AGE_S = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class ResiliencePolicy:
-    """`ring_s`: audio held while there is no connection, 120 s at most; make it longer than a cold start takes.
-
-    `replay_speed`: multiple of real time at which missed audio is sent. `drain_s`: how long the last words may take after
-    `end()`, reconnecting included.
-    """
-
-    ring_s: float = 30.0
-    replay_speed: float = 4.0
-    drain_s: float = 180.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
-
-    def __post_init__(self) -> None:
-        if not 0 < self.ring_s <= RING_LIMIT_S:
-            raise ValueError(f"ring_s must be within 0 and {RING_LIMIT_S:.0f}")
-        if self.replay_speed <= 1:
-            raise ValueError("replay_speed must be above 1, or lag never shrinks")
 
 
 class ResilientStream(SttStream):
@@ -120,15 +95,19 @@ class ResilientStream(SttStream):
 
     async def send(self, frame: Frame) -> None:
         """Never waits: when the ring is full, its oldest audio is dropped and counted."""
+        if not self.send_now(frame):
+            self._raise_failure()
+
+    def send_now(self, frame: Frame) -> bool:
+        """False only after a failure for good."""
         if self._failure is not None:
-            raise self._failure
-        if frame.dtype != np.float32 or frame.ndim != 1:
-            frame = np.asarray(frame, np.float32).ravel()
+            return False
         self._ring.append(frame)
         if self._ring.dropped > self._missed:
             self._count_missed()
         if not (self._resting and self._sent_now(frame)):
             self._rouse()
+        return True
 
     def _sent_now(self, frame: Frame) -> bool:
         """The short way, for who has not fallen behind."""

@@ -62,11 +62,11 @@ class Dialect(Protocol):
     @property
     def heard_s(self) -> float | None: ...
 
-    def send(self, frame: Frame, now: float) -> Sequence[bytes]: ...
+    def send(self, frame: Frame, now: float) -> Sequence[bytes | memoryview]: ...
 
-    def flush(self, now: float) -> Sequence[bytes]: ...
+    def flush(self, now: float) -> Sequence[bytes | memoryview]: ...
 
-    def end(self, now: float) -> Sequence[bytes]: ...
+    def end(self, now: float) -> Sequence[bytes | memoryview]: ...
 
     def receive(self, message: str | bytes, now: float) -> Sequence[SttEvent]:
         """Raises SttError where the server says that it cannot go on; never for garbage."""
@@ -105,23 +105,35 @@ class WebsocketStream(SttStream):
 
     def send_now(self, frame: Frame) -> bool:
         """Through the library's sans-IO protocol to the socket, past its locks and a timeout, which cost as much again."""
-        connection = self._connection
-        if self._transmitting or connection.state is not State.OPEN or connection.transport.get_write_buffer_size():
+        if not self._free:
             return False
-        now = self._clock()
-        if self._first_audio_at is None:
-            self._first_audio_at = now
-        for message in self._dialect.send(frame, now):
-            connection.protocol.send_binary(message)
-        for octets in connection.protocol.data_to_send():
-            connection.transport.write(octets)
+        for message in self._messages(frame):
+            self._write(message)
         self._look_again()
         return True
 
-    async def send(self, frame: Frame) -> None:
+    def _messages(self, frame: Frame) -> Sequence[bytes | memoryview]:
+        now = self._clock()
         if self._first_audio_at is None:
-            self._first_audio_at = self._clock()
-        await self._transmit(self._dialect.send(frame, self._clock()))
+            self._first_audio_at = now
+        return self._dialect.send(frame, now)
+
+    @property
+    def _free(self) -> bool:
+        """Nothing waits to be sent, so that what is sent now goes out at once."""
+        connection = self._connection
+        return not (
+            self._transmitting or connection.protocol.state is not State.OPEN or connection.transport.get_write_buffer_size()
+        )
+
+    def _write(self, message: bytes | memoryview) -> None:
+        protocol = self._connection.protocol
+        protocol.send_binary(message)
+        for octets in protocol.data_to_send():
+            self._connection.transport.write(octets)
+
+    async def send(self, frame: Frame) -> None:
+        await self._transmit(self._messages(frame))
 
     async def flush(self) -> None:
         await self._transmit(self._dialect.flush(self._clock()))
@@ -163,7 +175,16 @@ class WebsocketStream(SttStream):
                 self._count(event)
                 yield event
 
-    async def _transmit(self, messages: Sequence[bytes]) -> None:
+    async def _transmit(self, messages: Sequence[bytes | memoryview]) -> None:
+        at_once = 0
+        while at_once < len(messages) and self._free:
+            self._write(messages[at_once])
+            at_once += 1
+        if at_once < len(messages):
+            await self._transmit_patiently(messages[at_once:])
+        self._look_again()
+
+    async def _transmit_patiently(self, messages: Sequence[bytes | memoryview]) -> None:
         # Messages of one frame may have to wait between them for room.
         self._transmitting = True
         try:
@@ -176,7 +197,6 @@ class WebsocketStream(SttStream):
             raise self._closed(error) from None
         finally:
             self._transmitting = False
-        self._look_again()
 
     def _look_again(self) -> None:
         """The deadline may be another. One that has become later is found out when the earlier one has passed."""

@@ -15,6 +15,8 @@ from hypothesis import strategies as st
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
 from live_transcription.audio.framer import Framer
 from live_transcription.audio.resampler import Resampler
+from live_transcription.types import Frame
+from sandbox import virtual_clock
 
 
 @given(st.lists(st.integers(0, 5_000), max_size=20), st.sampled_from([80, 200]))
@@ -46,6 +48,18 @@ def frame(value: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return np.full(1920, value, dtype=np.float32)
 
 
+class Ear:
+    """Takes values of frames until it has heard `enough` of them."""
+
+    def __init__(self, enough: int = 1_000) -> None:
+        self.heard: list[float] = []
+        self._enough = enough
+
+    def take(self, frame: Frame) -> bool:
+        self.heard.append(float(frame[0]))
+        return len(self.heard) < self._enough
+
+
 async def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
     queue = FrameQueue(0.4)
     for value in range(8):
@@ -54,41 +68,82 @@ async def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
     assert statistics.held_s == pytest.approx(0.4)
     assert (statistics.put_frames, statistics.dropped_frames) == (8, 3)
     assert statistics.dropped_s == pytest.approx(0.24)
-    assert (await queue.get())[0] == 3.0
+    ear = Ear(enough=2)
+    await queue.listen(ear.take)
+    assert ear.heard == [3.0, 4.0]
+    assert queue.statistics().held_s == pytest.approx(0.24)
 
 
 async def test_a_closed_queue_gives_its_rest_and_then_ends() -> None:
-    queue = FrameQueue()
+    queue, ear = FrameQueue(), Ear()
     queue.put(frame(1.0))
     queue.close()
     queue.put(frame(2.0))
-    assert (await queue.get())[0] == 1.0
     for _ in range(2):
         with pytest.raises(EndOfStream):
-            await queue.get()
+            await queue.listen(ear.take)
+    assert ear.heard == [1.0]
 
 
-async def test_a_waiting_reader_gets_the_frame_or_the_end() -> None:
-    queue = FrameQueue()
-    reader = asyncio.create_task(queue.get())
+async def test_who_waits_has_each_frame_before_put_returns_and_the_rest_is_kept_once_it_has_enough() -> None:
+    queue, ear = FrameQueue(), Ear(enough=2)
+    listening = asyncio.create_task(queue.listen(ear.take))
     await asyncio.sleep(0)
-    queue.put(frame(1.0))
-    assert (await reader)[0] == 1.0
-    reader = asyncio.create_task(queue.get())
+    for value in (1.0, 2.0, 3.0):
+        queue.put(frame(value))
+    assert ear.heard == [1.0, 2.0]
+    assert queue.statistics().held_s == pytest.approx(0.08)
+    await listening
+    other = Ear()
+    listening = asyncio.create_task(queue.listen(other.take))
     await asyncio.sleep(0)
+    queue.put(frame(4.0))
     queue.close()
     with pytest.raises(EndOfStream):
-        await reader
+        await listening
+    assert other.heard == [3.0, 4.0]
 
 
-async def test_a_reader_that_gives_up_loses_nothing() -> None:
-    queue = FrameQueue()
-    reader = asyncio.create_task(queue.get())
+async def test_a_listener_that_fails_is_told_and_not_the_writer() -> None:
+    def take(frame: Frame) -> bool:
+        raise ValueError(float(frame[0]))
+
+    queue, ear = FrameQueue(), Ear(enough=1)
+    listening = asyncio.create_task(queue.listen(take))
     await asyncio.sleep(0)
-    reader.cancel()
-    await asyncio.wait([reader])
     queue.put(frame(1.0))
-    assert (await queue.get())[0] == 1.0
+    queue.put(frame(2.0))
+    with pytest.raises(ValueError, match="1"):
+        await listening
+    await queue.listen(ear.take)
+    assert ear.heard == [2.0]
+
+
+async def test_a_listener_that_gives_up_loses_nothing() -> None:
+    queue, ear = FrameQueue(), Ear(enough=2)
+    listening = asyncio.create_task(queue.listen(ear.take))
+    await asyncio.sleep(0)
+    queue.put(frame(1.0))
+    listening.cancel()
+    await asyncio.wait([listening])
+    queue.put(frame(2.0))
+    await queue.listen(ear.take)
+    assert ear.heard == [1.0, 2.0]
+
+
+def test_patience_begins_anew_with_each_frame() -> None:
+    async def scenario() -> float:
+        loop = asyncio.get_running_loop()
+        queue, began = FrameQueue(), loop.time()
+        listening = asyncio.create_task(queue.listen(Ear().take, timeout_s=1.0))
+        for _ in range(5):
+            await asyncio.sleep(0.7)
+            queue.put(frame(0.0))
+        with pytest.raises(TimeoutError):
+            await listening
+        return loop.time() - began
+
+    assert virtual_clock.run(scenario(), loopback_s=0) == pytest.approx(5 * 0.7 + 1.0)
 
 
 @pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -40,12 +41,10 @@ def played(items: list[AudioPacket | AudioGap], frame_ms: int = 80) -> tuple[Fra
             pipeline.feed(item)
         pipeline.drain()
         queue.close()
-        frames = []
-        try:
-            while True:
-                frames.append(await queue.get())
-        except EndOfStream:
-            return frames
+        frames: list[Frame] = []
+        with suppress(EndOfStream):
+            await queue.listen(lambda frame: frames.append(frame) is None)
+        return frames
 
     pipeline = AudioPipeline(FrameQueue())
     frames = asyncio.run(read())

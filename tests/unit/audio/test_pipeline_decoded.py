@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 
 import numpy as np
 
@@ -24,12 +25,10 @@ def played(items: list[AudioPacket | AudioGap | DecodedAudio]) -> tuple[Frame, A
     queue.close()
 
     async def read() -> list[Frame]:
-        frames = []
-        try:
-            while True:
-                frames.append(await queue.get())
-        except EndOfStream:
-            return frames
+        frames: list[Frame] = []
+        with suppress(EndOfStream):
+            await queue.listen(lambda frame: frames.append(frame) is None)
+        return frames
 
     frames = asyncio.run(read())
     assert {len(frame) for frame in frames} == {1920}

@@ -172,6 +172,100 @@ async def test_a_change_of_language_finishes_the_old_words_in_the_old_language(r
     assert rig.finals == [("partial 1", "en"), ("final 2.1", "fr")]
 
 
+class Prompt(FakeStream):
+    """Takes at once what it can; `full` says when it cannot."""
+
+    def __init__(self, language: str, ordinal: int) -> None:
+        super().__init__(language, ordinal)
+        self.full = False
+        self.at_once = 0
+
+    def send_now(self, frame: Frame) -> bool:
+        if self.full:
+            return False
+        self.at_once += 1
+        self.frames.append(frame)
+        return True
+
+
+@pytest.fixture
+def prompt(rig: Rig, monkeypatch) -> Rig:
+    monkeypatch.setattr("tests.fakes.stt.FakeStream", Prompt)
+    return rig
+
+
+def numbered(first: int, count: int) -> list[Frame]:
+    return [np.full(FRAME, 0.2 + number / 1024, dtype=np.float32) for number in range(first, first + count)]
+
+
+def heard(stream: FakeStream) -> list[int]:
+    return [round((float(frame[0]) - 0.2) * 1024) for frame in stream.frames]
+
+
+async def test_in_mid_speech_a_frame_is_with_the_stream_before_the_queue_has_it_back(prompt: Rig) -> None:
+    for frame in numbered(0, 10):
+        prompt.frames.put(frame)
+    await prompt.settle()
+    (stream,) = prompt.backend.streams
+    assert heard(stream) == list(range(10))
+    for frame in numbered(10, 5):
+        prompt.frames.put(frame)
+    assert heard(stream) == list(range(15))
+
+
+async def test_frames_stay_in_order_where_the_stream_takes_some_at_once_and_some_not(prompt: Rig) -> None:
+    for number, frame in enumerate(numbered(0, 60)):
+        prompt.frames.put(frame)
+        if number % 7 == 0:
+            await prompt.settle()
+        for stream in prompt.backend.streams:
+            assert isinstance(stream, Prompt)
+            stream.full = number % 5 == 0
+    await prompt.settle()
+    (stream,) = prompt.backend.streams
+    assert heard(stream) == list(range(60))
+    assert isinstance(stream, Prompt)
+    assert 0 < stream.at_once < 60
+
+
+async def test_a_change_of_language_is_noticed_though_frames_pass_at_once(prompt: Rig) -> None:
+    await prompt.say(1)
+    prompt.transcriber.language = "fr"
+    prompt.frames.put(SPEECH)
+    await prompt.settle()
+    assert prompt.backend.streams[0].closed
+    await prompt.say(1)
+    assert [stream.language for stream in prompt.backend.streams] == ["en", "fr"]
+
+
+async def test_audio_that_stops_in_mid_speech_is_noticed_though_frames_pass_at_once(prompt: Rig, monkeypatch) -> None:
+    monkeypatch.setattr("live_transcription.speaker.transcriber.STALL_S", 0.01)
+    await prompt.say(1)
+    prompt.frames.put(SPEECH)
+    for _ in range(200):
+        if prompt.backend.streams[0].flushes:
+            break
+        await asyncio.sleep(0.005)
+    assert prompt.backend.streams[0].flushes == 1
+
+
+async def test_a_stream_that_breaks_as_it_is_given_a_frame_fails_the_speaker_and_not_who_puts_it(monkeypatch) -> None:
+    def broken(stream: FakeStream, frame: Frame) -> bool:
+        del stream, frame
+        raise ValueError("a fault of ours")
+
+    rig = Rig()
+    monkeypatch.setattr("tests.fakes.stt.FakeStream", Prompt)
+    task = asyncio.create_task(rig.transcriber.run())
+    await rig.say(1)
+    monkeypatch.setattr(Prompt, "send_now", broken)
+    rig.frames.put(SPEECH)
+    with pytest.raises(ExceptionGroup) as raised:
+        await asyncio.wait_for(task, 5)
+    assert raised.group_contains(ValueError, match="a fault of ours")
+    assert rig.backend.streams[0].closed
+
+
 def leave_in_mid_sentence(says_all_after_s: float | None) -> tuple[list[str], float]:
     """The finals of who leaves while the call goes on, and after how many seconds the transcriber had ended."""
 

@@ -144,13 +144,6 @@ def test_reading_at_random_and_forgetting_between_keeps_time() -> None:
         assert np.abs(got - pcm[at : at + 3_000]).max() < 0.03
 
 
-def test_audio_that_is_not_a_number_does_no_harm() -> None:
-    for codec in (OpusBlocks(), LOG_CODEC):
-        ring = AudioRing(20.0, codec=codec)
-        fill(ring, np.full(10 * SAMPLE_RATE, np.nan, np.float32))
-        assert np.abs(ring.read(0, SAMPLE_RATE)).max() < 1e-6
-
-
 def test_who_holds_most_gives_way_when_all_together_hold_too_much() -> None:
     budget = AudioBudget(limit_bytes=2_000_000)
     rings = [AudioRing(120.0, codec=LOG_CODEC, budget=budget) for _ in range(3)]

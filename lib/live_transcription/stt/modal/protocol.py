@@ -31,7 +31,13 @@ FLUSH_TIMEOUT_S = 1.5
 STALL_AUDIO_S = 20.0
 STALL_S = 6.0
 
-_SILENCE = np.zeros(STEP_SAMPLES, "<f4").tobytes()
+
+def _octets(chunk: Frame) -> memoryview:
+    """Of the samples where they are: they are copied when the message is masked (RFC 6455, section 5.3), and only then."""
+    return chunk.astype("<f4", copy=False).data.cast("B")
+
+
+_SILENCE = _octets(np.zeros(STEP_SAMPLES, np.float32))
 
 
 class ModalSession:
@@ -73,26 +79,26 @@ class ModalSession:
     def replaceable(self, now: float) -> bool:
         return now - self._opened_at >= self._rotate_after_s
 
-    def send(self, frame: Frame, now: float) -> Sequence[bytes]:
+    def send(self, frame: Frame, now: float) -> Sequence[memoryview]:
         self._unflushed = True
         self._samples_since_text += len(frame)
         if self._stall_at is None and self._samples_since_text >= STALL_AUDIO_S * SAMPLE_RATE:
             self._stall_at = max(now, self._last_text_at + STALL_S)
-        return self._messages([chunk.astype("<f4", copy=False).tobytes() for chunk in self._chunker.push(frame)], now)
+        return self._messages([_octets(chunk) for chunk in self._chunker.push(frame)], now)
 
-    def flush(self, now: float) -> Sequence[bytes]:
+    def flush(self, now: float) -> Sequence[memoryview]:
         self._flushes.append(now)
         if not self._unflushed:
             return []
         self._unflushed = False
         chunks, silence = self._chunker.pad()
-        messages = [chunk.astype("<f4", copy=False).tobytes() for chunk in chunks] + [_SILENCE] * FLUSH_STEPS
+        messages = [_octets(chunk) for chunk in chunks] + [_SILENCE] * FLUSH_STEPS
         end_s = (self._steps_sent + len(messages)) * STEP_S
         silence_s = silence / SAMPLE_RATE + FLUSH_STEPS * STEP_S
         self._time.insert(end_s - silence_s, silence_s)
         return self._messages(messages, now)
 
-    def end(self, now: float) -> Sequence[bytes]:
+    def end(self, now: float) -> Sequence[memoryview]:
         self._ending = True
         return self.flush(now) if self._unflushed else []
 
@@ -137,7 +143,7 @@ class ModalSession:
             )
         )
 
-    def _messages(self, messages: list[bytes], now: float) -> Sequence[bytes]:
+    def _messages(self, messages: list[memoryview], now: float) -> Sequence[memoryview]:
         if messages:
             self._steps_sent += len(messages)
             self._first_audio_at = now if self._first_audio_at is None else self._first_audio_at
