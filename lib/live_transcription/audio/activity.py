@@ -7,10 +7,10 @@ Two answers are wanted: that speech has begun, and that it has ended. Each is wo
 questions are settled by a glance: one window, by a network that has heard nothing before, which finds speech where there is
 plenty and hardly ever where there is none.
 
-- **In silence** a frame that is hardly above the noise so far holds no speech. One that is gets a glance, and so does one now
-  and then of sound that keeps below, so that speech cannot hide in it. What looks at all like speech goes through the network
-  with the frames held before it, and so do the frames that follow, until the network hears no speech and the loudness has
-  gone. What is no speech raises the level of the noise.
+- **In silence** a frame that is no louder than the noise so far holds no speech. One that is well above it gets a glance, and
+  so does one now and then of sound that is only just above it, so that speech cannot hide in it. What looks at all like
+  speech goes through the network with the frames held before it, and so do the frames that follow, until the network hears
+  no speech and the loudness has gone. What is no speech raises the level of the noise.
 - **In speech** nothing is looked at until silence could have lasted long enough to count. Then comes a glance at the newest of
   the loud frames held. If it finds speech, the next time a frame much like that is taken for speech without a glance, but
   only once: the network confirms the speech each second or so, and it is by so much, at most, that something loud which
@@ -31,13 +31,14 @@ START, STOP = 0.5, 0.35
 PERHAPS = 0.15
 #: Mean square below which no frame is looked at (-80 dBFS).
 QUIET = 1e-8
-#: How far above the noise, as a ratio of energies, a frame has to be to be looked at (3 dB).
-ABOVE_NOISE = 2.0
+#: How far above the noise, as a ratio of energies, a frame has to be to be looked at (3 dB), or now and then (0.8 dB): what
+#: keeps below is steadier than speech, or so much fainter than the noise that nobody hears words in it.
+ABOVE_NOISE, NOT_STEADY = 2.0, 1.2
 #: How much of the way to the energy of a frame the level of the noise goes at once: down to a quieter one, up to a louder one.
 FALL, RISE = 0.25, 0.5
 #: In silence so many frames are held beside the newest for the network to warm up with, or to go back to.
 HELD_IN_SILENCE = 2
-#: Steady sound is glanced at when so many frames have gone by without a glance.
+#: Sound between the two is glanced at when so many frames have gone by without a glance.
 GLANCE_EVERY = 5
 #: In speech, a frame so far below what speech was like is silence without a look (30 dB).
 FAR_BELOW = 1e-3
@@ -138,7 +139,7 @@ class SileroDetector:
 
     def _may_be_speech(self, energy: float, *, loud: bool) -> bool:
         self._unseen += 1
-        if not loud and (energy <= QUIET or self._unseen < GLANCE_EVERY):
+        if not loud and (self._unseen < GLANCE_EVERY or energy <= max(QUIET, self._noise * NOT_STEADY)):
             return False
         self._unseen = 0
         if self._glance(len(self._held) - 1, energy, in_middle=False) >= PERHAPS:

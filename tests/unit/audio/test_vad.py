@@ -167,6 +167,13 @@ def test_what_is_no_speech_costs_a_fifth_of_all_windows_however_loud(sound: Call
     assert session.windows < 20.0 / 0.032 / 5
 
 
+def test_steady_noise_costs_the_network_next_to_nothing() -> None:
+    pytest.importorskip("onnxruntime")
+    session = CountingSession()
+    segments(SileroDetector(session), noise(20.0, 0.02))
+    assert session.windows < 20
+
+
 def test_speakers_do_not_share_state() -> None:
     samples = recording.load("en-short").pcm(SAMPLE_RATE)
     alone = segments(silero(), samples)
