@@ -139,6 +139,20 @@ def _gaps(name: str) -> Samples:
     return np.concatenate([piece for said in cut for piece in (said, pause)])
 
 
+def _in_turns(first: Samples, other: Samples, seconds: float = 5.0) -> Samples:
+    """One for so many seconds, then the other, and so on."""
+    is_other = np.arange(len(first)) // round(seconds * SAMPLE_RATE) % 2
+    return np.where(is_other, other, first)
+
+
+def music(seconds: float) -> Samples:
+    return _music(round(seconds * SAMPLE_RATE))
+
+
+def typing(seconds: float) -> Samples:
+    return _typing(round(seconds * SAMPLE_RATE))
+
+
 def _speech_level(name: str) -> float:
     clip = recording.load(name)
     pcm = clip.pcm(SAMPLE_RATE)
@@ -161,6 +175,8 @@ def audio() -> Iterator[tuple[str, list[Samples]]]:
     yield "talking and typing", _mixed(lambda pcm, _: pcm + _typing(len(pcm)))
     yield "talking, 30 dB quieter", _mixed(lambda pcm, _: pcm * 10**-1.5)
     yield "talking, sharp pauses of 0.7 s", [_gaps(name) for name in PLAYLIST]
+    yield "talking and music in turns", _mixed(lambda pcm, _: _in_turns(pcm, _music(len(pcm))))
+    yield "talking and typing in turns", _mixed(lambda pcm, _: _in_turns(pcm, _typing(len(pcm))))
     yield "digital silence", [np.zeros(minute, np.float32)]
     yield "near silence (-85 dBFS)", [_noise(minute, 5.6e-5)]
     yield "faint noise (-60 dBFS)", [_noise(minute, 1e-3)]

@@ -3,37 +3,42 @@
 
 """When to ask the network. Asked about every frame it would be the dearest part of a talking speaker.
 
-Two answers are wanted: that speech has begun, and that it has ended. Each is worked out as late as it may be.
+Two answers are wanted: that speech has begun, and that it has ended. Each is worked out as late as it may be. Most of the
+questions are settled by a glance: one window, by a network that has heard nothing before, which finds speech where there is
+plenty and hardly ever where there is none.
 
-- **In silence** a frame that is hardly above the noise so far holds no speech. One that is goes through the network, and so do
-  those that follow, until the network hears no speech and the loudness has gone. What the network takes for noise raises the
-  level of the noise. Sound that keeps below it is glanced at now and then, so that speech cannot hide in it.
+- **In silence** a frame that is no louder than the noise so far holds no speech. One that is well above it gets a glance, and
+  so does one now and then of sound that is only just above it, so that speech cannot hide in it. What looks at all like
+  speech goes through the network with the frames held before it, and so do the frames that follow, until the network hears
+  no speech and the loudness has gone. What is no speech raises the level of the noise.
 - **In speech** nothing is looked at until silence could have lasted long enough to count. Then comes a glance at the newest of
-  the loud frames held: a window or two, by a network that has heard nothing before, which finds speech where there is plenty
-  and hardly ever where there is none. Only if it finds none do all the frames held go through the network, in order. Its
-  state is that of the last time, a few seconds old at most, which serves it far better than none.
+  the loud frames held. If it finds speech, the next time a frame much like that is taken for speech without a glance, but
+  only once: the network confirms the speech each second or so, and it is by so much, at most, that something loud which
+  sets in as speech ends can delay the end. If it finds none, all the frames held go through the network, in order. Its state
+  is that of the last time, a few seconds old at most, which serves it far better than none.
 """
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import numpy as np
 
-from live_transcription.audio.silero import EDGE, HOP, Session, Stretch
+from live_transcription.audio.silero import GLANCE, Session, Stretch, glance
 from live_transcription.types import SAMPLE_RATE, Frame
 
 #: Probability at which speech begins, and the lower one down to which it goes on.
 START, STOP = 0.5, 0.35
+#: Probability, of a glance in silence, at which the network is to hear more: beginnings are not always plain to see.
+PERHAPS = 0.15
 #: Mean square below which no frame is looked at (-80 dBFS).
 QUIET = 1e-8
-#: How far above the noise, as a ratio of energies, a frame has to be to be looked at (3 dB).
-ABOVE_NOISE = 2.0
-#: How much of the way down to a quieter frame the level of the noise goes at once.
-FALL = 0.25
-#: In silence so many frames are held for the network to warm up with, or to go back to.
-HELD_IN_SILENCE = 4
-#: One frame in so many is glanced at in steady sound.
+#: How far above the noise, as a ratio of energies, a frame has to be to be looked at (3 dB), or now and then (0.8 dB): what
+#: keeps below is steadier than speech, or so much fainter than the noise that nobody hears words in it.
+ABOVE_NOISE, NOT_STEADY = 2.0, 1.2
+#: How much of the way to the energy of a frame the level of the noise goes at once: down to a quieter one, up to a louder one.
+FALL, RISE = 0.25, 0.5
+#: In silence so many frames are held beside the newest for the network to warm up with, or to go back to.
+HELD_IN_SILENCE = 2
+#: Sound between the two is glanced at when so many frames have gone by without a glance.
 GLANCE_EVERY = 5
 #: In speech, a frame so far below what speech was like is silence without a look (30 dB).
 FAR_BELOW = 1e-3
@@ -41,26 +46,24 @@ FAR_BELOW = 1e-3
 FOLLOW = 0.2
 #: A frame is loud if it has at least this share of the greatest energy among those held.
 LOUD = 0.5
+#: A frame is like speech that was found before if it has this share of its energy, and if its samples are so much alike from
+#: one to the next (correlation) that most of it is below some 2 kHz: voices are, hiss and clatter are not.
+LIKE_SPEECH, LIKE_VOICE = 0.25, 0.85
 #: The network is unsure of faint speech until it has heard a second of it: below -34 dBFS it hears it at -23 dBFS.
 FAINT_RMS, USUAL_RMS = 0.02, 0.07
 #: Frames held at most, in samples, however long the silence that is asked about.
 _LIMIT = round(0.8 * SAMPLE_RATE)
 
 
-class _Held(NamedTuple):
-    frame: Frame
-    #: Mean square.
-    energy: float
-
-
 class SileroDetector:
     """One speaker's activity. Each frame is pushed; which question is asked decides what goes through the network.
 
-    Holds up to 0.8 s of frames in speech and 0.3 s in silence (those the gate keeps as pre-roll), and the network's state.
+    Holds up to 0.8 s of frames in speech and three frames in silence (the gate keeps them, too), and the network's state.
     """
 
     __slots__ = (
         "_attentive",
+        "_confirmed",
         "_held",
         "_held_samples",
         "_level",
@@ -79,7 +82,7 @@ class SileroDetector:
     def reset(self) -> None:
         """Forget the audio so far: what comes next does not follow on it."""
         # Frames that have not gone through the network; it has heard what comes right before them, if there is a stretch.
-        self._held: list[_Held] = []
+        self._held: list[Frame] = []
         self._held_samples = 0
         self._stretch: Stretch | None = None
         # Samples of speech, and of silence, at the end of the audio that is not held any more.
@@ -88,9 +91,11 @@ class SileroDetector:
         # Mean squares of what is no speech, and of speech; 0 where it is not known.
         self._noise = QUIET
         self._level = 0.0
-        # In silence: the next frame goes through the network, however loud it is.
+        # In silence: the next frame goes through the network, however loud it is. And frames since the last glance.
         self._attentive = False
         self._unseen = 0
+        # In speech: the last look was a glance that found it.
+        self._confirmed = False
 
     @property
     def held_s(self) -> float:
@@ -98,19 +103,18 @@ class SileroDetector:
         return self._held_samples / SAMPLE_RATE
 
     def push(self, frame: Frame) -> None:
-        """Take the next frame (float32, 24 kHz mono, any length)."""
-        count = len(frame)
-        if not count:
+        """Take the next frame (float32, 24 kHz mono, contiguous, any length)."""
+        if not len(frame):
             return
-        self._held.append(_Held(frame, float(np.dot(frame, frame)) / count))
-        self._held_samples += count
+        self._held.append(frame)
+        self._held_samples += len(frame)
         if self._held_samples > _LIMIT:
             self._look_back()
 
     def speech_for(self, seconds: float) -> bool:
         """In silence, asked after each frame: has there been speech without a break for so long up to now?"""
         if self._held:
-            self._look_at_newest(self._held[-1].energy)
+            self._look_at_newest()
         return self._speech >= seconds * SAMPLE_RATE
 
     def silence_for(self, seconds: float) -> bool:
@@ -122,33 +126,34 @@ class SileroDetector:
             self._look_back()
         return self._silence + self._held_samples >= limit
 
-    def _look_at_newest(self, energy: float) -> None:
+    def _look_at_newest(self) -> None:
+        energy = _mean_square(self._held[-1])
         loud = energy > max(QUIET, self._noise * ABOVE_NOISE)
-        if self._attentive:
-            self._hear(0)
-        elif loud:
-            self._hear(max(0, len(self._held) - 2) if self._stretch is None or self._stretch.broken_off else 0)
-        elif energy > QUIET and self._is_speech_in_steady_sound():
-            self._hear(0)
-        else:
+        if not self._attentive and not self._may_be_speech(energy, loud=loud):
             self._pass(energy)
             return
-        if not self._speech:
+        self._hear()
+        if not self._attentive:
             self._attentive = loud
             self._noise = max(self._noise, energy)
 
-    def _is_speech_in_steady_sound(self) -> bool:
+    def _may_be_speech(self, energy: float, *, loud: bool) -> bool:
         self._unseen += 1
-        if self._unseen < GLANCE_EVERY:
+        if not loud and (self._unseen < GLANCE_EVERY or energy <= max(QUIET, self._noise * NOT_STEADY)):
             return False
         self._unseen = 0
-        return self._glance(len(self._held) - 1, windows=1)
+        if self._glance(len(self._held) - 1, energy, in_middle=False) >= PERHAPS:
+            return True
+        if energy > self._noise:
+            self._noise += RISE * (energy - self._noise)
+        return False
 
     def _pass(self, energy: float) -> None:
         """The newest frame holds no speech."""
         if energy < self._noise:
             self._noise = max(QUIET, self._noise + FALL * (energy - self._noise))
         self._level = 0.0
+        self._confirmed = False
         self._speech = 0
         if self._stretch is not None:
             self._stretch.break_off()
@@ -156,64 +161,83 @@ class SileroDetector:
             self._drop(len(self._held) - HELD_IN_SILENCE)
 
     def _look_back(self) -> None:
-        energies = [held.energy for held in self._held]
+        newest = self._newest_speech()
+        if newest is None:
+            self._hear()
+            return
+        self._stretch = self._stretch or Stretch(self._session)
+        self._stretch.skip_to(self._held[newest])
+        self._drop(newest + 1)
+        self._speech = self._silence = 0
+        self._attentive = True
+
+    def _newest_speech(self) -> int | None:
+        """The newest of the frames held that is found to hold speech without hearing them all."""
+        if self._confirmed:
+            self._confirmed = False
+            for index in reversed(range(len(self._held))):
+                energy = _mean_square(self._held[index])
+                if energy >= LIKE_SPEECH * self._level and _is_low(self._held[index], energy):
+                    return index
+        energies = [_mean_square(frame) for frame in self._held]
         greatest = max(energies)
-        if greatest > max(QUIET, FAR_BELOW * self._level):
-            newest = max(index for index, energy in enumerate(energies) if energy >= LOUD * greatest)
-            if self._glance(newest):
-                self._level += (FOLLOW if self._level else 1.0) * (energies[newest] - self._level)
-                self._stretch = self._stretch or Stretch(self._session)
-                self._stretch.skip_to(self._held[newest].frame)
-                self._drop(newest + 1)
-                self._speech = self._silence = 0
-                self._attentive = True
-                return
-        self._hear(0)
+        if greatest <= max(QUIET, FAR_BELOW * self._level):
+            return None
+        newest = max(index for index, energy in enumerate(energies) if energy >= LOUD * greatest)
+        if self._glance(newest, energies[newest], in_middle=True) < STOP:
+            return None
+        self._level += (FOLLOW if self._level else 1.0) * (energies[newest] - self._level)
+        self._confirmed = True
+        return newest
 
-    def _glance(self, index: int, windows: int = 2) -> bool:
-        """Is there speech at the end of a frame that is held? The windows there are looked at one by one, until there is."""
-        frames: list[Frame] = []
-        missing = windows * HOP + EDGE
-        first = index + 1
-        while missing > 0 and first > 0:
-            first -= 1
-            frame = self._held[first].frame[-missing:]
-            frames.insert(0, frame)
-            missing -= len(frame)
-        samples = frames[0] if len(frames) == 1 else np.concatenate(frames)
-        stretch = Stretch(self._session, _gain(self._held[index].energy))
-        first_end = len(samples) - (windows - 1) * HOP
-        ends = range(first_end, len(samples) + 1, HOP)
-        return any(stretch.hear([samples[0 if end == first_end else end - HOP : end]])[0] >= STOP for end in ends)
+    def _glance(self, index: int, energy: float, *, in_middle: bool) -> float:
+        """How likely there is speech in the middle, or at the end, of a frame that is held."""
+        samples = self._held[index]
+        after = max(0, len(samples) - GLANCE) // 2 if in_middle else 0
+        while len(samples) < GLANCE:
+            if index == 0:
+                return 0.0
+            index -= 1
+            samples = np.concatenate([self._held[index], samples])
+        end = len(samples) - after
+        return glance(self._session, samples[end - GLANCE : end], _gain(energy))
 
-    def _hear(self, first: int) -> None:
-        """All frames held are done with; those from this index on go through the network, but for the silence at the end."""
+    def _hear(self) -> None:
+        """All frames held are done with: they go through the network, but for the silence at the end."""
+        energies = [_mean_square(frame) for frame in self._held]
         quiet = max(QUIET, self._level * FAR_BELOW)
-        last = len(self._held)
-        while last > first and self._held[last - 1].energy <= quiet:
+        last = len(energies)
+        while last and energies[last - 1] <= quiet:
             last -= 1
-        heard, silent = self._held[first:last], self._held[last:]
+        heard, silent = self._held[:last], self._held[last:]
         if heard:
-            gain = _gain(max(held.energy for held in heard))
+            gain = _gain(max(energies))
             if self._stretch is None or (self._stretch.broken_off and gain > 1.0):
                 # What is made louder would set off a network that has speech in mind.
                 self._stretch = Stretch(self._session, gain)
             self._stretch.gain = min(self._stretch.gain, gain)
-            found = self._stretch.hear([held.frame for held in heard])
-            for held, probability in zip(heard, found, strict=True):
-                self._speech = self._speech + len(held.frame) if probability >= START else 0
-                self._silence = 0 if probability >= STOP else self._silence + len(held.frame)
+            for frame, probability in zip(heard, self._stretch.hear(heard), strict=True):
+                self._speech = self._speech + len(frame) if probability >= START else 0
+                self._silence = 0 if probability >= STOP else self._silence + len(frame)
         if silent:
             self._speech = 0
-            self._silence += sum(len(held.frame) for held in silent)
+            self._silence += sum(map(len, silent))
             if self._stretch is not None:
                 self._stretch.break_off()
         self._drop(len(self._held))
-        self._attentive = True
+        self._attentive = not self._silence
 
     def _drop(self, count: int) -> None:
-        self._held_samples -= sum(len(held.frame) for held in self._held[:count])
+        self._held_samples -= sum(map(len, self._held[:count]))
         del self._held[:count]
+
+
+def _mean_square(frame: Frame) -> float:
+    return float(frame.dot(frame)) / len(frame)
+
+
+def _is_low(frame: Frame, energy: float) -> bool:
+    return float(frame[1:].dot(frame[:-1])) >= LIKE_VOICE * energy * len(frame)
 
 
 def _gain(energy: float) -> float:

@@ -34,6 +34,8 @@ EDGE = _CONTEXT + 2 * _REACH
 #: A window and its context are so many blocks of `_CONTEXT` samples, each of which makes `_OUT` at 16 kHz.
 _BLOCKS, _OUT = (HOP + _CONTEXT) // _CONTEXT, 64
 _STRIDES = (HOP * 4, _CONTEXT * 4, 4)
+#: Samples that a glance takes: one window.
+GLANCE = HOP + EDGE
 
 
 class Session(Protocol):
@@ -108,15 +110,25 @@ class Stretch:
         self._last = 0.0
 
     def _run(self, samples: Samples, count: int) -> Samples:
-        blocks = np.ndarray((count, _BLOCKS, EDGE), np.float32, samples, strides=_STRIDES)
-        # One small product per window: BLAS would share a large one out to threads, which cost more than they bring.
-        windows = (blocks @ _FILTER).reshape(count, _BLOCKS * _OUT)
-        if self.gain != 1.0:
-            windows *= np.float32(self.gain)
         h, c = self._state
-        found, h, c = self._session.run(_OUTPUTS, {"input": windows, "h": h, "c": c})
+        found, h, c = self._session.run(_OUTPUTS, {"input": _windows(samples, count, self.gain), "h": h, "c": c})
         self._state = (h, c)
         return np.asarray(found, np.float32).reshape(-1)
+
+
+def glance(session: Session, samples: Samples, gain: float = 1.0) -> float:
+    """The probability of speech in `GLANCE` samples (24 kHz), for a network that has heard nothing before."""
+    (found,) = session.run(_OUTPUTS[:1], {"input": _windows(samples, 1, gain), "h": _ZERO, "c": _ZERO})
+    return float(found[0])
+
+
+def _windows(samples: Samples, count: int, gain: float) -> Samples:
+    blocks = np.ndarray((count, _BLOCKS, EDGE), np.float32, samples, strides=_STRIDES)
+    # One small product per window: BLAS would share a large one out to threads, which cost more than they bring.
+    windows = (blocks @ _FILTER).reshape(count, _BLOCKS * _OUT)
+    if gain != 1.0:
+        windows *= np.float32(gain)
+    return windows
 
 
 def open_session() -> Session:

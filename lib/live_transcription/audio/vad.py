@@ -5,7 +5,7 @@
 
 `voice_activity_detector()` gives each speaker a detector: Silero VAD v6 where faster-whisper (which ships the network) and
 onnxruntime are installed (`silero` runs it, `activity` decides when), else a measure of loudness. All Silero detectors share
-one onnxruntime session; a speaker who has said nothing yet has a few numbers and the last four frames.
+one onnxruntime session; a speaker who has said nothing yet has a few numbers and the last three frames.
 """
 
 from __future__ import annotations
