@@ -23,9 +23,8 @@ from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, MAX_OCTETS, Batch,
 FAST_PER_S = 400
 #: Time between two turns there, in seconds, and the longest, from `MANY_PER_S` on. Frames are 80 ms long.
 SHORT_TURN_S = 0.01
-
 LONG_TURN_S = 0.04
-MANY_PER_S = 2_000
+MANY_PER_S = 1_200
 _WINDOW_S = 0.1
 #: Reads of one socket in a row, at most.
 _READS = 4
@@ -95,12 +94,15 @@ class MediaSocket(asyncio.DatagramTransport):
     def _deliver(self, count: int) -> None:
         for index in range(count):
             datagram = self._batch.datagrams[index]
-            if datagram.length[0] > 0 and 127 < datagram.octets[0] < 192:
-                if self._turns is None:
-                    self._watch_with_others()
-                self._media_received(datagram)
-            else:
-                self._protocol.datagram_received(datagram.copy(), self._batch.source(index))
+            try:
+                if datagram.length[0] > 0 and 127 < datagram.octets[0] < 192:
+                    if self._turns is None:
+                        self._watch_with_others()
+                    self._media_received(datagram)
+                else:
+                    self._protocol.datagram_received(datagram.copy(), self._batch.source(index))
+            except Exception as error:  # noqa: BLE001  as the loop does with each callback: the next datagram is another one
+                self._loop.call_exception_handler({"message": "A datagram was not handled", "exception": error})
             if self._closing:
                 return
 
@@ -198,15 +200,14 @@ class Turns:
     def _take(self) -> None:
         began = self._loop.time()
         count = 0
-        for descriptor, _ in self._ready.poll(0):
-            read = self._reads.get(descriptor)  # None: closed by what came to another
-            if read is not None:
-                try:
+        try:
+            for descriptor, _ in self._ready.poll(0):
+                read = self._reads.get(descriptor)  # None: closed by what came to another
+                if read is not None:
                     count += read()
-                except Exception as error:  # noqa: BLE001  as the loop does with each reader: the others go on
-                    self._loop.call_exception_handler({"message": "A datagram was not handled", "exception": error})
-        if self._reads:
-            self._wait(self._pace.took(count, began), began)
+        finally:
+            if self._reads:
+                self._wait(self._pace.took(count, began), began)
 
     def _wait(self, turn_s: float, began: float) -> None:
         if turn_s > 0:
