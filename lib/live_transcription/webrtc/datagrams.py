@@ -26,8 +26,6 @@ SHORT_TURN_S = 0.01
 LONG_TURN_S = 0.04
 MANY_PER_S = 1_200
 _WINDOW_S = 0.1
-#: Reads of one socket in a row, at most.
-_READS = 4
 
 
 class MediaProtocol(asyncio.DatagramProtocol):
@@ -77,19 +75,14 @@ class MediaSocket(asyncio.DatagramTransport):
         protocol.connection_made(self)
 
     def read(self) -> int:
-        """Take what waits in the socket, up to a bound; how many datagrams those were."""
-        total = 0
-        for _ in range(_READS):
-            try:
-                count = self._batch.receive(self._descriptor)
-            except OSError as error:
-                self._protocol.error_received(error)
-                break
-            self._deliver(count)
-            total += count
-            if count < MAX_DATAGRAMS or self._closing:
-                break
-        return total
+        """Take what waits in the socket, at most `MAX_DATAGRAMS`; how many those were."""
+        try:
+            count = self._batch.receive(self._descriptor)
+        except OSError as error:
+            self._protocol.error_received(error)
+            return 0
+        self._deliver(count)
+        return count
 
     def _deliver(self, count: int) -> None:
         for index in range(count):
@@ -199,21 +192,25 @@ class Turns:
 
     def _take(self) -> None:
         began = self._loop.time()
-        count = 0
+        count, full = 0, False
         try:
             for descriptor, _ in self._ready.poll(0):
                 read = self._reads.get(descriptor)  # None: closed by what came to another
                 if read is not None:
-                    count += read()
+                    taken = read()
+                    count += taken
+                    full |= taken == MAX_DATAGRAMS
         finally:
             if self._reads:
-                self._wait(self._pace.took(count, began), began)
+                turn_s = self._pace.took(count, began)
+                self._wait(turn_s, began if full else began + turn_s)
 
-    def _wait(self, turn_s: float, began: float) -> None:
+    def _wait(self, turn_s: float, until: float) -> None:
+        """Where more waits in a socket, the next turn comes as soon as the tasks of the loop have had theirs."""
         if turn_s > 0:
             if self._next is None:
                 self._loop.remove_reader(self._ready.fileno())
-            self._next = self._loop.call_at(began + turn_s, self._take)
+            self._next = self._loop.call_at(until, self._take)
         elif self._next is not None:
             self._next = None
             self._loop.add_reader(self._ready.fileno(), self._take)
