@@ -1,11 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""An event loop that takes many small datagrams in few turns.
+"""An event loop that takes many small events in few turns.
 
-Fifty people who talk send 2,500 datagrams a second, each of which would wake the loop by itself: a turn of the loop then costs
-more than the datagram. While events come so fast, the loop waits a few milliseconds between two turns and finds a handful
-each time, as network cards do with interrupts. Below that rate nothing is delayed.
+A hundred people who talk bring a thousand messages a second from the speech-to-text server, each of which would wake the loop
+by itself: a turn of the loop then costs more than the message. While events come so fast, the loop waits a few milliseconds
+between two turns and finds a handful each time, as network cards do with interrupts. Below that rate nothing is delayed.
+Media has turns of its own (`webrtc.datagrams`), unless it comes through TURN or the system cannot read it in batches.
 """
 
 from __future__ import annotations

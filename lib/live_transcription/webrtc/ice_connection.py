@@ -23,17 +23,16 @@ from aioice import Candidate, ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
 from live_transcription.webrtc.consent import INTERVAL_S, Consent
+from live_transcription.webrtc.datagrams import MediaProtocol, MediaSocket, open_socket, read_little
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
 from live_transcription.webrtc.pacing import next_slot
+from live_transcription.webrtc.recvmmsg import Datagram
 
 logger = logging.getLogger(__name__)
 
 #: The first octets of STUN's success response to a binding request (RFC 8489, section 5).
 _SUCCESS = b"\x01\x01"
 _MAX_REMOTE_CANDIDATES = 64
-#: Octets read at once, more than any datagram for us. For asyncio's default of 256 KiB the C library maps and unmaps memory
-#: with each datagram, which takes 20 us.
-_READ_OCTETS = 2_048
 #: How long a TURN server may take to confirm that a relay is given back, in seconds.
 _CLOSE_S = 1.0
 
@@ -43,20 +42,25 @@ def host_addresses() -> list[str]:
     return ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or ["127.0.0.1", "::1"]
 
 
-class _Datagrams(ice.StunProtocol):
+#: What media is put into that was not read by `datagrams`.
+_relayed = Datagram()
+
+
+class _Datagrams(ice.StunProtocol, MediaProtocol):
     """One local address."""
 
     receiver: IceConnection
 
     def __init__(self, receiver: IceConnection) -> None:
         super().__init__(receiver)
-        self._on_srtp = receiver.on_srtp
+        self.media_received = receiver.on_srtp
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         assert isinstance(data, bytes)
         first = data[0] if data else 0
         if 127 < first < 192:
-            self._on_srtp(data)
+            _relayed.load(data)
+            self.media_received(_relayed)
         elif 19 < first < 64:
             self.receiver.on_dtls(data)
         elif first < 4 and not self.receiver.is_consent(data):
@@ -66,7 +70,7 @@ class _Datagrams(ice.StunProtocol):
 class IceConnection(aioice.Connection):
     """`on_srtp` gets each RTP and RTCP datagram, `on_dtls` each of DTLS, and None when the path is lost."""
 
-    def __init__(self, on_srtp: Callable[[bytes], None], on_dtls: Callable[[bytes | None], None]) -> None:
+    def __init__(self, on_srtp: Callable[[Datagram], None], on_dtls: Callable[[bytes | None], None]) -> None:
         super().__init__(ice_controlling=False)
         self.on_srtp = on_srtp
         self.on_dtls = on_dtls
@@ -75,14 +79,12 @@ class IceConnection(aioice.Connection):
 
     async def bind(self, address: str) -> None:
         """Add a host candidate; an address that cannot be bound is left out."""
+        protocol = _Datagrams(self)
         try:
-            _, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
-                lambda: _Datagrams(self), local_addr=(address, 0)
-            )
+            await open_socket(address, protocol)
         except OSError as error:
             logger.debug("No socket at a local address: %s", error)
             return
-        _read_little(protocol.transport)
         host, port = protocol.transport.get_extra_info("sockname")[:2]
         foundation = candidate_foundation("host", "udp", host)
         self._add_local(Candidate(foundation, 1, "udp", candidate_priority(1, "host"), host, port, "host"), protocol)
@@ -122,7 +124,7 @@ class IceConnection(aioice.Connection):
             turn_ssl=server.tls,
             turn_transport=server.transport,
         )
-        _read_little(_relay(protocol)._TurnTransport__inner_protocol.transport)
+        read_little(_relay(protocol)._TurnTransport__inner_protocol.transport)
         self._add_local(candidate, protocol)
         return [candidate]
 
@@ -157,6 +159,12 @@ class IceConnection(aioice.Connection):
         if pair is None:
             raise ConnectionError("ICE is not connected")
         pair.protocol.transport.sendto(data, pair.remote_addr)
+
+    def read_now(self) -> None:
+        """Take what waits in the socket of the chosen path, though it may not be its turn."""
+        pair = self._nominated.get(1)
+        if pair is not None and isinstance(pair.protocol.transport, MediaSocket):
+            pair.protocol.transport.read()
 
     async def query_consent(self) -> None:
         """aioice's loop, which `connect` starts and `close` ends, at a fifth of its cost."""
@@ -219,11 +227,6 @@ async def _close_all(protocols: Iterable[ice.StunProtocol]) -> None:
 
 def _relay(protocol: ice.StunProtocol) -> Any:
     return cast("object", protocol.transport)
-
-
-def _read_little(transport: asyncio.BaseTransport) -> None:
-    if hasattr(transport, "max_size"):  # asyncio's own; that of TLS and of other event loops have none
-        transport.max_size = _READ_OCTETS
 
 
 async def _drop(protocol: ice.StunProtocol) -> None:

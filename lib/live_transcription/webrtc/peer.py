@@ -80,6 +80,10 @@ class Peer:
     def candidate(self, candidate: Candidate | None) -> None:
         self._transport.add_remote_candidate(candidate)
 
+    def read_now(self) -> None:
+        """Give the sink what has come but waits for its turn."""
+        self._transport.read_now()
+
     async def run(self) -> None:
         try:
             await self._transport.open()

@@ -17,13 +17,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import pylibsrtp
 from aioice import Candidate
 from aioice.stun import TransactionError
 from aiortc import rtcdtlstransport as dtls
 from OpenSSL import SSL
+from pylibsrtp._binding import lib as srtp
 
 from live_transcription.errors import TransportLost
 from live_transcription.types import AudioPacket, IceServer
@@ -31,6 +32,7 @@ from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
 from live_transcription.webrtc.pacing import next_slot
+from live_transcription.webrtc.recvmmsg import Datagram
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.rtp import MalformedRtp, SourceLatch, parse_rtp
 from live_transcription.webrtc.sdp import LocalTransport, Offer, RemoteTransport
@@ -106,7 +108,8 @@ class AudioTransport:
         self._latch = SourceLatch()
         self._reporter = ReceptionReporter()
         self._early: deque[bytes] = deque(maxlen=_MAX_EARLY)
-        self._srtp_session: pylibsrtp.Session | None = None
+        #: libsrtp's `srtp_t`; the session of the DTLS transport owns it.
+        self._srtp_context: Any = None
         self._remote_ended = False
         self._gathering = True
         self._refused_servers = 0
@@ -182,9 +185,16 @@ class AudioTransport:
                 "The DTLS handshake with the SFU failed.",
                 fix="The SFU's certificate needs an ECDSA key, or RSA of 2048 bits or more.",
             )
-        self._srtp_session = self._dtls._rx_srtp
+        assert self._dtls._rx_srtp is not None
+        self._srtp_context = self._dtls._rx_srtp._srtp[0]
+        early = Datagram()
         while self._early:
-            self._srtp(self._early.popleft())
+            early.load(self._early.popleft())
+            self._srtp(early)
+
+    def read_now(self) -> None:
+        """Give the sink what has come but waits for its turn (`datagrams.Turns`), before it counts as missing."""
+        self._connection.read_now()
 
     async def keep_alive(self) -> None:
         """Send receiver reports until the SFU closes or its consent expires. Raises TransportLost."""
@@ -255,29 +265,34 @@ class AudioTransport:
         for candidate in found:
             on_candidate(candidate)
 
-    def _srtp(self, data: bytes) -> None:
-        session = self._srtp_session
-        if session is None:
-            self._early.append(data)
+    def _srtp(self, datagram: Datagram) -> None:
+        context = self._srtp_context
+        if context is None:
+            self._early.append(datagram.copy())
             return
         now = self._clock()
         statistics = self.statistics
-        try:
-            if 192 <= data[1] <= 223:  # RFC 5761, section 4
-                self._reporter.sender_report(session.unprotect_rtcp(data), now)
-                return
-            parsed = parse_rtp(session.unprotect(data), self._payload_types, self._audio_level_id)
-        except (pylibsrtp.Error, MalformedRtp, ValueError, IndexError):
-            statistics.discarded += 1
+        octets, length = datagram.octets, datagram.length
+        size: int = length[0]
+        if 192 <= octets[1] <= 223:  # RFC 5761, section 4
+            if srtp.srtp_unprotect_rtcp(context, octets, length) == 0:
+                self._reporter.sender_report(datagram.copy(), now)
+            else:
+                statistics.discarded += 1
             return
-        if parsed is None:
+        try:
+            parsed = (
+                parse_rtp(datagram.copy(), self._payload_types, self._audio_level_id)
+                if srtp.srtp_unprotect(context, octets, length) == 0
+                else None
+            )
+        except MalformedRtp:
+            parsed = None
+        if parsed is None or not self._latch.accepts(parsed[0], now):
             statistics.discarded += 1
             return
         ssrc, packet = parsed
-        if not self._latch.accepts(ssrc, now):
-            statistics.discarded += 1
-            return
         statistics.packets += 1
-        statistics.octets += len(data)
+        statistics.octets += size
         self._reporter.received(ssrc, packet.sequence_number, packet.timestamp, now)
         self._sink(packet, ssrc, now)

@@ -244,6 +244,8 @@ class Subscriber:
 
     def _poll(self) -> None:
         self._timer = None
+        if isinstance(self._peer, Peer):
+            self._peer.read_now()
         self._release(self._jitter_buffer.poll(self._clock()))
 
 

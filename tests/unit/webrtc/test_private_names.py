@@ -8,6 +8,7 @@ When an update breaks one of these, look at how the library changed before these
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import re
 from collections.abc import Callable
@@ -15,12 +16,17 @@ from typing import Any
 
 import aioice
 import aiortc
+import pylibsrtp
 import pytest
 from aioice import ice, turn
 from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport
+from aiortc.rtp import RtcpByePacket, RtpPacket
+from pylibsrtp._binding import lib as srtp
 
+from live_transcription.webrtc.datagrams import read_little
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection
+from live_transcription.webrtc.recvmmsg import Datagram
 from live_transcription.webrtc.rtp_receiver import _Certificate
 
 
@@ -81,9 +87,36 @@ async def test_attributes_of_an_ice_connection() -> None:
     (protocol,) = connection._protocols
     assert protocol.receiver is connection
     assert connection.local_candidates == [protocol.local_candidate]
-    # What asyncio reads at once, which `_read_little` changes.
-    assert vars(protocol.transport)["max_size"] < type(protocol.transport).max_size  # type: ignore[attr-defined]
     await connection.close()
+
+
+async def test_what_asyncio_reads_at_once() -> None:
+    transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
+        asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
+    )
+    read_little(transport)
+    assert vars(transport)["max_size"] < type(transport).max_size  # type: ignore[attr-defined]
+    transport.close()
+    await asyncio.sleep(0)
+
+
+def test_libsrtp_decrypts_in_place() -> None:
+    """`Session` would copy in and out."""
+    policies = [
+        pylibsrtp.Policy(bytes(30), kind) for kind in (pylibsrtp.Policy.SSRC_ANY_OUTBOUND, pylibsrtp.Policy.SSRC_ANY_INBOUND)
+    ]
+    sender, receiver = (pylibsrtp.Session(policy) for policy in policies)
+    for plain, protect, unprotect in (
+        (RtpPacket(111, 1, 2, 3, 4, b"opus").serialize(), sender.protect, srtp.srtp_unprotect),
+        (bytes(RtcpByePacket([42])), sender.protect_rtcp, srtp.srtp_unprotect_rtcp),
+    ):
+        datagram = Datagram()
+        datagram.load(protect(plain))
+        assert datagram.copy() != plain
+        assert unprotect(receiver._srtp[0], datagram.octets, datagram.length) == 0
+        assert datagram.copy() == plain
+        datagram.load(bytes(40))
+        assert unprotect(receiver._srtp[0], datagram.octets, datagram.length) != 0
 
 
 def test_a_relay_can_be_dropped() -> None:

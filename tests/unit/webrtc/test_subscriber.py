@@ -19,7 +19,8 @@ from aiortc import RTCSessionDescription, VideoStreamTrack
 
 from live_transcription.errors import NegotiationFailed, PublisherUnavailable, TransportLost
 from live_transcription.types import AudioPacket
-from live_transcription.webrtc import consent, ice_connection, pacing, rtp_receiver
+from live_transcription.webrtc import consent, datagrams, ice_connection, pacing, rtp_receiver
+from live_transcription.webrtc.jitter_buffer import JitterBuffer
 from live_transcription.webrtc.peer import Peer
 from live_transcription.webrtc.rtp_receiver import AudioTransport
 
@@ -233,6 +234,45 @@ async def test_a_missing_packet_is_given_up_without_another_to_push_it() -> None
     await asyncio.sleep(0.1)
     assert len(publisher.items) == 3
     await publisher.peer.close()
+
+
+async def test_what_waits_in_the_socket_is_not_missing() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(3)
+        peer = publisher.subscriber._peer
+        assert isinstance(peer, Peer)
+        (protocol, *_) = {pair.protocol for pair in peer._transport._connection._nominated.values()}
+        family = protocol.transport.get_extra_info("socket").family
+        with socket.socket(family, socket.SOCK_DGRAM) as stranger:
+            discarded = peer.statistics.discarded
+            stranger.sendto(b"\x80 not RTP", protocol.transport.get_extra_info("sockname"))
+            peer.read_now()
+            assert peer.statistics.discarded == discarded + 1
+        publisher.subscriber._jitter_buffer = JitterBuffer()
+        publisher.items.clear()
+        publisher.subscriber._receive(AudioPacket(b"\x48first", 1, 0), 7, 0.0)
+        publisher.subscriber._receive(AudioPacket(b"\x48third", 3, 1920), 7, 0.0)
+        peer.read_now = lambda: publisher.subscriber._receive(AudioPacket(b"\x48next", 2, 960), 7, 0.1)  # type: ignore[method-assign]
+        publisher.subscriber._poll()
+        assert [item.payload[1:] for item in publisher.items if isinstance(item, AudioPacket)] == [
+            b"first",
+            b"next",
+            b"third",
+        ]
+        assert publisher.subscriber.statistics.jitter.lost == 0
+
+
+async def test_a_system_without_batches(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datagrams, "batch", lambda family: None)
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(3)
+        peer = publisher.subscriber._peer
+        assert isinstance(peer, Peer)
+        peer.read_now()
 
 
 async def test_the_sfu_closes() -> None:
