@@ -25,6 +25,7 @@ from aioice.candidate import candidate_foundation, candidate_priority
 from live_transcription.webrtc.consent import INTERVAL_S, Consent
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
 from live_transcription.webrtc.pacing import next_slot
+from live_transcription.webrtc.silence_filter import FilteredSocket
 
 logger = logging.getLogger(__name__)
 
@@ -157,6 +158,13 @@ class IceConnection(aioice.Connection):
         if pair is None:
             raise ConnectionError("ICE is not connected")
         pair.protocol.transport.sendto(data, pair.remote_addr)
+
+    def chosen_socket(self) -> FilteredSocket | None:
+        """The UDP socket of the chosen path; None where that leads over a relay, which wraps the datagrams."""
+        pair = self._nominated.get(1)
+        if pair is None or isinstance(pair.protocol.transport, turn.TurnTransport):
+            return None
+        return cast("FilteredSocket | None", pair.protocol.transport.get_extra_info("socket"))
 
     async def query_consent(self) -> None:
         """aioice's loop, which `connect` starts and `close` ends, at a fifth of its cost."""

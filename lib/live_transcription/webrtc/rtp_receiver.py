@@ -26,7 +26,7 @@ from aiortc import rtcdtlstransport as dtls
 from OpenSSL import SSL
 
 from live_transcription.errors import TransportLost
-from live_transcription.types import AudioPacket, IceServer
+from live_transcription.types import DIGITAL_SILENCE, AudioPacket, IceServer
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
@@ -34,6 +34,7 @@ from live_transcription.webrtc.pacing import next_slot
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.rtp import MalformedRtp, SourceLatch, parse_rtp
 from live_transcription.webrtc.sdp import LocalTransport, Offer, RemoteTransport
+from live_transcription.webrtc.silence_filter import SilenceFilter
 
 logger = logging.getLogger(__name__)
 
@@ -105,6 +106,7 @@ class AudioTransport:
         self._dtls._set_role("server" if offer.transport.setup == "active" else "client")
         self._latch = SourceLatch()
         self._reporter = ReceptionReporter()
+        self._silence_filter = SilenceFilter(self._connection.chosen_socket)
         self._early: deque[bytes] = deque(maxlen=_MAX_EARLY)
         self._srtp_session: pylibsrtp.Session | None = None
         self._remote_ended = False
@@ -117,6 +119,7 @@ class AudioTransport:
         self._payload_types = offer.payload_types
         self._audio_level_id = offer.audio_level_id
         self._latch.announced = offer.ssrcs
+        self._silence_filter.configure(offer.audio_level_id)
         for candidate in offer.candidates:
             self.add_remote_candidate(candidate)
         if offer.candidates_complete:
@@ -279,5 +282,7 @@ class AudioTransport:
             return
         statistics.packets += 1
         statistics.octets += len(data)
-        self._reporter.received(ssrc, packet.sequence_number, packet.timestamp, now)
+        if packet.audio_level == DIGITAL_SILENCE or self._silence_filter.watching:
+            packet.skipped = self._silence_filter.observe(ssrc, packet, data, len(data), now)
+        self._reporter.received(ssrc, packet.sequence_number, packet.timestamp, now, packet.skipped)
         self._sink(packet, ssrc, now)
