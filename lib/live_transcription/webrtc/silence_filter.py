@@ -28,10 +28,13 @@ logger = logging.getLogger(__name__)
 AFTER_S = 2.0
 #: Packets in that time, at least: from who sends fewer, one in 16 would come so seldom that the source seems lost.
 LEAST_PACKETS = 32
-#: Sequence numbers with none of these bits set come through.
-KEPT_AWAY = 15
+#: The sequence numbers that come through are so far apart; a power of two.
+ONE_IN = 16
+#: Where a source's numbers begin to count is chosen so that these packets come at multiples of this, in seconds: one wake-up
+#: serves many sources, at half of the cost.
+_SLOT_S = ONE_IN * 0.02
 #: Without a packet for so long, in seconds, the source has become one that sends few.
-_FEW_S = 1.0
+_FEW_S = 1.5
 #: Packets of digital silence are all of the same length but for this many octets. Sound with a wrong level is longer.
 _LENGTH_VARIES = 4
 #: More missing at once is not what the filter does: an outage, or a sender that counts anew.
@@ -43,8 +46,8 @@ _MOST_ELEMENTS = 8
 # linux/socket.h and linux/bpf_common.h; Python has no names for them.
 _SOL_SOCKET, _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 1, 26, 27
 _LOAD_WORD, _LOAD_HALF, _LOAD_OCTET, _LOAD_LENGTH = 0x20, 0x28, 0x30, 0x80
-_JUMP_EQUAL, _JUMP_GREATER, _JUMP_ANY_BIT, _RETURN = 0x15, 0x25, 0x45, 0x06
-_instruction = struct.Struct("HBBI")
+_AND, _JUMP_EQUAL, _JUMP_GREATER, _RETURN = 0x54, 0x15, 0x25, 0x06
+_INSTRUCTION = struct.Struct("HBBI")
 _WHOLE = 0xFFFF_FFFF
 
 #: The filter sees a datagram from its UDP header on.
@@ -62,11 +65,11 @@ class FilteredSocket(Protocol):
     def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None: ...
 
 
-def silence_program(datagram: bytes | memoryview, octets: int, level_id: int) -> bytes | None:
-    """The filter that drops packets of digital silence like this one, all but one in 16; an array of `struct sock_filter`.
+def silence_program(datagram: bytes | memoryview, octets: int, level_id: int, phase: int) -> bytes | None:
+    """The filter that drops packets of digital silence like this one, but for each 16th sequence number from `phase` on.
 
-    `datagram` begins with the RTP header and was `octets` long on the wire. None unless the header is a plain one and its
-    extension of the one-byte form (RFC 8285) says digital silence.
+    `datagram` begins with the RTP header and was `octets` long on the wire. Gives an array of `struct sock_filter`; None unless
+    the header is a plain one and its extension of the one-byte form (RFC 8285) says digital silence.
     """
     if len(datagram) < _ELEMENTS or datagram[0] != _FIRST_OCTET or 192 <= datagram[1] <= 223:
         return None
@@ -89,23 +92,29 @@ def silence_program(datagram: bytes | memoryview, octets: int, level_id: int) ->
     level = datagram[position + 1]
     if datagram[position] & 0x0F or level & 0x7F != DIGITAL_SILENCE:
         return None
-    # Load, jump, and whether the jump is to be taken; else the datagram passes. A load from beyond its end would drop it, so
-    #: its length comes first.
+    # What is loaded and compared, and whether that has to hold; else the datagram passes. A load from beyond its end would
+    # drop it, so its length comes first.
+    length = _instruction(_LOAD_LENGTH)
+    number = _instruction(_LOAD_HALF, _RTP + 2) + _instruction(_AND, ONE_IN - 1)
     tests = [
-        (_LOAD_LENGTH, 0, _JUMP_GREATER, _RTP + end - 1, True),
-        (_LOAD_LENGTH, 0, _JUMP_GREATER, _RTP + octets + _LENGTH_VARIES, False),
-        (_LOAD_HALF, _RTP, _JUMP_EQUAL, first_two, True),
-        (_LOAD_HALF, _RTP + 2, _JUMP_ANY_BIT, KEPT_AWAY, True),
-        (_LOAD_WORD, _RTP + 8, _JUMP_EQUAL, ssrc, True),
-        (_LOAD_WORD, _RTP + 12, _JUMP_EQUAL, profile << 16 | words, True),
-        *((_LOAD_OCTET, _RTP + at, _JUMP_EQUAL, octet, True) for at, octet in (*same, (position + 1, level))),
+        (length, _JUMP_GREATER, _RTP + end - 1, True),
+        (length, _JUMP_GREATER, _RTP + octets + _LENGTH_VARIES, False),
+        (_instruction(_LOAD_HALF, _RTP), _JUMP_EQUAL, first_two, True),
+        (number, _JUMP_EQUAL, phase % ONE_IN, False),
+        (_instruction(_LOAD_WORD, _RTP + 8), _JUMP_EQUAL, ssrc, True),
+        (_instruction(_LOAD_WORD, _RTP + 12), _JUMP_EQUAL, profile << 16 | words, True),
     ]
-    program = b""
-    for left, (load, at, jump, operand, taken) in zip(range(len(tests), 0, -1), tests, strict=True):
-        passes = 2 * left - 1  # instructions from behind the jump to the last one, which passes the datagram
-        program += _instruction.pack(load, 0, 0, at)
-        program += _instruction.pack(jump, *((0, passes) if taken else (passes, 0)), operand)
-    return program + _instruction.pack(_RETURN, 0, 0, 0) + _instruction.pack(_RETURN, 0, 0, _WHOLE)
+    for at, octet in (*same, (position + 1, level)):
+        tests.append((_instruction(_LOAD_OCTET, _RTP + at), _JUMP_EQUAL, octet, True))
+    program = _instruction(_RETURN, 0) + _instruction(_RETURN, _WHOLE)
+    for load, jump, operand, holds in reversed(tests):
+        passes = len(program) // _INSTRUCTION.size - 1
+        program = load + _instruction(jump, operand, *((0, passes) if holds else (passes, 0))) + program
+    return program
+
+
+def _instruction(code: int, operand: int = 0, if_true: int = 0, if_false: int = 0) -> bytes:
+    return _INSTRUCTION.pack(code, if_true, if_false, operand)
 
 
 def attach(sock: FilteredSocket, program: bytes) -> None:
@@ -114,7 +123,7 @@ def attach(sock: FilteredSocket, program: bytes) -> None:
         raise OSError("only Linux filters sockets in this way")
     code = array("B", program)
     address, octets = code.buffer_info()
-    sock.setsockopt(_SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", octets // _instruction.size, address))
+    sock.setsockopt(_SOL_SOCKET, _SO_ATTACH_FILTER, struct.pack("HP", octets // _INSTRUCTION.size, address))
 
 
 def detach(sock: FilteredSocket) -> None:
@@ -138,6 +147,7 @@ class SilenceFilter:
         "_level_id",
         "_octets",
         "_packets",
+        "_phase",
         "_refused",
         "_since",
         "_ssrc",
@@ -152,8 +162,8 @@ class SilenceFilter:
         self._filtered = False  # whether packets behind `_last` may have been kept away
         self._level_id: int | None = None
         self._refused = False
-        # Of the silence that is watched: what its packets have in common, since when, how many, and the last one.
-        self._ssrc = self._octets = self._packets = self._last = 0
+        # Of the silence that is watched: what its packets have in common, since when, how many since then, and the last one.
+        self._ssrc = self._octets = self._packets = self._last = self._phase = 0
         self._first_two = b""
         self._since = self._heard_at = 0.0
 
@@ -181,7 +191,7 @@ class SilenceFilter:
                 if not silent:
                     self._detach()
                 return 0
-            skipped = min(ahead - 1, (number - 1) & KEPT_AWAY)
+            skipped = min(ahead - 1, (number - 1 - self._phase) % ONE_IN)
             same = same and ahead <= _MOST_MISSING and now - self._heard_at <= _FEW_S
         if not silent or not same:
             self._detach()
@@ -191,17 +201,19 @@ class SilenceFilter:
             return skipped
         if not same:
             self._ssrc, self._first_two, self._octets = ssrc, bytes(datagram[:2]), octets
-            self._since, self._packets = now, 0
+            self._since, self._packets = now, -1
         self._packets += 1
         self._last, self._heard_at = number, now
         if self._attached is None and now - self._since >= AFTER_S:
             if self._packets >= LEAST_PACKETS:
+                between_s = (now - self._since) / self._packets
+                self._phase = (number + round(-now % _SLOT_S / between_s)) % ONE_IN
                 self._attach(datagram, octets)
             self._since, self._packets = now, 0
         return skipped
 
     def _attach(self, datagram: bytes | memoryview, octets: int) -> None:
-        program = None if self._level_id is None else silence_program(datagram, octets, self._level_id)
+        program = None if self._level_id is None else silence_program(datagram, octets, self._level_id, self._phase)
         sock = self._chosen_socket()
         if program is None or sock is None or self._refused:
             return
