@@ -150,6 +150,7 @@ class SilenceFilter:
         "_phase",
         "_refused",
         "_since",
+        "_sounded",
         "_ssrc",
         "watching",
     )
@@ -161,6 +162,7 @@ class SilenceFilter:
         self._attached: FilteredSocket | None = None
         self._filtered = False  # whether packets behind `_last` may have been kept away
         self._level_id: int | None = None
+        self._sounded = False  # whether it was sound that took the filter off, just now
         self._refused = False
         # Of the silence that is watched: what its packets have in common, since when, how many since then, and the last one.
         self._ssrc = self._octets = self._packets = self._last = self._phase = 0
@@ -191,13 +193,17 @@ class SilenceFilter:
                 if not silent:
                     self._detach()
                 return 0
-            skipped = min(ahead - 1, (number - 1 - self._phase) % ONE_IN)
+            if silent or not self._sounded:
+                skipped = min(ahead - 1, (number - 1 - self._phase) % ONE_IN)
             same = same and ahead <= _MOST_MISSING and now - self._heard_at <= _FEW_S
+        # Silence that came to the socket between this sound and now was still kept away, which the next packet will show.
+        self._sounded = not silent and self._attached is not None and ssrc == self._ssrc
         if not silent or not same:
             self._detach()
-            self._filtered = False
-        self.watching = silent
+            self._filtered = self._sounded
+        self.watching = silent or self._sounded
         if not silent:
+            self._last = number
             return skipped
         if not same:
             self._ssrc, self._first_two, self._octets = ssrc, bytes(datagram[:2]), octets

@@ -386,6 +386,31 @@ def test_a_packet_that_comes_late_or_twice_is_not_taken_for_a_jump(muted: Muted)
     assert muted.jitter.statistics.skipped > 100
 
 
+def test_silence_that_comes_before_a_sound_is_read_is_no_loss(muted: Muted) -> None:
+    """A click amid silence waits in the socket until the loop has its turn, and the filter with it."""
+    muted.send(5)
+    while (muted.number - muted.came[-1]) % 16 != 3:
+        muted.send()
+    click = rtp(muted.number, **SOUND)  # type: ignore[arg-type]
+    assert muted.path.send(click)
+    assert not any(muted.path.send(rtp(muted.number + n)) for n in (1, 2))
+    muted.take(click)
+    muted.number += 3
+    muted.now += 0.06
+    assert muted.send(1.0) == 50
+    assert muted.jitter.statistics.lost == muted.report()[0] == 0
+    assert not [item for item in muted.items if isinstance(item, AudioGap)]
+    assert muted.ticks() == (muted.number - 65_400) * 960
+
+
+def test_what_is_lost_right_after_the_first_sound_is_lost(muted: Muted) -> None:
+    muted.send(5)
+    muted.send(**SOUND)
+    muted.send(lost=True)
+    muted.send(1.0, **SOUND)
+    assert muted.jitter.statistics.lost == 1
+
+
 def test_sound_whose_level_is_wrong_is_not_kept_away(muted: Muted) -> None:
     """Some senders say 127 whatever is heard: then packets vary in length, as those of silence do not."""
     time = np.arange(48_000 * 6) / 48_000
