@@ -17,6 +17,9 @@ OPUS_CLOCK_RATE = 48_000
 #: Sample rate in Hz of every `Frame` in the engine; Kyutai's models take 24 kHz mono.
 SAMPLE_RATE = 24_000
 
+#: The audio level of RFC 6464 that stands for digital silence, in -dBov.
+DIGITAL_SILENCE = 127
+
 #: Mono PCM, dtype float32, shape (samples,), 24 kHz, values in [-1, 1].
 Frame: TypeAlias = npt.NDArray[np.float32]
 
@@ -49,16 +52,19 @@ class Secret:
 
 @dataclass(slots=True)
 class AudioPacket:
-    """One RTP packet of a speaker's Opus audio, in sequence order. Never changed; not `frozen`, which takes four times as long.
+    """One RTP packet of a speaker's Opus audio, in sequence order. Never changed once handed on; not `frozen`, which takes
+    four times as long.
 
     `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32); `audio_level` the RFC 6464 level in -dBov
-    (0 loud … 127 digital silence), None where the publisher does not send it.
+    (0 loud … 127 digital silence), None where the publisher does not send it. `skipped`: packets of digital silence right
+    before this one that nobody waited for (`webrtc.silence_filter`).
     """
 
     payload: bytes
     sequence_number: int
     timestamp: int
     audio_level: int | None = None
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,12 +19,10 @@ from live_transcription.audio.framer import Framer
 from live_transcription.audio.opus import MAX_PACKET_SAMPLES, STEP_SAMPLES, TICKS_PER_SAMPLE, Decoder, decoder, packet_samples
 from live_transcription.audio.resampler import Resampler
 from live_transcription.errors import OpusError
-from live_transcription.types import SAMPLE_RATE, AudioGap, AudioPacket, DecodedAudio, Frame
+from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, AudioPacket, DecodedAudio, Frame
 
 logger = logging.getLogger(__name__)
 
-#: RFC 6464's level of digital silence, in -dBov.
-_DIGITAL_SILENCE = 127
 #: Payloads of so few octets for 10 ms and more hold no sound: they stand for what is not transmitted (RFC 6716,
 #: section 2.1.9), of which a decoder would make comfort noise.
 _DTX_OCTETS = 3
@@ -80,7 +78,9 @@ class AudioPipeline:
             return
         if isinstance(item, AudioPacket):
             self.statistics.packets += 1
-            if self._resting and item.audio_level == _DIGITAL_SILENCE:
+            if item.skipped:
+                self._skip(item.skipped)
+            if self._resting and item.audio_level == DIGITAL_SILENCE:
                 self.statistics.silent += 1
                 self.statistics.rested_samples += self._packet_samples
                 return
@@ -109,6 +109,13 @@ class AudioPipeline:
         if frame is not None:
             self._queue.put(frame)
         self._missing = self._framer.missing
+
+    def _skip(self, packets: int) -> None:
+        samples = packets * self._packet_samples
+        if self._resting:
+            self.statistics.rested_samples += samples
+        else:
+            self.feed(AudioGap(samples * TICKS_PER_SAMPLE, lost=False))
 
     def _take_decoded(self, audio: DecodedAudio) -> None:
         if self._waiting:  # of another receive path, before
@@ -139,7 +146,7 @@ class AudioPipeline:
         self._resting = self._decoded_is_silent and self._silent_samples >= _MAX_SILENCE_SAMPLES
 
     def _packet(self, packet: AudioPacket, samples: int) -> None:
-        digital_silence = packet.audio_level == _DIGITAL_SILENCE
+        digital_silence = packet.audio_level == DIGITAL_SILENCE
         few = len(packet.payload) <= _DTX_OCTETS and samples >= _DTX_SAMPLES
         # With encoder and decoder both at rest, leaving the packet out keeps them in step.
         if (digital_silence and self._decoded_is_silent) or (few and packet_samples(packet.payload)):

@@ -27,6 +27,7 @@ from live_transcription.webrtc.datagrams import MediaProtocol, MediaSocket, open
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
 from live_transcription.webrtc.pacing import next_slot
 from live_transcription.webrtc.recvmmsg import Datagram
+from live_transcription.webrtc.silence_filter import FilteredSocket
 
 logger = logging.getLogger(__name__)
 
@@ -165,6 +166,13 @@ class IceConnection(aioice.Connection):
         pair = self._nominated.get(1)
         if pair is not None and isinstance(pair.protocol.transport, MediaSocket):
             pair.protocol.transport.read()
+
+    def chosen_socket(self) -> FilteredSocket | None:
+        """The UDP socket of the chosen path; None where that leads over a relay, which wraps the datagrams."""
+        pair = self._nominated.get(1)
+        if pair is None or isinstance(pair.protocol.transport, turn.TurnTransport):
+            return None
+        return cast("FilteredSocket | None", pair.protocol.transport.get_extra_info("socket"))
 
     async def query_consent(self) -> None:
         """aioice's loop, which `connect` starts and `close` ends, at a fifth of its cost."""

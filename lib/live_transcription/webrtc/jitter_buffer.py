@@ -5,7 +5,8 @@
 
 In-order packets pass at once: there is no fixed delay, since captions need order, not an even pace. Only a missing packet is
 waited for, 20 to 60 ms, as the reordering seen lately suggests; then everything behind it is released together, so the delay
-is back at zero. What cannot be waited for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1.
+is back at zero. What cannot be waited for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1. A packet with others
+`skipped` before it stands for all of them: it begins where the first of these would.
 """
 
 from __future__ import annotations
@@ -37,8 +38,8 @@ _REMEMBERED = 64
 class JitterStatistics:
     """Counts of packets, except `silences` and `resyncs` (events) and `longest_wait_s`.
 
-    `reordered` came late but in time, `late` after they were given up, `lost` never came or came late. `fec_offered`: lost
-    packets whose successor was handed over with the gap.
+    `reordered` came late but in time, `late` after they were given up, `lost` never came or came late, `skipped` was digital
+    silence that nobody waited for. `fec_offered`: lost packets whose successor was handed over with the gap.
     """
 
     received: int = 0
@@ -46,6 +47,7 @@ class JitterStatistics:
     late: int = 0
     duplicates: int = 0
     lost: int = 0
+    skipped: int = 0
     fec_offered: int = 0
     silences: int = 0
     resyncs: int = 0
@@ -80,12 +82,12 @@ class JitterBuffer:
         self.statistics.received += 1
         if ssrc != self._ssrc:
             return self._restart(ssrc, packet)
-        number = packet.sequence_number
+        number = self._first_number(packet) if packet.skipped else packet.sequence_number
         if number == self._next:
             self._stray = None
             if not self._held:
                 ticks = packet_ticks(packet.payload)
-                if ticks is None or packet.timestamp != self._timestamp:
+                if ticks is None or packet.timestamp != self._timestamp or packet.skipped:
                     return self._play(packet)
                 self._next = (number + 1) & _SEQUENCE_MASK  # what `_play` comes to for nearly all packets
                 self._ticks = ticks
@@ -97,7 +99,7 @@ class JitterBuffer:
         ahead = (number - self._next) & _SEQUENCE_MASK
         if ahead <= MAX_DROPOUT:
             self._stray = None
-            return self._hold(packet, now)
+            return self._hold(number, packet, now)
         if ahead > _SEQUENCE_MASK - MAX_MISORDER:
             self._too_late(packet.sequence_number, now)
             return []
@@ -135,11 +137,18 @@ class JitterBuffer:
         assert self._ssrc is not None
         return self._restart(self._ssrc, stray, packet)
 
-    def _hold(self, packet: AudioPacket, now: float) -> list[Item]:
-        if packet.sequence_number in self._held:
+    def _first_number(self, packet: AudioPacket) -> int:
+        """The number of the first packet that this one stands for; those that were there already are not among them."""
+        missing = (packet.sequence_number - self._next) & _SEQUENCE_MASK
+        if missing > MAX_DROPOUT:
+            return packet.sequence_number
+        return (packet.sequence_number - min(missing, packet.skipped)) & _SEQUENCE_MASK
+
+    def _hold(self, number: int, packet: AudioPacket, now: float) -> list[Item]:
+        if number in self._held:
             self.statistics.duplicates += 1
             return []
-        self._held[packet.sequence_number] = (packet, now)
+        self._held[number] = (packet, now)
         return self._advance(now)
 
     def _too_late(self, sequence_number: int, now: float) -> None:
@@ -172,6 +181,8 @@ class JitterBuffer:
         return items
 
     def _play(self, packet: AudioPacket) -> list[Item]:
+        if packet.skipped:
+            self._skip((packet.sequence_number - self._next) & _SEQUENCE_MASK)
         self._next = (packet.sequence_number + 1) & _SEQUENCE_MASK
         if not packet.payload:  # padding only: a probe of the path, no audio
             return []
@@ -186,6 +197,12 @@ class JitterBuffer:
         self.statistics.silences += 1
         return [AudioGap(min(silence, MAX_GAP_TICKS), lost=False), packet]
 
+    def _skip(self, count: int) -> None:
+        self.statistics.skipped += count
+        self._timestamp = (self._timestamp + count * self._ticks) & _TIMESTAMP_MASK
+        for offset in range(count + 1):  # copies, if any; nothing else is held there if `skipped` is right
+            self._held.pop((self._next + offset) & _SEQUENCE_MASK, None)
+
     def _give_up(self, missing_since: float | None = None) -> list[Item]:
         """Everything missing before the nearest packet held is lost. Does not play that packet."""
         nearest = min(self._held, key=lambda number: (number - self._next) & _SEQUENCE_MASK)
@@ -193,11 +210,13 @@ class JitterBuffer:
         count = (nearest - self._next) & _SEQUENCE_MASK
         self._remember(count, missing_since)
         self.statistics.lost += count
-        span = (after.timestamp - self._timestamp) & _TIMESTAMP_MASK
+        skipped = (after.sequence_number - nearest) & _SEQUENCE_MASK
+        begins = (after.timestamp - skipped * self._ticks) & _TIMESTAMP_MASK
+        span = (begins - self._timestamp) & _TIMESTAMP_MASK
         expected = count * self._ticks
         self._next = nearest
         if span >= _BACKWARDS:  # the sender's clock was reset: only the count tells how long it was
-            ticks, self._timestamp = expected, after.timestamp
+            ticks, self._timestamp = expected, begins
         else:  # where much more time passed than the packets could fill, the sender was also silent
             ticks = span if span <= 2 * expected else expected
             self._timestamp = (self._timestamp + ticks) & _TIMESTAMP_MASK
@@ -206,7 +225,7 @@ class JitterBuffer:
         ticks = min(ticks, MAX_GAP_TICKS)
         last = min(ticks, self._ticks)
         items: list[Item] = [AudioGap(ticks - last, lost=True)] if ticks > last else []
-        adjoins = self._timestamp == after.timestamp and after.payload
+        adjoins = self._timestamp == begins and after.payload and not skipped
         self.statistics.fec_offered += bool(adjoins)
         return [*items, AudioGap(last, lost=True, fec_payload=after.payload if adjoins else None)]
 

@@ -53,11 +53,11 @@ class ReceptionReporter:
         self._last_report = 0
         self._last_report_at = 0.0
 
-    def received(self, ssrc: int, sequence_number: int, timestamp: int, now: float) -> None:
-        """Count one RTP packet."""
+    def received(self, ssrc: int, sequence_number: int, timestamp: int, now: float, skipped: int = 0) -> None:
+        """Count one RTP packet, and those before it that were kept away on purpose (`AudioPacket.skipped`)."""
         if ssrc != self._source:
             self._start(ssrc, sequence_number)
-        self._received += 1
+        self._received += 1 + skipped
         if sequence_number == self._next:  # nearly always
             ahead = 1 if self._received > 1 else 0
         else:

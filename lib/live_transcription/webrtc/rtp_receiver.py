@@ -27,7 +27,7 @@ from OpenSSL import SSL
 from pylibsrtp._binding import lib as srtp
 
 from live_transcription.errors import TransportLost
-from live_transcription.types import AudioPacket, IceServer
+from live_transcription.types import DIGITAL_SILENCE, AudioPacket, IceServer
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
@@ -36,6 +36,7 @@ from live_transcription.webrtc.recvmmsg import Datagram
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.rtp import MalformedRtp, SourceLatch, parse_rtp
 from live_transcription.webrtc.sdp import LocalTransport, Offer, RemoteTransport
+from live_transcription.webrtc.silence_filter import SilenceFilter
 
 logger = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ class AudioTransport:
         self._dtls._set_role("server" if offer.transport.setup == "active" else "client")
         self._latch = SourceLatch()
         self._reporter = ReceptionReporter()
+        self._silence_filter = SilenceFilter(self._connection.chosen_socket)
         self._early: deque[bytes] = deque(maxlen=_MAX_EARLY)
         #: libsrtp's `srtp_t`; the session of the DTLS transport owns it.
         self._srtp_context: Any = None
@@ -120,6 +122,7 @@ class AudioTransport:
         self._payload_types = offer.payload_types
         self._audio_level_id = offer.audio_level_id
         self._latch.announced = offer.ssrcs
+        self._silence_filter.configure(offer.audio_level_id)
         for candidate in offer.candidates:
             self.add_remote_candidate(candidate)
         if offer.candidates_complete:
@@ -294,5 +297,7 @@ class AudioTransport:
         ssrc, packet = parsed
         statistics.packets += 1
         statistics.octets += size
-        self._reporter.received(ssrc, packet.sequence_number, packet.timestamp, now)
+        if packet.audio_level == DIGITAL_SILENCE or self._silence_filter.watching:
+            packet.skipped = self._silence_filter.observe(ssrc, packet, datagram.copy(), size, now)
+        self._reporter.received(ssrc, packet.sequence_number, packet.timestamp, now, packet.skipped)
         self._sink(packet, ssrc, now)

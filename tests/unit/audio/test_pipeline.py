@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -124,7 +125,12 @@ def test_digital_silence_is_not_decoded_and_speech_after_it_is() -> None:
 
 
 packet = st.builds(
-    AudioPacket, st.binary(max_size=200), st.integers(0, 65_535), st.integers(0, 2**32 - 1), st.none() | st.integers(0, 127)
+    AudioPacket,
+    st.binary(max_size=200),
+    st.integers(0, 65_535),
+    st.integers(0, 2**32 - 1),
+    st.none() | st.integers(0, 127),
+    st.integers(0, 15),
 )
 gap = st.builds(AudioGap, st.integers(-(2**31), 2**31), st.booleans(), st.none() | st.binary(max_size=100))
 
@@ -191,6 +197,39 @@ def test_who_is_muted_costs_no_frames_and_is_heard_again_from_the_first_packet(k
     again, _ = played([*voice, *near, *voice])
     spoken = 0.4 * 24_000
     assert np.square(audio[-int(spoken) :]).sum() > 0.9 * np.square(again[-int(spoken) :]).sum()
+
+
+def skipping(packets: list[AudioPacket]) -> list[AudioPacket]:
+    """One of 16, as a socket with a filter gives them."""
+    return [replace(packet, skipped=15) for packet in packets[15::16]]
+
+
+def test_silence_that_stays_in_the_kernel_counts_as_what_it_was() -> None:
+    voice = encode(speech(0.4))
+    near = [AudioPacket(p.payload, 0, 0, 127) for p in encode(np.zeros(120_000, dtype=np.float32))]
+    level_127 = [AudioPacket(b"\x78" + bytes(9), number, 0, 127) for number in range(480)]
+    again = [replace(voice[0], skipped=7), *voice[1:]]
+    audio, pipeline = played([*voice, *near, *skipping(level_127), *again])
+    whole, reference = played([*voice, *near, *level_127, *level_127[:7], *voice])
+    np.testing.assert_array_equal(audio, whole)
+    assert pipeline.statistics.rested_samples == reference.statistics.rested_samples
+    assert pipeline.statistics.silence_samples == reference.statistics.silence_samples
+    assert pipeline.statistics.decoded_samples == reference.statistics.decoded_samples
+
+
+@pytest.mark.parametrize("before", [1, 20, 99, 110])
+def test_where_the_audio_does_not_rest_yet_what_is_skipped_is_silence(before: int) -> None:
+    voice = encode(speech(0.4))
+    level_127 = [AudioPacket(b"\x78" + bytes(9), number, 0, 127) for number in range(160 + before)]
+    near = [AudioPacket(p.payload, 0, 0, 127) for p in encode(np.zeros(4_800, dtype=np.float32))]
+    gap = AudioGap(960, lost=True)
+    audio, pipeline = played([*voice, *near, *level_127[:before], gap, *skipping(level_127[before:]), *voice])
+    whole, reference = played([*voice, *near, *level_127[:before], gap, *level_127[before:], *voice])
+    assert len(audio) == pytest.approx(len(whole), abs=1920)
+    statistics, expected = pipeline.statistics, reference.statistics
+    assert statistics.decoded_samples == expected.decoded_samples
+    rested = statistics.rested_samples + statistics.silence_samples
+    assert rested == expected.rested_samples + expected.silence_samples
 
 
 def test_draining_amid_a_frame_leaves_the_rest_in_step() -> None:

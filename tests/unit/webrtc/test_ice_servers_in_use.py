@@ -14,6 +14,7 @@ import pytest
 from live_transcription.errors import TransportLost
 from live_transcription.types import IceServer, Secret
 from live_transcription.webrtc import rtp_receiver
+from live_transcription.webrtc.peer import Peer
 
 from .publisher import Publisher
 from .test_subscriber import sockets, subscribed, tasks
@@ -48,6 +49,11 @@ async def test_where_there_is_no_direct_path_audio_comes_over_turn(no_direct_pat
             await publisher.heard(10)
             assert server.relays == 1
             assert server.relayed_datagrams > 0
+            peer = publisher.subscriber._peer
+            assert isinstance(peer, Peer)
+            assert peer._transport._connection.chosen_socket() is None, (
+                "datagrams of a relay are wrapped, so nothing filters them"
+            )
             assert [candidate.split(" typ ")[1].split()[0] for candidate in publisher.candidates] == ["relay"]
             assert "a=ice-options:trickle" in publisher.answers[0]
         assert server.relays == 0

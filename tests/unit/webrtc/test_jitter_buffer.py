@@ -279,3 +279,69 @@ def test_whatever_the_network_does_the_timeline_is_whole_and_in_order(seed: int,
 )
 def test_durations_follow_the_first_bytes(payload: bytes, ticks: int | None) -> None:
     assert packet_ticks(payload) == ticks
+
+
+def after_skipped(number: int, skipped: int, *, shift: int = 0) -> AudioPacket:
+    one = packet(number, shift=shift)
+    one.skipped = skipped
+    return one
+
+
+def test_what_was_skipped_is_in_order_and_neither_waited_for_nor_lost() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    for number in range(16, 65_536 * 2, 16):
+        one = after_skipped(number, 15)
+        assert buffer.push(one, SSRC, number * 0.02) == [one]
+        assert buffer.deadline is None
+    speech = after_skipped(65_536 * 2 + 3 - 16, 2)
+    assert buffer.push(speech, SSRC, 9_999.0) == [speech]
+    assert feed(buffer, 65_536 * 2 + 4 - 16, at=9_999.02) == [65_536 * 2 + 4 - 16]
+    statistics = buffer.statistics
+    assert (statistics.lost, statistics.late, statistics.resyncs, statistics.silences) == (0, 0, 0, 0)
+    assert statistics.skipped + statistics.received == 65_536 * 2 + 5 - 16
+
+
+def test_a_hole_before_what_was_skipped_is_waited_for() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    assert buffer.push(after_skipped(5, 3), SSRC, 0.1) == []
+    assert feed(buffer, 1, at=0.11) == [1, 5]
+    assert buffer.push(after_skipped(10, 3), SSRC, 0.2) == []
+    assert buffer.deadline is not None
+    items = buffer.poll(buffer.deadline)
+    assert numbers(items) == ["lost 20", 10]
+    assert isinstance(items[0], AudioGap)
+    assert items[0].fec_payload is None, "it is not the packet after the lost one"
+    assert buffer.statistics.lost == 1
+
+
+def test_a_pause_of_the_sender_beyond_what_was_skipped_is_silence() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    assert numbers(buffer.push(after_skipped(5, 4, shift=400 * 48), SSRC, 1.0)) == ["silent 400", 5]
+
+
+def test_what_came_although_it_should_be_skipped_is_counted_once() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0, 1, 4)
+    assert numbers(buffer.push(after_skipped(6, 15), SSRC, 0.01)) == [6]
+    assert feed(buffer, 4, 7, at=0.02) == [7]
+    assert buffer.statistics.skipped == 4
+    assert buffer.deadline is None
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.integers(0, 90) | st.integers(0, 65_535), st.integers(0, 2**32 - 1), st.integers(0, 15)), max_size=150
+    )
+)
+def test_any_stream_with_skipped_packets_stays_bounded_and_ends(stream: list[tuple[int, int, int]]) -> None:
+    buffer = JitterBuffer()
+    for index, (number, timestamp, skipped) in enumerate(stream):
+        buffer.push(AudioPacket(b"\x48", number, timestamp, 127, skipped), SSRC, index / 1_000)
+        assert len(buffer._held) <= 65
+    buffer.flush()
+    assert buffer.deadline is None
+    assert buffer.statistics.lost <= 3_100 * len(stream)

@@ -113,6 +113,17 @@ def test_jitter_is_reported_in_ticks() -> None:
     assert report.reports[0].jitter == pytest.approx(240, abs=5)
 
 
+def test_silence_that_was_kept_away_is_neither_lost_nor_jitter() -> None:
+    reporter = ReceptionReporter()
+    for number in range(0, 65_536 * 2, 16):
+        reporter.received(42, number & 0xFFFF, number * 960 & 0xFFFF_FFFF, number * 0.02, 15 if number else 0)
+    report, _ = rtp.RtcpPacket.parse(reporter.report(3_000.0))
+    assert isinstance(report, rtp.RtcpRrPacket)
+    (block,) = report.reports
+    assert (block.packets_lost, block.fraction_lost, block.highest_sequence) == (0, 0, 65_536 * 2 - 16)
+    assert block.jitter == 0
+
+
 def test_before_the_first_packet_the_report_is_empty() -> None:
     report, _ = rtp.RtcpPacket.parse(ReceptionReporter().report(0.0))
     assert isinstance(report, rtp.RtcpRrPacket)

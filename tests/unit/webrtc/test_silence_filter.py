@@ -1,0 +1,357 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""When the filter is set, how what it keeps away is counted, and what becomes of a muted speaker end to end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import sys
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import groupby, pairwise
+
+import av
+import numpy as np
+import pytest
+from aiortc.mediastreams import AudioStreamTrack
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from live_transcription.audio.opus import OpusEncoder
+from live_transcription.types import DIGITAL_SILENCE, AudioGap, AudioPacket
+from live_transcription.webrtc import silence_filter
+from live_transcription.webrtc.jitter_buffer import JitterBuffer
+from live_transcription.webrtc.peer import Peer
+from live_transcription.webrtc.rtcp import ReceptionReporter
+from live_transcription.webrtc.rtp import parse_rtp
+from live_transcription.webrtc.silence_filter import AFTER_S, SilenceFilter
+
+from .publisher import Publisher
+from .silence import LEVEL_ID, LOUD, PAYLOAD_TYPE, SSRC, Path, rtp
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux filters sockets in this way")
+
+
+class Muted:
+    """A source that passes through a real socket to the filter, and on as in `AudioTransport`."""
+
+    def __init__(self, *, start: int = 65_400, packet_s: float = 0.02) -> None:
+        self.path = Path()
+        self.filter = SilenceFilter(lambda: self.path.receiver)
+        self.filter.configure(LEVEL_ID)
+        self.jitter = JitterBuffer()
+        self.reporter = ReceptionReporter()
+        self.items: list[AudioPacket | AudioGap] = []
+        self.came: list[int] = []
+        self.now = 100.0
+        self.number = start
+        self._packet_s = packet_s
+
+    def send(self, seconds: float = 0.0, *, lost: bool = False, **changes: object) -> int:
+        """So many packets, one by default, or silence for so long; how many of them came."""
+        before = len(self.came)
+        for _ in range(max(1, round(seconds / self._packet_s))):
+            datagram = rtp(self.number, **changes)  # type: ignore[arg-type]
+            if not lost and self.path.send(datagram):
+                self.take(datagram)
+            self.number += 1
+            self.now += self._packet_s
+            self.items += self.jitter.poll(self.now)
+        return len(self.came) - before
+
+    def take(self, datagram: bytes) -> None:
+        parsed = parse_rtp(datagram, frozenset({PAYLOAD_TYPE, PAYLOAD_TYPE + 1}), LEVEL_ID)
+        assert parsed is not None
+        ssrc, packet = parsed
+        self.came.append(packet.sequence_number)
+        if packet.audio_level == DIGITAL_SILENCE or self.filter.watching:
+            packet.skipped = self.filter.observe(ssrc, packet, datagram, len(datagram), self.now)
+        self.reporter.received(ssrc, packet.sequence_number, packet.timestamp, self.now, packet.skipped)
+        self.items += self.jitter.push(packet, ssrc, self.now)
+
+    def ticks(self) -> int:
+        """The timeline: what was played, kept away or filled."""
+        return sum(item.duration if isinstance(item, AudioGap) else 960 * (1 + item.skipped) for item in self.items)
+
+    def report(self) -> tuple[int, int, int]:
+        """Packets lost, highest sequence number and jitter, as the SFU is told."""
+        report = self.reporter.report(self.now)
+        return int.from_bytes(report[13:16], signed=True), int.from_bytes(report[16:20]), int.from_bytes(report[20:24])
+
+
+@pytest.fixture
+def muted() -> Iterator[Muted]:
+    source = Muted()
+    yield source
+    source.path.close()
+
+
+SOUND = {"elements": LOUD, "payload": b"\xf8" + bytes(79)}
+
+
+@pytest.mark.parametrize("after", range(16))
+def test_who_is_muted_and_speaks_again(muted: Muted, after: int) -> None:
+    muted.send(1.0, **SOUND)
+    assert muted.send(AFTER_S) == 100, "so long everything comes"
+    assert muted.send(60) < 60 * 50 / 16 + 3
+    muted.send(after * 0.02 or 0.32)
+    sent = muted.number
+    assert muted.send(1.0, **SOUND) == 50, "from the first packet on"
+    assert not muted.filter.attached
+    assert muted.came[-50:] == [number & 0xFFFF for number in range(sent, sent + 50)]
+    assert muted.ticks() == (muted.number - 65_400) * 960, "a timeline without a hole"
+    assert not [item for item in muted.items if isinstance(item, AudioGap)]
+    statistics = muted.jitter.statistics
+    assert (statistics.lost, statistics.late, statistics.duplicates, statistics.resyncs, statistics.silences) == (0, 0, 0, 0, 0)
+    assert statistics.skipped + statistics.received == muted.number - 65_400
+    assert muted.report() == (0, muted.number - 1, 0)
+    assert muted.send(3) > 100, "and muted again, the two seconds begin anew"
+    assert muted.filter.attached
+
+
+def test_packets_of_60_ms_are_kept_away_too() -> None:
+    muted = Muted(packet_s=0.06)
+    muted.send(6)
+    assert muted.filter.attached
+    assert muted.send(60) == pytest.approx(1000 / 16, abs=1)
+    muted.path.close()
+
+
+def test_many_muted_are_heard_of_at_the_same_time() -> None:
+    """So that they wake the loop together."""
+    for start, at in ((7, 100.0), (30_000, 100.13), (65_530, 101.01)):
+        muted = Muted(start=start)
+        muted.now = at
+        muted.send(8)
+        assert muted.filter.attached
+        while not muted.send():
+            pass
+        assert (muted.now + 0.16) % 0.32 - 0.16 == pytest.approx(0.02, abs=0.02)
+        muted.path.close()
+
+
+def test_who_sends_few_is_not_filtered() -> None:
+    """With DTX a packet in 400 ms; one in 16 of them would look like a lost path."""
+    muted = Muted(packet_s=0.4)
+    assert muted.send(60) == 150
+    muted.path.close()
+
+
+def test_who_begins_to_send_few_is_not_filtered_any_longer(muted: Muted) -> None:
+    muted.send(5)
+    muted._packet_s = 0.4
+    muted.send(7)
+    assert not muted.filter.attached
+    assert muted.send(40) == 100
+
+
+def test_loss_is_told_by_the_packets_that_should_have_come(muted: Muted) -> None:
+    """Each of them stands for 16, so that on average the share is right."""
+    muted.send(5)
+    while (muted.number - muted.came[-1]) % 16:
+        muted.send()
+    muted.send(lost=True)
+    muted.send(0.5)
+    muted.send(1.0, **SOUND)
+    assert muted.jitter.statistics.lost == 16
+    assert muted.report()[0] == 16
+    assert muted.ticks() == (muted.number - 65_400) * 960
+    assert not muted.filter.attached
+
+
+def test_an_outage_takes_the_filter_off(muted: Muted) -> None:
+    muted.send(5)
+    muted.send(3, lost=True)
+    muted.send(0.4)
+    assert not muted.filter.attached
+    muted.send(5)
+    assert muted.filter.attached
+
+
+@pytest.mark.parametrize(
+    "change", [{"ssrc": SSRC + 1}, {"second": PAYLOAD_TYPE + 1}, {"first": 0x91, "elements": bytes(4)}, {"payload": bytes(60)}]
+)
+def test_what_is_new_takes_the_filter_off(muted: Muted, change: dict[str, object]) -> None:
+    muted.send(5)
+    assert muted.filter.attached
+    assert muted.send(**change) == 1
+    assert not muted.filter.attached
+    assert muted.send(1.0) == 50
+
+
+def test_a_sender_that_counts_anew_takes_the_filter_off(muted: Muted) -> None:
+    muted.send(5)
+    muted.number += 30_000 - muted.number % 16
+    muted.send(1.0)
+    assert not muted.filter.attached
+    played = len(muted.items)
+    muted.send(1.0)
+    assert len(muted.items) - played == 50
+
+
+def test_renegotiation_takes_the_filter_off(muted: Muted) -> None:
+    muted.send(5)
+    muted.filter.configure(LEVEL_ID)
+    assert muted.send(1.0) == 50
+    muted.filter.configure(None)
+    assert muted.send(10) == 500, "without an audio level nothing is known of the packets"
+
+
+def test_a_packet_that_comes_late_or_twice_is_not_taken_for_a_jump(muted: Muted) -> None:
+    muted.send(5)
+    late = rtp(muted.number - 40)
+    muted.take(late)
+    muted.send(5)
+    muted.take(rtp(muted.came[-1]))
+    muted.send(5)
+    assert muted.filter.attached
+    assert muted.jitter.statistics.lost == muted.jitter.statistics.resyncs == 0
+    assert muted.jitter.statistics.skipped > 100
+
+
+def test_silence_that_comes_before_a_sound_is_read_is_no_loss(muted: Muted) -> None:
+    """A click amid silence waits in the socket until the loop has its turn, and the filter with it."""
+    muted.send(5)
+    while (muted.number - muted.came[-1]) % 16 != 3:
+        muted.send()
+    click = rtp(muted.number, **SOUND)  # type: ignore[arg-type]
+    assert muted.path.send(click)
+    assert not any(muted.path.send(rtp(muted.number + n)) for n in (1, 2))
+    muted.take(click)
+    muted.number += 3
+    muted.now += 0.06
+    assert muted.send(1.0) == 50
+    assert muted.jitter.statistics.lost == muted.report()[0] == 0
+    assert not [item for item in muted.items if isinstance(item, AudioGap)]
+    assert muted.ticks() == (muted.number - 65_400) * 960
+
+
+def test_what_is_lost_right_after_the_first_sound_is_lost(muted: Muted) -> None:
+    muted.send(5)
+    muted.send(**SOUND)
+    muted.send(lost=True)
+    muted.send(1.0, **SOUND)
+    assert muted.jitter.statistics.lost == 1
+
+
+def test_sound_whose_level_is_wrong_is_not_kept_away(muted: Muted) -> None:
+    """Some senders say 127 whatever is heard: then packets vary in length, as those of silence do not."""
+    time = np.arange(48_000 * 6) / 48_000
+    voice = (0.3 * np.sin(2 * np.pi * 200 * time) * (1 + np.sin(2 * np.pi * 2 * time)) / 2).astype(np.float32)
+    encoder = OpusEncoder(bitrate=32_000)
+    for start in range(0, len(voice), 960):
+        muted.send(payload=encoder.encode(voice[start : start + 960]))
+    assert len(muted.came) == 300
+
+
+@pytest.mark.parametrize("fec", [True, False])
+def test_silence_after_speech_is_recognised_as_libopus_encodes_it(muted: Muted, fec: bool) -> None:
+    time = np.arange(48_000) / 48_000
+    voice = (0.3 * np.sin(2 * np.pi * 200 * time)).astype(np.float32)
+    encoder = OpusEncoder(bitrate=32_000, fec=fec, expected_loss_percent=10 if fec else 0)
+    for start in range(0, len(voice), 960):
+        muted.send(elements=LOUD, payload=encoder.encode(voice[start : start + 960]))
+    for _ in range(150):
+        muted.send(payload=encoder.encode(np.zeros(960, dtype=np.float32)))
+    assert muted.filter.attached
+
+
+class Refusing:
+    def setsockopt(self, level: int, option: int, value: int | bytes, /) -> None:
+        raise OSError(92, "Protocol not available")
+
+
+@pytest.mark.parametrize("refusing", [Refusing(), None])
+def test_where_there_is_no_filter_everything_goes_on(
+    muted: Muted, refusing: Refusing | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    muted.filter = SilenceFilter(lambda: refusing)
+    muted.filter.configure(LEVEL_ID)
+    with caplog.at_level(logging.DEBUG):
+        assert muted.send(20) == 1_000
+    assert len(caplog.records) == (0 if refusing is None else 1)
+    assert not muted.filter.attached
+    assert muted.jitter.statistics.skipped == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from(["silence", "sound", "lost", "other"]), st.integers(1, 180)), min_size=1, max_size=6),
+    st.integers(0, 65_535),
+)
+def test_whatever_comes_and_goes_the_timeline_is_whole(parts: list[tuple[str, int]], start: int) -> None:
+    muted = Muted(start=start)
+    muted.send(**SOUND)
+    for kind, packets in parts:
+        for _ in range(packets):
+            if kind == "other":
+                muted.send(elements=b"\x50\x7e\x00\x00")
+            else:
+                muted.send(lost=kind == "lost", **(SOUND if kind == "sound" else {}))
+    muted.filter.configure(LEVEL_ID)
+    muted.send(0.1, **SOUND)
+    muted.items += muted.jitter.flush()
+    muted.path.close()
+    outages = [sum(packets for _, packets in group) for lost, group in groupby(parts, lambda part: part[0] == "lost") if lost]
+    cut = sum(max(0, packets + 32 - 50) for packets in outages)  # beyond a second
+    sent = muted.number - start
+    assert (sent - cut) * 960 <= muted.ticks() <= sent * 960
+    numbers = [item.sequence_number for item in muted.items if isinstance(item, AudioPacket)]
+    assert all(0 < (b - a) & 0xFFFF < 3_000 for a, b in pairwise(numbers))
+
+
+class Tone(AudioStreamTrack):
+    """Digital silence until `sounds`."""
+
+    sounds = False
+
+    async def recv(self) -> av.AudioFrame:
+        frame = await super().recv()
+        if not self.sounds:
+            return frame
+        assert frame.pts is not None
+        samples = (8_000 * np.sin(2 * math.pi * 300 * (frame.pts + np.arange(frame.samples)) / frame.sample_rate)).astype(
+            np.int16
+        )
+        tone = av.AudioFrame.from_ndarray(samples[None], format="s16", layout="mono")
+        tone.sample_rate, tone.pts, tone.time_base = frame.sample_rate, frame.pts, Fraction(1, frame.sample_rate)
+        return tone
+
+
+async def test_a_muted_publisher_is_kept_away_and_heard_when_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ICE, DTLS and SRTP are real; only the two seconds are shorter, and so is the watch for silence."""
+    monkeypatch.setattr(silence_filter, "AFTER_S", 0.3)
+    monkeypatch.setattr(silence_filter, "LEAST_PACKETS", 8)
+    publisher = Publisher(silence_timeout_s=1.0)
+    track = Tone()
+    publisher.peer.getSenders()[0].replaceTrack(track)
+    running = asyncio.create_task(publisher.subscriber.run())
+    await publisher.negotiate()
+    await publisher.heard(16)
+    peer = publisher.subscriber._peer
+    assert isinstance(peer, Peer)
+    watch = peer._transport._silence_filter
+    async with asyncio.timeout(5):
+        while not watch.attached:
+            await publisher.heard(1)
+    await publisher.heard(1)
+    before = publisher.subscriber.statistics.jitter.skipped
+    await publisher.heard(4)
+    assert publisher.subscriber.statistics.jitter.skipped - before == 15 * 4
+    assert not running.done()
+    track.sounds = True
+    async with asyncio.timeout(5):
+        while watch.attached:
+            await publisher.heard(1)
+    await publisher.heard(20)
+    statistics = publisher.subscriber.statistics
+    assert (statistics.jitter.lost, statistics.jitter.resyncs, statistics.discarded) == (0, 0, 0)
+    assert not [item for item in publisher.items if isinstance(item, AudioGap)]
+    packets = [item for item in publisher.items if isinstance(item, AudioPacket)]
+    assert packets[-1].audio_level != DIGITAL_SILENCE
+    running.cancel()
+    await asyncio.wait([running])
+    await publisher.peer.close()
