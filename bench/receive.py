@@ -39,6 +39,8 @@ _MOST_CORES = 2.0
 #: The scenarios other than `talk` are measured with this many speakers at most.
 _SCENARIO_SPEAKERS = 25
 _WARM_S = 2.0
+#: The product rests after two seconds of digital silence.
+_SILENCE_WARM_S = 4.0
 #: Longest window: a speaker without RTP is asked for anew after 12 s, and that is counted on its own.
 _WINDOW_S = 10.0
 #: (name, program, impairment)
@@ -129,10 +131,11 @@ class Run:
         self, variants: Sequence[str], level: int, scenario: str, program: str, impairment: dict[str, Any], seconds: float
     ) -> None:
         rounds = max(1, math.ceil(seconds / _WINDOW_S))
+        warm_s = _SILENCE_WARM_S if scenario == "silence" else _WARM_S
         play = {"program": program, "count": level, "impairment": impairment}
         for _ in range(rounds):
             for variant in variants:
-                used = await self._rig.window(variant, play, warm_s=_WARM_S, seconds=seconds / rounds)
+                used = await self._rig.window(variant, play, warm_s=warm_s, seconds=seconds / rounds)
                 for name, usage in used.items():
                     if name == variant:
                         self.collected.add(name, scenario, level, usage)

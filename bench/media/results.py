@@ -78,7 +78,9 @@ class Collected:
         broken = scenario not in ("dtx", "idle") and usage.sent < _WHOLE_SHARE * _PACKETS_PER_S * speaker_s
         everything = {"talk"} if variant == "ours" else {"talk", "silence"}  # we send no silence
         unheard = scenario in everything and usage.heard_s < _WHOLE_SHARE * speaker_s
-        return usage.drops > _DROPPED_SHARE * usage.sent or usage.lag_p95_ms > _LATE_MS or broken or unheard
+        # Digital silence that a filter keeps out of the socket counts as dropped, too.
+        dropped = 0 if scenario == "silence" else usage.drops
+        return dropped > _DROPPED_SHARE * usage.sent or usage.lag_p95_ms > _LATE_MS or broken or unheard
 
     def rows(self) -> list[dict[str, Any]]:
         return [self._row(*key) for key in self.usage]
