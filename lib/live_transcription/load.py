@@ -8,8 +8,8 @@ from __future__ import annotations
 from live_transcription.status import Shortage
 
 #: Lag in seconds, smoothed: beyond the first partials slow down, below the second they become faster again.
-BUSY_S = 0.05
-CALM_S = 0.02
+BUSY_S = 0.08
+CALM_S = 0.04
 #: How far: partials every 0.3 s come every 2.4 s at most.
 MOST = 8.0
 #: At each sample; slower back than there.

@@ -27,7 +27,7 @@ def test_partials_slow_down_step_by_step_while_the_loop_lags_and_come_back_when_
     (shortage,) = control.shortages()
     assert shortage.code == "load"
     assert "300 ms" in shortage.message
-    steady = [control.observe(0.035) for _ in range(100)][-1]
+    steady = [control.observe(0.06) for _ in range(100)][-1]
     assert steady == MOST, "neither calm nor busy: as it is"
     back = [control.observe(0.0) for _ in range(100)]
     assert back == sorted(back, reverse=True)

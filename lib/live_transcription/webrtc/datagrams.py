@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import select
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -26,6 +27,8 @@ SHORT_TURN_S = 0.01
 LONG_TURN_S = 0.04
 MANY_PER_S = 1_200
 _WINDOW_S = 0.1
+#: Sockets that are read in a row before the tasks of the loop have their turn.
+_AT_ONCE = 8
 
 
 class MediaProtocol(asyncio.DatagramProtocol):
@@ -164,6 +167,10 @@ class Turns:
         self._loop = loop
         self._reads: dict[int, Callable[[], int]] = {}
         self._ready = select.epoll()
+        #: Descriptors that were ready when the present turn began and are still to be read.
+        self._due: deque[int] = deque()
+        self._began = 0.0
+        self._more = False
         self._pace = Pace()
         self._next: asyncio.TimerHandle | None = None
         loop.add_reader(self._ready.fileno(), self._take)
@@ -191,22 +198,25 @@ class Turns:
             self._ready.close()
 
     def _take(self) -> None:
-        began = self._loop.time()
-        count, full = 0, False
+        """A part of a turn; what is left of it, or waits in a socket, comes as soon as the tasks of the loop have had theirs."""
+        now = self._loop.time()
+        if not self._due:
+            self._due.extend(descriptor for descriptor, _ in self._ready.poll(0))
+            self._began, self._more = now, False
+        count = 0
         try:
-            for descriptor, _ in self._ready.poll(0):
-                read = self._reads.get(descriptor)  # None: closed by what came to another
+            for _ in range(min(_AT_ONCE, len(self._due))):
+                read = self._reads.get(self._due.popleft())  # None: closed meanwhile
                 if read is not None:
                     taken = read()
                     count += taken
-                    full |= taken == MAX_DATAGRAMS
+                    self._more |= taken == MAX_DATAGRAMS
         finally:
             if self._reads:
-                turn_s = self._pace.took(count, began)
-                self._wait(turn_s, began if full else began + turn_s)
+                turn_s = self._pace.took(count, now)
+                self._wait(turn_s, now if self._due or self._more else self._began + turn_s)
 
     def _wait(self, turn_s: float, until: float) -> None:
-        """Where more waits in a socket, the next turn comes as soon as the tasks of the loop have had theirs."""
         if turn_s > 0:
             if self._next is None:
                 self._loop.remove_reader(self._ready.fileno())

@@ -16,8 +16,8 @@ from cffi import FFI
 
 #: Octets of a datagram that are read, more than any for us has; the rest of a longer one is lost.
 MAX_OCTETS = 2_048
-#: Datagrams taken by one call at most: what 40 ms bring, so that after a delay nobody's backlog keeps the others waiting.
-MAX_DATAGRAMS = 2
+#: Datagrams taken by one call at most: twice what 40 ms bring, so that after a delay nobody's backlog keeps others waiting.
+MAX_DATAGRAMS = 4
 
 _ffi = FFI()
 _ffi.cdef(
