@@ -198,7 +198,7 @@ class Turns:
             self._ready.close()
 
     def _take(self) -> None:
-        """A part of a turn; what is left of it, or waits in a socket, comes as soon as the tasks of the loop have had theirs."""
+        """A part of a turn; what is left of it, or in a socket, comes as soon as the tasks of the loop have had theirs."""
         now = self._loop.time()
         if not self._due:
             self._due.extend(descriptor for descriptor, _ in self._ready.poll(0))
