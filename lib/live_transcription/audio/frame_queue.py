@@ -59,7 +59,7 @@ class FrameQueue:
         if self._closed:
             return
         self._put += 1
-        if self._take is not None:
+        if self._take is not None and self._waiting is not None and not self._waiting.done():
             self._pass(frame, self._take)
             return
         self._frames.append(frame)

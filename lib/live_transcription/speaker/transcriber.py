@@ -95,6 +95,7 @@ class Transcriber:
                 await self._run()
             self._captioner.finalise()
         finally:
+            self._frames.close()
             self._held.clear()
             self._count_gate()
 

@@ -89,7 +89,8 @@ class OpusBlocks:
                 raise OpusError("libopus does not read its own packet.")
             done, at = done + got, at + size
         start = self.lead + _DELAY
-        return audio[start : start + samples].copy()
+        found: Frame = np.clip(audio[start : start + samples], -1.0, 1.0)  # a decoder may go beyond what went in
+        return found
 
 
 @functools.cache

@@ -79,6 +79,8 @@ class MediaSocket(asyncio.DatagramTransport):
 
     def read(self) -> int:
         """Take what waits in the socket, at most `MAX_DATAGRAMS`; how many those were."""
+        if self._closing:  # the descriptor may be another's by now
+            return 0
         try:
             count = self._batch.receive(self._descriptor)
         except OSError as error:
@@ -103,9 +105,10 @@ class MediaSocket(asyncio.DatagramTransport):
                 return
 
     def _watch_with_others(self) -> None:
+        turns = Turns.of(self._loop)
+        turns.join(self._descriptor, self.read)
+        self._turns = turns
         self._loop.remove_reader(self._descriptor)
-        self._turns = Turns.of(self._loop)
-        self._turns.join(self._descriptor, self.read)
 
     def sendto(self, data: Any, addr: Any = None) -> None:
         if self._closing:
@@ -179,12 +182,14 @@ class Turns:
     def of(cls, loop: asyncio.AbstractEventLoop) -> Turns:
         turns = cls._of.get(loop)
         if turns is None:
+            for closed in [other for other in cls._of if other.is_closed()]:
+                cls._of.pop(closed)._ready.close()
             turns = cls._of[loop] = cls(loop)
         return turns
 
     def join(self, descriptor: int, read: Callable[[], int]) -> None:
-        self._reads[descriptor] = read
         self._ready.register(descriptor, select.EPOLLIN)
+        self._reads[descriptor] = read
 
     def leave(self, descriptor: int) -> None:
         del self._reads[descriptor]

@@ -26,7 +26,7 @@ from live_transcription.webrtc.consent import INTERVAL_S, Consent
 from live_transcription.webrtc.datagrams import MediaProtocol, MediaSocket, open_socket, read_little
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
 from live_transcription.webrtc.pacing import next_slot
-from live_transcription.webrtc.recvmmsg import Datagram
+from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, Datagram
 from live_transcription.webrtc.silence_filter import FilteredSocket
 
 logger = logging.getLogger(__name__)
@@ -34,6 +34,8 @@ logger = logging.getLogger(__name__)
 #: The first octets of STUN's success response to a binding request (RFC 8489, section 5).
 _SUCCESS = b"\x01\x01"
 _MAX_REMOTE_CANDIDATES = 64
+#: How often a socket is read in a row for what has come: 16 datagrams.
+_READS = 4
 #: How long a TURN server may take to confirm that a relay is given back, in seconds.
 _CLOSE_S = 1.0
 
@@ -165,7 +167,9 @@ class IceConnection(aioice.Connection):
         """Take what waits in the socket of the chosen path, though it may not be its turn."""
         pair = self._nominated.get(1)
         if pair is not None and isinstance(pair.protocol.transport, MediaSocket):
-            pair.protocol.transport.read()
+            for _ in range(_READS):
+                if pair.protocol.transport.read() < MAX_DATAGRAMS:
+                    break
 
     def chosen_socket(self) -> FilteredSocket | None:
         """The UDP socket of the chosen path; None where that leads over a relay, which wraps the datagrams."""

@@ -42,6 +42,8 @@ _MOST_MISSING = 64
 #: A packet from so far back, or a second copy, changes nothing.
 _MOST_LATE = 100
 _MOST_ELEMENTS = 8
+#: How long datagrams may wait in the socket before they are read, in seconds, while much is to be done.
+_UNREAD_S = 0.25
 
 # linux/socket.h and linux/bpf_common.h; Python has no names for them.
 _SOL_SOCKET, _SO_ATTACH_FILTER, _SO_DETACH_FILTER = 1, 26, 27
@@ -152,6 +154,7 @@ class SilenceFilter:
         "_since",
         "_sounded",
         "_ssrc",
+        "_unread_until",
         "watching",
     )
 
@@ -167,7 +170,7 @@ class SilenceFilter:
         # Of the silence that is watched: what its packets have in common, since when, how many since then, and the last one.
         self._ssrc = self._octets = self._packets = self._last = self._phase = 0
         self._first_two = b""
-        self._since = self._heard_at = 0.0
+        self._since = self._heard_at = self._unread_until = 0.0
 
     @property
     def attached(self) -> bool:
@@ -197,7 +200,9 @@ class SilenceFilter:
                 skipped = min(ahead - 1, (number - 1 - self._phase) % ONE_IN)
             same = same and ahead <= _MOST_MISSING and now - self._heard_at <= _FEW_S
         # Silence that came to the socket between this sound and now was still kept away, which the next packet will show.
-        self._sounded = not silent and self._attached is not None and ssrc == self._ssrc
+        if self._attached is not None and not silent:
+            self._unread_until = now + _UNREAD_S
+        self._sounded = not silent and now < self._unread_until and ssrc == self._ssrc
         if not silent or not same:
             self._detach()
             self._filtered = self._sounded

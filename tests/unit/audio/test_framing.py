@@ -125,10 +125,14 @@ async def test_a_listener_that_gives_up_loses_nothing() -> None:
     await asyncio.sleep(0)
     queue.put(frame(1.0))
     listening.cancel()
-    await asyncio.wait([listening])
     queue.put(frame(2.0))
+    assert ear.heard == [1.0], "it is not to be bothered any more, though it has not had its turn yet"
+    await asyncio.wait([listening])
+    queue.put(frame(3.0))
     await queue.listen(ear.take)
+    await asyncio.sleep(0)
     assert ear.heard == [1.0, 2.0]
+    assert queue.statistics().held_s == pytest.approx(0.08)
 
 
 def test_patience_begins_anew_with_each_frame() -> None:

@@ -44,6 +44,17 @@ def test_the_oldest_goes_and_is_counted() -> None:
     assert told(held) == list(range(15, 25))
 
 
+def test_what_a_lossy_codec_makes_louder_stays_in_bounds() -> None:
+    """Speech that was clipped at the microphone: its copy overshoots, and would wrap around where samples are integers."""
+    time = np.arange(FRAME * 100) / 24_000
+    loud = np.clip(1.8 * np.sin(2 * np.pi * 180 * time), -1, 1).astype(np.float32)
+    held = HeldSpeech(10.0, codec=best_codec())
+    held.add([Speech((loud[start : start + FRAME],)) for start in range(0, len(loud), FRAME)])
+    heard = [frame for action in held.take() if isinstance(action, Speech) for frame in action.frames]
+    assert len(heard) == 100
+    assert max(float(np.abs(frame).max()) for frame in heard) <= 1.0
+
+
 def test_two_minutes_take_less_than_a_megabyte() -> None:
     held = HeldSpeech(120.0, codec=best_codec())
     noise = np.random.default_rng(1).normal(0, 0.1, FRAME).astype(np.float32)

@@ -224,6 +224,38 @@ async def test_a_failure_with_one_datagram_leaves_the_next_alone() -> None:
     await closed(broken, sound)
 
 
+async def test_where_no_descriptor_is_left_for_the_set_media_comes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    failures: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
+    receiver = await opened()
+
+    def none_left() -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    with sender(receiver) as sending:
+        with monkeypatch.context() as patched:
+            patched.setattr("select.epoll", none_left)
+            sending.send(MEDIA)
+            await until(lambda: failures)
+        sending.send(MEDIA)
+        await until(lambda: receiver.media)
+    await closed(receiver)
+    assert Turns._of == {}
+
+
+async def test_a_socket_that_closes_is_not_read_any_more() -> None:
+    """Its descriptor may be another's soon."""
+    receiver = await opened()
+    transport = receiver.transport
+    assert isinstance(transport, MediaSocket)
+    with sender(receiver) as sending:
+        sending.send(MEDIA)
+        transport.close()
+        assert transport.read() == 0
+    await until(lambda: receiver.lost)
+    assert receiver.media == []
+
+
 async def test_no_socket_is_read_without_bound() -> None:
     """A flood at one leaves the others their turn."""
     receiver = await opened()

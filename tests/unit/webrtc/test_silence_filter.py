@@ -212,17 +212,19 @@ def test_a_packet_that_comes_late_or_twice_is_not_taken_for_a_jump(muted: Muted)
     assert muted.jitter.statistics.skipped > 100
 
 
-def test_silence_that_comes_before_a_sound_is_read_is_no_loss(muted: Muted) -> None:
+@pytest.mark.parametrize("sounds", [1, 2, 3])
+def test_silence_that_comes_before_a_sound_is_read_is_no_loss(muted: Muted, sounds: int) -> None:
     """A click amid silence waits in the socket until the loop has its turn, and the filter with it."""
     muted.send(5)
     while (muted.number - muted.came[-1]) % 16 != 3:
         muted.send()
-    click = rtp(muted.number, **SOUND)  # type: ignore[arg-type]
-    assert muted.path.send(click)
-    assert not any(muted.path.send(rtp(muted.number + n)) for n in (1, 2))
-    muted.take(click)
-    muted.number += 3
-    muted.now += 0.06
+    click = [rtp(muted.number + n, **SOUND) for n in range(sounds)]  # type: ignore[arg-type]
+    assert all(muted.path.send(datagram) for datagram in click)
+    assert not any(muted.path.send(rtp(muted.number + sounds + n)) for n in (0, 1))
+    for datagram in click:
+        muted.take(datagram)
+    muted.number += sounds + 2
+    muted.now += (sounds + 2) * 0.02
     assert muted.send(1.0) == 50
     assert muted.jitter.statistics.lost == muted.report()[0] == 0
     assert not [item for item in muted.items if isinstance(item, AudioGap)]
