@@ -3,7 +3,7 @@
 
 """An event loop that takes many small events in few turns.
 
-A hundred people who talk bring a thousand messages a second from the speech-to-text server, each of which would wake the loop
+A moshi-server sends a message for each 80 ms of a hundred people who talk, 1,250 a second, each of which would wake the loop
 by itself: a turn of the loop then costs more than the message. While events come so fast, the loop waits a few milliseconds
 between two turns and finds a handful each time, as network cards do with interrupts. Below that rate nothing is delayed.
 Media has turns of its own (`webrtc.datagrams`), unless it comes through TURN or the system cannot read it in batches.

@@ -6,25 +6,16 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import time
 from pathlib import Path
 
 import pytest
 
 from sandbox import loopback_ice
+from sandbox.ports import has_ipv6
 from sandbox.rig import HPB_SERIES, Rig, RigUnavailable
 from sandbox.rig.installed import turn_program
 from tests.rig.setting import SHORT_SPEECH, Setting, captioned, setting
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 async def caption_once(talk: Setting) -> None:

@@ -27,6 +27,7 @@ from live_transcription.webrtc.datagrams import (
     open_socket,
 )
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, MAX_OCTETS, Datagram
+from sandbox.ports import has_ipv6
 
 pytestmark = pytest.mark.skipif(recvmmsg.batch(socket.AF_INET) is None, reason="this system has no recvmmsg")
 
@@ -88,17 +89,8 @@ async def closed(*receivers: Receiver) -> None:
     await until(lambda: all(receiver.lost for receiver in receivers))
 
 
-def ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.skipif(not ipv6(), reason="this host has no IPv6"))]
+    "address", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6"))]
 )
 async def test_media_and_all_else_come_in_order_each_to_its_own(address: str) -> None:
     receiver = await opened(address=address)

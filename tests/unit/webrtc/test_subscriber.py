@@ -23,6 +23,7 @@ from live_transcription.webrtc import consent, datagrams, ice_connection, pacing
 from live_transcription.webrtc.jitter_buffer import JitterBuffer
 from live_transcription.webrtc.peer import Peer
 from live_transcription.webrtc.rtp_receiver import AudioTransport
+from sandbox.ports import has_ipv6
 
 from .publisher import Publisher, RsaCertificate, media_lines
 
@@ -132,16 +133,7 @@ async def test_an_sfu_that_wants_to_be_the_dtls_client() -> None:
         assert "a=setup:passive" in publisher.answers[0]
 
 
-def ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6, socket.SOCK_DGRAM) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
-
-
-@pytest.mark.skipif(not ipv6(), reason="this host has no IPv6")
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
 async def test_an_sfu_that_is_reached_by_ipv6_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["::1"])
     publisher = Publisher()
