@@ -33,7 +33,6 @@ Samples = npt.NDArray[np.float32]
 
 RESULT = Path("build/bench/vad.json")
 FRAME = SAMPLE_RATE * 80 // 1000
-PLAYLIST = ("en-conference", "fr-conference", "en-novel")
 ROUNDS = 3
 _RATE, _WINDOW, _CONTEXT = 16_000, 512, 64
 
@@ -161,7 +160,7 @@ def _speech_level(name: str) -> float:
 
 
 def _mixed(mix: Callable[[Samples, float], Samples]) -> list[Samples]:
-    return [np.asarray(mix(recording.load(name).pcm(SAMPLE_RATE), _speech_level(name)), np.float32) for name in PLAYLIST]
+    return [np.asarray(mix(recording.load(name).pcm(SAMPLE_RATE), _speech_level(name)), np.float32) for name in recording.LONG]
 
 
 def audio() -> Iterator[tuple[str, list[Samples]]]:
@@ -174,7 +173,7 @@ def audio() -> Iterator[tuple[str, list[Samples]]]:
     yield "talking, pink noise 10 dB below", _mixed(lambda pcm, level: pcm + _noise(len(pcm), level * 0.316, pink=True))
     yield "talking and typing", _mixed(lambda pcm, _: pcm + _typing(len(pcm)))
     yield "talking, 30 dB quieter", _mixed(lambda pcm, _: pcm * 10**-1.5)
-    yield "talking, sharp pauses of 0.7 s", [_gaps(name) for name in PLAYLIST]
+    yield "talking, sharp pauses of 0.7 s", [_gaps(name) for name in recording.LONG]
     yield "talking and music in turns", _mixed(lambda pcm, _: _in_turns(pcm, _music(len(pcm))))
     yield "talking and typing in turns", _mixed(lambda pcm, _: _in_turns(pcm, _typing(len(pcm))))
     yield "digital silence", [np.zeros(minute, np.float32)]
