@@ -18,7 +18,7 @@ QUICK ?=
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench rig lock audit clean modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test check format run bench rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -70,6 +70,11 @@ sandbox: $(VENV)/runtime-installed ## Run a stand-in for Nextcloud and the HPB, 
 bench: $(VENV)/runtime-installed ## Run a benchmark: NAME=receive, service, … (docs/performance.md; ARGS=--quick)
 	@test -n "$(NAME)" || { echo "Which one? make bench NAME=<one of: $$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//' | grep -v __init__ | tr '\n' ' ')>"; exit 2; }
 	@$(RUN) -m bench.$(NAME) $(ARGS)
+
+acceptance: $(VENV)/dev-installed ## Run the long scenarios on a real HPB and Janus: NAME=one of bench/acceptance, or all (ARGS=…)
+	@for name in $(or $(NAME),$$(ls bench/acceptance/*.py | xargs -n1 basename | sed 's/\.py$$//' | grep -vx -e __init__ -e scenario)); do \
+	  echo "==> $$name"; $(RUN) -m bench.acceptance.$$name $(ARGS) || failed="$$failed $$name"; done; \
+	  test -z "$$failed" || { echo "Missed or failed:$$failed"; exit 1; }
 
 rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 	@scripts/install_rig.sh
