@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import niquests
 from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
 
-from ex_app.errors import NextcloudError
+from ex_app.errors import NextcloudError, NextcloudRedirected
 from ex_app.settings import AppIdentity
+from live_transcription.redirects import redirect_of
 from live_transcription.types import IceServer, Secret
 
 #: Longest time in seconds for one request; AppAPI enables the app within the one that reports 100 %.
@@ -183,6 +184,11 @@ class AppApiGateway:
             self._nextcloud = None
 
     async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
+        # Every request bears the app's secret, in a header that niquests would pass on to another host.
+        arguments |= {"allow_redirects": False}
+        if not self._identity.verify_certificates:
+            # Said to the session alone, it would count for nothing where REQUESTS_CA_BUNDLE is set.
+            arguments |= {"verify": False}
         try:
             return await (client or self._client()).ocs(method, path, **arguments)
         except NextcloudExceptionNotFound:
@@ -212,7 +218,7 @@ class AppApiGateway:
         identity = self._identity
         if not identity.nextcloud_url or not identity.secret:
             raise NextcloudError("Nextcloud is unknown: NEXTCLOUD_URL or APP_SECRET is not set.")
-        return AsyncNextcloudApp(
+        client = AsyncNextcloudApp(
             nextcloud_url=identity.nextcloud_url,
             app_id=identity.app_id,
             app_version=identity.version,
@@ -221,6 +227,18 @@ class AppApiGateway:
             npa_timeout=REQUEST_S,
             npa_nc_cert=identity.verify_certificates,
         )
+        client._session.adapter.hooks["response"].append(_refuse_redirect)
+        return client
+
+
+async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
+    """Called for every answer. Raises NextcloudRedirected; nc_py_api would look for JSON in the body of a redirect."""
+    redirect = redirect_of(response.url or "", response.status_code or 0, str(response.headers.get("Location", "")))
+    if redirect is None:
+        return
+    await response.close()
+    message, fix = redirect.describe("Nextcloud")
+    raise NextcloudRedirected(message, fix=f"{fix} The address is in NEXTCLOUD_URL, which AppAPI's daemon sets.")
 
 
 async def _close(client: AsyncNextcloudApp) -> None:
