@@ -12,19 +12,29 @@ from pathlib import Path
 
 import pytest
 
-from ex_app.errors import NextcloudError
+from ex_app.errors import NextcloudError, NextcloudRedirected
+from ex_app.hops import Hops
 from ex_app.nextcloud import AppApiGateway
+from ex_app.saved_settings import SavedSettings
 from ex_app.settings import Settings, read_settings
+from ex_app.trial import Trial
 from live_transcription.backoff import Backoff
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import ConfigurationError, LiveTranscriptionError, SignalingUnreachable
+from live_transcription.errors import (
+    ConfigurationError,
+    LiveTranscriptionError,
+    SignalingRedirected,
+    SignalingUnreachable,
+    SttRedirected,
+    SttUntrusted,
+)
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
-from live_transcription.signaling.probe import probe_hpb
+from live_transcription.signaling.probe import HpbReport, probe_hpb
 from live_transcription.stt.modal.backend import ModalBackend
 from live_transcription.stt.moshi.backend import MoshiBackend
 from tests.certificates import self_signed
-from tests.ex_app.fakes import ENVIRONMENT, SECRET
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud
 from tests.stranger import Stranger, stranger
 
 SWITCHES = ("SKIP_CERT_VERIFY", "LT_SKIP_CERT_VERIFY", "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "LT_MOSHI_SKIP_CERT_VERIFY")
@@ -292,3 +302,47 @@ async def test_the_error_of_a_redirect_is_one_of_the_connection() -> None:
     async with stranger(status=302, location="https://elsewhere.example.com") as entered:
         with pytest.raises(SignalingUnreachable):
             await ask_hpb(settings_for(dict.fromkeys(PEERS, entered.host), {}, scheme="http"))
+
+
+class ProbingEngine(FakeEngine):
+    """Asks the backend for real."""
+
+    async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
+        return await probe_hpb(config, connected)
+
+
+async def test_the_test_of_the_backend_names_the_new_address_with_a_code_of_its_own() -> None:
+    async with stranger(status=301, location="https://cloud.example.com/standalone-signaling/spreed") as entered:
+        nextcloud = FakeNextcloud()
+        saved = SavedSettings(ENVIRONMENT | {"LT_HPB_URL": f"http://{entered.host}"}, nextcloud, lambda _: None)
+        trial = Trial("hpb", lambda: 0.0)
+        with pytest.raises(SignalingRedirected):
+            await Hops(ProbingEngine(), nextcloud, saved).run("hpb", trial)
+    step = trial.describe()["steps"][-1]
+    assert (step["id"], step["state"], step["code"]) == ("hpb.connect", "failed", "signaling_redirected")
+    assert step["message"] == f"The server at {entered.host} redirects to https://cloud.example.com."
+    assert step["fix"] == "Enter that address instead, and keep its path."
+
+
+def test_the_page_has_plain_words_for_each_of_these_codes() -> None:
+    script = (Path(__file__).parents[2] / "ex_app/js/live_transcription-tests.js").read_text(encoding="utf-8")
+    for error in (NextcloudRedirected, SignalingRedirected, SttRedirected, SttUntrusted):
+        assert f"{error.code}: t(" in script
+
+
+async def test_a_moshi_server_that_relied_on_the_old_switch_is_named_with_the_switch_to_use(tmp_path: Path) -> None:
+    async with stranger(tls=self_signed(tmp_path / "moshi.pem")) as moshi:
+        settings = settings_for(dict.fromkeys(PEERS, moshi.host), {"LT_SKIP_CERT_VERIFY": "true"})
+        with pytest.raises(SttUntrusted, match="moshi-server: accept any certificate") as refused:
+            await stream_to_moshi(settings)
+        assert moshi.requests == []
+    assert refused.value.retryable
+
+
+@pytest.mark.parametrize("client", [warm_modal, stream_to_modal])
+async def test_modal_offers_no_switch(client: Callable[[Settings], Awaitable[None]], tmp_path: Path) -> None:
+    async with stranger(tls=self_signed(tmp_path / "modal.pem")) as modal:
+        settings = settings_for(dict.fromkeys(PEERS, modal.host), dict.fromkeys(SWITCHES, "true"))
+        with pytest.raises(SttUntrusted, match="always checked"):
+            await client(settings)
+        assert modal.requests == []
