@@ -184,7 +184,8 @@ class AppApiGateway:
             self._nextcloud = None
 
     async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
-        # Every request bears the app's secret, in a header that niquests would pass on to another host.
+        # Every request bears the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` does
+        # not replace this: nc_py_api forgets it when it makes its session anew.
         arguments |= {"allow_redirects": False}
         if not self._identity.verify_certificates:
             # Said to the session alone, it would count for nothing where REQUESTS_CA_BUNDLE is set.
@@ -204,6 +205,11 @@ class AppApiGateway:
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             raise NextcloudError(f"Nextcloud's answer to {method} {path} makes no sense; is NEXTCLOUD_URL right?") from None
         except (niquests.RequestException, OSError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise NextcloudError(
+                    "Nextcloud shows a certificate that this system does not trust.",
+                    fix="Serve the whole certificate chain, or install its authority where this app runs.",
+                ) from None
             raise NextcloudError(
                 f"Nextcloud could not be reached ({type(error).__name__}).",
                 fix="Check that NEXTCLOUD_URL can be reached from the app, and its certificate.",
@@ -238,7 +244,7 @@ async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
         return
     await response.close()
     message, fix = redirect.describe("Nextcloud")
-    raise NextcloudRedirected(message, fix=f"{fix} The address is in NEXTCLOUD_URL, which AppAPI's daemon sets.")
+    raise NextcloudRedirected(message, fix=f"{fix} It is the Nextcloud URL of AppAPI's deploy daemon (NEXTCLOUD_URL).")
 
 
 async def _close(client: AsyncNextcloudApp) -> None:

@@ -41,7 +41,7 @@ class Redirect:
     def describe(self, server: str) -> tuple[str, str]:
         """What happened, and what to do about it. `server` begins the first sentence, such as "The server at example.com"."""
         if self.origin:
-            return f"{server} redirects to {self.origin}.", "Enter that address instead, and keep its path."
+            return f"{server} redirects to {self.origin}.", "Enter that address instead, and keep the path."
         if self.same_server:
             return f"{server} redirects to another path.", "Check the path of the address, and the rules of the web server."
         return f"{server} redirects, but names no usable address.", "Check the address."

@@ -37,8 +37,14 @@ def _make(verify: bool, trust: _Trust) -> ssl.SSLContext:
         if not verify:
             context.check_hostname = False
             context.verify_mode = ssl.CERT_NONE
-        _contexts[verify] = trust, context
+        if context.cert_store_stats()["x509"] or not _has_file(trust):
+            _contexts[verify] = trust, context
         return context
+
+
+def _has_file(trust: _Trust) -> bool:
+    """Whether there is a file of certificates. OpenSSL says nothing where it cannot read it, as when descriptors are short."""
+    return any(os.path.isfile(path) for path, _ in trust)
 
 
 def _trust() -> _Trust:

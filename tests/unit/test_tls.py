@@ -72,6 +72,14 @@ async def test_a_certificate_that_is_trusted_later_counts_without_a_restart(bund
         await writer.wait_closed()
 
 
+async def test_certificates_that_could_not_be_read_are_read_again(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # OpenSSL gives a context that trusts nobody, and no error, when there is no descriptor left to open the file.
+    with monkeypatch.context() as short:
+        short.setattr(ssl, "create_default_context", lambda: ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
+        assert (await client_context(verify=True)).cert_store_stats()["x509"] == 0
+    assert (await client_context(verify=True)).cert_store_stats()["x509"] == 1
+
+
 async def test_a_system_without_trusted_certificates_still_gets_a_context(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere/certs")

@@ -235,8 +235,8 @@ class SignalingConnection:
             await websocket.wait_closed()
 
     async def _open(self) -> ClientConnection:
-        tls = await client_context(verify=self._config.verify_certificates) if self._url.startswith("wss:") else None
         try:
+            tls = await client_context(verify=self._config.verify_certificates) if self._url.startswith("wss:") else None
             return await RefusingConnect(
                 self._url,
                 ssl=tls,

@@ -48,8 +48,8 @@ async def probe_hpb(config: HpbConfig, connected: Callable[[], None], *, open_ti
     url = websocket_url(config.url)
     backend_url = backend_base_url(config.backend_url)
     host = host_of(url)
-    tls = await client_context(verify=config.verify_certificates) if url.startswith("wss:") else None
     try:
+        tls = await client_context(verify=config.verify_certificates) if url.startswith("wss:") else None
         async with RefusingConnect(
             url,
             ssl=tls,

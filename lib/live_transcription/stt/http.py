@@ -39,8 +39,8 @@ class Server(Protocol):
 @asynccontextmanager
 async def get(server: Server, url: str, service: str) -> AsyncIterator[httpx.Response]:
     """A successful answer, whose body is still to be read. Raises SttError (see `handshake`), also for what its body raises."""
-    context = await client_context(verify=server.verify_certificates)
     try:
+        context = await client_context(verify=server.verify_certificates)
         async with (
             httpx.AsyncClient(timeout=server.open_timeout_s, verify=context, follow_redirects=False) as client,
             client.stream("GET", url, headers=server.headers()) as response,

@@ -229,22 +229,21 @@ async def open_websocket(server: Server, service: str) -> AsyncIterator[ClientCo
     Proxies are taken from the environment as usual, but not for this machine itself.
     """
     url = server.stream_url
-    connecting = RefusingConnect(
-        url,
-        additional_headers=server.headers(),
-        compression=None,
-        open_timeout=server.open_timeout_s,
-        close_timeout=_CLOSE_S,
-        max_size=MESSAGE_LIMIT,
-        max_queue=REPLY_QUEUE,
-        ping_interval=20,
-        ping_timeout=20,
-        proxy=None if is_loopback(url) else True,
-        ssl=await client_context(verify=server.verify_certificates) if url.startswith("wss:") else None,
-        logger=_wire_logger,
-    )
     try:
-        connection = await connecting
+        connection = await RefusingConnect(
+            url,
+            additional_headers=server.headers(),
+            compression=None,
+            open_timeout=server.open_timeout_s,
+            close_timeout=_CLOSE_S,
+            max_size=MESSAGE_LIMIT,
+            max_queue=REPLY_QUEUE,
+            ping_interval=20,
+            ping_timeout=20,
+            proxy=None if is_loopback(url) else True,
+            ssl=await client_context(verify=server.verify_certificates) if url.startswith("wss:") else None,
+            logger=_wire_logger,
+        )
     except (OSError, EOFError, WebSocketException) as error:
         raise opening_error(error, service, url=url, certificate_fix=server.certificate_fix) from None
     if (own := connection.transport.get_extra_info("socket")) is not None:
