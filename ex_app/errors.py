@@ -57,6 +57,12 @@ class NextcloudError(LiveTranscriptionError):
     retryable = True
 
 
+class NextcloudRedirected(NextcloudError):
+    """Nextcloud's address answers with a redirect, which is never followed: the app's secret stays with its host."""
+
+    code = "nextcloud_redirected"
+
+
 class SettingsRefused(RequestError):
     """`fields`: setting by key -> what is wrong with it; never holds the value itself."""
 

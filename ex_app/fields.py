@@ -80,8 +80,9 @@ FIELDS: tuple[Field, ...] = (
         placeholder="https://cloud.example.com",
     ),
     Field(
-        "LT_SKIP_CERT_VERIFY", "switch", "hpb", "Accept any certificate",
-        "For test installations only: anybody on the way could listen in.", boolean, "false",
+        "LT_SKIP_CERT_VERIFY", "switch", "hpb", "Accept any certificate of the high-performance backend",
+        "For test systems only: anyone on the network path can pose as the backend, read the captions and send wrong ones.",
+        boolean, "false",
     ),
     Field(
         "LT_STT_ORDER", "order", "stt", "Engines, the preferred one first",
@@ -104,11 +105,19 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "LT_MODAL_CREDENTIALS_ANYWHERE", "switch", "stt", "Modal: send the key to this address wherever it is",
-        "Off: key and secret go to *.modal.run only.", boolean, "false",
+        "Off: key and secret go to *.modal.run only. The certificate is checked in either case.", boolean, "false",
     ),
-    Field("LT_MOSHI_URL", "url", "stt", "moshi-server: address", "A server of your own that runs Kyutai's model.",
-        stt_address, placeholder="ws://stt.example.com:8080"),
+    Field(
+        "LT_MOSHI_URL", "url", "stt", "moshi-server: address",
+        "A server of your own that runs Kyutai's model. Without TLS (ws, http) it gets audio and key unencrypted.",
+        stt_address, placeholder="wss://stt.example.com",
+    ),
     Field("LT_MOSHI_KEY", "secret", "stt", "moshi-server: key", "Empty: the one that moshi-server comes with.", secret),
+    Field(
+        "LT_MOSHI_SKIP_CERT_VERIFY", "switch", "stt", "moshi-server: accept any certificate",
+        "For test systems only: anyone on the network path can pose as the server, listen in and read the key.",
+        boolean, "false",
+    ),
     Field(
         "LT_MODEL_DIRECTORY", "text", "stt", "This machine: model directory",
         "A CTranslate2 Whisper model inside the container. Empty: the one that comes with the app.", absolute_path,

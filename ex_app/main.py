@@ -29,6 +29,8 @@ def main() -> int:
     redactor = configure_logging(settings.log_level, settings.secrets())
     for problem in settings.problems:
         logger.error("%s", problem, extra={"setting": problem.setting})
+    for notice in settings.notices:
+        logger.warning("%s", notice)
     nextcloud = AppApiGateway(settings.app)
     engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, wall_clock=time.time)
     calls = CallKeeper(engine, settings.storage, time.time)

@@ -14,8 +14,9 @@ from typing import Any, Protocol
 import niquests
 from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
 
-from ex_app.errors import NextcloudError
+from ex_app.errors import NextcloudError, NextcloudRedirected
 from ex_app.settings import AppIdentity
+from live_transcription.redirects import redirect_of
 from live_transcription.types import IceServer, Secret
 
 #: Longest time in seconds for one request; AppAPI enables the app within the one that reports 100 %.
@@ -183,6 +184,12 @@ class AppApiGateway:
             self._nextcloud = None
 
     async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
+        # Every request bears the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` does
+        # not replace this: nc_py_api forgets it when it makes its session anew.
+        arguments |= {"allow_redirects": False}
+        if not self._identity.verify_certificates:
+            # Said to the session alone, it would count for nothing where REQUESTS_CA_BUNDLE is set.
+            arguments |= {"verify": False}
         try:
             return await (client or self._client()).ocs(method, path, **arguments)
         except NextcloudExceptionNotFound:
@@ -198,6 +205,11 @@ class AppApiGateway:
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             raise NextcloudError(f"Nextcloud's answer to {method} {path} makes no sense; is NEXTCLOUD_URL right?") from None
         except (niquests.RequestException, OSError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise NextcloudError(
+                    "Nextcloud shows a certificate that this system does not trust.",
+                    fix="Serve the whole certificate chain, or install its authority where this app runs.",
+                ) from None
             raise NextcloudError(
                 f"Nextcloud could not be reached ({type(error).__name__}).",
                 fix="Check that NEXTCLOUD_URL can be reached from the app, and its certificate.",
@@ -212,7 +224,7 @@ class AppApiGateway:
         identity = self._identity
         if not identity.nextcloud_url or not identity.secret:
             raise NextcloudError("Nextcloud is unknown: NEXTCLOUD_URL or APP_SECRET is not set.")
-        return AsyncNextcloudApp(
+        client = AsyncNextcloudApp(
             nextcloud_url=identity.nextcloud_url,
             app_id=identity.app_id,
             app_version=identity.version,
@@ -221,6 +233,18 @@ class AppApiGateway:
             npa_timeout=REQUEST_S,
             npa_nc_cert=identity.verify_certificates,
         )
+        client._session.adapter.hooks["response"].append(_refuse_redirect)
+        return client
+
+
+async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
+    """Called for every answer. Raises NextcloudRedirected; nc_py_api would look for JSON in the body of a redirect."""
+    redirect = redirect_of(response.url or "", response.status_code or 0, str(response.headers.get("Location", "")))
+    if redirect is None:
+        return
+    await response.close()
+    message, fix = redirect.describe("Nextcloud")
+    raise NextcloudRedirected(message, fix=f"{fix} It is the Nextcloud URL of AppAPI's deploy daemon (NEXTCLOUD_URL).")
 
 
 async def _close(client: AsyncNextcloudApp) -> None:

@@ -141,6 +141,9 @@ class SavedSettings:
         self._saved = {key: value for key, value in saved.items() if len(value) <= MAX_VALUE}
         settings = read_settings(self._environment, self._saved)
         if not _same(settings, self.current):
+            for notice in settings.notices:
+                if notice not in self.current.notices:
+                    logger.warning("%s", notice)
             self.current = settings
             for problem in settings.problems:
                 logger.warning("%s", problem, extra={"setting": problem.setting})

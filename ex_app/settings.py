@@ -10,7 +10,7 @@ variables that nobody filled in as empty text.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -51,6 +51,7 @@ from live_transcription.config import (
 )
 from live_transcription.config_stt import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
 from live_transcription.errors import ConfigurationError
+from live_transcription.hosts import is_loopback
 from live_transcription.types import Secret
 
 T = TypeVar("T")
@@ -61,7 +62,10 @@ DEFAULT_PORT = 8080
 
 @dataclass(frozen=True, slots=True)
 class AppIdentity:
-    """What AppAPI told us about ourselves. An empty `secret` means that no request can be authenticated."""
+    """What AppAPI told us about ourselves. An empty `secret` means that no request can be authenticated.
+
+    `verify_certificates` is about Nextcloud's certificate.
+    """
 
     secret: Secret
     app_id: str = APP_ID
@@ -82,7 +86,10 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, validated. `blocking` are those problems that keep the engine from joining calls."""
+    """All settings, validated. `blocking` are those problems that keep the engine from joining calls.
+
+    `verify_certificates` is about the HPB's certificate. `notices` are lines for the log that ask for no change by themselves.
+    """
 
     app: AppIdentity
     listen: Listen
@@ -108,6 +115,7 @@ class Settings:
     receive_path: ReceivePath = "direct"
     problems: tuple[ConfigurationError, ...] = ()
     blocking: tuple[ConfigurationError, ...] = ()
+    notices: tuple[str, ...] = ()
 
     def engine_config(self) -> EngineConfig | ConfigurationError:
         """The engine's settings, or the one error that names all that is missing."""
@@ -199,6 +207,8 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
     reader = _Reader(environment, saved or {})
     bootstrap = _Reader(environment, {}, reader.problems, reader.blocking)
     listen = _listen(bootstrap)
+    # Covers Nextcloud and the HPB, and nothing else; each has a switch of its own, which is stronger.
+    skip_both = bootstrap.take("SKIP_CERT_VERIFY", boolean, False)
     identity = AppIdentity(
         secret=bootstrap.take(
             "APP_SECRET", secret, Secret(""), required="AppAPI sets it; until then every request but the heartbeat is refused."
@@ -209,23 +219,25 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         nextcloud_url=bootstrap.take(
             "NEXTCLOUD_URL", nextcloud_address, "", required="AppAPI sets it to Nextcloud's base address.", needed=True
         ),
-        # Nextcloud itself is asked as the environment says: a saved value comes from there.
-        verify_certificates=not bootstrap.take("SKIP_CERT_VERIFY", boolean, False),
+        # The environment alone decides: a saved value could only come from there.
+        verify_certificates=not bootstrap.take("LT_NEXTCLOUD_SKIP_CERT_VERIFY", boolean, skip_both),
     )
-    verify = not reader.take("LT_SKIP_CERT_VERIFY", boolean, not identity.verify_certificates)
+    skip_hpb = reader.take("LT_SKIP_CERT_VERIFY", boolean, skip_both)
+    hpb_url = reader.take(
+        "LT_HPB_URL",
+        hpb_address,
+        "",
+        required="Set it to the address of Talk's high-performance backend, such as https://cloud.example.com/standalone-signaling.",
+        needed=True,
+    )
+    moshi = _moshi(reader)
     languages: tuple[str, ...] = reader.take("LT_LANGUAGES", known_languages, tuple[str, ...]())
     return Settings(
         app=identity,
         listen=listen,
         log_level=bootstrap.take("LOG_LEVEL", log_level, "INFO"),
         storage=bootstrap.take("APP_PERSISTENT_STORAGE", _path, None),
-        hpb_url=reader.take(
-            "LT_HPB_URL",
-            hpb_address,
-            "",
-            required="Set it to the address of Talk's high-performance backend, such as https://cloud.example.com/standalone-signaling.",
-            needed=True,
-        ),
+        hpb_url=hpb_url,
         internal_secret=reader.take(
             "LT_INTERNAL_SECRET",
             secret,
@@ -234,9 +246,9 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
             needed=True,
         ),
         backend_url=reader.take("LT_BACKEND_URL", nextcloud_address, identity.nextcloud_url),
-        verify_certificates=verify,
-        modal=_modal(reader, verify),
-        moshi=_moshi(reader, verify),
+        verify_certificates=not skip_hpb,
+        modal=_modal(reader),
+        moshi=moshi,
         default_language=_default_language(reader, languages),
         languages=languages,
         stt_order=reader.take("LT_STT_ORDER", engine_order, ENGINES),
@@ -251,6 +263,12 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         finals_only=reader.take("LT_FINALS_ONLY", boolean, False),
         problems=tuple(reader.problems),
         blocking=tuple(reader.blocking),
+        notices=_notices(
+            reader,
+            _Peer("Nextcloud", identity.nextcloud_url, identity.verify_certificates),
+            _Peer("the high-performance backend", hpb_url, not skip_hpb),
+            _Peer("the moshi-server", moshi.stream_url if moshi else "", moshi is None or moshi.verify_certificates),
+        ),
     )
 
 
@@ -265,7 +283,7 @@ def _listen(reader: _Reader) -> Listen:
     )
 
 
-def _modal(reader: _Reader, verify_certificates: bool) -> ModalConfig | None:
+def _modal(reader: _Reader) -> ModalConfig | None:
     names = ("MODAL_WORKSPACE", "MODAL_KEY", "MODAL_SECRET", "LT_MODAL_URL")
     if not any(reader.is_set(name) for name in names):
         return None
@@ -284,17 +302,52 @@ def _modal(reader: _Reader, verify_certificates: bool) -> ModalConfig | None:
             secret=modal,
             url=url,
             credentials_anywhere=anywhere,
-            verify_certificates=verify_certificates,
         )
     )
 
 
-def _moshi(reader: _Reader, verify_certificates: bool) -> MoshiConfig | None:
+def _moshi(reader: _Reader) -> MoshiConfig | None:
     url = reader.take("LT_MOSHI_URL", stt_address, "")
     if not url:
         return None
     key = reader.take("LT_MOSHI_KEY", secret, Secret(PUBLIC_MOSHI_KEY))
-    return reader.build(lambda: MoshiConfig(url=url, key=key, verify_certificates=verify_certificates))
+    skip = reader.take("LT_MOSHI_SKIP_CERT_VERIFY", boolean, False)
+    return reader.build(lambda: MoshiConfig(url=url, key=key, verify_certificates=not skip))
+
+
+@dataclass(frozen=True, slots=True)
+class _Peer:
+    name: str
+    url: str
+    verify: bool
+
+    @property
+    def encrypted(self) -> bool:
+        return self.url.lower().startswith(("https:", "wss:"))
+
+
+def _notices(reader: _Reader, nextcloud: _Peer, hpb: _Peer, moshi: _Peer) -> tuple[str, ...]:
+    """What an administrator should know of the connections: those without TLS, and certificates that are not checked."""
+    found: list[str] = []
+    peers = (nextcloud, hpb, moshi)
+    if names := [peer.name for peer in peers if peer.url and not peer.encrypted and not is_loopback(peer.url)]:
+        found.append(f"Without TLS: the connection to {_listed(names)}. Whoever is on the network path can read it.")
+    if names := [peer.name for peer in peers if peer.encrypted and not peer.verify]:
+        found.append(
+            f"Not checked: the certificate of {_listed(names)}. Whoever is on the network path can pose as that server."
+        )
+    # The HPB's switch once covered moshi-server, too: whoever may have relied on that learns what to set instead.
+    if not hpb.verify and moshi.encrypted and not reader.is_set("LT_MOSHI_SKIP_CERT_VERIFY"):
+        found.append(
+            "The certificate of the moshi-server is checked: SKIP_CERT_VERIFY and LT_SKIP_CERT_VERIFY do not cover it. If it "
+            "is self-signed, install its authority where this app runs, or set LT_MOSHI_SKIP_CERT_VERIFY to true on a test "
+            "system."
+        )
+    return tuple(found)
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def _default_language(reader: _Reader, languages: tuple[str, ...]) -> str:

@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
 from live_transcription.config import ENGINES, RECEIVE_PATHS, ReceivePath
+from live_transcription.hosts import is_host
 from live_transcription.stt.registry import LANGUAGES
 from live_transcription.types import Secret
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
 _FALSE = frozenset({"0", "false", "no", "off"})
 _LOG_LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
-_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,252}[A-Za-z0-9])?\.?")
 
 
 def boolean(text: str) -> bool:
@@ -158,20 +157,6 @@ def _address(text: str, schemes: set[str]) -> str:
         raise ValueError("it must not hold a user name or password")
     if parts.query or parts.fragment or "?" in text or "#" in text:
         raise ValueError("it must not hold ? or #")
-    if port == 0 or not _is_host(parts.hostname or ""):
+    if port == 0 or not is_host(parts.hostname or ""):
         raise ValueError("it names no host")
     return text.rstrip("/")
-
-
-def _is_host(name: str) -> bool:
-    if ":" in name:
-        try:
-            ipaddress.IPv6Address(name.partition("%")[0])
-        except ValueError:
-            return False
-        return True
-    try:
-        name = name.encode("idna").decode() if not name.isascii() else name
-    except UnicodeError:
-        return False
-    return bool(_HOST.fullmatch(name)) and ".." not in name

@@ -27,9 +27,13 @@
   const cause = (code) => ({
     configuration: t('A setting is missing or wrong.'),
     nextcloud: t('Nextcloud does not answer this app as it should.'),
+    nextcloud_redirected: t('Nextcloud answers with a redirect to another address.'),
+    signaling_redirected: t('The address of the high-performance backend redirects to another one.'),
     signaling_unreachable: t('The high-performance backend cannot be reached.'),
     signaling_refused: t('The high-performance backend does not let this app in.'),
     signaling_protocol: t('What answers does not behave like a high-performance backend.'),
+    stt_redirected: t('The address of the speech-to-text engine redirects to another one.'),
+    stt_untrusted: t('The certificate of the speech-to-text engine is not trusted.'),
     stt_unavailable: t('The speech-to-text engine cannot be reached, or gives no text.'),
     stt_at_capacity: t('The speech-to-text engine is busy.'),
     stt_refused: t('The speech-to-text engine refuses the credentials or the address.'),

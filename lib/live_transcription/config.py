@@ -22,7 +22,10 @@ RECEIVE_PATHS: tuple[ReceivePath, ...] = ("direct", "stock")
 
 @dataclass(frozen=True, slots=True)
 class HpbConfig:
-    """`url`: base or websocket URL of the HPB; `backend_url`: Nextcloud's base URL, as the HPB knows it."""
+    """`url`: base or websocket URL of the HPB; `backend_url`: Nextcloud's base URL, as the HPB knows it.
+
+    `verify_certificates=False` accepts any certificate of the HPB, and of no other server.
+    """
 
     url: str
     internal_secret: Secret

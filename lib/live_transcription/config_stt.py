@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
+from live_transcription.hosts import is_host, is_loopback, is_subdomain
 from live_transcription.types import Secret
 
-_MODAL_HOST = "{workspace}--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run"
+_MODAL_DOMAIN = "modal.run"
+_MODAL_HOST = f"{{workspace}}--kyutai-stt-rust-kyutaisttrustservice-serve.{_MODAL_DOMAIN}"
 _MODAL_PATH = "/v1/stream"
 _MOSHI_PATH = "/api/asr-streaming"
 _WORKSPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
@@ -23,12 +25,26 @@ PUBLIC_MOSHI_KEY = "public_token"
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
+def _address_problem(url: str) -> str:
+    """What is wrong with the address of a server, as a whole sentence; "" for nothing."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "The address is malformed."
+    odd = not url.isprintable() or any(character.isspace() for character in url)
+    if odd or parts.scheme not in _SCHEMES or port == 0 or "@" in parts.netloc or not is_host(parts.hostname or ""):
+        return "The address is malformed."
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class ModalConfig:
     """`workspace` or `url` (ws, wss, http or https; it wins; without a path it gets `/v1/stream`); raises ConfigurationError.
 
-    `key`, `secret`: a proxy auth token of the workspace. They are sent to `*.modal.run` over TLS only, unless
-    `credentials_anywhere` says that the host of `url` may have them as well.
+    `key`, `secret`: a proxy auth token of the workspace. They are sent to subdomains of `modal.run` only, unless
+    `credentials_anywhere` says that the host of `url` may have them as well. No setting switches off TLS or the check of the
+    server's certificate; only to this machine itself may a connection be without TLS.
     """
 
     workspace: str = ""
@@ -36,16 +52,18 @@ class ModalConfig:
     secret: Secret = _NONE
     url: str = ""
     credentials_anywhere: bool = False
-    verify_certificates: bool = True
     open_timeout_s: float = 180.0
     rotate_after_s: float = 25 * 60.0
 
     def __post_init__(self) -> None:
         if self.url:
-            parts = urlsplit(self.url)
-            if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.netloc:
+            if problem := _address_problem(self.url):
+                raise ConfigurationError("LT_MODAL_URL", problem, fix="Use wss://host/v1/stream.")
+            if _SCHEMES[urlsplit(self.url).scheme] == "ws" and not is_loopback(self.url):
                 raise ConfigurationError(
-                    "LT_MODAL_URL", "The URL of the speech-to-text server is malformed.", fix="Use wss://host/v1/stream."
+                    "LT_MODAL_URL",
+                    "The address has no TLS, so that key, secret and audio would be sent unencrypted.",
+                    fix="Use wss:// in the place of ws://, or https:// in the place of http://.",
                 )
         elif not _WORKSPACE.fullmatch(self.workspace):
             raise ConfigurationError(
@@ -54,6 +72,15 @@ class ModalConfig:
         for setting, value in (("MODAL_KEY", self.key), ("MODAL_SECRET", self.secret)):
             if value and not _HEADER_VALUE.fullmatch(value.reveal()):
                 raise ConfigurationError(setting, "It holds white space or characters that no token has.", fix="Copy it again.")
+
+    @property
+    def verify_certificates(self) -> bool:
+        """Always: key and secret go there, and Modal's certificates are signed by a public authority."""
+        return True
+
+    @property
+    def certificate_fix(self) -> str:
+        return "The certificate of Modal is always checked."
 
     @property
     def stream_url(self) -> str:
@@ -74,7 +101,9 @@ class ModalConfig:
     def headers(self) -> dict[str, str]:
         """The credentials, in the clear, for the wire only; empty where they must not go."""
         parts = urlsplit(self.stream_url)
-        at_modal = parts.scheme == "wss" and (parts.hostname or "").endswith(".modal.run")
+        # The host as it is written, not as urlsplit reads it, so that no other parser can read it differently.
+        host, colon, port = parts.netloc.partition(":")
+        at_modal = parts.scheme == "wss" and is_subdomain(host, _MODAL_DOMAIN) and (not colon or port.isdigit())
         if not (self.key and self.secret and (at_modal or self.credentials_anywhere)):
             return {}
         return {"Modal-Key": self.key.reveal(), "Modal-Secret": self.secret.reveal()}
@@ -82,7 +111,10 @@ class ModalConfig:
 
 @dataclass(frozen=True, slots=True)
 class MoshiConfig:
-    """`url`: ws, wss, http or https; without a path it gets `/api/asr-streaming`. Raises ConfigurationError."""
+    """`url`: ws, wss, http or https; without a path it gets `/api/asr-streaming`. Raises ConfigurationError.
+
+    `verify_certificates=False` accepts any certificate of this server, and of no other.
+    """
 
     url: str
     key: Secret = Secret(PUBLIC_MOSHI_KEY)  # noqa: RUF009  it is immutable
@@ -90,9 +122,8 @@ class MoshiConfig:
     open_timeout_s: float = 10.0
 
     def __post_init__(self) -> None:
-        parts = urlsplit(self.url)
-        if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.netloc:
-            raise ConfigurationError("LT_MOSHI_URL", "The URL of the moshi-server is malformed.", fix="Use ws://host:8080.")
+        if problem := _address_problem(self.url):
+            raise ConfigurationError("LT_MOSHI_URL", problem, fix="Use wss://host, or ws://host:8080 in a network of your own.")
         if self.key and not _HEADER_VALUE.fullmatch(self.key.reveal()):
             raise ConfigurationError(
                 "LT_MOSHI_KEY", "It holds white space or characters that no key has.", fix="Copy it again."
@@ -103,6 +134,11 @@ class MoshiConfig:
         parts = urlsplit(self.url)
         path = parts.path if parts.path.strip("/") else _MOSHI_PATH
         return urlunsplit((_SCHEMES[parts.scheme], parts.netloc, path, parts.query, ""))
+
+    @property
+    def certificate_fix(self) -> str:
+        """The switch, as the settings page names it."""
+        return "On a test system you can switch on “moshi-server: accept any certificate”."
 
     @property
     def modules_url(self) -> str:

@@ -9,14 +9,14 @@ LiveTranscriptionError
 │   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
 ├── SignalingError                the HPB
-│   ├── SignalingUnreachable, SignalingProtocolError, RoomRefused
+│   ├── SignalingUnreachable, SignalingRedirected, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
 ├── WebrtcError                   one publisher's transport
 │   ├── NegotiationFailed, PublisherUnavailable, TransportLost
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
-    ├── SttUnavailable, SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttUnavailable, SttRedirected, SttUntrusted, SttAtCapacity, SttExpired, SttProtocolError
     └── SttRefused, SttModelError
 
 Each class has a `code` (stable, for logs, metrics and answers) and says in `retryable` whether trying the same again later
@@ -99,6 +99,12 @@ class SignalingUnreachable(SignalingError):
     code = "signaling_unreachable"
 
 
+class SignalingRedirected(SignalingUnreachable):
+    """The server answers with a redirect, which is never followed. Tried again, since a web server's rules may be mended."""
+
+    code = "signaling_redirected"
+
+
 class SignalingProtocolError(SignalingError):
     """The server said something that breaks its own protocol at a point where we cannot go on."""
 
@@ -170,6 +176,18 @@ class SttUnavailable(SttError):
     """Not reachable, still starting, or the connection broke."""
 
     code = "stt_unavailable"
+
+
+class SttRedirected(SttUnavailable):
+    """The server answers with a redirect, which is never followed. Tried again, since a web server's rules may be mended."""
+
+    code = "stt_redirected"
+
+
+class SttUntrusted(SttUnavailable):
+    """The server's certificate is not trusted. Tried again, since certificates are renewed."""
+
+    code = "stt_untrusted"
 
 
 class SttAtCapacity(SttError):

@@ -9,13 +9,15 @@ import asyncio
 import contextlib
 import json
 import logging
-import ssl
 from collections.abc import Awaitable, Callable
 from itertools import count
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
+
+from live_transcription.redirects import RefusingConnect
+from live_transcription.tls import client_context
 
 logger = logging.getLogger(__name__)
 
@@ -82,8 +84,9 @@ class Connection:
         attempt = 0
         while not self._leaving:
             try:
-                async with connect(
-                    self.url, proxy=None, compression=None, max_queue=_QUEUE, close_timeout=1, ssl=self._tls()
+                tls = await client_context(verify=self.verify) if self.url.startswith("wss:") else None
+                async with RefusingConnect(
+                    self.url, proxy=None, compression=None, max_queue=_QUEUE, close_timeout=1, ssl=tls
                 ) as socket:
                     self._socket, self.trouble = socket, None
                     reading = asyncio.create_task(self._read(socket), name="caller-read")
@@ -104,14 +107,6 @@ class Connection:
             if not self._leaving:
                 await asyncio.sleep(_RETRY_S[min(attempt, len(_RETRY_S) - 1)])
                 attempt += 1
-
-    def _tls(self) -> ssl.SSLContext | None:
-        if not self.url.startswith("wss:"):
-            return None
-        context = ssl.create_default_context()
-        if not self.verify:
-            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        return context
 
     async def send(self, message: dict[str, Any]) -> None:
         """Raises ConnectionError while there is no connection."""

@@ -10,6 +10,8 @@ from typing import Any, Self
 
 import httpx
 
+from live_transcription.redirects import redirect_of
+
 BACKEND_PATH = "/ocs/v2.php/apps/spreed/api/v3/signaling/backend"
 _SPREED = "/ocs/v2.php/apps/spreed/api"
 _TIMEOUT_S = 20.0
@@ -48,7 +50,7 @@ class TalkClient:
             headers={"OCS-APIRequest": "true", "Accept": "application/json", "User-Agent": "live-transcription-test"},
             timeout=_TIMEOUT_S,
             verify=verify,
-            follow_redirects=True,
+            follow_redirects=False,
         )
 
     async def __aenter__(self) -> Self:
@@ -115,6 +117,10 @@ class TalkClient:
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             # The name of the error's kind tells enough: its text may hold the address, and with it the conversation's token.
             raise TalkRefused(what, 0, type(error.__cause__ or error).__name__) from None
+        location = answer.headers.get("Location", "")
+        if (redirect := redirect_of(str(answer.request.url), answer.status_code, location)) is not None:
+            # Followed, it would take passwords and cookies along.
+            raise TalkRefused(what, 0, redirect.describe("it")[0].removesuffix("."))
         try:
             data = answer.json()["ocs"]["data"]
         except (ValueError, KeyError, TypeError):

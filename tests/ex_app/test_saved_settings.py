@@ -181,6 +181,16 @@ async def test_secrets_are_saved_as_secrets_and_never_described() -> None:
             assert secret not in text
 
 
+async def test_a_connection_that_others_can_read_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    saved, _ = saved_settings(FakeNextcloud())
+    await saved.save({"lt_moshi_url": "ws://stt.example.com:8080"})
+    await saved.save({"lt_max_speakers": "12"})
+    await saved.save({"lt_skip_cert_verify": "true"})
+    lines = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert len([line for line in lines if "Without TLS: the connection to the moshi-server" in line]) == 1
+    assert len([line for line in lines if "Not checked: the certificate of the high-performance backend" in line]) == 1
+
+
 async def test_everything_reaches_the_engine() -> None:
     saved, _ = saved_settings(FakeNextcloud())
     await saved.save(

@@ -122,7 +122,8 @@ async def test_under_harp_it_listens_on_the_unix_socket(tmp_path: Path) -> None:
 
 
 async def test_the_product_answers_without_any_setting_and_names_what_is_missing() -> None:
-    async with running("ex_app.main", {"APP_SECRET": SECRET, "LOG_LEVEL": "loud", "MODAL_KEY": "wk-1234567"}) as app:
+    environment = {"APP_SECRET": SECRET, "LOG_LEVEL": "loud", "MODAL_KEY": "wk-1234567", "LT_MOSHI_URL": "ws://stt.example.com"}
+    async with running("ex_app.main", environment) as app:
         assert (await app.client.get("/heartbeat")).json() == {"status": "ok"}
         assert (await app.client.get("/healthz")).json()["status"] == "degraded"
         body = {"roomToken": "abc", "ncSessionId": "nc1", "enable": True}
@@ -135,4 +136,7 @@ async def test_the_product_answers_without_any_setting_and_names_what_is_missing
     named = [line["setting"] for line in lines if "setting" in line]
     expected = {"NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET", "LOG_LEVEL", "MODAL_WORKSPACE", "MODAL_SECRET"}
     assert sorted(named) == sorted(expected)
+    assert [line["level"] for line in lines if "Without TLS: the connection to the moshi-server" in line["message"]] == [
+        "warning"
+    ]
     assert "1234567" not in printed

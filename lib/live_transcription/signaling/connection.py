@@ -8,16 +8,17 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-import ssl
 from contextlib import suppress
 from functools import partial
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from live_transcription.backoff import Backoff
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingError, SignalingRefused, SignalingUnreachable
+from live_transcription.hosts import host_of, is_loopback
+from live_transcription.redirects import RefusingConnect
 from live_transcription.signaling.auth import HelloAttempt, HelloGuard, Wait
 from live_transcription.signaling.event_queue import EventQueue
 from live_transcription.signaling.events import SignalingEvent
@@ -25,7 +26,8 @@ from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.signaling.reachability import closing_reason, unreachable
 from live_transcription.signaling.requests import Recipient
 from live_transcription.signaling.states import Timeouts
-from live_transcription.signaling.urls import host_of, is_loopback, websocket_url
+from live_transcription.signaling.urls import websocket_url
+from live_transcription.tls import client_context
 from live_transcription.types import Caption
 
 logger = logging.getLogger("live_transcription.signaling")
@@ -80,7 +82,6 @@ class SignalingConnection:
         self._guard_changed = asyncio.Event()
         self._ended = asyncio.Event()
         self._life: asyncio.Timeout | None = None
-        self._ssl: ssl.SSLContext | None = None
         self._attempt: HelloAttempt | None = None
         self._waits_for_leave = False
         self._had_session = False
@@ -235,9 +236,10 @@ class SignalingConnection:
 
     async def _open(self) -> ClientConnection:
         try:
-            return await connect(
+            tls = await client_context(verify=self._config.verify_certificates) if self._url.startswith("wss:") else None
+            return await RefusingConnect(
                 self._url,
-                ssl=await self._tls(),
+                ssl=tls,
                 compression=None,
                 proxy=None if is_loopback(self._url) else True,
                 user_agent_header="live_transcription",
@@ -249,16 +251,7 @@ class SignalingConnection:
                 logger=_library_logger,
             )
         except (OSError, WebSocketException, ImportError) as error:
-            raise unreachable(error, self._host) from None
-
-    async def _tls(self) -> ssl.SSLContext | None:
-        """Made once, off the loop: reading the certificates takes tens of milliseconds."""
-        if self._ssl is None and self._url.startswith("wss:"):
-            self._ssl = await asyncio.to_thread(ssl.create_default_context)
-            if not self._config.verify_certificates:
-                self._ssl.check_hostname = False
-                self._ssl.verify_mode = ssl.CERT_NONE
-        return self._ssl
+            raise unreachable(error, self._url) from None
 
     # One websocket.
 

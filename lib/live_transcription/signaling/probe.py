@@ -12,16 +12,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingProtocolError, SignalingUnreachable
+from live_transcription.hosts import host_of, is_loopback
+from live_transcription.redirects import RefusingConnect
 from live_transcription.signaling.auth import hello_token
 from live_transcription.signaling.messages import Bye, ErrorFrame, Hello, Welcome, parse_frame
 from live_transcription.signaling.reachability import closing_reason, unreachable
 from live_transcription.signaling.refusals import FEATURE_SFU, hello_refusal, no_sfu
-from live_transcription.signaling.urls import backend_base_url, host_of, is_loopback, websocket_url
+from live_transcription.signaling.urls import backend_base_url, websocket_url
 from live_transcription.tls import client_context
 
 #: Largest frame taken, in bytes; the answers of a hello are a few hundred.
@@ -46,9 +48,9 @@ async def probe_hpb(config: HpbConfig, connected: Callable[[], None], *, open_ti
     url = websocket_url(config.url)
     backend_url = backend_base_url(config.backend_url)
     host = host_of(url)
-    tls = await client_context(verify=config.verify_certificates) if url.startswith("wss:") else None
     try:
-        async with connect(
+        tls = await client_context(verify=config.verify_certificates) if url.startswith("wss:") else None
+        async with RefusingConnect(
             url,
             ssl=tls,
             compression=None,
@@ -67,7 +69,7 @@ async def probe_hpb(config: HpbConfig, connected: Callable[[], None], *, open_ti
             fix="Check that LT_HPB_URL names the signaling server.",
         ) from None
     except (OSError, WebSocketException, ImportError) as error:
-        raise unreachable(error, host) from None
+        raise unreachable(error, url) from None
 
 
 async def _hello(websocket: ClientConnection, config: HpbConfig, backend_url: str) -> HpbReport:

@@ -18,18 +18,29 @@ from websockets.exceptions import (
     ProxyError,
 )
 
-from live_transcription.errors import SignalingUnreachable
+from live_transcription.errors import SignalingRedirected, SignalingUnreachable
+from live_transcription.hosts import host_of
+from live_transcription.redirects import redirect_of
 
 _GATEWAY_ERRORS = frozenset({502, 503, 504})
 
 
-def unreachable(error: Exception, host: str) -> SignalingUnreachable:
-    """The error for one failed attempt to open a websocket to `host`."""
+def unreachable(error: Exception, url: str) -> SignalingUnreachable:
+    """The error for one failed attempt to open a websocket at `url`."""
+    host = host_of(url)
+    if isinstance(error, InvalidStatus):
+        location = next(iter(error.response.headers.get_all("Location")), "")
+        if (redirect := redirect_of(url, error.response.status_code, location)) is not None:
+            message, fix = redirect.describe(f"The server at {host}")
+            return SignalingRedirected(message, fix=fix)
     backend = f"the high-performance backend at {host}"
     match error:
         case ssl.SSLCertVerificationError():
             message = f"The certificate of {backend} is not trusted ({error.verify_message})."
-            fix = "Install a certificate that this server trusts, or set SKIP_CERT_VERIFY=1 in a test environment."
+            fix = (
+                "Serve the whole certificate chain, or install its authority where this app runs. On a test system you can "
+                "switch on “Accept any certificate of the high-performance backend”."
+            )
         case ssl.SSLError():
             message = f"TLS with {backend} failed ({error.reason or 'no reason given'})."
             fix = "Check that LT_HPB_URL names the port that speaks TLS, or use ws:// where it does not."

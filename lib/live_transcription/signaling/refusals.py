@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from live_transcription.errors import SignalingRefused
-from live_transcription.signaling.urls import host_of
+from live_transcription.hosts import host_of
 
 #: The server's feature that says that an SFU (Janus) is connected.
 FEATURE_SFU = "mcu"

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
@@ -46,25 +45,3 @@ def backend_base_url(url: str, *, setting: str = "NEXTCLOUD_URL") -> str:
     parts = _split(setting, url, ("http", "https"), _BACKEND_FIX)
     path = parts.path.partition("/ocs/v2.php/")[0].rstrip("/").removesuffix("/index.php")
     return urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", ""))
-
-
-def host_of(url: str) -> str:
-    """Host and port for messages and logs: never user name, password, path or query."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "?"
-    host = parts.hostname or "?"
-    if ":" in host:
-        host = f"[{host}]"
-    return f"{host}:{port}" if port else host
-
-
-def is_loopback(url: str) -> bool:
-    """Whether `url` names this machine, where no proxy belongs in between."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

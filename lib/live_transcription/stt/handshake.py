@@ -6,9 +6,13 @@
 | seen | error | tried again |
 |---|---|---|
 | 401, 403, 404, 410 | SttRefused: wrong credentials or address | never |
-| 3xx, 502, 503, 504, no answer in time | SttStarting: a container wakes up | soon, for as long as it takes |
+| 3xx to the same address, 502 to 504, no answer in time | SttStarting: a container wakes up | soon, for as long as it takes |
+| any other 3xx | SttRedirected: another address | with backoff |
 | 429 | SttAtCapacity | with backoff |
+| a certificate that is not trusted | SttUntrusted | with backoff |
 | other 4xx, 5xx, not HTTP, DNS, TCP, TLS | SttUnavailable, SttProtocolError | with backoff |
+
+A redirect is never followed. Modal answers a request that waits too long for a container with a redirect to the same address.
 """
 
 from __future__ import annotations
@@ -18,8 +22,18 @@ import ssl
 import httpx
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
-from live_transcription.errors import SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
+from live_transcription.errors import (
+    SttAtCapacity,
+    SttError,
+    SttProtocolError,
+    SttRedirected,
+    SttRefused,
+    SttUnavailable,
+    SttUntrusted,
+)
+from live_transcription.redirects import redirect_of
 
+_TRUST = "Serve the whole certificate chain, or install its authority where this app runs."
 _WAIT = "Nothing to do if it has just been idle; otherwise look into the server's log."
 
 
@@ -35,8 +49,11 @@ class SttStalled(SttUnavailable):
     code = "stt_stalled"
 
 
-def status_error(status: int, service: str) -> SttError | None:
-    """The error behind an HTTP status; None for success (2xx, and 101 of an upgrade)."""
+def status_error(status: int, service: str, *, url: str = "", location: str = "") -> SttError | None:
+    """The error behind an HTTP status; None for success (2xx, and 101 of an upgrade).
+
+    `url` is what was asked, `location` the answer's header of that name.
+    """
     if status == 101 or 200 <= status < 300:
         return None
     if status in (401, 403):
@@ -47,26 +64,34 @@ def status_error(status: int, service: str) -> SttError | None:
         )
     if status == 429:
         return SttAtCapacity(f"{service} has too many sessions (HTTP 429).", fix="Allow more containers or sessions.")
-    if 300 <= status < 400 or status in (502, 503, 504):
+    redirect = redirect_of(url, status, location)
+    if redirect is not None and not redirect.to_itself:
+        message, fix = redirect.describe(service)
+        return SttRedirected(message, fix=fix)
+    if redirect is not None or status in (502, 503, 504):
         return SttStarting(f"{service} is still starting (HTTP {status}).", fix=_WAIT)
     if status >= 500:
         return SttUnavailable(f"{service} failed (HTTP {status}).", fix="Look into the server's log.")
     return SttProtocolError(f"{service} does not take our request (HTTP {status}).", fix="Check the address and the version.")
 
 
-def opening_error(error: Exception, service: str) -> SttError:
-    """The error behind a failed websocket handshake or HTTP request. Holds nothing of headers and bodies."""
+def opening_error(error: Exception, service: str, *, url: str = "", certificate_fix: str = "") -> SttError:
+    """The error behind a failed websocket handshake or HTTP request. Holds nothing of headers and bodies.
+
+    `url` is what was asked. `certificate_fix`: what to do about a certificate that is not trusted, besides mending it.
+    """
     if isinstance(error, SttError):
         return error
     if isinstance(error, InvalidStatus):
-        refusal = status_error(error.response.status_code, service)
+        location = next(iter(error.response.headers.get_all("Location")), "")
+        refusal = status_error(error.response.status_code, service, url=url, location=location)
         return refusal or SttProtocolError(f"{service} speaks no websocket here.", fix="Check the address.")
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return SttStarting(f"{service} gave no answer in time.", fix=_WAIT)
     if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
-        return SttUnavailable(
+        return SttUntrusted(
             f"{service} shows a certificate that this system does not trust.",
-            fix="Install its authority's certificate, or switch the certificate check off.",
+            fix=" ".join(filter(None, (_TRUST, certificate_fix))),
         )
     if isinstance(error, InvalidHandshake) and not isinstance(error, OSError) and error.__cause__ is None:
         return SttProtocolError(f"{service} speaks no websocket here ({type(error).__name__}).", fix="Check the address.")

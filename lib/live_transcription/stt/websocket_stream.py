@@ -6,25 +6,24 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import ipaddress
 import logging
 import socket
-import ssl
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Protocol
-from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as websocket_connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.protocol import State
 
 from live_transcription.errors import SttError, SttUnavailable
+from live_transcription.hosts import is_loopback
+from live_transcription.redirects import RefusingConnect
 from live_transcription.stt.base import SttEvent, SttStream, Token
 from live_transcription.stt.handshake import SttStalled, opening_error
+from live_transcription.stt.http import Server
 from live_transcription.stt.statistics import SttStatistics
+from live_transcription.tls import client_context
 from live_transcription.types import Frame
 
 #: Largest message taken from a server, in bytes; beyond it the connection is closed (1009).
@@ -222,55 +221,31 @@ class WebsocketStream(SttStream):
         self._spoke = True
 
 
-class Server(Protocol):
-    """Where a server is: `config_stt` has one for each kind. `headers()` holds the credentials in the clear."""
-
-    @property
-    def stream_url(self) -> str: ...
-
-    @property
-    def open_timeout_s(self) -> float: ...
-
-    @property
-    def verify_certificates(self) -> bool: ...
-
-    def headers(self) -> dict[str, str]: ...
-
-
-class _Connect(websocket_connect):
-    """Follows no redirect: a 3xx means that a container is starting, and credentials stay with the host they are for."""
-
-    def process_redirect(self, exc: Exception) -> Exception | str:
-        return exc
-
-
 @asynccontextmanager
-async def open_websocket(
-    url: str, headers: Mapping[str, str], *, service: str, open_timeout_s: float, verify_certificates: bool = True
-) -> AsyncIterator[ClientConnection]:
+async def open_websocket(server: Server, service: str) -> AsyncIterator[ClientConnection]:
     """A websocket without compression. Raises SttError (see `handshake`).
 
     Leaving closes it within a second, or at once when cancelled.
     Proxies are taken from the environment as usual, but not for this machine itself.
     """
-    connecting = _Connect(
-        url,
-        additional_headers=dict(headers),
-        compression=None,
-        open_timeout=open_timeout_s,
-        close_timeout=_CLOSE_S,
-        max_size=MESSAGE_LIMIT,
-        max_queue=REPLY_QUEUE,
-        ping_interval=20,
-        ping_timeout=20,
-        proxy=None if _is_loopback(url) else True,
-        ssl=tls_context(verify_certificates) if url.startswith("wss:") else None,
-        logger=_wire_logger,
-    )
+    url = server.stream_url
     try:
-        connection = await connecting
+        connection = await RefusingConnect(
+            url,
+            additional_headers=server.headers(),
+            compression=None,
+            open_timeout=server.open_timeout_s,
+            close_timeout=_CLOSE_S,
+            max_size=MESSAGE_LIMIT,
+            max_queue=REPLY_QUEUE,
+            ping_interval=20,
+            ping_timeout=20,
+            proxy=None if is_loopback(url) else True,
+            ssl=await client_context(verify=server.verify_certificates) if url.startswith("wss:") else None,
+            logger=_wire_logger,
+        )
     except (OSError, EOFError, WebSocketException) as error:
-        raise opening_error(error, service) from None
+        raise opening_error(error, service, url=url, certificate_fix=server.certificate_fix) from None
     if (own := connection.transport.get_extra_info("socket")) is not None:
         own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     try:
@@ -287,33 +262,9 @@ async def open_websocket(
 async def open_session(server: Server, service: str, statistics: SttStatistics) -> AsyncIterator[ClientConnection]:
     """As `open_websocket`, and counted as an open, hence billed, socket."""
     clock = asyncio.get_running_loop().time
-    async with open_websocket(
-        server.stream_url,
-        server.headers(),
-        service=service,
-        open_timeout_s=server.open_timeout_s,
-        verify_certificates=server.verify_certificates,
-    ) as connection:
+    async with open_websocket(server, service) as connection:
         opened = statistics.socket_opened(clock())
         try:
             yield connection
         finally:
             statistics.socket_closed(opened, clock())
-
-
-@functools.cache
-def tls_context(verify_certificates: bool) -> ssl.SSLContext:
-    """TLS as the system trusts it; without verification only where the administrator said so."""
-    context = ssl.create_default_context()
-    if not verify_certificates:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -6,17 +6,12 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 from websockets.asyncio.server import serve
 
 from live_transcription.backoff import Backoff
@@ -26,33 +21,13 @@ from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import SessionStarted
 from live_transcription.types import Secret
+from tests.certificates import self_signed
 from tests.unit.signaling.hpb_stub import SECRET, HpbStub
 
 
 @pytest.fixture
 def server_tls(tmp_path: Path) -> ssl.SSLContext:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "signaling.example.com")])
-    now = datetime.datetime.now(datetime.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(1)
-        .not_valid_before(now - datetime.timedelta(days=1))
-        .not_valid_after(now + datetime.timedelta(days=1))
-        .sign(key, hashes.SHA256())
-    )
-    pem = tmp_path / "server.pem"
-    no_password = serialization.NoEncryption()
-    pem.write_bytes(
-        key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, no_password)
-        + certificate.public_bytes(serialization.Encoding.PEM)
-    )
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pem)
-    return context
+    return self_signed(tmp_path / "server.pem")
 
 
 def client_of(url: str, *, verify: bool = True) -> SignalingConnection:
@@ -137,7 +112,7 @@ async def test_an_untrusted_certificate_is_refused_unless_told_otherwise(server_
         url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         text = await why_not(url)
         assert "certificate" in text
-        assert "SKIP_CERT_VERIFY" in text
+        assert "“Accept any certificate of the high-performance backend”" in text
         client = client_of(url, verify=False)
         task = asyncio.create_task(client.run())
         assert isinstance(await client.next_event(), SessionStarted)

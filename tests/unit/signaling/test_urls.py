@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from live_transcription.errors import ConfigurationError
-from live_transcription.signaling.urls import backend_base_url, host_of, is_loopback, websocket_url
+from live_transcription.signaling.urls import backend_base_url, websocket_url
 
 
 @pytest.mark.parametrize(
@@ -74,31 +74,3 @@ def test_the_backend_is_no_websocket() -> None:
     with pytest.raises(ConfigurationError) as caught:
         backend_base_url("wss://cloud.example.com")
     assert caught.value.setting == "NEXTCLOUD_URL"
-
-
-@pytest.mark.parametrize(
-    ("url", "host"),
-    [
-        ("wss://user:password@h.example.com:8443/a?token=b", "h.example.com:8443"),
-        ("wss://h.example.com", "h.example.com"),
-        ("ws://[::1]:80/", "[::1]:80"),
-        ("ws://[::1", "?"),
-        ("", "?"),
-    ],
-)
-def test_a_host_for_the_log_holds_nothing_else(url: str, host: str) -> None:
-    assert host_of(url) == host
-
-
-@pytest.mark.parametrize(
-    ("url", "loopback"),
-    [
-        ("ws://127.0.0.1:8080", True),
-        ("ws://[::1]/", True),
-        ("wss://localhost", True),
-        ("wss://h.example.com", False),
-        ("ws://192.0.2.1", False),
-    ],
-)
-def test_no_proxy_on_loopback(url: str, loopback: bool) -> None:
-    assert is_loopback(url) is loopback

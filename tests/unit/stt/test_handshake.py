@@ -12,12 +12,19 @@ from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosedError, InvalidMessage, InvalidStatus, InvalidUpgrade
 from websockets.http11 import Response
 
-from live_transcription.errors import SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
+from live_transcription.errors import (
+    SttAtCapacity,
+    SttError,
+    SttProtocolError,
+    SttRedirected,
+    SttRefused,
+    SttUnavailable,
+    SttUntrusted,
+)
 from live_transcription.stt.handshake import SttStarting, opening_error, status_error
 
 STATUSES = {
     401: SttRefused, 403: SttRefused, 404: SttRefused, 410: SttRefused,
-    301: SttStarting, 302: SttStarting, 303: SttStarting, 307: SttStarting, 308: SttStarting,
     502: SttStarting, 503: SttStarting, 504: SttStarting,
     429: SttAtCapacity,
     500: SttUnavailable, 501: SttUnavailable,
@@ -36,6 +43,43 @@ def test_a_status_tells_whether_to_come_back(status: int, expected: type[SttErro
     assert "hidden" not in str(opening_error(refusal, "The server"))
 
 
+ASKED = "wss://stt.example.com/v1/stream"
+
+
+@pytest.mark.parametrize("status", [300, 301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    ("location", "expected", "named"),
+    [
+        ("https://stt.example.com/v1/stream?__modal_function_call_id=fc-1", SttStarting, "still starting"),
+        ("https://stt.example.com:443/v1/stream", SttStarting, "still starting"),
+        ("/v1/stream?again", SttStarting, "still starting"),
+        (
+            "https://user:hidden@elsewhere.example.com/hidden?hidden",
+            SttRedirected,
+            "redirects to https://elsewhere.example.com.",
+        ),
+        ("http://stt.example.com/v1/stream", SttRedirected, "redirects to http://stt.example.com."),
+        ("https://stt.example.com:8443/v1/stream", SttRedirected, "redirects to https://stt.example.com:8443."),
+        ("//elsewhere.example.com/v1/stream", SttRedirected, "redirects to https://elsewhere.example.com."),
+        ("/login?hidden", SttRedirected, "redirects to another path"),
+        ("", SttRedirected, "no usable address"),
+        ("javascript:hidden", SttRedirected, "no usable address"),
+        ("https://[hidden", SttRedirected, "no usable address"),
+    ],
+)
+def test_a_redirect_to_the_same_address_is_a_cold_start_any_other_is_named(
+    status: int, location: str, expected: type[SttError], named: str
+) -> None:
+    error = status_error(status, "The server", url=ASKED, location=location)
+    refusal = InvalidStatus(Response(status, "", Headers({"Location": location} if location else {})))
+    for found in (error, opening_error(refusal, "The server", url=ASKED)):
+        assert type(found) is expected
+        assert named in str(found)
+        assert found.fix
+        assert found.retryable
+        assert "hidden" not in str(found)
+
+
 def test_success_is_no_error() -> None:
     assert status_error(200, "The server") is None
     assert status_error(101, "The server") is None
@@ -50,7 +94,7 @@ def test_success_is_no_error() -> None:
         (ConnectionRefusedError(), SttUnavailable),
         (ConnectionResetError(), SttUnavailable),
         (socket.gaierror(-2, "unknown"), SttUnavailable),
-        (ssl.SSLCertVerificationError(), SttUnavailable),
+        (ssl.SSLCertVerificationError(), SttUntrusted),
         (httpx.ConnectError("refused"), SttUnavailable),
         (EOFError(), SttUnavailable),
         (InvalidMessage("did not receive a valid HTTP response"), SttProtocolError),

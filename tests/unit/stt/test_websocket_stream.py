@@ -18,6 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ProtocolError
 
+from live_transcription.config_stt import MoshiConfig
 from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.stt.base import SttEvent
 from live_transcription.stt.statistics import SttStatistics
@@ -96,7 +97,7 @@ class Listener:
 async def talking(listener: Listener, dialect: Numbered) -> AsyncIterator[tuple[WebsocketStream, ClientConnection]]:
     async with serve(listener, "127.0.0.1", 0, compression=None, max_queue=1, ping_interval=None) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        async with open_websocket(url, {}, service="stand-in", open_timeout_s=5) as connection:
+        async with open_websocket(MoshiConfig(url, open_timeout_s=5), "stand-in") as connection:
             yield WebsocketStream(connection, dialect, SttStatistics()), connection
 
 

@@ -9,15 +9,14 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-import httpx
-
 from live_transcription.config_stt import ModalConfig
 from live_transcription.errors import SttError
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.handshake import SttStarting, opening_error, status_error
+from live_transcription.stt.handshake import SttStarting
+from live_transcription.stt.http import get
 from live_transcription.stt.modal.protocol import ModalSession
 from live_transcription.stt.statistics import SttStatistics
-from live_transcription.stt.websocket_stream import WebsocketStream, open_session, tls_context
+from live_transcription.stt.websocket_stream import WebsocketStream, open_session
 
 _SERVICE = "Kyutai on Modal"
 #: A container stays up for a while after it was woken; asking again sooner tells nothing new.
@@ -66,15 +65,9 @@ class ModalBackend(SttBackend):
             self._warm_until = clock() + _WARM_FOR_S
 
     async def _ask(self) -> SttError | None:
-        """One GET of the health page. No redirect is followed, so that credentials stay with their host."""
-        config = self._config
+        """One GET of the health page."""
         try:
-            async with (
-                httpx.AsyncClient(
-                    timeout=config.open_timeout_s, verify=tls_context(config.verify_certificates), follow_redirects=False
-                ) as client,
-                client.stream("GET", config.health_url, headers=config.headers()) as response,
-            ):
-                return status_error(response.status_code, _SERVICE)
-        except (httpx.HTTPError, OSError) as error:
-            return opening_error(error, _SERVICE)
+            async with get(self._config, self._config.health_url, _SERVICE):
+                return None
+        except SttError as error:
+            return error

@@ -11,15 +11,13 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-import httpx
-
 from live_transcription.config_stt import MoshiConfig
 from live_transcription.errors import SttAtCapacity, SttProtocolError
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.handshake import opening_error, status_error
+from live_transcription.stt.http import get
 from live_transcription.stt.moshi.protocol import MoshiSession
 from live_transcription.stt.statistics import SttStatistics
-from live_transcription.stt.websocket_stream import WebsocketStream, open_session, tls_context
+from live_transcription.stt.websocket_stream import WebsocketStream, open_session
 
 _SERVICE = "The moshi-server"
 #: Largest answer of the modules page that is read, in bytes.
@@ -64,24 +62,12 @@ class MoshiBackend(SttBackend):
 
     async def slots(self) -> Slots | None:
         """What `/api/modules_info` tells of the server's slots, all modules together; None where it tells none."""
-        config = self._config
-        try:
-            async with (
-                httpx.AsyncClient(
-                    timeout=config.open_timeout_s, verify=tls_context(config.verify_certificates), follow_redirects=False
-                ) as client,
-                client.stream("GET", config.modules_url, headers=config.headers()) as response,
-            ):
-                error = status_error(response.status_code, _SERVICE)
-                body = b""
-                async for part in response.aiter_bytes():
-                    body += part
-                    if len(body) > _ANSWER_LIMIT:
-                        break
-        except (httpx.HTTPError, OSError) as failure:
-            raise opening_error(failure, _SERVICE) from None
-        if error is not None:
-            raise error
+        body = b""
+        async with get(self._config, self._config.modules_url, _SERVICE) as response:
+            async for part in response.aiter_bytes():
+                body += part
+                if len(body) > _ANSWER_LIMIT:
+                    break
         try:
             answer = json.loads(body)
         except (ValueError, RecursionError):

@@ -17,7 +17,15 @@ import respx
 from websockets.asyncio.server import ServerConnection, serve
 
 from live_transcription.config_stt import ModalConfig
-from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttProtocolError, SttRefused, SttUnavailable
+from live_transcription.errors import (
+    SttAtCapacity,
+    SttError,
+    SttExpired,
+    SttProtocolError,
+    SttRedirected,
+    SttRefused,
+    SttUnavailable,
+)
 from live_transcription.stt.base import Flushed, Restarted, SttEvent, Token
 from live_transcription.stt.handshake import SttStalled, SttStarting
 from live_transcription.stt.modal.backend import ModalBackend
@@ -30,9 +38,15 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 class Proxy:
-    """Kyutai's proxy as far as a client sees it. `refusals`: HTTP statuses for the first handshakes."""
+    """Kyutai's proxy as far as a client sees it. `refusals`: HTTP statuses for the first handshakes.
 
-    def __init__(self, handler: Handler, *, refusals: list[int] | None = None, opening_s: float = 0.0) -> None:
+    `location`: of those that are redirects; by default the address that was asked, which is Modal's answer during a cold start.
+    """
+
+    def __init__(
+        self, handler: Handler, *, refusals: list[int] | None = None, opening_s: float = 0.0, location: str = ""
+    ) -> None:
+        self.location = location
         self.handler = handler
         self.refusals = refusals or []
         self.opening_s = opening_s
@@ -46,7 +60,8 @@ class Proxy:
             await asyncio.sleep(self.opening_s)
             if self.refusals:
                 response = connection.respond(self.refusals.pop(0), "no")
-                response.headers["Location"] = "ws://127.0.0.1:1/elsewhere"
+                itself = f"{self.url.replace('ws:', 'http:')}/v1/stream?__modal_function_call_id=fc-1"
+                response.headers["Location"] = self.location or itself
                 return response
             return None
 
@@ -128,6 +143,21 @@ def test_a_failed_handshake_is_told_and_no_redirect_followed(status: int, expect
             assert type(caught.value) is expected
             assert "hidden" not in repr(caught.value) + str(caught.value.__dict__)
             assert len(proxy.handshakes) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_address_is_named_and_not_followed(status: int) -> None:
+    async def scenario() -> None:
+        async with (
+            Proxy(words).running() as elsewhere,
+            Proxy(words, refusals=[status], location=f"{elsewhere.url}/v1/stream?hidden").running() as proxy,
+        ):
+            with pytest.raises(SttRedirected, match=r"redirects to ws://127\.0\.0\.1:\d+\. Enter") as caught:
+                await speak(backend(proxy))
+            assert "hidden" not in str(caught.value)
+            assert (len(proxy.handshakes), elsewhere.handshakes) == (1, [])
 
     run(scenario())
 
@@ -356,12 +386,16 @@ def test_warming_waits_while_the_container_starts() -> None:
     async def scenario() -> None:
         answers = [
             httpx.Response(503),
-            httpx.Response(303, headers={"Location": "https://elsewhere.example.com/"}),
+            httpx.Response(303, headers={"Location": "https://stt.example.com/health?__modal_function_call_id=fc-1"}),
             httpx.Response(200),
+            httpx.Response(302, headers={"Location": "https://elsewhere.example.com/health"}),
         ]
         with respx.mock:
             route = respx.get("https://stt.example.com/health").mock(side_effect=answers)
-            await ModalBackend(ModalConfig(url="https://stt.example.com")).warm()
+            stt = ModalBackend(ModalConfig(url="https://stt.example.com"))
+            await stt.warm()
             assert route.call_count == 3
+            with pytest.raises(SttRedirected, match=r"redirects to https://elsewhere\.example\.com\."):
+                await ModalBackend(ModalConfig(url="https://stt.example.com")).warm()
 
     run(scenario())

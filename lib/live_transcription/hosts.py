@@ -1,0 +1,88 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Which host an address names. Pure; the one home of the rules on host names."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from urllib.parse import urlsplit
+
+#: One label of a DNS name (RFC 1123, section 2.1). Container engines also allow underscores in the names of services.
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
+_NAME = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_STRICT_LABEL = r"(?!xn--)[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?"
+_DEFAULT_PORTS = {"http": 80, "ws": 80, "https": 443, "wss": 443}
+_LONGEST_NAME = 253
+
+
+def is_host(name: str) -> bool:
+    """Whether `name` is a DNS name (internationalised ones too), an IPv4 address, or an IPv6 address without brackets."""
+    if ":" in name:
+        return _ip(name.partition("%")[0]) is not None
+    try:
+        name = name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return False
+    return len(name) <= _LONGEST_NAME + 1 and _NAME.fullmatch(name) is not None
+
+
+def is_subdomain(host: str, domain: str) -> bool:
+    """Whether `host`, as it stands in an address, is a plain DNS name below `domain`; credentials may depend on it.
+
+    Letters, digits, hyphens and dots only, in either case. No for everything that another parser might read as another host: IP
+    addresses and zone identifiers, user names, ports, percent-encoding, other alphabets (also xn--), empty labels, a final dot.
+    """
+    if not host.isascii() or len(host) > _LONGEST_NAME:
+        return False
+    return re.fullmatch(rf"(?:{_STRICT_LABEL}\.)+{re.escape(domain)}", host.lower()) is not None
+
+
+def host_of(url: str) -> str:
+    """Host and port for messages and logs: never user name, password, path or query."""
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "?"
+    host = parts.hostname or "?"
+    if ":" in host:
+        host = f"[{host}]"
+    return f"{host}:{port}" if port else host
+
+
+def is_loopback(url: str) -> bool:
+    """Whether `url` names this machine: no proxy belongs in between, and nobody else reads what is sent in the clear."""
+    try:
+        host = urlsplit(url).hostname or ""
+    except ValueError:
+        return False
+    address = _ip(host)
+    return address.is_loopback if address is not None else host == "localhost"
+
+
+def origin_of(url: str) -> str:
+    """`https://host:port` of an http(s) or ws(s) address, without a default port; "" where it is no such address.
+
+    Holds no user name, password, path or query, and no character that a message or a log could not show.
+    """
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return ""
+    host = parts.hostname or ""
+    if parts.scheme not in _DEFAULT_PORTS or "%" in host or not host.isascii() or not is_host(host) or port == 0:
+        return ""
+    if ":" in host:
+        host = f"[{host}]"
+    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+
+
+def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    """None for names, and for addresses with a zone."""
+    try:
+        return ipaddress.ip_address(host) if "%" not in host else None
+    except ValueError:
+        return None
