@@ -53,8 +53,7 @@ def test_an_update_is_an_upsert_and_says_only_what_it_says() -> None:
     roster.apply(updated(Participant("s1"), talking("s2")))
     assert roster.publishers() == {"s1", "s2"}
     assert roster.session_of("nc1") == "s1"
-    assert roster.user_id("s1") == "user-1"
-    assert roster.user_id("s2") is None
+    assert list(roster.sessions_of_user("user-1")) == ["s1"]
 
 
 def test_an_update_of_an_older_session_takes_nothing_from_the_newer_one() -> None:
@@ -70,14 +69,16 @@ def test_an_update_of_an_older_session_takes_nothing_from_the_newer_one() -> Non
     assert roster.session_of("nc1") is None
 
 
-def test_changes_are_told_once() -> None:
+def test_changed_publishers_are_taken_once() -> None:
     roster = Roster()
-    roster.apply(updated(talking("s1"), talking("s2")))
-    assert roster.take_change().added == {"s1", "s2"}
-    assert not roster.take_change()
-    roster.apply(updated(Participant("s1", in_call=InCall.DISCONNECTED), talking("s3")))
-    change = roster.take_change()
-    assert (change.added, change.removed) == ({"s3"}, {"s1"})
+    roster.apply(updated(talking("s1"), talking("s2"), Participant("s3")))
+    assert roster.take_changed() == ["s1", "s2"]
+    assert roster.take_changed() == []
+    roster.apply(updated(Participant("s1", in_call=InCall.DISCONNECTED), talking("s2"), talking("s4")))
+    roster.apply(ParticipantsLeft(("s3",)))
+    assert roster.take_changed() == ["s1", "s4", "s3"]
+    roster.reset("own")
+    assert sorted(roster.take_changed()) == ["s1", "s2", "s4"]
 
 
 def test_a_phone_callers_audio_comes_from_the_internal_session_not_from_the_virtual_one() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
+from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.signaling.events import (
     CallEndedForAll,
@@ -40,7 +41,7 @@ def reached(targets: Targets, speaker: str = "speaker", now: float = 1000.0) -> 
 
 
 def room(*events: SignalingEvent, recipient_call: bool = False) -> Targets:
-    targets = Targets()
+    targets = Targets(Roster())
     targets.reset(0.0, recipient_call=recipient_call)
     for event in events:
         targets.apply(event, 0.0)
@@ -251,8 +252,9 @@ def test_targets_survive_as_plain_values() -> None:
     first.add("nc1", None, 0.0)
     first.add("nc2", "user-2", 0.0)
     assert "user-1" not in repr(first.export())
-    second = Targets()
-    second.restore(first.export(), 100.0)
+    second = Targets(Roster())
+    for target in first.export():
+        second.add(target.nc_session_id, target.user_id, 100.0)
     second.reset(101.0)
     second.apply(joined("s9", "nc9", "user-1"), 102.0)
     second.apply(joined("s2", "nc2", "user-2"), 102.0)
@@ -272,7 +274,7 @@ EVENTS = st.one_of(
 def test_only_sessions_of_the_room_are_reached_and_emptiness_tells_the_truth(
     steps: list[tuple[float, SignalingEvent | str]],
 ) -> None:
-    targets = Targets()
+    targets = Targets(Roster())
     present: set[str] = set()
     now = 0.0
     for gap, event in steps:
