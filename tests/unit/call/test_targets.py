@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_transcription.call.roster import Roster
-from live_transcription.call.targets import Target, Targets
+from live_transcription.call.targets import FOLLOWED_SESSIONS, Target, Targets
 from live_transcription.signaling.events import (
     CallEndedForAll,
     InCall,
@@ -259,6 +259,27 @@ def test_targets_survive_as_plain_values() -> None:
     second.apply(joined("s9", "nc9", "user-1"), 102.0)
     second.apply(joined("s2", "nc2", "user-2"), 102.0)
     assert sorted(map(str, reached(second))) == ["s2", "s9"]
+
+
+def test_the_first_sight_of_devices_survives_the_reconnect_of_a_large_room() -> None:
+    """Otherwise a phone that reappears first would be taken for the page that asked for captions."""
+    targets = room(*(joined(f"s{n}", f"nc{n}", f"user-{n}") for n in range(3000)), joined("phone", "nc-phone", "user-1"))
+    targets.add("nc1", None, 1.0)
+    targets.reset(500.0)
+    for n in range(100, 3000):
+        targets.apply(joined(f"again-{n}", f"nc{n}", f"user-{n}"), 500.0)
+    targets.apply(joined("phone-again", "nc-phone", "user-1"), 501.0)
+    assert reached(targets, now=501.0) == []
+
+
+def test_only_the_latest_sessions_of_a_user_with_thousands_of_them_are_followed() -> None:
+    targets = room(joined("s", "nc", "user"), in_call("s"))
+    targets.add("nc", "user", 1.0)
+    for n in range(5000):
+        targets.apply(joined(f"s{n}", f"nc{n}", "user"), 2.0)
+    assert len(reached(targets, now=3.0)) == 1 + FOLLOWED_SESSIONS
+    targets.apply(left("s"), 4.0)
+    assert reached(targets, now=4.0)[0] == "s4999"
 
 
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])

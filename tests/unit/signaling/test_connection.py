@@ -18,7 +18,8 @@ from live_transcription.backoff import Backoff
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingRefused
 from live_transcription.signaling.auth import HelloGuard
-from live_transcription.signaling.connection import MAX_FRAME_BYTES, SignalingConnection
+from live_transcription.signaling.connection import LARGE_FRAME_CHARS, MAX_FRAME_BYTES, SignalingConnection
+from live_transcription.signaling.event_queue import PROCESS_BUDGET
 from live_transcription.signaling.events import (
     EndOfStream,
     OfferReceived,
@@ -29,6 +30,7 @@ from live_transcription.signaling.events import (
     SignalingEvent,
     SubscribeFailed,
 )
+from live_transcription.signaling.messages import SLICE_ENTRIES
 from live_transcription.signaling.requests import Recipient
 from live_transcription.signaling.states import Timeouts
 from live_transcription.types import Caption, Secret
@@ -320,6 +322,46 @@ async def test_a_call_that_stalls_slows_the_websocket_down_and_loses_nothing() -
             await until(lambda: len(client._events) == 4)
             for number in range(200):
                 assert (await next_of(client, ParticipantsLeft)).session_ids == (f"speaker-{number}",)
+
+
+async def test_a_call_that_stalls_holds_few_octets_however_large_the_frames() -> None:
+    people = [{"sessionid": f"speaker-{number}", "roomsessionid": "n" * 200} for number in range(2_000)]
+    frame = json.dumps({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
+    limit, frames = len(frame), 40
+    assert len(frame) > LARGE_FRAME_CHARS
+    async with hpb_stub() as stub:
+        client = connection(stub, event_octets=limit)
+        async with running(client):
+            await next_of(client, SessionStarted)
+
+            async def flood() -> None:
+                for _ in range(frames):
+                    await stub.tell(frame)
+
+            flooding = asyncio.create_task(flood())
+            await until(lambda: PROCESS_BUDGET._writers)
+            assert client._events.octets <= limit
+            assert not flooding.done(), "the server is held back"
+            seen = 0
+            while seen < frames * len(people):
+                seen += len((await next_of(client, ParticipantsJoined)).participants)
+                assert client._events.octets <= limit
+            await flooding
+
+
+async def test_other_tasks_run_while_a_large_frame_is_received() -> None:
+    people = [{"sessionid": f"speaker-{number}"} for number in range(20_000)]
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            await stub.tell({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
+            seen = 0
+            while seen < len(people):
+                event = await next_of(client, ParticipantsJoined)
+                assert len(event.participants) <= SLICE_ENTRIES
+                assert len(client._events) <= 1, "an event is taken before the next one is made"
+                seen += len(event.participants)
 
 
 async def test_close_does_not_wait_for_a_call_that_stalls() -> None:
