@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from live_transcription.backoff import Backoff
+from live_transcription.call.roster import Roster
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingRefused
 from live_transcription.signaling.auth import HelloGuard
@@ -25,6 +26,7 @@ from live_transcription.signaling.events import (
     OfferReceived,
     ParticipantsJoined,
     ParticipantsLeft,
+    ParticipantsUpdated,
     SessionInterrupted,
     SessionStarted,
     SignalingEvent,
@@ -322,6 +324,33 @@ async def test_a_call_that_stalls_slows_the_websocket_down_and_loses_nothing() -
             await until(lambda: len(client._events) == 4)
             for number in range(200):
                 assert (await next_of(client, ParticipantsLeft)).session_ids == (f"speaker-{number}",)
+
+
+async def test_a_room_of_ten_thousand_with_the_longest_ids() -> None:
+    users = [
+        {
+            "inCall": 7,
+            "lastPing": 1_760_000_000,
+            "sessionId": f"{number:06d}".ljust(255, "s"),
+            "nextcloudSessionId": f"{number:06d}".ljust(255, "n"),
+            "participantPermissions": 254,
+            "userId": f"user-{number}",
+            "displayName": f"Participant {number}",
+        }
+        for number in range(10_000)
+    ]
+    update = {"roomid": ROOM, "users": users}
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            await stub.tell({"type": "event", "event": {"target": "participants", "type": "update", "update": update}})
+            await stub.tell(leave("speaker-1"))
+            roster = Roster()
+            while len(roster) < len(users):
+                roster.apply(await next_of(client, ParticipantsUpdated))
+            assert len(roster.publishers()) == len(users)
+            assert await next_of(client, ParticipantsLeft) == ParticipantsLeft(("speaker-1",)), "later frames come later"
 
 
 async def test_a_call_that_stalls_holds_few_octets_however_large_the_frames() -> None:
