@@ -37,7 +37,7 @@ _library_logger.setLevel(logging.WARNING)
 #: Largest frame taken from the HPB. An entry of `participants/update` has up to 730 octets, two ids of 255 characters included:
 #: 7.3 MB for a room of 10,000, twice that if all of them are listed as changed, too.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
-#: Frames beyond this size are parsed in slices, between which other calls run: about 1 ms of JSON and as much for its values.
+#: Frames beyond this size are parsed in slices, between which other calls run. One of this size takes 1 to 2 ms.
 LARGE_FRAME_CHARS = 256 * 1024
 #: Messages that the websocket library may hold for us beside the one it is receiving, before it stops reading. It counts no
 #: octets, and by default holds 16.

@@ -25,7 +25,7 @@ _MAX_FLAGS = 2**31
 _FLAGS = tuple(InCall(flags) for flags in range(16))
 #: Longest id of a session or user; a participant with a longer session id is left out. Talk stores at most 512 characters.
 MAX_ID_CHARS = 512
-#: Participants in one slice of a large frame: about a millisecond to parse, and as much for the call to apply.
+#: Participants in one slice of a large frame: about a millisecond to parse, and one to three for the call to apply.
 SLICE_ENTRIES = 500
 
 
