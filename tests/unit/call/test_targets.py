@@ -170,6 +170,25 @@ def test_who_said_no_gets_no_captions_meant_for_another_session_of_the_same_user
     assert reached(targets, now=111.0) == ["s2"]
 
 
+def test_of_several_waiting_targets_of_a_user_the_first_is_followed() -> None:
+    targets = room()
+    for number in range(8):
+        targets.add(f"nc{number}", "user-1", 0.0)
+    targets.apply(joined("s", "nc-new", "user-1"), 1.0)
+    assert [target.nc_session_id for target in targets.export()] == [*(f"nc{number}" for number in range(1, 8)), "nc-new"]
+
+
+def test_a_session_whose_target_is_forgotten_may_be_followed_by_another_target_of_its_user() -> None:
+    targets = room(joined("s1", "nc1", "user-1"), in_call("s1"), joined("s2", "nc2", "user-1"))
+    targets.add("nc1", "user-1", 0.0)
+    targets.add("nc2", "user-1", 0.0)
+    targets.apply(in_call("s1", InCall.DISCONNECTED), 10.0)
+    targets.apply(left("s2"), 11.0)
+    assert targets.empty_since(69.0) == 11.0
+    assert targets.empty_since(70.5) is None
+    assert reached(targets, now=70.5) == ["s1"]
+
+
 def test_another_device_of_the_same_user_is_no_reload() -> None:
     targets = room(joined("phone", "nc-phone", "user-1"), joined("s1", "nc1", "user-1"))
     targets.add("nc1", "user-1", 1.0)
