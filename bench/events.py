@@ -318,14 +318,13 @@ async def flood(seconds: float) -> dict[str, Any]:
         before = _peak_mb()
         running = asyncio.create_task(connection.run())
         await asyncio.sleep(seconds)
-        octets = getattr(connection._events, "octets", None)
-        queued = len(connection._events)
+        queued, octets = len(connection._events), connection._events.octets
         running.cancel()
         await asyncio.wait([running])
     return {
         "seconds": seconds,
         "queued_events": queued,
-        "queued_mb": None if octets is None else round(octets / _MB, 1),
+        "queued_mb": round(octets / _MB, 1),
         "growth_mb": round(_peak_mb() - before, 1),
     }
 
