@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -109,16 +111,20 @@ class Call:
         self._on_stt_error = on_stt_error
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
         self._roster = Roster()
-        self._targets = Targets()
+        self._targets = Targets(self._roster)
         self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
         self._dropped_frames = 0
         self._alarm = Alarm(self._reconcile)
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
-        self._waiting = 0
-        # Speakers who were heard before and are to be heard again: how many, until when; or who, from when on.
-        self._returning, self._return_until = 0, 0.0
+        # Publishers without a speaker: not admitted yet, first come first; failed, until when they rest; rested.
+        self._waiting: OrderedDict[str, None] = OrderedDict()
         self._resting: dict[str, float] = {}
+        self._next_rested_at = math.inf
+        self._rested: OrderedDict[str, None] = OrderedDict()
+        # Speakers who were heard before a new session and are to be heard again: how many, until when.
+        self._returning, self._return_until = 0, 0.0
+        self._readership: frozenset[str] | None = frozenset()
         self._restarts = Restarts(random.random)
         self._ended = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -179,7 +185,7 @@ class Call:
     @property
     def waiting_count(self) -> int:
         """Publishers whom somebody wants to read, and who were not admitted."""
-        return self._waiting
+        return len(self._waiting) + len(self._rested)
 
     @property
     def target_count(self) -> int:
@@ -205,7 +211,8 @@ class Call:
                     task.cancel()
         finally:
             self._tasks = None
-            self._waiting = 0
+            self._waiting.clear()
+            self._rested.clear()
             self.joined.clear()
             self._delivery.close()
             self._count_dropped_frames()
@@ -259,7 +266,6 @@ class Call:
             case SessionStarted():
                 self._start_session(event)
             case ParticipantsJoined() | ParticipantsUpdated() | ParticipantsLeft():
-                self._roster.apply(event)
                 self._targets.apply(event, self._now())
                 self._reconcile()
             case CallEndedForAll():
@@ -276,8 +282,8 @@ class Call:
             self._expect_back(len(self._speakers))
             for session_id in list(self._speakers):
                 self._stop_speaker(session_id)
-            self._roster.reset(event.session_id)
-            self._targets.reset(self._now(), recipient_call="recipient-call" in event.features)
+            recipient_call = "recipient-call" in event.features
+            self._targets.reset(self._now(), own_session_id=event.session_id, recipient_call=recipient_call)
         self.joined.set()
         self._reconcile()
         self._delivery.flush()
@@ -299,32 +305,48 @@ class Call:
         deadlines = [
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
-            now + ADMIT_AGAIN_S if self._waiting else None,
-            *self._resting.values(),
+            now + ADMIT_AGAIN_S if self.waiting_count else None,
+            self._next_rested_at if self._resting else None,
         ]
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 
     def _start_and_stop_speakers(self, now: float) -> None:
-        """Who is not admitted waits, in the order of arrival in the room; who has failed rests."""
-        wanted = {publisher for publisher in self._roster.publishers() if self._targets.wants(publisher)}
-        for session_id in self._speakers.keys() - wanted:
-            self._stop_speaker(session_id)
-        for session_id in self._restarts.names():
-            if not self._roster.present(session_id):
-                self._restarts.forget(session_id)
-        self._resting = {session_id: until for session_id, until in self._resting.items() if session_id in wanted}
-        self._waiting = 0
-        for participant in list(self._roster):
-            session_id = participant.session_id
-            if session_id not in wanted or session_id in self._speakers or self._resting.get(session_id, now) > now:
-                continue
-            returning = session_id in self._resting or (self._returning > 0 and now < self._return_until)
-            if (self._waiting and not returning) or not self._admit(returning=returning):
-                self._waiting += 1
-                continue
-            if self._resting.pop(session_id, None) is None:
-                self._returning -= returning
-            self._start_speaker(session_id)
+        """Look at the publishers that changed. Those who are not admitted wait in the order in which they began to publish."""
+        for session_id in self._changed_publishers():
+            self._review(session_id)
+        if now >= self._next_rested_at:
+            for session_id in [session_id for session_id, until in self._resting.items() if now >= until]:
+                del self._resting[session_id]
+                self._rested[session_id] = None
+            self._next_rested_at = min(self._resting.values(), default=math.inf)
+        while self._rested and self._admit(returning=True):
+            self._start_speaker(self._rested.popitem(last=False)[0])
+        while self._waiting:
+            returning = self._returning > 0 and now < self._return_until
+            if not self._admit(returning=returning):
+                break
+            self._returning -= returning
+            self._start_speaker(self._waiting.popitem(last=False)[0])
+
+    def _changed_publishers(self) -> Iterable[str]:
+        """Sessions of which `_review` may decide otherwise than before; all publishers if the first or only reader changed."""
+        changed = self._roster.take_changed()
+        readership = self._targets.readership()
+        if readership == self._readership:
+            return changed
+        self._readership = readership
+        return dict.fromkeys((*changed, *self._roster.publishers()))
+
+    def _review(self, session_id: str) -> None:
+        if not self._roster.present(session_id):
+            self._restarts.forget(session_id)
+        if session_id not in self._roster.publishers() or not self._targets.wants(session_id):
+            for queue in (self._waiting, self._rested, self._resting):
+                queue.pop(session_id, None)
+            if session_id in self._speakers:
+                self._stop_speaker(session_id)
+        elif not any(session_id in queue for queue in (self._speakers, self._rested, self._resting)):
+            self._waiting.setdefault(session_id, None)
 
     def _expect_back(self, speakers: int) -> None:
         self._returning, self._return_until = speakers, self._now() + RETURN_S
@@ -360,7 +382,9 @@ class Call:
             if self._speakers.get(speaker.session_id) is speaker:
                 del self._speakers[speaker.session_id]
                 now = self._now()
-                self._resting[speaker.session_id] = now + self._restarts.failed(speaker.session_id, now - began_at)
+                until = now + self._restarts.failed(speaker.session_id, now - began_at)
+                self._resting[speaker.session_id] = until
+                self._next_rested_at = min(self._next_rested_at, until)
                 self._reconcile()
         finally:
             # Who is back before their last words were out goes on speaking.

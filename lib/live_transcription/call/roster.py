@@ -1,12 +1,15 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who is in the room, who is in the call, and who publishes audio. Pure; fed with the session's events."""
+"""The participants of a room: who is in the call and who publishes audio. Pure; fed with the session's events."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
+from typing import NamedTuple
 
 from live_transcription.signaling.events import (
     CallEndedForAll,
@@ -20,33 +23,41 @@ from live_transcription.signaling.events import (
     SignalingEvent,
 )
 
+logger = logging.getLogger(__name__)
+
+#: Participants of one room. One more is ignored until somebody leaves; the next update that names them adds them.
+MAX_PARTICIPANTS = 50_000
+
 _PUBLISHING = InCall.IN_CALL | InCall.WITH_AUDIO
 
 
-@dataclass(frozen=True, slots=True)
-class PublisherChange:
-    """Session ids that began and ceased to publish audio since the last look."""
+class Change(NamedTuple):
+    """One participant before and after an event. None: not in the room."""
 
-    added: frozenset[str]
-    removed: frozenset[str]
-
-    def __bool__(self) -> bool:
-        return bool(self.added or self.removed)
+    before: Participant | None
+    after: Participant | None
 
 
 class Roster:
-    """The room's participants by HPB session id, upserted: an entry that says less than an earlier one takes nothing back.
+    """The room's participants by HPB session id. An update that omits a value keeps the earlier one.
 
-    A publisher has the in-call flags 1 (in call) and 2 (audio). Virtual entries (phone numbers) have no stream of their own:
-    a caller's audio is published by the SIP bridge's internal session, so that internal sessions count like all others.
-    Our own session never does. Mute is invisible here.
+    A publisher has the in-call flags 1 (in call) and 2 (audio). Virtual entries (phone numbers) have no stream: the SIP bridge
+    publishes their audio on its own internal session. So internal sessions count like all others, except our own.
+    Signaling does not show whether a publisher is muted.
+
+    Each event costs time in proportion to the participants it names, not to the size of the room.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, max_participants: int = MAX_PARTICIPANTS) -> None:
+        self._max_participants = max_participants
         self._own_session_id: str | None = None
         self._participants: dict[str, Participant] = {}
-        self._by_nextcloud_session: dict[str, str] = {}
-        self._seen_publishers: frozenset[str] = frozenset()
+        # Session ids in the order in which they became known; the values of the inner dictionaries mean nothing.
+        self._by_nextcloud_session: dict[str, dict[str, None]] = {}
+        self._by_user: dict[str, dict[str, None]] = {}
+        self._publishers: dict[str, None] = {}
+        self._changed: dict[str, None] = {}
+        self._full = False
 
     def __len__(self) -> int:
         return len(self._participants)
@@ -56,36 +67,40 @@ class Roster:
         return iter(self._participants.values())
 
     def reset(self, own_session_id: str | None) -> None:
-        """A new session: every earlier session id is void."""
+        """Start a new session: every earlier session id is void."""
         self._own_session_id = own_session_id
         self._clear()
 
-    def apply(self, event: SignalingEvent) -> None:
-        """Take an event; those that say nothing about participants change nothing."""
+    def apply(self, event: SignalingEvent) -> list[Change]:
+        """Update the room and return what changed. Events that do not concern participants change nothing."""
         match event:
             case ParticipantsJoined(participants=participants) | ParticipantsUpdated(participants=participants):
-                for participant in participants:
-                    self._upsert(participant)
+                changes = [self._upsert(participant) for participant in participants]
             case ParticipantsLeft(session_ids=session_ids):
-                for session_id in session_ids:
-                    self._remove(session_id)
+                changes = [self._put(self._participants.get(session_id), None) for session_id in session_ids]
             case CallEndedForAll():
-                for session_id, participant in self._participants.items():
-                    self._participants[session_id] = replace(participant, in_call=InCall.DISCONNECTED)
+                changes = [
+                    self._put(participant, replace(participant, in_call=InCall.DISCONNECTED))
+                    for participant in list(self._participants.values())
+                ]
             case RemovedFromRoom(switch_to=None):
-                self._clear()
+                changes = self._clear()
             case SessionStarted(session_id=session_id, resumed=False):
-                self.reset(session_id)
+                self._own_session_id = session_id
+                changes = self._clear()
+            case _:
+                changes = []
+        return [change for change in changes if change is not None]
 
-    def publishers(self) -> frozenset[str]:
-        """Session ids that publish audio now."""
-        return frozenset(session_id for session_id, entry in self._participants.items() if self._publishes(entry))
+    def publishers(self) -> AbstractSet[str]:
+        """Session ids that publish audio, in the order in which they began. A live view: copy it before the next event."""
+        return self._publishers.keys()
 
-    def take_change(self) -> PublisherChange:
-        """What has changed in `publishers()` since the last call of this method."""
-        now, before = self.publishers(), self._seen_publishers
-        self._seen_publishers = now
-        return PublisherChange(added=now - before, removed=before - now)
+    def take_changed(self) -> list[str]:
+        """Session ids that left the room, or began or ceased to publish, since the last call of this method."""
+        changed = list(self._changed)
+        self._changed.clear()
+        return changed
 
     def get(self, session_id: str) -> Participant | None:
         return self._participants.get(session_id)
@@ -94,47 +109,67 @@ class Roster:
         """Whether this session is in the room."""
         return session_id in self._participants
 
-    def user_id(self, session_id: str) -> str | None:
-        """None for guests and unknown sessions."""
-        participant = self._participants.get(session_id)
-        return participant.user_id if participant else None
-
     def session_of(self, nextcloud_session_id: str) -> str | None:
-        """The HPB session that has Talk's session id; the latest, where there are several."""
-        return self._by_nextcloud_session.get(nextcloud_session_id)
+        """The HPB session that has Talk's session id; the latest if there are several."""
+        sessions = self._by_nextcloud_session.get(nextcloud_session_id)
+        return next(reversed(sessions)) if sessions else None
 
-    def _upsert(self, new: Participant) -> None:
-        old = self._participants.get(new.session_id)
-        known = old.nextcloud_session_id if old else None
-        if new.nextcloud_session_id not in (None, known):  # a mere update of an older session takes it from no newer one
-            self._by_nextcloud_session[new.nextcloud_session_id] = new.session_id
-        if old is None:
-            self._participants[new.session_id] = new
-            return
-        self._participants[new.session_id] = Participant(
-            session_id=new.session_id,
-            nextcloud_session_id=new.nextcloud_session_id or old.nextcloud_session_id,
-            user_id=new.user_id or old.user_id,
-            in_call=old.in_call if new.in_call is None else new.in_call,
-            internal=new.internal or old.internal,
-            virtual=new.virtual or old.virtual,
-            federated=new.federated or old.federated,
-        )
+    def sessions_of_user(self, user_id: str) -> Iterator[str]:
+        """The HPB sessions of a user, latest first."""
+        return reversed(self._by_user.get(user_id, {}))
 
-    def _remove(self, session_id: str) -> None:
-        participant = self._participants.pop(session_id, None)
-        if participant is not None and participant.nextcloud_session_id is not None:
-            key = participant.nextcloud_session_id
-            if self._by_nextcloud_session.get(key) == session_id:
-                del self._by_nextcloud_session[key]
-                others = [other.session_id for other in self if other.nextcloud_session_id == key]
-                self._by_nextcloud_session.update((key, other) for other in others)
+    def _upsert(self, new: Participant) -> Change | None:
+        before = self._participants.get(new.session_id)
+        if before is None and len(self._participants) >= self._max_participants:
+            if not self._full:
+                logger.warning("The room has more than %d participants; the others are ignored", self._max_participants)
+            self._full = True
+            return None
+        return self._put(before, new if before is None else before.updated(new))
 
-    def _clear(self) -> None:
-        self._participants.clear()
-        self._by_nextcloud_session.clear()
+    def _put(self, before: Participant | None, after: Participant | None) -> Change | None:
+        """Replace one participant in every index."""
+        participant = after or before
+        if participant is None or before == after:
+            return None
+        session_id = participant.session_id
+        if after is None:
+            del self._participants[session_id]
+            self._changed[session_id] = None
+        else:
+            self._participants[session_id] = after
+        old_keys = (None, None) if before is None else (before.nextcloud_session_id, before.user_id)
+        new_keys = (None, None) if after is None else (after.nextcloud_session_id, after.user_id)
+        _move(self._by_nextcloud_session, session_id, old_keys[0], new_keys[0])
+        _move(self._by_user, session_id, old_keys[1], new_keys[1])
+        publishes = after is not None and self._publishes(after)
+        if publishes != (session_id in self._publishers):
+            self._changed[session_id] = None
+            if publishes:
+                self._publishers[session_id] = None
+            else:
+                del self._publishers[session_id]
+        return Change(before, after)
+
+    def _clear(self) -> list[Change | None]:
+        changes: list[Change | None] = [Change(participant, None) for participant in self._participants.values()]
+        self._changed.update(dict.fromkeys(self._participants))
+        for index in (self._participants, self._by_nextcloud_session, self._by_user, self._publishers):
+            index.clear()
+        self._full = False
+        return changes
 
     def _publishes(self, participant: Participant) -> bool:
-        if participant.virtual or participant.session_id == self._own_session_id or participant.in_call is None:
-            return False
-        return participant.in_call & _PUBLISHING == _PUBLISHING
+        return not participant.virtual and participant.session_id != self._own_session_id and participant.has(_PUBLISHING)
+
+
+def _move(index: dict[str, dict[str, None]], session_id: str, old_key: str | None, new_key: str | None) -> None:
+    if old_key == new_key:
+        return
+    if old_key is not None:
+        sessions = index[old_key]
+        del sessions[session_id]
+        if not sessions:
+            del index[old_key]
+    if new_key is not None:
+        index.setdefault(new_key, {})[session_id] = None

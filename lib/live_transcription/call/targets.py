@@ -1,33 +1,36 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who asked for captions, and under which HPB session they are to be reached. Pure.
+"""The participants who asked for captions, and the HPB sessions that reach them. Pure.
 
-Talk names a target by its own session id (`ncSessionId`), which a page reload changes; so a target is bound to its user
-too, and found again when that user comes back with a new session.
+Talk names a target by its own session id (`ncSessionId`), which a page reload changes. So a target is bound to its user
+too, and follows that user to a new session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
+from itertools import count, islice
 
-from live_transcription.call.roster import Roster
+from live_transcription.call.roster import Change, Roster
 from live_transcription.signaling.events import InCall, Participant, SignalingEvent
 from live_transcription.signaling.requests import Recipient
 
 #: From this many targets on, one message to everybody in the call is cheaper; clients that did not ask ignore it.
 CALL_RECIPIENT_TARGETS = 4
-#: After a reload the old session may still be there for so long beside the new one, in seconds: the HPB keeps a session that
-#: was dropped without a goodbye for 30 s.
+#: How long the HPB may list the old session beside the new one after a reload, in seconds: it keeps a session that was dropped
+#: without a goodbye for 30 s.
 RELOAD_OVERLAP_S = 35.0
-#: Talk session ids that are remembered although they have left.
+#: Only the latest sessions of a user are searched for a reloaded page, so that a user with thousands of them costs no more.
+FOLLOWED_SESSIONS = 16
+#: Talk session ids that are remembered although they have left, at least.
 _REMEMBERED = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target as a plain value, to be kept and given back. `user_id` is None for guests."""
+    """A target as a plain value, to be stored and added again. `user_id` is None for guests."""
 
     nc_session_id: str
     user_id: str | None = field(default=None, repr=False)
@@ -37,10 +40,11 @@ class Target:
 class _Entry:
     """`session_id`: where captions go; None while the target is unknown or away, which it is since `away_since`.
 
-    `known_since`: since when this Talk session is the target's. `follow_from`: a session of the same user that was first seen
-    before this time is another device of theirs; one that was first seen later is the target, come back.
+    `order`: position among all entries. `known_since`: since when this Talk session is the target's. `follow_from`: a session
+    of the same user that was first seen before this time is another device; one first seen later is the reloaded page.
     """
 
+    order: int
     user_id: str | None
     away_since: float
     known_since: float
@@ -49,19 +53,39 @@ class _Entry:
     was_in_call: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """The sessions that read captions, whoever speaks. Valid before `until`, or until a target or its participant changes."""
+
+    recipients: dict[str, Recipient]
+    in_call: tuple[str, ...]
+    outside: tuple[str, ...]
+    until: float
+
+
 class Targets:
     """The targets of one room. `now` is seconds of any monotonic clock.
 
     A target is reached while its session is in the room and has not left the call. One that is unknown or has left waits for
     `grace_s`, then it is forgotten: a reload comes back within it, with a new session of the same user.
+
+    `roster` is the call's: events go through `apply`, which updates both. An event costs time in proportion to the participants
+    it names and the targets of their users; a caption in proportion to the sessions it goes to.
     """
 
-    def __init__(self, *, grace_s: float = 60.0) -> None:
+    def __init__(self, roster: Roster, *, grace_s: float = 60.0) -> None:
+        self._roster = roster
         self._grace_s = grace_s
-        self._roster = Roster()
         self._entries: dict[str, _Entry] = {}
+        self._orders = count()
+        # Indexes of the entries: names by user, sessions of the reached ones, names of the waiting ones, longest wait first.
+        self._by_user: dict[str, dict[str, None]] = {}
+        self._attached: dict[str, _Entry] = {}
+        self._waiting: dict[str, None] = {}
+        self._reach: _Reach | None = None
         self._first_seen: dict[str, float] = {}
         self._declined: set[str] = set()
+        self._largest_room = 0
         self._recipient_call = False
         self._empty_since: float | None = None
 
@@ -74,178 +98,268 @@ class Targets:
         self._declined.discard(nc_session_id)
         entry = self._entries.get(nc_session_id)
         if entry is None:
-            self._entries[nc_session_id] = _Entry(user_id or None, away_since=now, known_since=now, follow_from=now)
-        else:
-            entry.user_id = user_id or entry.user_id
-            if entry.session_id is None:
-                entry.away_since = now
+            entry = _Entry(next(self._orders), None, away_since=now, known_since=now, follow_from=now)
+            self._insert(nc_session_id, entry)
+            self._wait(nc_session_id, entry, now)
+        elif entry.session_id is None:
+            self._wait(nc_session_id, entry, now)
+        self._set_user(nc_session_id, entry, user_id or entry.user_id)
         self._empty_since = None
-        self._attach_all(now)
+        self._settle({nc_session_id}, self._expire(now), now)
 
     def remove(self, nc_session_id: str, now: float) -> None:
         """Somebody wants no more captions; no error if they had none."""
         session_id = self._roster.session_of(nc_session_id)
-        lingering = [key for key, entry in self._entries.items() if session_id in self._successors(entry, now)]
-        for key in (nc_session_id, *lingering):
-            self._entries.pop(key, None)
-        if session_id is not None:
+        participant = self._roster.get(session_id) if session_id else None
+        names = [nc_session_id]
+        if participant is not None:
+            names += [
+                name
+                for name in self._by_user.get(participant.user_id or "", ())
+                if participant.session_id in self._successors(self._entries[name], now)
+            ]
             self._declined.add(nc_session_id)
-        self._note_emptiness(now)
+        users: set[str] = set()
+        for name in names:
+            if name in self._entries:
+                self._drop(name)
+                users |= self._freed(name)
+        self._settle(set(), users, now)
 
     def export(self) -> tuple[Target, ...]:
         """All targets, to be added again in another call or after a restart."""
         return tuple(Target(nc_session_id, entry.user_id) for nc_session_id, entry in self._entries.items())
 
-    def restore(self, targets: Iterable[Target], now: float) -> None:
-        """Add what `export` gave."""
-        for target in targets:
-            self.add(target.nc_session_id, target.user_id, now)
-
     def apply(self, event: SignalingEvent, now: float) -> None:
-        """Take an event of the session; those that say nothing about participants change nothing."""
-        self._roster.apply(event)
-        self._remember(now)
-        self._attach_all(now)
+        """Update the roster and the targets. Events that do not concern participants change nothing."""
+        self._take(self._roster.apply(event), now)
 
-    def reset(self, now: float, *, recipient_call: bool = False) -> None:
-        """A new session: every HPB session id is void, all targets wait. `recipient_call`: the HPB has that feature."""
+    def reset(self, now: float, *, own_session_id: str | None = None, recipient_call: bool = False) -> None:
+        """Start a new session: every HPB session id is void, all targets wait. `recipient_call`: the HPB has that feature."""
         self._recipient_call = recipient_call
-        self._roster.reset(None)
-        self._empty_since = None
-        for entry in self._entries.values():
-            entry.session_id = None
-            entry.away_since = entry.follow_from = now
-        self._attach_all(now)
+        self._roster.reset(own_session_id)
+        self._attached.clear()
+        self._reach = None
+        for name, entry in self._entries.items():
+            entry.follow_from = now
+            self._wait(name, entry, now)
+        self._empty_since = now
 
     def wants(self, publisher: str) -> bool:
         """Whether anybody but the publisher is there to read its captions."""
-        return any(entry.session_id not in (None, publisher) for entry in self._entries.values())
+        return len(self._attached) > (publisher in self._attached)
+
+    def readership(self) -> frozenset[str] | None:
+        """What `wants` depends on: the sessions of targets; None for two or more, when everybody is wanted."""
+        return frozenset(self._attached) if len(self._attached) < 2 else None
 
     def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:
         """Where a caption of this speaker goes. Speakers never see their own captions, so it does not go to themselves.
 
         `served`: sessions that have this caption already; a message to the whole call would give it to them again.
         """
-        reached = [session_id for session_id in self._reached(speaker, now) if session_id not in served]
-        in_call = [session_id for session_id in reached if self._is_in_call(session_id)]
-        if served or not self._recipient_call or len(in_call) < CALL_RECIPIENT_TARGETS:
-            return tuple(Recipient(session_id) for session_id in reached)
-        return (Recipient(None), *(Recipient(session_id) for session_id in reached if session_id not in in_call))
+        reach = self._reached(now)
+        if self._recipient_call and not served and len(reach.in_call) - (speaker in reach.in_call) >= CALL_RECIPIENT_TARGETS:
+            outside = (reach.recipients[session_id] for session_id in reach.outside if session_id != speaker)
+            return (Recipient(None), *outside)
+        return tuple(
+            recipient
+            for session_id, recipient in reach.recipients.items()
+            if session_id != speaker and session_id not in served
+        )
 
     def sessions(self, recipient: Recipient, speaker: str, now: float) -> tuple[str, ...]:
         """The sessions of targets that a caption to this recipient reaches."""
         if recipient.session_id is not None:
             return (recipient.session_id,)
-        return tuple(session_id for session_id in self._reached(speaker, now) if self._is_in_call(session_id))
+        return tuple(session_id for session_id in self._reached(now).in_call if session_id != speaker)
 
     def empty_since(self, now: float) -> float | None:
         """Since when nobody can be reached, for the rule when to leave the call; None while somebody can.
 
         Starts anew with each request for captions and each new session.
         """
-        self._expire(now)
-        self._note_emptiness(now)
+        self._settle(set(), self._expire(now), now)
         return self._empty_since
 
     def next_deadline(self) -> float | None:
         """When the next waiting target is to be forgotten."""
-        return min(
-            (entry.away_since + self._grace_s for entry in self._entries.values() if entry.session_id is None), default=None
-        )
+        return self._entries[next(iter(self._waiting))].away_since + self._grace_s if self._waiting else None
 
-    def _reached(self, speaker: str, now: float) -> list[str]:
-        """Sessions that read what this speaker says, each once."""
-        sessions = [
-            session_id
-            for entry in self._entries.values()
-            if entry.session_id is not None
-            for session_id in (entry.session_id, *self._successors(entry, now))
-        ]
-        return [session_id for session_id in dict.fromkeys(sessions) if session_id != speaker]
+    # What a caption needs.
 
-    def _attach_all(self, now: float) -> None:
-        self._expire(now)
-        for nc_session_id, entry in list(self._entries.items()):
-            own = self._roster.session_of(nc_session_id)
-            participant = self._roster.get(own) if own else None
-            if participant is not None and self._is_reachable(entry, participant):
-                self._attach(entry, participant)
-            else:
+    def _reached(self, now: float) -> _Reach:
+        if self._reach is None or now >= self._reach.until:
+            until = float("inf")
+            recipients: dict[str, Recipient] = {}
+            for entry in self._entries.values():
                 if entry.session_id is not None:
-                    entry.session_id, entry.away_since = None, now
-                    entry.follow_from = max(entry.known_since, now - RELOAD_OVERLAP_S)
-                self._follow_user(nc_session_id, entry, now)
-        self._note_emptiness(now)
+                    recipients[entry.session_id] = Recipient(entry.session_id)
+                    for session_id, first_seen in self._successors(entry, now).items():
+                        recipients[session_id] = Recipient(session_id)
+                        until = min(until, first_seen + RELOAD_OVERLAP_S)
+            in_call = tuple(session_id for session_id in recipients if self._is_in_call(session_id))
+            reached_by_call = set(in_call)
+            outside = tuple(session_id for session_id in recipients if session_id not in reached_by_call)
+            self._reach = _Reach(recipients, in_call, outside, until)
+        return self._reach
 
-    def _attach(self, entry: _Entry, participant: Participant) -> None:
-        entry.session_id = participant.session_id
-        entry.user_id = entry.user_id or participant.user_id
-        entry.was_in_call = self._is_in_call(participant.session_id)
+    def _successors(self, entry: _Entry, now: float) -> dict[str, float]:
+        """Sessions to which the user of a target that still seems to be there may have reloaded, and when they were first seen.
+
+        A page reloaded without a goodbye has its old session beside the new one until the HPB drops it, and nothing tells
+        the two apart. If the old one has outlived that, the new one is another device.
+        """
+        if entry.session_id is None or entry.user_id is None:
+            return {}
+        since = max(entry.known_since, now - RELOAD_OVERLAP_S)
+        found = {
+            participant.session_id: first_seen
+            for name, participant in self._free_sessions(entry.user_id)
+            if (first_seen := self._first_seen.get(name, now)) > since
+        }
+        return dict(reversed(found.items()))
+
+    # What an event changes.
+
+    def _take(self, changes: list[Change], now: float) -> None:
+        names: set[str] = set()
+        users = self._expire(now)
+        for before, after in changes:
+            if after is not None and after.nextcloud_session_id is not None:
+                self._first_seen.setdefault(after.nextcloud_session_id, now)
+            for participant in (before, after):
+                if participant is not None:
+                    if participant.nextcloud_session_id in self._entries:
+                        names.add(participant.nextcloud_session_id)
+                    if participant.user_id in self._by_user:
+                        users.add(participant.user_id)
+        self._forget_old_sessions()
+        self._settle(names, users, now)
+
+    def _settle(self, names: Iterable[str], users: Iterable[str], now: float) -> None:
+        """Attach, detach and follow until these targets, and all targets of these users, fit the room."""
+        while dirty := {*names, *(name for user in users for name in self._by_user.get(user, ()))}:
+            self._reach = None
+            names, users = (), set()
+            for name in sorted(dirty, key=lambda name: self._entries[name].order):
+                if self._bind(name, self._entries[name], now):
+                    users |= self._freed(name)
+        if self._attached:
+            self._empty_since = None
+        elif self._empty_since is None:
+            self._empty_since = now
+
+    def _bind(self, name: str, entry: _Entry, now: float) -> bool:
+        """Bind one target to its session. True: it goes by another name from now on, and this one is free."""
+        session_id = self._roster.session_of(name)
+        participant = self._roster.get(session_id) if session_id else None
+        if participant is not None and self._is_reachable(entry, participant):
+            self._attach(name, entry, participant)
+            return False
+        if entry.session_id is not None:
+            entry.follow_from = max(entry.known_since, now - RELOAD_OVERLAP_S)
+            self._wait(name, entry, now)
+        return self._follow_user(name, entry, now)
+
+    def _follow_user(self, name: str, entry: _Entry, now: float) -> bool:
+        """Bind a waiting target to a session with which its user has come back."""
+        if entry.user_id is None:
+            return False
+        for new_name, participant in self._free_sessions(entry.user_id):
+            if self._first_seen.get(new_name, now) >= entry.follow_from and self._is_reachable(entry, participant):
+                self._drop(name)
+                entry.order, entry.known_since = next(self._orders), now
+                self._insert(new_name, entry)
+                self._attach(new_name, entry, participant)
+                return True
+        return False
+
+    def _free_sessions(self, user_id: str) -> Iterable[tuple[str, Participant]]:
+        """Sessions of this user that may become a target unasked, latest first: they are none yet, and have not declined."""
+        for session_id in islice(self._roster.sessions_of_user(user_id), FOLLOWED_SESSIONS):
+            participant = self._roster.get(session_id)
+            assert participant is not None
+            name = participant.nextcloud_session_id
+            if name is None or name in self._entries or name in self._declined or self._roster.session_of(name) != session_id:
+                continue
+            yield name, participant
 
     @staticmethod
     def _is_reachable(entry: _Entry, participant: Participant) -> bool:
         """In the room; out of the call only as long as the target has not been in it."""
-        if participant.in_call is None or participant.in_call & InCall.IN_CALL:
-            return True
-        return not entry.was_in_call
-
-    def _follow_user(self, nc_session_id: str, entry: _Entry, now: float) -> None:
-        """Take up a session with which the user of a waiting target has come back."""
-        if entry.user_id is None:
-            return
-        for participant in reversed(list(self._roster)):
-            new_id = participant.nextcloud_session_id
-            if participant.user_id != entry.user_id or new_id is None or not self._is_free(new_id):
-                continue
-            if self._first_seen.get(new_id, now) < entry.follow_from or not self._is_reachable(entry, participant):
-                continue
-            del self._entries[nc_session_id]
-            self._entries[new_id] = entry
-            entry.known_since = now
-            self._attach(entry, participant)
-            return
-
-    def _successors(self, entry: _Entry, now: float) -> list[str]:
-        """Sessions with which the user of a target that still seems to be there may have come back.
-
-        A page reloaded without a goodbye has its old session beside the new one until the HPB drops it, and nothing tells
-        the two apart. When the old one has outlived that, the new one is another device.
-        """
-        if entry.session_id is None or entry.user_id is None:
-            return []
-        since = max(entry.known_since, now - RELOAD_OVERLAP_S)
-        return [
-            participant.session_id
-            for participant in self._roster
-            if participant.user_id == entry.user_id
-            and (new_id := participant.nextcloud_session_id) is not None
-            and self._is_free(new_id)
-            and self._first_seen.get(new_id, now) > since
-        ]
-
-    def _is_free(self, nc_session_id: str) -> bool:
-        """Whether a session may become a target unasked: it is none yet, and has not said no."""
-        return nc_session_id not in self._entries and nc_session_id not in self._declined
-
-    def _remember(self, now: float) -> None:
-        for participant in self._roster:
-            if participant.nextcloud_session_id is not None:
-                self._first_seen.setdefault(participant.nextcloud_session_id, now)
-        if len(self._first_seen) > 2 * len(self._roster) + _REMEMBERED:
-            self._first_seen = {key: seen for key, seen in self._first_seen.items() if self._roster.session_of(key)}
-            self._declined &= self._first_seen.keys()
+        return participant.in_call is None or not entry.was_in_call or participant.has(InCall.IN_CALL)
 
     def _is_in_call(self, session_id: str) -> bool:
         participant = self._roster.get(session_id)
-        return participant is not None and bool((participant.in_call or InCall.DISCONNECTED) & InCall.IN_CALL)
+        return participant is not None and participant.has(InCall.IN_CALL)
 
-    def _expire(self, now: float) -> None:
-        for nc_session_id, entry in list(self._entries.items()):
-            if entry.session_id is None and now >= entry.away_since + self._grace_s:
-                del self._entries[nc_session_id]
+    # The entries and their indexes.
 
-    def _note_emptiness(self, now: float) -> None:
-        if any(entry.session_id is not None for entry in self._entries.values()):
-            self._empty_since = None
-        elif self._empty_since is None:
-            self._empty_since = now
+    def _insert(self, name: str, entry: _Entry) -> None:
+        self._entries[name] = entry
+        if entry.user_id is not None:
+            self._by_user.setdefault(entry.user_id, {})[name] = None
+
+    def _set_user(self, name: str, entry: _Entry, user_id: str | None) -> None:
+        if user_id != entry.user_id:
+            self._forget_user(name, entry)
+            entry.user_id = user_id
+            self._insert(name, entry)
+
+    def _attach(self, name: str, entry: _Entry, participant: Participant) -> None:
+        self._detach(entry)
+        self._waiting.pop(name, None)
+        entry.session_id = participant.session_id
+        self._attached[participant.session_id] = entry
+        self._set_user(name, entry, entry.user_id or participant.user_id)
+        entry.was_in_call = self._is_in_call(participant.session_id)
+
+    def _detach(self, entry: _Entry) -> None:
+        if entry.session_id is not None and self._attached.get(entry.session_id) is entry:
+            del self._attached[entry.session_id]
+        entry.session_id = None
+
+    def _wait(self, name: str, entry: _Entry, now: float) -> None:
+        self._detach(entry)
+        entry.away_since = now
+        self._waiting.pop(name, None)
+        self._waiting[name] = None
+
+    def _drop(self, name: str) -> None:
+        entry = self._entries.pop(name)
+        self._forget_user(name, entry)
+        self._detach(entry)
+        self._waiting.pop(name, None)
+        self._reach = None
+
+    def _forget_user(self, name: str, entry: _Entry) -> None:
+        if entry.user_id is not None:
+            names = self._by_user[entry.user_id]
+            del names[name]
+            if not names:
+                del self._by_user[entry.user_id]
+
+    def _freed(self, name: str) -> set[str]:
+        """The user whose waiting targets may follow the session of this name, which is no target any more."""
+        session_id = self._roster.session_of(name)
+        participant = self._roster.get(session_id) if session_id else None
+        return {participant.user_id} if participant is not None and participant.user_id is not None else set()
+
+    def _expire(self, now: float) -> set[str]:
+        """Forget the targets that have waited for too long; returns the users of the sessions that this sets free."""
+        users: set[str] = set()
+        while self._waiting:
+            name = next(iter(self._waiting))
+            if now < self._entries[name].away_since + self._grace_s:
+                break
+            self._drop(name)
+            users |= self._freed(name)
+        return users
+
+    def _forget_old_sessions(self) -> None:
+        """Keep the first sight of as many sessions as twice the largest room, so that a reconnect of all does not lose any."""
+        self._largest_room = max(self._largest_room, len(self._roster))
+        if len(self._first_seen) > 2 * self._largest_room + _REMEMBERED:
+            self._first_seen = {name: seen for name, seen in self._first_seen.items() if self._roster.session_of(name)}
+            self._declined &= self._first_seen.keys()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 from contextlib import suppress
 from functools import partial
@@ -20,7 +21,7 @@ from live_transcription.errors import SignalingError, SignalingRefused, Signalin
 from live_transcription.hosts import host_of, is_loopback
 from live_transcription.redirects import RefusingConnect
 from live_transcription.signaling.auth import HelloAttempt, HelloGuard, Wait
-from live_transcription.signaling.event_queue import EventQueue
+from live_transcription.signaling.event_queue import EVENT_LIMIT, EVENT_OCTETS, EventQueue
 from live_transcription.signaling.events import SignalingEvent
 from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.signaling.reachability import closing_reason, unreachable
@@ -35,10 +36,14 @@ logger = logging.getLogger("live_transcription.signaling")
 _library_logger = logging.getLogger("live_transcription.signaling.websocket")
 _library_logger.setLevel(logging.WARNING)
 
-#: Largest frame taken from the HPB; a `participants/update` of a room with thousands of people stays below it.
-MAX_FRAME_BYTES = 4 * 1024 * 1024
-#: Events that wait for the call; beyond it the websocket is not read.
-EVENT_LIMIT = 1024
+#: Largest frame taken from the HPB. An entry of `participants/update` has up to 730 octets, two ids of 255 characters included:
+#: 7.3 MB for a room of 10,000, twice that if all of them are listed as changed, too.
+MAX_FRAME_BYTES = 16 * 1024 * 1024
+#: Frames beyond this size are parsed in slices, between which other calls run. One of this size takes 1 to 2 ms.
+LARGE_FRAME_CHARS = 256 * 1024
+#: Messages that the websocket library may hold for us beside the one it is receiving, before it stops reading. It counts no
+#: octets, and by default holds 16.
+LIBRARY_MESSAGES = 1
 OPEN_TIMEOUT_S = 10.0
 #: The HPB drops a websocket that is silent for 60 s.
 PING_INTERVAL_S = 15.0
@@ -66,6 +71,7 @@ class SignalingConnection:
         ping_interval_s: float = PING_INTERVAL_S,
         ping_timeout_s: float = PING_TIMEOUT_S,
         event_limit: int = EVENT_LIMIT,
+        event_octets: int = EVENT_OCTETS,
     ) -> None:
         """Raises `ConfigurationError` for a malformed URL in `config`."""
         self._config = config
@@ -77,7 +83,7 @@ class SignalingConnection:
         self._ping_timeout_s = ping_timeout_s
         self._log_fields = {"room": room_token, "host": self._host}
         self._protocol = SignalingProtocol(config, room_token, timeouts=timeouts)
-        self._events = EventQueue(event_limit)
+        self._events = EventQueue(event_limit, octets=event_octets)
         self._to_send = asyncio.Event()
         self._guard_changed = asyncio.Event()
         self._ended = asyncio.Event()
@@ -114,10 +120,6 @@ class SignalingConnection:
         return self._last_error
 
     @property
-    def queued_events(self) -> int:
-        return len(self._events)
-
-    @property
     def dropped_frames(self) -> int:
         """Frames to the HPB that were given up: the queue of 1024 was full, or the frame too large."""
         return self._protocol.dropped_frames
@@ -148,7 +150,7 @@ class SignalingConnection:
             self._guard.remove_listener(self._guard_changed.set)
             self._give_up_attempt()
             self._ended.set()
-            await self._events.close()
+            self._events.close()
 
     async def next_event(self) -> SignalingEvent:
         """The next event, in order. Raises `EndOfStream` when `run()` has ended or `close()` was called."""
@@ -180,7 +182,7 @@ class SignalingConnection:
             self._closing = True
             self._protocol.close()
             self._to_send.set()
-            await self._events.close()
+            self._events.close()
         if self._life is None or self._ended.is_set():
             return
         if not self._protocol.finished or self._protocol.authenticated:
@@ -248,6 +250,7 @@ class SignalingConnection:
                 ping_timeout=self._ping_timeout_s,
                 close_timeout=1.0,
                 max_size=MAX_FRAME_BYTES,
+                max_queue=LIBRARY_MESSAGES,
                 logger=_library_logger,
             )
         except (OSError, WebSocketException, ImportError) as error:
@@ -258,6 +261,7 @@ class SignalingConnection:
     async def _read(self, websocket: ClientConnection) -> str:
         """Feed the protocol until it or the server has done with this websocket; says why."""
         while True:
+            octets = 0
             try:
                 async with asyncio.timeout_at(self._protocol.deadline):
                     message = await websocket.recv()
@@ -266,19 +270,30 @@ class SignalingConnection:
             except ConnectionClosed as closed:
                 return closing_reason(closed)
             else:
-                if isinstance(message, str):
-                    self._protocol.receive_text(message, self._now())
-                else:
-                    self._protocol.receive_invalid("not text")
+                octets = await self._receive(message)
             if self._protocol.hello_wanted:
                 await self._ask_for_leave()
             self._report_hello()
             self._to_send.set()
-            await self._publish()
+            await self._publish(octets)
             if self._protocol.failure is not None:
                 return "refused"
             if self._protocol.drop_reason is not None:
                 return self._protocol.drop_reason
+
+    async def _receive(self, message: str | bytes) -> int:
+        """Feed one message to the protocol. Returns the octets behind the events that are still to be published."""
+        if isinstance(message, bytes):
+            self._protocol.receive_invalid("not text")
+            return 0
+        octets = len(message) if message.isascii() else len(message.encode("utf-8", "surrogatepass"))
+        if len(message) <= LARGE_FRAME_CHARS:
+            self._protocol.receive_text(message, self._now())
+            return octets
+        for share in self._protocol.receive_large(message, self._now()):
+            await self._publish(math.ceil(octets * share))
+            await asyncio.sleep(0)
+        return 0
 
     async def _write(self, websocket: ClientConnection) -> None:
         asked: int | None = None
@@ -316,13 +331,14 @@ class SignalingConnection:
                         await websocket.send(frame.text)
                 await websocket.close()
 
-    async def _publish(self) -> None:
+    async def _publish(self, octets: int = 0) -> None:
+        """Hand the protocol's events to the call, made of a frame of so many octets; wait while its queue is full."""
         if self._protocol.in_room and self._in_room_since is None:
             self._in_room_since = self._now()
             self._last_error = None
             logger.info("In the room", extra={**self._log_fields, "hpb_version": self._protocol.server_version})
         for event in self._protocol.take_events():
-            await self._events.put(event)
+            await self._events.put(event, octets)
 
     def _forget_being_in_room(self, reason: str) -> None:
         if self._in_room_since is not None and self._now() - self._in_room_since >= SOUND_AFTER_S:

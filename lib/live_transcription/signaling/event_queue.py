@@ -10,38 +10,111 @@ from collections import deque
 
 from live_transcription.signaling.events import EndOfStream, SignalingEvent
 
+#: Events that wait for one call.
+EVENT_LIMIT = 1024
+#: Octets of the frames behind these events.
+EVENT_OCTETS = 32 * 1024 * 1024
+#: The same for the queues of all calls together.
+TOTAL_OCTETS = 128 * 1024 * 1024
+
+
+class EventBudget:
+    """The octets that the event queues of the process share."""
+
+    def __init__(self, limit: int = TOTAL_OCTETS) -> None:
+        self._limit = limit
+        self._used = 0
+        self._writers: set[asyncio.Event] = set()
+
+    @property
+    def used(self) -> int:
+        return self._used
+
+    def has_room(self, octets: int) -> bool:
+        return self._used + octets <= self._limit
+
+    def add(self, octets: int) -> None:
+        self._used += octets
+
+    def release(self, octets: int) -> None:
+        self._used -= octets
+        for writer in self._writers:
+            writer.set()
+
+    async def wait(self, writer: asyncio.Event) -> None:
+        """Wait until `writer` is set: by its own queue, or because octets were released."""
+        writer.clear()
+        self._writers.add(writer)
+        try:
+            await writer.wait()
+        finally:
+            self._writers.discard(writer)
+
+
+PROCESS_BUDGET = EventBudget()
+
 
 class EventQueue:
-    """One writer, one reader. A full queue makes the writer wait, so that backpressure reaches the websocket."""
+    """One writer, one reader. A full queue makes the writer wait, so that backpressure reaches the websocket.
 
-    def __init__(self, limit: int) -> None:
+    Full means `limit` events, `octets` octets, or an exhausted `budget`. An empty queue takes one event whatever its size, so
+    that no call waits for another one.
+    """
+
+    def __init__(self, limit: int = EVENT_LIMIT, *, octets: int = EVENT_OCTETS, budget: EventBudget = PROCESS_BUDGET) -> None:
         self._limit = limit
-        self._events: deque[SignalingEvent] = deque()
+        self._octet_limit = octets
+        self._budget = budget
+        self._events: deque[tuple[SignalingEvent, int]] = deque()
+        self._octets = 0
         self._closed = False
-        self._changed = asyncio.Condition()
+        self._readable = asyncio.Event()
+        self._writable = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._events)
 
-    async def put(self, event: SignalingEvent) -> None:
-        """Waits for room; drops the event if the queue is closed."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or len(self._events) < self._limit)
-            if not self._closed:
-                self._events.append(event)
-                self._changed.notify_all()
+    @property
+    def octets(self) -> int:
+        """Octets of the frames behind the waiting events."""
+        return self._octets
+
+    async def put(self, event: SignalingEvent, octets: int = 0) -> None:
+        """Wait for room, then queue an event made of `octets` octets of a frame. Drops the event if the queue is closed."""
+        while not (self._closed or self._has_room(octets)):
+            await self._budget.wait(self._writable)
+        if not self._closed:
+            self._events.append((event, octets))
+            self._octets += octets
+            self._budget.add(octets)
+            self._readable.set()
 
     async def get(self) -> SignalingEvent:
-        """What is queued comes first; raises `EndOfStream` after it."""
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._closed or bool(self._events))
-            if not self._events:
+        """The oldest event. Raises `EndOfStream` when the queue is closed and empty."""
+        while not self._events:
+            if self._closed:
                 raise EndOfStream
-            event = self._events.popleft()
-            self._changed.notify_all()
-            return event
+            self._readable.clear()
+            await self._readable.wait()
+        event, octets = self._events.popleft()
+        if not self._closed:
+            self._release(octets)
+        return event
 
-    async def close(self) -> None:
-        async with self._changed:
+    def close(self) -> None:
+        """Take no more events. The waiting ones can still be read, and no longer count in the budget."""
+        if not self._closed:
             self._closed = True
-            self._changed.notify_all()
+            self._release(self._octets)
+            self._readable.set()
+
+    def _release(self, octets: int) -> None:
+        self._octets -= octets
+        self._budget.release(octets)
+        self._writable.set()
+
+    def _has_room(self, octets: int) -> bool:
+        if not self._events:
+            return True
+        within_own = len(self._events) < self._limit and self._octets + octets <= self._octet_limit
+        return within_own and self._budget.has_room(octets)

@@ -6,10 +6,13 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 #: The HPB closes a websocket that sends a larger frame (its limit is 64 KiB).
 MAX_FRAME_BYTES = 64 * 1024 - 1
+#: What waits to be sent, and as much that no pong has proved to be read.
+MAX_WAITING_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,20 +28,47 @@ class OutgoingFrame:
     passing: bool = False
 
 
+class _Frames:
+    """Frames of the session in order, with their size."""
+
+    def __init__(self) -> None:
+        self.octets = 0
+        self._frames: deque[OutgoingFrame] = deque()
+
+    def __len__(self) -> int:
+        return len(self._frames)
+
+    def __iter__(self) -> Iterator[OutgoingFrame]:
+        return iter(self._frames)
+
+    def append(self, frame: OutgoingFrame) -> None:
+        self._frames.append(frame)
+        self.octets += len(frame.text)
+
+    def push_front(self, frame: OutgoingFrame) -> None:
+        self._frames.appendleft(frame)
+        self.octets += len(frame.text)
+
+    def pop_front(self) -> OutgoingFrame:
+        frame = self._frames.popleft()
+        self.octets -= len(frame.text)
+        return frame
+
+
 class Outbox:
     """Control frames (hello, join, bye) go first and are few; the session's frames wait until we are in the room.
 
-    Holds at most `limit` of the latter; a full outbox takes no more and counts what it did not take. All but
-    passing ones are kept until a pong proves that the server has read them: what is written into a connection that has died
-    unnoticed is lost, and nobody says so.
+    Holds at most `limit` of the latter, of `MAX_WAITING_BYTES` in total; a full outbox takes no more and counts the frames that
+    it refuses. All but passing ones are kept until a pong proves that the server has read them: frames written into a
+    connection that has died unnoticed are lost without an error. As many are kept as may wait; then the oldest goes.
     """
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
         self._limit = limit
         self._control: deque[OutgoingFrame] = deque()
-        self._session: deque[OutgoingFrame] = deque()
-        self._unproved: deque[tuple[int, OutgoingFrame]] = deque(maxlen=limit)
+        self._session = _Frames()
+        self._unproved = _Frames()
         self._sent = 0
 
     def __len__(self) -> int:
@@ -49,7 +79,8 @@ class Outbox:
 
     def put(self, text: str, *, outlives_session: bool = False, passing: bool = False) -> bool:
         """`text` is ASCII, as `requests` makes it."""
-        if len(self._session) >= self._limit or len(text) > MAX_FRAME_BYTES:
+        full = len(self._session) >= self._limit or self._session.octets + len(text) > MAX_WAITING_BYTES
+        if full or len(text) > MAX_FRAME_BYTES:
             self.dropped += 1
             return False
         self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing))
@@ -59,45 +90,51 @@ class Outbox:
         if self._control:
             return self._control.popleft()
         if in_room and self._session:
-            return self._session.popleft()
+            return self._session.pop_front()
         return None
 
     def give_back(self, frame: OutgoingFrame) -> None:
         """A frame whose websocket broke; control frames died with it."""
         if not frame.control:
-            self._session.appendleft(frame)
+            self._session.push_front(frame)
 
     def sent(self, frame: OutgoingFrame) -> None:
         """The frame was written to the websocket."""
         if not (frame.control or frame.passing):
             self._sent += 1
-            self._unproved.append((self._sent, frame))
+            self._unproved.append(frame)
+            while len(self._unproved) > self._limit or self._unproved.octets > MAX_WAITING_BYTES:
+                self._unproved.pop_front()
 
     @property
     def unproved(self) -> int | None:
-        """What `proved` wants to be told once a ping that is sent now is answered; None if all is proved."""
-        return self._unproved[-1][0] if self._unproved else None
+        """The mark for `proved`, once a ping that is sent now is answered; None if all is proved."""
+        return self._sent if self._unproved else None
 
     @property
     def unproved_count(self) -> int:
         return len(self._unproved)
 
     def proved(self, mark: int) -> None:
-        while self._unproved and self._unproved[0][0] <= mark:
-            self._unproved.popleft()
+        """The server has read the first `mark` frames."""
+        while self._unproved and self._sent - len(self._unproved) < mark:
+            self._unproved.pop_front()
 
     def take_back(self) -> None:
-        """The websocket is gone: what it may have swallowed is sent again, in order."""
-        self._session.extendleft(frame for _, frame in reversed(self._unproved))
-        self._unproved.clear()
+        """The websocket is gone: the frames that it may have swallowed are sent again, in order."""
+        for frame in reversed([*self._unproved]):
+            self._session.push_front(frame)
+        self._unproved = _Frames()
 
     def clear_control(self) -> None:
         self._control.clear()
 
     def forget_session(self) -> None:
-        self._session = deque(frame for frame in self._session if frame.outlives_session)
+        frames, self._session = self._session, _Frames()
+        for frame in frames:
+            if frame.outlives_session:
+                self._session.append(frame)
 
     def clear(self) -> None:
         self._control.clear()
-        self._session.clear()
-        self._unproved.clear()
+        self._session, self._unproved = _Frames(), _Frames()

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingError, SignalingRefused
@@ -73,6 +73,8 @@ class SignalingProtocol:
         self._log_fields = {"room": room_token}
         self._events: list[SignalingEvent] = []
         self._pending = PendingRequests()
+        # The caption that was sent last, and its JSON: a caption to 500 readers is encoded once.
+        self._transcript: tuple[Caption, str] | None = None
         self._last_id = 0
         self._request_id = ""
         self._resume_id: str | None = None
@@ -193,31 +195,16 @@ class SignalingProtocol:
                 self._drop("no answer to joining the room")
 
     def receive_text(self, text: str, now: float) -> None:
-        if self.state in (State.DISCONNECTED, State.DROPPED) or self._over:
-            return
-        frame = messages.parse_frame(text)
-        match frame:
-            case messages.Welcome():
-                self.server_version = frame.version
-                self.features = self._welcomed = frame.features
-                if self.state is State.GREETING:
-                    self._greet(now)
-            case messages.Hello():
-                self._receive_hello(frame, now)
-            case messages.ErrorFrame():
-                self._receive_error(frame)
-            case messages.Bye(reason=reason):
-                if self.state is State.RESUMING:
-                    self._forget_session()
-                self._drop(f"the server said bye ({reason})")
-            case messages.Room():
-                self._receive_room(frame)
-            case messages.Ignored(kind=kind):
-                logger.debug("Ignored frame: %s", kind, extra=self._log_fields)
-            case messages.Invalid(reason=reason):
-                self.receive_invalid(reason)
-            case _ if self.state is State.IN_ROOM:
-                self._receive_in_room(frame)
+        self._receive(messages.parse_frame(text), now)
+
+    def receive_large(self, text: str, now: float) -> Iterator[float]:
+        """Like `receive_text`, in slices of a millisecond or so. Yields the share of the frame that was received with each.
+
+        Take the events and let other tasks run in between: all calls share one event loop.
+        """
+        for frame, share in messages.parse_slices(text):
+            self._receive(frame, now)
+            yield share
 
     def receive_invalid(self, reason: str) -> None:
         """A frame that is no text, or no frame. Counted; the first few are logged."""
@@ -253,7 +240,9 @@ class SignalingProtocol:
         """False while we are not in the room, or cannot reach this recipient: the caller keeps the caption."""
         if not self.in_room or (recipient.session_id is None and FEATURE_RECIPIENT_CALL not in self.features):
             return False
-        text = requests.transcript(recipient, caption)
+        if self._transcript is None or self._transcript[0] is not caption:
+            self._transcript = caption, requests.transcript_data(caption)
+        text = requests.transcript(recipient, self._transcript[1])
         return self.outbox.put(text, outlives_session=caption.final, passing=not caption.final)
 
     # Inside.
@@ -293,6 +282,32 @@ class SignalingProtocol:
         self.session_id = None
         self._pending.clear()
         self.outbox.forget_session()
+
+    def _receive(self, frame: messages.Frame, now: float) -> None:
+        if self.state in (State.DISCONNECTED, State.DROPPED) or self._over:
+            return
+        match frame:
+            case messages.Welcome():
+                self.server_version = frame.version
+                self.features = self._welcomed = frame.features
+                if self.state is State.GREETING:
+                    self._greet(now)
+            case messages.Hello():
+                self._receive_hello(frame, now)
+            case messages.ErrorFrame():
+                self._receive_error(frame)
+            case messages.Bye(reason=reason):
+                if self.state is State.RESUMING:
+                    self._forget_session()
+                self._drop(f"the server said bye ({reason})")
+            case messages.Room():
+                self._receive_room(frame)
+            case messages.Ignored(kind=kind):
+                logger.debug("Ignored frame: %s", kind, extra=self._log_fields)
+            case messages.Invalid(reason=reason):
+                self.receive_invalid(reason)
+            case _ if self.state is State.IN_ROOM:
+                self._receive_in_room(frame)
 
     def _greet(self, now: float) -> None:
         if self._welcomed and FEATURE_SFU not in self._welcomed:

@@ -40,8 +40,11 @@ def _frame(kind: str, body: dict[str, Any], request_id: str | None = None) -> st
 
 
 def _message(recipient: Recipient, body: dict[str, Any], request_id: str | None = None) -> str:
-    to = {"type": "call"} if recipient.session_id is None else {"type": "session", "sessionid": recipient.session_id}
-    return _frame("message", {"recipient": to, "data": body}, request_id)
+    return _frame("message", {"recipient": _address(recipient), "data": body}, request_id)
+
+
+def _address(recipient: Recipient) -> dict[str, str]:
+    return {"type": "call"} if recipient.session_id is None else {"type": "session", "sessionid": recipient.session_id}
 
 
 def hello(request_id: str, *, random: str, token: str, backend_url: str) -> str:
@@ -88,13 +91,22 @@ def candidate(
     return _message(Recipient(publisher), body, request_id)
 
 
-def transcript(recipient: Recipient, caption: Caption) -> str:
-    body = {
-        "type": "transcript",
-        "roomType": _CAPTION_ROOM_TYPE,
-        "message": caption.text,
-        "langId": caption.language,
-        "speakerSessionId": caption.speaker,
-        "final": caption.final,
-    }
-    return _message(recipient, body)
+def transcript_data(caption: Caption) -> str:
+    """The part of `transcript` that is the same for every recipient."""
+    return json.dumps(
+        {
+            "type": "transcript",
+            "roomType": _CAPTION_ROOM_TYPE,
+            "message": caption.text,
+            "langId": caption.language,
+            "speakerSessionId": caption.speaker,
+            "final": caption.final,
+        },
+        separators=(",", ":"),
+    )
+
+
+def transcript(recipient: Recipient, data: str) -> str:
+    """`data`: from `transcript_data`, made once for all recipients."""
+    to = json.dumps(_address(recipient), separators=(",", ":"))
+    return f'{{"type":"message","message":{{"recipient":{to},"data":{data}}}}}'

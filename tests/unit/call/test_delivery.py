@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.call.delivery import KEPT_FINALS, CaptionDelivery
+from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
 from live_transcription.observability import metrics
 from live_transcription.signaling.events import InCall, Participant, ParticipantsJoined
@@ -43,7 +44,7 @@ class Wire:
 
 
 def targets_of(readers: int, *, recipient_call: bool = False) -> Targets:
-    targets = Targets()
+    targets = Targets(Roster())
     targets.reset(0.0, recipient_call=recipient_call)
     join(targets, *(f"reader-{number}" for number in range(readers)))
     return targets

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
-from live_transcription.call.roster import Roster
+import pytest
+
+from live_transcription.call.roster import Change, Roster
 from live_transcription.signaling.events import (
     CallEndedForAll,
     InCall,
@@ -53,8 +55,7 @@ def test_an_update_is_an_upsert_and_says_only_what_it_says() -> None:
     roster.apply(updated(Participant("s1"), talking("s2")))
     assert roster.publishers() == {"s1", "s2"}
     assert roster.session_of("nc1") == "s1"
-    assert roster.user_id("s1") == "user-1"
-    assert roster.user_id("s2") is None
+    assert list(roster.sessions_of_user("user-1")) == ["s1"]
 
 
 def test_an_update_of_an_older_session_takes_nothing_from_the_newer_one() -> None:
@@ -70,14 +71,16 @@ def test_an_update_of_an_older_session_takes_nothing_from_the_newer_one() -> Non
     assert roster.session_of("nc1") is None
 
 
-def test_changes_are_told_once() -> None:
+def test_changed_publishers_are_taken_once() -> None:
     roster = Roster()
-    roster.apply(updated(talking("s1"), talking("s2")))
-    assert roster.take_change().added == {"s1", "s2"}
-    assert not roster.take_change()
-    roster.apply(updated(Participant("s1", in_call=InCall.DISCONNECTED), talking("s3")))
-    change = roster.take_change()
-    assert (change.added, change.removed) == ({"s3"}, {"s1"})
+    roster.apply(updated(talking("s1"), talking("s2"), Participant("s3")))
+    assert roster.take_changed() == ["s1", "s2"]
+    assert roster.take_changed() == []
+    roster.apply(updated(Participant("s1", in_call=InCall.DISCONNECTED), talking("s2"), talking("s4")))
+    roster.apply(ParticipantsLeft(("s3",)))
+    assert roster.take_changed() == ["s1", "s4", "s3"]
+    roster.reset("own")
+    assert sorted(roster.take_changed()) == ["s1", "s2", "s4"]
 
 
 def test_a_phone_callers_audio_comes_from_the_internal_session_not_from_the_virtual_one() -> None:
@@ -138,3 +141,34 @@ def test_a_talk_session_with_two_signaling_sessions_is_the_latest() -> None:
     roster.apply(ParticipantsJoined((Participant("s2", nextcloud_session_id="nc1"),)))
     roster.apply(ParticipantsLeft(("s1",)))
     assert roster.session_of("nc1") == "s2"
+
+
+def test_a_room_has_no_more_participants_than_the_limit(caplog: pytest.LogCaptureFixture) -> None:
+    roster = Roster(max_participants=3)
+    roster.apply(updated(*(talking(f"s{number}") for number in range(10))))
+    roster.apply(updated(*(talking(f"s{number}") for number in range(10))))
+    assert roster.publishers() == {"s0", "s1", "s2"}
+    assert len(caplog.records) == 1, "one line, not one per participant"
+    roster.apply(updated(Participant("s1", in_call=InCall.DISCONNECTED)))
+    assert roster.publishers() == {"s0", "s2"}
+    roster.apply(ParticipantsLeft(("s1",)))
+    roster.apply(updated(talking("s9")))
+    assert roster.publishers() == {"s0", "s2", "s9"}, "the next update that names them adds them"
+
+
+def test_a_session_with_another_talk_session_is_no_longer_found_by_the_old_one() -> None:
+    roster = Roster()
+    roster.apply(updated(talking("s1", nextcloud_session_id="nc1", user_id="user-1")))
+    roster.apply(updated(talking("s1", nextcloud_session_id="nc2")))
+    assert (roster.session_of("nc1"), roster.session_of("nc2")) == (None, "s1")
+    roster.apply(updated(talking("s1", user_id="user-2")))
+    assert (list(roster.sessions_of_user("user-1")), list(roster.sessions_of_user("user-2"))) == ([], ["s1"])
+
+
+def test_an_event_returns_what_it_changed_and_nothing_else() -> None:
+    roster = Roster()
+    joined, talks = Participant("s1"), talking("s1")
+    assert roster.apply(ParticipantsJoined((joined,))) == [Change(None, joined)]
+    assert roster.apply(updated(talks, Participant("s1"))) == [Change(joined, talks)]
+    assert roster.apply(updated(talks)) == []
+    assert roster.apply(ParticipantsLeft(("s1", "s1", "s2"))) == [Change(talks, None)]

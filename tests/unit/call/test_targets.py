@@ -8,7 +8,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.call.targets import Target, Targets
+from live_transcription.call.roster import Roster
+from live_transcription.call.targets import FOLLOWED_SESSIONS, Target, Targets
 from live_transcription.signaling.events import (
     CallEndedForAll,
     InCall,
@@ -40,7 +41,7 @@ def reached(targets: Targets, speaker: str = "speaker", now: float = 1000.0) -> 
 
 
 def room(*events: SignalingEvent, recipient_call: bool = False) -> Targets:
-    targets = Targets()
+    targets = Targets(Roster())
     targets.reset(0.0, recipient_call=recipient_call)
     for event in events:
         targets.apply(event, 0.0)
@@ -169,6 +170,25 @@ def test_who_said_no_gets_no_captions_meant_for_another_session_of_the_same_user
     assert reached(targets, now=111.0) == ["s2"]
 
 
+def test_of_several_waiting_targets_of_a_user_the_first_is_followed() -> None:
+    targets = room()
+    for number in range(8):
+        targets.add(f"nc{number}", "user-1", 0.0)
+    targets.apply(joined("s", "nc-new", "user-1"), 1.0)
+    assert [target.nc_session_id for target in targets.export()] == [*(f"nc{number}" for number in range(1, 8)), "nc-new"]
+
+
+def test_a_session_whose_target_is_forgotten_may_be_followed_by_another_target_of_its_user() -> None:
+    targets = room(joined("s1", "nc1", "user-1"), in_call("s1"), joined("s2", "nc2", "user-1"))
+    targets.add("nc1", "user-1", 0.0)
+    targets.add("nc2", "user-1", 0.0)
+    targets.apply(in_call("s1", InCall.DISCONNECTED), 10.0)
+    targets.apply(left("s2"), 11.0)
+    assert targets.empty_since(69.0) == 11.0
+    assert targets.empty_since(70.5) is None
+    assert reached(targets, now=70.5) == ["s1"]
+
+
 def test_another_device_of_the_same_user_is_no_reload() -> None:
     targets = room(joined("phone", "nc-phone", "user-1"), joined("s1", "nc1", "user-1"))
     targets.add("nc1", "user-1", 1.0)
@@ -251,12 +271,34 @@ def test_targets_survive_as_plain_values() -> None:
     first.add("nc1", None, 0.0)
     first.add("nc2", "user-2", 0.0)
     assert "user-1" not in repr(first.export())
-    second = Targets()
-    second.restore(first.export(), 100.0)
+    second = Targets(Roster())
+    for target in first.export():
+        second.add(target.nc_session_id, target.user_id, 100.0)
     second.reset(101.0)
     second.apply(joined("s9", "nc9", "user-1"), 102.0)
     second.apply(joined("s2", "nc2", "user-2"), 102.0)
     assert sorted(map(str, reached(second))) == ["s2", "s9"]
+
+
+def test_the_first_sight_of_devices_survives_the_reconnect_of_a_large_room() -> None:
+    """Otherwise a phone that reappears first would be taken for the page that asked for captions."""
+    targets = room(*(joined(f"s{n}", f"nc{n}", f"user-{n}") for n in range(3000)), joined("phone", "nc-phone", "user-1"))
+    targets.add("nc1", None, 1.0)
+    targets.reset(500.0)
+    for n in range(100, 3000):
+        targets.apply(joined(f"again-{n}", f"nc{n}", f"user-{n}"), 500.0)
+    targets.apply(joined("phone-again", "nc-phone", "user-1"), 501.0)
+    assert reached(targets, now=501.0) == []
+
+
+def test_only_the_latest_sessions_of_a_user_with_thousands_of_them_are_followed() -> None:
+    targets = room(joined("s", "nc", "user"), in_call("s"))
+    targets.add("nc", "user", 1.0)
+    for n in range(5000):
+        targets.apply(joined(f"s{n}", f"nc{n}", "user"), 2.0)
+    assert len(reached(targets, now=3.0)) == 1 + FOLLOWED_SESSIONS
+    targets.apply(left("s"), 4.0)
+    assert reached(targets, now=4.0)[0] == "s4999"
 
 
 SESSIONS = st.sampled_from(["s1", "s2", "s3"])
@@ -272,7 +314,7 @@ EVENTS = st.one_of(
 def test_only_sessions_of_the_room_are_reached_and_emptiness_tells_the_truth(
     steps: list[tuple[float, SignalingEvent | str]],
 ) -> None:
-    targets = Targets()
+    targets = Targets(Roster())
     present: set[str] = set()
     now = 0.0
     for gap, event in steps:

@@ -15,20 +15,24 @@ from typing import Any
 import pytest
 
 from live_transcription.backoff import Backoff
+from live_transcription.call.roster import Roster
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingRefused
 from live_transcription.signaling.auth import HelloGuard
-from live_transcription.signaling.connection import SignalingConnection
+from live_transcription.signaling.connection import LARGE_FRAME_CHARS, MAX_FRAME_BYTES, SignalingConnection
+from live_transcription.signaling.event_queue import PROCESS_BUDGET
 from live_transcription.signaling.events import (
     EndOfStream,
     OfferReceived,
     ParticipantsJoined,
     ParticipantsLeft,
+    ParticipantsUpdated,
     SessionInterrupted,
     SessionStarted,
     SignalingEvent,
     SubscribeFailed,
 )
+from live_transcription.signaling.messages import SLICE_ENTRIES
 from live_transcription.signaling.requests import Recipient
 from live_transcription.signaling.states import Timeouts
 from live_transcription.types import Caption, Secret
@@ -269,7 +273,7 @@ async def test_a_frame_beyond_every_limit_costs_the_websocket_but_not_the_sessio
         client = connection(stub)
         async with running(client):
             await next_of(client, SessionStarted)
-            await stub.tell("x" * 10_000_000)
+            await stub.tell("x" * (MAX_FRAME_BYTES + 1))
             await next_of(client, SessionInterrupted)
             assert (await next_of(client, SessionStarted)).resumed
 
@@ -286,8 +290,11 @@ async def test_broken_and_large_frames_harm_nothing() -> None:
                 assert session.websocket is not None
                 await session.websocket.send(b"\x00\xff")
             await stub.tell({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
-            joined = await next_of(client, ParticipantsJoined)
-            assert len(joined.participants) == 20_000
+            joined: list[str] = []
+            while len(joined) < len(people):
+                event = await next_of(client, ParticipantsJoined)
+                joined += [participant.session_id for participant in event.participants]
+            assert joined == [person["sessionid"] for person in people]
             assert client.in_room
 
 
@@ -314,9 +321,76 @@ async def test_a_call_that_stalls_slows_the_websocket_down_and_loses_nothing() -
             await next_of(client, SessionStarted)
             for number in range(200):
                 await stub.tell(leave(f"speaker-{number}"))
-            await until(lambda: client.queued_events == 4)
+            await until(lambda: len(client._events) == 4)
             for number in range(200):
                 assert (await next_of(client, ParticipantsLeft)).session_ids == (f"speaker-{number}",)
+
+
+async def test_a_room_of_ten_thousand_with_the_longest_ids() -> None:
+    users = [
+        {
+            "inCall": 7,
+            "lastPing": 1_760_000_000,
+            "sessionId": f"{number:06d}".ljust(255, "s"),
+            "nextcloudSessionId": f"{number:06d}".ljust(255, "n"),
+            "participantPermissions": 254,
+            "userId": f"user-{number}",
+            "displayName": f"Participant {number}",
+        }
+        for number in range(10_000)
+    ]
+    update = {"roomid": ROOM, "users": users}
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            await stub.tell({"type": "event", "event": {"target": "participants", "type": "update", "update": update}})
+            await stub.tell(leave("speaker-1"))
+            roster = Roster()
+            while len(roster) < len(users):
+                roster.apply(await next_of(client, ParticipantsUpdated))
+            assert len(roster.publishers()) == len(users)
+            assert await next_of(client, ParticipantsLeft) == ParticipantsLeft(("speaker-1",)), "later frames come later"
+
+
+async def test_a_call_that_stalls_holds_few_octets_however_large_the_frames() -> None:
+    people = [{"sessionid": f"speaker-{number}", "roomsessionid": "n" * 200} for number in range(2_000)]
+    frame = json.dumps({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
+    limit, frames = len(frame), 40
+    assert len(frame) > LARGE_FRAME_CHARS
+    async with hpb_stub() as stub:
+        client = connection(stub, event_octets=limit)
+        async with running(client):
+            await next_of(client, SessionStarted)
+
+            async def flood() -> None:
+                for _ in range(frames):
+                    await stub.tell(frame)
+
+            flooding = asyncio.create_task(flood())
+            await until(lambda: PROCESS_BUDGET._writers)
+            assert client._events.octets <= limit
+            assert not flooding.done(), "the server is held back"
+            seen = 0
+            while seen < frames * len(people):
+                seen += len((await next_of(client, ParticipantsJoined)).participants)
+                assert client._events.octets <= limit
+            await flooding
+
+
+async def test_other_tasks_run_while_a_large_frame_is_received() -> None:
+    people = [{"sessionid": f"speaker-{number}"} for number in range(20_000)]
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            await stub.tell({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
+            seen = 0
+            while seen < len(people):
+                event = await next_of(client, ParticipantsJoined)
+                assert len(event.participants) <= SLICE_ENTRIES
+                assert len(client._events) <= 1, "an event is taken before the next one is made"
+                seen += len(event.participants)
 
 
 async def test_close_does_not_wait_for_a_call_that_stalls() -> None:
