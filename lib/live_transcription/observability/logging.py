@@ -4,7 +4,8 @@
 """Logs for machines and for people who read them: one JSON object per line on standard output.
 
 Captions, names and secrets are never logged. The first two are up to whoever logs; secrets that slip into a line all the
-same, through a library's message or a traceback, are starred out here, in each form in which they travel.
+same, through a library's message or a traceback, are starred out here, in each form in which they travel. Lines that repeat are
+limited (`log_limit`).
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ import base64
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from live_transcription.observability.log_limit import RepeatFilter, message_of
 from live_transcription.types import Secret
 
 STARS = "***"
@@ -88,7 +91,7 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": self._clean(_message(record)),
+            "message": self._clean(message_of(record)),
         }
         for key, value in vars(record).items():
             if key not in _OWN and key not in line:
@@ -110,6 +113,7 @@ def configure_logging(level: str, secrets: Iterable[Secret] = (), *, stream: Tex
     redactor = Redactor(secrets)
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonFormatter(redactor))
+    handler.addFilter(RepeatFilter(handler, time.monotonic))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -119,13 +123,6 @@ def configure_logging(level: str, secrets: Iterable[Secret] = (), *, stream: Tex
         logging.getLogger(name).setLevel(max(lowest, root.level))
     logging.captureWarnings(True)
     return redactor
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except (TypeError, ValueError, KeyError):
-        return str(record.msg)
 
 
 def _within_base64(text: str) -> set[str]:
