@@ -84,10 +84,10 @@ class CallKeeper:
             logger.info("%d calls are taken up again", len(snapshots))
             self._engine.restore(snapshots)
 
-    async def leave_all(self) -> None:
+    async def leave_all(self, grace_s: float | None = None) -> None:
         """The app stops: what runs now is what the next start takes up."""
         self.freeze()
-        await self._engine.leave_all()
+        await self._engine.leave_all(grace_s)
 
     def freeze(self) -> None:
         if not self._frozen and self._written is not None:

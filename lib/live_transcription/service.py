@@ -48,8 +48,11 @@ from live_transcription.webrtc.probe import IceReport, probe_ice
 
 logger = logging.getLogger(__name__)
 
-#: Time in seconds that all calls together have to say their last words and goodbye.
+#: How long a request that ends a call waits for its last words and its goodbye, in seconds: Talk waits 3 s.
 GRACE_S = 1.7
+#: The same when the app ends or is disabled, in seconds: nobody waits for an answer then, and on a busy machine the last words take
+#: longer. Docker kills a container 10 s after it has asked it to stop.
+SHUTDOWN_S = 5.0
 
 
 class TranscriptionService:
@@ -102,7 +105,7 @@ class TranscriptionService:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tasks = None  # no call starts any more, not even while these end
-        await self.leave_all()
+        await self.leave_all(GRACE_S)
         if self._watching is not None:
             self._watching.cancel()
         await self._stack.__aexit__(kind, error, trace)
@@ -224,10 +227,11 @@ class TranscriptionService:
     async def leave(self, room_token: str) -> None:
         """End this room's captions, last words included; no error if there are none."""
         if call := self._calls.get(room_token):
-            await self._end([call])
+            await self._end([call], GRACE_S)
 
-    async def leave_all(self) -> None:
-        await self._end(list(self._call_tasks))
+    async def leave_all(self, grace_s: float | None = None) -> None:
+        """End all calls. `grace_s`: time for last words and goodbyes, `SHUTDOWN_S` if None; 0 cuts all calls off."""
+        await self._end(list(self._call_tasks), SHUTDOWN_S if grace_s is None else grace_s)
 
     def languages(self) -> Mapping[str, Language]:
         """Those that the engines understand and the settings allow; all that are understood where none of these is allowed."""
@@ -355,14 +359,14 @@ class TranscriptionService:
             del self._calls[call.room_token]
         self._call_tasks.pop(call, None)
 
-    async def _end(self, calls: Sequence[Call]) -> None:
+    async def _end(self, calls: Sequence[Call], grace_s: float) -> None:
         tasks = [self._call_tasks[call] for call in calls if call in self._call_tasks]
         for call in calls:
-            call.end()
+            call.end(within_s=grace_s)
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
-                logger.warning("A call did not end within %.1f s and is cut off", GRACE_S)
+                logger.warning("A call did not end within %.1f s and is cut off", grace_s)
                 task.cancel()
 
     def _speakers(self) -> int:

@@ -124,7 +124,7 @@ class FakeEngine:
         await self._requested()
         self.rooms.pop(room_token, None)
 
-    async def leave_all(self) -> None:
+    async def leave_all(self, grace_s: float | None = None) -> None:
         self.rooms.clear()
 
     def apply(self, config: EngineConfig | ConfigurationError) -> None:

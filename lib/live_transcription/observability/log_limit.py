@@ -138,7 +138,6 @@ class _Summary(logging.LogRecord):
         super().__init__(name, level, "", 0, "Repeated %d times: %s", (left_out, str(text)[:_SUMMARISED]), None)
 
 
-
 def _key_of_line(record: logging.LogRecord) -> tuple[str, int, str, str]:
     return record.name, record.levelno, message_of(record), _exception_of(record)
 
