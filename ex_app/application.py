@@ -35,7 +35,7 @@ from ex_app.settings import Settings
 from ex_app.trial import Trials
 from live_transcription.observability.logging import Redactor
 
-#: How long calls that ran before wait for the saved settings, in seconds.
+#: How long calls that ran before wait for the saved settings once the app is enabled, in seconds.
 SETTINGS_S = 60.0
 _HERE = Path(__file__).parent
 
@@ -60,16 +60,24 @@ def create_app(
 
     saved = SavedSettings(environment, nextcloud, apply)
     identity = saved.current.app
-    lifecycle = Lifecycle(engine, nextcloud, init_steps, page=menu_page(identity.version), on_enabled=saved.look_soon)
+    lifecycle = Lifecycle(
+        engine,
+        nextcloud,
+        init_steps,
+        page=menu_page(identity.version),
+        on_enabled=saved.look_soon,
+        on_disabled=None if calls is None else calls.freeze,
+    )
     monitor, trials = Monitor(engine, time.monotonic), Trials()
 
-    async def keep_calls(calls: CallKeeper) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTINGS_S):
-                await saved.known.wait()
-        await lifecycle.told.wait()
-        if lifecycle.enabled:
-            await calls.run()
+    async def ready_for_calls() -> None:
+        while True:
+            await lifecycle.serving.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTINGS_S):
+                    await saved.known.wait()
+            if lifecycle.serving.is_set():  # it may have been disabled meanwhile
+                return
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
@@ -77,7 +85,7 @@ def create_app(
             async with engine, asyncio.TaskGroup() as tasks:
                 work = [saved.run(), monitor.run()]
                 if calls is not None:
-                    work.append(keep_calls(calls))
+                    work.append(calls.run(ready_for_calls))
                 if log is not None:
                     work.append(log.run())
                 background = [tasks.create_task(each) for each in work]

@@ -3,10 +3,10 @@
 
 """One HTTP connection: uvicorn's, with deadlines and a limit on how many there are.
 
-uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits for ever for a request that has
-begun. Each open connection is a descriptor, so strangers who begin requests and never finish them would take those that calls need.
-Here every state of a connection has a deadline, and when there are too many connections the one that has kept us waiting the
-longest makes room for the new one. A peer that sends its request at once is served, however many others are slow.
+uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits for ever for a request that
+has begun. Each open connection is a descriptor, so strangers who never finish their requests would take those that calls need.
+Here every state of a connection has a deadline, and when there are too many connections, the slowest one is closed for the new
+one. A peer that sends its request at once is served, however many others are slow.
 """
 
 from __future__ import annotations

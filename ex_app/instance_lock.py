@@ -3,8 +3,8 @@
 
 """One process per storage: two would take up the same calls after a restart, and every caption would come twice.
 
-The lock is flock(2)'s on a file in the storage. The kernel releases it when the process ends, however it ends, so a container that
-was killed locks nobody out. It is not inherited by child processes.
+The lock is flock(2)'s on a file in the storage. The kernel releases it when the process ends, however it ends, so a container
+that was killed locks nobody out. Child processes do not inherit it.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "instance.lock"
-#: How long to wait for another process to end, in seconds. During an update the old container may still be saying goodbye; Docker
-#: kills it 10 s after it has asked it to stop.
+#: How long to wait for another process to end, in seconds. During an update the old container may still be ending its calls;
+#: Docker kills it 10 s after it has asked it to stop.
 WAIT_S = 12.0
 _TRY_S = 0.2
 _TAKEN = frozenset({errno.EWOULDBLOCK, errno.EACCES})

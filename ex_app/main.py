@@ -14,8 +14,8 @@ from types import FrameType
 def main() -> int:
     """Runs until SIGTERM or SIGINT. Returns an exit code of `ex_app.process`.
 
-    Loading the app takes a second or two. A signal that comes meanwhile ends the process at once, also as process 1 of a container,
-    which would ignore it otherwise. The server takes the signals over when it starts.
+    Loading the app takes a second or two. A signal that comes meanwhile ends the process at once with code 0. The server
+    handles the signals from its start on.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)

@@ -3,8 +3,8 @@
 
 """The HTTP server: uvicorn on the port or the unix socket that AppAPI expects, and the end of the process.
 
-The first SIGTERM or SIGINT ends the calls, which deliver the last words, while requests drain: `SHUTDOWN_S` of the service at most,
-since Docker kills after 10 s. A second signal ends what is left at once. The process then ends with exit code 0.
+The first SIGTERM or SIGINT ends the calls, which deliver their last words while requests drain; that takes `SHUTDOWN_S` of the
+service at most, since Docker kills after 10 s. A second signal ends what is left at once. The exit code is 0 in both cases.
 """
 
 from __future__ import annotations
@@ -79,10 +79,12 @@ class Server(uvicorn.Server):
         hurrying = asyncio.ensure_future(self._hurry.wait())
         try:
             await asyncio.wait([leaving, hurrying], return_when=asyncio.FIRST_COMPLETED)
-            if not leaving.done():
+            if leaving.done():
+                leaving.result()
+            else:
                 logger.warning("Asked a second time to end: the calls end without their last words")
+                leaving.cancel()
                 await self._calls.leave_all(0.0)
-            await leaving
         except Exception:  # the shutdown goes on
             logger.exception("The calls did not end cleanly")
         finally:

@@ -50,7 +50,7 @@ logger = logging.getLogger(__name__)
 
 #: How long a request that ends a call waits for its last words and its goodbye, in seconds: Talk waits 3 s.
 GRACE_S = 1.7
-#: The same when the app ends or is disabled, in seconds: nobody waits for an answer then, and on a busy machine the last words take
+#: The same when the app ends or is disabled, in seconds: no request waits then, and on a busy machine the last words take
 #: longer. Docker kills a container 10 s after it has asked it to stop.
 SHUTDOWN_S = 5.0
 
@@ -149,16 +149,22 @@ class TranscriptionService:
         )
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
-        """Take calls up again; they are joined in the background. Targets that do not show up are forgotten after a minute."""
+        """Take calls up again; they are joined in the background. Targets that do not show up are forgotten after a minute.
+
+        Where somebody has asked for captions of a room meanwhile, the targets of its snapshot are added to theirs.
+        """
         for snapshot in snapshots:
-            if snapshot.targets and snapshot.room_token not in self._calls:
+            call = self._calls.get(snapshot.room_token)
+            if not snapshot.targets:
+                continue
+            if call is None or call.ending:
                 try:
                     call = self._start(snapshot.room_token, snapshot.language)
                 except CallUnavailable as failure:
                     logger.warning("A call was not taken up again: %s", failure, extra={"room": snapshot.room_token})
                     continue
-                for nc_session_id, user_id in snapshot.targets:
-                    call.add_target(nc_session_id, user_id)
+            for nc_session_id, user_id in snapshot.targets:
+                call.add_target(nc_session_id, user_id)
 
     # What an administrator asks.
 

@@ -22,6 +22,8 @@ from sandbox.nextcloud.talk import TALK_TIMEOUT_S, ExAppAnswer
 #: AppAPI's own version, sent as `AA-VERSION`.
 AA_VERSION = "32.0.0"
 
+#: How long an app that is installed may take to answer a heartbeat before it is enabled; AppAPI tries for ten minutes.
+ENABLE_HEARTBEAT_S = 10.0
 HEARTBEAT_INTERVAL_S = 1.0
 HEARTBEAT_TRIES = 600
 INIT_TIMEOUT_S = 30.0
@@ -67,6 +69,8 @@ class AppApi:
         self.nextcloud_url = ""
         #: Users in Nextcloud's group `admin`.
         self.admins = {"admin"}
+        #: Seconds that pass in `enable` between the flag and the app's request: AppAPI looks at the container meanwhile.
+        self.enabling_s = 0.0
         self.client = httpx.AsyncClient(trust_env=False)
         self.changed = asyncio.Condition()
 
@@ -173,7 +177,17 @@ class AppApi:
         await self._notify()
 
     async def enable(self, app: ExApp) -> bool:
+        """Flags the app as enabled, waits for its container and its heartbeat, and then tells it.
+
+        Between the flag and the request the app may read its settings already. As `AppAPIService::enableExApp` of AppAPI 35,
+        for installations and `occ app_api:app:enable`; without a heartbeat the flag stays, and the app is not told.
+        """
         app.enabled = True
+        await asyncio.sleep(self.enabling_s)
+        if not await self.heartbeat(app, timeout_s=ENABLE_HEARTBEAT_S):
+            app.enabled_error = "no heartbeat"
+            await self._notify()
+            return False
         try:
             answer = await self.request(app.app_id, "PUT", "/enabled?enabled=1", timeout_s=ENABLED_TIMEOUT_S)
             error = _error_of(answer)

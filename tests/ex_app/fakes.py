@@ -254,7 +254,8 @@ class FakeNextcloud:
 
     async def remove_page(self, page: Page) -> None:
         self._fail()
-        self.pages.remove(page)
+        if page in self.pages:
+            self.pages.remove(page)
 
     async def is_admin(self, user_id: str) -> bool:
         self._fail()

@@ -263,8 +263,10 @@ def test_the_end_of_the_app_gives_the_last_words_more_time_than_a_request_can(mo
     slow = SlowLastWords(monkeypatch, 4.0)
 
     async def run() -> None:
-        async with joined(monkeypatch, "speaker-1") as ours:
+        async with joined(monkeypatch) as ours:
             slow.listen(ours)
+            start_session(ours, "speaker-1")
+            await asyncio.sleep(1)
             ours.end(within_s=5.0)
             ours.end()  # a later request, such as Talk's, does not shorten it
             await asyncio.sleep(5)
