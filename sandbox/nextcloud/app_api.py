@@ -51,6 +51,8 @@ class ExApp:
     url: str = ""
     display_name: str = "Live Transcription"
     enabled: bool = False
+    #: Flagged as enabled, and not told yet.
+    enabling: bool = False
     progress: int = -1
     init_error: str = ""
     enabled_error: str = ""
@@ -182,11 +184,17 @@ class AppApi:
         Between the flag and the request the app may read its settings already. As `AppAPIService::enableExApp` of AppAPI 35,
         for installations and `occ app_api:app:enable`; without a heartbeat the flag stays, and the app is not told.
         """
-        app.enabled = True
+        app.enabled = app.enabling = True
+        try:
+            return await self._enable(app)
+        finally:
+            app.enabling = False
+            await self._notify()
+
+    async def _enable(self, app: ExApp) -> bool:
         await asyncio.sleep(self.enabling_s)
         if not await self.heartbeat(app, timeout_s=ENABLE_HEARTBEAT_S):
             app.enabled_error = "no heartbeat"
-            await self._notify()
             return False
         try:
             answer = await self.request(app.app_id, "PUT", "/enabled?enabled=1", timeout_s=ENABLED_TIMEOUT_S)
@@ -194,7 +202,6 @@ class AppApi:
         except ExAppUnreachable as unreachable:
             error = str(unreachable)
         app.enabled, app.enabled_error = not error, error
-        await self._notify()
         return app.enabled
 
     async def disable(self, app: ExApp) -> bool:
@@ -214,7 +221,7 @@ class AppApi:
                 raise ExAppUnreachable("no heartbeat")
             await self.init(app)
             async with self.changed:
-                await self.changed.wait_for(lambda: app.init_error or app.progress >= 100)
+                await self.changed.wait_for(lambda: app.init_error or (app.progress >= 100 and not app.enabling))
         if app.init_error or not app.enabled:
             raise ExAppUnreachable(app.init_error or app.enabled_error or "the app was not enabled")
 
