@@ -9,14 +9,20 @@ requests be answered, and files be written.
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import logging
 import os
 import resource
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from live_transcription.errors import OutOfDescriptors
+from live_transcription.observability import metrics
 from live_transcription.status import Shortage
+
+logger = logging.getLogger(__name__)
 
 #: What a call takes: its websocket to the HPB, and for a moment a second one or a name server.
 CALL_DESCRIPTORS = 2
@@ -24,6 +30,8 @@ CALL_DESCRIPTORS = 2
 SPEAKER_DESCRIPTORS = 6
 #: How long it takes until a reading shows what was admitted, in seconds.
 SETTLE_S = 5.0
+#: Between two readings, in seconds.
+READ_S = 1.0
 #: No process gets more than this; what the system allows may be a thousand times as much, and tables are as long as the limit.
 _MOST = 1 << 20
 #: Smallest and largest number of HTTP connections at once; in between an eighth of the limit.
@@ -130,4 +138,47 @@ def read_descriptors() -> DescriptorReading:
         return DescriptorReading(soft, soft) if error.errno in (errno.EMFILE, errno.ENFILE) else DescriptorReading(0, None)
 
 
-ReadDescriptors = Callable[[], DescriptorReading]
+class Descriptors:
+    """The budget of this process, with a reading per second. `read` takes the place of the system in tests.
+
+    `on_free` is called when a shortage is over, for those who were refused.
+    """
+
+    def __init__(
+        self, *, read: Callable[[], DescriptorReading] = read_descriptors, on_free: Callable[[], None] = lambda: None
+    ) -> None:
+        self._read = read
+        self._on_free = on_free
+        self._budget = DescriptorBudget()
+        self._budget.observe(read())
+
+    async def watch(self) -> None:
+        """Until it is cancelled."""
+        was_short = False
+        while True:
+            self._budget.observe(self._read())
+            is_short = self._budget.is_short(_now())
+            if is_short and not was_short:
+                metrics.shortages.labels("descriptors").inc()
+                logger.warning("%s %s", self._budget.problem(), FIX, extra={"code": "descriptors"})
+            elif was_short and not is_short:
+                logger.info("No longer short of: descriptors", extra={"code": "descriptors"})
+                self._on_free()
+            was_short = is_short
+            await asyncio.sleep(READ_S)
+
+    def require_call(self) -> None:
+        """Takes what a call needs. Raises OutOfDescriptors."""
+        if not self._budget.admit(CALL_DESCRIPTORS, _now()):
+            raise OutOfDescriptors(self._budget.problem(), fix=FIX)
+
+    def admit_speaker(self, *, returning: bool) -> bool:
+        """Whether there are enough for one more speaker, who was heard a moment ago if `returning`; True takes them."""
+        return self._budget.admit(SPEAKER_DESCRIPTORS, _now(), replacing=returning)
+
+    def shortages(self) -> tuple[Shortage, ...]:
+        return self._budget.shortages(_now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

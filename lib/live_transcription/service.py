@@ -22,6 +22,7 @@ from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
 from live_transcription.capacity import Capacity
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
+from live_transcription.descriptors import Descriptors
 from live_transcription.errors import (
     CallNotFound,
     CallUnavailable,
@@ -83,6 +84,7 @@ class TranscriptionService:
         )
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
+        self._descriptors = Descriptors(on_free=self._readmit)
         self._restarts = Restarts(random.random)
         self._ice = IceServerCache(ice_servers)
         self._guard = HelloGuard()
@@ -94,11 +96,14 @@ class TranscriptionService:
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> TranscriptionService:
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._watching = self._tasks.create_task(self._capacity.watch(), name="watch memory and load")
+        self._watching = (
+            self._tasks.create_task(self._capacity.watch(), name="watch memory and load"),
+            self._tasks.create_task(self._descriptors.watch(), name="watch descriptors"),
+        )
         return self
 
     async def __aexit__(
@@ -106,8 +111,8 @@ class TranscriptionService:
     ) -> None:
         self._tasks = None  # no call starts any more, not even while these end
         await self.leave_all(GRACE_S)
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in self._watching:
+            watching.cancel()
         await self._stack.__aexit__(kind, error, trace)
         await self._speech.aclose()
 
@@ -159,6 +164,7 @@ class TranscriptionService:
                 continue
             if call is None or call.ending:
                 try:
+                    self._descriptors.require_call()
                     call = self._start(snapshot.room_token, snapshot.language)
                 except CallUnavailable as failure:
                     logger.warning("A call was not taken up again: %s", failure, extra={"room": snapshot.room_token})
@@ -212,6 +218,7 @@ class TranscriptionService:
         self._check_language(language)
         call = self._calls.get(room_token)
         if call is None or call.ending:
+            self._descriptors.require_call()
             call = self._start(room_token, language)
         call.add_target(nc_session_id, user_id)
         if not call.joined.is_set():
@@ -256,7 +263,7 @@ class TranscriptionService:
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
             speakers_waiting=self._speakers_waiting(),
-            shortages=self._capacity.shortages(),
+            shortages=(*self._descriptors.shortages(), *self._capacity.shortages()),
             memory=self._capacity.memory(),
             load=self._capacity.load(),
         )
@@ -294,13 +301,22 @@ class TranscriptionService:
                 self._speech,
                 guard=self._guard,
                 ice_servers=self._ice.get,
-                admit=self._capacity.admit,
+                admit=self._admit,
                 pace=self._capacity.pace,
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
             )
         except (ConfigurationError, SttError) as error:
             raise CallUnavailable(error.message, fix=error.fix, cause_code=error.code) from None
+
+    def _admit(self, *, returning: bool = False) -> bool:
+        """Whether one more speaker may be heard. `returning`: was heard a moment ago."""
+        return self._capacity.admit(returning=returning) and self._descriptors.admit_speaker(returning=returning)
+
+    def _readmit(self) -> None:
+        """Something is no longer short: speakers who wait need not wait until their call tries again."""
+        for call in self._calls.values():
+            call.readmit()
 
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
         """Run the call to its end; the error that ended it, if any."""

@@ -162,6 +162,10 @@ class Call:
             self._last_words_s = max(0.0, within_s - CLOSE_S)
         self._ended.set()
 
+    def readmit(self) -> None:
+        """Try those who were not admitted again, now."""
+        self._reconcile()
+
     async def ended_within(self, seconds: float) -> bool:
         """Whether `end` is called within so many seconds; returns as soon as it is."""
         with suppress(TimeoutError):
