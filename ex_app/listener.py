@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 BACKLOG = 64
 #: After a failure `accept` finds nothing for this long, in seconds. asyncio listens again after one second.
 PAUSE_S = 0.5
+#: The machine has no such address or no IPv6; a name may have another address that it has.
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
 
@@ -53,18 +55,29 @@ class ListeningSocket(socket.socket):
 
 
 def listening_sockets(listen: Listen) -> list[socket.socket]:
-    """Bound, not yet listening. Raises OSError where the address is taken or not ours."""
+    """Bound, not yet listening: one for each address of the host's name that this machine has.
+
+    Raises OSError where one of them is taken, or the machine has none of them.
+    """
     if listen.unix_socket is not None:
         return [_unix_socket(listen.unix_socket)]
     found = socket.getaddrinfo(listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     bound: list[socket.socket] = []
+    missing: OSError | None = None
     try:
         for family, kind, protocol, _, address in dict.fromkeys(found):
-            bound.append(_tcp_socket(family, kind, protocol, address))
+            try:
+                bound.append(_tcp_socket(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = error
     except OSError:
         for each in bound:
             each.close()
         raise
+    if not bound and missing is not None:
+        raise missing
     return bound
 
 

@@ -226,8 +226,8 @@ class AppApi:
             raise ExAppUnreachable(app.init_error or app.enabled_error or "the app was not enabled")
 
     async def _init_failed(self, app: ExApp, error: str) -> None:
+        # The flag stays: AppAPI notes the error in the app's status and nothing else (`setAppInitProgress`).
         app.init_error = error
-        app.enabled = False
         await self._notify()
 
     async def _notify(self) -> None:

@@ -244,6 +244,20 @@ def test_the_port_of_a_name_is_taken_on_all_its_addresses_or_on_none(monkeypatch
     ours.close()
 
 
+def test_addresses_that_the_machine_does_not_have_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    def found(*arguments: Any, **options: Any) -> list[Any]:
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
+
+    monkeypatch.setattr(socket, "getaddrinfo", found)
+    addresses = ["192.0.2.1", "127.0.0.1"]
+    (ours,) = listening_sockets(Listen("name", 0))
+    assert ours.getsockname()[0] == "127.0.0.1"
+    ours.close()
+    addresses = ["192.0.2.1"]
+    with pytest.raises(OSError, match="assign"):
+        listening_sockets(Listen("name", 0))
+
+
 def test_the_unix_socket_of_a_killed_process_is_replaced(tmp_path: Path) -> None:
     path = tmp_path / "exapp.sock"
     for _ in range(2):
