@@ -4,7 +4,8 @@
 """Out of descriptors, disk, or address space for a minute: captions of those who have them go on, and all is back soon after.
 
 Somebody talks and somebody reads; then the app's process is out of one thing, and a second room asks for captions once a
-second. When the shortage is over, the second room must get captions, and its call must be written down.
+second. Out of descriptors, strangers with half-open requests take those that become free. When the shortage is over, the second
+room must get captions, and its call must be written down.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from tests.rig.setting import Setting, setting
 #: Longest time without a caption while somebody talks, in seconds; the recording has pauses.
 LONGEST_GAP_S = 5.0
 BACK_S = 5.0
+#: Strangers who take the descriptors that the limit has left free below the highest one.
+CROWD = 100
 LOG_BYTES = 1_000_000
 _SPEECH = from_recording(recording.load("en-conference"))
 
@@ -72,7 +75,11 @@ async def _shortage(talk: Setting, name: str, seconds: float, path: Path) -> dic
         before, cpu_s, log_bytes = time.time(), proc.cpu_seconds(pid), log.stat().st_size
         late_talking = asyncio.create_task(_talk_on(late))
         with SHORTAGES[name](pid):
+            crowd = [asyncio.create_task(_crowd(talk.app.process.port)) for _ in range(CROWD if name == "descriptors" else 0)]
+            await asyncio.sleep(1.5)  # the app looks once a second
             answers = await _ask_for(reader, seconds)
+        for stranger in crowd:
+            stranger.cancel()
         over_at = time.time()
         back_s, written_s = await asyncio.gather(_back(reader, late, over_at), _written(path / "calls.json", second, over_at))
         arrived = [caption.at for caption in listener.captions.of(speaker.session_id, since=before)]
@@ -91,6 +98,19 @@ async def _shortage(talk: Setting, name: str, seconds: float, path: Path) -> dic
             task.cancel()
         await asyncio.wait([talking, late_talking])
         return found
+
+
+async def _crowd(port: int) -> None:
+    """A stranger who begins one request after the other and finishes none, and so takes each descriptor that is free."""
+    while True:
+        with suppress(OSError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                writer.write(b"GET /heartbeat HTTP/1.1\r\nHost: ")
+                await reader.read()
+            finally:
+                writer.close()
+        await asyncio.sleep(0.1)
 
 
 async def _talk_on(speaker: Caller) -> None:
