@@ -13,12 +13,13 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from typing import Any
 
 from live_transcription.observability import metrics
 
 #: How long a line counts as a repetition of an earlier one, in seconds.
 INTERVAL_S = 60.0
-#: Equal lines (same logger, level, text and exception) that are written per interval.
+#: Equal lines (same logger, level, text, `extra` fields and exception) that are written per interval.
 EQUAL_LINES = 5
 #: Lines of one place in the code that are written per interval, whatever their arguments: room tokens and error texts differ.
 LINES_OF_A_PLACE = 60
@@ -32,6 +33,7 @@ _REMEMBERED = 1000
 _SWEEP_S = 1.0
 #: Longest text of a line that is quoted in its summary.
 _SUMMARISED = 500
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 
 class LogLimit:
@@ -138,8 +140,8 @@ class _Summary(logging.LogRecord):
         super().__init__(name, level, "", 0, "Repeated %d times: %s", (left_out, str(text)[:_SUMMARISED]), None)
 
 
-def _key_of_line(record: logging.LogRecord) -> tuple[str, int, str, str]:
-    return record.name, record.levelno, message_of(record), _exception_of(record)
+def _key_of_line(record: logging.LogRecord) -> tuple[str, int, str, str, str]:
+    return record.name, record.levelno, message_of(record), str(extra_of(record)), _exception_of(record)
 
 
 def _key_of_place(record: logging.LogRecord) -> tuple[str, int, str, int]:
@@ -150,6 +152,11 @@ def _exception_of(record: logging.LogRecord) -> str:
     if record.exc_info is None or record.exc_info[1] is None:
         return ""
     return repr(record.exc_info[1])[:_SUMMARISED]
+
+
+def extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields that the caller gave in `extra`."""
+    return {key: value for key, value in vars(record).items() if key not in _OWN_FIELDS}
 
 
 def message_of(record: logging.LogRecord) -> str:

@@ -20,14 +20,13 @@ from datetime import UTC, datetime
 from typing import Any, TextIO
 from urllib.parse import quote
 
-from live_transcription.observability.log_limit import RepeatFilter, message_of
+from live_transcription.observability.log_limit import RepeatFilter, extra_of, message_of
 from live_transcription.types import Secret
 
 STARS = "***"
 #: Shorter ones would star out ordinary words; nobody's secret should be that short.
 _SHORTEST_SECRET = 6
 _LONGEST_TEXT = 20_000
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 #: Libraries that would log frames, headers or every packet, and the lowest level that they may log at.
 _QUIET = {
@@ -93,8 +92,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": self._clean(message_of(record)),
         }
-        for key, value in vars(record).items():
-            if key not in _OWN and key not in line:
+        for key, value in extra_of(record).items():
+            if key not in line:
                 line[key] = value if value is None or isinstance(value, bool | int | float) else self._clean(str(value))
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self._clean(self.formatException(record.exc_info))

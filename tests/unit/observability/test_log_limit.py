@@ -102,6 +102,14 @@ def test_lines_of_one_place_with_changing_arguments_are_limited_too(log: Log) ->
     assert len(log.lines()) == LINES_OF_A_PLACE + 1, "other lines are not held up"
 
 
+def test_equal_texts_about_different_rooms_are_different_lines(log: Log) -> None:
+    for number in range(20):
+        for _ in range(10):
+            log.logger.info("The call was ended for all", extra={"room": f"room-{number}"})
+        log.clock.now += 5
+    assert len({line for line in log.lines() if "Repeated" not in line and "ended for all" in line}) >= 20
+
+
 def test_tracebacks_are_limited_more(log: Log) -> None:
     for number in range(1000):
         log.logger.error("It failed", exc_info=ValueError(number))
