@@ -35,7 +35,7 @@ def catches(pid: int, number: signal.Signals) -> bool:
 
 async def ended(app: Running, number: signal.Signals) -> int:
     app.process.send_signal(number)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(20):
         return await app.process.wait()
 
 
@@ -105,12 +105,13 @@ async def test_the_next_process_waits_until_the_last_one_has_ended(tmp_path: Pat
         running("ex_app.main", environment) as first,
         running("ex_app.main", environment, ready=False) as second,
     ):
-        await asyncio.sleep(2.5)
-        assert second.process.returncode is None
+        assert second.process.stdout is not None
+        async with asyncio.timeout(30):
+            while b"Another process of this app uses the storage" not in await second.process.stdout.readline():
+                assert second.process.returncode is None
         assert await ended(first, signal.SIGTERM) == 0
-        await second.healthy(20)
-        _, printed = await second.stop()
-        assert "Another process of this app uses the storage" in printed
+        await second.healthy(30)
+        await second.stop()
 
 
 def test_a_second_process_on_the_same_storage_says_so_and_ends(
