@@ -24,7 +24,7 @@ from ex_app.http_protocol import ANSWER_S, BODY_S, CLOSE_S, HEAD_S, BoundedProto
 from ex_app.listener import BACKLOG, AcceptShortage, ListeningSocket, listening_sockets
 from ex_app.settings import Listen
 from sandbox import proc, virtual_clock
-from tests.ex_app.fakes import ENVIRONMENT
+from tests.ex_app.fakes import ENVIRONMENT, credentials
 from tests.ex_app.test_server import Running, running
 
 UNREACHABLE = ENVIRONMENT | {"NEXTCLOUD_URL": "http://127.0.0.1:9", "LOG_LEVEL": "INFO"}
@@ -353,3 +353,33 @@ async def test_out_of_descriptors_the_log_has_one_line_and_all_is_well_afterward
         _, printed = await app.stop()
     assert printed.count("No new HTTP connections for the moment") == 1, printed
     assert len(printed) < 20_000
+
+
+async def test_more_rooms_than_descriptors_allow_are_refused_and_the_app_goes_on_answering() -> None:
+    """An HPB that accepts connections and says nothing keeps one descriptor per room."""
+    held: list[asyncio.StreamWriter] = []
+    silent = await asyncio.start_server(lambda reader, writer: held.append(writer), "127.0.0.1", 0)
+    hpb = f"http://127.0.0.1:{silent.sockets[0].getsockname()[1]}"
+    async with silent, running("ex_app.main", UNREACHABLE | {"LT_HPB_URL": hpb}, descriptors=(256, 256)) as app:
+
+        async def ask(room: int) -> dict[str, Any]:
+            body = {"roomToken": f"room{room}", "ncSessionId": "nc1", "enable": True}
+            answer = await app.client.post("/api/v1/call/transcribe", json=body, headers=credentials(), timeout=30)
+            assert answer.status_code == 503
+            found: dict[str, Any] = answer.json()
+            return found
+
+        answers: list[dict[str, Any]] = []
+        for first in range(0, 200, 25):
+            answers += await asyncio.gather(*(ask(room) for room in range(first, first + 25)))
+            await app.healthy(20)
+        refused = [answer["error"] for answer in answers if "Open files are short" in answer["error"]]
+        assert 50 < len(refused) < 190
+        assert proc.usage(app.process.pid).descriptors < 220
+        health = (await app.client.get("/healthz")).json()
+        assert "descriptors" in health["reasons"]
+        for writer in held:
+            writer.close()
+        _, printed = await app.stop()
+    assert "No new HTTP connections" not in printed
+    assert len(printed) < 200_000
