@@ -98,8 +98,6 @@ class Peer:
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         finally:
-            if self.connected:
-                self.read_now()  # on a busy machine the last words may still be in the socket
             self.connected = False
             await self._transport.aclose()
 
