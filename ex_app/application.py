@@ -6,9 +6,11 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 
 from fastapi import FastAPI
@@ -35,8 +37,12 @@ from ex_app.settings import Settings
 from ex_app.trial import Trials
 from live_transcription.observability.logging import Redactor
 
-#: How long calls that ran before wait for the saved settings, in seconds.
+logger = logging.getLogger(__name__)
+
+#: How long calls that ran before wait for the saved settings once the app is enabled, in seconds.
 SETTINGS_S = 60.0
+#: Wait before background work that failed unexpectedly starts again, in seconds.
+RESTART_S = 2.0
 _HERE = Path(__file__).parent
 
 
@@ -60,27 +66,35 @@ def create_app(
 
     saved = SavedSettings(environment, nextcloud, apply)
     identity = saved.current.app
-    lifecycle = Lifecycle(engine, nextcloud, init_steps, page=menu_page(identity.version), on_enabled=saved.look_soon)
+    lifecycle = Lifecycle(
+        engine,
+        nextcloud,
+        init_steps,
+        page=menu_page(identity.version),
+        on_enabled=saved.look_soon,
+        on_disabled=None if calls is None else calls.freeze,
+    )
     monitor, trials = Monitor(engine, time.monotonic), Trials()
 
-    async def keep_calls(calls: CallKeeper) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(SETTINGS_S):
-                await saved.known.wait()
-        await lifecycle.told.wait()
-        if lifecycle.enabled:
-            await calls.run()
+    async def ready_for_calls() -> None:
+        while True:
+            await lifecycle.serving.wait()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(SETTINGS_S):
+                    await saved.known.wait()
+            if lifecycle.serving.is_set():  # it may have been disabled meanwhile
+                return
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             async with engine, asyncio.TaskGroup() as tasks:
-                work = [saved.run(), monitor.run()]
+                work: dict[str, Callable[[], Awaitable[None]]] = {"read settings": saved.run, "monitor": monitor.run}
                 if calls is not None:
-                    work.append(keep_calls(calls))
+                    work["keep calls"] = partial(calls.run, ready_for_calls)
                 if log is not None:
-                    work.append(log.run())
-                background = [tasks.create_task(each) for each in work]
+                    work["Nextcloud's log"] = log.run
+                background = [tasks.create_task(_keep_going(name, each), name=name) for name, each in work.items()]
                 trials.start(tasks)
                 lifecycle.start(tasks)
                 yield
@@ -112,6 +126,18 @@ def create_app(
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
     app.add_middleware(AppApiAuth, identity=identity)
     return app
+
+
+async def _keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
+    """Do `work` again after an unexpected failure, for example for lack of memory: the calls must not end for it."""
+    while True:
+        try:
+            await work()
+        except Exception:
+            logger.exception("Background work failed; it starts again in %.0f s: %s", RESTART_S, name)
+        else:
+            return
+        await asyncio.sleep(RESTART_S)
 
 
 class _Files(StaticFiles):

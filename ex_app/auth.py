@@ -22,11 +22,13 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ex_app import metrics
 from ex_app.answers import error_answer
 from ex_app.settings import AppIdentity
+from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
 
 #: Routes that answer anybody; what they tell depends on `request.state.authenticated`.
 OPEN_PATHS = frozenset({"/heartbeat", "/healthz", "/metrics"})
+#: A refusal is logged at most once in this time for each reason, in seconds: strangers can cause as many as they like.
 _LOG_EVERY_S = 10.0
 
 
@@ -37,7 +39,7 @@ class AppApiAuth:
         self._app = app
         self._identity = identity
         self._open_paths = frozenset(open_paths)
-        self._logged_at: float | None = None
+        self._log_limit = LogLimit(_LOG_EVERY_S, time.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -75,10 +77,8 @@ class AppApiAuth:
         return user_id.decode("utf-8", "replace") or None, None
 
     def _log(self, reason: str) -> None:
-        now = time.monotonic()
-        if self._logged_at is None or now - self._logged_at >= _LOG_EVERY_S:
-            self._logged_at = now
-            logger.warning("A request was refused: %s", reason)
+        if (left_out := self._log_limit.permit(reason)) is not None:
+            logger.warning("A request was refused: %s", reason, extra={"left_out": left_out})
 
 
 def _decode(header: str) -> bytes:

@@ -1,27 +1,27 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Remembers on disk which calls run and for whom, so that a container that starts again takes them up by itself.
+"""Remembers on disk which calls run and for whom, so that a process that starts again takes them up by itself.
 
 One small JSON file in the app's persistent storage, replaced as a whole, readable by the app only. It holds room tokens,
-session ids and user ids; nothing of what is said.
+session ids and user ids; nothing of what is said. `stored_calls` describes its form.
+
+Calls are written down while the app is enabled. When it is disabled or stopped, the calls of that moment stay in the file and
+are taken up when it is enabled again: an update disables the app, too.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
 import logging
-import os
-from collections.abc import Awaitable, Callable, Sequence
+import threading
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Annotated
-
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from ex_app.engine import Engine
-from ex_app.schemas import LangId, NcSessionId, RoomToken
+from ex_app.stored_calls import StoredCalls, UnreadableCalls, parse, replace_file, serialise
+from live_transcription.observability.log_limit import LogLimit
 from live_transcription.status import CallSnapshot
 
 logger = logging.getLogger(__name__)
@@ -31,30 +31,22 @@ FILE_NAME = "calls.json"
 LOOK_S = 2.0
 #: Unchanged calls are written again after this long, so that the file's time says when they still ran.
 FRESH_S = 60.0
-#: Calls of a container that has been away for longer are over, in seconds.
+#: Calls of an app that has been away for longer are over, in seconds.
 STALE_S = 900.0
-_MAX_BYTES = 4 * 1024 * 1024
-
-_UserId = Annotated[str, StringConstraints(max_length=255)]
-
-
-class _Call(BaseModel):
-    model_config = ConfigDict(strict=True, hide_input_in_errors=True)
-
-    room: RoomToken
-    language: LangId
-    targets: list[tuple[NcSessionId, _UserId | None]]
+_MAX_BYTES = 64 * 1024 * 1024
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
-class _File(BaseModel):
-    model_config = ConfigDict(hide_input_in_errors=True)
-
-    at: float
-    calls: list[_Call]
+def since_boot() -> tuple[str, float] | None:
+    """The machine's boot and the seconds since then, which setting the clock does not change; None if not known."""
+    try:
+        return _BOOT_ID.read_text("ascii").strip()[:64], time.clock_gettime(time.CLOCK_BOOTTIME)
+    except (OSError, ValueError, AttributeError):
+        return None
 
 
 class CallKeeper:
-    """`storage` None: nothing is remembered. `wall_clock`: seconds since the epoch."""
+    """`storage` None: nothing is remembered. `wall_clock`: seconds since the epoch; `boot_clock` as `since_boot`."""
 
     def __init__(
         self,
@@ -62,83 +54,114 @@ class CallKeeper:
         storage: Path | None,
         wall_clock: Callable[[], float],
         *,
+        boot_clock: Callable[[], tuple[str, float] | None] = since_boot,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._engine = engine
         self._path = None if storage is None else storage / FILE_NAME
         self._wall_clock = wall_clock
+        self._boot_clock = boot_clock
         self._sleep = sleep
+        self._log_limit = LogLimit(60.0, time.monotonic)
+        #: Between `take_up` and `freeze` the file follows the calls.
+        self._following = False
+        self._stopped = False
         self._written: tuple[CallSnapshot, ...] | None = None
         self._written_at = 0.0
-        self._frozen = False
+        # Writes run in a thread, the last one does not: a later one is never replaced by an earlier one.
+        self._writing = threading.Lock()
+        self._writes = 0
+        self._last_write = 0
 
-    async def run(self) -> None:
-        """Write down the calls whenever they have changed. Starts with taking up those that were written down."""
-        self.restore()
-        while True:
-            await self._sleep(LOOK_S)
-            self._note()
+    async def run(self, ready: Callable[[], Awaitable[None]]) -> None:
+        """Take calls up whenever the app is enabled, and write them down until it no longer is. Ends with its task.
 
-    def restore(self) -> None:
+        `ready` returns once the app is enabled and its settings are known.
+        """
+        while not self._stopped:
+            await ready()
+            self.take_up()
+            while self._following:
+                await self._sleep(LOOK_S)
+                await self._note()
+
+    def take_up(self) -> None:
+        """Restore the calls of the file, and follow the calls from now on."""
+        if self._stopped:
+            return
         if snapshots := self._read():
             logger.info("%d calls are taken up again", len(snapshots))
             self._engine.restore(snapshots)
+        self._following = True
 
-    async def leave_all(self) -> None:
+    async def leave_all(self, grace_s: float | None = None) -> None:
         """The app stops: what runs now is what the next start takes up."""
+        self._stopped = True
         self.freeze()
-        await self._engine.leave_all()
+        await self._engine.leave_all(grace_s)
 
     def freeze(self) -> None:
-        if not self._frozen and self._written is not None:
-            self._written_at = 0.0
-            self._note()
-        self._frozen = True
+        """Write down what runs now, and keep it whatever ends from now on, until `take_up`."""
+        if self._following:
+            self._following = False
+            calls = tuple(self._engine.export())
+            if self._path is not None and (calls or self._written):
+                self._writes += 1
+                self._finish(self._write(self._path, calls, self._writes), calls)
 
-    def _note(self) -> None:
-        calls = tuple(self._engine.export())
-        now = self._wall_clock()
-        fresh = not calls or now - self._written_at < FRESH_S
-        if self._path is None or self._frozen or (calls == self._written and fresh):
+    async def _note(self) -> None:
+        if self._path is None or not self._following:
             return
-        content = {
-            "at": now,
-            "calls": [{"room": call.room_token, "language": call.language, "targets": call.targets} for call in calls],
-        }
+        calls = tuple(self._engine.export())
+        is_fresh = not calls or 0 <= self._wall_clock() - self._written_at < FRESH_S
+        if calls == self._written and is_fresh:
+            return
+        self._writes += 1
         try:
-            _replace(self._path, json.dumps(content))
-        except OSError as error:
-            if self._written is None or calls != self._written:
-                logger.warning("The running calls cannot be written down: %s", error.strerror)
-        self._written, self._written_at = calls, now
+            failure = await asyncio.to_thread(self._write, self._path, calls, self._writes)
+        except RuntimeError as error:  # no memory for a thread
+            failure = str(error)
+        self._finish(failure, calls)
 
-    def _read(self) -> Sequence[CallSnapshot]:
+    def _write(self, path: Path, calls: tuple[CallSnapshot, ...], number: int) -> str:
+        """Returns why it failed, if it did."""
+        content = serialise(StoredCalls(calls, self._wall_clock(), self._boot_clock()))
+        with self._writing:
+            if number < self._last_write:
+                return ""
+            self._last_write = number
+            try:
+                replace_file(path, content)
+            except OSError as error:
+                return error.strerror or type(error).__name__
+        return ""
+
+    def _finish(self, failure: str, calls: tuple[CallSnapshot, ...]) -> None:
+        """What failed is tried again at the next look; the old file stands until then."""
+        if not failure:
+            self._written, self._written_at = calls, self._wall_clock()
+        elif self._log_limit.permit() is not None:
+            logger.warning(
+                "The running calls cannot be written down (%s), so a restart would not take them up. Check the app's storage.",
+                failure,
+            )
+
+    def _read(self) -> tuple[CallSnapshot, ...]:
         if self._path is None:
             return ()
         try:
             with self._path.open("rb") as file:
-                content = _File.model_validate_json(file.read(_MAX_BYTES))
+                stored = parse(file.read(_MAX_BYTES))
         except FileNotFoundError:
             return ()
-        except (OSError, ValidationError) as error:
-            logger.warning("The calls that ran before cannot be read (%s); nothing is taken up again", type(error).__name__)
+        except (OSError, UnreadableCalls) as error:
+            logger.warning("The calls that ran before cannot be read (%s); nothing is taken up again", error)
             return ()
-        if not 0 <= self._wall_clock() - content.at <= STALE_S:
-            return ()
-        return [CallSnapshot(call.room, call.language, tuple(call.targets)) for call in content.calls]
+        return stored.calls if abs(self._age_s(stored)) <= STALE_S else ()
 
-
-def _replace(path: Path, text: str) -> None:
-    """All or nothing, also when the machine stops in between. A few kilobytes: not worth a thread."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    draft = path.with_suffix(".new")
-    try:
-        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        draft.replace(path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            draft.unlink()
-        raise
+    def _age_s(self, stored: StoredCalls) -> float:
+        """By the time since boot if that is still the same; else by the calendar, which may have been set since."""
+        boot = self._boot_clock()
+        if boot is not None and stored.boot is not None and boot[0] == stored.boot[0] and boot[1] >= stored.boot[1]:
+            return boot[1] - stored.boot[1]
+        return self._wall_clock() - stored.at

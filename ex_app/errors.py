@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 
 from ex_app import metrics
 from ex_app.answers import Answer, error_answer
@@ -127,10 +128,15 @@ def add_error_answers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return error_answer(error.status_code, str(error.detail), error.headers)
 
+    async def peer_has_gone(_request: Request, _error: Exception) -> Answer:
+        """Nobody reads this answer, and nothing is wrong with us."""
+        return error_answer(400, "The request ended before its end.")
+
     async def broken(_request: Request, _error: Exception) -> Answer:
         metrics.requests_refused.labels("500").inc()
         return error_answer(500, "Internal error; the app's log says more.")
 
     app.add_exception_handler(LiveTranscriptionError, refused)
+    app.add_exception_handler(ClientDisconnect, peer_has_gone)
     app.add_exception_handler(HTTPException, no_such_route)
     app.add_exception_handler(Exception, broken)

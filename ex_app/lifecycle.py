@@ -37,7 +37,10 @@ PAGE_S = 15.0
 
 
 class Lifecycle:
-    """Knows whether the app may serve. `enabled` is None until Nextcloud has told."""
+    """Knows whether the app may serve. `enabled` is None until Nextcloud has told.
+
+    `on_enabled` and `on_disabled` are called at each change, `on_disabled` before the calls end.
+    """
 
     def __init__(
         self,
@@ -47,14 +50,16 @@ class Lifecycle:
         *,
         page: Page | None = None,
         on_enabled: Callable[[], None] | None = None,
+        on_disabled: Callable[[], None] | None = None,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self.enabled: bool | None = None
         self.initialising = False
-        #: Set once it is known whether the app is enabled.
-        self.told = asyncio.Event()
+        #: Set while Nextcloud has the app enabled.
+        self.serving = asyncio.Event()
         self._page = page
         self._on_enabled = on_enabled
+        self._on_disabled = on_disabled
         self._engine = engine
         self._nextcloud = nextcloud
         self._init_steps = init_steps
@@ -102,14 +107,17 @@ class Lifecycle:
 
     def _tell(self, enabled: bool) -> None:
         self.enabled = enabled
-        self.told.set()
         if enabled:
+            self.serving.set()
             # In the background: a page that cannot be shown yet is no reason to keep the captions from anybody.
             self._run("show the page", self._put_page)
             if self._on_enabled is not None:
                 self._on_enabled()
         else:
+            self.serving.clear()
             self._cancel("show the page")
+            if self._on_disabled is not None:
+                self._on_disabled()
 
     async def _put_page(self) -> None:
         if self._page is None:

@@ -14,6 +14,12 @@ registry = CollectorRegistry()
 requests_refused = Counter(
     "live_transcription_requests_refused", "Requests answered with an error, by status", ["status"], registry=registry
 )
+connections_cut = Counter(
+    "live_transcription_http_connections_cut",
+    "HTTP connections that were closed early, by reason",
+    ["reason"],
+    registry=registry,
+)
 
 
 def render() -> bytes:

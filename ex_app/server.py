@@ -1,38 +1,73 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HTTP server: uvicorn on the port or the unix socket that AppAPI expects, with a shutdown that is done in two seconds."""
+"""The HTTP server: uvicorn on the port or the unix socket that AppAPI expects, and the end of the process.
+
+The first SIGTERM or SIGINT ends the calls, which deliver their last words while requests drain; that takes `SHUTDOWN_S` of the
+service at most, since Docker kills after 10 s. A second signal ends what is left at once. The exit code is 0 in both cases.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
+import threading
+from types import FrameType
 from typing import Protocol
 
 import uvicorn
 from fastapi import FastAPI
 
+from ex_app.http_protocol import BoundedProtocol, ConnectionConfig
+from ex_app.listener import BACKLOG, listening_sockets, log_shortages
 from ex_app.settings import Listen
 
 logger = logging.getLogger(__name__)
 
 #: Requests under way at shutdown get this long, in seconds; the calls say goodbye meanwhile.
 DRAIN_S = 1
+#: An idle connection is closed after this long, in seconds.
+IDLE_S = 5
+#: Threads that are still busy when all else has ended, for example with a name server, get this long, in seconds.
+THREADS_S = 1.0
 
 
 class Calls(Protocol):
-    """What has to end before the server does."""
+    """What has to end before the server does. `grace_s`: time for last words, None for the usual one."""
 
-    async def leave_all(self) -> None: ...
+    async def leave_all(self, grace_s: float | None = None) -> None: ...
 
 
 class Server(uvicorn.Server):
     """Lets the calls end while requests drain."""
 
-    def __init__(self, config: uvicorn.Config, calls: Calls) -> None:
+    def __init__(self, config: ConnectionConfig, calls: Calls, listen: Listen) -> None:
         super().__init__(config)
         self._calls = calls
+        self._listen = listen
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._hurry = asyncio.Event()
+        self._is_whole_process = False
+
+    def run(self, sockets: list[socket.socket] | None = None) -> None:
+        """Serve until SIGTERM or SIGINT; the process is to end then. Raises OSError where the address is taken."""
+        self._is_whole_process = True
+        super().run(listening_sockets(self._listen) if sockets is None else sockets)
+
+    async def serve(self, sockets: list[socket.socket] | None = None) -> None:
+        self._loop = asyncio.get_running_loop()
+        log_shortages(self._loop)
+        await super().serve(sockets)
+        if self._is_whole_process:
+            _end_without_threads()
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
+        """A signal. Unlike uvicorn's, it is not raised again after the shutdown, which would end the process by the signal."""
+        if self.should_exit and self._loop is not None:
+            self._loop.call_soon_threadsafe(self._hurry.set)
+        self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -40,18 +75,28 @@ class Server(uvicorn.Server):
             await super().shutdown(sockets)
 
     async def _leave_all(self) -> None:
+        leaving = asyncio.ensure_future(self._calls.leave_all())
+        hurrying = asyncio.ensure_future(self._hurry.wait())
         try:
-            await self._calls.leave_all()
+            await asyncio.wait([leaving, hurrying], return_when=asyncio.FIRST_COMPLETED)
+            if leaving.done():
+                leaving.result()
+            else:
+                logger.warning("Asked a second time to end: the calls end without their last words")
+                leaving.cancel()
+                await self._calls.leave_all(0.0)
         except Exception:  # the shutdown goes on
             logger.exception("The calls did not end cleanly")
+        finally:
+            hurrying.cancel()
+            leaving.cancel()
 
 
-def server_of(app: FastAPI, listen: Listen, calls: Calls) -> Server:
-    config = uvicorn.Config(
+def server_of(app: FastAPI, listen: Listen, calls: Calls, *, max_connections: int = ConnectionConfig.max_connections) -> Server:
+    """`max_connections`: HTTP connections that are open at once."""
+    config = ConnectionConfig(
         app,
-        host=listen.host,
-        port=listen.port,
-        uds=None if listen.unix_socket is None else str(listen.unix_socket),
+        http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
@@ -60,6 +105,21 @@ def server_of(app: FastAPI, listen: Listen, calls: Calls) -> Server:
         ws="none",
         loop="live_transcription.event_loop:new_event_loop",
         lifespan="on",
+        backlog=BACKLOG,
+        # Requests whose peers have gone go on for a moment and hold no connection: they are counted apart.
+        limit_concurrency=max_connections + 1,
+        timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=DRAIN_S,
     )
-    return Server(config, calls)
+    config.max_connections = max_connections
+    return Server(config, calls, listen)
+
+
+def _end_without_threads() -> None:
+    """End the process even if a thread does not: all that matters has ended, and Python would wait for the thread."""
+    timer = threading.Timer(THREADS_S, os._exit, [0])
+    timer.daemon = True
+    try:
+        timer.start()
+    except RuntimeError:  # no memory for another thread
+        logger.debug("The end of the process waits for all threads")

@@ -78,7 +78,7 @@ fi
 if [ -n "$stopping" ]; then
   kill "$watchdog" 2>/dev/null
   case $code in
-    0 | 143) exit 0 ;; # uvicorn ends by the signal that it was sent
+    0 | 143) exit 0 ;; # 143: the signal came before Python could catch it
     137) echo "supervise: the app did not end within $GRACE_S s and was killed" >&2 ;;
   esac
   exit "$code"

@@ -123,6 +123,7 @@
   // What is short, what is done about it, and what an administrator can do.
   function shortage(code) {
     const texts = {
+      descriptors: t('Open files are short: no more calls and speakers are accepted until some are free; running calls go on. Raise the limit of open files (ulimit -n).'),
       memory: t('Memory is short: no more speakers are taken until there is room again; the captions of the others go on. Give the app more memory, or take fewer speakers at once.'),
       speakers: t('As many speakers are heard as the settings allow; more are taken when others leave. Raise the number if this machine can do more.'),
       load: t('The processor is busy: captions that are still growing change less often, complete ones come as ever. Give the app more processor time, or take fewer speakers at once.'),

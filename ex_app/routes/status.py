@@ -30,7 +30,8 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
         Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not tell the saved settings),
-        `memory`, `speakers` (not all can be heard), `load` (partials come slower). `explanations`: each in plain words.
+        `descriptors` (open files), `memory`, `speakers` (not all can be heard), `load` (partials come slower).
+        `explanations`: each in plain words.
 
         The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
         """

@@ -8,6 +8,7 @@ LiveTranscriptionError
 ├── RequestError                  what a caller of the service asked for cannot be done
 │   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
+│       └── OutOfDescriptors
 ├── SignalingError                the HPB
 │   ├── SignalingUnreachable, SignalingRedirected, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
@@ -86,6 +87,15 @@ class CallUnavailable(RequestError):
     def __init__(self, message: str, *, fix: str = "", cause_code: str = "") -> None:
         super().__init__(message, fix=fix)
         self.cause_code = cause_code
+
+
+class OutOfDescriptors(CallUnavailable):
+    """Another call would take file descriptors that running calls need."""
+
+    code = "out_of_descriptors"
+
+    def __init__(self, message: str, *, fix: str = "") -> None:
+        super().__init__(message, fix=fix, cause_code=self.code)
 
 
 class SignalingError(LiveTranscriptionError):

@@ -12,9 +12,12 @@ Media has turns of its own (`webrtc.datagrams`), unless it comes through TURN or
 from __future__ import annotations
 
 import asyncio
+import os
 import selectors
 import time
 from collections.abc import Callable
+
+from live_transcription.threads import started_threads
 
 #: Time between two turns while events come fast, in seconds. What is made of the datagrams are frames of 80 ms.
 TURN_S = 0.01
@@ -74,4 +77,6 @@ class CoalescingSelector(selectors.DefaultSelector):
 
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop for the whole process, as a factory for `asyncio.Runner` and uvicorn."""
-    return asyncio.SelectorEventLoop(CoalescingSelector())
+    loop = asyncio.SelectorEventLoop(CoalescingSelector())
+    loop.set_default_executor(started_threads(min(32, (os.cpu_count() or 1) + 4), "asyncio"))  # as many as by default
+    return loop

@@ -12,7 +12,7 @@ from prometheus_client import Histogram
 from live_transcription.observability import metrics
 from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus, SpeechStatus
 
-_SHORTAGES = ("memory", "speakers", "load")
+_SHORTAGES = ("descriptors", "memory", "speakers", "load")
 
 
 def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:

@@ -22,6 +22,7 @@ from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
 from live_transcription.capacity import Capacity
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
+from live_transcription.descriptors import Descriptors
 from live_transcription.errors import (
     CallNotFound,
     CallUnavailable,
@@ -48,8 +49,11 @@ from live_transcription.webrtc.probe import IceReport, probe_ice
 
 logger = logging.getLogger(__name__)
 
-#: Time in seconds that all calls together have to say their last words and goodbye.
+#: How long a request that ends a call waits for its last words and its goodbye, in seconds: Talk waits 3 s.
 GRACE_S = 1.7
+#: The same when the app ends or is disabled, in seconds: no request waits then, and on a busy machine the last words take
+#: longer. Docker kills a container 10 s after it has asked it to stop.
+SHUTDOWN_S = 5.0
 
 
 class TranscriptionService:
@@ -80,6 +84,7 @@ class TranscriptionService:
         )
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
+        self._descriptors = Descriptors(on_free=self._readmit)
         self._restarts = Restarts(random.random)
         self._ice = IceServerCache(ice_servers)
         self._guard = HelloGuard()
@@ -91,20 +96,23 @@ class TranscriptionService:
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._watching: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> TranscriptionService:
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._watching = self._tasks.create_task(self._capacity.watch(), name="watch memory and load")
+        self._watching = (
+            self._tasks.create_task(self._capacity.watch(), name="watch memory and load"),
+            self._tasks.create_task(self._descriptors.watch(), name="watch descriptors"),
+        )
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._tasks = None  # no call starts any more, not even while these end
-        await self.leave_all()
-        if self._watching is not None:
-            self._watching.cancel()
+        await self.leave_all(GRACE_S)
+        for watching in self._watching:
+            watching.cancel()
         await self._stack.__aexit__(kind, error, trace)
         await self._speech.aclose()
 
@@ -146,16 +154,23 @@ class TranscriptionService:
         )
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
-        """Take calls up again; they are joined in the background. Targets that do not show up are forgotten after a minute."""
+        """Take calls up again; they are joined in the background. Targets that do not show up are forgotten after a minute.
+
+        Where somebody has asked for captions of a room meanwhile, the targets of its snapshot are added to theirs.
+        """
         for snapshot in snapshots:
-            if snapshot.targets and snapshot.room_token not in self._calls:
+            call = self._calls.get(snapshot.room_token)
+            if not snapshot.targets:
+                continue
+            if call is None or call.ending:
                 try:
+                    self._descriptors.require_call()
                     call = self._start(snapshot.room_token, snapshot.language)
                 except CallUnavailable as failure:
                     logger.warning("A call was not taken up again: %s", failure, extra={"room": snapshot.room_token})
                     continue
-                for nc_session_id, user_id in snapshot.targets:
-                    call.add_target(nc_session_id, user_id)
+            for nc_session_id, user_id in snapshot.targets:
+                call.add_target(nc_session_id, user_id)
 
     # What an administrator asks.
 
@@ -203,6 +218,7 @@ class TranscriptionService:
         self._check_language(language)
         call = self._calls.get(room_token)
         if call is None or call.ending:
+            self._descriptors.require_call()
             call = self._start(room_token, language)
         call.add_target(nc_session_id, user_id)
         if not call.joined.is_set():
@@ -224,10 +240,11 @@ class TranscriptionService:
     async def leave(self, room_token: str) -> None:
         """End this room's captions, last words included; no error if there are none."""
         if call := self._calls.get(room_token):
-            await self._end([call])
+            await self._end([call], GRACE_S)
 
-    async def leave_all(self) -> None:
-        await self._end(list(self._call_tasks))
+    async def leave_all(self, grace_s: float | None = None) -> None:
+        """End all calls. `grace_s`: time for last words and goodbyes, `SHUTDOWN_S` if None; 0 cuts all calls off."""
+        await self._end(list(self._call_tasks), SHUTDOWN_S if grace_s is None else grace_s)
 
     def languages(self) -> Mapping[str, Language]:
         """Those that the engines understand and the settings allow; all that are understood where none of these is allowed."""
@@ -246,7 +263,7 @@ class TranscriptionService:
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
             speakers_waiting=self._speakers_waiting(),
-            shortages=self._capacity.shortages(),
+            shortages=(*self._descriptors.shortages(), *self._capacity.shortages()),
             memory=self._capacity.memory(),
             load=self._capacity.load(),
         )
@@ -284,13 +301,22 @@ class TranscriptionService:
                 self._speech,
                 guard=self._guard,
                 ice_servers=self._ice.get,
-                admit=self._capacity.admit,
+                admit=self._admit,
                 pace=self._capacity.pace,
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
             )
         except (ConfigurationError, SttError) as error:
             raise CallUnavailable(error.message, fix=error.fix, cause_code=error.code) from None
+
+    def _admit(self, *, returning: bool = False) -> bool:
+        """Whether one more speaker may be heard. `returning`: was heard a moment ago."""
+        return self._capacity.admit(returning=returning) and self._descriptors.admit_speaker(returning=returning)
+
+    def _readmit(self) -> None:
+        """Something is no longer short: speakers who wait need not wait until their call tries again."""
+        for call in self._calls.values():
+            call.readmit()
 
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
         """Run the call to its end; the error that ended it, if any."""
@@ -355,14 +381,14 @@ class TranscriptionService:
             del self._calls[call.room_token]
         self._call_tasks.pop(call, None)
 
-    async def _end(self, calls: Sequence[Call]) -> None:
+    async def _end(self, calls: Sequence[Call], grace_s: float) -> None:
         tasks = [self._call_tasks[call] for call in calls if call in self._call_tasks]
         for call in calls:
-            call.end()
+            call.end(within_s=grace_s)
         if tasks:
-            _, late = await asyncio.wait(tasks, timeout=GRACE_S)
+            _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
-                logger.warning("A call did not end within %.1f s and is cut off", GRACE_S)
+                logger.warning("A call did not end within %.1f s and is cut off", grace_s)
                 task.cancel()
 
     def _speakers(self) -> int:

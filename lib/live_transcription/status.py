@@ -20,7 +20,8 @@ class RecordedError:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Something is short, and what is done about it. `code`: `memory`, `speakers` (their limit) or `load` (processor).
+    """Something is short, and what is done about it. `code`: `descriptors` (open files), `memory`, `speakers` (their
+    limit) or `load` (processor).
 
     `message` and `fix` are for an administrator, with numbers, and name no room, session or person.
     """

@@ -22,6 +22,8 @@ from sandbox.nextcloud.talk import TALK_TIMEOUT_S, ExAppAnswer
 #: AppAPI's own version, sent as `AA-VERSION`.
 AA_VERSION = "32.0.0"
 
+#: How long an app that is installed may take to answer a heartbeat before it is enabled; AppAPI tries for ten minutes.
+ENABLE_HEARTBEAT_S = 10.0
 HEARTBEAT_INTERVAL_S = 1.0
 HEARTBEAT_TRIES = 600
 INIT_TIMEOUT_S = 30.0
@@ -49,6 +51,8 @@ class ExApp:
     url: str = ""
     display_name: str = "Live Transcription"
     enabled: bool = False
+    #: Flagged as enabled, and not told yet.
+    enabling: bool = False
     progress: int = -1
     init_error: str = ""
     enabled_error: str = ""
@@ -67,6 +71,8 @@ class AppApi:
         self.nextcloud_url = ""
         #: Users in Nextcloud's group `admin`.
         self.admins = {"admin"}
+        #: Seconds that pass in `enable` between the flag and the app's request: AppAPI looks at the container meanwhile.
+        self.enabling_s = 0.0
         self.client = httpx.AsyncClient(trust_env=False)
         self.changed = asyncio.Condition()
 
@@ -173,14 +179,29 @@ class AppApi:
         await self._notify()
 
     async def enable(self, app: ExApp) -> bool:
-        app.enabled = True
+        """Flags the app as enabled, waits for its container and its heartbeat, and then tells it.
+
+        Between the flag and the request the app may read its settings already. As `AppAPIService::enableExApp` of AppAPI 35,
+        for installations and `occ app_api:app:enable`; without a heartbeat the flag stays, and the app is not told.
+        """
+        app.enabled = app.enabling = True
+        try:
+            return await self._enable(app)
+        finally:
+            app.enabling = False
+            await self._notify()
+
+    async def _enable(self, app: ExApp) -> bool:
+        await asyncio.sleep(self.enabling_s)
+        if not await self.heartbeat(app, timeout_s=ENABLE_HEARTBEAT_S):
+            app.enabled_error = "no heartbeat"
+            return False
         try:
             answer = await self.request(app.app_id, "PUT", "/enabled?enabled=1", timeout_s=ENABLED_TIMEOUT_S)
             error = _error_of(answer)
         except ExAppUnreachable as unreachable:
             error = str(unreachable)
         app.enabled, app.enabled_error = not error, error
-        await self._notify()
         return app.enabled
 
     async def disable(self, app: ExApp) -> bool:
@@ -200,13 +221,13 @@ class AppApi:
                 raise ExAppUnreachable("no heartbeat")
             await self.init(app)
             async with self.changed:
-                await self.changed.wait_for(lambda: app.init_error or app.progress >= 100)
+                await self.changed.wait_for(lambda: app.init_error or (app.progress >= 100 and not app.enabling))
         if app.init_error or not app.enabled:
             raise ExAppUnreachable(app.init_error or app.enabled_error or "the app was not enabled")
 
     async def _init_failed(self, app: ExApp, error: str) -> None:
+        # The flag stays: AppAPI notes the error in the app's status and nothing else (`setAppInitProgress`).
         app.init_error = error
-        app.enabled = False
         await self._notify()
 
     async def _notify(self) -> None:

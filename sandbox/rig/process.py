@@ -16,7 +16,8 @@ from pathlib import Path
 from sandbox.tether import tethered
 
 READY_TIMEOUT_S = 15.0
-STOP_TIMEOUT_S = 5.0
+#: As long as Docker waits.
+STOP_TIMEOUT_S = 10.0
 
 
 class ServerFailed(Exception):
@@ -72,9 +73,9 @@ class ServerProcess:
                 writer.close()
                 return
 
-    async def stop(self) -> None:
-        """SIGTERM, and SIGKILL where that does not help."""
-        await self._end(signal.SIGTERM)
+    async def stop(self) -> int | None:
+        """SIGTERM, and SIGKILL where that does not help. Returns the exit code, None if nothing ran."""
+        return await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:
         """SIGKILL: no goodbye to anybody."""
@@ -117,10 +118,10 @@ class ServerProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
-    async def _end(self, number: signal.Signals) -> None:
+    async def _end(self, number: signal.Signals) -> int | None:
         process = self._process
         if process is None:
-            return
+            return None
         self._signal(signal.SIGCONT)
         self._signal(number)
         try:
@@ -129,3 +130,4 @@ class ServerProcess:
             process.kill()
             await asyncio.to_thread(process.wait)
         self._process = None
+        return process.returncode

@@ -124,7 +124,7 @@ class FakeEngine:
         await self._requested()
         self.rooms.pop(room_token, None)
 
-    async def leave_all(self) -> None:
+    async def leave_all(self, grace_s: float | None = None) -> None:
         self.rooms.clear()
 
     def apply(self, config: EngineConfig | ConfigurationError) -> None:
@@ -254,7 +254,8 @@ class FakeNextcloud:
 
     async def remove_page(self, page: Page) -> None:
         self._fail()
-        self.pages.remove(page)
+        if page in self.pages:
+            self.pages.remove(page)
 
     async def is_admin(self, user_id: str) -> bool:
         self._fail()

@@ -7,28 +7,35 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 
 from ex_app.application import create_app
 from ex_app.nextcloud import AppApiGateway
 from ex_app.server import server_of
 from ex_app.settings import read_settings
+from live_transcription.descriptors import http_connections, raise_limit
 from live_transcription.observability.logging import configure_logging
 from tests.ex_app.fakes import FakeEngine
 
 
 class SlowEngine(FakeEngine):
-    """Rooms that take their time: `enable` of room `hang` never ends, the end of all calls takes most of what it may."""
+    """Rooms that take their time.
+
+    `enable` of room `hang` never ends; the last words of room `endless` do not; room `thread` keeps a thread busy for a minute.
+    """
 
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
     ) -> None:
         if room_token == "hang":
             await asyncio.sleep(3600)
+        if room_token == "thread":
+            asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
         await super().enable(room_token, nc_session_id, language=language, user_id=user_id)
 
-    async def leave_all(self) -> None:
-        if self.rooms:
-            await asyncio.sleep(0.5)
+    async def leave_all(self, grace_s: float | None = None) -> None:
+        if self.rooms and grace_s is None:
+            await asyncio.sleep(3600 if "endless" in self.rooms else 0.5)
         self.rooms.clear()
 
 
@@ -37,4 +44,4 @@ if __name__ == "__main__":
     configure_logging(settings.log_level, settings.secrets())
     engine = SlowEngine()
     app = create_app(os.environ, engine, AppApiGateway(settings.app))
-    server_of(app, settings.listen, engine).run()
+    server_of(app, settings.listen, engine, max_connections=http_connections(raise_limit())).run()

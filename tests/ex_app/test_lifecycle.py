@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from ex_app import application
 from ex_app.application import create_app
 from ex_app.errors import NextcloudError
 from ex_app.lifecycle import Lifecycle
@@ -192,6 +194,27 @@ async def test_health_says_what_keeps_captions_away(
     assert (body["status"], body["reasons"][:2]) == ("degraded", ["configuration", "speech-to-text"])
     assert body["engine_states"] == {"modal": "down"}
     assert "live_transcription_stt_socket_seconds 90.0" in (await talk.get("/metrics")).text
+
+
+async def test_background_work_that_fails_for_lack_of_memory_starts_again_and_ends_no_call(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Short(FakeNextcloud):
+        async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
+            if self.reads == 0:
+                self.reads += 1
+                raise MemoryError
+            return await super().read_values(keys)
+
+    monkeypatch.setattr(application, "RESTART_S", 0.01)
+    engine, nextcloud = FakeEngine(), Short(values={"lt_hpb_url": "https://saved.example.com"})
+    async with create_app(ENVIRONMENT, engine, nextcloud).router.lifespan_context(None):  # type: ignore[arg-type]
+        engine.rooms["abc"] = {"nc1": None}
+        async with asyncio.timeout(5):
+            while not engine.applied:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        assert engine.rooms
+    assert "Background work failed; it starts again" in caplog.text
 
 
 async def test_the_page_is_shown_when_enabled_and_gone_when_disabled(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:

@@ -37,13 +37,38 @@ class Running:
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         out, _ = await self.process.communicate()
+        assert self.process.returncode == 0, out.decode()
         return time.monotonic() - started, out.decode()
+
+    async def healthy(self, within_s: float = 10.0) -> None:
+        """Waits for a heartbeat."""
+        async with asyncio.timeout(within_s):
+            while True:
+                try:
+                    answer = await self.client.get("/heartbeat")
+                except httpx.TransportError:
+                    if self.process.returncode is not None:
+                        pytest.fail((await self.process.communicate())[0].decode())
+                    await asyncio.sleep(0.05)
+                else:
+                    assert answer.json() == {"status": "ok"}
+                    return
 
 
 @asynccontextmanager
-async def running(module: str, environment: dict[str, str], unix_socket: Path | None = None) -> AsyncIterator[Running]:
+async def running(
+    module: str,
+    environment: dict[str, str],
+    unix_socket: Path | None = None,
+    *,
+    descriptors: tuple[int, int] | None = None,
+    ready: bool = True,
+) -> AsyncIterator[Running]:
+    """`descriptors`: soft and hard limit. `ready`: wait until it answers."""
     port = free_port()
+    limit = () if descriptors is None else ("prlimit", f"--nofile={descriptors[0]}:{descriptors[1]}")
     process = await asyncio.create_subprocess_exec(
+        *limit,
         sys.executable,
         "-m",
         module,
@@ -59,17 +84,11 @@ async def running(module: str, environment: dict[str, str], unix_socket: Path | 
     )
     transport = httpx.AsyncHTTPTransport(uds=str(unix_socket)) if unix_socket else None
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}", transport=transport, trust_env=False) as client:
+        app = Running(process, client)
         try:
-            async with asyncio.timeout(60):
-                while True:
-                    try:
-                        await client.get("/heartbeat")
-                        break
-                    except httpx.TransportError:
-                        if process.returncode is not None:
-                            pytest.fail((await process.communicate())[0].decode())
-                        await asyncio.sleep(0.05)
-            yield Running(process, client)
+            if ready:
+                await app.healthy(60)
+            yield app
         finally:
             if process.returncode is None:
                 process.kill()

@@ -15,16 +15,19 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ex_app import metrics
+from ex_app.application import create_app
 from ex_app.routes import talk as talk_routes
 from live_transcription.errors import (
     AtCapacity,
     CallUnavailable,
     LiveTranscriptionError,
     NotTranscribing,
+    OutOfDescriptors,
     SignalingRefused,
     SttUnavailable,
 )
-from tests.ex_app.fakes import FakeEngine
+from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc+session/1=", "enable": True}
 TRANSCRIBE = "/api/v1/call/transcribe"
@@ -89,6 +92,7 @@ async def test_set_language_and_leave(talk: httpx.AsyncClient, engine: FakeEngin
     [
         (CallUnavailable("The backend refused the internal secret.", fix="Set it.", cause_code="signaling_refused"), 503),
         (AtCapacity("No more speakers are taken."), 503),
+        (OutOfDescriptors("Open files are short.", fix="Raise the limit."), 503),
         (NotTranscribing("Not yet."), 412),
         (SignalingRefused("Refused."), 503),
         (SttUnavailable("Not there."), 503),
@@ -213,3 +217,33 @@ async def test_any_body_gets_a_clear_answer(talk: httpx.AsyncClient, path: str, 
     answer = await talk.post(path, content=body)
     assert answer.status_code in (200, 400, 404, 422)
     assert answer.status_code == 200 or set(answer.json()) == {"error"}
+
+
+async def test_a_client_that_leaves_in_mid_body_is_no_error_of_ours(
+    engine: FakeEngine, nextcloud: FakeNextcloud, caplog: pytest.LogCaptureFixture
+) -> None:
+    app = create_app(ENVIRONMENT, engine, nextcloud)
+    name = "live_transcription_requests_refused_total"
+    before = metrics.registry.get_sample_value(name, {"status": "500"})
+    messages: list[Any] = [{"type": "http.request", "body": b'{"room', "more_body": True}, {"type": "http.disconnect"}]
+    headers = [(key.lower().encode(), value.encode()) for key, value in credentials().items()]
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": TRANSCRIBE,
+        "query_string": b"",
+        "headers": headers,
+        "client": ("::1", 1),
+    }
+    answers: list[Any] = []
+
+    async def receive() -> Any:
+        return messages.pop(0)
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    await app(scope, receive, send)
+    assert metrics.registry.get_sample_value(name, {"status": "500"}) == before
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert engine.requests == 0

@@ -47,9 +47,13 @@ class Setting:
 
 
 @asynccontextmanager
-async def setting(directory: Path, *, environment: dict[str, str] | None = None, **rig_options: Any) -> AsyncIterator[Setting]:
+async def setting(
+    directory: Path, *, environment: dict[str, str] | None = None, enabling_s: float = 0.0, **rig_options: Any
+) -> AsyncIterator[Setting]:
+    """`enabling_s`: how long AppAPI takes from flagging the app as enabled to telling it."""
     async with AsyncExitStack() as stack:
         nextcloud = await stack.enter_async_context(Nextcloud())
+        nextcloud.app_api.enabling_s = enabling_s
         rig = Rig(nextcloud.url, nextcloud.signaling_secret, directory=directory, **rig_options)
         await stack.enter_async_context(rig)
         nextcloud.hpb_url = rig.hpb_url

@@ -103,7 +103,7 @@ async def test_shutdown_delivers_the_open_utterance_and_says_goodbye(tmp_path: P
             await listener.captions.wait(lambda caption: len(caption.text.split()) >= 4, speaker=speaker.session_id)
             together = len(listener.others)
             started = time.monotonic()
-            await talk.app.process.stop()
+            assert await talk.app.process.stop() == 0
             assert time.monotonic() - started < 3, "2 s for the calls, and what the interpreter needs"
             final = await listener.captions.wait(final=True, timeout_s=1)
             assert len(final.text.split()) >= 4

@@ -14,7 +14,7 @@ import pytest
 from live_transcription.call.call import Call
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
-from live_transcription.service import TranscriptionService
+from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
 from live_transcription.status import CallSnapshot
 from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.types import IceServer, Secret
@@ -96,5 +96,36 @@ def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(100)
             ended_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - ended_at < 0.1
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+@pytest.mark.parametrize(
+    ("how", "takes_s"), [("leave", GRACE_S), ("leave_all", SHUTDOWN_S), ("leave_all at once", 0.0), ("the block ends", GRACE_S)]
+)
+def test_calls_that_do_not_end_are_cut_off_when_nobody_waits_any_longer(
+    monkeypatch: pytest.MonkeyPatch, how: str, takes_s: float
+) -> None:
+    """Talk waits 3 s for an answer, Docker 10 s for the end of the app, and a second signal for nothing."""
+
+    async def never_end(call: Call) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(Call, "run", never_end)
+
+    async def run() -> None:
+        clock = asyncio.get_running_loop().time
+        async with service() as ours:
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(1)
+            began_at = clock()
+            match how:
+                case "leave":
+                    await ours.leave("room")
+                case "leave_all":
+                    await ours.leave_all()
+                case "leave_all at once":
+                    await ours.leave_all(0.0)
+        assert clock() - began_at == pytest.approx(takes_s, abs=0.05)
 
     virtual_clock.run(run(), loopback_s=0.0)

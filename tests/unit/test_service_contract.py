@@ -63,6 +63,7 @@ VALUES: list[tuple[Any, Any]] = [
     (EngineConfig | ConfigurationError, CONFIG),
     (EngineConfig | ConfigurationError, ConfigurationError("LT_HPB_URL", "It is not set.", fix="Set it.")),
     (HpbConfig, CONFIG.hpb),
+    (float | None, 2.5),
     (Sequence[CallSnapshot], (CallSnapshot("room", "en", (("nc1", "user"), ("nc2", None))),)),
     (Sequence[IceServer], (IceServer(("turn:turn.example.com",), "name", Secret("word")), IceServer(("stun:s.example.com",)))),
     (HpbReport, HpbReport("2.0.4", ("mcu",))),

@@ -46,10 +46,12 @@ from live_transcription.types import Caption
 
 logger = logging.getLogger(__name__)
 
-#: How long speakers may take to say their last words when the call ends, in seconds; the bye comes after.
+#: How long speakers may take to say their last words when a call ends by itself, in seconds; the bye comes after.
 LAST_WORDS_S = 1.3
 #: How long the bye may take, in seconds.
 GOODBYE_S = 0.3
+#: What the end of a call takes besides last words, in seconds: the bye, and closing what is open.
+CLOSE_S = 0.4
 #: Wait before speakers who were not admitted are tried again, in seconds: another call may have ended.
 ADMIT_AGAIN_S = 5.0
 #: How long speakers who were heard before a new session keep their places, in seconds.
@@ -127,6 +129,7 @@ class Call:
         self._readership: frozenset[str] | None = frozenset()
         self._restarts = Restarts(random.random)
         self._ended = asyncio.Event()
+        self._last_words_s = LAST_WORDS_S
         self._tasks: asyncio.TaskGroup | None = None
 
     # What the service asks for; all of it takes effect at once and never waits.
@@ -159,8 +162,15 @@ class Call:
         for target in other.targets():
             self.add_target(target.nc_session_id, target.user_id)
 
-    def end(self) -> None:
+    def end(self, *, within_s: float = LAST_WORDS_S + CLOSE_S) -> None:
+        """End the call. `within_s`: how long that may take, most of it for the last words; the first request counts."""
+        if not self._ended.is_set():
+            self._last_words_s = max(0.0, within_s - CLOSE_S)
         self._ended.set()
+
+    def readmit(self) -> None:
+        """Try those who were not admitted again, now."""
+        self._reconcile()
 
     async def ended_within(self, seconds: float) -> bool:
         """Whether `end` is called within so many seconds; returns as soon as it is."""
@@ -242,7 +252,7 @@ class Call:
         for session_id in list(self._speakers):
             self._stop_speaker(session_id)
         if self._speaker_tasks:
-            _, late = await asyncio.wait(self._speaker_tasks, timeout=LAST_WORDS_S)
+            _, late = await asyncio.wait(self._speaker_tasks, timeout=self._last_words_s)
             for task in late:
                 self._speaker_tasks[task].give_up()
                 task.cancel()

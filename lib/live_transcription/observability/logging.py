@@ -4,7 +4,8 @@
 """Logs for machines and for people who read them: one JSON object per line on standard output.
 
 Captions, names and secrets are never logged. The first two are up to whoever logs; secrets that slip into a line all the
-same, through a library's message or a traceback, are starred out here, in each form in which they travel.
+same, through a library's message or a traceback, are starred out here, in each form in which they travel. Lines that repeat are
+limited (`log_limit`).
 """
 
 from __future__ import annotations
@@ -13,18 +14,19 @@ import base64
 import json
 import logging
 import sys
+import time
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 from urllib.parse import quote
 
+from live_transcription.observability.log_limit import RepeatFilter, extra_of, message_of
 from live_transcription.types import Secret
 
 STARS = "***"
 #: Shorter ones would star out ordinary words; nobody's secret should be that short.
 _SHORTEST_SECRET = 6
 _LONGEST_TEXT = 20_000
-_OWN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
 #: Libraries that would log frames, headers or every packet, and the lowest level that they may log at.
 _QUIET = {
@@ -88,10 +90,10 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": self._clean(_message(record)),
+            "message": self._clean(message_of(record)),
         }
-        for key, value in vars(record).items():
-            if key not in _OWN and key not in line:
+        for key, value in extra_of(record).items():
+            if key not in line:
                 line[key] = value if value is None or isinstance(value, bool | int | float) else self._clean(str(value))
         if record.exc_info and record.exc_info[0] is not None:
             line["exception"] = self._clean(self.formatException(record.exc_info))
@@ -110,6 +112,7 @@ def configure_logging(level: str, secrets: Iterable[Secret] = (), *, stream: Tex
     redactor = Redactor(secrets)
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonFormatter(redactor))
+    handler.addFilter(RepeatFilter(handler, time.monotonic))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -119,13 +122,6 @@ def configure_logging(level: str, secrets: Iterable[Secret] = (), *, stream: Tex
         logging.getLogger(name).setLevel(max(lowest, root.level))
     logging.captureWarnings(True)
     return redactor
-
-
-def _message(record: logging.LogRecord) -> str:
-    try:
-        return record.getMessage()
-    except (TypeError, ValueError, KeyError):
-        return str(record.msg)
 
 
 def _within_base64(text: str) -> set[str]:

@@ -38,6 +38,10 @@ partial_stretch = Gauge(
 short_of = Gauge("live_transcription_short_of", "1 while something is short, by what", ["what"], registry=registry)
 shortages = Counter("live_transcription_shortages", "Times that something became short, by what", ["what"], registry=registry)
 
+log_lines_suppressed = Counter(
+    "live_transcription_log_lines_suppressed", "Repeated log lines that were not written", ["level"], registry=registry
+)
+
 captions_sent = Counter("live_transcription_captions_sent", "Captions sent, by kind", ["kind"], registry=registry)
 finals_dropped = Counter(
     "live_transcription_finals_dropped", "Finals given up because signaling was away or full too long", registry=registry

@@ -39,7 +39,7 @@ STALL_S = 0.7
 #: An open stream without frames is closed after this long; the gate's own limit counts audio, of which there is none.
 IDLE_CLOSE_S = 20.0
 #: How long the last words of a speaker who has left may take while the call goes on, on a machine that has much to do. Where
-#: the call ends, too, `call.LAST_WORDS_S` is shorter.
+#: the call ends, too, its own time is shorter (`call.end`).
 DRAIN_S = 10.0
 #: Wait after a failed stream, doubled up to the second value, in seconds; the second at once where trying again mends nothing.
 RETRY_S = (0.5, 15.0)

@@ -258,6 +258,23 @@ def test_who_leaves_while_the_call_goes_on_is_not_hurried_and_the_end_of_the_cal
     virtual_clock.run(run())
 
 
+def test_the_end_of_the_app_gives_the_last_words_more_time_than_a_request_can(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a busy machine the last second of speech takes seconds to decode; whoever stops the app waits longer than Talk."""
+    slow = SlowLastWords(monkeypatch, 4.0)
+
+    async def run() -> None:
+        async with joined(monkeypatch) as ours:
+            slow.listen(ours)
+            start_session(ours, "speaker-1")
+            await asyncio.sleep(1)
+            ours.end(within_s=5.0)
+            ours.end()  # a later request, such as Talk's, does not shorten it
+            await asyncio.sleep(5)
+            assert [what for what, _ in slow.happened] == ["a word and all the rest", "speaker-1 gone"]
+
+    virtual_clock.run(run())
+
+
 def test_who_is_back_before_the_last_words_are_out_goes_on_speaking(monkeypatch: pytest.MonkeyPatch) -> None:
     slow = SlowLastWords(monkeypatch, 5.0)
 

@@ -10,10 +10,11 @@ import heapq
 import logging
 import time
 from collections.abc import Callable, Hashable
-from concurrent.futures import ThreadPoolExecutor
 from enum import IntEnum
 from itertools import count
 from typing import TypeVar
+
+from live_transcription.threads import started_threads
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +60,7 @@ class DecodePool:
     """`slots` worker threads. What waits, waits here in order of priority and not in the threads' queue."""
 
     def __init__(self, slots: int, partial_interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._executor = ThreadPoolExecutor(max_workers=slots, thread_name_prefix="decode")
+        self._executor = started_threads(slots, "decode")
         self._free = slots
         self._waiting: list[tuple[Priority, int, asyncio.Future[None]]] = []
         self._serial = count()

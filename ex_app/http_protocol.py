@@ -1,0 +1,173 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""One HTTP connection: uvicorn's, with deadlines and a limit on how many there are.
+
+uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits for ever for a request that
+has begun. Each open connection is a descriptor, so strangers who never finish their requests would take those that calls need.
+Here every state of a connection has a deadline, and when there are too many connections, the slowest one is closed for the new
+one. A peer that sends its request at once is served, however many others are slow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable
+from enum import Enum
+from typing import Any
+
+import h11
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
+
+from ex_app import metrics
+from live_transcription.observability.log_limit import LogLimit
+
+logger = logging.getLogger(__name__)
+
+#: Longest time in seconds from the start of a connection, or from the first octet of a later request, to the end of the head.
+HEAD_S = 5.0
+#: Longest time in seconds from the end of a request's head to the end of its body; 64 KiB at most are read.
+BODY_S = 10.0
+#: Longest time in seconds for an answer, including the time in which the peer reads it; AppAPI waits 60 s for `/enabled`.
+ANSWER_S = 120.0
+#: Longest time in seconds in which a peer may read what is left of an answer after which we close.
+CLOSE_S = 5.0
+
+_UNAVAILABLE = (
+    b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    b"Content-Length: 21\r\nConnection: close\r\n\r\nToo many connections."
+)
+_log_limit = LogLimit(60.0, time.monotonic)
+
+
+class ConnectionConfig(uvicorn.Config):
+    """uvicorn's configuration, and `max_connections`: more HTTP connections than this are not open at once."""
+
+    max_connections: int = 256
+
+
+class _Phase(Enum):
+    """What a connection waits for; the value is the reason given when it is closed for it."""
+
+    HEAD = "head"
+    BODY = "body"
+    ANSWER = "answer"
+    IDLE = "idle"
+    CLOSE = "close"
+
+
+_DEADLINES_S = {_Phase.HEAD: HEAD_S, _Phase.BODY: BODY_S, _Phase.ANSWER: ANSWER_S, _Phase.CLOSE: CLOSE_S}
+
+
+class BoundedProtocol(H11Protocol):
+    """`uvicorn.Config(http=…)`; `config` must be a `ConnectionConfig`."""
+
+    def __init__(
+        self,
+        config: uvicorn.Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        assert isinstance(config, ConnectionConfig)
+        self._max_connections = config.max_connections
+        self._phase = _Phase.HEAD
+        #: When the connection entered its phase, in the loop's time.
+        self.waiting_since = 0.0
+        self._deadline: asyncio.TimerHandle | None = None
+
+    @property
+    def waits_for_peer(self) -> bool:
+        """Whether it is the peer's turn, so that closing the connection interrupts no work of ours."""
+        return self._phase is not _Phase.ANSWER
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._enter(_Phase.HEAD)
+        if len(self.connections) > self._max_connections:
+            self._make_room()
+
+    def data_received(self, data: bytes) -> None:
+        super().data_received(data)
+        self._follow()
+
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        self._follow(again=True)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+        super().connection_lost(exc)
+
+    def timeout_keep_alive_handler(self) -> None:
+        super().timeout_keep_alive_handler()
+        self._follow()
+
+    def cut(self, reason: str) -> None:
+        """Close at once, whatever the peer has yet to read."""
+        metrics.connections_cut.labels(reason).inc()
+        if (left_out := _log_limit.permit(reason)) is not None:
+            logger.warning(
+                "An HTTP connection was closed: %s", _REASONS[reason], extra={"reason": reason, "left_out": left_out}
+            )
+        self.connections.discard(self)
+        self.transport.abort()
+
+    def _follow(self, *, again: bool = False) -> None:
+        """Note what the connection waits for now. `again`: another request begins, so that an equal phase counts anew."""
+        phase = self._phase_now()
+        if phase is not self._phase or again:
+            self._enter(phase)
+
+    def _phase_now(self) -> _Phase:
+        if self.transport.is_closing():
+            return _Phase.CLOSE
+        if self.conn.their_state is h11.SEND_BODY:
+            return _Phase.BODY
+        if self.cycle is not None and not self.cycle.response_complete:
+            return _Phase.ANSWER
+        return _Phase.HEAD if self.timeout_keep_alive_task is None else _Phase.IDLE
+
+    def _enter(self, phase: _Phase) -> None:
+        self._phase, self.waiting_since = phase, self.loop.time()
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+        if phase in _DEADLINES_S:  # uvicorn's own timer ends idle connections
+            self._deadline = self.loop.call_later(_DEADLINES_S[phase], self.cut, phase.value)
+
+    def _make_room(self) -> None:
+        others = (each for each in self.connections if isinstance(each, BoundedProtocol) and each is not self)
+        if (slowest := _slowest(others)) is not None:
+            slowest.cut("crowded")
+        else:
+            self.transport.write(_UNAVAILABLE)
+            self.cut_after_answer()
+
+    def cut_after_answer(self) -> None:
+        """Close once what was written is sent, and take no request any more."""
+        metrics.connections_cut.labels("busy").inc()
+        self.connections.discard(self)
+        self.transport.pause_reading()
+        self.transport.close()
+        self._enter(_Phase.CLOSE)
+
+
+def _slowest(connections: Iterable[BoundedProtocol]) -> BoundedProtocol | None:
+    """Of those that wait for their peers, the one that has waited the longest."""
+    return min((each for each in connections if each.waits_for_peer), key=lambda each: each.waiting_since, default=None)
+
+
+_REASONS = {
+    "head": f"the head of its request did not come within {HEAD_S:.0f} s.",
+    "body": f"the body of its request did not come within {BODY_S:.0f} s.",
+    "answer": f"its request took more than {ANSWER_S:.0f} s.",
+    "close": f"its peer did not read the answer within {CLOSE_S:.0f} s.",
+    "crowded": "there are too many, and its peer was the slowest.",
+}

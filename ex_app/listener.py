@@ -1,0 +1,127 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The listening sockets: a TCP port, or the unix socket of HaRP's tunnel.
+
+When descriptors run out, asyncio (Python 3.11) calls `accept` again as often as the backlog is long, logs each failure, and
+starts over after a second; a backlog of 2,048 made that 2 MB of log per second. These sockets fail once, then pause.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import socket
+import stat
+import time
+from pathlib import Path
+from typing import Any
+
+from ex_app.settings import Listen
+from live_transcription.observability.log_limit import LogLimit
+
+logger = logging.getLogger(__name__)
+
+#: Connections that wait to be accepted; AppAPI opens a few at a time.
+BACKLOG = 64
+#: After a failure `accept` finds nothing for this long, in seconds. asyncio listens again after one second.
+PAUSE_S = 0.5
+#: The machine has no such address or no IPv6; a name may have another address that it has.
+_NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
+_SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+
+
+class AcceptShortage(OSError):
+    """No descriptor or memory for another connection."""
+
+
+class ListeningSocket(socket.socket):
+    """Raises `AcceptShortage` once per shortage and pause, and BlockingIOError in between, which ends asyncio's loop."""
+
+    _resumes_at = 0.0
+
+    def accept(self) -> tuple[socket.socket, Any]:
+        if time.monotonic() < self._resumes_at:
+            raise BlockingIOError(errno.EAGAIN, "paused after a shortage")
+        try:
+            return super().accept()
+        except OSError as error:
+            if error.errno not in _SHORTAGES:
+                raise
+            self._resumes_at = time.monotonic() + PAUSE_S
+            raise AcceptShortage(error.errno, error.strerror) from None
+
+
+def listening_sockets(listen: Listen) -> list[socket.socket]:
+    """Bound, not yet listening: one for each address of the host's name that this machine has.
+
+    Raises OSError where one of them is taken, or the machine has none of them.
+    """
+    if listen.unix_socket is not None:
+        return [_unix_socket(listen.unix_socket)]
+    found = socket.getaddrinfo(listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for family, kind, protocol, _, address in dict.fromkeys(found):
+            try:
+                bound.append(_tcp_socket(family, kind, protocol, address))
+            except OSError as error:
+                if error.errno not in _NOT_HERE:
+                    raise
+                missing = error
+    except OSError:
+        for each in bound:
+            each.close()
+        raise
+    if not bound and missing is not None:
+        raise missing
+    return bound
+
+
+def log_shortages(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the loop log an `AcceptShortage` once a minute in plain words, and everything else as ever."""
+    limit = LogLimit(60.0, time.monotonic)
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        failure = context.get("exception")
+        if not isinstance(failure, AcceptShortage):
+            loop.default_exception_handler(context)
+        elif (left_out := limit.permit()) is not None:
+            logger.error(
+                "No new HTTP connections for the moment: %s. Running calls go on. Raise the limit of open files (ulimit -n) if "
+                "this stays so.",
+                failure.strerror,
+                extra={"left_out": left_out},
+            )
+
+    loop.set_exception_handler(handle)
+
+
+def _tcp_socket(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
+    made = ListeningSocket(family, kind, protocol)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind(address)
+    except OSError:
+        made.close()
+        raise
+    return made
+
+
+def _unix_socket(path: Path) -> socket.socket:
+    """Replaces a socket that a killed process left behind. The tunnel may run as another user, so anybody may connect."""
+    if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
+        path.unlink()
+    made = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        made.bind(str(path))
+        os.chmod(path, 0o666)  # noqa: S103  requests are authenticated
+    except OSError:
+        made.close()
+        raise
+    return made

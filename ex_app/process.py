@@ -1,0 +1,68 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The app put together and run."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import time
+from collections.abc import Mapping
+
+from ex_app.application import create_app
+from ex_app.call_keeper import CallKeeper
+from ex_app.instance_lock import StorageInUse, instance_lock
+from ex_app.nextcloud import AppApiGateway
+from ex_app.nextcloud_log import NextcloudLog
+from ex_app.server import server_of
+from ex_app.settings import Settings, read_settings
+from live_transcription.descriptors import http_connections, raise_limit
+from live_transcription.observability.log_limit import RepeatFilter
+from live_transcription.observability.logging import Redactor, configure_logging
+from live_transcription.service import TranscriptionService
+
+logger = logging.getLogger(__name__)
+
+#: Exit codes. 0: stopped by SIGTERM or SIGINT.
+COULD_NOT_START = 1
+STORAGE_IN_USE = 4
+
+
+def run(environment: Mapping[str, str]) -> int:
+    """Run the app until SIGTERM or SIGINT; returns the exit code."""
+    settings = read_settings(environment)
+    redactor = configure_logging(settings.log_level, settings.secrets())
+    for problem in settings.problems:
+        logger.error("%s", problem, extra={"setting": problem.setting})
+    for notice in settings.notices:
+        logger.warning("%s", notice)
+    try:
+        with instance_lock(settings.storage):
+            return _serve(environment, settings, redactor)
+    except StorageInUse as error:
+        logger.error("%s", error)
+        return STORAGE_IN_USE
+
+
+def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redactor) -> int:
+    descriptors = raise_limit()
+    nextcloud = AppApiGateway(settings.app)
+    engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, wall_clock=time.time)
+    calls = CallKeeper(engine, settings.storage, time.time)
+    log = NextcloudLog(nextcloud, redactor)
+    log.addFilter(RepeatFilter(log, time.monotonic, count=False))
+    logging.getLogger().addHandler(log)
+    app = create_app(environment, engine, nextcloud, init_steps=[engine.prepare], calls=calls, log=log, redactor=redactor)
+    server = server_of(app, settings.listen, calls, max_connections=http_connections(descriptors))
+    where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
+    logger.info("Live Transcription %s starts on %s", settings.app.version, where, extra={"descriptors": descriptors})
+    gc.freeze()  # what was imported stays for good: the collector need not walk through it again and again
+    try:
+        server.run()
+    except OSError as error:
+        if server.started:
+            raise
+        logger.error("The app cannot listen on %s: %s. Is another process of it running?", where, error.strerror or error)
+        return COULD_NOT_START
+    return 0 if server.started else COULD_NOT_START

@@ -1,0 +1,184 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""File descriptors: how many there are, and whether there are enough for one more call or speaker.
+
+Calls and speakers are refused before the last descriptor is taken. What is kept in reserve lets running calls reconnect, HTTP
+requests be answered, and files be written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import logging
+import os
+import resource
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from live_transcription.errors import OutOfDescriptors
+from live_transcription.observability import metrics
+from live_transcription.status import Shortage
+
+logger = logging.getLogger(__name__)
+
+#: What a call takes: its websocket to the HPB, and for a moment a second one or a name server.
+CALL_DESCRIPTORS = 2
+#: What a speaker takes: UDP sockets for media (one per local address, one per TURN server) and a connection to speech-to-text.
+SPEAKER_DESCRIPTORS = 6
+#: How long it takes until a reading shows what was admitted, in seconds.
+SETTLE_S = 5.0
+#: Between two readings, in seconds.
+READ_S = 1.0
+#: No process gets more than this; what the system allows may be a thousand times as much, and tables are as long as the limit.
+_MOST = 1 << 20
+#: Smallest and largest number of HTTP connections at once; in between an eighth of the limit.
+_HTTP = (16, 256)
+#: Kept for reconnections, files and name servers: a sixteenth of the limit, within these bounds.
+_SPARE = (16, 128)
+
+
+@dataclass(frozen=True, slots=True)
+class DescriptorReading:
+    """`used` of `limit` descriptors; `limit` None: none is known."""
+
+    used: int
+    limit: int | None
+
+
+class DescriptorBudget:
+    """Whether there are descriptors for one more call or speaker. Pure: `now` in seconds of any monotonic clock."""
+
+    def __init__(self) -> None:
+        self._reading = DescriptorReading(0, None)
+        self._promised: deque[tuple[float, int]] = deque()
+
+    def observe(self, reading: DescriptorReading) -> None:
+        """A new reading, about once a second."""
+        self._reading = reading
+
+    def admit(self, descriptors: int, now: float, *, replacing: bool = False) -> bool:
+        """Whether so many more may be taken; True counts them as taken.
+
+        `replacing`: what they replace has just been closed, so that they may be taken from the reserve, down to its half.
+        """
+        limit = self._reading.limit
+        if limit is None:
+            return True
+        free = limit - self._used(now) - descriptors
+        if free < reserve(limit) // (2 if replacing else 1):
+            return False
+        self._promised.append((now, descriptors))
+        return True
+
+    def is_short(self, now: float) -> bool:
+        """Whether a speaker would be refused now."""
+        limit = self._reading.limit
+        return limit is not None and limit - self._used(now) - SPEAKER_DESCRIPTORS < reserve(limit)
+
+    def shortages(self, now: float) -> tuple[Shortage, ...]:
+        """What is short now, for an administrator."""
+        if not self.is_short(now):
+            return ()
+        return (Shortage("descriptors", f"{self.problem()} Captions of running calls go on.", FIX),)
+
+    def problem(self) -> str:
+        used, limit = self._reading.used, self._reading.limit
+        return f"Open files are short: {used} of {limit} are in use, so no more calls and speakers are accepted."
+
+    def _used(self, now: float) -> int:
+        while self._promised and now - self._promised[0][0] >= SETTLE_S:
+            self._promised.popleft()
+        return self._reading.used + sum(descriptors for _, descriptors in self._promised)
+
+
+FIX = "Raise the limit of open files (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile of Docker)."
+
+
+def http_connections(limit: int | None) -> int:
+    """How many HTTP connections may be open at once under this limit of descriptors."""
+    smallest, largest = _HTTP
+    return largest if limit is None else max(smallest, min(largest, limit // 8))
+
+
+def reserve(limit: int) -> int:
+    """Descriptors that calls and speakers leave free: for HTTP connections, and to spare."""
+    smallest, largest = _SPARE
+    return http_connections(limit) + max(smallest, min(largest, limit // 16))
+
+
+def raise_limit() -> int | None:
+    """Raise this process's soft limit of descriptors to the hard one; the limit then, None if there is none.
+
+    systemd's soft limit is 1,024, because select(2) can do no more; asyncio uses epoll(7).
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST if hard == resource.RLIM_INFINITY else min(hard, _MOST)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        except (OSError, ValueError):  # a system that allows less than it says
+            return soft
+        return wanted
+    return None if soft == resource.RLIM_INFINITY else soft
+
+
+def read_descriptors() -> DescriptorReading:
+    """This process's descriptors now. All count as used where even the counting finds none free."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return DescriptorReading(0, None)
+    try:
+        # Since Linux 6.2 the size is the number of descriptors; it takes neither a descriptor nor, with many, milliseconds.
+        used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd")) - 1
+        return DescriptorReading(used, soft)
+    except OSError as error:
+        return DescriptorReading(soft, soft) if error.errno in (errno.EMFILE, errno.ENFILE) else DescriptorReading(0, None)
+
+
+class Descriptors:
+    """The budget of this process, with a reading per second. `read` takes the place of the system in tests.
+
+    `on_free` is called when a shortage is over, for those who were refused.
+    """
+
+    def __init__(
+        self, *, read: Callable[[], DescriptorReading] = read_descriptors, on_free: Callable[[], None] = lambda: None
+    ) -> None:
+        self._read = read
+        self._on_free = on_free
+        self._budget = DescriptorBudget()
+        self._budget.observe(read())
+
+    async def watch(self) -> None:
+        """Until it is cancelled."""
+        was_short = False
+        while True:
+            self._budget.observe(self._read())
+            is_short = self._budget.is_short(_now())
+            if is_short and not was_short:
+                metrics.shortages.labels("descriptors").inc()
+                logger.warning("%s %s", self._budget.problem(), FIX, extra={"code": "descriptors"})
+            elif was_short and not is_short:
+                logger.info("No longer short of: descriptors", extra={"code": "descriptors"})
+                self._on_free()
+            was_short = is_short
+            await asyncio.sleep(READ_S)
+
+    def require_call(self) -> None:
+        """Takes what a call needs. Raises OutOfDescriptors."""
+        if not self._budget.admit(CALL_DESCRIPTORS, _now()):
+            raise OutOfDescriptors(self._budget.problem(), fix=FIX)
+
+    def admit_speaker(self, *, returning: bool) -> bool:
+        """Whether there are enough for one more speaker, who was heard a moment ago if `returning`; True takes them."""
+        return self._budget.admit(SPEAKER_DESCRIPTORS, _now(), replacing=returning)
+
+    def shortages(self) -> tuple[Shortage, ...]:
+        return self._budget.shortages(_now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

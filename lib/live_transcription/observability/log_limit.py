@@ -1,0 +1,167 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Limits for log lines that repeat, so that no failure and no stranger can fill the disk.
+
+`LogLimit` is for one place in the code that strangers can reach: it writes once per interval and counts the rest.
+`RepeatFilter` stands in front of a log handler and limits every line of every library the same way.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+
+from live_transcription.observability import metrics
+
+#: How long a line counts as a repetition of an earlier one, in seconds.
+INTERVAL_S = 60.0
+#: Equal lines (same logger, level, text, `extra` fields and exception) that are written per interval.
+EQUAL_LINES = 5
+#: Lines of one place in the code that are written per interval, whatever their arguments: room tokens and error texts differ.
+LINES_OF_A_PLACE = 60
+#: The same for lines with a traceback, which take kilobytes.
+TRACEBACKS_OF_A_PLACE = 10
+#: Whoever sets the level to debug wants to see more: both limits grow by this factor for debug lines.
+_DEBUG_FACTOR = 20
+#: Keys remembered at once. The oldest goes, and with it the count of its repetitions.
+_REMEMBERED = 1000
+#: Time between two looks for keys whose interval is over, in seconds.
+_SWEEP_S = 1.0
+#: Longest text of a line that is quoted in its summary.
+_SUMMARISED = 500
+_OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
+
+
+class LogLimit:
+    """Allows one line per key and interval. `clock`: seconds of any monotonic clock.
+
+    >>> if (repeated := limit.permit()) is not None:
+    ...     logger.warning("Malformed STUN from a stranger", extra={"repeated": repeated})
+    """
+
+    def __init__(self, interval_s: float, clock: Callable[[], float], *, lines: int = 1) -> None:
+        """`lines`: how many lines of a key may be written per interval."""
+        self._interval_s = interval_s
+        self._clock = clock
+        self._lines = lines
+        self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
+
+    def permit(self, key: Hashable = None, *, lines: int | None = None) -> int | None:
+        """None: do not write this line. Else write it; the number says how many were left out since the last one of this key.
+
+        `lines` replaces the limit's own number for this key.
+        """
+        now = self._clock()
+        window = self._windows.get(key)
+        if window is None:
+            window = self._windows[key] = _Window(now)
+            if len(self._windows) > _REMEMBERED:
+                self._windows.popitem(last=False)
+        if now - window.began_at >= self._interval_s:
+            window.began_at, window.written = now, 0
+        self._windows.move_to_end(key)
+        if window.written >= (self._lines if lines is None else lines):
+            window.left_out += 1
+            return None
+        window.written += 1
+        left_out, window.left_out = window.left_out, 0
+        return left_out
+
+    def take_expired(self) -> list[tuple[Hashable, int]]:
+        """Keys whose interval is over, with how many lines were left out (at least one); each is given once."""
+        now = self._clock()
+        over = [key for key, window in self._windows.items() if now - window.began_at >= self._interval_s]
+        return [(key, left_out) for key in over if (left_out := self._windows.pop(key).left_out)]
+
+
+class _Window:
+    __slots__ = ("began_at", "left_out", "written")
+
+    def __init__(self, began_at: float) -> None:
+        self.began_at = began_at
+        self.written = 0
+        self.left_out = 0
+
+
+class RepeatFilter(logging.Filter):
+    """Lets a handler write a bounded number of lines per place and minute, and says how many it left out.
+
+    Lines that were left out are counted in the metric `live_transcription_log_lines_suppressed` and told by a line
+    "Repeated N times: …" once their minute is over and any line is written. May be called from any thread.
+    """
+
+    def __init__(self, handler: logging.Handler, clock: Callable[[], float], *, count: bool = True) -> None:
+        """`handler`: the one that this filter is added to. `count`: whether the metric counts what this filter leaves out."""
+        super().__init__()
+        self._handler = handler
+        self._count = count
+        self._equal = LogLimit(INTERVAL_S, clock, lines=EQUAL_LINES)
+        self._places = LogLimit(INTERVAL_S, clock, lines=LINES_OF_A_PLACE)
+        self._clock = clock
+        self._swept_at = clock()
+        self._lock = threading.Lock()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether the handler is to write this record."""
+        if isinstance(record, _Summary):
+            return True
+        traceback = record.exc_info is not None and record.exc_info[0] is not None
+        factor = _DEBUG_FACTOR if record.levelno < logging.INFO else 1
+        most = factor * (TRACEBACKS_OF_A_PLACE if traceback else LINES_OF_A_PLACE)
+        with self._lock:
+            summaries = self._summaries()
+            # An equal line that is left out does not use up its place's share.
+            permitted = (
+                self._equal.permit(_key_of_line(record), lines=factor * EQUAL_LINES) is not None
+                and self._places.permit(_key_of_place(record), lines=most) is not None
+            )
+        for summary in summaries:
+            self._handler.handle(summary)
+        if not permitted and self._count:
+            metrics.log_lines_suppressed.labels(record.levelname.lower()).inc()
+        return permitted
+
+    def _summaries(self) -> list[_Summary]:
+        now = self._clock()
+        if now - self._swept_at < _SWEEP_S:
+            return []
+        self._swept_at = now
+        return [_Summary(key, left_out) for key, left_out in (*self._equal.take_expired(), *self._places.take_expired())]
+
+
+class _Summary(logging.LogRecord):
+    def __init__(self, key: Hashable, left_out: int) -> None:
+        assert isinstance(key, tuple)
+        name, level, text = key[:3]
+        super().__init__(name, level, "", 0, "Repeated %d times: %s", (left_out, str(text)[:_SUMMARISED]), None)
+
+
+def _key_of_line(record: logging.LogRecord) -> tuple[str, int, str, str, str]:
+    return record.name, record.levelno, message_of(record), str(extra_of(record)), _exception_of(record)
+
+
+def _key_of_place(record: logging.LogRecord) -> tuple[str, int, str, int]:
+    return record.name, record.levelno, str(record.msg), record.lineno
+
+
+def _exception_of(record: logging.LogRecord) -> str:
+    if record.exc_info is None or record.exc_info[1] is None:
+        return ""
+    return repr(record.exc_info[1])[:_SUMMARISED]
+
+
+def extra_of(record: logging.LogRecord) -> dict[str, Any]:
+    """The fields that the caller gave in `extra`."""
+    return {key: value for key, value in vars(record).items() if key not in _OWN_FIELDS}
+
+
+def message_of(record: logging.LogRecord) -> str:
+    """The record's text; of a record whose arguments do not fit its text, the text alone."""
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError, KeyError):
+        return str(record.msg)

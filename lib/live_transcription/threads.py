@@ -1,0 +1,30 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Thread pools that need no memory later: all their threads start with them.
+
+`ThreadPoolExecutor` starts a thread when none is idle. A thread takes 8 MB of address space for its stack. Where that is short
+(`ulimit -v`), a job that comes while others run would fail, although a thread is free a moment later.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+logger = logging.getLogger(__name__)
+
+
+def started_threads(count: int, name: str) -> ThreadPoolExecutor:
+    """An executor with `count` threads that run already, or as many as the system allows."""
+    executor = ThreadPoolExecutor(count, thread_name_prefix=name)
+    all_started = threading.Event()
+    try:
+        for _ in range(count):
+            executor.submit(all_started.wait)  # while these wait, none is idle
+    except RuntimeError as error:
+        logger.warning("Not all threads could be started (%s)", error)
+    finally:
+        all_started.set()
+    return executor
