@@ -267,16 +267,14 @@ class SignalingConnection:
         while True:
             try:
                 async with asyncio.timeout_at(self._protocol.deadline):
-                    message = await websocket.recv()
+                    # The HPB relays what participants write octet by octet: text that is no UTF-8 would end the connection.
+                    message = await websocket.recv(decode=False)
             except TimeoutError:
                 self._protocol.timer(self._now())
             except ConnectionClosed as closed:
                 return closing_reason(closed)
             else:
-                if isinstance(message, str):
-                    self._protocol.receive_text(message, self._now())
-                else:
-                    self._protocol.receive_invalid("not text")
+                self._protocol.receive_text(message.decode("utf-8", "replace"), self._now())
             if self._protocol.hello_wanted:
                 await self._ask_for_leave()
             self._report_hello()

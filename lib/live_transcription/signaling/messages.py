@@ -5,11 +5,15 @@
 
 `parse_frame` never raises: what is not understood is `Ignored`, what is broken is `Invalid`; both name constants of this
 file or of the protocol only, so that they can be logged.
+
+The HPB relays what participants write (`message.data`) verbatim, to a session as well as to a room. Offers and candidates count
+only if they have the form in which the HPB itself writes them; see `_written_by_the_hpb`. All others are `Forged`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +24,11 @@ from live_transcription.signaling.events import CandidateReceived, InCall, Offer
 #: Features in a `join` entry that only internal sessions have.
 _INTERNAL_FEATURES = frozenset({"internal-incall", "start-dialout"})
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_MEDIA_MESSAGES = ("offer", "candidate", "endOfCandidates")
+#: The keys that the HPB writes into `message.data` of an offer or candidate, all but `payload` with text (since 2020).
+_MEDIA_KEYS = frozenset(("to", "from", "type", "roomType", "payload", "sid"))
+#: Levels of objects in a payload. It has two: the payload and its candidate.
+_PAYLOAD_LEVELS = 4
 _MAX_FLAGS = 2**31
 
 
@@ -122,6 +131,13 @@ class Invalid:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """An offer or candidate that a participant wrote, not the HPB. `kind` is the type of the message."""
+
+    kind: str
+
+
 Frame: TypeAlias = (
     Welcome
     | Hello
@@ -138,6 +154,7 @@ Frame: TypeAlias = (
     | RoomDeleted
     | OfferReceived
     | CandidateReceived
+    | Forged
     | Ignored
     | Invalid
 )
@@ -174,7 +191,7 @@ def parse_frame(text: str) -> Frame:
             case "event":
                 return _event(_object(frame, kind))
             case "message":
-                return _message(_object(frame, kind))
+                return _message(_object(frame, kind), text)
     except _BrokenFrame as broken:
         return Invalid(f"{kind}: {broken}")
     return Ignored(safe_name(kind))
@@ -315,20 +332,20 @@ def _merged(old: Participant | None, new: Participant) -> Participant:
     )
 
 
-def _message(body: dict[str, Any]) -> Frame:
-    inner = _object(body, "data")
-    kind = inner.get("type")
-    if kind not in ("offer", "candidate", "endOfCandidates"):
+def _message(body: dict[str, Any], text: str) -> Frame:
+    data = body.get("data")
+    kind = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or kind not in _MEDIA_MESSAGES:
         return Ignored(f"message {safe_name(kind)}")
     sender = body.get("sender")
-    publisher = (_text(sender, "sessionid") if isinstance(sender, dict) else None) or _text(inner, "from")
-    if publisher is None:
-        raise _BrokenFrame(f"{kind} without a sender")
-    room_type = _text(inner, "roomType") or "video"
-    sid = _text(inner, "sid") or ""
+    publisher = _text(sender, "sessionid") if isinstance(sender, dict) and sender.get("type") == "session" else None
+    if publisher is None or data.get("from", publisher) != publisher or not _written_by_the_hpb(data, text):
+        return Forged(kind)
+    room_type = _text(data, "roomType") or "video"
+    sid = _text(data, "sid") or ""
     if kind == "endOfCandidates":
         return CandidateReceived(publisher, room_type, sid, None, None, None)
-    payload = _object(inner, "payload")
+    payload = _object(data, "payload")
     if kind == "offer":
         return OfferReceived(publisher, room_type, sid, _required(payload, "sdp"))
     ice = payload.get("candidate")
@@ -341,3 +358,44 @@ def _message(body: dict[str, Any]) -> Frame:
         index = None
     mid = ice.get("sdpMid")
     return CandidateReceived(publisher, room_type, sid, line, mid if isinstance(mid, str) else None, index)
+
+
+def _written_by_the_hpb(data: dict[str, Any], text: str) -> bool:
+    """Whether `message.data` of a frame with `sender.type` "session" can only come from the HPB itself.
+
+    The HPB keeps an offer or candidate that a participant addresses to a session: it is for the SFU. But whatever it cannot
+    read as such it relays like any other message: one with `"bitrate": "x"` or `"sid": 7`, or with a number that no float64
+    holds. What has none of these, and no key twice, the HPB would have read and kept.
+    """
+    if not data.keys() <= _MEDIA_KEYS:
+        return False
+    if any(not isinstance(value, str) for key, value in data.items() if key != "payload"):
+        return False
+    payload = data.get("payload", {})
+    return isinstance(payload, dict) and _plain(payload, _PAYLOAD_LEVELS) and not _repeats_a_key(text)
+
+
+def _plain(value: object, levels: int) -> bool:
+    """Text, a boolean, null, a number that fits a float64, or an object or array of these."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_plain(each, levels - 1) for each in inner)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < _MAX_FLAGS
+    return value is None or isinstance(value, str)
+
+
+def _repeats_a_key(text: str) -> bool:
+    """Whether an object of this frame has a key twice: `json` keeps the last value only."""
+    repeated = False
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        found = dict(pairs)
+        repeated = repeated or len(found) < len(pairs)
+        return found
+
+    json.loads(text, object_pairs_hook=look)
+    return repeated

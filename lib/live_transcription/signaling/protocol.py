@@ -16,10 +16,14 @@ from collections.abc import Callable
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingError, SignalingRefused
+from live_transcription.observability import metrics
+from live_transcription.observability.log_limit import LogLimit
 from live_transcription.signaling import messages, requests
 from live_transcription.signaling.auth import hello_token
 from live_transcription.signaling.events import (
+    CandidateReceived,
     OfferReceived,
+    ParticipantsLeft,
     RemovedFromRoom,
     SessionInterrupted,
     SessionStarted,
@@ -73,6 +77,10 @@ class SignalingProtocol:
         self._log_fields = {"room": room_token}
         self._events: list[SignalingEvent] = []
         self._pending = PendingRequests()
+        #: Publisher and room type of each offer that was asked for in this session, until the publisher leaves the room.
+        self._asked: set[tuple[str, str]] = set()
+        self._now = 0.0
+        self._rejections = LogLimit(clock=lambda: self._now)
         self._last_id = 0
         self._request_id = ""
         self._resume_id: str | None = None
@@ -195,6 +203,7 @@ class SignalingProtocol:
     def receive_text(self, text: str, now: float) -> None:
         if self.state in (State.DISCONNECTED, State.DROPPED) or self._over:
             return
+        self._now = now
         frame = messages.parse_frame(text)
         match frame:
             case messages.Welcome():
@@ -214,6 +223,8 @@ class SignalingProtocol:
                 self._receive_room(frame)
             case messages.Ignored(kind=kind):
                 logger.debug("Ignored frame: %s", kind, extra=self._log_fields)
+            case messages.Forged(kind=kind):
+                self._reject(kind, "forged")
             case messages.Invalid(reason=reason):
                 self.receive_invalid(reason)
             case _ if self.state is State.IN_ROOM:
@@ -237,7 +248,10 @@ class SignalingProtocol:
 
     def request_offer(self, publisher: str, room_type: str) -> bool:
         request_id = self._new_id()
-        return self._send_to(publisher, room_type, request_id, requests.request_offer(request_id, publisher, room_type))
+        taken = self._send_to(publisher, room_type, request_id, requests.request_offer(request_id, publisher, room_type))
+        if taken:
+            self._asked.add((publisher, room_type))
+        return taken
 
     def send_answer(self, publisher: str, room_type: str, sid: str, sdp: str) -> bool:
         request_id = self._new_id()
@@ -292,6 +306,7 @@ class SignalingProtocol:
         self._joined = False
         self.session_id = None
         self._pending.clear()
+        self._asked.clear()
         self.outbox.forget_session()
 
     def _greet(self, now: float) -> None:
@@ -382,12 +397,29 @@ class SignalingProtocol:
 
     def _receive_in_room(self, frame: messages.Frame) -> None:
         event = room_event(frame, self._room_token)
+        if isinstance(event, OfferReceived | CandidateReceived) and (event.publisher, event.room_type) not in self._asked:
+            # `sendoffer` has the HPB send us the offer of a participant whom we have not asked for one.
+            self._reject("offer" if isinstance(event, OfferReceived) else "candidate", "not asked for")
+            return
         if isinstance(event, OfferReceived):
             self._pending.settle(event.publisher, event.room_type)
+        if isinstance(event, ParticipantsLeft):
+            left = frozenset(event.session_ids)
+            self._asked = {asked for asked in self._asked if asked[0] not in left}
         if isinstance(event, RemovedFromRoom) and event.switch_to is None:
             self._remove(event)
         elif event is not None:
             self._events.append(event)
+
+    def _reject(self, kind: str, reason: str) -> None:
+        """Drop an offer or candidate that is not the SFU's answer to us. A participant can send any number of them."""
+        metrics.media_messages_rejected.labels(kind, reason).inc()
+        if (count := self._rejections.allow(reason)) is not None:
+            logger.warning(
+                "Rejected %d offers or candidates of participants that did not come from the SFU, or were not asked for.",
+                count,
+                extra={**self._log_fields, "reason": reason},
+            )
 
     def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str) -> bool:
         if not self._has_session or not self.outbox.put(frame):
