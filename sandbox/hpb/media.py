@@ -39,7 +39,7 @@ class Media:
             raise Refusal("client_not_found")
 
     async def offer_own_stream(self, session: Session, receiver: Session, data: Frame, message_id: str | None) -> None:
-        """`sendoffer`: `receiver` gets an offer of what `session` publishes, though it has not asked, in whatever room it is."""
+        """`sendoffer`: `receiver` gets an offer of what `session` publishes, unasked and in whatever room it is."""
         room_type = str(data.get("roomType") or "video")
         try:
             await self._subscribe(receiver, session.id, room_type, str(data.get("sid") or ""))

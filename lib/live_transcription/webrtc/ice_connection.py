@@ -27,13 +27,13 @@ from live_transcription.webrtc.datagrams import MediaProtocol, MediaSocket, open
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
 from live_transcription.webrtc.pacing import next_slot
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, Datagram
+from live_transcription.webrtc.sdp import MAX_CANDIDATES
 from live_transcription.webrtc.silence_filter import FilteredSocket
 
 logger = logging.getLogger(__name__)
 
 #: The first octets of STUN's success response to a binding request (RFC 8489, section 5).
 _SUCCESS = b"\x01\x01"
-_MAX_REMOTE_CANDIDATES = 64
 #: How often a socket is read in a row for what has come: 16 datagrams.
 _READS = 4
 #: How long a TURN server may take to confirm that a relay is given back, in seconds.
@@ -140,7 +140,7 @@ class IceConnection(aioice.Connection):
         self.sort_check_list()
 
     def add_remote(self, candidate: Candidate) -> None:
-        if not (self._closing or self._remote_candidates_end or len(self._remote_candidates) >= _MAX_REMOTE_CANDIDATES):
+        if not (self._closing or self._remote_candidates_end or len(self._remote_candidates) >= MAX_CANDIDATES):
             self._add_remote_candidate(candidate, candidate.host)
 
     def end_remote(self) -> None:

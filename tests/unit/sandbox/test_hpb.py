@@ -299,8 +299,8 @@ async def test_what_a_participant_writes_is_relayed_octet_by_octet(hpb: HpbStand
         await app.join(ROOM)
         await guest.hello_user("user-1")
         await guest.join(ROOM, "nc-1")
-        frame = b'{"type":"message","message":{"recipient":{"type":"room"},"data":{"type":"chat","text":"\xff\xfe \\ud800 \xc3\xa9"}}}'
-        await guest.socket.send(frame, text=True)
+        data = b'{"type":"chat","text":"\xff\xfe \\ud800 \xc3\xa9"}'
+        await guest.socket.send(b'{"type":"message","message":{"recipient":{"type":"room"},"data":%s}}' % data, text=True)
         while b'"message"' not in (relayed := await app.socket.recv(decode=False)):
             pass
         assert b"\xff\xfe \\ud800" in relayed
