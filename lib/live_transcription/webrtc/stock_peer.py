@@ -34,6 +34,7 @@ from av import AudioFrame
 
 from live_transcription.errors import TransportLost, TransportSilent
 from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer
+from live_transcription.webrtc.audio_clock import AudioClock
 from live_transcription.webrtc.peer import SubscriberChannel
 from live_transcription.webrtc.rtp_receiver import TransportStatistics
 from live_transcription.webrtc.sdp import MAX_CANDIDATES, Offer, build_answer
@@ -86,6 +87,7 @@ class StockPeer:
         self._version = 0
         self._frames = 0
         self._next_sample: int | None = None
+        self._audio_clock = AudioClock()
         self._candidates: deque[Candidate | None] = deque(offer.candidates, maxlen=MAX_CANDIDATES)
         if offer.candidates_complete:
             self._candidates.append(None)
@@ -209,12 +211,14 @@ class StockPeer:
         """The samples, with silence before them where packets were lost or the sender was silent."""
         if frame.pts is None:
             return samples
+        self._audio_clock.advance(self._clock())
+        self._audio_clock.play(len(samples))
         missing = 0 if self._next_sample is None else frame.pts - self._next_sample
         self._next_sample = frame.pts + len(samples)
         if missing <= 0:
             return samples
-        silence = np.zeros((min(missing, _MAX_GAP_SAMPLES), samples.shape[1]), dtype=np.int16)
-        return np.concatenate((silence, samples))
+        filled = self._audio_clock.fill(min(missing, _MAX_GAP_SAMPLES))
+        return np.concatenate((np.zeros((filled, samples.shape[1]), dtype=np.int16), samples))
 
     async def _watch_decoder(self) -> None:
         """Packets but no frames: aiortc's decoder has ended, and says nothing."""
