@@ -40,6 +40,32 @@ from live_transcription.types import Caption
 logger = logging.getLogger("live_transcription.signaling")
 
 FEATURE_RECIPIENT_CALL = "recipient-call"
+#: Offers of one publisher that are taken in a row, and per second. Each new one may cost a new peer; a publisher can have
+#: any number of them sent to us.
+OFFERS_AT_ONCE = 8.0
+OFFERS_PER_S = 1.0
+
+
+class OfferRate:
+    """How many more offers of one publisher are taken: a token bucket."""
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self) -> None:
+        self._left = OFFERS_AT_ONCE
+        self._at = 0.0
+
+    def expect_one(self) -> None:
+        """We have asked for one: the answer to that is taken, whatever came before."""
+        self._left = max(1.0, self._left)
+
+    def accepts(self, now: float) -> bool:
+        self._left = min(OFFERS_AT_ONCE, self._left + OFFERS_PER_S * (now - self._at))
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
 
 
 class SignalingProtocol:
@@ -77,8 +103,8 @@ class SignalingProtocol:
         self._log_fields = {"room": room_token}
         self._events: list[SignalingEvent] = []
         self._pending = PendingRequests()
-        #: Publisher and room type of each offer that was asked for in this session, until the publisher leaves the room.
-        self._asked: set[tuple[str, str]] = set()
+        #: By publisher and room type, for each offer that was asked for in this session, until the publisher leaves the room.
+        self._asked: dict[tuple[str, str], OfferRate] = {}
         self._now = 0.0
         self._rejections = LogLimit(clock=lambda: self._now)
         self._last_id = 0
@@ -250,7 +276,7 @@ class SignalingProtocol:
         request_id = self._new_id()
         taken = self._send_to(publisher, room_type, request_id, requests.request_offer(request_id, publisher, room_type))
         if taken:
-            self._asked.add((publisher, room_type))
+            self._asked.setdefault((publisher, room_type), OfferRate()).expect_one()
         return taken
 
     def send_answer(self, publisher: str, room_type: str, sid: str, sdp: str) -> bool:
@@ -397,15 +423,21 @@ class SignalingProtocol:
 
     def _receive_in_room(self, frame: messages.Frame) -> None:
         event = room_event(frame, self._room_token)
-        if isinstance(event, OfferReceived | CandidateReceived) and (event.publisher, event.room_type) not in self._asked:
-            # `sendoffer` has the HPB send us the offer of a participant whom we have not asked for one.
-            self._reject("offer" if isinstance(event, OfferReceived) else "candidate", "not asked for")
-            return
+        if isinstance(event, OfferReceived | CandidateReceived):
+            kind = "offer" if isinstance(event, OfferReceived) else "candidate"
+            rate = self._asked.get((event.publisher, event.room_type))
+            if rate is None:
+                # With `sendoffer` a participant has the HPB send us an offer, asked or not.
+                self._reject(kind, "not asked for")
+                return
+            if isinstance(event, OfferReceived) and not rate.accepts(self._now):
+                self._reject(kind, "too many")
+                return
         if isinstance(event, OfferReceived):
             self._pending.settle(event.publisher, event.room_type)
         if isinstance(event, ParticipantsLeft):
             left = frozenset(event.session_ids)
-            self._asked = {asked for asked in self._asked if asked[0] not in left}
+            self._asked = {asked: rate for asked, rate in self._asked.items() if asked[0] not in left}
         if isinstance(event, RemovedFromRoom) and event.switch_to is None:
             self._remove(event)
         elif event is not None:
@@ -416,7 +448,7 @@ class SignalingProtocol:
         metrics.media_messages_rejected.labels(kind, reason).inc()
         if (count := self._rejections.allow(reason)) is not None:
             logger.warning(
-                "Rejected %d offers or candidates of participants that did not come from the SFU, or were not asked for.",
+                "Rejected %d offers or candidates that did not come from the SFU, were not asked for, or were too many",
                 count,
                 extra={**self._log_fields, "reason": reason},
             )

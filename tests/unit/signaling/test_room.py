@@ -239,6 +239,23 @@ def test_a_new_session_has_asked_nobody_yet() -> None:
     assert events_of(client, media_frame("pub-1", "offer")) == []
 
 
+def test_a_publisher_that_has_offers_sent_without_end_is_taken_at_its_word_now_and_then() -> None:
+    """By `sendoffer`; each is a real offer of the SFU, and costs a new peer."""
+    client = in_room()
+    client.request_offer("pub-1", "video")
+    offer = json.dumps(media_frame("pub-1", "offer"))
+    taken = 0
+    for tick in range(6_000):
+        client.receive_text(offer, 100.0 + tick / 100)
+        taken += len(client.take_events())
+    assert 60 <= taken <= 70, "in 60 s"
+    client.receive_text(offer, 160.0)
+    client.take_events()
+    assert client.request_offer("pub-1", "video")
+    client.receive_text(offer, 160.0)
+    assert len(client.take_events()) == 1, "what was asked for is taken"
+
+
 def test_rejected_messages_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
     client = in_room()
     rejected = metrics.media_messages_rejected.labels("offer", "forged")
