@@ -15,6 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from ex_app.application import create_app
 from ex_app.routes import talk as talk_routes
 from live_transcription.errors import (
     AtCapacity,
@@ -24,7 +25,7 @@ from live_transcription.errors import (
     SignalingRefused,
     SttUnavailable,
 )
-from tests.ex_app.fakes import FakeEngine
+from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc+session/1=", "enable": True}
 TRANSCRIBE = "/api/v1/call/transcribe"
@@ -213,3 +214,32 @@ async def test_any_body_gets_a_clear_answer(talk: httpx.AsyncClient, path: str, 
     answer = await talk.post(path, content=body)
     assert answer.status_code in (200, 400, 404, 422)
     assert answer.status_code == 200 or set(answer.json()) == {"error"}
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "9" * 5_000, "-1", "1_0"])
+async def test_an_odd_content_length_is_no_internal_error(talk: httpx.AsyncClient, length: str) -> None:
+    body = json.dumps(ON).encode()
+    answer = await talk.post(TRANSCRIBE, content=body, headers={"Content-Length": length.encode("latin-1")})  # type: ignore[dict-item]
+    assert answer.status_code in (200, 413)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_request_is_no_internal_error(engine: FakeEngine) -> None:
+    app = create_app(ENVIRONMENT, engine, FakeNextcloud())
+    headers = [(name.lower().encode(), value.encode()) for name, value in credentials().items()]
+    scope = {
+        "type": "http", "method": "POST", "path": TRANSCRIBE, "raw_path": TRANSCRIBE.encode(), "query_string": b"",
+        "headers": [*headers, (b"content-length", b"100")], "client": ("192.0.2.7", 1), "server": ("app", 80),
+        "scheme": "http", "root_path": "", "http_version": "1.1", "asgi": {"version": "3.0"},
+    }  # fmt: skip
+    events = iter([{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}])
+    statuses: list[int] = []
+
+    async def receive() -> Any:
+        return next(events)
+
+    async def send(message: Any) -> None:
+        statuses.append(message.get("status", 0))
+
+    async with app.router.lifespan_context(app):
+        await app(scope, receive, send)
+    assert statuses[:1] == [400]
