@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 from sandbox import proc
@@ -83,14 +83,16 @@ def listening_port() -> Iterator[tuple[int, Callable[[], list[bytes]]]]:
         yield listening.getsockname()[1], received
 
 
-async def spray(pid: int, datagrams: list[bytes], *, every_s: float = 0.001) -> None:
-    """Send these to each media port that the process has on 127.0.0.1, again and again, until cancelled."""
+async def spray(pid: int, datagrams: list[bytes], *, every_s: float = 0.001) -> AsyncIterator[int]:
+    """Send these to each media port that the process has on 127.0.0.1, again and again; yields how many were sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         sending.bind(("127.0.0.1", 0))
         sending.setblocking(False)
         while True:
-            for port in proc.udp_ports(pid):
+            ports = proc.udp_ports(pid)
+            for port in ports:
                 for datagram in datagrams:
                     with contextlib.suppress(OSError):
                         sending.sendto(datagram, ("127.0.0.1", port))
+            yield len(ports) * len(datagrams)
             await asyncio.sleep(every_s)

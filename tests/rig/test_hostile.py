@@ -65,7 +65,12 @@ async def test_alerts_of_a_stranger_end_no_handshake(talk: Setting, room: str) -
     pid, reconnects = talk.app.process.pid, "live_transcription_speaker_reconnects_total"
     assert pid is not None
     before, dropped = await talk.app.metric(reconnects), await talk.app.metric(DROPPED)
-    spraying = asyncio.create_task(hostile.spray(pid, [hostile.DTLS_ALERT, hostile.BROKEN_STUN]))
+
+    async def spray() -> None:
+        async for _ in hostile.spray(pid, [hostile.DTLS_ALERT, hostile.BROKEN_STUN]):
+            pass
+
+    spraying = asyncio.create_task(spray())
     try:
         async with talk.speaker(room) as speaker, talk.listener(room) as listener:
             assert (await listener.enable_captions("en")).ok
