@@ -19,11 +19,14 @@ import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
+
+from websockets.exceptions import WebSocketException
 
 from bench.acceptance.scenario import Outcome, main
 from bench.common.results import Target
@@ -108,9 +111,8 @@ class Flood:
             cheap, dear = hostile.forged_offer(port), hostile.dear_offer(port)
             while True:
                 offer = dear if self.sent % 20 == 0 else {**cheap, "sid": str(self.sent)}
-                await hostile.send_to_room(self._guest, offer)
-                await hostile.send_to_session(self._guest, self._app, hostile.relayed_by_mistake(offer))
-                self.sent += 2
+                await self._send(hostile.send_to_room(self._guest, offer))
+                await self._send(hostile.send_to_session(self._guest, self._app, hostile.relayed_by_mistake(offer)))
                 await asyncio.sleep(_BREATH_S)
 
     async def frames(self) -> None:
@@ -126,9 +128,16 @@ class Flood:
             {"type": "sendoffer", "roomType": "video"},
         ]
         while True:
-            await hostile.send_to_session(self._guest, self._app, self._chance.choice(odd))
-            self.sent += 1
+            await self._send(hostile.send_to_session(self._guest, self._app, self._chance.choice(odd)))
             await asyncio.sleep(_BREATH_S / 2)
+
+    async def _send(self, sending: Awaitable[None]) -> None:
+        """The HPB may throw the guest out; then it comes back."""
+        try:
+            await sending
+            self.sent += 1
+        except (ConnectionError, WebSocketException):
+            await asyncio.sleep(0.1)
 
     async def datagrams(self) -> None:
         """To each media port of the app: alerts, malformed STUN, what looks like RTP, and noise."""

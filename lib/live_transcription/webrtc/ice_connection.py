@@ -44,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 #: The first octets of STUN's binding request and its success and error responses (RFC 8489, section 5).
 _REQUEST = b"\x00\x01"
+#: What libnice keeps a path alive with; there is nothing to answer (RFC 8445, section 11).
+_INDICATION = b"\x00\x11"
 _SUCCESS = b"\x01\x01"
 _ERROR = b"\x01\x11"
 #: How often a socket is read in a row for what has come: 16 datagrams.
@@ -96,6 +98,8 @@ class _Datagrams(ice.StunProtocol, MediaProtocol):
             expected = self.receiver.username_prefix in data
         else:
             expected = kind in (_SUCCESS, _ERROR) and data[8:20] in self.transactions
+        if kind == _INDICATION:
+            return
         if not expected:
             report_rejected("STUN of a stranger")
             return
