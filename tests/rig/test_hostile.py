@@ -36,15 +36,26 @@ async def forged_offers_do_nothing(talk: Setting, room: str) -> None:
     async with captioned_publisher(talk, room) as guest:
         with hostile.listening_port() as (port, received):
             offer = hostile.forged_offer(port)
-            before, sockets, accepted = await talk.app.metric(REJECTED), talk.app.usage().udp, talk.link.accepted
+            forged, sockets, accepted = (
+                await talk.app.metric(REJECTED, reason="forged"),
+                talk.app.usage().udp,
+                talk.link.accepted,
+            )
+            unasked = await talk.app.metric(REJECTED, reason="not asked for")
             (app,) = (session_id for session_id, flags in guest.others.items() if flags == 0)
             await hostile.send_to_room(guest, offer)
             await hostile.send_to_session(guest, app, hostile.relayed_by_mistake(offer))
             await hostile.send_to_session(guest, app, {**offer, "sid": 7})
             await hostile.send_to_room(guest, b'{"type":"chat","roomType":"video","text":"\xff\xfe"}')
-            await asyncio.sleep(0.8)
+            async with talk.speaker(talk.room(), "elsewhere") as stranger:
+                await hostile.send_to_session(stranger, app, {"type": "sendoffer", "roomType": "video"})
+                await eventually(
+                    lambda: _more(talk, REJECTED, unasked, reason="not asked for"),
+                    "the app rejects an offer that it did not ask for",
+                )
+            await asyncio.sleep(0.5)
             assert received() == [], "no STUN check reaches the address that the guest names"
-            await eventually(lambda: _more(talk, REJECTED, before + 2), "the app rejects three offers")
+            await eventually(lambda: _more(talk, REJECTED, forged + 2, reason="forged"), "the app rejects three forged offers")
             assert talk.app.usage().udp == sockets
             assert talk.link.accepted == accepted, "text that is no UTF-8 cuts no websocket"
 
@@ -88,5 +99,5 @@ async def test_alerts_of_a_stranger_end_no_handshake(talk: Setting, room: str) -
     assert "Exception in callback" not in log
 
 
-async def _more(talk: Setting, name: str, than: float) -> bool:
-    return await talk.app.metric(name) > than
+async def _more(talk: Setting, name: str, than: float, **labels: str) -> bool:
+    return await talk.app.metric(name, **labels) > than

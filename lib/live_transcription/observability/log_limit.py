@@ -5,26 +5,26 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+
+#: Seconds between two lines.
+INTERVAL_S = 60.0
 
 
 class LogLimit:
-    """Allows one log line per `interval_s` seconds for each key. Keys are constants of the code: they are never forgotten."""
+    """Allows one line per key and interval. `clock`: seconds of any monotonic clock. Keys are constants of the code."""
 
-    def __init__(self, interval_s: float = 60.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, interval_s: float, clock: Callable[[], float]) -> None:
         self._interval_s = interval_s
         self._clock = clock
         self._next: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def allow(self, key: str = "") -> int | None:
-        """The number of events since the last line, this one included, if a line is due now; otherwise None."""
+    def permit(self, key: str = "") -> int | None:
+        """None: do not write this line. Else write it; the number says how many were left out since the last one."""
         now = self._clock()
-        count = self._left_out.get(key, 0) + 1
         if now < self._next.get(key, now):
-            self._left_out[key] = count
+            self._left_out[key] = self._left_out.get(key, 0) + 1
             return None
         self._next[key] = now + self._interval_s
-        self._left_out[key] = 0
-        return count
+        return self._left_out.pop(key, 0)

@@ -17,7 +17,7 @@ from collections.abc import Callable
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingError, SignalingRefused
 from live_transcription.observability import metrics
-from live_transcription.observability.log_limit import LogLimit
+from live_transcription.observability.log_limit import INTERVAL_S, LogLimit
 from live_transcription.signaling import messages, requests
 from live_transcription.signaling.auth import hello_token
 from live_transcription.signaling.events import (
@@ -106,7 +106,7 @@ class SignalingProtocol:
         #: By publisher and room type, for each offer that was asked for in this session, until the publisher leaves the room.
         self._asked: dict[tuple[str, str], OfferRate] = {}
         self._now = 0.0
-        self._rejections = LogLimit(clock=lambda: self._now)
+        self._rejections = LogLimit(INTERVAL_S, lambda: self._now)
         self._last_id = 0
         self._request_id = ""
         self._resume_id: str | None = None
@@ -446,10 +446,10 @@ class SignalingProtocol:
     def _reject(self, kind: str, reason: str) -> None:
         """Drop an offer or candidate that is not the SFU's answer to us. A participant can send any number of them."""
         metrics.media_messages_rejected.labels(kind, reason).inc()
-        if (count := self._rejections.allow(reason)) is not None:
+        if (left_out := self._rejections.permit(reason)) is not None:
             logger.warning(
                 "Rejected %d offers or candidates that did not come from the SFU, were not asked for, or were too many",
-                count,
+                left_out + 1,
                 extra={**self._log_fields, "reason": reason},
             )
 

@@ -15,12 +15,13 @@ import asyncio
 import logging
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
 from live_transcription.observability import metrics
-from live_transcription.observability.log_limit import LogLimit
+from live_transcription.observability.log_limit import INTERVAL_S, LogLimit
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, MAX_OCTETS, Batch, Datagram, batch
 
 logger = logging.getLogger(__name__)
@@ -36,21 +37,21 @@ _WINDOW_S = 0.1
 _AT_ONCE = 8
 
 
-_log_limit = LogLimit()
+_log_limit = LogLimit(INTERVAL_S, time.monotonic)
 
 
 def report_rejected(reason: str) -> None:
     """Count a datagram that was dropped. `reason` is a constant: a label of the metric and of a line each minute at most."""
     metrics.datagrams_rejected.labels(reason).inc()
-    if (count := _log_limit.allow(reason)) is not None:
-        logger.info("Dropped %d datagrams that are not the SFU's", count, extra={"reason": reason})
+    if (left_out := _log_limit.permit(reason)) is not None:
+        logger.info("Dropped %d datagrams that are not the SFU's", left_out + 1, extra={"reason": reason})
 
 
 def report_failure(error: Exception) -> None:
     """Count a datagram whose handling failed, which is a defect; its traceback is logged once a minute at most."""
     metrics.datagrams_rejected.labels("failure").inc()
-    if (count := _log_limit.allow("failure")) is not None:
-        logger.error("Handling a datagram failed; %d such failures since the last line", count, exc_info=error)
+    if (left_out := _log_limit.permit("failure")) is not None:
+        logger.error("Handling a datagram failed; %d such failures since the last line", left_out + 1, exc_info=error)
 
 
 class MediaProtocol(asyncio.DatagramProtocol):

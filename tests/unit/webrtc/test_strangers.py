@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 import socket
+import time
 from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import contextmanager
 
@@ -23,6 +24,8 @@ from live_transcription.observability.log_limit import LogLimit
 from live_transcription.webrtc import datagrams
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection
+from live_transcription.webrtc.rtp_receiver import AudioTransport
+from live_transcription.webrtc.sdp import parse_offer
 
 from .publisher import Publisher
 from .test_subscriber import subscribed
@@ -52,7 +55,7 @@ def username(text: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def fresh_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "_log_limit", LogLimit())
+    monkeypatch.setattr(datagrams, "_log_limit", LogLimit(60.0, time.monotonic))
 
 
 def rejected(reason: str) -> float:
@@ -199,6 +202,27 @@ def test_a_defect_in_the_datagram_path_is_logged_once_a_minute(caplog: pytest.Lo
         datagrams.report_failure(RuntimeError("broken"))
     (line,) = caplog.records
     assert line.exc_info is not None
+
+
+@pytest.mark.parametrize(
+    ("alert", "encrypted", "closed", "what"),
+    [
+        (40, False, False, "ECDSA key"),
+        (48, False, False, "ECDSA key"),
+        (50, False, False, "tries again"),
+        (None, False, False, "tries again"),
+        (None, False, True, "path"),
+        (40, True, False, "not the one in its offer"),
+    ],
+)
+async def test_a_failed_handshake_names_the_certificate_only_where_the_sfu_does(
+    alert: int | None, encrypted: bool, closed: bool, what: str
+) -> None:
+    publisher = Publisher()
+    transport = AudioTransport(parse_offer(await publisher.offer()), lambda packet, ssrc, now: None)
+    transport._link.alert, transport._link.closed, transport._dtls.encrypted = alert, closed, encrypted
+    assert what in str(transport._handshake_failure())
+    await publisher.peer.close()
 
 
 @pytest.mark.parametrize(
