@@ -111,18 +111,17 @@ _MEDIA_SHAPES: dict[str, type] = {
     "roomType": str,
     "payload": dict,
     "bitrate": int,
-    "audiocodec": str,
-    "videocodec": str,
-    "vp9profile": str,
-    "h264profile": str,
 }
+#: Those of version 2 besides.
+_CODEC_SHAPES: dict[str, type] = {"audiocodec": str, "videocodec": str, "vp9profile": str, "h264profile": str}
 
 
 def media_data(data: Any, flavour: Flavour) -> Frame | None:
     """`message.data` checked where it may concern the SFU. None: it has another shape and is relayed. Raises Refusal."""
     if not isinstance(data, dict):
         return None
-    for key, shape in _MEDIA_SHAPES.items():
+    shapes = _MEDIA_SHAPES | _CODEC_SHAPES if flavour.checks_descriptions else _MEDIA_SHAPES
+    for key, shape in shapes.items():
         value = data.get(key)
         if value is not None and (not isinstance(value, shape) or (isinstance(value, bool) and shape is int)):
             return None
