@@ -125,6 +125,8 @@ class Flood:
             {"type": "endOfCandidates", "bitrate": "x"},
             {"type": "transcript", "message": "x" * 10_000, "roomType": "video"},
             {"type": "x" * 60_000},
+            {"type": "chat", "roomType": "video", "x": [[]] * 15_000},
+            {"type": "chat", "roomType": "video", "x": [[]] * 7_500},
             {"type": "sendoffer", "roomType": "video"},
         ]
         while True:

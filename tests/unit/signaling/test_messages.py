@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from live_transcription.config import HpbConfig
 from live_transcription.signaling import messages
 from live_transcription.signaling.events import CandidateReceived, InCall, OfferReceived, Participant
-from live_transcription.signaling.messages import Forged, Ignored, Invalid, parse_frame
+from live_transcription.signaling.messages import Forged, Ignored, Invalid, RoomDeleted, parse_frame
 from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.types import Secret
 
@@ -273,6 +273,16 @@ def test_what_the_hpb_relays_because_it_cannot_read_it_is_forged(data: dict[str,
 )
 def test_a_key_that_comes_twice_is_forged(text: str) -> None:
     assert parse_frame(from_hpb(text)) == Forged("offer")
+
+
+def test_a_long_message_of_a_participant_is_not_even_parsed() -> None:
+    """Each of 60 KB would take 1.6 ms of the loop that all calls share."""
+    text = '{"type":"message","message":{"sender":{"type":"room","sessionid":"s-1"},"data":[' + "[]," * 20_000 + "[]]}}"
+    assert parse_frame(text) == Ignored("long message")
+    assert parse_frame(text[:-1]) == Ignored("long message"), "be it JSON or not"
+    assert isinstance(
+        parse_frame('{"type":"event",' + " " * 40_000 + '"event":{"target":"room","type":"delete"}}'), RoomDeleted
+    )
 
 
 @pytest.mark.parametrize("data", ["x", 7, None, [], {"type": 7}, {}])
