@@ -447,11 +447,10 @@ class SignalingProtocol:
         """Drop an offer or candidate that is not the SFU's answer to us. A participant can send any number of them."""
         metrics.media_messages_rejected.labels(kind, reason).inc()
         if (left_out := self._rejections.permit(reason)) is not None:
-            logger.warning(
-                "Rejected %d offers or candidates that did not come from the SFU, were not asked for, or were too many",
-                left_out + 1,
-                extra={**self._log_fields, "reason": reason},
-            )
+            # Those of a publisher who has just left are not asked for any more, either: no harm is meant.
+            level = logging.WARNING if reason == "forged" else logging.INFO
+            fields = {**self._log_fields, "reason": reason}
+            logger.log(level, "Rejected %d offers or candidates of participants (%s)", left_out + 1, reason, extra=fields)
 
     def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str) -> bool:
         if not self._has_session or not self.outbox.put(frame):
