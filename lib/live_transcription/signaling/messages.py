@@ -402,5 +402,8 @@ def _repeats_a_key(text: str) -> bool:
         repeated = repeated or len(found) < len(pairs)
         return found
 
-    json.loads(text, object_pairs_hook=look)
+    try:
+        json.loads(text, object_pairs_hook=look)
+    except RecursionError:  # the hook takes a level of its own
+        return True
     return repeated

@@ -275,6 +275,12 @@ def test_a_key_that_comes_twice_is_forged(text: str) -> None:
     assert parse_frame(from_hpb(text)) == Forged("offer")
 
 
+@pytest.mark.parametrize("depth", range(200, 1_100, 50))
+def test_no_depth_of_a_frame_makes_it_raise(depth: int) -> None:
+    offer = from_hpb(OFFER)
+    assert parse_frame(offer[:-1] + ',"x":' + '{"y":' * depth + "0" + "}" * depth + "}") is not None
+
+
 def test_a_long_message_of_a_participant_is_not_even_parsed() -> None:
     """Each of 60 KB would take 1.6 ms of the loop that all calls share."""
     text = '{"type":"message","message":{"sender":{"type":"room","sessionid":"s-1"},"data":[' + "[]," * 20_000 + "[]]}}"
