@@ -15,10 +15,14 @@ STT ?= embedded
 NAME ?=
 DRY ?=
 QUICK ?=
+CASES ?= 10000
+ONLY ?=
+SEED ?= 1
+START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -75,6 +79,9 @@ acceptance: $(VENV)/dev-installed ## Run the long scenarios on a real HPB and Ja
 	@for name in $(or $(NAME),$$(ls bench/acceptance/*.py | xargs -n1 basename | sed 's/\.py$$//' | grep -vx -e __init__ -e scenario)); do \
 	  echo "==> $$name"; $(RUN) -m bench.acceptance.$$name $(ARGS) || failed="$$failed $$name"; done; \
 	  test -z "$$failed" || { echo "Missed or failed:$$failed"; exit 1; }
+
+fuzz: $(VENV)/dev-installed ## Feed hostile input to every surface (CASES=100000; ONLY=offers,rtp SEED=1 START=0 for a part)
+	@$(RUN) -m tests.fuzz --cases $(CASES) --only "$(ONLY)" --seed $(SEED) --start $(START)
 
 rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 	@scripts/install_rig.sh

@@ -130,7 +130,7 @@ def add_error_answers(app: FastAPI) -> None:
 
     async def peer_has_gone(_request: Request, _error: Exception) -> Answer:
         """Nobody reads this answer, and nothing is wrong with us."""
-        return error_answer(400, "The request ended before its end.")
+        return error_answer(400, "The connection ended before the request did.")
 
     async def broken(_request: Request, _error: Exception) -> Answer:
         metrics.requests_refused.labels("500").inc()

@@ -170,7 +170,8 @@ class AppApiGateway:
 
     async def server_version(self) -> str:
         answer = await self._ocs("GET", "/ocs/v1.php/cloud/capabilities")
-        version = answer.get("version", {}).get("string") if isinstance(answer, dict) else None
+        version = answer.get("version") if isinstance(answer, dict) else None
+        version = version.get("string") if isinstance(version, dict) else None
         if not isinstance(version, str):
             raise NextcloudError("Nextcloud does not tell its version; is NEXTCLOUD_URL right?")
         return version[:32]

@@ -105,6 +105,19 @@ def udp_drops(pid: int) -> dict[int, int]:
     return {inode: count for inode, count in drops.items() if inode in inodes}
 
 
+def udp_ports(pid: int) -> set[int]:
+    """Local ports of the UDP sockets that the process has open."""
+    ours = udp_drops(pid)
+    ports = set()
+    for table in ("udp", "udp6"):
+        path = _PROC / str(pid) / "net" / table
+        for line in _read(path).splitlines()[1:] if path.exists() else ():
+            columns = line.split()
+            if int(columns[9]) in ours:
+                ports.add(int(columns[1].rpartition(":")[2], 16))
+    return ports
+
+
 def main_thread_waited_seconds(pid: int) -> float:
     """How long the process's main thread could have run but had to wait for a core."""
     return _waited_s(_PROC / str(pid))

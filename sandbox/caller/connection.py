@@ -114,6 +114,12 @@ class Connection:
             raise ConnectionError("not connected")
         await self._socket.send(json.dumps(message))
 
+    async def send_octets(self, frame: bytes) -> None:
+        """A text frame of any octets, JSON or not, UTF-8 or not. Raises ConnectionError while there is no connection."""
+        if self._socket is None:
+            raise ConnectionError("not connected")
+        await self._socket.send(frame, text=True)
+
     async def request(self, message: dict[str, Any]) -> dict[str, Any]:
         """The answer with the same id. Raises SignalingError, ConnectionError, TimeoutError."""
         identity = str(next(self._ids))

@@ -80,6 +80,10 @@ class Conversation:
             if media is not None and to == "session" and media.get("type") in HANDLED:
                 await self._media_message(session, recipient["sessionid"], media, frame.get("id"))
                 return
+            other = self._hub.sessions.get(recipient["sessionid"]) if to == "session" else None
+            if media is not None and media.get("type") == "sendoffer" and other is not None and other is not session:
+                self._hub.spawn(self._hub.media.offer_own_stream(session, other, media, frame.get("id")))
+                return
         if to == "session":
             self._relay_to_session(session, kind, recipient["sessionid"], data)
             return

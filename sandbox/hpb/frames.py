@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import Any, TypeAlias
 
 from sandbox.hpb.errors import Refusal
@@ -103,12 +104,28 @@ def _check_internal(internal: Frame) -> None:
         raise Refusal("invalid_format")
 
 
+#: The fields that the HPB reads as a message to the SFU, with their types. It relays what does not fit.
+_MEDIA_SHAPES: dict[str, type] = {
+    "type": str,
+    "sid": str,
+    "roomType": str,
+    "payload": dict,
+    "bitrate": int,
+}
+#: Those of version 2 besides.
+_CODEC_SHAPES: dict[str, type] = {"audiocodec": str, "videocodec": str, "vp9profile": str, "h264profile": str}
+
+
 def media_data(data: Any, flavour: Flavour) -> Frame | None:
-    """`message.data` checked where it may concern the SFU; None where it is of another shape. Raises Refusal."""
+    """`message.data` checked where it may concern the SFU. None: it has another shape and is relayed. Raises Refusal."""
     if not isinstance(data, dict):
         return None
-    shapes = {"type": str, "sid": str, "roomType": str, "payload": dict}
-    if any(not isinstance(data[key], shape) for key, shape in shapes.items() if data.get(key) is not None):
+    shapes = _MEDIA_SHAPES | _CODEC_SHAPES if flavour.checks_descriptions else _MEDIA_SHAPES
+    for key, shape in shapes.items():
+        value = data.get(key)
+        if value is not None and (not isinstance(value, shape) or (isinstance(value, bool) and shape is int)):
+            return None
+    if not _fits_float64(data.get("payload")):
         return None
     room_type = data.get("roomType") or ""
     if room_type not in _STREAM_TYPES and (room_type or flavour.strict_room_type):
@@ -127,6 +144,16 @@ def media_data(data: Any, flavour: Flavour) -> Frame | None:
         if not isinstance(candidate, dict) or not isinstance(candidate.get("candidate"), str):
             raise Refusal("invalid_candidate")
     return data
+
+
+def _fits_float64(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_fits_float64(inner) for inner in value.values())
+    if isinstance(value, list):
+        return all(_fits_float64(inner) for inner in value)
+    if isinstance(value, int):
+        return abs(value) < 10**308
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def event(target: str, kind: str, **fields: Any) -> Frame:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -26,6 +27,8 @@ PING_S = 54.0
 PONG_S = 60.0
 _MAX_BODY = 256 * 1024
 _MAX_UNSENT = 4 * 1024 * 1024
+#: How `json` writes an octet that was no UTF-8 and was read as a lone surrogate (`surrogateescape`).
+_ESCAPED_OCTET = re.compile(rb"(?<!\\)\\udc([89a-f][0-9a-f])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,11 +107,15 @@ class Websocket:
         if not frame.fin:
             return None
         whole = b"".join(self._parts)
-        return whole.decode(errors="replace") if self._opcode is Opcode.TEXT else whole
+        return whole.decode(errors="surrogateescape") if self._opcode is Opcode.TEXT else whole
 
     def send(self, text: str) -> None:
+        """The real HPB relays a participant's octets as they are, be they UTF-8 or not; so does this."""
         if self.open:
-            self._protocol.send_text(text.encode())
+            octets = text.encode()
+            if b"\\udc" in octets:
+                octets = _ESCAPED_OCTET.sub(lambda match: bytes.fromhex(match[1].decode()), octets)
+            self._protocol.send_text(octets)
             self._flush()
 
     def send_binary(self, data: bytes) -> None:

@@ -38,6 +38,14 @@ class Media:
         elif kind == "selectStream" and (recipient, room_type) not in session.subscribers and recipient != session.id:
             raise Refusal("client_not_found")
 
+    async def offer_own_stream(self, session: Session, receiver: Session, data: Frame, message_id: str | None) -> None:
+        """`sendoffer`: `receiver` gets an offer of what `session` publishes, unasked and in whatever room it is."""
+        room_type = str(data.get("roomType") or "video")
+        try:
+            await self._subscribe(receiver, session.id, room_type, str(data.get("sid") or ""))
+        except Refusal as refusal:
+            session.send(refusal.frame(message_id))
+
     async def _request_offer(self, session: Session, recipient: str, room_type: str, sid: str) -> None:
         if recipient == session.id:
             return
@@ -47,6 +55,9 @@ class Media:
             if self.faults.offer_refusal == "silence":
                 return
             raise Refusal(self.faults.offer_refusal)
+        await self._subscribe(session, recipient, room_type, sid)
+
+    async def _subscribe(self, session: Session, recipient: str, room_type: str, sid: str) -> None:
         publisher = await self.sfu.wait_for_publisher(recipient, room_type, self.timeout_s)
         if publisher is None:
             raise Refusal("client_not_found")

@@ -99,6 +99,17 @@ async def test_failures_are_told_without_the_secret(cloud: Nextcloud) -> None:
         await gateway_to("").ice_servers()
 
 
+@pytest.mark.parametrize("answer", [None, [], "32", {}, {"version": "32"}, {"version": None}, {"version": {"string": 32}}])
+async def test_a_version_that_makes_no_sense(answer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def answered(*_arguments: Any, **_more: Any) -> Any:
+        return answer
+
+    gateway = gateway_to("http://127.0.0.1:9")
+    monkeypatch.setattr(gateway, "_ocs", answered)
+    with pytest.raises(NextcloudError, match="version"):
+        await gateway.server_version()
+
+
 def test_servers_out_of_talks_settings() -> None:
     answer = {
         "server": "https://hpb.example.com",

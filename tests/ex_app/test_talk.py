@@ -247,3 +247,10 @@ async def test_a_client_that_leaves_in_mid_body_is_no_error_of_ours(
     assert metrics.registry.get_sample_value(name, {"status": "500"}) == before
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert engine.requests == 0
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "9" * 5_000, "-1", "1_0"])
+async def test_an_odd_content_length_is_no_internal_error(talk: httpx.AsyncClient, length: str) -> None:
+    body = json.dumps(ON).encode()
+    answer = await talk.post(TRANSCRIBE, content=body, headers={"Content-Length": length.encode("latin-1")})  # type: ignore[dict-item]
+    assert answer.status_code in (200, 413)

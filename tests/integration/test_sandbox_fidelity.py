@@ -136,6 +136,21 @@ async def converse(url: str, secret: str, nextcloud: Nextcloud) -> dict[str, lis
     for number, data in enumerate(media):
         await app.tell(f"media-{number}", to_user, {"roomType": "video", **data})
 
+    # A participant's offers that the HPB cannot read as such: it relays them as they are.
+    payload = {"type": "offer", "sdp": EMPTY_SDP}
+    offer = {"type": "offer", "roomType": "video", "sid": "7", "payload": payload}
+    unread: tuple[dict[str, Any], ...] = (
+        {"bitrate": "x"},
+        {"bitrate": True},
+        {"sid": 7},
+        {"roomType": ["video"]},
+        {"payload": [payload]},
+        {"payload": {**payload, "x": 10**400}},
+    )
+    for number, change in enumerate(unread):
+        await user.tell(f"unread-{number}", {"type": "session", "sessionid": app.hello["sessionid"]}, {**offer, **change})
+    await user.tell("to-all", {"type": "room"}, offer)
+
     await app.send("internal", {"type": "incall", "incall": {"incall": 1}})
     await app.send("internal", {"type": "incall", "incall": {"incall": 0}})
     phone = {"sessionid": "phone", "roomid": ROOM}

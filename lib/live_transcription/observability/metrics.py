@@ -59,6 +59,16 @@ caption_cuts = Counter(
 frames_dropped = Counter(
     "live_transcription_frames_dropped", "Audio frames dropped because speech-to-text lagged", registry=registry
 )
+media_messages_rejected = Counter(
+    "live_transcription_media_messages_rejected",
+    "Offers and candidates that participants forged, or that the app did not ask for",
+    ["kind", "reason"],
+    registry=registry,
+)
+datagrams_rejected = Counter(
+    "live_transcription_datagrams_rejected", "Datagrams at the media sockets that were dropped, by reason", ["reason"],
+    registry=registry,
+)  # fmt: skip
 packets_lost = Counter("live_transcription_packets_lost", "RTP packets that never came", registry=registry)
 packets_late = Counter("live_transcription_packets_late", "RTP packets that came too late to be used", registry=registry)
 packets_undecodable = Counter("live_transcription_packets_undecodable", "Packets that libopus refused", registry=registry)

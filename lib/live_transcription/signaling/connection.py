@@ -264,7 +264,8 @@ class SignalingConnection:
             octets = 0
             try:
                 async with asyncio.timeout_at(self._protocol.deadline):
-                    message = await websocket.recv()
+                    # The HPB relays what participants write octet by octet: text that is no UTF-8 would end the connection.
+                    message = await websocket.recv(decode=False)
             except TimeoutError:
                 self._protocol.timer(self._now())
             except ConnectionClosed as closed:
@@ -281,17 +282,14 @@ class SignalingConnection:
             if self._protocol.drop_reason is not None:
                 return self._protocol.drop_reason
 
-    async def _receive(self, message: str | bytes) -> int:
+    async def _receive(self, message: bytes) -> int:
         """Feed one message to the protocol. Returns the octets behind the events that are still to be published."""
-        if isinstance(message, bytes):
-            self._protocol.receive_invalid("not text")
-            return 0
-        octets = len(message) if message.isascii() else len(message.encode("utf-8", "surrogatepass"))
-        if len(message) <= LARGE_FRAME_CHARS:
-            self._protocol.receive_text(message, self._now())
-            return octets
-        for share in self._protocol.receive_large(message, self._now()):
-            await self._publish(math.ceil(octets * share))
+        text = message.decode("utf-8", "replace")
+        if len(text) <= LARGE_FRAME_CHARS:
+            self._protocol.receive_text(text, self._now())
+            return len(message)
+        for share in self._protocol.receive_large(text, self._now()):
+            await self._publish(math.ceil(len(message) * share))
             await asyncio.sleep(0)
         return 0
 

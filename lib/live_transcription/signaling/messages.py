@@ -5,11 +5,15 @@
 
 The parsers never raise: unknown frames become `Ignored`, broken ones `Invalid`. Both name only constants of this file or of the
 protocol, so that they can be logged.
+
+The HPB relays what participants write (`message.data`) verbatim, to a session as well as to a room. Offers and candidates count
+only if they have the form in which the HPB itself writes them; see `_written_by_the_hpb`. All others are `Forged`.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -20,6 +24,14 @@ from live_transcription.signaling.events import CandidateReceived, InCall, Offer
 #: Features in a `join` entry that only internal sessions have.
 _INTERNAL_FEATURES = frozenset({"internal-incall", "start-dialout"})
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+_MEDIA_MESSAGES = ("offer", "candidate", "endOfCandidates")
+#: The keys that the HPB writes into `message.data` of an offer or candidate, all but `payload` with text (since 2020).
+_MEDIA_KEYS = frozenset(("to", "from", "type", "roomType", "payload", "sid"))
+#: Participants' messages have up to 64 KiB, which take 1.6 ms to parse. Whatever is longer than this is no offer of an SFU.
+_MAX_MESSAGE_CHARACTERS = 32_768
+_MESSAGE_PREFIX = '{"type":"message",'
+#: Levels of objects in a payload. It has two: the payload and its candidate.
+_PAYLOAD_LEVELS = 4
 _MAX_FLAGS = 2**31
 #: Every combination of the known in-call flags. An enumeration remembers each unknown combination for ever.
 _FLAGS = tuple(InCall(flags) for flags in range(16))
@@ -128,6 +140,13 @@ class Invalid:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Forged:
+    """An offer or candidate that a participant wrote, not the HPB. `kind` is the type of the message."""
+
+    kind: str
+
+
 Frame: TypeAlias = (
     Welcome
     | Hello
@@ -144,6 +163,7 @@ Frame: TypeAlias = (
     | RoomDeleted
     | OfferReceived
     | CandidateReceived
+    | Forged
     | Ignored
     | Invalid
 )
@@ -156,7 +176,7 @@ class _BrokenFrame(Exception):
 def parse_frame(text: str) -> Frame:
     """One text frame. Never raises, whatever it holds."""
     frame = _decode(text)
-    return frame if isinstance(frame, Invalid) else _parse(frame)
+    return frame if isinstance(frame, Invalid | Ignored) else _parse(frame, text)
 
 
 def parse_slices(text: str) -> Iterator[tuple[Frame, float]]:
@@ -165,14 +185,16 @@ def parse_slices(text: str) -> Iterator[tuple[Frame, float]]:
     A value takes about a millisecond, the first one also the time to decode the JSON: 17 ms for a room of 10,000 (7 MB).
     """
     frame = _decode(text)
-    if isinstance(frame, Invalid):
+    if isinstance(frame, Invalid | Ignored):
         yield frame, 1.0
         return
     for piece, share in _pieces(frame):
-        yield _parse(piece), share
+        yield _parse(piece, text), share
 
 
-def _decode(text: str) -> dict[str, Any] | Invalid:
+def _decode(text: str) -> dict[str, Any] | Invalid | Ignored:
+    if len(text) > _MAX_MESSAGE_CHARACTERS and text.startswith(_MESSAGE_PREFIX):
+        return Ignored("long message")
     try:
         frame = json.loads(text)
     except (ValueError, RecursionError):
@@ -217,7 +239,8 @@ def _batches(entries: list[Any]) -> Iterator[list[Any]]:
     return (entries[start : start + SLICE_ENTRIES] for start in range(0, len(entries), SLICE_ENTRIES))
 
 
-def _parse(frame: dict[str, Any]) -> Frame:
+def _parse(frame: dict[str, Any], text: str) -> Frame:
+    """`text`: the whole frame as it came, which a message is checked against."""
     kind = frame.get("type")
     if not isinstance(kind, str):
         return Invalid("no type")
@@ -237,7 +260,7 @@ def _parse(frame: dict[str, Any]) -> Frame:
             case "event":
                 return _event(_object(frame, kind))
             case "message":
-                return _message(_object(frame, kind))
+                return _message(_object(frame, kind), text)
     except _BrokenFrame as broken:
         return Invalid(f"{kind}: {broken}")
     return Ignored(safe_name(kind))
@@ -377,20 +400,20 @@ def _updated(session_id: str, entry: dict[str, Any]) -> Participant:
     )
 
 
-def _message(body: dict[str, Any]) -> Frame:
-    inner = _object(body, "data")
-    kind = inner.get("type")
-    if kind not in ("offer", "candidate", "endOfCandidates"):
+def _message(body: dict[str, Any], text: str) -> Frame:
+    data = body.get("data")
+    kind = data.get("type") if isinstance(data, dict) else None
+    if not isinstance(data, dict) or kind not in _MEDIA_MESSAGES:
         return Ignored(f"message {safe_name(kind)}")
     sender = body.get("sender")
-    publisher = (_text(sender, "sessionid") if isinstance(sender, dict) else None) or _text(inner, "from")
-    if publisher is None:
-        raise _BrokenFrame(f"{kind} without a sender")
-    room_type = _text(inner, "roomType") or "video"
-    sid = _text(inner, "sid") or ""
+    publisher = _text(sender, "sessionid") if isinstance(sender, dict) and sender.get("type") == "session" else None
+    if publisher is None or data.get("from", publisher) != publisher or not _written_by_the_hpb(data, text):
+        return Forged(kind)
+    room_type = _text(data, "roomType") or "video"
+    sid = _text(data, "sid") or ""
     if kind == "endOfCandidates":
         return CandidateReceived(publisher, room_type, sid, None, None, None)
-    payload = _object(inner, "payload")
+    payload = _object(data, "payload")
     if kind == "offer":
         return OfferReceived(publisher, room_type, sid, _required(payload, "sdp"))
     ice = payload.get("candidate")
@@ -403,3 +426,47 @@ def _message(body: dict[str, Any]) -> Frame:
         index = None
     mid = ice.get("sdpMid")
     return CandidateReceived(publisher, room_type, sid, line, mid if isinstance(mid, str) else None, index)
+
+
+def _written_by_the_hpb(data: dict[str, Any], text: str) -> bool:
+    """Whether `message.data` of a frame with `sender.type` "session" can only come from the HPB itself.
+
+    The HPB keeps an offer or candidate that a participant addresses to a session: it is for the SFU. But whatever it cannot
+    read as such it relays like any other message: one with `"bitrate": "x"` or `"sid": 7`, or with a number that no float64
+    holds. What has none of these, and no key twice, the HPB would have read and kept.
+    """
+    if not data.keys() <= _MEDIA_KEYS:
+        return False
+    if any(not isinstance(value, str) for key, value in data.items() if key != "payload"):
+        return False
+    payload = data.get("payload", {})
+    return isinstance(payload, dict) and _plain(payload, _PAYLOAD_LEVELS) and not _repeats_a_key(text)
+
+
+def _plain(value: object, levels: int) -> bool:
+    """Text, a boolean, null, a number that fits a float64, or an object or array of these."""
+    if isinstance(value, dict | list):
+        inner = value.values() if isinstance(value, dict) else value
+        return levels > 0 and all(_plain(each, levels - 1) for each in inner)
+    if isinstance(value, float):
+        return math.isfinite(value)
+    if isinstance(value, int):
+        return abs(value) < _MAX_FLAGS
+    return value is None or isinstance(value, str)
+
+
+def _repeats_a_key(text: str) -> bool:
+    """Whether an object of this frame has a key twice: `json` keeps the last value only."""
+    repeated = False
+
+    def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        nonlocal repeated
+        found = dict(pairs)
+        repeated = repeated or len(found) < len(pairs)
+        return found
+
+    try:
+        json.loads(text, object_pairs_hook=look)
+    except RecursionError:  # the hook takes a level of its own
+        return True
+    return repeated

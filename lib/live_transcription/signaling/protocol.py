@@ -16,10 +16,14 @@ from collections.abc import Callable, Iterator
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingError, SignalingRefused
+from live_transcription.observability import metrics
+from live_transcription.observability.log_limit import INTERVAL_S, LogLimit
 from live_transcription.signaling import messages, requests
 from live_transcription.signaling.auth import hello_token
 from live_transcription.signaling.events import (
+    CandidateReceived,
     OfferReceived,
+    ParticipantsLeft,
     RemovedFromRoom,
     SessionInterrupted,
     SessionStarted,
@@ -36,6 +40,32 @@ from live_transcription.types import Caption
 logger = logging.getLogger("live_transcription.signaling")
 
 FEATURE_RECIPIENT_CALL = "recipient-call"
+#: Offers of one publisher that are taken in a row, and per second. Each new one may cost a new peer; a publisher can have
+#: any number of them sent to us.
+OFFERS_AT_ONCE = 8.0
+OFFERS_PER_S = 1.0
+
+
+class OfferRate:
+    """How many more offers of one publisher are taken: a token bucket."""
+
+    __slots__ = ("_at", "_left")
+
+    def __init__(self) -> None:
+        self._left = OFFERS_AT_ONCE
+        self._at = 0.0
+
+    def expect_one(self) -> None:
+        """We have asked for one: the answer to that is taken, whatever came before."""
+        self._left = max(1.0, self._left)
+
+    def accepts(self, now: float) -> bool:
+        self._left = min(OFFERS_AT_ONCE, self._left + OFFERS_PER_S * (now - self._at))
+        self._at = now
+        if self._left < 1.0:
+            return False
+        self._left -= 1.0
+        return True
 
 
 class SignalingProtocol:
@@ -75,6 +105,10 @@ class SignalingProtocol:
         self._pending = PendingRequests()
         # The caption that was sent last, and its JSON: a caption to 500 readers is encoded once.
         self._transcript: tuple[Caption, str] | None = None
+        #: By publisher and room type, for each offer that was asked for in this session, until the publisher leaves the room.
+        self._asked: dict[tuple[str, str], OfferRate] = {}
+        self._now = 0.0
+        self._rejections = LogLimit(INTERVAL_S, lambda: self._now)
         self._last_id = 0
         self._request_id = ""
         self._resume_id: str | None = None
@@ -224,7 +258,10 @@ class SignalingProtocol:
 
     def request_offer(self, publisher: str, room_type: str) -> bool:
         request_id = self._new_id()
-        return self._send_to(publisher, room_type, request_id, requests.request_offer(request_id, publisher, room_type))
+        taken = self._send_to(publisher, room_type, request_id, requests.request_offer(request_id, publisher, room_type))
+        if taken:
+            self._asked.setdefault((publisher, room_type), OfferRate()).expect_one()
+        return taken
 
     def send_answer(self, publisher: str, room_type: str, sid: str, sdp: str) -> bool:
         request_id = self._new_id()
@@ -281,11 +318,13 @@ class SignalingProtocol:
         self._joined = False
         self.session_id = None
         self._pending.clear()
+        self._asked.clear()
         self.outbox.forget_session()
 
     def _receive(self, frame: messages.Frame, now: float) -> None:
         if self.state in (State.DISCONNECTED, State.DROPPED) or self._over:
             return
+        self._now = now
         match frame:
             case messages.Welcome():
                 self.server_version = frame.version
@@ -304,6 +343,8 @@ class SignalingProtocol:
                 self._receive_room(frame)
             case messages.Ignored(kind=kind):
                 logger.debug("Ignored frame: %s", kind, extra=self._log_fields)
+            case messages.Forged(kind=kind):
+                self._reject(kind, "forged")
             case messages.Invalid(reason=reason):
                 self.receive_invalid(reason)
             case _ if self.state is State.IN_ROOM:
@@ -397,12 +438,34 @@ class SignalingProtocol:
 
     def _receive_in_room(self, frame: messages.Frame) -> None:
         event = room_event(frame, self._room_token)
+        if isinstance(event, OfferReceived | CandidateReceived):
+            kind = "offer" if isinstance(event, OfferReceived) else "candidate"
+            rate = self._asked.get((event.publisher, event.room_type))
+            if rate is None:
+                # With `sendoffer` a participant has the HPB send us an offer, asked or not.
+                self._reject(kind, "not asked for")
+                return
+            if isinstance(event, OfferReceived) and not rate.accepts(self._now):
+                self._reject(kind, "too many")
+                return
         if isinstance(event, OfferReceived):
             self._pending.settle(event.publisher, event.room_type)
+        if isinstance(event, ParticipantsLeft):
+            left = frozenset(event.session_ids)
+            self._asked = {asked: rate for asked, rate in self._asked.items() if asked[0] not in left}
         if isinstance(event, RemovedFromRoom) and event.switch_to is None:
             self._remove(event)
         elif event is not None:
             self._events.append(event)
+
+    def _reject(self, kind: str, reason: str) -> None:
+        """Drop an offer or candidate that is not the SFU's answer to us. A participant can send any number of them."""
+        metrics.media_messages_rejected.labels(kind, reason).inc()
+        if (left_out := self._rejections.permit(reason)) is not None:
+            # Those of a publisher who has just left are not asked for any more, either: no harm is meant.
+            level = logging.WARNING if reason == "forged" else logging.INFO
+            fields = {**self._log_fields, "reason": reason}
+            logger.log(level, "Rejected %d offers or candidates of participants (%s)", left_out + 1, reason, extra=fields)
 
     def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str) -> bool:
         if not self._has_session or not self.outbox.put(frame):

@@ -66,6 +66,7 @@ class Consent:
             if kind == _MESSAGE_INTEGRITY:
                 covered = message[:2] + (position - _HEADER_OCTETS + _INTEGRITY_OCTETS).to_bytes(2) + message[4:position]
                 value = message[position + 4 : position + _INTEGRITY_OCTETS]
-                return hmac.compare_digest(hmac.digest(self._key, covered, "sha1"), value)
+                authentic = hmac.compare_digest(hmac.digest(self._key, covered, "sha1"), value)
+                return authentic and length == _INTEGRITY_OCTETS - 4
             position += 4 + (length + 3) // 4 * 4
         return False

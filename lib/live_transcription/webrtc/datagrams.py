@@ -12,13 +12,19 @@ few speak; while many do, the set is asked at intervals, as network cards do wit
 from __future__ import annotations
 
 import asyncio
+import logging
 import select
 import socket
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+from live_transcription.observability import metrics
+from live_transcription.observability.log_limit import INTERVAL_S, LogLimit
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, MAX_OCTETS, Batch, Datagram, batch
+
+logger = logging.getLogger(__name__)
 
 #: Datagrams per second from which on they come fast: some eight people who talk.
 FAST_PER_S = 400
@@ -29,6 +35,23 @@ MANY_PER_S = 1_200
 _WINDOW_S = 0.1
 #: Sockets that are read in a row before the tasks of the loop have their turn.
 _AT_ONCE = 8
+
+
+_log_limit = LogLimit(INTERVAL_S, time.monotonic)
+
+
+def report_rejected(reason: str) -> None:
+    """Count a datagram that was dropped. `reason` is a constant: a label of the metric and of a line each minute at most."""
+    metrics.datagrams_rejected.labels(reason).inc()
+    if (left_out := _log_limit.permit(reason)) is not None:
+        logger.info("Dropped %d datagrams that are not the SFU's", left_out + 1, extra={"reason": reason})
+
+
+def report_failure(error: Exception) -> None:
+    """Count a datagram whose handling failed, which is a defect; its traceback is logged once a minute at most."""
+    metrics.datagrams_rejected.labels("failure").inc()
+    if (left_out := _log_limit.permit("failure")) is not None:
+        logger.error("Handling a datagram failed; %d such failures since the last line", left_out + 1, exc_info=error)
 
 
 class MediaProtocol(asyncio.DatagramProtocol):
@@ -100,7 +123,7 @@ class MediaSocket(asyncio.DatagramTransport):
                 else:
                     self._protocol.datagram_received(datagram.copy(), self._batch.source(index))
             except Exception as error:  # noqa: BLE001  as the loop does with each callback: the next datagram is another one
-                self._loop.call_exception_handler({"message": "A datagram was not handled", "exception": error})
+                report_failure(error)
             if self._closing:
                 return
 

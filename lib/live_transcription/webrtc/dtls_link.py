@@ -11,6 +11,9 @@ from contextlib import suppress
 from live_transcription.webrtc.ice_connection import IceConnection
 
 _MAX_DATAGRAMS = 64
+#: A DTLS record that holds an alert in the clear (RFC 6347, section 4.1; RFC 5246, section 7.2).
+_ALERT = 21
+_ALERT_OCTETS = 15
 #: When our first flight is sent again, in seconds after the one before; DTLS itself does so after one second.
 _REPEAT_S = (0.05, 0.1, 0.2, 0.4)
 
@@ -21,7 +24,9 @@ class DtlsLink:
     def __init__(self, connection: IceConnection) -> None:
         self._connection = connection
         self._datagrams: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_DATAGRAMS)
-        self._closed = False
+        self.closed = False
+        #: The number of the last alert that the SFU sent in the clear, as it does when it ends a handshake.
+        self.alert: int | None = None
         self._answered = False
         self._flight: bytes | None = None
 
@@ -32,7 +37,9 @@ class DtlsLink:
     def put(self, data: bytes | None) -> None:
         """None: the path is lost. When the queue is full the datagram is dropped; DTLS repeats it."""
         self._answered = True
-        self._closed |= data is None
+        self.closed |= data is None
+        if data is not None and len(data) == _ALERT_OCTETS and data[0] == _ALERT:
+            self.alert = data[-1]
         if not self._datagrams.full():
             self._datagrams.put_nowait(data)
 
@@ -50,7 +57,7 @@ class DtlsLink:
                 await self._connection.send(self._flight)
 
     async def _recv(self) -> bytes:
-        if self._closed and self._datagrams.empty():
+        if self.closed and self._datagrams.empty():
             raise ConnectionError("ICE is closed")
         data = await self._datagrams.get()
         if data is None:

@@ -6,6 +6,9 @@
 The only file that touches private names of aioice. From it come the connectivity checks and the TURN client; gathering is
 our own, so that an answer never waits for a STUN or TURN server, and so is keeping consent. Datagrams are sorted by their
 first byte (RFC 7983): RTP goes to its callback with no task, queue or STUN parser in between.
+
+Anybody may send datagrams to these sockets. STUN has to bear our ufrag or answer a request of ours, DTLS has to come from the
+address of a candidate pair (RFC 8445, section 12), and SRTP is authenticated by its receiver. The rest is dropped and counted.
 """
 
 from __future__ import annotations
@@ -23,17 +26,28 @@ from aioice import Candidate, ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
 from live_transcription.webrtc.consent import INTERVAL_S, Consent
-from live_transcription.webrtc.datagrams import MediaProtocol, MediaSocket, open_socket, read_little
+from live_transcription.webrtc.datagrams import (
+    MediaProtocol,
+    MediaSocket,
+    open_socket,
+    read_little,
+    report_failure,
+    report_rejected,
+)
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
 from live_transcription.webrtc.pacing import next_slot
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, Datagram
+from live_transcription.webrtc.sdp import MAX_CANDIDATES
 from live_transcription.webrtc.silence_filter import FilteredSocket
 
 logger = logging.getLogger(__name__)
 
-#: The first octets of STUN's success response to a binding request (RFC 8489, section 5).
+#: The first octets of STUN's binding request and its success and error responses (RFC 8489, section 5).
+_REQUEST = b"\x00\x01"
+#: What libnice keeps a path alive with; there is nothing to answer (RFC 8445, section 11).
+_INDICATION = b"\x00\x11"
 _SUCCESS = b"\x01\x01"
-_MAX_REMOTE_CANDIDATES = 64
+_ERROR = b"\x01\x11"
 #: How often a socket is read in a row for what has come: 16 datagrams.
 _READS = 4
 #: How long a TURN server may take to confirm that a relay is given back, in seconds.
@@ -60,14 +74,39 @@ class _Datagrams(ice.StunProtocol, MediaProtocol):
 
     def datagram_received(self, data: bytes | str, addr: tuple[Any, ...]) -> None:
         assert isinstance(data, bytes)
-        first = data[0] if data else 0
+        try:
+            self._receive(data, (addr[0], addr[1]))
+        except Exception as error:  # noqa: BLE001  a transport would log a traceback for each, and TCP to a TURN server would end
+            report_failure(error)
+
+    def _receive(self, data: bytes, source: tuple[str, int]) -> None:
+        first = data[0] if data else 255
         if 127 < first < 192:
             _relayed.load(data)
             self.media_received(_relayed)
         elif 19 < first < 64:
-            self.receiver.on_dtls(data)
+            if self.receiver.has_pair(self, source):
+                self.receiver.on_dtls(data)
+            else:
+                report_rejected("DTLS of a stranger")
         elif first < 4 and not self.receiver.is_consent(data):
-            super().datagram_received(data, addr)
+            self._receive_stun(data, source)
+
+    def _receive_stun(self, data: bytes, source: tuple[str, int]) -> None:
+        kind = data[:2]
+        if kind == _REQUEST:
+            expected = self.receiver.username_prefix in data
+        else:
+            expected = kind in (_SUCCESS, _ERROR) and data[8:20] in self.transactions
+        if kind == _INDICATION:
+            return
+        if not expected:
+            report_rejected("STUN of a stranger")
+            return
+        try:
+            super().datagram_received(data, source)
+        except Exception:  # noqa: BLE001  aioice's parser raises what `struct` and its own checks raise
+            report_rejected("malformed STUN")
 
 
 class IceConnection(aioice.Connection):
@@ -79,6 +118,15 @@ class IceConnection(aioice.Connection):
         self.on_dtls = on_dtls
         self._local_candidates_start = self._local_candidates_end = True
         self._consent: Consent | None = None
+        #: What the USERNAME of each check begins with (RFC 8445, section 7.2.2).
+        self.username_prefix = f"{self.local_username}:".encode()
+
+    def has_pair(self, protocol: ice.StunProtocol, remote: tuple[str, int]) -> bool:
+        """Whether this socket and remote address are a candidate pair: signalled, or learned by an authentic check."""
+        nominated = self._nominated.get(1)
+        if nominated is not None and nominated.protocol is protocol and nominated.remote_addr == remote:
+            return True
+        return any(pair.protocol is protocol and pair.remote_addr == remote for pair in self._check_list)
 
     async def bind(self, address: str) -> None:
         """Add a host candidate; an address that cannot be bound is left out."""
@@ -140,7 +188,7 @@ class IceConnection(aioice.Connection):
         self.sort_check_list()
 
     def add_remote(self, candidate: Candidate) -> None:
-        if not (self._closing or self._remote_candidates_end or len(self._remote_candidates) >= _MAX_REMOTE_CANDIDATES):
+        if not (self._closing or self._remote_candidates_end or len(self._remote_candidates) >= MAX_CANDIDATES):
             self._add_remote_candidate(candidate, candidate.host)
 
     def end_remote(self) -> None:
@@ -197,8 +245,9 @@ class IceConnection(aioice.Connection):
         consent = self._consent
         return consent is not None and data[:2] == _SUCCESS and consent.given(data, asyncio.get_running_loop().time())
 
-    def data_received(self, data: bytes, component: int) -> None:
-        """Nothing that is neither STUN, DTLS nor RTP is for us; aioice would queue it for ever."""
+    def data_received(self, data: bytes, component: int) -> None:  # noqa: ARG002
+        """Called for STUN that cannot be parsed; aioice would queue it for ever."""
+        report_rejected("malformed STUN")
 
     def protocol_lost(self, protocol: ice.StunProtocol) -> None:
         """The socket of the chosen path is gone, such as a TCP connection to a TURN server."""

@@ -7,6 +7,9 @@ In-order packets pass at once: there is no fixed delay, since captions need orde
 waited for, 20 to 60 ms, as the reordering seen lately suggests; then everything behind it is released together, so the delay
 is back at zero. What cannot be waited for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1. A packet with others
 `skipped` before it stands for all of them: it begins where the first of these would.
+
+Gaps never add up to more than the time that has passed, and packets that come much faster than they play are dropped; see
+`AudioClock`.
 """
 
 from __future__ import annotations
@@ -16,6 +19,7 @@ from typing import TypeAlias
 
 from live_transcription.opus_packet import packet_ticks
 from live_transcription.types import OPUS_CLOCK_RATE, AudioGap, AudioPacket
+from live_transcription.webrtc.audio_clock import AudioClock
 
 Item: TypeAlias = AudioPacket | AudioGap
 
@@ -39,7 +43,8 @@ class JitterStatistics:
     """Counts of packets, except `silences` and `resyncs` (events) and `longest_wait_s`.
 
     `reordered` came late but in time, `late` after they were given up, `lost` never came or came late, `skipped` was digital
-    silence that nobody waited for. `fec_offered`: lost packets whose successor was handed over with the gap.
+    silence that nobody waited for, `excess` came faster than it plays. `fec_offered`: lost packets whose successor was handed
+    over with the gap.
     """
 
     received: int = 0
@@ -48,6 +53,7 @@ class JitterStatistics:
     duplicates: int = 0
     lost: int = 0
     skipped: int = 0
+    excess: int = 0
     fec_offered: int = 0
     silences: int = 0
     resyncs: int = 0
@@ -71,6 +77,7 @@ class JitterBuffer:
         self._held: dict[int, tuple[AudioPacket, float]] = {}
         self._given_up: dict[int, float] = {}
         self._stray: AudioPacket | None = None
+        self._clock = AudioClock()
 
     @property
     def wait_s(self) -> float:
@@ -80,6 +87,7 @@ class JitterBuffer:
     def push(self, packet: AudioPacket, ssrc: int, now: float) -> list[Item]:
         """Take a packet; what may be played now, in order."""
         self.statistics.received += 1
+        self._clock.advance(now)
         if ssrc != self._ssrc:
             return self._restart(ssrc, packet)
         number = self._first_number(packet) if packet.skipped else packet.sequence_number
@@ -92,7 +100,7 @@ class JitterBuffer:
                 self._next = (number + 1) & _SEQUENCE_MASK  # what `_play` comes to for nearly all packets
                 self._ticks = ticks
                 self._timestamp = (packet.timestamp + ticks) & _TIMESTAMP_MASK
-                return [packet]
+                return self._in_time(packet)
             self.statistics.reordered += 1
             self._lateness_s = max(self._lateness_s, now - self._missing_since())
             return self._play(packet) + self._advance(now)
@@ -107,7 +115,10 @@ class JitterBuffer:
 
     def poll(self, now: float) -> list[Item]:
         """What may be played at `now`; to be called at `deadline`."""
-        return self._advance(now) if self.deadline is not None and now >= self.deadline else []
+        if self.deadline is None or now < self.deadline:
+            return []
+        self._clock.advance(now)
+        return self._advance(now)
 
     def flush(self) -> list[Item]:
         """All that is held, with gaps for what is missing: nothing more will come."""
@@ -190,16 +201,24 @@ class JitterBuffer:
         silence = (packet.timestamp - self._timestamp) & _TIMESTAMP_MASK
         self._timestamp = (packet.timestamp + self._ticks) & _TIMESTAMP_MASK
         if silence == 0:
-            return [packet]
+            return self._in_time(packet)
         if silence >= _BACKWARDS:
             self.statistics.resyncs += 1
-            return [packet]
+            return self._in_time(packet)
         self.statistics.silences += 1
-        return [AudioGap(min(silence, MAX_GAP_TICKS), lost=False), packet]
+        filled = self._clock.fill(min(silence, MAX_GAP_TICKS))
+        return [*([AudioGap(filled, lost=False)] if filled else []), *self._in_time(packet)]
+
+    def _in_time(self, packet: AudioPacket) -> list[Item]:
+        if self._clock.play(self._ticks):
+            return [packet]
+        self.statistics.excess += 1
+        return []
 
     def _skip(self, count: int) -> None:
         self.statistics.skipped += count
         self._timestamp = (self._timestamp + count * self._ticks) & _TIMESTAMP_MASK
+        self._clock.fill(count * self._ticks)
         for offset in range(count + 1):  # copies, if any; nothing else is held there if `skipped` is right
             self._held.pop((self._next + offset) & _SEQUENCE_MASK, None)
 
@@ -220,9 +239,9 @@ class JitterBuffer:
         else:  # where much more time passed than the packets could fill, the sender was also silent
             ticks = span if span <= 2 * expected else expected
             self._timestamp = (self._timestamp + ticks) & _TIMESTAMP_MASK
+        ticks = self._clock.fill(min(ticks, MAX_GAP_TICKS))
         if ticks == 0:
             return []
-        ticks = min(ticks, MAX_GAP_TICKS)
         last = min(ticks, self._ticks)
         items: list[Item] = [AudioGap(ticks - last, lost=True)] if ticks > last else []
         adjoins = self._timestamp == begins and after.payload and not skipped

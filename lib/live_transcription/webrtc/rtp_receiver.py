@@ -49,6 +49,8 @@ _CIPHERS = b":".join(
     for suite in (b"AES128-GCM-SHA256", b"CHACHA20-POLY1305", b"AES128-SHA", b"AES256-SHA")
     for key in (b"ECDSA", b"RSA")
 )
+#: Alerts that speak of ciphers and certificates (RFC 5246, section 7.2.2).
+_CERTIFICATE_ALERTS = frozenset((40, 42, 43, 44, 45, 46, 48, 71))
 _RENEW_BEFORE = datetime.timedelta(days=7)
 _MAX_SERVERS = 6
 #: Packets that may come between the end of the handshake and our notice of it.
@@ -184,10 +186,7 @@ class AudioTransport:
         if (task := asyncio.current_task()) is not None and task.cancelling():
             raise asyncio.CancelledError  # the handshake's `wait_for` forgets a cancellation that comes with data (Python 3.11)
         if self._dtls.state != "connected":
-            raise TransportLost(
-                "The DTLS handshake with the SFU failed.",
-                fix="The SFU's certificate needs an ECDSA key, or RSA of 2048 bits or more.",
-            )
+            raise self._handshake_failure()
         assert self._dtls._rx_srtp is not None
         self._srtp_context = self._dtls._rx_srtp._srtp[0]
         early = Datagram()
@@ -233,6 +232,23 @@ class AudioTransport:
         if pump is not None:
             await asyncio.gather(pump, return_exceptions=True)
         await self._connection.close()
+
+    def _handshake_failure(self) -> TransportLost:
+        if self._dtls.encrypted:
+            return TransportLost(
+                "The SFU's DTLS certificate is not the one in its offer, or it offers no SRTP.",
+                fix="Check whether something between this host and the SFU answers in its place.",
+            )
+        if self._link.closed:
+            return TransportLost(
+                "The path to the SFU broke during the DTLS handshake.", fix="Let UDP through between this host and the SFU."
+            )
+        if self._link.alert in _CERTIFICATE_ALERTS:
+            return TransportLost(
+                f"The SFU ended the DTLS handshake (alert {self._link.alert}).",
+                fix="Give the SFU a certificate with an ECDSA key, or RSA of 2048 bits or more.",
+            )
+        return TransportLost("The DTLS handshake with the SFU failed.", fix="The app tries again by itself.")
 
     def no_path(self) -> TransportLost:
         """The error for ICE that found no path, or not in time."""

@@ -4,7 +4,8 @@
 """The SFU's offer (SDP, RFC 8866, RFC 9429) and our answer: one Opus stream to receive, everything else rejected.
 
 Only what the audio needs is read, so that an odd video section harms nobody. Payload types and header extension ids are always
-those of the offer. Whatever is wrong with an offer is a `NegotiationFailed`.
+those of the offer. Whatever is wrong with an offer is a `NegotiationFailed`. Reading takes time in proportion to the offer's
+length, and the limits below keep an answer from growing much longer than its offer.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import islice
 
 from aioice import Candidate
 
@@ -20,16 +22,30 @@ from live_transcription.errors import NegotiationFailed
 
 AUDIO_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
-#: Signaling frames are limited to 64 KiB; so is an offer.
-MAX_SDP_CHARACTERS = 65_536
+#: Limits of an offer, at least twice what the largest real ones have. Janus offers a subscriber audio, video and a data channel
+#: in 2 to 3 KB and some 70 lines; a browser that offers all its codecs itself takes 8 KB and 250 lines.
+MAX_SDP_CHARACTERS = 16_384
+MAX_LINES = 512
+MAX_LINE_CHARACTERS = 1_024
+MAX_SECTIONS = 16
+#: Per section.
+MAX_FORMATS = 64
+#: Of one peer, in the offer and trickled together. A host with five interfaces and two address families has ten.
+MAX_CANDIDATES = 32
 
-_MEDIA = re.compile(r"m=([A-Za-z0-9_-]{1,32}) (\d{1,5})(?:/\d+)? ([A-Za-z0-9/_-]{1,64})((?: [A-Za-z0-9_-]{1,64})+) *")
-_RTPMAP = re.compile(r"(\d{1,3}) +([A-Za-z0-9._-]+)/(\d+)(?:/(\d+))? *")
-_EXTMAP = re.compile(r"(\d{1,5})(?:/\w+)? +(\S+)(?: .*)?")
+_MEDIA = re.compile(r"m=([A-Za-z0-9_-]{1,32}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z0-9/_-]{1,64})((?: [A-Za-z0-9_-]{1,64})+) *")
+_RTPMAP = re.compile(r"([0-9]{1,3}) +([A-Za-z0-9._-]{1,32})/([0-9]{1,9})(?:/([0-9]{1,3}))? *")
+_EXTMAP = re.compile(r"([0-9]{1,5})(?:/[a-z]{1,16})? +([!-~]+)(?: .*)?")
 _FINGERPRINT = re.compile(r"([A-Za-z0-9-]{1,16}) +([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]{2})+) *")
 _TOKEN = re.compile(r"[A-Za-z0-9_.+{}^~!#$%&'*`|-]{1,64}")
 _ICE = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")
-_SSRC = re.compile(r"(\d{1,10})(?: .*)?")
+_SSRC = re.compile(r"([0-9]{1,10})(?: .*)?")
+#: As RFC 8839, section 5.1, in ASCII: `int` alone also reads other scripts' digits and underscores.
+_CANDIDATE = re.compile(
+    r"[A-Za-z0-9+/]{1,32} +([0-9]{1,3}) +([A-Za-z]{1,8}) +[0-9]{1,10} +([0-9A-Fa-f.:]{2,45}) +([0-9]{1,5}) +typ +[a-z]{1,8}"
+    r"(?: +raddr +[!-~]{1,64})?(?: +rport +[0-9]{1,5})?((?: +[!-~]+)*)"
+)
+_EXTENSION_IDS = range(1, 256)
 _DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
 _FINGERPRINTS = frozenset(("sha-256", "sha-384", "sha-512"))
 
@@ -94,7 +110,7 @@ class Offer:
 def parse_offer(sdp: str) -> Offer:
     """Read an offer. Raises NegotiationFailed: broken SDP, no audio, no Opus, encrypted end to end."""
     if len(sdp) > MAX_SDP_CHARACTERS:
-        raise _broken(f"it is {len(sdp)} characters long")
+        raise _broken(f"it has {len(sdp)} characters, more than {MAX_SDP_CHARACTERS}")
     session, sections = _sections(sdp)
     audio = [section for section in sections if section.kind == "audio"]
     if not audio:
@@ -115,23 +131,24 @@ def parse_offer(sdp: str) -> Offer:
 
 def _read(session: _Section, sections: list[_Section], chosen: _Section) -> Offer:
     mid = chosen.first("mid")
-    groups = [value.split()[1:] for value in session.all("group") if value.startswith("BUNDLE")]
-    bundle = next((group for group in groups if mid in group), [])
+    groups = (frozenset(value.split(" ")[1:]) for value in session.all("group") if value.startswith("BUNDLE"))
+    bundle = next((group for group in groups if mid in group), frozenset())
     family = [section for section in sections if section is not chosen and section.first("mid") in bundle]
     # The own section first; a bundled one may leave its transport to the section that carries the bundle (RFC 9143).
     places = (chosen, session, *family)
     extensions = {match[2]: int(match[1]) for value in chosen.all("extmap") if (match := _EXTMAP.fullmatch(value))}
-    candidates = [_candidate_or_none(value) for section in (chosen, *family) for value in section.all("candidate")]
+    candidates = (value for section in (chosen, *family) for value in section.all("candidate"))
+    parsed = (_candidate_or_none(value) for value in islice(candidates, MAX_CANDIDATES))
     directions = [name for name, _ in (*session.attributes, *chosen.attributes) if name in _DIRECTIONS]
     return Offer(
         transport=_transport(places),
-        candidates=tuple(candidate for candidate in candidates if candidate is not None),
+        candidates=tuple(candidate for candidate in parsed if candidate is not None),
         candidates_complete=any(section.first("end-of-candidates") is not None for section in places),
         mid=mid if mid is not None and _TOKEN.fullmatch(mid) else None,
-        m_line_index=sections.index(chosen),
+        m_line_index=next(index for index, section in enumerate(sections) if section is chosen),
         payload_types=_opus(chosen),
-        audio_level_id=extensions.get(AUDIO_LEVEL_URI),
-        mid_id=extensions.get(MID_URI),
+        audio_level_id=_extension_id(extensions, AUDIO_LEVEL_URI),
+        mid_id=_extension_id(extensions, MID_URI),
         ssrcs=frozenset(int(match[1]) for value in chosen.all("ssrc") if (match := _SSRC.fullmatch(value))),
         active=not directions or directions[-1] in ("sendrecv", "sendonly"),
         bundled=bool(bundle),
@@ -168,19 +185,31 @@ def parse_candidate(text: str) -> Candidate | None:
     Raises NegotiationFailed for one that is malformed or of no use here: TCP, mDNS names and other host names (an SFU is not
     found by multicast), a second component.
     """
-    line = text.strip().removeprefix("a=").removeprefix("candidate:").strip()
+    line = text.strip(" \t\r\n").removeprefix("a=").removeprefix("candidate:").strip(" ")
     if not line or line == "end-of-candidates":
         return None
-    try:
-        candidate = Candidate.from_sdp(line[:1_000])
-        address = ipaddress.ip_address(candidate.host)
-    except (ValueError, IndexError) as error:
-        raise NegotiationFailed("A candidate of the SFU is malformed, or no IP address.") from error
-    if candidate.transport.lower() != "udp" or candidate.component != 1:
+    match = _CANDIDATE.fullmatch(line) if len(text) <= MAX_LINE_CHARACTERS else None
+    if match is None:
+        raise NegotiationFailed("A candidate of the SFU is malformed, or no IP address.")
+    component, transport, host, port, further = match.groups()
+    if transport.lower() != "udp" or int(component) != 1:
         raise NegotiationFailed("A candidate of the SFU is not for RTP over UDP.")
-    if not 0 < candidate.port < 65_536 or address.is_multicast or address.is_unspecified:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError as error:
+        raise NegotiationFailed("A candidate of the SFU is malformed, or no IP address.") from error
+    if not 0 < int(port) < 65_536 or not _reachable(address):
         raise NegotiationFailed("A candidate of the SFU names no address that can be reached.")
-    return candidate
+    return Candidate.from_sdp(line.removesuffix(further))
+
+
+def _reachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an SFU can have this address. Private ones and loopback are usual: it may stand beside this app."""
+    if isinstance(address, ipaddress.IPv4Address):
+        odd = address.is_reserved or address.packed[0] == 0
+    else:
+        odd = address.is_unspecified or address.ipv4_mapped is not None
+    return not (odd or address.is_multicast)
 
 
 def format_candidate(candidate: Candidate) -> str:
@@ -190,9 +219,13 @@ def format_candidate(candidate: Candidate) -> str:
 
 def _sections(sdp: str) -> tuple[_Section, list[_Section]]:
     """The session level, as a section without media, and the m= sections."""
-    lines = [line.rstrip() for line in sdp.splitlines() if line.strip()]
+    lines = [line for each in sdp.split("\n") if (line := each.rstrip(" \t\r"))]
     if not lines or lines[0] != "v=0":
         raise _broken("it does not start with v=0")
+    if len(lines) > MAX_LINES:
+        raise _broken(f"it has {len(lines)} lines, more than {MAX_LINES}")
+    if any(len(line) > MAX_LINE_CHARACTERS for line in lines):
+        raise _broken(f"a line has more than {MAX_LINE_CHARACTERS} characters")
     session = _Section("session", 0, "", ())
     sections: list[_Section] = []
     current = session
@@ -203,9 +236,11 @@ def _sections(sdp: str) -> tuple[_Section, list[_Section]]:
                 raise _broken("an m= line is malformed")
             current = _Section(match[1], int(match[2]), match[3], tuple(match[4].split()))
             sections.append(current)
+            if len(sections) > MAX_SECTIONS or len(current.formats) > MAX_FORMATS:
+                raise _broken(f"it has more than {MAX_SECTIONS} sections, or one of them more than {MAX_FORMATS} formats")
         elif line.startswith("a="):
             name, _, value = line[2:].partition(":")
-            current.attributes.append((name, value.strip()))
+            current.attributes.append((name, value.strip(" \t")))
         elif line[1:2] != "=":
             raise _broken("a line is not of the form x=…")
     return session, sections
@@ -230,7 +265,8 @@ def _transport(places: Iterable[_Section]) -> RemoteTransport:
 
 
 def _accepted(offer: Offer, section: _Section, local: LocalTransport, transport: list[str]) -> list[str]:
-    payload_types = [name for name in section.formats if name in {str(number) for number in offer.payload_types}]
+    opus = {str(number) for number in offer.payload_types}
+    payload_types = list(dict.fromkeys(name for name in section.formats if name in opus))
     lines = [
         f"m=audio 9 {section.protocol} {' '.join(payload_types)}",
         "c=IN IP4 0.0.0.0",
@@ -253,7 +289,7 @@ def _accepted(offer: Offer, section: _Section, local: LocalTransport, transport:
 
 
 def _rejected(section: _Section) -> list[str]:
-    mid = section.first("mid")
+    mid, formats = section.first("mid"), frozenset(section.formats)
     return [
         f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}",
         "c=IN IP4 0.0.0.0",
@@ -261,7 +297,7 @@ def _rejected(section: _Section) -> list[str]:
         *(f"a=mid:{mid}" for mid in [mid] if mid is not None and _TOKEN.fullmatch(mid)),
         *(("a=rtcp-mux",) if section.kind in ("audio", "video") else ()),
         # Not needed by RFC 3264, but there are peers that look for a common codec even where the port is 0.
-        *(f"a=rtpmap:{match[0].strip()}" for match in _rtpmaps(section) if match[1] in section.formats),
+        *(f"a=rtpmap:{match[0].strip()}" for match in _rtpmaps(section) if match[1] in formats),
     ]
 
 
@@ -272,7 +308,14 @@ def _rtpmaps(section: _Section) -> list[re.Match[str]]:
 def _opus(section: _Section) -> frozenset[int]:
     """Payload types of Opus (RFC 7587: always 48000/2); those that look like RTCP are left out (RFC 5761)."""
     found = {int(match[1]) for match in _rtpmaps(section) if match[2].lower() == "opus" and match[3] == "48000"}
-    return frozenset(number for number in found if str(number) in section.formats and number < 128 and not 64 <= number < 96)
+    formats = frozenset(section.formats)
+    return frozenset(number for number in found if str(number) in formats and number < 128 and not 64 <= number < 96)
+
+
+def _extension_id(extensions: dict[str, int], uri: str) -> int | None:
+    """None where there is none that a header extension can have (RFC 8285)."""
+    found = extensions.get(uri)
+    return found if found in _EXTENSION_IDS else None
 
 
 def _usable(section: _Section) -> bool:

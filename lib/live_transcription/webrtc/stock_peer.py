@@ -34,9 +34,10 @@ from av import AudioFrame
 
 from live_transcription.errors import TransportLost, TransportSilent
 from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer
+from live_transcription.webrtc.audio_clock import AudioClock
 from live_transcription.webrtc.peer import SubscriberChannel
 from live_transcription.webrtc.rtp_receiver import TransportStatistics
-from live_transcription.webrtc.sdp import Offer, build_answer
+from live_transcription.webrtc.sdp import MAX_CANDIDATES, Offer, build_answer
 from live_transcription.webrtc.stock_description import audio_only, local_transport, stock_candidate, stock_servers
 
 logger = logging.getLogger(__name__)
@@ -53,7 +54,6 @@ _CHECK_S = 2.0
 _UNDECODED_PACKETS = 40
 #: A hole in the timeline is filled up to one second, as in `JitterBuffer`.
 _MAX_GAP_SAMPLES = OPUS_CLOCK_RATE
-_MAX_CANDIDATES = 64
 
 
 class StockPeer:
@@ -87,7 +87,8 @@ class StockPeer:
         self._version = 0
         self._frames = 0
         self._next_sample: int | None = None
-        self._candidates: deque[Candidate | None] = deque(offer.candidates, maxlen=_MAX_CANDIDATES)
+        self._audio_clock = AudioClock()
+        self._candidates: deque[Candidate | None] = deque(offer.candidates, maxlen=MAX_CANDIDATES)
         if offer.candidates_complete:
             self._candidates.append(None)
         self._candidate_came = asyncio.Event()
@@ -144,11 +145,15 @@ class StockPeer:
         self._channel.send_answer(self.sid, answer)
 
     async def _take_candidates(self) -> None:
+        taken = 0
         while True:
             await self._candidate_came.wait()
             self._candidate_came.clear()
             while self._candidates:
                 candidate = self._candidates.popleft()
+                taken += candidate is not None
+                if taken > MAX_CANDIDATES:
+                    continue
                 await self._connection.addIceCandidate(None if candidate is None else stock_candidate(candidate))
 
     async def _receive(self) -> None:
@@ -206,12 +211,14 @@ class StockPeer:
         """The samples, with silence before them where packets were lost or the sender was silent."""
         if frame.pts is None:
             return samples
+        self._audio_clock.advance(self._clock())
+        self._audio_clock.play(len(samples))
         missing = 0 if self._next_sample is None else frame.pts - self._next_sample
         self._next_sample = frame.pts + len(samples)
         if missing <= 0:
             return samples
-        silence = np.zeros((min(missing, _MAX_GAP_SAMPLES), samples.shape[1]), dtype=np.int16)
-        return np.concatenate((silence, samples))
+        filled = self._audio_clock.fill(min(missing, _MAX_GAP_SAMPLES))
+        return np.concatenate((np.zeros((filled, samples.shape[1]), dtype=np.int16), samples))
 
     async def _watch_decoder(self) -> None:
         """Packets but no frames: aiortc's decoder has ended, and says nothing."""

@@ -293,6 +293,19 @@ async def test_transcripts_reach_one_session_a_user_the_room_or_the_call(hpb: Hp
         assert (await there.until("message"))["sender"]["type"] == "room"  # the first that it got
 
 
+async def test_what_a_participant_writes_is_relayed_octet_by_octet(hpb: HpbStandIn) -> None:
+    async with Client(hpb) as app, Client(hpb) as guest:
+        await app.hello_internal()
+        await app.join(ROOM)
+        await guest.hello_user("user-1")
+        await guest.join(ROOM, "nc-1")
+        data = b'{"type":"chat","text":"\xff\xfe \\ud800 \xc3\xa9"}'
+        await guest.socket.send(b'{"type":"message","message":{"recipient":{"type":"room"},"data":%s}}' % data, text=True)
+        while b'"message"' not in (relayed := await app.socket.recv(decode=False)):
+            pass
+        assert b"\xff\xfe \\ud800" in relayed
+
+
 async def test_version_1_2_4_wants_a_room_type_and_knows_no_call_recipient() -> None:
     nextcloud = TrustingNextcloud()
     from sandbox.sfu import Sfu

@@ -178,6 +178,33 @@ async def test_trickled_candidates_follow_the_offer_unless_dropped() -> None:
         await call.app.silence()
 
 
+FORGED = {"type": "offer", "roomType": "video", "sid": "7", "payload": {"type": "offer", "sdp": "v=0\r\n"}}
+
+
+@pytest.mark.parametrize(
+    "change", [{"bitrate": "x"}, {"sid": 7}, {"audiocodec": 1}, {"payload": {**FORGED["payload"], "x": 10**400}}]
+)
+async def test_an_offer_that_the_hpb_cannot_read_reaches_the_session_it_names(change: dict[str, Any]) -> None:
+    async with standing_in(Sfu()) as hpb, Call.held(hpb) as call:
+        await call.user.to_session(call.app.session_id, FORGED, "m1")
+        assert (await call.user.until("error"))["code"] == "processing_failed", "it is for the SFU"
+        await call.user.to_session(call.app.session_id, {**FORGED, **change})
+        relayed = await call.app.until("message", "offer")
+        assert (relayed["sender"]["type"], relayed["sender"]["sessionid"]) == ("session", call.user.session_id)
+        await call.user.message({"type": "room"}, FORGED)
+        assert (await call.app.until("message", "offer"))["sender"]["type"] == "room"
+
+
+async def test_a_publisher_may_have_its_offer_sent_to_who_has_not_asked() -> None:
+    async with standing_in(Sfu()) as hpb, Call.held(hpb) as call:
+        await call.publish()
+        await call.user.to_session(call.app.session_id, {"type": "sendoffer", "roomType": "video"})
+        offer = await call.app.until("message", "offer")
+        assert offer["sender"] == {"type": "session", "sessionid": call.user.session_id}
+        await call.answer(offer["data"])
+        await call.heard()
+
+
 async def test_a_users_browser_may_only_hear_its_own_call() -> None:
     async with standing_in(Sfu()) as hpb, Call.held(hpb) as call, Client(hpb) as other:
         await call.publish()

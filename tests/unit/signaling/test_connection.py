@@ -314,6 +314,22 @@ async def test_offers_answers_and_refusals_of_one_publisher() -> None:
             assert await next_of(client, OfferReceived) == OfferReceived("speaker-1", "video", "7", "v=0")
 
 
+@pytest.mark.parametrize("octets", [b"\xff\xfe", b"\xed\xa0\x80", b"\xc3"])
+async def test_text_of_a_participant_that_is_no_utf8_does_not_end_the_connection(octets: bytes) -> None:
+    """The HPB relays the octets of a participant's message as they are."""
+    relayed = b'{"type":"message","message":{"sender":{"type":"room","sessionid":"s"},"data":{"type":"chat","text":"%s"}}}'
+    async with hpb_stub() as stub:
+        client = connection(stub)
+        async with running(client):
+            await next_of(client, SessionStarted)
+            (session,) = stub.sessions.values()
+            assert session.websocket is not None
+            await session.websocket.send(relayed % octets, text=True)
+            await stub.tell(leave("speaker-1"))
+            assert await client.next_event() == ParticipantsLeft(("speaker-1",)), "on the same connection"
+        assert len(stub.connections) == 1
+
+
 async def test_a_call_that_stalls_slows_the_websocket_down_and_loses_nothing() -> None:
     async with hpb_stub() as stub:
         client = connection(stub, event_limit=4)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from live_transcription.config import HpbConfig
 from live_transcription.signaling import messages
 from live_transcription.signaling.events import CandidateReceived, InCall, OfferReceived, Participant
-from live_transcription.signaling.messages import Ignored, Invalid, parse_frame
+from live_transcription.signaling.messages import Forged, Ignored, Invalid, RoomDeleted, parse_frame
 from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.types import Secret
 
@@ -136,9 +136,9 @@ def test_anything_that_looks_like_a_frame_gives_a_value(frame: dict[str, Any], k
         '{"type":"hello"}',
         '{"type":"room","room":{}}',
         '{"type":"event","event":{"target":"room","type":"switchto"}}',
-        '{"type":"message","message":{"sender":{},"data":{"type":"offer","payload":{"sdp":"v=0"}}}}',
-        '{"type":"message","message":{"sender":{"sessionid":"s"},"data":{"type":"offer","payload":{"sdp":7}}}}',
-        '{"type":"message","message":{"sender":{"sessionid":"s"},"data":{"type":"candidate","payload":{"candidate":"x"}}}}',
+        '{"type":"message","message":[]}',
+        '{"type":"message","message":{"sender":{"type":"session","sessionid":"s"},"data":{"type":"offer","payload":{"sdp":7}}}}',
+        '{"type":"message","message":{"sender":{"type":"session","sessionid":"s"},"data":{"type":"candidate","payload":{"candidate":"x"}}}}',
     ],
 )
 def test_broken_frames_are_invalid(text: str) -> None:
@@ -181,17 +181,119 @@ def test_in_call_flags_of_all_types(value: Any, flags: InCall | None) -> None:
     assert parsed.participants[0].in_call == flags
 
 
+def from_hpb(data: dict[str, Any] | str, **sender: str) -> str:
+    """A frame with `message.data` as given, be it a dict or JSON text."""
+    origin = json.dumps({"type": "session", "sessionid": "s-1", **sender})
+    text = data if isinstance(data, str) else json.dumps(data)
+    return f'{{"type":"message","message":{{"sender":{origin},"data":{text}}}}}'
+
+
+OFFER: dict[str, Any] = {
+    "to": "we",
+    "from": "s-1",
+    "type": "offer",
+    "roomType": "video",
+    "payload": {"type": "offer", "sdp": "v=0"},
+    "sid": "7",
+}
+CANDIDATE: dict[str, Any] = {
+    **OFFER,
+    "type": "candidate",
+    "payload": {"candidate": {"candidate": "candidate:1 1 udp 1 192.0.2.1 9 typ host", "sdpMid": "0", "sdpMLineIndex": 0}},
+}
+END: dict[str, Any] = {"type": "endOfCandidates", "roomType": "video", "sid": "7"}
+
+
 @pytest.mark.parametrize("ice", [{"candidate": ""}, {"completed": True}, {"candidate": None}])
 def test_the_end_of_candidates(ice: dict[str, Any]) -> None:
-    body = {"type": "candidate", "payload": {"candidate": ice}, "from": "s-1"}
-    frame = {"type": "message", "message": {"data": body}}
-    assert parse_frame(json.dumps(frame)) == CandidateReceived("s-1", "video", "", None, None, None)
+    frame = from_hpb({**CANDIDATE, "payload": {"candidate": ice}})
+    assert parse_frame(frame) == CandidateReceived("s-1", "video", "7", None, None, None)
 
 
 def test_an_offer_without_room_type_or_sid() -> None:
-    body = {"type": "offer", "payload": {"type": "offer", "sdp": "v=0"}}
-    frame = {"type": "message", "message": {"sender": {"sessionid": "s-1"}, "data": body}}
-    assert parse_frame(json.dumps(frame)) == OfferReceived("s-1", "video", "", "v=0")
+    frame = from_hpb({"type": "offer", "payload": {"type": "offer", "sdp": "v=0"}})
+    assert parse_frame(frame) == OfferReceived("s-1", "video", "", "v=0")
+
+
+def test_further_plain_values_in_a_payload_are_the_sfus_own() -> None:
+    payload = {"type": "offer", "sdp": "v=0", "e2ee": False, "update": None, "number": 1.5, "names": ["a", {"b": 2}]}
+    assert parse_frame(from_hpb({**OFFER, "payload": payload})) == OfferReceived("s-1", "video", "7", "v=0")
+
+
+@pytest.mark.parametrize("data", [OFFER, CANDIDATE, END])
+@pytest.mark.parametrize("kind", ["room", "call", "user", "", "Session"])
+def test_what_a_participant_sends_to_all_is_forged(data: dict[str, Any], kind: str) -> None:
+    assert parse_frame(from_hpb(data, type=kind)) == Forged(data["type"])
+
+
+@pytest.mark.parametrize(
+    "sender",
+    [None, 7, {}, {"sessionid": "s-1"}, {"type": "session"}, {"type": "session", "sessionid": ""}, {"type": ["session"]}],
+)
+def test_the_publisher_is_never_taken_from_what_a_participant_wrote(sender: Any) -> None:
+    frame = {"type": "message", "message": {"sender": sender, "data": OFFER}}
+    assert parse_frame(json.dumps(frame)) == Forged("offer")
+    assert parse_frame(json.dumps({"type": "message", "message": {"data": OFFER}})) == Forged("offer")
+    assert parse_frame(from_hpb({**OFFER, "from": "somebody else"})) == Forged("offer")
+
+
+#: What the real HPB (1.2.4 and 2.0.2) relays to a session, though its type is `offer`, because its own reader refuses it.
+RELAYED = [
+    {"bitrate": "x"},
+    {"sid": 7},
+    {"sid": None},
+    {"roomType": ["video"]},
+    {"audiocodec": 1},
+    {"payload": [{"type": "offer", "sdp": "v=0"}]},
+    {"payload": {"type": "offer", "sdp": "v=0", "x": float("inf")}},
+    {"payload": {"type": "offer", "sdp": "v=0", "x": 10**400}},
+    {"payload": {"type": "offer", "sdp": "v=0", "x": {"y": [float("nan")]}}},
+    {"payload": {"type": "offer", "sdp": "v=0", "x": [[[[[[0]]]]]]}},
+    {"Bitrate": "x"},
+    {"\u017fid": 7},
+    {"anything": "the HPB never writes"},
+]
+
+
+@pytest.mark.parametrize("change", RELAYED, ids=str)
+@pytest.mark.parametrize("data", [OFFER, CANDIDATE, END], ids=["offer", "candidate", "end"])
+def test_what_the_hpb_relays_because_it_cannot_read_it_is_forged(data: dict[str, Any], change: dict[str, Any]) -> None:
+    assert parse_frame(from_hpb({**data, **change})) == Forged(data["type"])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        json.dumps(OFFER)[:-1] + ',"sid":"7"}',
+        '{"sid":7,' + json.dumps(OFFER)[1:],
+        '{"type":"chat",' + json.dumps(OFFER)[1:],
+        json.dumps(OFFER).replace('"payload": {', '"payload": {"sdp":1e999,'),
+        json.dumps(OFFER).replace('"sdp": "v=0"', '"sdp": "v=0","x":1e999'),
+    ],
+)
+def test_a_key_that_comes_twice_is_forged(text: str) -> None:
+    assert parse_frame(from_hpb(text)) == Forged("offer")
+
+
+@pytest.mark.parametrize("depth", range(200, 1_100, 50))
+def test_no_depth_of_a_frame_makes_it_raise(depth: int) -> None:
+    offer = from_hpb(OFFER)
+    assert parse_frame(offer[:-1] + ',"x":' + '{"y":' * depth + "0" + "}" * depth + "}") is not None
+
+
+def test_a_long_message_of_a_participant_is_not_even_parsed() -> None:
+    """Each of 60 KB would take 1.6 ms of the loop that all calls share."""
+    text = '{"type":"message","message":{"sender":{"type":"room","sessionid":"s-1"},"data":[' + "[]," * 20_000 + "[]]}}"
+    assert parse_frame(text) == Ignored("long message")
+    assert parse_frame(text[:-1]) == Ignored("long message"), "be it JSON or not"
+    assert isinstance(
+        parse_frame('{"type":"event",' + " " * 40_000 + '"event":{"target":"room","type":"delete"}}'), RoomDeleted
+    )
+
+
+@pytest.mark.parametrize("data", ["x", 7, None, [], {"type": 7}, {}])
+def test_messages_between_participants_are_none_of_our_business(data: Any) -> None:
+    assert parse_frame(from_hpb(json.dumps(data), type="room")) == Ignored("message unknown")
 
 
 def test_unknown_types_are_ignored() -> None:

@@ -5,9 +5,14 @@
 
 from __future__ import annotations
 
+import json
+import logging
+from typing import Any
+
 import pytest
 
 from live_transcription.errors import RoomRefused
+from live_transcription.observability import metrics
 from live_transcription.signaling.events import (
     CallEndedForAll,
     CandidateReceived,
@@ -199,6 +204,68 @@ def test_offer_answer_and_candidates() -> None:
     assert events_of(client, {"type": "message", "message": {"sender": sender, "data": body}}) == [
         CandidateReceived("pub-1", "video", "11", "candidate:2", "0", 0)
     ]
+
+
+def media_frame(publisher: str, kind: str, room_type: str = "video", *, sender_type: str = "session") -> dict[str, Any]:
+    payload = {"type": "offer", "sdp": "v=0"} if kind == "offer" else {"candidate": {"candidate": "candidate:2"}}
+    data = {"to": "session-1", "from": publisher, "type": kind, "roomType": room_type, "payload": payload, "sid": "11"}
+    return {"type": "message", "message": {"sender": {"type": sender_type, "sessionid": publisher}, "data": data}}
+
+
+@pytest.mark.parametrize("kind", ["offer", "candidate"])
+def test_offers_and_candidates_count_for_publishers_that_were_asked(kind: str) -> None:
+    client = in_room()
+    client.request_offer("pub-1", "video")
+    assert events_of(client, media_frame("pub-2", kind)) == [], "the HPB sends these if pub-2 says `sendoffer`"
+    assert events_of(client, media_frame("pub-1", kind, "screen")) == []
+    assert events_of(client, media_frame("pub-1", kind, sender_type="room")) == []
+    assert len(events_of(client, media_frame("pub-1", kind))) == 1
+    events_of(client, '{"type":"event","event":{"target":"room","type":"leave","leave":["pub-1"]}}')
+    assert events_of(client, media_frame("pub-1", kind)) == []
+
+
+def test_a_new_session_has_asked_nobody_yet() -> None:
+    client = in_room()
+    client.request_offer("pub-1", "video")
+    client.connection_lost("cut", 50.0)
+    client.connected(51.0)
+    client.receive_text(WELCOME, 51.0)
+    client.receive_text(error("no_such_session"), 51.0)
+    client.permit_hello(51.0)
+    client.receive_text(hello_reply(sent(client)[-1]["id"], "session-2"), 51.0)
+    client.receive_text(room_reply(sent(client)[-1]["id"]), 51.0)
+    assert client.in_room
+    client.take_events()
+    assert events_of(client, media_frame("pub-1", "offer")) == []
+
+
+def test_a_publisher_that_has_offers_sent_without_end_is_taken_at_its_word_now_and_then() -> None:
+    """By `sendoffer`; each is a real offer of the SFU, and costs a new peer."""
+    client = in_room()
+    client.request_offer("pub-1", "video")
+    offer = json.dumps(media_frame("pub-1", "offer"))
+    taken = 0
+    for tick in range(6_000):
+        client.receive_text(offer, 100.0 + tick / 100)
+        taken += len(client.take_events())
+    assert 60 <= taken <= 70, "in 60 s"
+    client.receive_text(offer, 160.0)
+    client.take_events()
+    assert client.request_offer("pub-1", "video")
+    client.receive_text(offer, 160.0)
+    assert len(client.take_events()) == 1, "what was asked for is taken"
+
+
+def test_rejected_messages_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
+    client = in_room()
+    rejected = metrics.media_messages_rejected.labels("offer", "forged")
+    before = rejected._value.get()
+    for number in range(12_000):
+        client.receive_text(json.dumps(media_frame("pub-1", "offer", sender_type="room")), 100.0 + number / 100)
+    assert rejected._value.get() == before + 12_000
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.INFO]
+    assert len(lines) == 2
+    assert "6000" in lines[1]
 
 
 @pytest.mark.parametrize("code", ["client_not_found", "processing_failed", "not_allowed"])

@@ -200,12 +200,18 @@ async def test_one_may_close_another_and_open_a_third() -> None:
     assert Turns._of == {}
 
 
-async def test_a_failure_with_one_datagram_leaves_the_next_alone() -> None:
+@pytest.fixture
+def failures(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
+    """What failed while a datagram was handled."""
+    found: list[Exception] = []
+    monkeypatch.setattr(datagrams, "report_failure", found.append)
+    return found
+
+
+async def test_a_failure_with_one_datagram_leaves_the_next_alone(failures: list[Exception]) -> None:
     def fail() -> None:
         raise RuntimeError("broken")
 
-    failures: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
     broken, sound = await opened(fail), await opened()
     with sender(broken) as to_broken, sender(sound) as to_sound:
         for _ in range(3):
@@ -216,9 +222,9 @@ async def test_a_failure_with_one_datagram_leaves_the_next_alone() -> None:
     await closed(broken, sound)
 
 
-async def test_where_no_descriptor_is_left_for_the_set_media_comes_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    failures: list[Any] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: failures.append(context["exception"]))
+async def test_where_no_descriptor_is_left_for_the_set_media_comes_all_the_same(
+    monkeypatch: pytest.MonkeyPatch, failures: list[Exception]
+) -> None:
     receiver = await opened()
 
     def none_left() -> None:

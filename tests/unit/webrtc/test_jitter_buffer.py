@@ -256,6 +256,70 @@ def test_whatever_the_network_does_the_timeline_is_whole_and_in_order(seed: int,
     assert buffer.statistics.longest_wait_s <= 0.06 + 1e-9
 
 
+#: 2.5 ms, CELT (configuration 16), 20 ms, and 120 ms: two frames of 60 ms (configuration 11, code 1).
+TOCS = {16 << 3: 120, TOC_20_MS: 960, 11 << 3 | 1: 5_760}
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.integers(0, 2**32),
+    st.sampled_from(list(TOCS)),
+    st.sampled_from([1, 2, 3, 50, 90, 1_000, 3_000, 5_000, 65_535]),
+    st.sampled_from([0, 1, 120, 960, 48_000, 2**31 - 1, 2**31, 2**32 - 960]),
+    st.sampled_from([0.0, 0.001, 0.0025, 0.02, 0.5]),
+    st.booleans(),
+)
+def test_no_publisher_makes_more_silence_than_time_has_passed(
+    seed: int, toc: int, step: int, jump: int, interval_s: float, other_ssrcs: bool
+) -> None:
+    """Jumps of sequence numbers, of timestamps, copies, other SSRCs, packets of all lengths, at all rates."""
+    chance, buffer = random.Random(seed), JitterBuffer()
+    number = timestamp = 0
+    filled, now = 0, 100.0
+    for index in range(400):
+        number += chance.choice((1, step, step, 0, -1))
+        timestamp += chance.choice((TOCS[toc], jump, jump + TOCS[toc]))
+        ssrc = SSRC + (index // 40 if other_ssrcs else 0)
+        one = AudioPacket(bytes((toc, 1, 2, 3)), number & 0xFFFF, timestamp & 0xFFFF_FFFF)
+        items = buffer.push(one, ssrc, now)
+        now += interval_s
+        items += buffer.poll(now)
+        filled += sum(item.duration for item in items if isinstance(item, AudioGap))
+        assert filled <= (now - 100.0) * 48_000 + 4_801
+    filled += sum(item.duration for item in buffer.flush() if isinstance(item, AudioGap))
+    assert filled <= (now - 100.0) * 48_000 + 4_801
+
+
+def test_jumping_sequence_numbers_cost_no_more_than_what_came() -> None:
+    """Each packet claims that 49 before it were lost; they come 20 ms apart, as from everybody."""
+    buffer, filled, played = JitterBuffer(), 0, 0
+    for index in range(500):
+        items = buffer.push(packet(index * 50), SSRC, index * 0.02) + buffer.poll(index * 0.02 + 0.019)
+        filled += sum(item.duration for item in items if isinstance(item, AudioGap))
+        played += sum(isinstance(item, AudioPacket) for item in items)
+    assert played >= 490
+    assert filled <= (0.25 * 10 + 0.2) * 48_000, "10 s have passed, and 10 s of packets came"
+
+
+def test_packets_that_come_much_faster_than_they_play_are_dropped() -> None:
+    buffer = JitterBuffer()
+    played = sum(len(feed(buffer, number, at=number * 0.0002)) for number in range(20_000))
+    assert played * 0.02 <= 4 * 1.25 + 10.1, "of 400 s of audio in 4 s"
+    assert buffer.statistics.excess == 20_000 - played
+    assert buffer.statistics.lost == 0
+
+
+def test_what_an_outage_held_back_is_played_whole_and_losses_are_concealed_again_soon() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    burst: list[int | str] = [*range(1, 251)]
+    assert feed(buffer, *burst, at=5.0) == burst
+    for number in range(251, 600):
+        assert feed(buffer, number, at=number * 0.02) == [number]
+    feed(buffer, 601, at=601 * 0.02)
+    assert numbers(buffer.poll(601 * 0.02 + 0.06)) == ["lost 20", 601]
+
+
 @pytest.mark.parametrize(
     ("payload", "ticks"),
     [

@@ -86,6 +86,8 @@ async def test_attributes_of_an_ice_connection() -> None:
     await connection.bind("127.0.0.1")
     (protocol,) = connection._protocols
     assert protocol.receiver is connection
+    assert protocol.transactions == {}
+    assert connection.username_prefix == connection.local_username.encode() + b":"
     assert connection.local_candidates == [protocol.local_candidate]
     await connection.close()
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from aioice import Candidate
 from aiortc import sdp as aiortc_sdp
@@ -178,6 +180,92 @@ def test_a_damaged_offer_is_answered_or_refused_never_worse(damages: list[tuple[
     assert "a=sendrecv" not in answer
 
 
+@pytest.mark.parametrize(
+    ("offer", "what"),
+    [
+        (JANUS + "a=x:" + "y" * 16_384 + "\r\n", "characters"),
+        (JANUS + "a=x\r\n" * 512, "lines"),
+        (JANUS + "a=x:" + "y" * 1_024 + "\r\n", "a line"),
+        (JANUS + "m=x 9 y 0\r\n" * 14, "sections"),
+        (JANUS + f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, range(65)))}\r\n", "formats"),
+    ],
+)
+def test_an_offer_beyond_a_limit_is_refused(offer: str, what: str) -> None:
+    with pytest.raises(NegotiationFailed, match=what):
+        parse_offer(offer)
+
+
+def test_an_offer_with_many_codecs_and_sections_is_within_the_limits() -> None:
+    """A browser's own offer of audio, video, a screen and a data channel, with all the codecs it has."""
+    codecs = "".join(f"a=rtpmap:{n} VP8/90000\r\na=rtcp-fb:{n} nack pli\r\na=fmtp:{n} apt=96\r\n" for n in range(35, 64))
+    video = f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, range(35, 64)))}\r\n{codecs}a=mid:{{}}\r\n"
+    offer = parse_offer(JANUS + video.format(3) + video.format(4))
+    assert offer.payload_types == {109}
+    assert build_answer(offer, LOCAL, 1, 1).count("m=video 0 ") == 3
+
+
+#: Offers that are within the limits and made to be dear, or to have a long answer.
+DEAR = {
+    "an Opus format again and again": JANUS.replace("SAVPF 109 8", "SAVPF 109 8" + " 109" * 60),
+    "all sections in the bundle": JANUS.replace("BUNDLE 0 1 2", "BUNDLE 0 1 2" + " 3" * 480) + "m=a 0 b c\r\na=mid:3\r\n" * 12,
+    "formats with codecs again and again": JANUS
+    + f"m=v 9 x {' '.join(map(str, range(64)))}\r\n"
+    + "".join(f"a=rtpmap:{n % 64} x/1\r\n" for n in range(400)),
+    "short sections": JANUS + "m=a 0 b c\r\n" * 13,
+    "candidates": JANUS + "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\n" * 300,
+    "extensions": JANUS.replace("a=msid:janus janus1", "\r\n".join(f"a=extmap:{n} x{n}" for n in range(400))),
+    "fingerprints": JANUS + f"a=fingerprint:sha-256 {FINGERPRINT}\r\n" * 100,
+    "spaces": JANUS.replace("a=rtpmap:109 opus", "a=rtpmap:109" + " " * 900 + "opus"),
+    "a word without end": JANUS + ("a=rtpmap:8 " + "x" * 1_000 + "\r\n") * 13,
+}
+
+
+@pytest.mark.parametrize("name", DEAR)
+def test_no_offer_is_dear_and_no_answer_much_longer_than_its_offer(name: str) -> None:
+    sdp = DEAR[name]
+    began = time.process_time()
+    try:
+        answer = build_answer(parse_offer(sdp), LOCAL, 1, 1)
+    except NegotiationFailed:
+        answer = ""
+    assert time.process_time() - began < 0.05, "seconds of CPU; about 1 ms usually"
+    assert len(answer) < 2 * len(sdp)
+
+
+def test_no_more_candidates_than_an_sfu_has() -> None:
+    lines = "".join(f"a=candidate:1 1 udp 1 192.0.2.{n} 9 typ host\r\n" for n in range(1, 200))
+    assert len(parse_offer(JANUS + lines).candidates) <= 32
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        ("a=rtpmap:109 opus/48000", "a=rtpmap:109 opus/\u0664\u0668\u0660\u0660\u0660"),
+        ("a=rtpmap:109 ", "a=rtpmap:\u0661\u0660\u0669 "),
+        ("m=audio 9 ", "m=audio \u0669 "),
+        ("m=audio 9 ", "m=audio 1_0 "),
+    ],
+)
+def test_only_ascii_digits_are_digits(change: tuple[str, str]) -> None:
+    with pytest.raises(NegotiationFailed):
+        parse_offer(JANUS.replace(*change))
+
+
+def test_lines_end_where_the_rfc_says() -> None:
+    """Python knows eight more ends of a line."""
+    smuggled = JANUS.replace("a=msid:janus janus1", "a=x:\x0b\x0c\x1c\x85\u2028a=inactive\u2029a=mid:9")
+    offer = parse_offer(smuggled)
+    assert offer.active
+    assert offer.mid == "1"
+
+
+def test_the_ids_of_header_extensions_are_those_that_packets_can_have() -> None:
+    for number in ("0", "256", "99999"):
+        offer = parse_offer(JANUS.replace("a=extmap:3 ", f"a=extmap:{number} "))
+        assert offer.audio_level_id is None
+        assert number + " urn" not in build_answer(offer, LOCAL, 1, 1)
+
+
 def test_candidates_of_the_sfu() -> None:
     line = "candidate:4 1 udp 2015363327 192.0.2.7 20000 typ srflx raddr 10.0.0.1 rport 9 generation 0"
     for text in (line, f"a={line}", line.removeprefix("candidate:"), f" {line}\r\n"):
@@ -212,6 +300,18 @@ def test_the_end_of_candidates(text: str) -> None:
         "candidate:1 1 udp 1 224.0.0.251 7000 typ host",
         "candidate:1 x udp 1 192.0.2.7 7000 typ host",
         "candidate:1 1 udp",
+        "candidate:1 1 udp 1 240.0.0.1 7000 typ host",
+        "candidate:1 1 udp 1 255.255.255.255 7000 typ host",
+        "candidate:1 1 udp 1 0.1.2.3 7000 typ host",
+        "candidate:1 1 udp 1 ::ffff:192.0.2.7 7000 typ host",
+        "candidate:1 1 udp 1 fe80::1%eth0 7000 typ host",
+        "candidate:1 1 udp 1 :: 7000 typ host",
+        "candidate:1 1 udp 1 ff02::fb 7000 typ host",
+        "candidate:1 1 udp 1 192.0.2.7 7_000 typ host",
+        "candidate:1 1 udp 1 192.0.2.7 \u0667\u0660\u0660\u0660 typ host",
+        "candidate:1 +1 udp 1 192.0.2.7 7000 typ host",
+        "candidate:1 1 udp 1 192.0.2.7 7000 typ host raddr \u2028 rport 9",
+        "candidate:1 1 udp 1 192.0.2.7 7000 typ host" + " x y" * 400,
         "candidate:" + "9" * 5_000,
         "{}",
     ],
