@@ -81,6 +81,16 @@ class Roster:
         """Session ids that publish audio now."""
         return frozenset(session_id for session_id, entry in self._participants.items() if self._publishes(entry))
 
+    def expects_audio(self, publisher: str) -> bool:
+        """False for an internal session while nobody is on the phone: a recording server says that it has audio, and has none.
+
+        A SIP bridge is an internal session, too, and looks the same: it is the one that publishes while there are phones.
+        """
+        participant = self._participants.get(publisher)
+        if participant is None or not participant.internal:
+            return True
+        return any(entry.virtual and entry.in_call for entry in self._participants.values())
+
     def take_change(self) -> PublisherChange:
         """What has changed in `publishers()` since the last call of this method."""
         now, before = self.publishers(), self._seen_publishers
