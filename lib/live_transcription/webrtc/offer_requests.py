@@ -62,14 +62,15 @@ class OfferRequests:
         """Whether a stream is expected of this publisher, or was there a moment ago. An unlikely one is asked seldom."""
         return self._expected or self._proven
 
-    def expect(self, expected: bool, now: float) -> None:
-        """One that becomes likely is asked at once, unless a request waits already."""
+    def expect(self, expected: bool, now: float) -> bool:
+        """One that becomes likely is asked at once, unless a request waits already. Returns whether `due` may have changed."""
         before, self._expected = self.likely, expected
         if self.likely == before:
-            return
+            return False
         self._backoff = self._new_backoff()
         if self.likely and self.due < math.inf and not self._waits(now):
             self.due = min(self.due, max(now, self._not_before))
+        return True
 
     def asked(self, now: float) -> None:
         """A request has been sent."""
@@ -98,15 +99,9 @@ class OfferRequests:
             self._backoff.reset()  # it has waited on the HPB: there the next one costs little, and is on time
         self.due = max(now + self._backoff.next_delay(), self._not_before)
 
-    @property
-    def waiting(self) -> bool:
-        """Whether a request has not been answered yet."""
-        return bool(self._waiting)
-
     def offered(self) -> None:
         """An offer has come; none is due as long as its peer lives."""
-        if self._waiting:
-            self._waiting.popleft()
+        self._waiting.clear()
         self.due = math.inf
 
     def connected(self) -> None:

@@ -165,8 +165,8 @@ class Subscriber:
 
     def expect(self, expected: bool) -> None:
         """Whether this publisher is expected to have a stream; see `OfferRequests`."""
-        self._requests.expect(expected, _now())
-        self._changed.set()
+        if self._requests.expect(expected, _now()):
+            self._changed.set()
 
     async def _negotiate(self, tasks: asyncio.TaskGroup) -> None:
         running: asyncio.Task[None] | None = None
@@ -206,15 +206,15 @@ class Subscriber:
             async with asyncio.timeout_at(None if deadline == math.inf else deadline):
                 await self._changed.wait()
         except TimeoutError:
-            if self._peer is not None:
+            if self._peer is not None and not self._changed.is_set():
                 raise NoAudio("The participant publishes no audio, though their flags say so.") from None
         self._changed.clear()
 
     def _take_refusal(self) -> None:
         reason, self._refusal = (self._refusal or "")[:100], None
         refusal = PublisherUnavailable(f"The signaling server has no audio of this participant ({reason}).")
-        if self._peer is not None and not self._requests.waiting:
-            raise refusal  # it is our answer that was refused
+        if self._peer is not None:
+            raise refusal  # of our answer: the HPB has dropped the peer meanwhile
         self._requests.refused(_now())
         metrics.speaker_reconnects.labels(refusal.code).inc()
         level = logging.INFO if self._requests.likely and not self._reported else logging.DEBUG
