@@ -37,8 +37,10 @@ logger = logging.getLogger(__name__)
 #: How long the way to the SFU may take, in seconds, at first and after fruitless attempts. Nearly always it is less than one.
 #: Where the SFU has dropped our peer meanwhile nobody says so: only another attempt helps.
 CONNECT_S = (4.0, 16.0)
-#: How long a peer without audio is kept, in seconds: at first, and for a publisher that has long been without.
+#: How long a peer without audio is kept, in seconds: in the first minutes, when a microphone is most likely added, and after
+#: a quarter of an hour; in between it is this share of the time without audio.
 WITHOUT_AUDIO_RANGE_S = (WITHOUT_AUDIO_S, 15.0)
+_WITHOUT_AUDIO_SHARE = 1 / 60
 #: How long the last packets may take to come out of a transport that closes, in seconds; a TURN server may keep it longer.
 LAST_PACKETS_S = 0.15
 
@@ -175,7 +177,7 @@ class Speaker:
     def _without_audio_s(self) -> float:
         least, most = WITHOUT_AUDIO_RANGE_S
         since = self._without_audio_since
-        return least if since is None else min(most, max(least, (self._now() - since) / 20))
+        return least if since is None else min(most, max(least, (self._now() - since) * _WITHOUT_AUDIO_SHARE))
 
     def _count_packets(self) -> None:
         if self._subscriber is not None:

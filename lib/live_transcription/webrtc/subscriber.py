@@ -36,7 +36,7 @@ IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
 
 CONNECT_TIMEOUT_S = 10.0
 #: Janus 0.x offers anew when the publisher adds audio, Janus 1.x does not: there only another subscriber gets it.
-WITHOUT_AUDIO_S = 3.0
+WITHOUT_AUDIO_S = 2.5
 _MAX_OFFERS = 8
 _MAX_EARLY_CANDIDATES = 64
 

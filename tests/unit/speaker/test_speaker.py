@@ -214,7 +214,7 @@ def test_a_publisher_without_a_microphone_is_asked_soon_at_first_and_seldom_late
 
     async def run() -> None:
         running = asyncio.create_task((speaker := new_speaker(FakeBackend(), [])).run())
-        await asyncio.sleep(1000)
+        await asyncio.sleep(2000)
         speaker.end()
         await running
 
@@ -222,8 +222,8 @@ def test_a_publisher_without_a_microphone_is_asked_soon_at_first_and_seldom_late
         virtual_clock.run(run())
     asked = [made.asked_at for made in transport.made if not math.isnan(made.asked_at)]
     gaps = [after - before for before, after in itertools.pairwise(asked)]
-    assert all(gap <= 4.5 for gap, at in zip(gaps, asked, strict=False) if at < 60), "heard within 5 s"
-    assert all(gap >= 15 for gap, at in zip(gaps, asked, strict=False) if at > 320)
+    assert all(gap <= 4 for gap, at in zip(gaps, asked, strict=False) if at < 140), "heard within 5 s"
+    assert all(gap >= 15 for gap, at in zip(gaps, asked, strict=False) if at > 1_000)
     assert len([record for record in caplog.records if "No audio" in record.getMessage()]) == 1
 
 
