@@ -313,6 +313,27 @@ async def test_a_mute_without_packets_ends_nothing(monkeypatch: pytest.MonkeyPat
         assert publisher.subscriber.statistics.peers == 1
 
 
+def test_a_mute_outlasts_the_time_in_which_consent_expires() -> None:
+    async def run() -> None:
+        publisher = Publisher()
+        async with subscribed(publisher) as running:
+            await publisher.negotiate()
+            await publisher.heard(3)
+            sender = publisher.peer.getSenders()[0]
+            track = sender.track
+            sender.replaceTrack(None)
+            await asyncio.sleep(2 * consent.EXPIRES_S - 20)
+            assert not running.done()
+            heard = len(publisher.items)
+            sender.replaceTrack(track)
+            await publisher.heard(1)
+            assert len(publisher.items) > heard
+            assert publisher.requests == 1
+            assert publisher.subscriber.statistics.peers == 1
+
+    virtual_clock.run(run())
+
+
 async def test_no_path_to_the_sfu() -> None:
     publisher = Publisher(connect_timeout_s=0.3)
     offer = await publisher.offer()
