@@ -12,7 +12,7 @@ LiveTranscriptionError
 │   ├── SignalingUnreachable, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
 ├── WebrtcError                   one publisher's transport
-│   ├── NegotiationFailed, PublisherUnavailable, TransportLost
+│   ├── NegotiationFailed, PublisherUnavailable, NoAudio, TransportLost
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream

@@ -287,6 +287,20 @@ async def test_a_publisher_that_is_inactive_at_first_is_heard_later() -> None:
         await eventually(lambda: len(made.heard) >= 20)
 
 
+async def test_a_microphone_that_is_added_is_heard_on_the_same_peer() -> None:
+    async with call() as (made, _):
+        made.speaker.has_audio = False
+        await made.connected()
+        assert list(media_lines(made.answers[0])) == [("video", 9)]
+        assert made.peer is not None
+        made.peer.add_audio()
+        made.subscriber.offer(made.peer.sid, await made.peer.offer())
+        await eventually(lambda: len(made.answers) == 2 and made.peer is not None and made.peer.accepted)
+        await made.say(40)
+        await eventually(lambda: len(made.heard) >= 20)
+        assert made.subscriber.statistics.peers == 1
+
+
 @pytest.mark.parametrize("when", [0.0, 0.005, 0.02, 0.04, 0.05, 0.06, 0.07, 0.1, None])
 async def test_cancelling_leaves_no_task_no_socket_and_no_thread(when: float | None) -> None:
     """At any moment; `None`: once audio came."""
