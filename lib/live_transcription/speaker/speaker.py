@@ -62,7 +62,7 @@ class Speaker:
         pace: Pace | None = None,
         ask_from: float = 0.0,
     ) -> None:
-        """`ask_from`: no earlier than this is the SFU asked for the publisher, in the event loop's time."""
+        """`ask_from`: time of the event loop before which no offer is requested."""
         self.session_id = session_id
         #: In force from the next subscription on; may be set at any time.
         self.receive_path = config.receive_path
@@ -112,7 +112,7 @@ class Speaker:
         self._transcriber.language = language
 
     def expect(self, expected: bool) -> None:
-        """Whether this publisher is expected to have a stream. One that is not is asked seldom, and without a word."""
+        """Whether this publisher is expected to have a stream. Otherwise requests are rare, and refusals logged as debug."""
         if self._subscriber is not None:
             self._subscriber.expect(expected)
         else:
