@@ -89,7 +89,7 @@ class Roster:
         participant = self._participants.get(publisher)
         if participant is None or not participant.internal:
             return True
-        return any(entry.virtual and entry.in_call for entry in self._participants.values())
+        return any(entry.virtual for entry in self._participants.values())
 
     def take_change(self) -> PublisherChange:
         """What has changed in `publishers()` since the last call of this method."""
