@@ -13,7 +13,7 @@ LiveTranscriptionError
 │   ├── SignalingUnreachable, SignalingRedirected, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
 ├── WebrtcError                   one publisher's transport
-│   ├── NegotiationFailed, PublisherUnavailable, TransportLost
+│   ├── NegotiationFailed, PublisherUnavailable, NoAudio, TransportLost
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
@@ -155,16 +155,16 @@ class PublisherUnavailable(WebrtcError):
     code = "publisher_unavailable"
 
 
+class NoAudio(WebrtcError):
+    """The SFU's offer has no audio: the participant publishes video only, though their in-call flags say audio."""
+
+    code = "no_audio"
+
+
 class TransportLost(WebrtcError):
-    """ICE or DTLS failed or closed, or no RTP came for too long while the publisher's audio flag is set."""
+    """ICE or DTLS failed or closed, or the SFU no longer consents to receive from us (RFC 7675)."""
 
     code = "transport_lost"
-
-
-class TransportSilent(TransportLost):
-    """The transport is up, but no RTP came for too long: a muted participant, or an SFU that forgot us."""
-
-    code = "transport_silent"
 
 
 class AudioError(LiveTranscriptionError):

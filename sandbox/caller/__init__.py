@@ -8,7 +8,7 @@ from sandbox.caller.captions import CaptionLog, ReceivedCaption
 from sandbox.caller.connection import SignalingError
 from sandbox.caller.microphone import Mute, Playback
 from sandbox.caller.participant import CallFailed
-from sandbox.caller.phone import PhoneCaller
+from sandbox.caller.phone import PhoneCaller, RecordingServer
 from sandbox.caller.remote import RemoteCaller
 from sandbox.caller.speech import OpusPacket, Speech, from_recording, from_samples, tone
 
@@ -21,6 +21,7 @@ __all__ = [
     "PhoneCaller",
     "Playback",
     "ReceivedCaption",
+    "RecordingServer",
     "RemoteCaller",
     "SignalingError",
     "Speech",

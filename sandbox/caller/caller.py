@@ -22,7 +22,8 @@ class Caller(Participant):
     """`async with Caller(...) as caller:` is in the call, with its microphone on, while the block runs.
 
     `recording` starts to play once the media is connected; `play()` and `say()` play more. `publishes=False`: only listens,
-    and reads captions. `user_id` None: a guest. `loss`: share of the RTP packets that never arrive.
+    and reads captions. `microphone=False`: publishes its video alone, though its flags say audio, until `add_microphone`.
+    `user_id` None: a guest. `loss`: share of the RTP packets that never arrive.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Caller(Participant):
         recording: Recording | Speech | None = None,
         *,
         publishes: bool = True,
+        microphone: bool = True,
         video: bool = False,
         loss: float = 0.0,
         dtx: bool = False,
@@ -45,7 +47,7 @@ class Caller(Participant):
         self.nextcloud = nextcloud
         super().__init__(
             signaling_url, room_token,
-            publishes=publishes, video=video, loss=loss, dtx=dtx, seed=seed, on_caption=on_caption,
+            publishes=publishes, microphone=microphone, video=video, loss=loss, dtx=dtx, seed=seed, on_caption=on_caption,
         )  # fmt: skip
         self.user_id = user_id
         self.display_name = display_name

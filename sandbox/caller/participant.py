@@ -42,6 +42,7 @@ class Participant(ABC):
         room_token: str,
         *,
         publishes: bool = True,
+        microphone: bool = True,
         video: bool = False,
         loss: float = 0.0,
         dtx: bool = False,
@@ -63,8 +64,10 @@ class Participant(ABC):
         self.others: dict[str, int] = {}
         self.publisher: Publisher | None = None
         self._publishes, self._video, self._loss, self._seed = publishes, video, loss, seed
+        self._with_microphone = microphone
         self._answers: asyncio.Queue[dict[str, Any]] = asyncio.Queue(maxsize=64)
         self._listeners: dict[str, Listener] = {}
+        self._sid = ""
         self._joined = asyncio.Event()
         self._published = asyncio.Event()
         self._stack = AsyncExitStack()
@@ -126,6 +129,13 @@ class Participant(ABC):
 
     def unmute(self) -> None:
         self.microphone.muted = None
+
+    async def add_microphone(self) -> None:
+        """The peer is renegotiated: same session, same `sid`, and one more section in the offer. Raises SignalingError."""
+        assert self.publisher is not None, "not publishing"
+        self._with_microphone = True
+        self.publisher.add_microphone(self.microphone)
+        await self._offer(self.publisher, self._sid)
 
     def lose(self, packets: int) -> None:
         """The next RTP packets never arrive."""
@@ -194,7 +204,7 @@ class Participant(ABC):
         """Until the media break; then everything starts over, as in Talk's web client."""
         for _ in range(_RETRIES):
             publisher = self.publisher = Publisher(
-                self.microphone,
+                self.microphone if self._with_microphone else None,
                 video=self._video,
                 servers=ice_servers(await self._signaling_settings()),
                 loss=self._loss,
@@ -220,7 +230,16 @@ class Participant(ABC):
         raise CallFailed(f"no media after {_RETRIES} attempts")
 
     async def _negotiate(self, publisher: Publisher) -> None:
-        own, sid = self.session_id, str(time.time_ns())
+        self._sid = str(time.time_ns())
+        early = await self._offer(publisher, self._sid)
+        async with asyncio.timeout(_CONNECT_TIMEOUT_S), asyncio.TaskGroup() as group:
+            trickle = group.create_task(self._trickle(publisher, early))
+            await publisher.connected.wait()
+            trickle.cancel()
+
+    async def _offer(self, publisher: Publisher, sid: str) -> list[dict[str, Any]]:
+        """Until the answer is taken; returns the candidates that came before it."""
+        own = self.session_id
         while not self._answers.empty():
             self._answers.get_nowait()
         payload = {"type": "offer", "sdp": await publisher.offer(), "nick": self._nick()}
@@ -233,10 +252,7 @@ class Participant(ABC):
                     raise SignalingError(answer["code"])
                 early.append(answer)
         await publisher.accept(answer["payload"]["sdp"])
-        async with asyncio.timeout(_CONNECT_TIMEOUT_S), asyncio.TaskGroup() as group:
-            trickle = group.create_task(self._trickle(publisher, early))
-            await publisher.connected.wait()
-            trickle.cancel()
+        return early
 
     async def _trickle(self, publisher: Publisher, early: list[dict[str, Any]]) -> None:
         for message in early:

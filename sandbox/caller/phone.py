@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A participant on the phone: Talk's SIP bridge publishes their audio on an internal session of its own."""
+"""Talk's own internal clients: the SIP bridge, which publishes a phone's audio on its session, and the recording server."""
 
 from __future__ import annotations
 
@@ -20,11 +20,53 @@ from sandbox.nextcloud.rooms import IN_CALL, WITH_AUDIO, WITH_PHONE
 _ACTOR_TYPE = "phones"
 
 
-class PhoneCaller(Participant):
-    """The bridge's internal session with one virtual session for the phone. `session_id` is the internal one: it publishes.
+class InternalClient(Participant):
+    """A session that knows the HPB's secret. The HPB says of it that it is in the call with audio, whatever it publishes."""
 
-    `internal_secret`: of the HPB's internal clients.
-    """
+    def __init__(
+        self,
+        signaling_url: str,
+        nextcloud: Nextcloud,
+        room_token: str,
+        internal_secret: str,
+        *,
+        publishes: bool,
+        loss: float = 0.0,
+    ) -> None:
+        loopback_ice.install()
+        self.nextcloud = nextcloud
+        super().__init__(signaling_url, room_token, publishes=publishes, loss=loss)
+        self._internal_secret = internal_secret
+
+    async def _auth(self, version: str) -> dict[str, Any]:
+        del version
+        random = secrets.token_hex(32)
+        token = hmac.new(self._internal_secret.encode(), random.encode(), hashlib.sha256).hexdigest()
+        return {"type": "internal", "params": {"random": random, "token": token, "backend": self.nextcloud.url + "/"}}
+
+    async def _signaling_settings(self) -> dict[str, Any]:
+        return self.nextcloud.talk.signaling_settings(None)
+
+    def _features(self) -> list[str]:
+        # Without `internal-incall` the server says of us that we are in the call with audio.
+        return []
+
+    async def _join(self) -> None:
+        await self.connection.request({"type": "room", "room": {"roomid": self.room_token}})
+
+    async def _leave_nextcloud(self) -> None:
+        """Nextcloud knows nothing of an internal client."""
+
+
+class RecordingServer(InternalClient):
+    """Records, and publishes nothing."""
+
+    def __init__(self, signaling_url: str, nextcloud: Nextcloud, room_token: str, internal_secret: str) -> None:
+        super().__init__(signaling_url, nextcloud, room_token, internal_secret, publishes=False)
+
+
+class PhoneCaller(InternalClient):
+    """The bridge's internal session with one virtual session for the phone. `session_id` is the internal one: it publishes."""
 
     def __init__(
         self,
@@ -37,29 +79,13 @@ class PhoneCaller(Participant):
         number: str = "+49 30 000000",
         loss: float = 0.0,
     ) -> None:
-        loopback_ice.install()
-        self.nextcloud = nextcloud
-        super().__init__(signaling_url, room_token, loss=loss)
+        super().__init__(signaling_url, nextcloud, room_token, internal_secret, publishes=True, loss=loss)
         self.number = number
         self.virtual_session_id = f"phone-{secrets.token_hex(8)}"
-        self._internal_secret = internal_secret
         self.playback = None if speech is None else self.play(speech)
 
-    async def _auth(self, version: str) -> dict[str, Any]:
-        del version
-        random = secrets.token_hex(32)
-        token = hmac.new(self._internal_secret.encode(), random.encode(), hashlib.sha256).hexdigest()
-        return {"type": "internal", "params": {"random": random, "token": token, "backend": self.nextcloud.url + "/"}}
-
-    async def _signaling_settings(self) -> dict[str, Any]:
-        return self.nextcloud.talk.signaling_settings(None)
-
-    def _features(self) -> list[str]:
-        # Without `internal-incall` the server says of us that we are in the call with audio, which is what the bridge wants.
-        return []
-
     async def _join(self) -> None:
-        await self.connection.request({"type": "room", "room": {"roomid": self.room_token}})
+        await super()._join()
         session = {
             "sessionid": self.virtual_session_id,
             "roomid": self.room_token,

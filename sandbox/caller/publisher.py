@@ -79,18 +79,22 @@ class Publisher:
         self._peer.on("connectionstatechange", self._on_state)
         self._senders: list[RTCRtpSender] = []
         if microphone is not None:
-            sender = self._peer.addTrack(microphone)
-            # The one seam into aiortc's sender: frames come encoded, with their audio level.
-            sender._next_encoded_frame = microphone.encoded_frame  # type: ignore[method-assign, assignment]
-            self._senders.append(sender)
+            self.add_microphone(microphone)
         if video:
             self._senders.append(self._peer.addTrack(BlackVideo()))
-        for transceiver in self._peer.getTransceivers():
-            transceiver.direction = "sendonly"
+        self._send_only()
 
     @property
     def sdp(self) -> str:
         return self._peer.localDescription.sdp
+
+    def add_microphone(self, microphone: Microphone) -> None:
+        """Part of the next offer; a connected peer needs a renegotiation."""
+        sender = self._peer.addTrack(microphone)
+        # The one seam into aiortc's sender: frames come encoded, with their audio level.
+        sender._next_encoded_frame = microphone.encoded_frame  # type: ignore[method-assign, assignment]
+        self._senders.append(sender)
+        self._send_only()
 
     async def offer(self) -> str:
         """SDP with all candidates in it."""
@@ -118,6 +122,10 @@ class Publisher:
             for sender in self._senders:
                 sender.transport.transport._send = _nowhere  # type: ignore[assignment, method-assign, unused-ignore]
         await self._peer.close()
+
+    def _send_only(self) -> None:
+        for transceiver in self._peer.getTransceivers():
+            transceiver.direction = "sendonly"
 
     def _on_state(self) -> None:
         if self._peer.connectionState == "connected":

@@ -51,7 +51,7 @@ class HpbStandIn:
         self.hub = Hub(
             flavour,
             nextcloud,
-            Media(sfu, self.faults, timeout_s=offer_wait_s) if sfu is not None else None,
+            Media(sfu, self.faults, timeout_s=offer_wait_s, sessions=lambda: self._sessions(None)) if sfu is not None else None,
             self.faults,
             Throttle(throttle_delay_s),
             self._tasks,

@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
+from collections import deque
+from collections.abc import Callable
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
+
+from sandbox.rig.wire import ClientMessages
 
 
 class Link:
@@ -26,6 +31,8 @@ class Link:
         self.refusing = False
         #: Connections that were accepted so far.
         self.accepted = 0
+        #: What clients have said on websockets, each message with its Unix time; the last of them.
+        self.said: deque[tuple[float, dict[str, Any]]] = deque(maxlen=100_000)
 
     @property
     def url(self) -> str:
@@ -35,6 +42,17 @@ class Link:
     def open(self) -> int:
         """Connections that are open now."""
         return len(self._tasks)
+
+    def offer_requests(self, publisher: str, since: float = 0.0) -> list[float]:
+        """When clients asked for this session's offer, in Unix time."""
+        return [
+            at
+            for at, said in self.said
+            if at >= since
+            and said.get("type") == "message"
+            and said["message"]["recipient"].get("sessionid") == publisher
+            and said["message"]["data"].get("type") == "requestoffer"
+        ]
 
     def retarget(self, host: str, port: int) -> None:
         self._target = (host, port)
@@ -81,18 +99,32 @@ class Link:
             self.accepted += 1
             with contextlib.suppress(OSError):
                 far_reader, far_writer = await asyncio.open_connection(*self._target)
-                await asyncio.gather(self._forward(reader, far_writer), self._forward(far_reader, writer))
+                messages = ClientMessages()
+                await asyncio.gather(
+                    self._forward(reader, far_writer, lambda chunk: self._note(messages.feed(chunk))),
+                    self._forward(far_reader, writer),
+                )
             writer.transport.abort()
         except asyncio.CancelledError:
             writer.transport.abort()
         finally:
             self._tasks.discard(task)
 
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _note(self, messages: list[dict[str, Any]]) -> None:
+        self.said.extend((time.time(), message) for message in messages)
+
+    async def _forward(
+        self,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        on_chunk: Callable[[bytes], None] | None = None,
+    ) -> None:
         self._writers.add(writer)
         try:
             while chunk := await reader.read(65536):
                 await self._open.wait()
+                if on_chunk is not None:
+                    on_chunk(chunk)
                 writer.write(chunk)
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):

@@ -41,6 +41,9 @@ class Peer:
         self._closed = False
         #: Seconds of the monotonic clock; None until ICE and DTLS are up.
         self.connected_at: float | None = None
+        #: When the other end closed DTLS, by the event loop's clock; Janus calls this a hangup.
+        self.hung_up_at: float | None = None
+        self._dtls.on("statechange", self._state_changed)
 
     async def gather(self) -> Transport:
         await self._gatherer.gather()
@@ -75,6 +78,10 @@ class Peer:
                 self.connected_at = time.monotonic() if self.connected else None
         except ConnectionError:
             return  # the other end went away meanwhile
+
+    def _state_changed(self) -> None:
+        if self._dtls.state == "closed" and not self._closed:
+            self.hung_up_at = asyncio.get_running_loop().time()
 
     async def add_candidate(self, line: str, mid: str | None, index: int | None) -> None:
         """A trickled candidate (`candidate:…`); empty means that no more come. Raises SdpError."""

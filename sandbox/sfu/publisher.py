@@ -19,6 +19,7 @@ class Source:
 
     def __init__(self, sid: str) -> None:
         self.sid = sid
+        self.has_audio = True
         self.has_video = False
         self.packets = 0
         self.listeners: set[Callable[[RtpPacket], None]] = set()
@@ -35,7 +36,7 @@ class Source:
 
 
 class Publisher(Source):
-    """A peer, made by `Sfu.publish`. `sid` is what the client named its offer; `has_video` says if it offered any."""
+    """A peer, made by `Sfu.publish`. `sid` is what the client named its offer; `has_audio` and `has_video` what it offered."""
 
     def __init__(self, certificate: SfuCertificate, sid: str) -> None:
         super().__init__(sid)
@@ -50,12 +51,15 @@ class Publisher(Source):
     async def answer(self, offer: str, tasks: asyncio.TaskGroup) -> str:
         """Take the offer, first or renegotiated; returns the answer's SDP. Raises SdpError."""
         description = sdp.parse(offer)
-        audio = sdp.audio_section(description)
-        self._opus = sdp.opus_payload_type(audio)
-        self._level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
+        carrier = sdp.transport_section(description)
+        audio = next((media for media in description.media if media.kind == "audio" and media.port), None)
+        self.has_audio = audio is not None
+        if audio is not None:
+            self._opus = sdp.opus_payload_type(audio)
+            self._level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
         self.has_video = any(media.kind == "video" and media.port for media in description.media)
         answer = sdp.answer_publisher(description, await self._peer.gather())
-        self._peer.connect(audio, tasks)
+        self._peer.connect(carrier, tasks)
         return answer
 
     async def add_candidate(self, line: str, mid: str | None, index: int | None) -> None:

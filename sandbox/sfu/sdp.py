@@ -44,10 +44,11 @@ def parse(text: str) -> SessionDescription:
     return description
 
 
-def audio_section(description: SessionDescription) -> MediaDescription:
+def transport_section(description: SessionDescription) -> MediaDescription:
+    """The first section that was not rejected and says how its peer is reached."""
     for media in description.media:
         if (
-            media.kind == "audio"
+            media.kind in ("audio", "video")
             and media.port
             and media.dtls
             and media.dtls.fingerprints
@@ -55,7 +56,7 @@ def audio_section(description: SessionDescription) -> MediaDescription:
             and media.ice.usernameFragment
         ):
             return media
-    raise SdpError("no usable audio section")
+    raise SdpError("no usable section")
 
 
 def opus_payload_type(media: MediaDescription) -> int:
@@ -96,7 +97,7 @@ def _transport(transport: Transport, setup: str) -> list[str]:
 
 def answer_publisher(offer: SessionDescription, transport: Transport) -> str:
     """Take Opus with audio levels and, as a decoy for the subscribers' sake, VP8; reject everything else."""
-    audio = audio_section(offer)
+    audio = next((media for media in offer.media if media.kind == "audio" and media.port), None)
     accepted: list[str] = []
     sections: list[str] = []
     for media in offer.media:
@@ -132,30 +133,26 @@ def answer_publisher(offer: SessionDescription, transport: Transport) -> str:
     return "\r\n".join([*_session(transport, "VideoRoom", 1, accepted), *sections]) + "\r\n"
 
 
-def offer_subscriber(transport: Transport, *, version: int, audio_ssrc: int, video_ssrc: int | None, trickle: bool) -> str:
-    """What Janus's videoroom sends to a subscriber; with `trickle` the candidates are no part of it."""
+def offer_subscriber(
+    transport: Transport, *, version: int, streams: Sequence[str], audio_ssrc: int, video_ssrc: int, trickle: bool
+) -> str:
+    """What Janus's videoroom sends to a subscriber of these `streams`; with `trickle` the candidates are no part of it."""
     if trickle:
         transport = Transport(transport.username, transport.password, (), transport.fingerprint)
-    opus, mids = OFFERED_AUDIO_TYPE, ["0"] if video_ssrc is None else ["0", "1"]
-    lines = _session(transport, "VideoRoom", version, mids)
-    lines += [f"m=audio 9 UDP/TLS/RTP/SAVPF {opus}", "c=IN IP4 127.0.0.1", "a=sendonly", "a=mid:0", "a=rtcp-mux"]
-    lines += _transport(transport, "actpass")
-    lines += [
-        f"a=rtpmap:{opus} opus/48000/2",
-        f"a=fmtp:{opus} useinbandfec=1",
-        f"a=extmap:{OFFERED_LEVEL_ID} {AUDIO_LEVEL_URI}",
-    ]
-    lines += ["a=msid:janus janus0", f"a=ssrc:{audio_ssrc} cname:janus"]
-    lines += [] if trickle else ["a=end-of-candidates"]
-    if video_ssrc is not None:
-        vp8 = OFFERED_VIDEO_TYPE
-        lines += [f"m=video 9 UDP/TLS/RTP/SAVPF {vp8}", "c=IN IP4 127.0.0.1", "a=sendonly", "a=mid:1", "a=rtcp-mux"]
-        lines += _transport(transport, "actpass")
-        lines += [
-            f"a=rtpmap:{vp8} VP8/90000",
-            f"a=rtcp-fb:{vp8} nack pli",
-            "a=msid:janus janus1",
-            f"a=ssrc:{video_ssrc} cname:janus",
-        ]
+    lines = _session(transport, "VideoRoom", version, [str(mid) for mid in range(len(streams))])
+    for mid, kind in enumerate(streams):
+        payload_type = OFFERED_AUDIO_TYPE if kind == "audio" else OFFERED_VIDEO_TYPE
+        lines += [f"m={kind} 9 UDP/TLS/RTP/SAVPF {payload_type}", "c=IN IP4 127.0.0.1", "a=sendonly", f"a=mid:{mid}"]
+        lines += ["a=rtcp-mux", *_transport(transport, "actpass")]
+        if kind == "audio":
+            lines += [
+                f"a=rtpmap:{payload_type} opus/48000/2",
+                f"a=fmtp:{payload_type} useinbandfec=1",
+                f"a=extmap:{OFFERED_LEVEL_ID} {AUDIO_LEVEL_URI}",
+            ]
+        else:
+            lines += [f"a=rtpmap:{payload_type} VP8/90000", f"a=rtcp-fb:{payload_type} nack pli"]
+        ssrc = audio_ssrc if kind == "audio" else video_ssrc
+        lines += [f"a=msid:janus janus{mid}", f"a=ssrc:{ssrc} cname:janus"]
         lines += [] if trickle else ["a=end-of-candidates"]
     return "\r\n".join(lines) + "\r\n"

@@ -22,7 +22,8 @@ class SfuError(Exception):
 
 
 class Sfu:
-    """An async context manager. `offer_video`: offers hold a video section even where the publisher sends none.
+    """An async context manager. `offers_added`: a stream that a publisher adds is offered to its subscribers, as by Janus 0.x;
+    Janus 1.x leaves them as they are. `offer_video`: offers hold a video section even where the publisher sends none.
 
     `candidates`: "sdp" puts ICE candidates into the offers, as Janus does by default; "trickle" leaves them to messages.
     """
@@ -33,10 +34,12 @@ class Sfu:
         certificate: CertificateKind = "ecdsa",
         candidates: Literal["sdp", "trickle"] = "sdp",
         offer_video: bool = False,
+        offers_added: bool = False,
     ) -> None:
         self.certificate = SfuCertificate.of_kind(certificate)
         self.candidates = candidates
         self.offer_video = offer_video
+        self.offers_added = offers_added
         #: What new subscribers' packets suffer.
         self.impairment = Impairment()
         self.publishers: dict[tuple[str, str], Source] = {}

@@ -23,6 +23,7 @@ from sandbox.sfu.rtp import RtpPacket, build_rtp
 class Subscriber:
     """Made by `Sfu.subscribe`. `sid` names this peer connection; a renegotiation keeps it.
 
+    Its streams are those that the publisher had when it was made, as with Janus 1.x; `add_audio` is for what Janus 0.x does.
     `sent` counts the packets that went out, the first at Unix time `first_sent_at`; `path` what was done to the others.
     """
 
@@ -35,6 +36,8 @@ class Subscriber:
         self._peer = Peer(certificate, offering=True)
         self._transport: sdp.Transport | None = None
         self._ssrc = random.getrandbits(32)
+        #: In the order in which they came to be; the first carries the transport.
+        self._streams = ["audio"] * publisher.has_audio + ["video"] * video
         self._video_ssrc = random.getrandbits(32) if video else None
         self._trickle = trickle
         self._version = 0
@@ -53,6 +56,19 @@ class Subscriber:
         return self._peer.connected_at
 
     @property
+    def has_audio(self) -> bool:
+        return "audio" in self._streams
+
+    def add_audio(self) -> None:
+        """From the next offer on."""
+        self._streams.append("audio")
+
+    @property
+    def hung_up_at(self) -> float | None:
+        """When the client closed the transport, by the event loop's clock."""
+        return self._peer.hung_up_at
+
+    @property
     def accepted(self) -> bool:
         """True once an answer took the audio."""
         return self._payload_type is not None
@@ -63,7 +79,12 @@ class Subscriber:
             self._transport = await self._peer.gather()
         self._version += 1
         return sdp.offer_subscriber(
-            self._transport, version=self._version, audio_ssrc=self._ssrc, video_ssrc=self._video_ssrc, trickle=self._trickle
+            self._transport,
+            version=self._version,
+            streams=self._streams,
+            audio_ssrc=self._ssrc,
+            video_ssrc=self._video_ssrc or 0,
+            trickle=self._trickle,
         )
 
     def trickled_candidates(self) -> Sequence[dict[str, object]]:
@@ -76,12 +97,15 @@ class Subscriber:
     async def answer(self, text: str, tasks: asyncio.TaskGroup) -> None:
         """Take the client's answer; packets flow as soon as ICE and DTLS are up. Raises SdpError."""
         description = sdp.parse(text)
-        audio = sdp.audio_section(description)
-        wanted = audio.direction in ("recvonly", "sendrecv", None)
-        self._payload_type = sdp.opus_payload_type(audio) if wanted else None
-        self._level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
+        carrier = sdp.transport_section(description)
+        audio = next((media for media in description.media if media.kind == "audio" and media.port), None)
+        if audio is not None and audio.direction in ("recvonly", "sendrecv", None):
+            self._payload_type = sdp.opus_payload_type(audio)
+            self._level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
+        else:
+            self._payload_type = None
         self._publisher.listeners.add(self._forward)
-        self._peer.connect(audio, tasks)
+        self._peer.connect(carrier, tasks)
 
     async def add_candidate(self, line: str, mid: str | None, index: int | None) -> None:
         await self._peer.add_candidate(line, mid, index)

@@ -10,6 +10,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Any
 
 import pytest
 
@@ -52,10 +53,9 @@ class TalkOnLoopback:
         service = TranscriptionService(self.config(**changes), no_ice_servers, registry=self.registry, wall_clock=time.time)
         return await self._stack.enter_async_context(service)
 
-    async def caller(self, name: str, speech: Speech | None = None, *, room: str | None = None) -> Caller:
-        caller = Caller(
-            self.hpb.websocket_url, self.nextcloud, room or self.room, name, name, speech, publishes=speech is not None
-        )
+    async def caller(self, name: str, speech: Speech | None = None, *, room: str | None = None, **options: Any) -> Caller:
+        url, room = self.hpb.websocket_url, room or self.room
+        caller = Caller(url, self.nextcloud, room, name, name, speech, publishes=speech is not None, **options)
         await self._stack.enter_async_context(caller)
         return caller
 

@@ -55,6 +55,40 @@ async def test_an_unknown_language_starts_nothing(talk: TalkOnLoopback) -> None:
     assert service.status().calls == 0
 
 
+@pytest.mark.parametrize("offers_added", [False, True])
+async def test_a_microphone_that_is_added_to_a_publisher_is_captioned_within_five_seconds(
+    talk: TalkOnLoopback, short_speech: Speech, offers_added: bool
+) -> None:
+    """Their flags have said audio all the time. `offers_added`: the SFU offers it on the same peer, as Janus 0.x does."""
+    assert talk.hpb.sfu is not None
+    talk.hpb.sfu.offers_added = offers_added
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech, microphone=False, video=True)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await asyncio.sleep(1.5)
+    await speaker.add_microphone()
+    await listener.captions.wait(speaker=speaker.session_id, timeout_s=5)
+    assert talk.hpb.state()["subscribers"] == [
+        {**subscriber, "state": "connected"} for subscriber in talk.hpb.state()["subscribers"]
+    ]
+
+
+async def test_who_leaves_the_call_and_is_back_at_once_is_captioned(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    """The new request may not reach the HPB while it is busy with the end of the old peer."""
+    service = await talk.service()
+    listener = await talk.caller("listener")
+    speaker = await talk.caller("speaker", short_speech)
+    await service.enable(talk.room, listener.nextcloud_session_id)
+    await listener.captions.wait(speaker=speaker.session_id)
+    flags = speaker.in_call_flags
+    await talk.nextcloud.talk.join_call(speaker.nextcloud_session_id, 1)
+    await talk.nextcloud.talk.join_call(speaker.nextcloud_session_id, flags)
+    again = time.time()
+    speaker.play(short_speech)
+    await listener.captions.wait(speaker=speaker.session_id, since=again + 1, timeout_s=3)
+
+
 async def test_leaving_delivers_the_open_utterance_within_two_seconds(talk: TalkOnLoopback, short_speech: Speech) -> None:
     service = await talk.service()
     listener = await talk.caller("listener")

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from sandbox import recording, score
-from sandbox.caller import Caller, PhoneCaller, Speech, from_recording
+from sandbox.caller import Caller, PhoneCaller, RecordingServer, Speech, from_recording
 from sandbox.nextcloud import Nextcloud
 from sandbox.rig import AppProcess, Link, Rig
 
@@ -44,6 +44,9 @@ class Setting:
 
     def phone(self, room: str, speech: Speech) -> PhoneCaller:
         return PhoneCaller(self.rig.signaling_url, self.nextcloud, room, self.rig.internal_secret, speech)
+
+    def recording_server(self, room: str) -> RecordingServer:
+        return RecordingServer(self.rig.signaling_url, self.nextcloud, room, self.rig.internal_secret)
 
 
 @asynccontextmanager

@@ -43,6 +43,7 @@ from live_transcription.signaling.events import (
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
 from live_transcription.types import Caption
+from live_transcription.webrtc.offer_requests import replaceable_at
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ class Call:
         # Speakers who were heard before a new session and are to be heard again: how many, until when.
         self._returning, self._return_until = 0, 0.0
         self._readership: frozenset[str] | None = frozenset()
+        self._ask_from: dict[str, float] = {}
         self._restarts = Restarts(random.random)
         self._ended = asyncio.Event()
         self._last_words_s = LAST_WORDS_S
@@ -190,7 +192,8 @@ class Call:
 
     @property
     def speaker_count(self) -> int:
-        return 0 if self._tasks is None else len(self._speakers)
+        """Without internal sessions that probably publish nothing, such as a recording server."""
+        return 0 if self._tasks is None else sum(speaker.publishes for speaker in self._speakers.values())
 
     @property
     def waiting_count(self) -> int:
@@ -357,6 +360,8 @@ class Call:
                 self._stop_speaker(session_id)
         elif not any(session_id in queue for queue in (self._speakers, self._rested, self._resting)):
             self._waiting.setdefault(session_id, None)
+        if speaker := self._speakers.get(session_id):
+            speaker.expect(self._roster.expects_audio(session_id))
 
     def _expect_back(self, speakers: int) -> None:
         self._returning, self._return_until = speakers, self._now() + RETURN_S
@@ -373,7 +378,9 @@ class Call:
             on_caption=self._delivery.offer,
             on_error=self._on_stt_error,
             pace=self._pace,
+            ask_from=self._ask_from.pop(session_id, 0.0),
         )
+        speaker.expect(self._roster.expects_audio(session_id))
         self._speakers[session_id] = speaker
         task = self._tasks.create_task(self._supervise(speaker), name="speaker")
         self._speaker_tasks[task] = speaker
@@ -382,6 +389,13 @@ class Call:
     def _stop_speaker(self, session_id: str) -> None:
         """The last words still come; the session id is free for another speaker at once."""
         self._speakers.pop(session_id).end()
+        self._keep_distance(session_id)
+
+    def _keep_distance(self, session_id: str) -> None:
+        """The HPB needs a moment to notice that a peer is closed; the next request for this publisher waits for it."""
+        now = self._now()
+        self._ask_from = {publisher: until for publisher, until in self._ask_from.items() if until > now}
+        self._ask_from[session_id] = replaceable_at(now)
 
     async def _supervise(self, speaker: Speaker) -> None:
         began_at = self._now()
@@ -391,6 +405,7 @@ class Call:
             logger.exception("A speaker failed", extra={"room": self.room_token, "speaker": speaker.session_id})
             if self._speakers.get(speaker.session_id) is speaker:
                 del self._speakers[speaker.session_id]
+                self._keep_distance(speaker.session_id)
                 now = self._now()
                 until = now + self._restarts.failed(speaker.session_id, now - began_at)
                 self._resting[speaker.session_id] = until

@@ -56,6 +56,8 @@ class Roster:
         self._by_nextcloud_session: dict[str, dict[str, None]] = {}
         self._by_user: dict[str, dict[str, None]] = {}
         self._publishers: dict[str, None] = {}
+        self._internal: dict[str, None] = {}
+        self._virtual: dict[str, None] = {}
         self._changed: dict[str, None] = {}
         self._full = False
 
@@ -97,10 +99,17 @@ class Roster:
         return self._publishers.keys()
 
     def take_changed(self) -> list[str]:
-        """Session ids that left the room, or began or ceased to publish, since the last call of this method."""
+        """Session ids of which `present`, `publishers` or `expects_audio` says something else than at the last call."""
         changed = list(self._changed)
         self._changed.clear()
         return changed
+
+    def expects_audio(self, publisher: str) -> bool:
+        """False for an internal session while no phone is in the room: a recording server claims audio and publishes none.
+
+        A SIP bridge is an internal session too and looks the same, but phones (virtual participants) come with it.
+        """
+        return publisher not in self._internal or bool(self._virtual)
 
     def get(self, session_id: str) -> Participant | None:
         return self._participants.get(session_id)
@@ -142,19 +151,30 @@ class Roster:
         new_keys = (None, None) if after is None else (after.nextcloud_session_id, after.user_id)
         _move(self._by_nextcloud_session, session_id, old_keys[0], new_keys[0])
         _move(self._by_user, session_id, old_keys[1], new_keys[1])
+        self._mark(self._internal, session_id, after is not None and after.internal)
+        had_phones = bool(self._virtual)
+        self._mark(self._virtual, session_id, after is not None and after.virtual)
+        if had_phones != bool(self._virtual):
+            self._changed.update(self._internal)
         publishes = after is not None and self._publishes(after)
-        if publishes != (session_id in self._publishers):
-            self._changed[session_id] = None
-            if publishes:
-                self._publishers[session_id] = None
-            else:
-                del self._publishers[session_id]
+        self._mark(self._publishers, session_id, publishes)
         return Change(before, after)
+
+    def _mark(self, index: dict[str, None], session_id: str, belongs: bool) -> None:
+        if belongs == (session_id in index):
+            return
+        self._changed[session_id] = None
+        if belongs:
+            index[session_id] = None
+        else:
+            del index[session_id]
 
     def _clear(self) -> list[Change | None]:
         changes: list[Change | None] = [Change(participant, None) for participant in self._participants.values()]
         self._changed.update(dict.fromkeys(self._participants))
-        for index in (self._participants, self._by_nextcloud_session, self._by_user, self._publishers):
+        for index in (
+            self._participants, self._by_nextcloud_session, self._by_user, self._publishers, self._internal, self._virtual,
+        ):  # fmt: skip
             index.clear()
         self._full = False
         return changes

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
-from live_transcription.errors import SttError, TransportLost, TransportSilent, WebrtcError
+from live_transcription.errors import NoAudio, SttError, TransportLost, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.exposition import collector
@@ -27,21 +26,21 @@ from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
 from live_transcription.stt.owned_task import end_if_cancelled
-from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, IceServer
-from live_transcription.webrtc.subscriber import Subscriber, SubscriberChannel
+from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio
+from live_transcription.webrtc.offer_requests import OfferRequests
+from live_transcription.webrtc.subscriber import WITHOUT_AUDIO_S, IceServers, Subscriber, SubscriberChannel
+
+__all__ = ["IceServers", "Speaker"]
 
 logger = logging.getLogger(__name__)
 
-IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
-
-#: First and longest wait before asking for the publisher again, in seconds.
-RESUBSCRIBE_S = (1.0, 10.0)
 #: How long the way to the SFU may take, in seconds, at first and after fruitless attempts. Nearly always it is less than one.
 #: Where the SFU has dropped our peer meanwhile nobody says so: only another attempt helps.
 CONNECT_S = (4.0, 16.0)
-#: First and longest silence of RTP after which the transport is doubted, in seconds. A muted speaker may send nothing
-#: at all, so each fruitless doubt doubles the patience.
-SILENCE_S = (12.0, 120.0)
+#: How long a peer without audio is kept, in seconds: in the first minutes, when a microphone is most likely added, and after
+#: a quarter of an hour; in between it is this share of the time without audio.
+WITHOUT_AUDIO_RANGE_S = (WITHOUT_AUDIO_S, 15.0)
+_WITHOUT_AUDIO_SHARE = 1 / 60
 #: How long the last packets may take to come out of a transport that closes, in seconds; a TURN server may keep it longer.
 LAST_PACKETS_S = 0.15
 
@@ -61,7 +60,9 @@ class Speaker:
         on_caption: Callable[[Caption], None],
         on_error: Callable[[SttError], None],
         pace: Pace | None = None,
+        ask_from: float = 0.0,
     ) -> None:
+        """`ask_from`: time of the event loop before which no offer is requested."""
         self.session_id = session_id
         #: In force from the next subscription on; may be set at any time.
         self.receive_path = config.receive_path
@@ -73,8 +74,9 @@ class Speaker:
         gate = SilenceGate(voice_activity_detector() if config.audio.gate else AlwaysSpeech())
         self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
         self._subscriber: Subscriber | None = None
+        self._requests = OfferRequests(ask_from=ask_from)
+        self._without_audio_since: float | None = None
         self._ending = asyncio.Event()
-        self._heard_since_subscribing = False
         self._heard = False
         self._began_at = self._now()
 
@@ -109,6 +111,18 @@ class Speaker:
         """What is open is finished in the old language; what comes next is heard in the new one."""
         self._transcriber.language = language
 
+    def expect(self, expected: bool) -> None:
+        """Whether this publisher is expected to have a stream. Otherwise requests are rare, and refusals logged as debug."""
+        if self._subscriber is not None:
+            self._subscriber.expect(expected)
+        else:
+            self._requests.expect(expected, self._now())
+
+    @property
+    def publishes(self) -> bool:
+        """False for a publisher who probably has no stream, such as a recording server."""
+        return self._requests.likely
+
     @property
     def hears_audio(self) -> bool:
         return self._subscriber is not None and self._subscriber.last_packet_at is not None
@@ -126,42 +140,44 @@ class Speaker:
             self._subscriber.refused(reason)
 
     async def _receive(self) -> None:
-        """Subscribe, again and again, with patience that grows while nothing comes of it."""
-        wait_s, silence_s, connect_s = RESUBSCRIBE_S[0], SILENCE_S[0], CONNECT_S[0]
+        """Subscribe again whenever a peer is lost; `OfferRequests` says when the SFU is asked."""
+        connect_s = CONNECT_S[0]
         while True:
-            self._heard_since_subscribing = silent = lost = False
+            subscriber = self._subscriber = Subscriber(
+                self._channel,
+                self._ice_servers,
+                self._hear,
+                requests=self._requests,
+                connect_timeout_s=connect_s,
+                without_audio_s=self._without_audio_s(),
+                receive_path=self.receive_path,
+            )
+            lost = False
             try:
-                subscriber = Subscriber(
-                    self._channel,
-                    await self._ice_servers(),
-                    self._hear,
-                    connect_timeout_s=connect_s,
-                    silence_timeout_s=silence_s,
-                    receive_path=self.receive_path,
-                )
-                self._subscriber = subscriber
                 await subscriber.run()
             except WebrtcError as failure:
                 end_if_cancelled()
-                silent, lost = isinstance(failure, TransportSilent), isinstance(failure, TransportLost)
-                metrics.speaker_reconnects.labels(failure.code).inc()
-                level = logging.INFO if failure.retryable else logging.WARNING
-                logger.log(
-                    level, "Lost a speaker's audio: %s", failure, extra={"code": failure.code, "speaker": self.session_id}
-                )
+                lost = isinstance(failure, TransportLost)
+                self._lost(failure)
             finally:
                 self._count_packets()
-                self._subscriber = None
-            if self._heard_since_subscribing:
-                wait_s, silence_s, connect_s = RESUBSCRIBE_S[0], SILENCE_S[0], CONNECT_S[0]
-            elif silent:
-                wait_s, silence_s, connect_s = RESUBSCRIBE_S[0], min(SILENCE_S[1], silence_s * 2), CONNECT_S[0]
-            elif lost:
-                connect_s = min(CONNECT_S[1], connect_s * 2)
-            if silent:  # it was up until now, so it is opened again at once: who is muted may speak at any moment
-                continue
-            await asyncio.sleep(wait_s * random.uniform(0.5, 1.0))
-            wait_s = min(RESUBSCRIBE_S[1], wait_s * 2)
+            fruitless = lost and subscriber.first_packet_at is None
+            connect_s = min(CONNECT_S[1], connect_s * 2) if fruitless else CONNECT_S[0]
+
+    def _lost(self, failure: WebrtcError) -> None:
+        metrics.speaker_reconnects.labels(failure.code).inc()
+        level = logging.INFO if failure.retryable else logging.WARNING
+        if isinstance(failure, NoAudio):
+            if self._without_audio_since is None:
+                self._without_audio_since = self._now()
+            else:
+                level = logging.DEBUG  # one line for the whole time without audio
+        logger.log(level, "Lost a speaker's audio: %s", failure, extra={"code": failure.code, "speaker": self.session_id})
+
+    def _without_audio_s(self) -> float:
+        least, most = WITHOUT_AUDIO_RANGE_S
+        since = self._without_audio_since
+        return least if since is None else min(most, max(least, (self._now() - since) * _WITHOUT_AUDIO_SHARE))
 
     def _count_packets(self) -> None:
         if self._subscriber is not None:
@@ -173,7 +189,7 @@ class Speaker:
         if not self._heard:
             self._heard = True
             metrics.join_seconds.observe(self._now() - self._began_at)
-        self._heard_since_subscribing = True
+        self._without_audio_since = None
         self._pipeline.feed(item)
 
     @staticmethod

@@ -36,9 +36,14 @@ class Consent:
         self._given_at = now
         self._asked: deque[bytes] = deque(maxlen=8)
 
+    @property
+    def expires_at(self) -> float:
+        """From then on nothing may be sent any more, unless consent is given before."""
+        return self._given_at + EXPIRES_S
+
     def expired(self, now: float) -> bool:
         """Whether nothing may be sent any more."""
-        return now - self._given_at >= EXPIRES_S
+        return now >= self.expires_at
 
     def request(self) -> bytes:
         """A new request to send."""

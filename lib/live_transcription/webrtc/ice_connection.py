@@ -233,7 +233,7 @@ class IceConnection(aioice.Connection):
         request = bytes(self.build_request(self._nominated[1], nominate=False))
         self._consent = Consent(request, self.remote_password, loop.time())
         while not self._consent.expired(loop.time()):
-            await asyncio.sleep(next_slot(loop.time(), INTERVAL_S) - loop.time())
+            await asyncio.sleep(min(next_slot(loop.time(), INTERVAL_S), self._consent.expires_at) - loop.time())
             with suppress(ConnectionError, OSError):
                 self.send_now(self._consent.request())
         logger.info("The SFU no longer consents to being sent to")

@@ -1,7 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One peer of the SFU, named by the `sid` of its offers: negotiation, transport, and the watch over it."""
+"""One peer of the SFU, named by the `sid` of its offers: negotiation and transport.
+
+What ends a peer is the loss of ICE consent (RFC 7675), or the end of DTLS. Silence ends nothing: a muted participant sends no
+RTP at all, for as long as the mute lasts.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +16,6 @@ from typing import Protocol
 
 from aioice import Candidate
 
-from live_transcription.errors import TransportSilent
 from live_transcription.types import IceServer
 from live_transcription.webrtc.rtp_receiver import AudioTransport, RtpSink, TransportStatistics
 from live_transcription.webrtc.sdp import Offer, build_answer, format_candidate
@@ -32,7 +35,7 @@ class SubscriberChannel(Protocol):
 
 
 class Peer:
-    """`run` ends by TransportLost (TransportSilent) or cancellation only. `connected` once RTP can come."""
+    """`run` ends by TransportLost or cancellation only. `connected` while RTP can come; `on_connected` is called with it."""
 
     def __init__(
         self,
@@ -44,21 +47,19 @@ class Peer:
         *,
         clock: Callable[[], float],
         connect_timeout_s: float,
-        silence_timeout_s: float | None,
+        on_connected: Callable[[], None],
     ) -> None:
         self.sid = sid
         self.connected = False
-        #: Time of the last packet, or of the connection if none came yet; to be kept by the owner.
-        self.heard_at = 0.0
         self._offer = offer
         self._channel = channel
         self._ice_servers = ice_servers
-        self._clock = clock
         self._connect_timeout_s = connect_timeout_s
-        self._silence_timeout_s = silence_timeout_s
+        self._on_connected = on_connected
         self._transport = AudioTransport(offer, sink, clock=clock)
         self._session_id = secrets.randbits(62)
         self._version = 0
+        self._carrier = offer.m_line_index
 
     @property
     def statistics(self) -> TransportStatistics:
@@ -70,8 +71,6 @@ class Peer:
 
     def renegotiate(self, offer: Offer) -> None:
         """Take a later offer over and answer it; media goes on."""
-        if offer.active and not self._offer.active:
-            self.heard_at = self._clock()
         self._offer = offer
         self._transport.configure(offer)
         if self._version > 0:  # else `run` answers the newest
@@ -90,11 +89,8 @@ class Peer:
             self._answer()
             await self._connect()
             self.connected = True
-            self.heard_at = max(self.heard_at, self._clock())
-            async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(self._transport.keep_alive(), name="keep alive")
-                if self._silence_timeout_s is not None:
-                    tasks.create_task(self._watch(self._silence_timeout_s), name="watch for silence")
+            self._on_connected()
+            await self._transport.keep_alive()
         except BaseExceptionGroup as failures:
             raise failures.exceptions[0] from failures
         finally:
@@ -108,17 +104,11 @@ class Peer:
         except TimeoutError:
             raise self._transport.no_path() from None
 
-    async def _watch(self, silence_timeout_s: float) -> None:
-        while True:
-            silent_s = self._clock() - self.heard_at if self._offer.active else 0.0
-            if silent_s >= silence_timeout_s:
-                raise TransportSilent(f"No audio came for {silent_s:.0f} s.", fix="Nothing to do if the participant is muted.")
-            await asyncio.sleep(silence_timeout_s - silent_s)
-
     def _answer(self) -> None:
         self._version += 1
         local = self._transport.local(self._ice_servers)
-        self._channel.send_answer(self.sid, build_answer(self._offer, local, self._session_id, self._version))
+        answer = build_answer(self._offer, local, self._session_id, self._version, carrier=self._carrier)
+        self._channel.send_answer(self.sid, answer)
 
     def _trickle(self, candidate: Candidate) -> None:
         self._channel.send_candidate(self.sid, format_candidate(candidate), self._offer.mid, self._offer.m_line_index)

@@ -3,6 +3,9 @@
 
 """The SFU's offer (SDP, RFC 8866, RFC 9429) and our answer: one Opus stream to receive, everything else rejected.
 
+An offer without audio is answered, too: its first section is accepted as inactive and carries the transport, so that the SFU
+can add audio later, and so that it notices when we close.
+
 Only what the audio needs is read, so that an odd video section harms nobody. Payload types and header extension ids are always
 those of the offer. Whatever is wrong with an offer is a `NegotiationFailed`. Reading takes time in proportion to the offer's
 length, and the limits below keep an answer from growing much longer than its offer.
@@ -91,7 +94,10 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the answer and the receiver need of an offer. `active=False`: the publisher sends no audio at present."""
+    """What the answer and the receiver need of an offer. `active=False`: the publisher sends no audio at present.
+
+    `mid` and `m_line_index` are of the audio; without audio of the first section, and `payload_types` is empty.
+    """
 
     transport: RemoteTransport
     candidates: tuple[Candidate, ...]
@@ -106,21 +112,29 @@ class Offer:
     bundled: bool
     sections: tuple[_Section, ...] = field(repr=False)
 
+    @property
+    def has_audio(self) -> bool:
+        """Whether there is a section for audio, active or not."""
+        return bool(self.payload_types)
+
 
 def parse_offer(sdp: str) -> Offer:
-    """Read an offer. Raises NegotiationFailed: broken SDP, no audio, no Opus, encrypted end to end."""
+    """Read an offer. Raises NegotiationFailed: broken SDP, no media at all, audio but no Opus, encrypted end to end."""
     if len(sdp) > MAX_SDP_CHARACTERS:
         raise _broken(f"it has {len(sdp)} characters, more than {MAX_SDP_CHARACTERS}")
     session, sections = _sections(sdp)
-    audio = [section for section in sections if section.kind == "audio"]
-    if not audio:
-        raise NegotiationFailed("The offer has no audio.", fix="The participant publishes video only, or nothing yet.")
+    usable = [section for section in sections if _usable(section)]
+    if not usable:
+        raise NegotiationFailed("The offer has no media.", fix="The participant publishes nothing yet.")
     if any(section.first("sframe") is not None for section in (session, *sections)):
         raise NegotiationFailed(
             "The call is encrypted end to end; its audio cannot be heard by a server.",
             fix="Turn end-to-end encryption off for calls that need captions.",
         )
-    chosen = next((section for section in audio if _opus(section) and _usable(section)), None)
+    audio = [section for section in usable if section.kind == "audio"]
+    if not audio:
+        return _read(session, sections, usable[0])
+    chosen = next((section for section in audio if _opus(section)), None)
     if chosen is None:
         codecs = sorted({match[2] for section in audio for match in _rtpmaps(section)}) or ["none"]
         raise NegotiationFailed(
@@ -146,18 +160,21 @@ def _read(session: _Section, sections: list[_Section], chosen: _Section) -> Offe
         candidates_complete=any(section.first("end-of-candidates") is not None for section in places),
         mid=mid if mid is not None and _TOKEN.fullmatch(mid) else None,
         m_line_index=next(index for index, section in enumerate(sections) if section is chosen),
-        payload_types=_opus(chosen),
+        payload_types=_opus(chosen) if chosen.kind == "audio" else frozenset(),
         audio_level_id=_extension_id(extensions, AUDIO_LEVEL_URI),
         mid_id=_extension_id(extensions, MID_URI),
         ssrcs=frozenset(int(match[1]) for value in chosen.all("ssrc") if (match := _SSRC.fullmatch(value))),
-        active=not directions or directions[-1] in ("sendrecv", "sendonly"),
+        active=chosen.kind == "audio" and (not directions or directions[-1] in ("sendrecv", "sendonly")),
         bundled=bool(bundle),
         sections=tuple(sections),
     )
 
 
-def build_answer(offer: Offer, local: LocalTransport, session_id: int, version: int) -> str:
+def build_answer(offer: Offer, local: LocalTransport, session_id: int, version: int, *, carrier: int | None = None) -> str:
     """The answer to `offer`: receive the audio, reject everything else (port 0, inactive: no video is ever sent to us).
+
+    `carrier`: index of the section that carries the transport, by the first answer; the audio by default. A bundle loses its
+    transport with that section (RFC 9143), so it is accepted, as inactive.
 
     `session_id` names the peer, `version` grows with each answer (RFC 8866, section 5.2).
     """
@@ -171,11 +188,22 @@ def build_answer(offer: Offer, local: LocalTransport, session_id: int, version: 
         f"a=setup:{setup}",
     ]
     lines = ["v=0", f"o=- {session_id} {version} IN IP4 127.0.0.1", "s=-", "t=0 0"]
+    if carrier is None or carrier >= len(offer.sections):
+        carrier = offer.m_line_index
     if offer.bundled and offer.mid is not None:
-        lines.append(f"a=group:BUNDLE {offer.mid}")
+        mids = [offer.sections[index].first("mid") for index in dict.fromkeys((carrier, offer.m_line_index))]
+        lines.append(f"a=group:BUNDLE {' '.join(mid for mid in mids if mid is not None and _TOKEN.fullmatch(mid))}")
     lines += transport
     for index, section in enumerate(offer.sections):
-        lines += _accepted(offer, section, local, transport) if index == offer.m_line_index else _rejected(section)
+        if index == offer.m_line_index and offer.has_audio:
+            lines += _accepted(offer, section)
+        else:
+            lines += _inactive(section, port=9 if index == carrier else 0)
+        if index == carrier:
+            lines += transport
+            lines += (f"a=candidate:{candidate.to_sdp()}" for candidate in local.candidates)
+            if local.complete:
+                lines.append("a=end-of-candidates")
     return "\r\n".join(lines) + "\r\n"
 
 
@@ -264,7 +292,7 @@ def _transport(places: Iterable[_Section]) -> RemoteTransport:
     return RemoteTransport(ufrag, password, lite, fingerprints, setup)
 
 
-def _accepted(offer: Offer, section: _Section, local: LocalTransport, transport: list[str]) -> list[str]:
+def _accepted(offer: Offer, section: _Section) -> list[str]:
     opus = {str(number) for number in offer.payload_types}
     payload_types = list(dict.fromkeys(name for name in section.formats if name in opus))
     lines = [
@@ -281,19 +309,18 @@ def _accepted(offer: Offer, section: _Section, local: LocalTransport, transport:
         lines.append(f"a=extmap:{offer.audio_level_id} {AUDIO_LEVEL_URI}")
     for payload_type in payload_types:
         lines += (f"a=rtpmap:{payload_type} opus/48000/2", f"a=fmtp:{payload_type} minptime=10;useinbandfec=1")
-    lines += transport
-    lines += (f"a=candidate:{candidate.to_sdp()}" for candidate in local.candidates)
-    if local.complete:
-        lines.append("a=end-of-candidates")
     return lines
 
 
-def _rejected(section: _Section) -> list[str]:
-    mid, formats = section.first("mid"), frozenset(section.formats)
+def _inactive(section: _Section, *, port: int) -> list[str]:
+    """A section of which nothing is sent: rejected (port 0), or accepted as inactive."""
+    mid, sctp_port = section.first("mid"), section.first("sctp-port")
+    formats = frozenset(section.formats)
     return [
-        f"m={section.kind} 0 {section.protocol} {' '.join(section.formats)}",
+        f"m={section.kind} {port} {section.protocol} {' '.join(section.formats)}",
         "c=IN IP4 0.0.0.0",
         "a=inactive",
+        *((f"a=sctp-port:{sctp_port}",) if port and sctp_port is not None and _SSRC.fullmatch(sctp_port) else ()),
         *(f"a=mid:{mid}" for mid in [mid] if mid is not None and _TOKEN.fullmatch(mid)),
         *(("a=rtcp-mux",) if section.kind in ("audio", "video") else ()),
         # Not needed by RFC 3264, but there are peers that look for a common codec even where the port is 0.

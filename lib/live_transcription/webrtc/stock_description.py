@@ -17,23 +17,30 @@ from live_transcription.webrtc.sdp import AUDIO_LEVEL_URI, LocalTransport, Offer
 
 #: Payload types that aiortc takes over from an offer.
 _PAYLOAD_TYPES = range(96, 128)
+#: What aiortc hears of an offer without audio: Janus's payload type of Opus, for the case that audio is added later.
+_PLACEHOLDER = frozenset((111,))
+#: aiortc sees one section only, whose place in the SFU's offers may change.
+_MID = "0"
 
 
 def audio_only(offer: Offer) -> str:
-    """The SFU's offer as aiortc gets it: one section. Raises NegotiationFailed where aiortc would mistake the payload type."""
-    payload_types = sorted(number for number in offer.payload_types if number in _PAYLOAD_TYPES)
+    """The SFU's offer as aiortc gets it: one audio section, inactive where the offer has no audio.
+
+    Raises NegotiationFailed where aiortc would mistake the payload type.
+    """
+    payload_types = sorted(number for number in stock_payload_types(offer) if number in _PAYLOAD_TYPES)
     if not payload_types:
         raise NegotiationFailed(
             "The offer's payload type of Opus is not one of 96 to 127.", fix="Use the direct receive path (LT_RECEIVE_PATH)."
         )
-    remote, mid = offer.transport, offer.mid or "0"
+    remote = offer.transport
     lines = [
-        "v=0", "o=- 0 0 IN IP4 0.0.0.0", "s=-", "t=0 0", f"a=group:BUNDLE {mid}",
+        "v=0", "o=- 0 0 IN IP4 0.0.0.0", "s=-", "t=0 0", f"a=group:BUNDLE {_MID}",
         *(("a=ice-lite",) if remote.lite else ()),
         f"m=audio 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, payload_types))}",
         "c=IN IP4 0.0.0.0",
         "a=sendonly" if offer.active else "a=inactive",
-        f"a=mid:{mid}",
+        f"a=mid:{_MID}",
         "a=rtcp-mux",
         *(f"a=rtpmap:{number} opus/48000/2" for number in payload_types),
         *(() if offer.audio_level_id is None else (f"a=extmap:{offer.audio_level_id} {AUDIO_LEVEL_URI}",)),
@@ -43,6 +50,11 @@ def audio_only(offer: Offer) -> str:
         f"a=setup:{remote.setup}",
     ]  # fmt: skip
     return "\r\n".join(lines) + "\r\n"
+
+
+def stock_payload_types(offer: Offer) -> frozenset[int]:
+    """Payload types of Opus, a placeholder where the offer has no audio."""
+    return offer.payload_types or _PLACEHOLDER
 
 
 def local_transport(connection: RTCPeerConnection) -> LocalTransport:

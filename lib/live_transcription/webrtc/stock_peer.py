@@ -7,7 +7,7 @@ times as much.
 
 aiortc gets an offer of its own that holds the audio only, so that video is never decoded and an odd video section harms
 nobody; the answer to the SFU is built as for our own path. What aiortc does not notice, `StockPeer` does: a decoder that has
-ended (an empty Opus payload is enough), and silence.
+ended (an empty Opus payload is enough).
 """
 
 from __future__ import annotations
@@ -32,13 +32,19 @@ from aiortc import (
 )
 from av import AudioFrame
 
-from live_transcription.errors import TransportLost, TransportSilent
+from live_transcription.errors import TransportLost
 from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer
 from live_transcription.webrtc.audio_clock import AudioClock
 from live_transcription.webrtc.peer import SubscriberChannel
 from live_transcription.webrtc.rtp_receiver import TransportStatistics
 from live_transcription.webrtc.sdp import MAX_CANDIDATES, Offer, build_answer
-from live_transcription.webrtc.stock_description import audio_only, local_transport, stock_candidate, stock_servers
+from live_transcription.webrtc.stock_description import (
+    audio_only,
+    local_transport,
+    stock_candidate,
+    stock_payload_types,
+    stock_servers,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +63,7 @@ _MAX_GAP_SAMPLES = OPUS_CLOCK_RATE
 
 
 class StockPeer:
-    """As `Peer`: `run` ends by TransportLost (TransportSilent), NegotiationFailed or cancellation only."""
+    """As `Peer`: `run` ends by TransportLost, NegotiationFailed or cancellation only."""
 
     def __init__(
         self,
@@ -69,12 +75,10 @@ class StockPeer:
         *,
         clock: Callable[[], float],
         connect_timeout_s: float,
-        silence_timeout_s: float | None,
+        on_connected: Callable[[], None],
     ) -> None:
         self.sid = sid
         self.connected = False
-        #: Time of the last frame, or of the connection if none came yet; to be kept by the owner.
-        self.heard_at = 0.0
         #: Up to date to `_CHECK_S` seconds. `discarded` is not known.
         self.statistics = TransportStatistics()
         self._offer = offer
@@ -82,9 +86,10 @@ class StockPeer:
         self._sink = sink
         self._clock = clock
         self._connect_timeout_s = connect_timeout_s
-        self._silence_timeout_s = silence_timeout_s
+        self._on_connected = on_connected
         self._session_id = secrets.randbits(62)
         self._version = 0
+        self._carrier = offer.m_line_index
         self._frames = 0
         self._next_sample: int | None = None
         self._audio_clock = AudioClock()
@@ -102,12 +107,10 @@ class StockPeer:
 
     def continues(self, offer: Offer) -> bool:
         """Whether an offer with our `sid` is for this very transport. aiortc keeps the first payload types for ever."""
-        return (offer.transport, offer.payload_types) == (self._offer.transport, self._offer.payload_types)
+        return (offer.transport, stock_payload_types(offer)) == (self._offer.transport, stock_payload_types(self._offer))
 
     def renegotiate(self, offer: Offer) -> None:
         """Take a later offer over and answer it soon; media goes on."""
-        if offer.active and not self._offer.active:
-            self.heard_at = self._clock()
         self._offer = offer
         for candidate in offer.candidates:
             self.candidate(candidate)
@@ -141,7 +144,7 @@ class StockPeer:
                 await self._connection.setRemoteDescription(RTCSessionDescription(audio_only(offer), "offer"))
                 await self._connection.setLocalDescription(await self._connection.createAnswer())
         self._version += 1
-        answer = build_answer(offer, local_transport(self._connection), self._session_id, self._version)
+        answer = build_answer(offer, local_transport(self._connection), self._session_id, self._version, carrier=self._carrier)
         self._channel.send_answer(self.sid, answer)
 
     async def _take_candidates(self) -> None:
@@ -164,14 +167,12 @@ class StockPeer:
         except TimeoutError:
             raise _no_path() from None
         self.connected = True
-        self.heard_at = max(self.heard_at, self._clock())
+        self._on_connected()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_connection(), name="watch the connection")
             tasks.create_task(self._read(), name="read the track")
             tasks.create_task(self._watch_decoder(), name="watch the decoder")
             tasks.create_task(self._renegotiate(), name="renegotiate")
-            if self._silence_timeout_s is not None:
-                tasks.create_task(self._watch(self._silence_timeout_s), name="watch for silence")
 
     async def _watch_connection(self) -> None:
         while True:
@@ -237,13 +238,6 @@ class StockPeer:
                 self.statistics.packets = report.packetsReceived
             elif report.type == "transport":
                 self.statistics.octets = report.bytesReceived
-
-    async def _watch(self, silence_timeout_s: float) -> None:
-        while True:
-            silent_s = self._clock() - self.heard_at if self._offer.active else 0.0
-            if silent_s >= silence_timeout_s:
-                raise TransportSilent(f"No audio came for {silent_s:.0f} s.", fix="Nothing to do if the participant is muted.")
-            await asyncio.sleep(silence_timeout_s - silent_s)
 
     def _take_track(self, track: MediaStreamTrack) -> None:
         if not self._track.done():

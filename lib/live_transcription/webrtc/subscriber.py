@@ -1,26 +1,29 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One publisher's audio at the SFU, from `requestoffer` until it is lost."""
+"""One publisher's audio at the SFU, from `requestoffer` until its peer is lost."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
 from live_transcription.config import ReceivePath
-from live_transcription.errors import LiveTranscriptionError, NegotiationFailed, PublisherUnavailable
+from live_transcription.errors import LiveTranscriptionError, NegotiationFailed, NoAudio, PublisherUnavailable
+from live_transcription.observability import metrics
 from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer
 from live_transcription.webrtc.jitter_buffer import JitterBuffer, JitterStatistics
+from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.peer import Peer, SubscriberChannel
 from live_transcription.webrtc.sdp import Offer, parse_candidate, parse_offer
 from live_transcription.webrtc.stock_peer import StockPeer
 
-__all__ = ["PacketSink", "Subscriber", "SubscriberChannel", "SubscriberStatistics"]
+__all__ = ["IceServers", "PacketSink", "Subscriber", "SubscriberChannel", "SubscriberStatistics"]
 
 logger = logging.getLogger(__name__)
 
@@ -28,9 +31,12 @@ logger = logging.getLogger(__name__)
 #: never raise.
 PacketSink = Callable[[AudioPacket | AudioGap | DecodedAudio], None]
 
-#: The HPB waits up to 10 s for a publisher before it says `client_not_found`.
-OFFER_TIMEOUT_S = 12.0
+#: Asked for when an offer has come: credentials of TURN servers expire.
+IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
+
 CONNECT_TIMEOUT_S = 10.0
+#: Janus 0.x offers anew when the publisher adds audio, Janus 1.x does not: there only another subscriber gets it.
+WITHOUT_AUDIO_S = 2.5
 _MAX_OFFERS = 8
 _MAX_EARLY_CANDIDATES = 64
 
@@ -47,34 +53,42 @@ class SubscriberStatistics:
 
 
 class Subscriber:
-    """One publisher's audio: asks for an offer, answers it, receives until cancelled or lost.
+    """One publisher's audio: asks until an offer comes, answers it, receives until cancelled or lost.
 
-    One instance per subscription attempt. `offer`, `candidate` and `refused` are for signaling and may be called at any time.
-    `ice_servers` are the only STUN and TURN servers that are ever asked. `silence_timeout_s`: after so long without RTP on a
-    connected peer the transport counts as lost; None waits for ever. `receive_path="stock"`: by aiortc's own receiver; the
-    jitter statistics stay at zero then.
+    `offer`, `candidate` and `refused` are for signaling and may be called at any time. `ice_servers` gives the only STUN and
+    TURN servers that are ever asked. `requests` decides when an offer is asked for, and remembers how earlier subscribers of
+    this publisher fared. `without_audio_s`: how long a peer is kept whose offers have no audio. `receive_path="stock"`: by
+    aiortc's own receiver; the jitter statistics stay at zero then.
+
+    Silence ends nothing, however long: a muted participant may send no RTP at all.
     """
 
     def __init__(
         self,
         channel: SubscriberChannel,
-        ice_servers: Sequence[IceServer],
+        ice_servers: IceServers,
         sink: PacketSink,
         *,
+        requests: OfferRequests | None = None,
         clock: Callable[[], float] = time.monotonic,
-        offer_timeout_s: float = OFFER_TIMEOUT_S,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
-        silence_timeout_s: float | None = 12.0,
+        without_audio_s: float = WITHOUT_AUDIO_S,
         receive_path: ReceivePath = "direct",
     ) -> None:
         self._receive_path = receive_path
         self._channel = channel
-        self._ice_servers = tuple(ice_servers)
+        self._ice_servers = ice_servers
         self._sink = sink
         self._clock = clock
-        self._offer_timeout_s = offer_timeout_s
+        self._requests = requests or OfferRequests()
         self._connect_timeout_s = connect_timeout_s
-        self._silence_timeout_s = silence_timeout_s
+        self._without_audio_s = without_audio_s
+        #: When a peer without audio is given up, in the event loop's time.
+        self._without_audio_until: float | None = None
+        #: Whether the publisher sends audio, by the last offer.
+        self._active = True
+        self._running = False
+        self._reported = False
         self._jitter_buffer = JitterBuffer()
         self._timer: asyncio.TimerHandle | None = None
         self._offers: deque[tuple[str, str]] = deque(maxlen=_MAX_OFFERS)
@@ -114,18 +128,20 @@ class Subscriber:
     async def run(self) -> None:
         """Receive until cancelled; then no task, socket or thread is left, and what the jitter buffer held is given out.
 
-        Raises PublisherUnavailable (refused, or no offer came), NegotiationFailed (an offer that cannot be answered) and
-        TransportLost (no path, closed by the SFU, or silent for too long).
+        Raises TransportLost (no path, closed by the SFU, consent expired), NoAudio, NegotiationFailed (an offer that cannot be
+        answered), and PublisherUnavailable (the HPB has dropped the peer while it connected).
         """
-        if self._peers or self._last_offer is not None:
+        if self._running:
             raise RuntimeError("A subscriber runs once.")
-        self._channel.request_offer()
+        self._running = True
         try:
             async with asyncio.TaskGroup() as tasks:
                 await self._negotiate(tasks)
         except BaseExceptionGroup as failures:
             raise _first(failures) from None
         finally:
+            if self._last_offer is not None:
+                self._requests.closed(_now())
             self._release(self._jitter_buffer.flush())
 
     def offer(self, sid: str, sdp: str) -> None:
@@ -142,19 +158,25 @@ class Subscriber:
             self._early.append((sid, candidate))
 
     def refused(self, reason: str) -> None:
-        """The HPB has no stream for us (`client_not_found`, …); `run` ends. A peer that already receives is left alone."""
+        """The HPB has no stream for us (`client_not_found`, …), and is asked again. A connected peer is left alone."""
         if not self.connected:
             self._refusal = reason
+            self._changed.set()
+
+    def expect(self, expected: bool) -> None:
+        """Whether this publisher is expected to have a stream; see `OfferRequests`."""
+        if self._requests.expect(expected, _now()):
             self._changed.set()
 
     async def _negotiate(self, tasks: asyncio.TaskGroup) -> None:
         running: asyncio.Task[None] | None = None
         while True:
-            await self._wait(None if self._peers else self._offer_timeout_s)
+            await self._wait()
             if self._refusal is not None:
-                raise PublisherUnavailable(f"The signaling server has no audio of this participant ({self._refusal[:100]}).")
+                self._take_refusal()
             while self._offers:
                 sid, sdp = self._last_offer = self._offers.popleft()
+                self._requests.offered()
                 try:
                     offer = parse_offer(sdp)
                 except NegotiationFailed as error:
@@ -164,44 +186,74 @@ class Subscriber:
                     continue
                 if self._peer is not None and self._peer.sid == sid and self._peer.continues(offer):
                     self._peer.renegotiate(offer)
-                    continue
-                if running is not None:
-                    running.cancel()
-                    await asyncio.wait([running])
-                self._peer = self._new_peer(sid, offer)
-                running = tasks.create_task(self._peer.run(), name="peer")
+                else:
+                    servers = await self._ice_servers()
+                    if running is not None:
+                        running.cancel()
+                        await asyncio.wait([running])
+                    self._peer = self._new_peer(sid, offer, servers)
+                    running = tasks.create_task(self._peer.run(), name="peer")
+                self._active = offer.active
+                self._await_audio()
+            if self._peer is None and self._requests.due <= _now():
+                self._requests.asked(_now())
+                self._channel.request_offer()
 
-    async def _wait(self, timeout_s: float | None) -> None:
+    async def _wait(self) -> None:
+        """Until signaling says something, or something is due."""
+        deadline = self._requests.due if self._peer is None else self._without_audio_until
         try:
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(None if deadline == math.inf else deadline):
                 await self._changed.wait()
         except TimeoutError:
-            raise PublisherUnavailable("The signaling server sent no offer for this participant in time.") from None
+            if self._peer is not None and not self._changed.is_set():
+                raise NoAudio("The participant publishes no audio, though their flags say so.") from None
         self._changed.clear()
 
-    def _new_peer(self, sid: str, offer: Offer) -> Peer | StockPeer:
+    def _take_refusal(self) -> None:
+        reason, self._refusal = (self._refusal or "")[:100], None
+        refusal = PublisherUnavailable(f"The signaling server has no audio of this participant ({reason}).")
+        if self._peer is not None:
+            raise refusal  # of our answer: the HPB has dropped the peer meanwhile
+        self._requests.refused(_now())
+        metrics.speaker_reconnects.labels(refusal.code).inc()
+        level = logging.INFO if self._requests.likely and not self._reported else logging.DEBUG
+        self._reported = True
+        logger.log(level, "%s It is asked again.", refusal, extra={"code": refusal.code})
+
+    def _peer_connected(self) -> None:
+        self._requests.connected()
+        self._await_audio()
+
+    def _await_audio(self) -> None:
+        """A connected peer without audio is kept for a while: the SFU may offer audio on it."""
+        if self._active or not self.connected:
+            self._without_audio_until = None
+        elif self._without_audio_until is None:
+            self._without_audio_until = _now() + self._without_audio_s
+            self._changed.set()
+
+    def _new_peer(self, sid: str, offer: Offer, servers: Sequence[IceServer]) -> Peer | StockPeer:
         if self._peer is not None:
             ended = self._peer.statistics
             self._ended = [a + b for a, b in zip(self._ended, (ended.packets, ended.octets, ended.discarded), strict=True)]
         self._peers += 1
-        peer = self._peer_on_path(sid, offer)
+        peer = self._peer_on_path(sid, offer, servers)
         early, self._early = self._early, deque(maxlen=_MAX_EARLY_CANDIDATES)
         for candidate_sid, candidate in early:
             if candidate_sid == sid:
                 self._add_candidate(peer, candidate)
         return peer
 
-    def _peer_on_path(self, sid: str, offer: Offer) -> Peer | StockPeer:
-        clock, connect_s, silence_s = self._clock, self._connect_timeout_s, self._silence_timeout_s
-        channel, servers = self._channel, self._ice_servers
+    def _peer_on_path(self, sid: str, offer: Offer, servers: Sequence[IceServer]) -> Peer | StockPeer:
         if self._receive_path == "stock":
             return StockPeer(
-                sid, offer, channel, servers, self._receive_decoded,
-                clock=clock, connect_timeout_s=connect_s, silence_timeout_s=silence_s,
+                sid, offer, self._channel, servers, self._receive_decoded,
+                clock=self._clock, connect_timeout_s=self._connect_timeout_s, on_connected=self._peer_connected,
             )  # fmt: skip
         return Peer(
-            sid, offer, channel, servers, self._receive,
-            clock=clock, connect_timeout_s=connect_s, silence_timeout_s=silence_s,
+            sid, offer, self._channel, servers, self._receive,
+            clock=self._clock, connect_timeout_s=self._connect_timeout_s, on_connected=self._peer_connected,
         )  # fmt: skip
 
     def _add_candidate(self, peer: Peer | StockPeer, candidate: str | None) -> None:
@@ -225,8 +277,6 @@ class Subscriber:
         if self._first_packet_at is None:
             self._first_packet_at = now
         self._last_packet_at = now
-        if self._peer is not None:
-            self._peer.heard_at = now
 
     def _release(self, items: Sequence[AudioPacket | AudioGap]) -> None:
         for item in items:
@@ -247,6 +297,10 @@ class Subscriber:
         if isinstance(self._peer, Peer):
             self._peer.read_now()
         self._release(self._jitter_buffer.poll(self._clock()))
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:

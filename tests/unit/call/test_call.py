@@ -130,6 +130,43 @@ def start_session(ours: Call, *speakers: str) -> None:
     ours._take(ParticipantsUpdated(tuple(Participant(speaker, in_call=TALKING) for speaker in speakers)))
 
 
+def test_a_recording_server_is_no_speaker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It says that it has audio; a SIP bridge, which says the same, comes with phone participants."""
+
+    async def run() -> None:
+        async with joined(monkeypatch, "speaker") as ours:
+            ours._take(ParticipantsUpdated((Participant("recorder", in_call=TALKING, internal=True),)))
+            await asyncio.sleep(1)
+            assert ours.speaker_count == 1
+            ours._take(ParticipantsUpdated((Participant("phone", in_call=TALKING, virtual=True),)))
+            assert ours.speaker_count == 2
+
+    virtual_clock.run(run())
+
+
+def test_who_leaves_the_call_and_is_back_at_once_is_asked_for_a_second_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In between the HPB handles the end of the old peer, and would lose the request."""
+    asked: list[float] = []
+
+    def request(connection: SignalingConnection, publisher: str, room_type: str) -> None:
+        asked.append(asyncio.get_running_loop().time())
+
+    monkeypatch.setattr(SignalingConnection, "request_offer", request)
+
+    async def run() -> float:
+        async with joined(monkeypatch, "speaker") as ours:
+            await asyncio.sleep(0.5)
+            left_at = asyncio.get_running_loop().time()
+            ours._take(ParticipantsUpdated((Participant("speaker", in_call=InCall.IN_CALL),)))
+            ours._take(ParticipantsUpdated((Participant("speaker", in_call=TALKING),)))
+            await asyncio.sleep(2)
+            return left_at
+
+    left_at = virtual_clock.run(run())
+    assert len(asked) == 2
+    assert 1.0 <= asked[1] - left_at <= 1.4
+
+
 def test_speakers_beyond_the_limit_are_counted_and_taken_when_there_is_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
     """The room may come from another call, of which this one hears nothing."""
     limit = Limit(1)

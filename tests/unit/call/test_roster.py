@@ -99,6 +99,18 @@ def test_a_phone_callers_audio_comes_from_the_internal_session_not_from_the_virt
     assert roster.publishers() == {"bridge"}, "once virtual, always virtual"
 
 
+def test_a_recording_server_is_not_expected_to_have_audio_unless_there_are_phones() -> None:
+    """It says that it is in the call with audio, and is told from a SIP bridge by nothing but the phones of the latter."""
+    roster = Roster()
+    roster.apply(updated(talking("recorder", internal=True), talking("speaker")))
+    assert not roster.expects_audio("recorder")
+    assert roster.expects_audio("speaker")
+    roster.apply(updated(talking("phone", virtual=True)))
+    assert roster.expects_audio("recorder")
+    roster.apply(ParticipantsLeft(("phone",)))
+    assert not roster.expects_audio("recorder")
+
+
 def test_federated_participants_publish_like_all_others() -> None:
     roster = Roster()
     roster.apply(ParticipantsJoined((Participant("s1", user_id="user@cloud.example.com", federated=True),)))

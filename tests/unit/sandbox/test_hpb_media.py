@@ -11,11 +11,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from aiortc.mediastreams import AudioStreamTrack
 
 from sandbox import loopback_ice
 from sandbox.hpb import V2_0, V2_1, Flavour, HpbStandIn, TrustingNextcloud
+from sandbox.hpb.media import HANGUP_S
 from sandbox.sfu import Sfu
 from tests.unit.sandbox.signaling_client import INTERNAL_SECRET, Client
 
@@ -62,6 +63,9 @@ class Call:
 
     async def publish(self) -> None:
         self.talker.addTrack(AudioStreamTrack())
+        await self.offer()
+
+    async def offer(self) -> None:
         await self.talker.setLocalDescription(await self.talker.createOffer())
         payload = {"type": "offer", "sdp": self.talker.localDescription.sdp}
         offer = {"type": "offer", "roomType": "video", "sid": "17", "payload": payload}
@@ -110,7 +114,8 @@ async def test_an_app_hears_a_user() -> None:
         assert [subscriber["state"] for subscriber in state["subscribers"]] == ["connected"]
 
 
-async def test_a_second_request_kills_the_first_peer() -> None:
+async def test_a_second_request_kills_the_first_peer_and_then_the_second() -> None:
+    """As versions up to 2.1.1 do in about every second case: the end of the first is taken for that of its successor."""
     async with standing_in(Sfu()) as hpb, Call.held(hpb) as call:
         await call.publish()
         await call.request_offer()
@@ -128,7 +133,55 @@ async def test_a_second_request_kills_the_first_peer() -> None:
             {"type": "answer", "roomType": "video", "sid": first["sid"], "payload": {"sdp": "v=0\r\n"}},
             "late",
         )
-        assert (await call.app.until("error"))["code"] == "processing_failed"
+        assert (await call.app.until("error"))["code"] == "client_not_found"
+        await call.request_offer()
+        third = (await call.app.until("message", "offer"))["data"]
+        assert third["sid"] != second["sid"]
+
+
+async def test_a_request_in_the_moment_of_a_hangup_comes_to_nothing() -> None:
+    async with standing_in(Sfu()) as hpb, Call.held(hpb) as call:
+        await call.publish()
+        await call.request_offer()
+        await call.answer((await call.app.until("message", "offer"))["data"])
+        await call.heard()
+        await call.listener.close()
+        await asyncio.sleep(0.1)
+        await call.request_offer()
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(HANGUP_S):
+                await call.app.until("message", "offer")
+        await call.request_offer()
+        await call.app.until("message", "offer")
+
+
+@pytest.mark.parametrize("offers_added", [False, True])
+async def test_a_microphone_that_is_added(offers_added: bool) -> None:
+    """Janus 0.x offers it to those who have subscribed, Janus 1.x only to those who subscribe from then on."""
+    async with standing_in(Sfu(offers_added=offers_added)) as hpb, Call.held(hpb) as call:
+        call.talker.addTrack(VideoStreamTrack())
+        await call.offer()
+        await call.request_offer()
+        first = (await call.app.until("message", "offer"))["data"]
+        assert "m=audio" not in first["payload"]["sdp"]
+        await call.answer(first)
+        async with asyncio.timeout(5):
+            while call.listener.connectionState != "connected":  # noqa: ASYNC110  (aiortc tells of it before it is set)
+                await asyncio.sleep(0.01)
+        call.talker.addTrack(AudioStreamTrack())
+        await call.offer()
+        if not offers_added:
+            await call.listener.close()
+            await asyncio.sleep(HANGUP_S + 0.2)
+            call.listener = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+            await call.request_offer()
+        second = (await call.app.until("message", "offer"))["data"]
+        assert (second["sid"] == first["sid"]) is offers_added
+        assert "m=audio" in second["payload"]["sdp"]
+        await call.answer(second)
+        track = next(each.receiver.track for each in call.listener.getTransceivers() if each.kind == "audio")
+        async with asyncio.timeout(10):
+            await track.recv()
 
 
 async def test_nobody_publishing_is_client_not_found_after_the_wait() -> None:

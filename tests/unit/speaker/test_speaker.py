@@ -6,6 +6,9 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
+import logging
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,11 +17,12 @@ import pytest
 
 from live_transcription.audio.opus import OpusEncoder
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import PublisherUnavailable, TransportLost, TransportSilent, WebrtcError
+from live_transcription.errors import NoAudio, TransportLost, WebrtcError
 from live_transcription.speaker import speaker as module
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.types import AudioPacket, Caption, Frame, IceServer, Secret
 from live_transcription.webrtc.jitter_buffer import JitterStatistics
+from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.subscriber import SubscriberStatistics
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend
@@ -47,27 +51,37 @@ class FakeTransport:
         servers: Any,
         sink: Callable[[AudioPacket], None],
         *,
+        requests: OfferRequests,
         connect_timeout_s: float,
-        silence_timeout_s: float,
+        without_audio_s: float,
         receive_path: str,
     ) -> None:
         self.sink = sink
         self.connect_timeout_s = connect_timeout_s
-        self.silence_timeout_s = silence_timeout_s
-        self.began_at = asyncio.get_running_loop().time()
+        self.without_audio_s = without_audio_s
+        self.requests = requests
+        self.asked_at = math.nan
+        self.first_packet_at: float | None = None
         self.last_packet_at: float | None = None
         self.statistics = SubscriberStatistics(0, 0, 0, 1, JitterStatistics())
         self.made.append(self)
 
     async def run(self) -> None:
+        loop = asyncio.get_running_loop()
+        await asyncio.sleep(max(0.0, self.requests.due - loop.time()))
+        self.asked_at = loop.time()
+        self.requests.asked(loop.time())
+        self.requests.offered()
         try:
             failure = type(self).fails_with(self)
-            if isinstance(failure, TransportSilent):
-                await asyncio.sleep(self.silence_timeout_s)
+            if isinstance(failure, NoAudio):
+                self.requests.connected()
+                await asyncio.sleep(self.without_audio_s)
             if failure is not None:
                 raise failure
             await asyncio.Event().wait()
         finally:
+            self.requests.closed(loop.time())
             await asyncio.sleep(self.closing_s)
 
     def speak(self, seconds: float) -> None:
@@ -91,7 +105,7 @@ async def no_servers() -> Sequence[IceServer]:
     return ()
 
 
-def new_speaker(backend: FakeBackend, captions: list[Caption]) -> Speaker:
+def new_speaker(backend: FakeBackend, captions: list[Caption], *, ask_from: float = 0.0) -> Speaker:
     return Speaker(
         "speaker-1",
         "en",
@@ -101,6 +115,7 @@ def new_speaker(backend: FakeBackend, captions: list[Caption]) -> Speaker:
         ice_servers=no_servers,
         on_caption=captions.append,
         on_error=lambda error: None,
+        ask_from=ask_from,
     )
 
 
@@ -175,28 +190,8 @@ def test_the_words_so_far_become_a_final_when_the_rest_takes_too_long(transport:
     assert [(caption.text, caption.final) for caption in captions] == [("partial 1", False), ("partial 1", True)]
 
 
-def test_a_muted_speaker_is_subscribed_again_without_a_deaf_moment(transport: type[FakeTransport]) -> None:
-    transport.fails_with = staticmethod(lambda made: TransportSilent("No audio came."))
-
-    async def run() -> None:
-        running = asyncio.create_task((speaker := new_speaker(FakeBackend(), [])).run())
-        await asyncio.sleep(1000)
-        speaker.end()
-        await running
-
-    virtual_clock.run(run())
-    began = [made.began_at for made in transport.made]
-    patience = [made.silence_timeout_s for made in transport.made]
-    assert patience[:6] == [12, 24, 48, 96, 120, 120]
-    waits = [after - before - waited for before, after, waited in zip(began, began[1:], patience, strict=False)]
-    assert max(waits) == pytest.approx(0.0, abs=1e-6)
-
-
-@pytest.mark.parametrize("failure", [PublisherUnavailable("No audio."), TransportLost("No path.")])
-def test_failures_to_connect_are_retried_ever_more_slowly_and_cost_no_attention(
-    transport: type[FakeTransport], failure: WebrtcError
-) -> None:
-    transport.fails_with = staticmethod(lambda made: failure)
+def test_a_path_that_is_not_found_is_tried_ever_more_slowly_and_with_more_patience(transport: type[FakeTransport]) -> None:
+    transport.fails_with = staticmethod(lambda made: TransportLost("No path."))
 
     async def run() -> None:
         running = asyncio.create_task((speaker := new_speaker(FakeBackend(), [])).run())
@@ -206,9 +201,39 @@ def test_failures_to_connect_are_retried_ever_more_slowly_and_cost_no_attention(
 
     virtual_clock.run(run())
     assert 8 <= len(transport.made) <= 25
-    assert {made.silence_timeout_s for made in transport.made} == {12.0}, "silence is another matter"
-    patience = [made.connect_timeout_s for made in transport.made]
-    if isinstance(failure, TransportLost):
-        assert patience[:4] == [4, 8, 16, 16]
-    else:
-        assert set(patience) == {4}, "no path was tried"
+    assert [made.connect_timeout_s for made in transport.made][:4] == [4, 8, 16, 16]
+    asked = [made.asked_at for made in transport.made if not math.isnan(made.asked_at)]
+    assert min(after - before for before, after in itertools.pairwise(asked)) >= 1.0, "the HPB has to notice the end first"
+
+
+def test_a_publisher_without_a_microphone_is_asked_soon_at_first_and_seldom_later(
+    transport: type[FakeTransport], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Where the SFU does not offer again, another subscriber is the only way to learn of a microphone."""
+    transport.fails_with = staticmethod(lambda made: NoAudio("No audio."))
+
+    async def run() -> None:
+        running = asyncio.create_task((speaker := new_speaker(FakeBackend(), [])).run())
+        await asyncio.sleep(2000)
+        speaker.end()
+        await running
+
+    with caplog.at_level(logging.INFO):
+        virtual_clock.run(run())
+    asked = [made.asked_at for made in transport.made if not math.isnan(made.asked_at)]
+    gaps = [after - before for before, after in itertools.pairwise(asked)]
+    assert all(gap <= 4 for gap, at in zip(gaps, asked, strict=False) if at < 140), "heard within 5 s"
+    assert all(gap >= 15 for gap, at in zip(gaps, asked, strict=False) if at > 1_000)
+    assert len([record for record in caplog.records if "No audio" in record.getMessage()]) == 1
+
+
+def test_the_first_request_waits_where_a_peer_was_closed_a_moment_ago(transport: type[FakeTransport]) -> None:
+    async def run() -> float:
+        speaker = new_speaker(FakeBackend(), [], ask_from=5.0)
+        running = asyncio.create_task(speaker.run())
+        await asyncio.sleep(10)
+        speaker.end()
+        await running
+        return transport.made[0].asked_at
+
+    assert virtual_clock.run(run()) == 5.0

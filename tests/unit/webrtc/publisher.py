@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import aiortc
 from aiortc import RTCCertificate, RTCConfiguration, RTCPeerConnection, RTCSessionDescription
@@ -18,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
 from live_transcription.types import AudioGap, AudioPacket, IceServer
-from live_transcription.webrtc.subscriber import Subscriber
+from live_transcription.webrtc.subscriber import IceServers, Subscriber
 
 
 class RsaCertificate(RTCCertificate):
@@ -38,18 +39,25 @@ class RsaCertificate(RTCCertificate):
         return context
 
 
+def always(*servers: IceServer) -> IceServers:
+    async def ice_servers() -> Sequence[IceServer]:
+        return servers
+
+    return ice_servers
+
+
 class Publisher:
     """One publisher, a subscriber for it, and the channel in between."""
 
     def __init__(
-        self, *, certificate: RTCCertificate | None = None, ice_servers: tuple[IceServer, ...] = (), **timeouts: float | None
+        self, *, certificate: RTCCertificate | None = None, ice_servers: tuple[IceServer, ...] = (), **options: Any
     ) -> None:
         self.items: list[AudioPacket | AudioGap] = []
         self.answers: list[str] = []
         self.candidates: list[str] = []
         self.requests = 0
         self.filter: Callable[[str], str] = str
-        self.subscriber = Subscriber(self, ice_servers, self._hear, **timeouts)  # type: ignore[arg-type]
+        self.subscriber = Subscriber(self, always(*ice_servers), self._hear, **options)
         self.peer = self.new_peer(certificate)
         self._arrived = asyncio.Event()
         self._heard = asyncio.Event()

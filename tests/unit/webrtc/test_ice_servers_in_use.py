@@ -17,7 +17,7 @@ from live_transcription.webrtc import rtp_receiver
 from live_transcription.webrtc.peer import Peer
 
 from .publisher import Publisher
-from .test_subscriber import sockets, subscribed, tasks
+from .test_subscriber import hurry_consent, sockets, subscribed, tasks
 from .turn_server import PASSWORD, USER, TurnServer, turn_server
 
 
@@ -72,6 +72,26 @@ async def test_a_broken_connection_to_the_turn_server_is_a_lost_transport(no_dir
             await publisher.heard(3)
             for connection in list(server.allocations):
                 connection._transport.abort()  # type: ignore[attr-defined]
+            with pytest.raises(TransportLost):
+                async with asyncio.timeout(3):
+                    await running
+
+
+async def test_over_a_relay_a_mute_ends_nothing_and_a_dead_path_is_noticed_by_its_consent(
+    no_direct_path: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hurry_consent(monkeypatch)
+    async with turn_server("udp") as server:
+        publisher = Publisher(ice_servers=(turn(server, "udp"),))
+        publisher.filter = ipv4_only
+        offer = ipv4_only(await publisher.offer())
+        async with subscribed(publisher) as running:
+            await publisher.negotiate(sdp=offer)
+            await publisher.heard(3)
+            publisher.peer.getSenders()[0].replaceTrack(None)
+            await asyncio.sleep(1.0)
+            assert not running.done(), "kept for many times the time in which consent expires"
+            server.mute = True
             with pytest.raises(TransportLost):
                 async with asyncio.timeout(3):
                     await running

@@ -15,14 +15,17 @@ from contextlib import asynccontextmanager
 
 import pytest
 from aioice import ice
-from aiortc import RTCSessionDescription, VideoStreamTrack
+from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
+from aiortc.mediastreams import AudioStreamTrack
 
-from live_transcription.errors import NegotiationFailed, PublisherUnavailable, TransportLost
+from live_transcription.errors import NegotiationFailed, NoAudio, PublisherUnavailable, TransportLost
 from live_transcription.types import AudioPacket
 from live_transcription.webrtc import consent, datagrams, ice_connection, pacing, rtp_receiver
 from live_transcription.webrtc.jitter_buffer import JitterBuffer
+from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.peer import Peer
 from live_transcription.webrtc.rtp_receiver import AudioTransport
+from sandbox import virtual_clock
 from sandbox.ports import has_ipv6
 
 from .publisher import Publisher, RsaCertificate, media_lines
@@ -39,6 +42,19 @@ async def subscribed(publisher: Publisher) -> AsyncIterator[asyncio.Task[None]]:
         if not running.cancelled():
             running.exception()
         await publisher.peer.close()
+
+
+async def connected(publisher: Publisher) -> None:
+    async with asyncio.timeout(5):
+        while not publisher.subscriber.connected:  # noqa: ASYNC110  nobody is told
+            await asyncio.sleep(0.01)
+
+
+def hurry_consent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Consent (RFC 7675) expires in a quarter of a second instead of half a minute."""
+    monkeypatch.setattr(ice_connection, "INTERVAL_S", (0.02, 0.03))
+    monkeypatch.setattr(consent, "EXPIRES_S", 0.25)
+    monkeypatch.setattr(pacing, "SLOT_S", 0.01)
 
 
 def tasks() -> set[asyncio.Task[object]]:
@@ -176,7 +192,7 @@ async def test_cancelling_leaves_no_task_no_socket_and_no_thread() -> None:
     await publisher.heard(3)
     assert not [thread.name for thread in set(threading.enumerate()) - threads if "asyncio" not in thread.name]
     ours = {task.get_name() for task in tasks() - before}
-    assert "keep alive" in ours
+    assert "peer" in ours
     running.cancel()
     async with asyncio.timeout(2):
         await asyncio.wait([running])
@@ -278,15 +294,44 @@ async def test_the_sfu_closes() -> None:
                 await running
 
 
-async def test_silence_of_the_transport_is_a_loss() -> None:
-    publisher = Publisher(silence_timeout_s=0.3)
+async def test_a_mute_without_packets_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`replaceTrack(null)`, as Talk mutes: no RTP at all. Here for many times the time in which consent expires."""
+    hurry_consent(monkeypatch)
+    publisher = Publisher()
     async with subscribed(publisher) as running:
         await publisher.negotiate()
         await publisher.heard(3)
-        publisher.peer.getSenders()[0].replaceTrack(None)
-        with pytest.raises(TransportLost, match="No audio"):
-            async with asyncio.timeout(3):
-                await running
+        sender = publisher.peer.getSenders()[0]
+        track = sender.track
+        sender.replaceTrack(None)
+        await asyncio.sleep(1.0)
+        assert not running.done()
+        assert publisher.subscriber.connected
+        sender.replaceTrack(track)
+        await publisher.heard(3)
+        assert publisher.requests == 1
+        assert publisher.subscriber.statistics.peers == 1
+
+
+def test_a_mute_outlasts_the_time_in_which_consent_expires() -> None:
+    async def run() -> None:
+        publisher = Publisher()
+        async with subscribed(publisher) as running:
+            await publisher.negotiate()
+            await publisher.heard(3)
+            sender = publisher.peer.getSenders()[0]
+            track = sender.track
+            sender.replaceTrack(None)
+            await asyncio.sleep(2 * consent.EXPIRES_S - 20)
+            assert not running.done()
+            heard = len(publisher.items)
+            sender.replaceTrack(track)
+            await publisher.heard(1)
+            assert len(publisher.items) > heard
+            assert publisher.requests == 1
+            assert publisher.subscriber.statistics.peers == 1
+
+    virtual_clock.run(run())
 
 
 async def test_no_path_to_the_sfu() -> None:
@@ -318,9 +363,26 @@ async def test_a_certificate_that_is_not_the_one_of_the_offer() -> None:
                 await running
 
 
-async def test_the_hpb_refuses() -> None:
+async def test_the_hpb_refuses_and_is_asked_again(caplog: pytest.LogCaptureFixture) -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        with caplog.at_level(logging.INFO):
+            async with asyncio.timeout(5):
+                while publisher.requests < 3:
+                    publisher.subscriber.refused("processing_failed")
+                    await asyncio.sleep(0.05)
+        await publisher.negotiate()
+        await publisher.heard(3)
+    assert len([record for record in caplog.records if "processing_failed" in record.message]) == 1, "told once"
+
+
+async def test_an_answer_that_the_hpb_refuses_ends_the_peer() -> None:
+    """The HPB has dropped the peer meanwhile; it says `client_not_found` to our answer."""
     publisher = Publisher()
     async with subscribed(publisher) as running:
+        publisher.subscriber.offer("1", await publisher.offer())
+        async with asyncio.timeout(5):
+            await publisher._arrived.wait()
         publisher.subscriber.refused("client_not_found")
         with pytest.raises(PublisherUnavailable, match="client_not_found"):
             await running
@@ -335,11 +397,42 @@ async def test_a_refusal_does_not_harm_a_live_peer() -> None:
         await publisher.heard(3)
 
 
-async def test_no_offer_comes() -> None:
-    publisher = Publisher(offer_timeout_s=0.05)
-    async with subscribed(publisher) as running:
-        with pytest.raises(PublisherUnavailable, match="no offer"):
-            await running
+def test_an_offer_that_comes_late_is_taken() -> None:
+    """The first request waits on the HPB for the publisher, the second one, too; each is answered in the end."""
+
+    async def run() -> None:
+        publisher = Publisher()
+        async with subscribed(publisher):
+            await asyncio.sleep(3.6)
+            assert publisher.requests == 2
+            await publisher.negotiate("1")
+            await publisher.heard(3)
+            assert publisher.subscriber.statistics.peers == 1
+
+    virtual_clock.run(run())
+
+
+def test_no_request_follows_the_end_of_a_peer_within_a_second() -> None:
+    """The HPB still handles the hangup of the old peer, and the request would come to nothing."""
+
+    async def run() -> None:
+        requests = OfferRequests()
+        times: list[float] = []
+        for _ in range(3):
+            publisher = Publisher(requests=requests)
+            async with subscribed(publisher) as running:
+                while not publisher.requests:  # noqa: ASYNC110  the clock is virtual
+                    await asyncio.sleep(0.01)
+                times.append(asyncio.get_running_loop().time())
+                await publisher.negotiate()
+                await publisher.heard(3)
+                await publisher.peer.close()
+                with pytest.raises(TransportLost):
+                    await running
+                times.append(asyncio.get_running_loop().time())
+        assert all(1.0 <= asked - lost <= 1.4 for lost, asked in zip(times[1::2], times[2::2], strict=False))
+
+    virtual_clock.run(run())
 
 
 async def test_an_offer_that_cannot_be_read() -> None:
@@ -417,8 +510,7 @@ async def test_garbage_on_the_socket_is_counted_and_harmless() -> None:
 
 
 async def test_the_answer_is_taken_again_after_a_publisher_adds_audio_late() -> None:
-    """A publisher that is inactive at first does not count as silent."""
-    publisher = Publisher(silence_timeout_s=0.2)
+    publisher = Publisher()
     async with subscribed(publisher) as running:
         offer = (await publisher.offer()).replace("a=sendrecv", "a=inactive")
         publisher.subscriber.offer("1", offer)
@@ -427,9 +519,11 @@ async def test_the_answer_is_taken_again_after_a_publisher_adds_audio_late() -> 
         await publisher.peer.setRemoteDescription(
             RTCSessionDescription(publisher.answers[0].replace("inactive", "recvonly"), "answer")
         )
-        publisher.peer.getSenders()[0].replaceTrack(None)
-        await asyncio.sleep(0.6)
+        await connected(publisher)
+        await publisher.negotiate("1")
+        await publisher.heard(3)
         assert not running.done()
+        assert publisher.subscriber.statistics.peers == 1
 
 
 async def test_reports_say_how_long_ago_the_last_one_of_the_sfu_came(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -450,11 +544,9 @@ async def test_reports_say_how_long_ago_the_last_one_of_the_sfu_came(monkeypatch
 
 
 async def test_consent_is_kept_and_its_loss_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """RFC 7675, in fractions of a second instead of half a minute. No other watch is on."""
-    monkeypatch.setattr(ice_connection, "INTERVAL_S", (0.02, 0.03))
-    monkeypatch.setattr(consent, "EXPIRES_S", 0.25)
-    monkeypatch.setattr(pacing, "SLOT_S", 0.01)
-    publisher = Publisher(silence_timeout_s=None)
+    """RFC 7675, in fractions of a second instead of half a minute. It is the only watch over a silent peer."""
+    hurry_consent(monkeypatch)
+    publisher = Publisher()
     async with subscribed(publisher) as running:
         await publisher.negotiate()
         await publisher.heard(50)
@@ -465,4 +557,34 @@ async def test_consent_is_kept_and_its_loss_noticed(monkeypatch: pytest.MonkeyPa
         monkeypatch.setattr(protocol.transport, "sendto", lambda *_: None)  # type: ignore[attr-defined]
         with pytest.raises(TransportLost):
             async with asyncio.timeout(3):
+                await running
+
+
+async def test_a_microphone_that_is_added_is_heard_on_the_same_peer() -> None:
+    """Janus 0.x offers anew in this case, by the same `sid`."""
+    publisher = Publisher()
+    publisher.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    publisher.peer.addTrack(VideoStreamTrack())
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        assert list(media_lines(publisher.answers[0])) == [("video", 9)]
+        assert "a=inactive" in publisher.answers[0]
+        await connected(publisher)
+        publisher.peer.addTrack(AudioStreamTrack())
+        await publisher.negotiate()
+        assert list(media_lines(publisher.answers[1])) == [("video", 9), ("audio", 9)]
+        await publisher.heard(3)
+        assert publisher.requests == 1
+        assert publisher.subscriber.statistics.peers == 1
+
+
+async def test_a_peer_that_stays_without_audio_is_given_up() -> None:
+    """Janus 1.x does not offer again: only another subscriber gets the microphone."""
+    publisher = Publisher(without_audio_s=0.2)
+    publisher.peer = RTCPeerConnection(RTCConfiguration(iceServers=[]))
+    publisher.peer.addTrack(VideoStreamTrack())
+    async with subscribed(publisher) as running:
+        await publisher.negotiate()
+        with pytest.raises(NoAudio):
+            async with asyncio.timeout(5):
                 await running
