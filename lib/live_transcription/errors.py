@@ -12,7 +12,8 @@ LiveTranscriptionError
 │   ├── SignalingUnreachable, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
 ├── WebrtcError                   one publisher's transport
-│   ├── NegotiationFailed, PublisherUnavailable, TransportLost
+│   ├── NegotiationFailed, PublisherUnavailable
+│   └── TransportLost             NoMediaPath: it never came about
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
@@ -143,6 +144,12 @@ class TransportLost(WebrtcError):
     """ICE or DTLS failed or closed, or no RTP came for too long while the publisher's audio flag is set."""
 
     code = "transport_lost"
+
+
+class NoMediaPath(TransportLost):
+    """ICE found no path to the SFU, or the DTLS handshake on it failed: no audio of this subscription ever arrived."""
+
+    code = "no_media_path"
 
 
 class TransportSilent(TransportLost):

@@ -21,12 +21,14 @@ from typing import Any
 from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
 from live_transcription.capacity import Capacity
+from live_transcription.conditions import Change, Conditions, hpb_condition, media_condition, turn_condition
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
 from live_transcription.errors import (
     CallNotFound,
     CallUnavailable,
     ConfigurationError,
     LiveTranscriptionError,
+    SignalingError,
     SttError,
     SttModelError,
     UnknownLanguage,
@@ -34,6 +36,7 @@ from live_transcription.errors import (
 )
 from live_transcription.exposition import caption_statistics, expose
 from live_transcription.joining import Joining
+from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryReading
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
@@ -48,6 +51,12 @@ from live_transcription.webrtc.probe import IceReport, probe_ice
 
 logger = logging.getLogger(__name__)
 
+#: Between two looks at what may be wrong, in seconds.
+OBSERVE_S = 1.0
+#: How long the last trouble with the HPB counts when no call is left that could tell, in seconds.
+HPB_TROUBLE_S = 300.0
+#: How long the refusal of a TURN server counts while no subscription asks it again, in seconds.
+TURN_REFUSED_S = 600.0
 #: Time in seconds that all calls together have to say their last words and goodbye.
 GRACE_S = 1.7
 
@@ -91,11 +100,16 @@ class TranscriptionService:
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
-        self._watching: asyncio.Task[None] | None = None
+        self._conditions = Conditions()
+        self._hpb_trouble: tuple[SignalingError, float] | None = None
+        self._watching: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> TranscriptionService:
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        self._watching = self._tasks.create_task(self._capacity.watch(), name="watch memory and load")
+        self._watching = (
+            self._tasks.create_task(self._capacity.watch(), name="watch memory and load"),
+            self._tasks.create_task(self._watch_conditions(), name="watch conditions"),
+        )
         return self
 
     async def __aexit__(
@@ -103,8 +117,8 @@ class TranscriptionService:
     ) -> None:
         self._tasks = None  # no call starts any more, not even while these end
         await self.leave_all()
-        if self._watching is not None:
-            self._watching.cancel()
+        for watching in self._watching:
+            watching.cancel()
         await self._stack.__aexit__(kind, error, trace)
         await self._speech.aclose()
 
@@ -246,7 +260,7 @@ class TranscriptionService:
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
             speakers_waiting=self._speakers_waiting(),
-            shortages=self._capacity.shortages(),
+            conditions=self._conditions.current(),
             memory=self._capacity.memory(),
             load=self._capacity.load(),
         )
@@ -364,6 +378,56 @@ class TranscriptionService:
             for task in late:
                 logger.warning("A call did not end within %.1f s and is cut off", GRACE_S)
                 task.cancel()
+
+    # Conditions.
+
+    async def _watch_conditions(self) -> None:
+        while True:
+            self._observe_conditions(asyncio.get_running_loop().time())
+            await asyncio.sleep(OBSERVE_S)
+
+    def _observe_conditions(self, now: float) -> None:
+        """Look at everything that may be wrong; tell what has begun or ended since the last look."""
+        shortages = {shortage.code: shortage for shortage in self._capacity.shortages()}
+        for code in ("memory", "speakers", "load"):
+            self._conditions.observe(code, {"": shortages[code]} if code in shortages else {}, now)
+        hpb = {condition.code: condition for error in self._hpb_troubles(now) if (condition := hpb_condition(error))}
+        for code in ("hpb-unreachable", "hpb-refused"):
+            self._conditions.observe(code, {"": hpb[code]} if code in hpb else {}, now)
+        calls = list(self._calls.values())
+        lost = {(call, who): failure for call in calls for who, failure in call.path_failures().items()}
+        self._conditions.observe(
+            "media-path", {source: media_condition(len(lost), failure) for source, failure in lost.items()}, now
+        )
+        answers = sorted((item for call in calls for item in call.turn_answers().items()), key=lambda item: item[1].at)
+        refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
+        recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)
+        self._conditions.observe("turn-refused", {"": turn_condition(refused)} if refused and recent else {}, now)
+        for change in self._conditions.changes(now):
+            self._tell(change)
+
+    def _hpb_troubles(self, now: float) -> list[SignalingError]:
+        """Why calls are not in their rooms. The last trouble is remembered for a while after the call that had it."""
+        troubles = [trouble for call in self._calls.values() if (trouble := call.trouble) is not None]
+        if troubles:
+            self._hpb_trouble = (troubles[0], now)
+        elif any(call.joined.is_set() for call in self._calls.values()):
+            self._hpb_trouble = None
+        elif self._hpb_trouble is not None and now - self._hpb_trouble[1] < HPB_TROUBLE_S:
+            troubles = [self._hpb_trouble[0]]
+        if self._config is not None and (refusal := self._guard.refusal(self._config.hpb, now)) is not None:
+            troubles.append(refusal)
+        return troubles
+
+    def _tell(self, change: Change) -> None:
+        condition = change.condition
+        if change.lasted_s is not None:
+            logger.warning("No longer: %s, after %.0f s", condition.code, change.lasted_s, extra={"code": condition.code})
+            return
+        metrics.conditions.labels(condition.code).inc()
+        text = f"{condition.message} {condition.fix}".strip()
+        logger.warning("%s", text, extra={"code": condition.code})
+        self._errors.append(RecordedError(self._wall_clock(), condition.code, text))
 
     def _speakers(self) -> int:
         return sum(call.speaker_count for call in self._calls.values())

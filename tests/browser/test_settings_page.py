@@ -17,7 +17,7 @@ from playwright.async_api import Browser, expect
 from ex_app.speech import TEXT
 from live_transcription.errors import SignalingRefused
 from live_transcription.observability import metrics
-from live_transcription.status import EngineState, MemoryStatus, RecordedError, Shortage, SpeechStatus
+from live_transcription.status import Condition, EngineState, MemoryStatus, RecordedError, SpeechStatus
 from sandbox.nextcloud.app_api import ConfigValue
 from tests.browser.conftest import SCREENSHOTS, World, opened
 
@@ -201,7 +201,7 @@ async def test_the_page_comes_and_goes_with_the_app(browser: Browser, world: Wor
 
 
 async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, world: World) -> None:
-    world.engine.shortages = (Shortage("memory", "Memory is short.", "Give it more."),)
+    world.engine.conditions = (Condition("memory", "Memory is short.", "Give it more."),)
     world.engine.waiting, world.engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     async with opened(browser, world) as seen:
         await expect(seen.page.locator("#lt-banner")).to_contain_text("no more speakers are taken until there is room again")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -21,7 +21,7 @@ from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, ReceivePath
-from live_transcription.errors import SignalingError, SttError
+from live_transcription.errors import NoMediaPath, SignalingError, SttError
 from live_transcription.observability import metrics
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
@@ -40,7 +40,7 @@ from live_transcription.signaling.events import (
 )
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
-from live_transcription.types import Caption
+from live_transcription.types import Caption, TurnAnswer
 
 logger = logging.getLogger(__name__)
 
@@ -167,6 +167,15 @@ class Call:
     def trouble(self) -> SignalingError | None:
         """Why we are not in the room, as far as known."""
         return self._connection.last_error
+
+    def path_failures(self) -> Mapping[str, NoMediaPath]:
+        """Why no audio gets here from the SFU, by the publisher's session id."""
+        return {name: failure for name, speaker in self._speakers.items() if (failure := speaker.path_failure) is not None}
+
+    def turn_answers(self) -> Mapping[str, TurnAnswer]:
+        """The last answer of each TURN server that was asked, by its address."""
+        answers = [answer for speaker in self._speakers.values() for answer in speaker.turn_answers.items()]
+        return dict(sorted(answers, key=lambda answer: answer[1].at))
 
     @property
     def ending(self) -> bool:

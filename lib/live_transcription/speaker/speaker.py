@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
-from live_transcription.errors import SttError, TransportLost, TransportSilent, WebrtcError
+from live_transcription.errors import NoMediaPath, SttError, TransportLost, TransportSilent, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.exposition import collector
@@ -27,7 +27,7 @@ from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
 from live_transcription.stt.owned_task import end_if_cancelled
-from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, IceServer
+from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, IceServer, TurnAnswer
 from live_transcription.webrtc.subscriber import Subscriber, SubscriberChannel
 
 logger = logging.getLogger(__name__)
@@ -73,6 +73,8 @@ class Speaker:
         gate = SilenceGate(voice_activity_detector() if config.audio.gate else AlwaysSpeech())
         self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
         self._subscriber: Subscriber | None = None
+        self._path_failure: NoMediaPath | None = None
+        self._turn_answers: Mapping[str, TurnAnswer] = {}
         self._ending = asyncio.Event()
         self._heard_since_subscribing = False
         self._heard = False
@@ -110,6 +112,16 @@ class Speaker:
         self._transcriber.language = language
 
     @property
+    def path_failure(self) -> NoMediaPath | None:
+        """Why no audio gets here from the SFU; None while a subscription is connected, and before one has failed."""
+        return None if self._subscriber is not None and self._subscriber.connected else self._path_failure
+
+    @property
+    def turn_answers(self) -> Mapping[str, TurnAnswer]:
+        """The last answer of each TURN server that was asked, by its address."""
+        return self._turn_answers if self._subscriber is None else {**self._turn_answers, **self._subscriber.turn_answers}
+
+    @property
     def hears_audio(self) -> bool:
         return self._subscriber is not None and self._subscriber.last_packet_at is not None
 
@@ -144,6 +156,7 @@ class Speaker:
             except WebrtcError as failure:
                 end_if_cancelled()
                 silent, lost = isinstance(failure, TransportSilent), isinstance(failure, TransportLost)
+                self._path_failure = failure if isinstance(failure, NoMediaPath) else None
                 metrics.speaker_reconnects.labels(failure.code).inc()
                 level = logging.INFO if failure.retryable else logging.WARNING
                 logger.log(
@@ -151,6 +164,7 @@ class Speaker:
                 )
             finally:
                 self._count_packets()
+                self._turn_answers = self.turn_answers
                 self._subscriber = None
             if self._heard_since_subscribing:
                 wait_s, silence_s, connect_s = RESUBSCRIBE_S[0], SILENCE_S[0], CONNECT_S[0]

@@ -9,12 +9,12 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from live_transcription.config import ReceivePath
 from live_transcription.errors import LiveTranscriptionError, NegotiationFailed, PublisherUnavailable
-from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer
+from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterBuffer, JitterStatistics
 from live_transcription.webrtc.peer import Peer, SubscriberChannel
 from live_transcription.webrtc.sdp import Offer, parse_candidate, parse_offer
@@ -92,6 +92,11 @@ class Subscriber:
     def connected(self) -> bool:
         """Whether ICE and DTLS are up, so that RTP can come."""
         return self._peer is not None and self._peer.connected
+
+    @property
+    def turn_answers(self) -> Mapping[str, TurnAnswer]:
+        """As `Peer.turn_answers`."""
+        return {} if self._peer is None else self._peer.turn_answers
 
     @property
     def first_packet_at(self) -> float | None:

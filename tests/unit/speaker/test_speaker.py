@@ -14,10 +14,10 @@ import pytest
 
 from live_transcription.audio.opus import OpusEncoder
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import PublisherUnavailable, TransportLost, TransportSilent, WebrtcError
+from live_transcription.errors import NoMediaPath, PublisherUnavailable, TransportLost, TransportSilent, WebrtcError
 from live_transcription.speaker import speaker as module
 from live_transcription.speaker.speaker import Speaker
-from live_transcription.types import AudioPacket, Caption, Frame, IceServer, Secret
+from live_transcription.types import AudioPacket, Caption, Frame, IceServer, Secret, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterStatistics
 from live_transcription.webrtc.subscriber import SubscriberStatistics
 from sandbox import virtual_clock
@@ -56,6 +56,8 @@ class FakeTransport:
         self.silence_timeout_s = silence_timeout_s
         self.began_at = asyncio.get_running_loop().time()
         self.last_packet_at: float | None = None
+        self.connected = False
+        self.turn_answers: dict[str, TurnAnswer] = {}
         self.statistics = SubscriberStatistics(0, 0, 0, 1, JitterStatistics())
         self.made.append(self)
 
@@ -212,3 +214,32 @@ def test_failures_to_connect_are_retried_ever_more_slowly_and_cost_no_attention(
         assert patience[:4] == [4, 8, 16, 16]
     else:
         assert set(patience) == {4}, "no path was tried"
+
+
+def test_a_missing_path_and_a_turn_servers_refusal_stay_known_between_attempts(transport: type[FakeTransport]) -> None:
+    failures: list[WebrtcError] = [NoMediaPath("No path.") for _ in range(3)]
+
+    def fail(made: FakeTransport) -> WebrtcError | None:
+        if failures:
+            made.turn_answers = {"turn.example.com:3478": TurnAnswer(401, made.began_at)}
+            return failures.pop()
+        made.connected = True
+        return None
+
+    transport.fails_with = staticmethod(fail)
+
+    async def run() -> None:
+        running = asyncio.create_task((speaker := new_speaker(FakeBackend(), [])).run())
+        assert speaker.path_failure is None
+        await asyncio.sleep(0.01)
+        while len(transport.made) < 4:
+            assert isinstance(speaker.path_failure, NoMediaPath)
+            assert speaker.turn_answers["turn.example.com:3478"].code == 401
+            await asyncio.sleep(0.1)
+        assert speaker.path_failure is None
+        transport.made[-1].turn_answers = {"turn.example.com:3478": TurnAnswer(0, 100.0)}
+        assert speaker.turn_answers["turn.example.com:3478"].code == 0
+        speaker.end()
+        await running
+
+    virtual_clock.run(run())
