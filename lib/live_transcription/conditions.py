@@ -28,7 +28,8 @@ class Rule:
 RULES: Mapping[str, Rule] = {
     # A resume takes half a second, a restart of the backend a few.
     "hpb-unreachable": Rule(after_s=5.0),
-    "hpb-refused": Rule(),
+    # A backend that has just been started has no media server for a moment.
+    "hpb-refused": Rule(after_s=5.0),
     # One subscription may fail by bad luck; its next attempt succeeds within 6 s.
     "media-path": Rule(after_s=5.0, sources=3),
     "turn-refused": Rule(),

@@ -10,7 +10,7 @@ LiveTranscriptionError
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
 ├── SignalingError                the HPB
 │   ├── SignalingUnreachable, SignalingProtocolError, RoomRefused
-│   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
+│   └── SignalingRefused          an administrator has to act: wrong secret, unknown backend, no SFU, locked out
 ├── WebrtcError                   one publisher's transport
 │   ├── NegotiationFailed, PublisherUnavailable
 │   └── TransportLost             NoMediaPath: it never came about
@@ -113,7 +113,7 @@ class RoomRefused(SignalingError):
 
 
 class SignalingRefused(SignalingError):
-    """The HPB refuses this client for good; `reason` is the server's error code. Never retried by ourselves."""
+    """The HPB refuses this client until an administrator acts; `reason` is the server's error code."""
 
     code = "signaling_refused"
     retryable = False

@@ -189,10 +189,8 @@ class TranscriptionService:
         )
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
-        """As `signaling.probe.probe_hpb`; once the HPB takes us, a refusal that was remembered no longer stands."""
-        report = await probe_hpb(config, connected)
-        self._guard = HelloGuard()
-        return report
+        """As `signaling.probe.probe_hpb`. Where the HPB accepts the hello, calls that it has refused try again at once."""
+        return await probe_hpb(config, connected, guard=self._guard)
 
     async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
         """As `webrtc.probe.probe_ice`."""
@@ -212,15 +210,17 @@ class TranscriptionService:
     ) -> None:
         """Bring captions to this session of the room; idempotent. Returns once the call is joined.
 
-        Raises UnknownLanguage, or CallUnavailable if the call is not joined within `ANSWER_S` or cannot be.
+        Raises UnknownLanguage, or CallUnavailable if the call is not joined within `ANSWER_S`; at once while the HPB refuses the
+        app.
         """
         self._check_language(language)
         call = self._calls.get(room_token)
         if call is None or call.ending:
             call = self._start(room_token, language)
+        was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
-        if not call.joined.is_set():
-            await self._joining.wait(call, self._call_tasks[call], nc_session_id)
+        if not call.joined.is_set() or call.refused.is_set():
+            await self._joining.wait(call, self._call_tasks[call], nc_session_id, was_target=was_target)
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         """No more captions for this session; no error if it had none."""

@@ -34,6 +34,7 @@ from live_transcription.signaling.events import (
     ParticipantsLeft,
     ParticipantsUpdated,
     RemovedFromRoom,
+    SessionInterrupted,
     SessionStarted,
     SignalingEvent,
     SubscribeFailed,
@@ -79,9 +80,10 @@ class PublisherChannel:
 
 
 class Call:
-    """Runs one room's captions until `end()`, until nobody wants them any more, or until signaling is of no use.
+    """Runs one room's captions until `end()`, until nobody wants them any more, or until there is no such room.
 
-    `run` raises an ExceptionGroup of `SignalingRefused` or `RoomRefused` where the HPB will not have us.
+    An HPB that is away or refuses us is tried again; who wants captions is remembered meanwhile. `run` raises an ExceptionGroup
+    of `RoomRefused` where the HPB does not let us into this room.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Call:
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
         self._roster = Roster()
         self._targets = Targets()
+        self._targets.suspend()
         self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
         self._dropped_frames = 0
         self._alarm = Alarm(self._reconcile)
@@ -132,6 +135,9 @@ class Call:
     def remove_target(self, nc_session_id: str) -> None:
         self._targets.remove(nc_session_id, self._now())
         self._reconcile()
+
+    def has_target(self, nc_session_id: str) -> bool:
+        return nc_session_id in self._targets
 
     def targets(self) -> Sequence[Target]:
         return self._targets.export()
@@ -167,6 +173,11 @@ class Call:
     def trouble(self) -> SignalingError | None:
         """Why we are not in the room, as far as known."""
         return self._connection.last_error
+
+    @property
+    def refused(self) -> asyncio.Event:
+        """Set while the HPB refuses us; `trouble` says why."""
+        return self._connection.refused
 
     def path_failures(self) -> Mapping[str, NoMediaPath]:
         """Why no audio gets here from the SFU, by the publisher's session id."""
@@ -221,7 +232,7 @@ class Call:
             self._alarm.cancel()
 
     async def _stay_connected(self) -> None:
-        """When the HPB will not have us the call is over at once, not when all of it is closed: nobody may join it any more."""
+        """Where there is no such room the call is over at once, not when all of it is closed: nobody may join it any more."""
         try:
             await self._connection.run()
         except SignalingError:
@@ -267,6 +278,8 @@ class Call:
                     speaker.refused(reason)
             case SessionStarted():
                 self._start_session(event)
+            case SessionInterrupted():
+                self._targets.suspend()
             case ParticipantsJoined() | ParticipantsUpdated() | ParticipantsLeft():
                 self._roster.apply(event)
                 self._targets.apply(event, self._now())
@@ -281,6 +294,7 @@ class Call:
     def _start_session(self, event: SessionStarted) -> None:
         if self.joined.is_set():
             metrics.signaling_reconnects.labels("resumed" if event.resumed else "new session").inc()
+        self._targets.resume(self._now())
         if not event.resumed:
             self._expect_back(len(self._speakers))
             for session_id in list(self._speakers):

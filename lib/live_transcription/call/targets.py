@@ -64,10 +64,14 @@ class Targets:
         self._declined: set[str] = set()
         self._recipient_call = False
         self._empty_since: float | None = None
+        self._suspended = False
 
     def __len__(self) -> int:
         """Targets, the waiting ones included."""
         return len(self._entries)
+
+    def __contains__(self, nc_session_id: object) -> bool:
+        return nc_session_id in self._entries
 
     def add(self, nc_session_id: str, user_id: str | None, now: float) -> None:
         """Somebody asked for captions; again and again is harmless."""
@@ -95,6 +99,18 @@ class Targets:
     def export(self) -> tuple[Target, ...]:
         """All targets, to be added again in another call or after a restart."""
         return tuple(Target(nc_session_id, entry.user_id) for nc_session_id, entry in self._entries.items())
+
+    def suspend(self) -> None:
+        """We are not in the room, so that nobody can be seen to come back: until `resume` nobody is forgotten."""
+        self._suspended = True
+
+    def resume(self, now: float) -> None:
+        """We are in the room again: those who wait have their whole time to come back."""
+        self._suspended = False
+        self._empty_since = None
+        for entry in self._entries.values():
+            if entry.session_id is None:
+                entry.away_since = now
 
     def restore(self, targets: Iterable[Target], now: float) -> None:
         """Add what `export` gave."""
@@ -149,6 +165,8 @@ class Targets:
 
     def next_deadline(self) -> float | None:
         """When the next waiting target is to be forgotten."""
+        if self._suspended:
+            return None
         return min(
             (entry.away_since + self._grace_s for entry in self._entries.values() if entry.session_id is None), default=None
         )
@@ -240,12 +258,14 @@ class Targets:
         return participant is not None and bool((participant.in_call or InCall.DISCONNECTED) & InCall.IN_CALL)
 
     def _expire(self, now: float) -> None:
+        if self._suspended:
+            return
         for nc_session_id, entry in list(self._entries.items()):
             if entry.session_id is None and now >= entry.away_since + self._grace_s:
                 del self._entries[nc_session_id]
 
     def _note_emptiness(self, now: float) -> None:
-        if any(entry.session_id is not None for entry in self._entries.values()):
+        if any(entry.session_id is not None or self._suspended for entry in self._entries.values()):
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now

@@ -15,7 +15,7 @@ import pytest
 from live_transcription.call.call import Admit, Call
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import SignalingRefused
+from live_transcription.errors import RoomRefused
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
@@ -57,12 +57,12 @@ def call(backend: FakeBackend | None = None, *, admit: Admit = everybody) -> Cal
     )
 
 
-async def test_a_call_that_the_hpb_refuses_is_over_before_all_of_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_whose_room_the_hpb_refuses_is_over_before_all_of_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     warming, refused, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def refuse(connection: SignalingConnection) -> None:
         await refused.wait()
-        raise SignalingRefused("The secret has changed.")
+        raise RoomRefused("There is no such room.")
 
     class SlowToEnd(FakeBackend):
         async def warm(self) -> None:
@@ -85,7 +85,7 @@ async def test_a_call_that_the_hpb_refuses_is_over_before_all_of_it_is_closed(mo
     closed.set()
     with pytest.raises(ExceptionGroup) as failure:
         await running
-    assert failure.group_contains(SignalingRefused, depth=1)
+    assert failure.group_contains(RoomRefused, depth=1)
 
 
 TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
