@@ -28,8 +28,10 @@ RETRY_AFTER_S = 300.0
 #: the window may have spent some.
 WINDOW_S = 1800.0
 MAX_FAILURES = 8
-#: Hellos without an answer in the window, after which each waits for as long as the HPB may hold a refusal back.
-_HASTY_HELLOS = 5
+#: While an HPB that has accepted us before answers no hello, one is sent so often, in seconds. After so many in the window each
+#: waits for as long as the HPB may hold a refusal back: the HPB may have another secret now, and count them.
+UNANSWERED_PACE_S = 6.0
+_HASTY_HELLOS = MAX_FAILURES - 1
 #: Credentials remembered; an administrator who corrects a setting makes another one.
 _MAX_CREDENTIALS = 8
 
@@ -53,6 +55,7 @@ class _Credential:
     attempts: set[HelloAttempt] = field(default_factory=set)
     refusal: SignalingRefused | None = None
     retry_at: float = 0.0
+    unanswered_at: float = float("-inf")
 
 
 @dataclass(eq=False, slots=True)
@@ -64,6 +67,7 @@ class HelloAttempt:
 
     _credential: _Credential
     patient: bool
+    began_at: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +112,8 @@ class HelloGuard:
             return Wait(credential.retry_at, _copy(credential.refusal))
         if credential.attempts:
             return Wait(refusal=_copy(credential.refusal))
+        if now < credential.unanswered_at + UNANSWERED_PACE_S and not urgent:
+            return Wait(credential.unanswered_at + UNANSWERED_PACE_S)
         if not credential.has_worked and len(credential.failures) >= MAX_FAILURES:
             again_at = credential.failures[-MAX_FAILURES] + WINDOW_S
             if now < again_at:
@@ -125,9 +131,9 @@ class HelloGuard:
             credential.works = False
         if (wait := self.obstacle(config, now, urgent=urgent)) is not None:
             return wait
-        unanswered = sum(now - at < WINDOW_S for at in credential.failures)
-        patient = not credential.has_worked or unanswered >= _HASTY_HELLOS
-        attempt = HelloAttempt(credential, patient and not credential.works)
+        failures = sum(now - at < WINDOW_S for at in credential.failures)
+        patient = not credential.has_worked or failures >= _HASTY_HELLOS
+        attempt = HelloAttempt(credential, patient and not credential.works, now)
         credential.attempts.add(attempt)
         return attempt
 
@@ -155,6 +161,7 @@ class HelloGuard:
         if attempt in attempt._credential.attempts:
             if sent and not attempt._credential.works:
                 attempt._credential.failures.append(now)
+                attempt._credential.unanswered_at = attempt.began_at
             self._settle(attempt)
 
     def _credential(self, config: HpbConfig) -> _Credential:

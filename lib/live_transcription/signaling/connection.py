@@ -383,7 +383,7 @@ class SignalingConnection:
                 case HelloAttempt() as attempt:
                     self._attempt = attempt
                     self._protocol.permit_hello(self._now(), patient=attempt.patient)
-                case Wait(refusal=None) if self._now() < give_up_at:
+                case Wait(refusal=None, until=None) if self._now() < give_up_at:
                     await self._wait_for_guard(give_up_at)
                 case Wait():
                     self._waits_for_leave = True

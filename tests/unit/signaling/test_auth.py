@@ -13,7 +13,16 @@ from hypothesis import strategies as st
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingRefused
-from live_transcription.signaling.auth import MAX_FAILURES, RETRY_AFTER_S, WINDOW_S, HelloAttempt, HelloGuard, Wait, hello_token
+from live_transcription.signaling.auth import (
+    MAX_FAILURES,
+    RETRY_AFTER_S,
+    UNANSWERED_PACE_S,
+    WINDOW_S,
+    HelloAttempt,
+    HelloGuard,
+    Wait,
+    hello_token,
+)
 from live_transcription.signaling.refusals import UNCOUNTED, hello_refusal
 from live_transcription.types import Secret
 from sandbox.hpb.throttle import ATTEMPTS, Throttle
@@ -65,8 +74,9 @@ def test_an_attempt_without_an_outcome_makes_way_for_the_next() -> None:
     first = attempt(guard)
     guard.abandoned(first, 1.0)
     guard.abandoned(first, 1.0)
-    attempt(guard)
-    assert wait(guard, 0.0).refusal is None
+    assert wait(guard, 1.0) == Wait(until=UNANSWERED_PACE_S)
+    attempt(guard, UNANSWERED_PACE_S)
+    assert wait(guard, UNANSWERED_PACE_S).refusal is None
 
 
 @pytest.mark.parametrize("code", ["invalid_token", "invalid_backend", "invalid_client_type", "too_many_requests"])
@@ -153,7 +163,7 @@ def test_a_backend_that_answers_no_hello_is_tried_on_but_patiently_in_the_end() 
         trial = attempt(guard, float(now), lost_at=5.0)
         patience.append(trial.patient)
         guard.abandoned(trial, now + 4.0)
-    assert patience == [False] * 5 + [True] * 5
+    assert patience == [False] * 7 + [True] * 3
 
 
 def test_hellos_that_were_never_sent_do_not_count() -> None:
@@ -172,11 +182,11 @@ def test_those_who_wait_hear_of_every_outcome() -> None:
 
     guard.add_listener(listener)
     guard.abandoned(attempt(guard), 0.0)
-    guard.accepted(attempt(guard), 0.0)
-    guard.refused(attempt(guard), refusal(), 0.0)
+    guard.accepted(attempt(guard, 10.0), 10.0)
+    guard.refused(attempt(guard, 10.0), refusal(), 10.0)
     assert len(heard) == 3
     guard.remove_listener(listener)
-    guard.accepted(attempt(guard, RETRY_AFTER_S), RETRY_AFTER_S)
+    guard.accepted(attempt(guard, 10.0 + RETRY_AFTER_S), 10.0 + RETRY_AFTER_S)
     assert len(heard) == 3
 
 

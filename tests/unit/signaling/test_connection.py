@@ -276,7 +276,8 @@ async def test_a_server_without_sfu_is_refused_before_hello_and_tried_again() ->
             assert not client.refused.is_set()
 
 
-async def test_no_welcome_and_no_answer_to_hello_is_retried() -> None:
+async def test_no_welcome_and_no_answer_to_hello_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "UNANSWERED_PACE_S", 0.1)
     async with hpb_stub(welcome=False, answers_hello=False) as stub:
         client = connection(stub, timeouts=Timeouts(welcome_s=0.01, hello_s=0.05, patient_hello_s=0.05))
         async with running(client):
