@@ -210,8 +210,8 @@ class TranscriptionService:
     ) -> None:
         """Bring captions to this session of the room; idempotent. Returns once the call is joined.
 
-        Raises UnknownLanguage, or CallUnavailable if the call is not joined within `ANSWER_S`. It is raised at once while the HPB
-        refuses the app.
+        Raises UnknownLanguage, or CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB refuses
+        the app.
         """
         self._check_language(language)
         call = self._calls.get(room_token)
@@ -422,7 +422,9 @@ class TranscriptionService:
     def _tell(self, change: Change) -> None:
         condition = change.condition
         if change.lasted_s is not None:
-            logger.warning("No longer: %s, after %.0f s", condition.code, change.lasted_s, extra={"code": condition.code})
+            logger.warning(
+                "The condition %s ended after %.0f s.", condition.code, change.lasted_s, extra={"code": condition.code}
+            )
             return
         metrics.conditions.labels(condition.code).inc()
         text = f"{condition.message} {condition.fix}".strip()
