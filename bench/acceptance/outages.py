@@ -4,13 +4,14 @@
 """The HPB is away for 40 s, in four ways, while several rooms are captioned: how long after it is back captions come again.
 
 Each room is a try of its own: the app draws its waits for each room separately. People talk all the time; a server in this
-process turns any speech into words, so that the machine has time for signaling.
+process turns any speech into numbered words. A caption counts if it has a word that was said after the HPB was back.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import re
 import sys
 import tempfile
 import time
@@ -25,6 +26,7 @@ from bench.common.websocket_server import websocket_server
 from bench.load.stt import Stt, health
 from sandbox import recording
 from sandbox.caller import Caller, from_recording
+from sandbox.caller.captions import ReceivedCaption
 from tests.rig.setting import Setting, setting
 
 #: Captions have to be back within so many seconds. A try is given up after twice the time.
@@ -72,29 +74,35 @@ WAYS: dict[str, Callable[[Setting, float], Awaitable[float]]] = {
 }
 
 
-async def captions_after(listener: Caller, since: float, timeout_s: float) -> float | None:
-    """Seconds from `since` to the next caption."""
+async def captions_after(listener: Caller, since: float, word: int, timeout_s: float) -> float | None:
+    """Seconds from `since` to the next caption with a word of this number or a higher one. None: there was none in time."""
+
+    def new(caption: ReceivedCaption) -> bool:
+        return any(int(number) >= word for number in re.findall(r"w(\d+)", caption.text))
+
     try:
-        caption = await listener.captions.wait(since=since, timeout_s=timeout_s)
+        caption = await listener.captions.wait(new, since=since, timeout_s=timeout_s)
     except TimeoutError:
         return None
     return round(caption.at - since, 2)
 
 
-async def outage(talk: Setting, listeners: list[Caller], way: str, away_s: float) -> list[float | None]:
-    """The wait of each room, in seconds; None: it was given up."""
-    before = time.time()
-    waits = await asyncio.gather(*(captions_after(listener, before, _WARM_S) for listener in listeners))
+async def outage(talk: Setting, listeners: list[Caller], stt: Stt, way: str, away_s: float) -> list[float | None]:
+    """The wait of each room, in seconds."""
+    before, word = time.time(), stt.words
+    waits = await asyncio.gather(*(captions_after(listener, before, word, _WARM_S) for listener in listeners))
     assert None not in waits, f"no captions before the outage ({way}): {waits}"
     back_at = await WAYS[way](talk, away_s)
-    return list(await asyncio.gather(*(captions_after(listener, back_at, 2 * LIMIT_S) for listener in listeners)))
+    word = stt.words
+    return list(await asyncio.gather(*(captions_after(listener, back_at, word, 2 * LIMIT_S) for listener in listeners)))
 
 
 async def run(options: argparse.Namespace) -> Outcome:
     speech = from_recording(recording.load("en-short"))
     tries: dict[str, list[float | None]] = {}
     async with AsyncExitStack() as stack:
-        url = await stack.enter_async_context(websocket_server(Stt(None).hear, on_request=health))
+        stt = Stt(None)
+        url = await stack.enter_async_context(websocket_server(stt.hear, on_request=health))
         directory = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="outages-")))
         environment = {"LT_MODAL_URL": url, "LT_STT_ORDER": "modal", "LT_STT_FALLBACK": "false", "LOG_LEVEL": "info"}
         talk = await stack.enter_async_context(setting(directory, environment=environment, hpb_series=options.hpb))
@@ -109,7 +117,7 @@ async def run(options: argparse.Namespace) -> Outcome:
             assert answer.ok, answer
         for way in options.ways:
             await asyncio.sleep(_SETTLE_S)
-            tries[way] = await outage(talk, listeners, way, options.away)
+            tries[way] = await outage(talk, listeners, stt, way, options.away)
             print(f"{way}: {tries[way]}", flush=True)
         conditions = {
             code: await talk.app.metric("live_transcription_conditions_total", code=code)

@@ -211,6 +211,22 @@ async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, 
         assert await violations(seen.page) == []
 
 
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("hpb-unreachable", "The app tries again every few seconds."),
+        ("hpb-refused", "Test the backend below to see why."),
+        ("media-path", "Allow UDP between this machine and the media server"),
+        ("turn-refused", "A TURN server refuses the app."),
+    ],
+)
+async def test_what_keeps_captions_from_people_is_said(browser: Browser, world: World, code: str, text: str) -> None:
+    world.engine.conditions = (Condition(code, "Something is wrong.", "Do something."),)
+    async with opened(browser, world) as seen:
+        await expect(seen.page.locator("#lt-banner")).to_contain_text(text)
+        await expect(seen.page.locator("#lt-status-state")).to_have_text("Not everything works")
+
+
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 375], ids=["wide", "phone"])
 async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, dark: bool, width: int) -> None:

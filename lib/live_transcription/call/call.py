@@ -53,6 +53,9 @@ GOODBYE_S = 0.3
 ADMIT_AGAIN_S = 5.0
 #: How long speakers who were heard before a new session keep their places, in seconds.
 RETURN_S = 30.0
+#: After so long without signaling the speakers end with their last words, in seconds: the HPB has closed their subscriptions
+#: when it kept our session for 30 s, and nobody can be asked for others.
+CUT_OFF_S = 45.0
 ROOM_TYPE = "video"
 
 
@@ -114,6 +117,7 @@ class Call:
         self._targets = Targets()
         self._targets.suspend()
         self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
+        self._interrupted_at: float | None = None
         self._dropped_frames = 0
         self._alarm = Alarm(self._reconcile)
         self._speakers: dict[str, Speaker] = {}
@@ -280,6 +284,8 @@ class Call:
                 self._start_session(event)
             case SessionInterrupted():
                 self._targets.suspend()
+                self._interrupted_at = self._now()
+                self._reconcile()
             case ParticipantsJoined() | ParticipantsUpdated() | ParticipantsLeft():
                 self._roster.apply(event)
                 self._targets.apply(event, self._now())
@@ -295,6 +301,7 @@ class Call:
         if self.joined.is_set():
             metrics.signaling_reconnects.labels("resumed" if event.resumed else "new session").inc()
         self._targets.resume(self._now())
+        self._interrupted_at = None
         if not event.resumed:
             self._expect_back(len(self._speakers))
             for session_id in list(self._speakers):
@@ -317,9 +324,16 @@ class Call:
             logger.info("Nobody wants captions any more", extra={"room": self.room_token})
             self.end()
             return
-        self._start_and_stop_speakers(now)
+        cut_off_at = None if self._interrupted_at is None else self._interrupted_at + CUT_OFF_S
+        if cut_off_at is None or now < cut_off_at:
+            self._start_and_stop_speakers(now)
+        else:
+            cut_off_at = None
+            for session_id in list(self._speakers):
+                self._stop_speaker(session_id)
         self._count_dropped_frames()
         deadlines = [
+            cut_off_at,
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
             now + ADMIT_AGAIN_S if self._waiting else None,

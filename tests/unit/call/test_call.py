@@ -24,6 +24,7 @@ from live_transcription.signaling.events import (
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
+    SessionInterrupted,
     SessionStarted,
 )
 from live_transcription.speaker.speaker import Speaker
@@ -162,6 +163,32 @@ def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> N
             await asyncio.sleep(60)
             ours._take(ParticipantsUpdated((Participant("speaker-8", in_call=TALKING),)))
             assert ours.waiting_count == 1, "who comes back after a minute is new"
+
+    virtual_clock.run(run())
+
+
+def test_speakers_end_when_signaling_is_away_for_long_and_start_again_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with joined(monkeypatch, "speaker-1", "speaker-2") as ours:
+            before = dict(ours._speakers)
+            for _ in range(2):
+                ours._take(SessionInterrupted("the websocket broke"))
+                await asyncio.sleep(30)
+                assert ours._speakers == before, "their audio may go on"
+                ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
+                await asyncio.sleep(100)
+                assert ours._speakers == before
+            ours._take(SessionInterrupted("the websocket broke"))
+            await asyncio.sleep(50)
+            assert ours.speaker_count == 0
+            await asyncio.sleep(3600)
+            assert [target.nc_session_id for target in ours.targets()] == ["nc1"]
+            ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
+            assert ours.speaker_count == 2
+            ours._take(SessionInterrupted("the websocket broke"))
+            ours.remove_target("nc1")
+            await asyncio.sleep(100)
+            assert ours.ending, "nobody wants captions, and nobody can be seen to come back"
 
     virtual_clock.run(run())
 
