@@ -105,11 +105,11 @@ class Conditions:
         return tuple(sorted(begun, key=lambda each: order.index(each.code) if each.code in order else len(order)))
 
 
-def hpb_condition(error: LiveTranscriptionError) -> Condition:
-    """The condition behind a failed attempt to reach the high-performance backend."""
-    if isinstance(error, SignalingRefused):
-        return Condition("hpb-refused", f"Calls get no captions. {error.message}", error.fix)
-    return Condition("hpb-unreachable", f"Calls get no captions. {error.message}", error.fix)
+def hpb_condition(error: LiveTranscriptionError, calls: int) -> Condition:
+    """The condition behind failed attempts to reach the high-performance backend. `calls`: those it concerns now."""
+    code = "hpb-refused" if isinstance(error, SignalingRefused) else "hpb-unreachable"
+    who = {0: "Calls get", 1: "1 call gets"}.get(calls, f"{calls} calls get")
+    return Condition(code, f"{who} no captions. {error.message}", error.fix)
 
 
 def media_condition(speakers: int, error: LiveTranscriptionError) -> Condition:

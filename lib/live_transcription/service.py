@@ -144,6 +144,7 @@ class TranscriptionService:
         for call in self._calls.values():
             call.set_receive_path(config.receive_path)
         if self._applied_hpb not in (None, config.hpb):
+            self._hpb_trouble = None
             for call in list(self._calls.values()):
                 self._join_anew(call)
         self._applied_hpb = config.hpb
@@ -190,7 +191,9 @@ class TranscriptionService:
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
         """As `signaling.probe.probe_hpb`. Where the HPB accepts the hello, calls that it has refused try again at once."""
-        return await probe_hpb(config, connected, guard=self._guard)
+        report = await probe_hpb(config, connected, guard=self._guard)
+        self._hpb_trouble = None
+        return report
 
     async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
         """As `webrtc.probe.probe_ice`."""
@@ -391,7 +394,8 @@ class TranscriptionService:
         shortages = {shortage.code: shortage for shortage in self._capacity.shortages()}
         for code in ("memory", "speakers", "load"):
             self._conditions.observe(code, {"": shortages[code]} if code in shortages else {}, now)
-        hpb = {condition.code: condition for error in self._hpb_troubles(now) if (condition := hpb_condition(error))}
+        troubled, errors = self._hpb_troubles(now)
+        hpb = {condition.code: condition for condition in (hpb_condition(error, troubled) for error in errors)}
         for code in ("hpb-unreachable", "hpb-refused"):
             self._conditions.observe(code, {"": hpb[code]} if code in hpb else {}, now)
         calls = list(self._calls.values())
@@ -406,9 +410,10 @@ class TranscriptionService:
         for change in self._conditions.changes(now):
             self._tell(change)
 
-    def _hpb_troubles(self, now: float) -> list[SignalingError]:
-        """Why calls are not in their rooms. The last trouble is remembered for a while after the call that had it."""
+    def _hpb_troubles(self, now: float) -> tuple[int, list[SignalingError]]:
+        """How many calls are not in their rooms, and why. The last trouble is remembered for a while after its call."""
         troubles = [trouble for call in self._calls.values() if (trouble := call.trouble) is not None]
+        troubled = len(troubles)
         if troubles:
             self._hpb_trouble = (troubles[0], now)
         elif any(call.joined.is_set() for call in self._calls.values()):
@@ -417,7 +422,7 @@ class TranscriptionService:
             troubles = [self._hpb_trouble[0]]
         if self._config is not None and (refusal := self._guard.refusal(self._config.hpb, now)) is not None:
             troubles.append(refusal)
-        return troubles
+        return troubled, troubles
 
     def _tell(self, change: Change) -> None:
         condition = change.condition

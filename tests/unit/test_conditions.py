@@ -92,10 +92,12 @@ def test_beginnings_and_ends_take_turns(steps: list[tuple[bool, int, int]]) -> N
 
 
 def test_texts_say_what_happens_why_and_what_to_do() -> None:
-    refused = hpb_condition(SignalingRefused("It refused the secret.", fix="Set it."))
+    refused = hpb_condition(SignalingRefused("It refused the secret.", fix="Set it."), 0)
     assert (refused.code, refused.fix) == ("hpb-refused", "Set it.")
     assert refused.message == "Calls get no captions. It refused the secret."
-    assert hpb_condition(SignalingUnreachable("No answer.")).code == "hpb-unreachable"
+    unreachable = hpb_condition(SignalingUnreachable("No answer."), 1)
+    assert (unreachable.code, unreachable.message) == ("hpb-unreachable", "1 call gets no captions. No answer.")
+    assert hpb_condition(SignalingUnreachable("No answer."), 2).message.startswith("2 calls get no captions.")
     failure = NoMediaPath("No path.", fix="Let UDP through.")
     assert media_condition(1, failure).message.startswith("1 speaker is not transcribed")
     assert media_condition(2, failure).message.startswith("2 speakers are not transcribed")

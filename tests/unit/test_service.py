@@ -167,6 +167,6 @@ def test_an_outage_is_one_condition_however_many_rooms_it_befalls(
 
     virtual_clock.run(run(), loopback_s=0.0)
     warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING and "code" in vars(record)]
-    assert warnings[0] == "Calls get no captions. Nothing listens. Start it."
+    assert warnings[0] == "50 calls get no captions. Nothing listens. Start it."
     assert warnings[1].startswith("The condition hpb-unreachable ended after 1")
     assert len(warnings) == 2
