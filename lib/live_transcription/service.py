@@ -213,8 +213,8 @@ class TranscriptionService:
     ) -> None:
         """Bring captions to this session of the room; idempotent. Returns once the call is joined.
 
-        Raises UnknownLanguage, or CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB refuses
-        the app.
+        Raises UnknownLanguage, or CallUnavailable: if the call is not joined within `ANSWER_S`, and at once while the HPB
+        refuses the app.
         """
         self._check_language(language)
         call = self._calls.get(room_token)

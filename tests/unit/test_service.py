@@ -104,7 +104,7 @@ def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyP
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_readers_of_a_call_that_cannot_be_joined_are_remembered_for_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_readers_of_a_call_that_cannot_be_joined_are_remembered_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restored call, or one whose settings have changed: nobody can be seen to come back before we are in the room."""
 
     async def stay_outside(connection: SignalingConnection) -> None:
@@ -166,7 +166,8 @@ def test_an_outage_is_one_condition_however_many_rooms_it_befalls(
             assert codes(ours) == []
 
     virtual_clock.run(run(), loopback_s=0.0)
-    warnings = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING and "code" in vars(record)]
+    records = [record for record in caplog.records if record.levelno >= logging.WARNING and "code" in vars(record)]
+    warnings = [record.getMessage() for record in records]
     assert warnings[0] == "50 calls get no captions. Nothing listens. Start it."
     assert warnings[1].startswith("The condition hpb-unreachable ended after 1")
     assert len(warnings) == 2
