@@ -353,12 +353,14 @@ class SignalingConnection:
         )
 
     def _note(self, error: SignalingError) -> None:
-        """Why we are not in the room. Logged once, as each attempt of each room meets it again."""
+        """Remember why we are not in the room. Logged at INFO when it is news: each attempt of each room meets it again."""
         level = logging.DEBUG if str(error) == str(self._last_error) else logging.INFO
         logger.log(level, "Not in the room: %s", error, extra={**self._log_fields, "code": error.code})
         self._last_error = error
         if isinstance(error, SignalingRefused):
             self.refused.set()
+        else:
+            self.refused.clear()
 
     # Leave to say hello, which all calls of the service share.
 
