@@ -16,13 +16,15 @@ MAX_FRAME_BYTES = 64 * 1024 - 1
 class OutgoingFrame:
     """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session`.
 
-    `passing`: what comes next replaces it, so that it is not sent twice.
+    `passing`: what comes next replaces it, so that it is not sent twice. `subject`: while it waits, a later frame with the
+    same subject takes its place.
     """
 
     text: str = field(repr=False)
     control: bool = False
     outlives_session: bool = False
     passing: bool = False
+    subject: str = ""
 
 
 class Outbox:
@@ -47,12 +49,14 @@ class Outbox:
     def put_control(self, text: str) -> None:
         self._control.append(OutgoingFrame(text, control=True))
 
-    def put(self, text: str, *, outlives_session: bool = False, passing: bool = False) -> bool:
+    def put(self, text: str, *, outlives_session: bool = False, passing: bool = False, subject: str = "") -> bool:
         """`text` is ASCII, as `requests` makes it."""
+        if subject and self._session:
+            self._session = deque(frame for frame in self._session if frame.subject != subject)
         if len(self._session) >= self._limit or len(text) > MAX_FRAME_BYTES:
             self.dropped += 1
             return False
-        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing))
+        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing, subject=subject))
         return True
 
     def next(self, *, in_room: bool) -> OutgoingFrame | None:

@@ -234,7 +234,9 @@ class SignalingProtocol:
 
     def request_offer(self, publisher: str, room_type: str) -> bool:
         request_id = self._new_id()
-        return self._send_to(publisher, room_type, request_id, requests.request_offer(request_id, publisher, room_type))
+        frame = requests.request_offer(request_id, publisher, room_type)
+        # After an outage one request is enough: each further one would replace the subscriber of the one before.
+        return self._send_to(publisher, room_type, request_id, frame, subject=f"offer of {publisher}/{room_type}")
 
     def send_answer(self, publisher: str, room_type: str, sid: str, sdp: str) -> bool:
         request_id = self._new_id()
@@ -389,8 +391,8 @@ class SignalingProtocol:
         elif event is not None:
             self._events.append(event)
 
-    def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str) -> bool:
-        if not self._has_session or not self.outbox.put(frame):
+    def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str, *, subject: str = "") -> bool:
+        if not self._has_session or not self.outbox.put(frame, subject=subject):
             return False
         self._pending.add(request_id, publisher, room_type)
         return True

@@ -168,7 +168,7 @@ def test_a_frozen_backend_is_noticed_by_its_silence(monkeypatch: pytest.MonkeyPa
     virtual_clock.run(run())
 
 
-def test_after_a_restart_with_a_secret_that_works_five_hundred_rooms_are_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_after_a_restart_with_a_secret_that_works_a_hundred_rooms_are_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """One hello tries the secret; the others need not do so one by one."""
 
     async def run() -> None:

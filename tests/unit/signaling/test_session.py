@@ -237,6 +237,23 @@ def test_a_resumed_session_does_not_join_again() -> None:
     assert client.take_events() == [SessionStarted("session-1", True, "2.0.2", client.features)]
 
 
+def test_requests_for_offers_that_waited_through_an_outage_are_sent_once_for_each_publisher() -> None:
+    client = in_room()
+    client.request_offer("speaker-1", "video")
+    (first,) = sent(client)
+    assert first["message"]["data"]["type"] == "requestoffer"
+    client.connection_lost("cut", 50.0)
+    for _ in range(5):
+        client.request_offer("speaker-1", "video")
+        client.request_offer("speaker-2", "video")
+    client.send_caption(ONE, FINAL)
+    client.connected(60.0)
+    client.receive_text(WELCOME, 60.0)
+    client.receive_text(hello_reply(sent(client)[0]["id"]), 60.1)
+    asked = [frame["message"]["recipient"]["sessionid"] for frame in sent(client)]
+    assert asked == ["speaker-1", "speaker-2"]
+
+
 def test_a_resume_that_the_server_does_not_know_becomes_a_new_session_on_the_same_websocket() -> None:
     client = in_room()
     client.connection_lost("cut", 50.0)
