@@ -42,7 +42,7 @@ OPEN_TIMEOUT_S = 3.0
 #: While the HPB is away attempts of a room begin at most so many seconds apart, at least a quarter of it.
 RETRY_S = 6.0
 #: Rooms that wait for the same moment go ahead within so many seconds of it, one by one.
-SPREAD_S = 0.5
+SPREAD_S = 2.0
 #: The HPB drops a websocket that is silent for 60 s.
 PING_INTERVAL_S = 15.0
 PING_TIMEOUT_S = 10.0
