@@ -11,7 +11,7 @@ from typing import Any, Protocol
 
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import ConfigurationError
-from live_transcription.status import CallSnapshot, CaptionStatistics, LoadStatus, MemoryStatus, Shortage, SpeechStatus
+from live_transcription.status import CallSnapshot, CaptionStatistics, Condition, LoadStatus, MemoryStatus, SpeechStatus
 from live_transcription.types import Frame, IceServer, Language
 
 
@@ -68,7 +68,7 @@ class EngineStatus(Protocol):
     @property
     def speakers_waiting(self) -> int: ...
     @property
-    def shortages(self) -> Sequence[Shortage]: ...
+    def conditions(self) -> Sequence[Condition]: ...
     @property
     def memory(self) -> MemoryStatus: ...
     @property

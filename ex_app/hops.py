@@ -6,8 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable
 from difflib import SequenceMatcher
 
 from ex_app.engine import Engine
@@ -17,12 +15,10 @@ from ex_app.saved_settings import SavedSettings
 from ex_app.speech import LANGUAGE, TEXT, load_speech
 from ex_app.trial import Trial
 from live_transcription.config import EngineConfig
-from live_transcription.errors import ConfigurationError, SignalingRefused, SttUnavailable
+from live_transcription.errors import ConfigurationError, SttUnavailable
 from live_transcription.types import Frame
 
 HOPS = ("nextcloud", "hpb", "ice", "stt")
-#: The HPB locks an address out after 10 refused hellos in 30 minutes: so many tries are ours.
-MAX_REFUSED, REFUSED_WITHIN_S = 4, 1800.0
 #: From this likeness on, the engine has understood the recording.
 UNDERSTOOD = 0.6
 
@@ -30,20 +26,10 @@ UNDERSTOOD = 0.6
 class Hops:
     """What each test does. Problems are raised as errors of `live_transcription.errors`; the trial tells them."""
 
-    def __init__(
-        self,
-        engine: Engine,
-        nextcloud: NextcloudGateway,
-        saved: SavedSettings,
-        *,
-        now: Callable[[], float] = time.monotonic,
-    ) -> None:
+    def __init__(self, engine: Engine, nextcloud: NextcloudGateway, saved: SavedSettings) -> None:
         self._engine = engine
         self._nextcloud = nextcloud
         self._saved = saved
-        self._now = now
-        self._refused_at: list[float] = []
-        self._refused_config: object = None
 
     async def run(self, hop: str, trial: Trial, engine: str = "") -> None:
         """`engine`: which one the hop `stt` asks; "" for each that is in use."""
@@ -69,7 +55,6 @@ class Hops:
     async def _try_hpb(self, trial: Trial) -> None:
         with trial.step("hpb.settings", "The settings are complete"):
             config = self._config()
-        self._guard_against_lockout(config)
         connect = trial.begin("hpb.connect", "A connection is opened")
         hello = None
 
@@ -81,8 +66,6 @@ class Hops:
         try:
             report = await self._engine.probe_hpb(config.hpb, connected)
         except Exception as error:
-            if isinstance(error, SignalingRefused):
-                self._refused_at.append(self._now())
             (hello or connect).fail(error)
             raise
         if hello is not None:
@@ -177,19 +160,6 @@ class Hops:
         if isinstance(config, ConfigurationError):
             raise config
         return config
-
-    def _guard_against_lockout(self, config: EngineConfig) -> None:
-        if config.hpb != self._refused_config:
-            self._refused_config = config.hpb
-        now = self._now()
-        self._refused_at = [at for at in self._refused_at if now - at < REFUSED_WITHIN_S]
-        if len(self._refused_at) >= MAX_REFUSED:
-            minutes = int((self._refused_at[0] + REFUSED_WITHIN_S - now) / 60) + 1
-            raise SignalingRefused(
-                "The backend has refused this app several times; another try could lock it out for hours.",
-                fix=f"Correct the internal secret, and test again in {minutes} minutes.",
-                reason="too_many_tests",
-            )
 
 
 def likeness(text: str) -> float:

@@ -68,7 +68,7 @@ class Monitor:
             "calls": status.calls,
             "speakers": status.speakers,
             "speakers_waiting": status.speakers_waiting,
-            "short_of": [shortage.code for shortage in status.shortages],
+            "conditions": [condition.code for condition in status.conditions],
             "targets": status.targets,
             "captions": status.captions_sent,
             "captions_per_minute": _per_minute(samples),

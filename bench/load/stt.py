@@ -60,6 +60,11 @@ class Stt:
         self._words = 0
         self.commands: Commands = {"counts": self.counts, "notes": self.notes}
 
+    @property
+    def words(self) -> int:
+        """How many it has said so far; the next one is `w` and this number."""
+        return self._words
+
     async def hear(self, connection: ServerConnection) -> None:
         ear, number = self.ear, self.ear.connections
         ear.connections += 1

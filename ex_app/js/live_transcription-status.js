@@ -11,6 +11,7 @@
   const SVG = 'http://www.w3.org/2000/svg'
   const WIDTH = 600
   const HEIGHT = 80
+  const LIMITS = ['memory', 'speakers', 'load']
 
   const seconds = (value) => value === null || value === undefined ? '–' : t('{seconds} s', { seconds: LT.number(value, 2) })
 
@@ -114,15 +115,20 @@
     if (status.enabled === false || status.initialising) {
       return ['warning', status.initialising ? t('Is being set up') : t('Disabled')]
     }
-    if (status.short_of.length) {
-      return ['warning', t('At its limit')]
+    if (status.conditions.length) {
+      const limits = status.conditions.every((code) => LIMITS.includes(code))
+      return ['warning', limits ? t('At its limit') : t('Not everything works')]
     }
     return status.calls ? ['ok', t('Captions are running')] : ['ok', t('Ready')]
   }
 
-  // What is short, what is done about it, and what an administrator can do.
-  function shortage(code) {
+  // What is wrong, what the app does about it, and what an administrator can do.
+  function condition(code) {
     const texts = {
+      'hpb-unreachable': t('The high-performance backend cannot be reached: calls get no captions. The app tries again every few seconds. Check that the backend is running and that this machine can reach it.'),
+      'hpb-refused': t('The high-performance backend refuses the app: calls get no captions. The app tries again every five minutes, and at once when you change the settings. Test the backend below to see why.'),
+      'media-path': t('Some speakers are not transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
+      'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
       descriptors: t('Open files are short: no more calls and speakers are accepted until some are free; running calls go on. Raise the limit of open files (ulimit -n).'),
       memory: t('Memory is short: no more speakers are taken until there is room again; the captions of the others go on. Give the app more memory, or take fewer speakers at once.'),
       speakers: t('As many speakers are heard as the settings allow; more are taken when others leave. Raise the number if this machine can do more.'),
@@ -135,7 +141,7 @@
     const target = document.getElementById('lt-banner')
     const trouble = status.settings_trouble
       ? t('The saved settings could not be read just now; the last known ones are in force.') + ' ' + status.settings_trouble : ''
-    const text = status.problem || [trouble].concat(status.short_of.map(shortage)).filter(Boolean).join(' ')
+    const text = status.problem || [trouble].concat(status.conditions.map(condition)).filter(Boolean).join(' ')
     if (target.textContent !== text) {
       target.textContent = text
     }

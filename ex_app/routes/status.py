@@ -29,9 +29,10 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     async def healthz(request: Request) -> Answer:
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
-        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not tell the saved settings),
-        `descriptors` (open files), `memory`, `speakers` (not all can be heard), `load` (partials come slower).
-        `explanations`: each in plain words.
+        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not give the saved settings),
+        and the codes of `live_transcription.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path` (no audio arrives from
+        the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers`, `load`. `explanations`: each in
+        plain words.
 
         The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
         """
@@ -96,7 +97,7 @@ def _explanations(status: EngineStatus, engines: Sequence[EngineState], trouble:
         found["speech-to-text"] = f"No speech-to-text engine works, so that there are no captions. {problems}".strip()
     if trouble:
         found["nextcloud"] = f"Nextcloud does not tell the saved settings; the last known ones are in force. {trouble}"
-    return found | {shortage.code: f"{shortage.message} {shortage.fix}" for shortage in status.shortages}
+    return found | {condition.code: f"{condition.message} {condition.fix}" for condition in status.conditions}
 
 
 def _may_see_numbers(request: Request) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import deque
 
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
-from live_transcription.status import Shortage
+from live_transcription.status import Condition
 
 #: Shares of a memory limit: from the first on no new speakers, from the second downwards again.
 FULL_SHARE = 0.80
@@ -89,12 +89,12 @@ class Admission:
             self._admitted_at.append(now)
         return True
 
-    def shortages(self, waiting: int) -> tuple[Shortage, ...]:
+    def shortages(self, waiting: int) -> tuple[Condition, ...]:
         """What is short now, for an administrator. `waiting`: speakers who are not heard for it."""
         left_out = f" {waiting} of those who speak are not heard." if waiting else ""
         if self._memory_full and (bound := self._tightest) is not None:
             return (
-                Shortage(
+                Condition(
                     "memory",
                     f"Memory is short: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). No more "
                     f"speakers are taken until it is below {CLEAR_SHARE:.0%}; captions of the others go on.{left_out}",
@@ -103,7 +103,7 @@ class Admission:
             )
         if waiting and self._max_speakers is not None:
             return (
-                Shortage(
+                Condition(
                     "speakers",
                     f"The limit of {self._max_speakers} speakers at once is reached; captions of the others go on.{left_out}",
                     "Raise the number of speakers in the settings if this machine can do more.",

@@ -11,7 +11,6 @@ from collections.abc import Callable
 class Backoff:
     """`next_delay()` in seconds: uniform in [least * c, c), c = min(cap, first * 2**n), for the n-th attempt since `reset()`.
 
-    With the defaults a first retry comes within half a second and six or so within the 30 s that the HPB keeps a session.
     `least` is 0 for full jitter. `rng` returns floats in [0, 1).
     """
 
@@ -22,11 +21,12 @@ class Backoff:
         self._least = least
         self._ceiling_s = first_s
 
-    def next_delay(self) -> float:
+    def next_delay(self, spent_s: float = 0.0) -> float:
+        """`spent_s`: what the last attempt took. It counts as waited, so that attempts begin at most `cap_s` apart."""
         share = self._least + (1.0 - self._least) * self._rng()
         delay = share * min(self._ceiling_s, self._cap_s)
         self._ceiling_s = min(self._ceiling_s * 2, self._cap_s)
-        return delay
+        return max(0.0, delay - spent_s)
 
     def reset(self) -> None:
         self._ceiling_s = self._first_s

@@ -6,18 +6,14 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Callable
 
 from live_transcription.admission import Admission
 from live_transcription.captions.pace import Pace
 from live_transcription.load import LoadControl
-from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryMeter, MemoryReading, release_free_memory
-from live_transcription.status import LoadStatus, MemoryStatus, Shortage
+from live_transcription.status import Condition, LoadStatus, MemoryStatus
 from live_transcription.stt.audio_budget import AudioBudget, budget_within
-
-logger = logging.getLogger(__name__)
 
 #: Between two looks at the event loop's lag, in seconds, and how many of them go by between two readings of memory.
 LAG_S = 0.25
@@ -52,7 +48,6 @@ class Capacity:
         self._waiting = waiting
         self._admission = Admission()
         self._load = LoadControl()
-        self._told: dict[str, Shortage] = {}
         self._reading = MemoryReading(0)
         self._look_at_memory(float("-inf"))
 
@@ -69,7 +64,6 @@ class Capacity:
                 self._released_at = loop.time()
                 await asyncio.to_thread(self._release)
                 self._look_at_memory(loop.time())
-            self._tell()
             for _ in range(LOOKS_PER_READING):
                 due = loop.time() + LAG_S
                 await asyncio.sleep(LAG_S)
@@ -79,7 +73,7 @@ class Capacity:
         """As `Admission.admit`."""
         return self._admission.admit(self._speakers(), asyncio.get_running_loop().time(), returning=returning)
 
-    def shortages(self) -> tuple[Shortage, ...]:
+    def shortages(self) -> tuple[Condition, ...]:
         return (*self._admission.shortages(self._waiting()), *self._load.shortages())
 
     def memory(self) -> MemoryStatus:
@@ -96,13 +90,3 @@ class Capacity:
         self._admission.observe(self._reading, now)
         if self._audio is not None:
             self._audio.limit_bytes = budget_within(self._admission.memory_limit)
-
-    def _tell(self) -> None:
-        """Once when something becomes short, and once when it no longer is."""
-        now = {shortage.code: shortage for shortage in self.shortages()}
-        for code in now.keys() - self._told.keys():
-            metrics.shortages.labels(code).inc()
-            logger.warning("%s %s", now[code].message, now[code].fix, extra={"code": code, "waiting": self._waiting()})
-        for code in self._told.keys() - now.keys():
-            logger.info("No longer short of: %s", code, extra={"code": code, "speakers": self._speakers()})
-        self._told = now

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 import resource
 from collections import deque
@@ -19,10 +18,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from live_transcription.errors import OutOfDescriptors
-from live_transcription.observability import metrics
-from live_transcription.status import Shortage
-
-logger = logging.getLogger(__name__)
+from live_transcription.status import Condition
 
 #: What a call takes: its websocket to the HPB, and for a moment a second one or a name server.
 CALL_DESCRIPTORS = 2
@@ -78,11 +74,11 @@ class DescriptorBudget:
         limit = self._reading.limit
         return limit is not None and limit - self._used(now) - SPEAKER_DESCRIPTORS < reserve(limit)
 
-    def shortages(self, now: float) -> tuple[Shortage, ...]:
+    def shortages(self, now: float) -> tuple[Condition, ...]:
         """What is short now, for an administrator."""
         if not self.is_short(now):
             return ()
-        return (Shortage("descriptors", f"{self.problem()} Captions of running calls go on.", FIX),)
+        return (Condition("descriptors", f"{self.problem()} Captions of running calls go on.", FIX),)
 
     def problem(self) -> str:
         used, limit = self._reading.used, self._reading.limit
@@ -158,11 +154,7 @@ class Descriptors:
         while True:
             self._budget.observe(self._read())
             is_short = self._budget.is_short(_now())
-            if is_short and not was_short:
-                metrics.shortages.labels("descriptors").inc()
-                logger.warning("%s %s", self._budget.problem(), FIX, extra={"code": "descriptors"})
-            elif was_short and not is_short:
-                logger.info("No longer short of: descriptors", extra={"code": "descriptors"})
+            if was_short and not is_short:
                 self._on_free()
             was_short = is_short
             await asyncio.sleep(READ_S)
@@ -176,7 +168,7 @@ class Descriptors:
         """Whether there are enough for one more speaker, who was heard a moment ago if `returning`; True takes them."""
         return self._budget.admit(SPEAKER_DESCRIPTORS, _now(), replacing=returning)
 
-    def shortages(self) -> tuple[Shortage, ...]:
+    def shortages(self) -> tuple[Condition, ...]:
         return self._budget.shortages(_now())
 
 

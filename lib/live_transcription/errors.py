@@ -11,9 +11,10 @@ LiveTranscriptionError
 │       └── OutOfDescriptors
 ├── SignalingError                the HPB
 │   ├── SignalingUnreachable, SignalingRedirected, SignalingProtocolError, RoomRefused
-│   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
+│   └── SignalingRefused          an administrator has to act: wrong secret, unknown backend, no SFU, locked out
 ├── WebrtcError                   one publisher's transport
-│   ├── NegotiationFailed, PublisherUnavailable, NoAudio, TransportLost
+│   ├── NegotiationFailed, PublisherUnavailable, NoAudio
+│   └── TransportLost             NoMediaPath: it never came about
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
@@ -128,7 +129,7 @@ class RoomRefused(SignalingError):
 
 
 class SignalingRefused(SignalingError):
-    """The HPB refuses this client for good; `reason` is the server's error code. Never retried by ourselves."""
+    """The HPB refuses this client until an administrator acts; `reason` is the server's error code."""
 
     code = "signaling_refused"
     retryable = False
@@ -165,6 +166,12 @@ class TransportLost(WebrtcError):
     """ICE or DTLS failed or closed, or the SFU no longer consents to receive from us (RFC 7675)."""
 
     code = "transport_lost"
+
+
+class NoMediaPath(TransportLost):
+    """ICE found no path to the SFU, or the DTLS handshake on it failed: no audio of this subscription ever arrived."""
+
+    code = "no_media_path"
 
 
 class AudioError(LiveTranscriptionError):

@@ -9,10 +9,9 @@ import asyncio
 
 from prometheus_client import Histogram
 
+from live_transcription.conditions import RULES
 from live_transcription.observability import metrics
 from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus, SpeechStatus
-
-_SHORTAGES = ("descriptors", "memory", "speakers", "load")
 
 
 def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
@@ -28,9 +27,9 @@ def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
     metrics.loop_lag_seconds.set(status.load.lag_s)
     metrics.partial_stretch.set(status.load.partial_stretch)
     metrics.stt_socket_seconds.set(speech.socket_s)
-    short = {shortage.code for shortage in status.shortages}
-    for code in _SHORTAGES:
-        metrics.short_of.labels(code).set(code in short)
+    codes = {condition.code for condition in status.conditions}
+    for code in RULES:
+        metrics.condition.labels(code).set(code in codes)
     return metrics.render()
 
 

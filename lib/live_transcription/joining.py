@@ -16,36 +16,45 @@ ANSWER_S = 1.7
 
 
 class Joining:
-    """Knows who waits, so that who waits in vain is no target."""
+    """Knows who waits, so that a session whose request fails is no target."""
 
     def __init__(self) -> None:
         self._asking: Counter[tuple[Call, str]] = Counter()
+        self._kept: set[tuple[Call, str]] = set()
 
-    async def wait(self, call: Call, task: asyncio.Task[LiveTranscriptionError | None], nc_session_id: str) -> None:
-        """Wait for the call that `task` runs. Raises CallUnavailable.
+    async def wait(
+        self, call: Call, task: asyncio.Task[LiveTranscriptionError | None], nc_session_id: str, *, was_target: bool
+    ) -> None:
+        """Wait for the call that `task` runs. Raises CallUnavailable, at once while the HPB refuses the app.
 
-        Where it is in vain the session is no target, unless it has asked again meanwhile.
+        The session of a failed request is no target, unless it was one before, or another request of it still waits.
         """
         asking = (call, nc_session_id)
+        if was_target and not self._asking[asking]:
+            self._kept.add(asking)
         self._asking[asking] += 1
         try:
             await _until_joined(call, task)
         except CallUnavailable:
-            if self._asking[asking] == 1:
+            if self._asking[asking] == 1 and asking not in self._kept:
                 call.remove_target(nc_session_id)
             raise
         finally:
             self._asking[asking] -= 1
-            self._asking += Counter()  # drops what is zero
+            if not self._asking[asking]:
+                del self._asking[asking]
+                self._kept.discard(asking)
 
 
 async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | None]) -> None:
-    joined = asyncio.ensure_future(call.joined.wait())
-    try:
-        await asyncio.wait([joined, task], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        joined.cancel()
-    if call.joined.is_set():
+    if not call.refused.is_set():
+        outcomes = [asyncio.ensure_future(event.wait()) for event in (call.joined, call.refused)]
+        try:
+            await asyncio.wait([*outcomes, task], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for outcome in outcomes:
+                outcome.cancel()
+    if call.joined.is_set() and not call.refused.is_set():
         return
     failure: LiveTranscriptionError | None = call.trouble
     if task.done() and not task.cancelled():

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from live_transcription.status import Shortage
+from live_transcription.status import Condition
 
 #: Lag in seconds, smoothed: beyond the first partials slow down, below the second they become faster again.
 BUSY_S = 0.08
@@ -42,7 +42,7 @@ class LoadControl:
         self._noticeable = self.stretch >= NOTICEABLE or (self._noticeable and self.stretch > 1.0)
         return self.stretch
 
-    def shortages(self) -> tuple[Shortage, ...]:
+    def shortages(self) -> tuple[Condition, ...]:
         """What is short now, for an administrator."""
         if not self._noticeable:
             return ()
@@ -50,4 +50,4 @@ class LoadControl:
             f"The processor is busy: the app runs {self.lag_s * 1000:.0f} ms late. Captions that are still growing change "
             f"{self.stretch:.1f} times less often for it; complete ones come as ever."
         )
-        return (Shortage("load", message, "Give the app more processor time, or take fewer speakers at once."),)
+        return (Condition("load", message, "Give the app more processor time, or take fewer speakers at once."),)

@@ -21,6 +21,7 @@ from typing import Any
 from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
 from live_transcription.capacity import Capacity
+from live_transcription.conditions import Change, Conditions, hpb_condition, media_condition, turn_condition
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
 from live_transcription.descriptors import Descriptors
 from live_transcription.errors import (
@@ -28,6 +29,7 @@ from live_transcription.errors import (
     CallUnavailable,
     ConfigurationError,
     LiveTranscriptionError,
+    SignalingError,
     SttError,
     SttModelError,
     UnknownLanguage,
@@ -35,6 +37,7 @@ from live_transcription.errors import (
 )
 from live_transcription.exposition import caption_statistics, expose
 from live_transcription.joining import Joining
+from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryReading
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
@@ -49,6 +52,12 @@ from live_transcription.webrtc.probe import IceReport, probe_ice
 
 logger = logging.getLogger(__name__)
 
+#: Between two looks at what may be wrong, in seconds.
+OBSERVE_S = 1.0
+#: How long the last trouble with the HPB counts when no call is left that could tell, in seconds.
+HPB_TROUBLE_S = 300.0
+#: How long the refusal of a TURN server counts while no subscription asks it again, in seconds.
+TURN_REFUSED_S = 600.0
 #: How long a request that ends a call waits for its last words and its goodbye, in seconds: Talk waits 3 s.
 GRACE_S = 1.7
 #: The same when the app ends or is disabled, in seconds: no request waits then, and on a busy machine the last words take
@@ -96,6 +105,8 @@ class TranscriptionService:
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
+        self._conditions = Conditions()
+        self._hpb_trouble: tuple[SignalingError, float] | None = None
         self._watching: tuple[asyncio.Task[None], ...] = ()
 
     async def __aenter__(self) -> TranscriptionService:
@@ -103,6 +114,7 @@ class TranscriptionService:
         self._watching = (
             self._tasks.create_task(self._capacity.watch(), name="watch memory and load"),
             self._tasks.create_task(self._descriptors.watch(), name="watch descriptors"),
+            self._tasks.create_task(self._watch_conditions(), name="watch conditions"),
         )
         return self
 
@@ -138,6 +150,7 @@ class TranscriptionService:
         for call in self._calls.values():
             call.set_receive_path(config.receive_path)
         if self._applied_hpb not in (None, config.hpb):
+            self._hpb_trouble = None
             for call in list(self._calls.values()):
                 self._join_anew(call)
         self._applied_hpb = config.hpb
@@ -190,9 +203,9 @@ class TranscriptionService:
         )
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
-        """As `signaling.probe.probe_hpb`; once the HPB takes us, a refusal that was remembered no longer stands."""
-        report = await probe_hpb(config, connected)
-        self._guard = HelloGuard()
+        """As `signaling.probe.probe_hpb`. Where the HPB accepts the hello, calls that it has refused try again at once."""
+        report = await probe_hpb(config, connected, guard=self._guard)
+        self._hpb_trouble = None
         return report
 
     async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
@@ -213,16 +226,18 @@ class TranscriptionService:
     ) -> None:
         """Bring captions to this session of the room; idempotent. Returns once the call is joined.
 
-        Raises UnknownLanguage, or CallUnavailable if the call is not joined within `ANSWER_S` or cannot be.
+        Raises UnknownLanguage, or CallUnavailable: if the call is not joined within `ANSWER_S`, and at once while the HPB
+        refuses the app.
         """
         self._check_language(language)
         call = self._calls.get(room_token)
         if call is None or call.ending:
             self._descriptors.require_call()
             call = self._start(room_token, language)
+        was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
-        if not call.joined.is_set():
-            await self._joining.wait(call, self._call_tasks[call], nc_session_id)
+        if not call.joined.is_set() or call.refused.is_set():
+            await self._joining.wait(call, self._call_tasks[call], nc_session_id, was_target=was_target)
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         """No more captions for this session; no error if it had none."""
@@ -263,7 +278,7 @@ class TranscriptionService:
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
             speakers_waiting=self._speakers_waiting(),
-            shortages=(*self._descriptors.shortages(), *self._capacity.shortages()),
+            conditions=self._conditions.current(),
             memory=self._capacity.memory(),
             load=self._capacity.load(),
         )
@@ -390,6 +405,60 @@ class TranscriptionService:
             for task in late:
                 logger.warning("A call did not end within %.1f s and is cut off", grace_s)
                 task.cancel()
+
+    # Conditions.
+
+    async def _watch_conditions(self) -> None:
+        while True:
+            self._observe_conditions(asyncio.get_running_loop().time())
+            await asyncio.sleep(OBSERVE_S)
+
+    def _observe_conditions(self, now: float) -> None:
+        """Look at everything that may be wrong; tell what has begun or ended since the last look."""
+        shortages = {shortage.code: shortage for shortage in (*self._descriptors.shortages(), *self._capacity.shortages())}
+        for code in ("descriptors", "memory", "speakers", "load"):
+            self._conditions.observe(code, {"": shortages[code]} if code in shortages else {}, now)
+        troubled, errors = self._hpb_troubles(now)
+        hpb = {condition.code: condition for condition in (hpb_condition(error, troubled) for error in errors)}
+        for code in ("hpb-unreachable", "hpb-refused"):
+            self._conditions.observe(code, {"": hpb[code]} if code in hpb else {}, now)
+        calls = list(self._calls.values())
+        lost = {(call, who): failure for call in calls for who, failure in call.path_failures().items()}
+        self._conditions.observe(
+            "media-path", {source: media_condition(len(lost), failure) for source, failure in lost.items()}, now
+        )
+        answers = sorted((item for call in calls for item in call.turn_answers().items()), key=lambda item: item[1].at)
+        refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
+        recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)
+        self._conditions.observe("turn-refused", {"": turn_condition(refused)} if refused and recent else {}, now)
+        for change in self._conditions.changes(now):
+            self._tell(change)
+
+    def _hpb_troubles(self, now: float) -> tuple[int, list[SignalingError]]:
+        """How many calls are not in their rooms, and why. The last trouble is remembered for a while after its call."""
+        troubles = [trouble for call in self._calls.values() if (trouble := call.trouble) is not None]
+        troubled = len(troubles)
+        if troubles:
+            self._hpb_trouble = (troubles[0], now)
+        elif any(call.joined.is_set() for call in self._calls.values()):
+            self._hpb_trouble = None
+        elif self._hpb_trouble is not None and now - self._hpb_trouble[1] < HPB_TROUBLE_S:
+            troubles = [self._hpb_trouble[0]]
+        if self._config is not None and (refusal := self._guard.refusal(self._config.hpb, now)) is not None:
+            troubles.append(refusal)
+        return troubled, troubles
+
+    def _tell(self, change: Change) -> None:
+        condition = change.condition
+        if change.lasted_s is not None:
+            logger.warning(
+                "The condition %s ended after %.0f s.", condition.code, change.lasted_s, extra={"code": condition.code}
+            )
+            return
+        metrics.conditions.labels(condition.code).inc()
+        text = f"{condition.message} {condition.fix}".strip()
+        logger.warning("%s", text, extra={"code": condition.code})
+        self._errors.append(RecordedError(self._wall_clock(), condition.code, text))
 
     def _speakers(self) -> int:
         return sum(call.speaker_count for call in self._calls.values())

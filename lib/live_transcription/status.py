@@ -19,11 +19,10 @@ class RecordedError:
 
 
 @dataclass(frozen=True, slots=True)
-class Shortage:
-    """Something is short, and what is done about it. `code`: `descriptors` (open files), `memory`, `speakers` (their
-    limit) or `load` (processor).
+class Condition:
+    """Something that keeps captions from people, or may soon. `code` is one of `conditions.RULES`.
 
-    `message` and `fix` are for an administrator, with numbers, and name no room, session or person.
+    `message` says what happens and why, `fix` what an administrator can do. Neither names a room, a session or a person.
     """
 
     code: str
@@ -53,7 +52,7 @@ class LoadStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """`speakers_waiting`: publishers whom somebody wants to read, and who are not heard because of a `shortages`."""
+    """`speakers_waiting`: publishers whom somebody wants to read, and who are not transcribed because something is short."""
 
     calls: int
     speakers: int
@@ -63,7 +62,7 @@ class ServiceStatus:
     last_errors: tuple[RecordedError, ...]
     problem: str | None
     speakers_waiting: int = 0
-    shortages: tuple[Shortage, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
 

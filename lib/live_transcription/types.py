@@ -102,6 +102,14 @@ class IceServer:
 
 
 @dataclass(frozen=True, slots=True)
+class TurnAnswer:
+    """A TURN server's answer to a request for a relay. `code`: STUN's error code, or 0 for success. `at`: the loop's time."""
+
+    code: int
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
 class Language:
     """A language that calls can be captioned in; the form Talk's `/languages` wants is made in `ex_app`."""
 

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import Coroutine
 from typing import Any
@@ -51,6 +52,7 @@ class Hub:
         self.by_room_session: dict[str, Session | VirtualSession] = {}
         self.rooms: dict[str, Room] = {}
         self._throttle = throttle
+        self._session_key = secrets.token_urlsafe(9)
         self._hello_timeout_s = hello_timeout_s
         self._session_life_s = session_life_s
         self._tasks = tasks
@@ -114,13 +116,14 @@ class Hub:
     async def _hello(self, connection: Connection, frame: Frame) -> None:
         if frame["type"] != "hello":
             raise Refusal("hello_expected")
+        hello = frame["hello"]
+        if hello.get("resumeid"):
+            # The time for a hello goes on: a resume that fails gives no more of it.
+            await self._resume(connection, frame)
+            return
         if connection.hello_deadline is not None:
             connection.hello_deadline.cancel()
-        hello = frame["hello"]
         try:
-            if hello.get("resumeid"):
-                self._resume(connection, frame)
-                return
             kind = hello["auth"].get("type") or "client"
             if kind == "internal":
                 user = await self._internal(connection, hello["auth"]["params"])
@@ -129,6 +132,7 @@ class Hub:
             if not connection.websocket.open:
                 return
             session = Session(kind, user["userid"], user["user"], frozenset(hello.get("features") or ()))
+            session.resume_id = self._session_key + session.resume_id
             self.sessions[session.id] = session
             self._attach(connection, session, frame)
         finally:
@@ -136,6 +140,8 @@ class Hub:
                 self._expect_hello(connection)
 
     def _attach(self, connection: Connection, session: Session, frame: Frame) -> None:
+        if connection.hello_deadline is not None:
+            connection.hello_deadline.cancel()
         connection.session, session.connection = session, connection
         mcu = self.media is not None
         features = self.flavour.internal_features(mcu=mcu) if session.internal else self.flavour.client_features(mcu=mcu)
@@ -172,8 +178,14 @@ class Hub:
             return await self.nextcloud.ticket_user(params)
         return await self.nextcloud.token_user(params["token"], time.time())
 
-    def _resume(self, connection: Connection, frame: Frame) -> None:
+    async def _resume(self, connection: Connection, frame: Frame) -> None:
         resume_id = frame["hello"]["resumeid"]
+        address, now = connection.websocket.address, time.monotonic()
+        if self._throttle.blocked(address, "HelloResume", now):
+            raise Refusal("too_many_requests")
+        if not resume_id.startswith(self._session_key):  # of before a restart with other keys: it looks like a guess
+            await asyncio.sleep(self._throttle.failed(address, "HelloResume", now))
+            raise Refusal("no_such_session")
         session = next((session for session in self.sessions.values() if session.resume_id == resume_id), None)
         if session is None:
             raise Refusal("no_such_session")
@@ -239,8 +251,14 @@ class Hub:
         await self.leave_room(session, notify=notify)
         await self.release_media(session)
 
-    def forget_everything(self) -> None:
-        """As a restart of the process: every session and room is void, every connection cut."""
+    def forget_everything(self, *, new_keys: bool = False) -> None:
+        """As a restart of the process: every session and room is void, every connection cut, no failure remembered.
+
+        `new_keys`: the configuration has other session keys, so that resume ids of before cannot be read.
+        """
+        self._throttle.forget()
+        if new_keys:
+            self._session_key = secrets.token_urlsafe(9)
         for session in self.sessions.values():
             if session.expiry is not None:
                 session.expiry.cancel()

@@ -101,9 +101,14 @@ class HpbStandIn:
         if session in self.hub.sessions:
             await self.hub.close_session(self.hub.sessions[session])
 
-    async def restart(self, down_s: float = 0.0) -> None:
-        """Every session, room and peer is void; for `down_s` nobody listens on the port."""
-        self.hub.forget_everything()
+    async def restart(self, down_s: float = 0.0, *, internal_secret: str | None = None, new_keys: bool = False) -> None:
+        """Every session, room and peer is void; for `down_s` nobody listens on the port.
+
+        `internal_secret`, `new_keys`: the administrator has changed these in the configuration.
+        """
+        if internal_secret is not None:
+            self.hub.internal_secret = internal_secret
+        self.hub.forget_everything(new_keys=new_keys)
         if self.sfu is not None:
             await self.sfu.close_all()
         if down_s > 0:

@@ -1,10 +1,14 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HPB's brake on guessing: failed hellos are counted per address and action. Time is passed in."""
+"""The HPB's brake on guessing: failed hellos are counted per address and action. Time is passed in.
+
+The HPB has it since 1.3; 1.2.4 answers every wrong hello at once, for ever.
+"""
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass, field
 
 ATTEMPTS = 10
@@ -24,13 +28,26 @@ class Throttle:
     _failures: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
     def blocked(self, address: str, action: str, now: float) -> bool:
-        failures = [at for at in self._failures.get((address, action), ()) if now - at < MEMORY_S]
-        self._failures[address, action] = failures
-        return len(failures) >= ATTEMPTS and now - failures[-ATTEMPTS] < WINDOW_S
+        key = _network(address), action
+        failures = [at for at in self._failures.get(key, ()) if now - at <= MEMORY_S]
+        self._failures[key] = failures
+        return len(failures) >= ATTEMPTS and now - failures[-ATTEMPTS] <= WINDOW_S
+
+    def forget(self) -> None:
+        self._failures.clear()
 
     def failed(self, address: str, action: str, now: float) -> float:
         """Count a failure; returns the seconds to hold its answer back."""
-        failures = self._failures.setdefault((address, action), [])
+        failures = self._failures.setdefault((_network(address), action), [])
         delay = min(self.base_delay_s * (1 << min(len(failures), 16)), MAX_DELAY_S)
         failures.append(now)
         return delay
+
+
+def _network(address: str) -> str:
+    """The address itself, or the /64 network of an IPv6 address."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return address
+    return address if parsed.version == 4 else str(ipaddress.ip_network((parsed, 64), strict=False))

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, expect
 from ex_app.speech import TEXT
 from live_transcription.errors import SignalingRefused
 from live_transcription.observability import metrics
-from live_transcription.status import EngineState, MemoryStatus, RecordedError, Shortage, SpeechStatus
+from live_transcription.status import Condition, EngineState, MemoryStatus, RecordedError, SpeechStatus
 from sandbox.nextcloud.app_api import ConfigValue
 from tests.browser.conftest import SCREENSHOTS, World, opened
 
@@ -201,7 +201,7 @@ async def test_the_page_comes_and_goes_with_the_app(browser: Browser, world: Wor
 
 
 async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, world: World) -> None:
-    world.engine.shortages = (Shortage("memory", "Memory is short.", "Give it more."),)
+    world.engine.conditions = (Condition("memory", "Memory is short.", "Give it more."),)
     world.engine.waiting, world.engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     async with opened(browser, world) as seen:
         await expect(seen.page.locator("#lt-banner")).to_contain_text("no more speakers are taken until there is room again")
@@ -209,6 +209,22 @@ async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, 
         await expect(seen.page.locator("#lt-tiles")).to_contain_text("0, 3 wait")
         await expect(seen.page.locator("#lt-tiles")).to_contain_text("470 of 512 MB")
         assert await violations(seen.page) == []
+
+
+@pytest.mark.parametrize(
+    ("code", "text"),
+    [
+        ("hpb-unreachable", "The app tries again every few seconds."),
+        ("hpb-refused", "Test the backend below to see why."),
+        ("media-path", "Allow UDP between this machine and the media server"),
+        ("turn-refused", "A TURN server refuses the app."),
+    ],
+)
+async def test_what_keeps_captions_from_people_is_said(browser: Browser, world: World, code: str, text: str) -> None:
+    world.engine.conditions = (Condition(code, "Something is wrong.", "Do something."),)
+    async with opened(browser, world) as seen:
+        await expect(seen.page.locator("#lt-banner")).to_contain_text(text)
+        await expect(seen.page.locator("#lt-status-state")).to_have_text("Not everything works")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -29,11 +29,11 @@ from live_transcription.signaling.probe import HpbReport
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
+    Condition,
     EngineState,
     MemoryStatus,
     RecordedError,
     ServiceStatus,
-    Shortage,
     SpeechStatus,
 )
 from live_transcription.types import Frame, IceServer, Language
@@ -86,7 +86,7 @@ class FakeEngine:
     heard: str = TEXT
     speech: SpeechStatus = SpeechStatus((EngineState("embedded", "up"),), 0, 0.0, 0, 0.0)  # noqa: RUF009  frozen
     errors: tuple[RecordedError, ...] = ()
-    shortages: tuple[Shortage, ...] = ()
+    conditions: tuple[Condition, ...] = ()
     waiting: int = 0
     memory: MemoryStatus = MemoryStatus(300 << 20)  # noqa: RUF009  frozen
 
@@ -178,7 +178,7 @@ class FakeEngine:
             captions_sent=7,
             problem=self.problem,
             last_errors=self.errors,
-            shortages=self.shortages,
+            conditions=self.conditions,
             speakers_waiting=self.waiting,
             memory=self.memory,
         )

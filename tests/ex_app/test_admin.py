@@ -207,14 +207,6 @@ async def test_progress_is_seen_while_a_test_runs_and_a_second_start_joins_it(
     engine.probe_pause.set()
 
 
-async def test_the_hpb_is_not_asked_so_often_that_it_locks_us_out(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
-    engine.probe_failure = SignalingRefused("Wrong secret.", reason="invalid_token")
-    for _ in range(6):
-        last = await outcome(talk, "/admin/test/hpb")
-    assert len(engine.probed) == 4
-    assert "lock it out" in last["steps"][-1]["message"]
-
-
 async def test_unknown_tests_and_engines(talk: httpx.AsyncClient) -> None:
     assert (await talk.post("/admin/test/moon", json={}, headers=OWN)).status_code == 404
     assert (await talk.post("/admin/test/stt", json={"engine": "x"}, headers=OWN)).status_code == 422

@@ -16,7 +16,7 @@ from ex_app import application
 from ex_app.application import create_app
 from ex_app.errors import NextcloudError
 from ex_app.lifecycle import Lifecycle
-from live_transcription.status import EngineState, MemoryStatus, Shortage, SpeechStatus
+from live_transcription.status import Condition, EngineState, MemoryStatus, SpeechStatus
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc1", "enable": True}
@@ -236,7 +236,7 @@ async def test_health_explains_what_is_short_to_who_runs_it_and_names_it_to_othe
 ) -> None:
     body = (await talk.get("/healthz")).json()
     assert (body["memory_limit_bytes"], body["memory_limit_of"]) == (None, "no limit known")
-    engine.shortages = (Shortage("memory", "Memory is short.", "Give the container more."),)
+    engine.conditions = (Condition("memory", "Memory is short.", "Give the container more."),)
     engine.waiting, engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     answer = await talk.get("/healthz")
     assert answer.status_code == 200, "a probe that restarts the app would end the captions that go on"
@@ -246,11 +246,11 @@ async def test_health_explains_what_is_short_to_who_runs_it_and_names_it_to_othe
     assert (body["speakers_waiting"], body["memory_limit_bytes"], body["memory_limit_of"]) == (3, 512 << 20, "container")
     assert (await talk.get("/heartbeat")).json() == {"status": "ok"}
     metrics = (await talk.get("/metrics")).text
-    assert 'live_transcription_short_of{what="memory"} 1.0' in metrics
-    assert 'live_transcription_short_of{what="load"} 0.0' in metrics
+    assert 'live_transcription_condition{code="memory"} 1.0' in metrics
+    assert 'live_transcription_condition{code="load"} 0.0' in metrics
     assert "live_transcription_speakers_waiting 3.0" in metrics
     status = (await talk.get("/admin/status")).json()
-    assert (status["short_of"], status["speakers_waiting"], status["memory_limit_bytes"]) == (["memory"], 3, 512 << 20)
+    assert (status["conditions"], status["speakers_waiting"], status["memory_limit_bytes"]) == (["memory"], 3, 512 << 20)
     del talk.headers["AUTHORIZATION-APP-API"]
     assert (await talk.get("/healthz")).json() == {"status": "degraded", "reasons": ["memory"]}
 

@@ -30,6 +30,7 @@ from live_transcription.errors import (
 )
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
+from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
 from live_transcription.stt.modal.backend import ModalBackend
 from live_transcription.stt.moshi.backend import MoshiBackend
@@ -164,7 +165,7 @@ def test_connections_that_others_can_read_are_told(environment: dict[str, str], 
 
 
 async def ask_hpb(settings: Settings) -> None:
-    await probe_hpb(hpb_of(settings), lambda: None)
+    await probe_hpb(hpb_of(settings), lambda: None, guard=HelloGuard())
 
 
 async def join_room(settings: Settings) -> None:
@@ -338,7 +339,7 @@ class ProbingEngine(FakeEngine):
     """Asks the backend for real."""
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
-        return await probe_hpb(config, connected)
+        return await probe_hpb(config, connected, guard=HelloGuard())
 
 
 async def test_the_test_of_the_backend_names_the_new_address_with_a_code_of_its_own() -> None:

@@ -30,6 +30,7 @@ async def test_without_memory_nobody_new_is_heard_and_all_are_once_there_is_some
 ) -> None:
     monkeypatch.setattr("live_transcription.call.call.ADMIT_AGAIN_S", 0.1)
     monkeypatch.setattr("live_transcription.capacity.LAG_S", 0.02)
+    monkeypatch.setattr("live_transcription.service.OBSERVE_S", 0.02)
     used_mb = 100
 
     def read() -> MemoryReading:
@@ -43,14 +44,15 @@ async def test_without_memory_nobody_new_is_heard_and_all_are_once_there_is_some
         await service.enable(talk.room, listener.nextcloud_session_id)
         await listener.captions.wait(speaker=first.session_id, final=False)
         used_mb = 900
-        await until(lambda: bool(service.status().shortages))
+        await until(lambda: bool(service.status().conditions))
         second = await talk.caller("second", short_speech)
         await until(lambda: service.status().speakers_waiting == 1)
         await listener.captions.wait(speaker=first.session_id, final=True)
         assert service.status().speakers == 1
         assert not [caption for caption in listener.captions.received if caption.speaker == second.session_id]
-        assert "1 of those who speak" in service.status().shortages[0].message
+        await until(lambda: "1 of those who speak" in service.status().conditions[0].message)
         used_mb = 100
         await listener.captions.wait(speaker=second.session_id)
+        await until(lambda: not service.status().conditions)
         status = service.status()
-        assert (status.speakers, status.speakers_waiting, status.shortages) == (2, 0, ())
+        assert (status.speakers, status.speakers_waiting) == (2, 0)

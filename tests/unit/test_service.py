@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -13,8 +14,11 @@ import pytest
 
 from live_transcription.call.call import Call
 from live_transcription.config import EngineConfig, HpbConfig
+from live_transcription.errors import SignalingUnreachable
+from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
+from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.status import CallSnapshot
 from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.types import IceServer, Secret
@@ -129,3 +133,72 @@ def test_calls_that_do_not_end_are_cut_off_when_nobody_waits_any_longer(
         assert clock() - began_at == pytest.approx(takes_s, abs=0.05)
 
     virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_readers_of_a_call_that_cannot_be_joined_are_remembered_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restored call, or one whose settings have changed: nobody can be seen to come back before we are in the room."""
+
+    async def stay_outside(connection: SignalingConnection) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(SignalingConnection, "run", stay_outside)
+
+    async def run() -> None:
+        async with service() as ours:
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(4 * 3600)
+            assert ours.export() == (SNAPSHOT,)
+            await ours.disable("room", "nc1")
+            await asyncio.sleep(100)
+            assert ours.export() == ()
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_an_outage_is_one_condition_however_many_rooms_it_befalls(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gone = SignalingUnreachable("Nothing listens.", fix="Start it.")
+
+    async def stay_outside(connection: SignalingConnection) -> None:
+        while True:
+            connection._note(gone)
+            await asyncio.sleep(3)
+
+    async def stay_inside(connection: SignalingConnection) -> None:
+        await asyncio.Event().wait()
+
+    def counted() -> float:
+        labels = {"code": "hpb-unreachable"}
+        return metrics.registry.get_sample_value("live_transcription_conditions_total", labels) or 0.0
+
+    before = counted()
+
+    def codes(ours: TranscriptionService) -> list[str]:
+        return [condition.code for condition in ours.status().conditions]
+
+    async def run() -> None:
+        async with service() as ours:
+            monkeypatch.setattr(SignalingConnection, "run", stay_outside)
+            ours.restore([CallSnapshot(f"room-{number}", "en", (("nc1", None),)) for number in range(50)])
+            await asyncio.sleep(3)
+            assert codes(ours) == []
+            await asyncio.sleep(60)
+            assert codes(ours) == ["hpb-unreachable"]
+            assert [error.code for error in ours.status().last_errors] == ["hpb-unreachable"]
+            assert counted() == before + 1
+            await ours.leave_all()
+            await asyncio.sleep(60)
+            assert codes(ours) == ["hpb-unreachable"], "nothing has shown that it is over"
+            monkeypatch.setattr(SignalingConnection, "run", stay_inside)
+            ours.restore([SNAPSHOT])
+            next(iter(ours._calls.values())).joined.set()
+            await asyncio.sleep(2)
+            assert codes(ours) == []
+
+    virtual_clock.run(run(), loopback_s=0.0)
+    records = [record for record in caplog.records if record.levelno >= logging.WARNING and "code" in vars(record)]
+    warnings = [record.getMessage() for record in records]
+    assert warnings[0] == "50 calls get no captions. Nothing listens. Start it."
+    assert warnings[1].startswith("The condition hpb-unreachable ended after 1")
+    assert len(warnings) == 2

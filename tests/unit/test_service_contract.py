@@ -28,12 +28,12 @@ from live_transcription.signaling.probe import HpbReport
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
+    Condition,
     EngineState,
     LoadStatus,
     MemoryStatus,
     RecordedError,
     ServiceStatus,
-    Shortage,
     SpeechStatus,
 )
 from live_transcription.types import Frame, IceServer, Language, Secret
@@ -75,7 +75,7 @@ VALUES: list[tuple[Any, Any]] = [
         ServiceStatus,
         ServiceStatus(
             1, 2, 3, 4, ("whisper",), (RecordedError(1.5, "stt", "It failed."),), None, 5,
-            (Shortage("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0),
+            (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0),
         ),
     ),
     (bytes, b"live_transcription_calls 1.0\n"),

@@ -10,7 +10,7 @@ import logging
 import math
 import random
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -23,7 +23,7 @@ from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, ReceivePath
-from live_transcription.errors import SignalingError, SttError
+from live_transcription.errors import NoMediaPath, SignalingError, SttError
 from live_transcription.observability import metrics
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
@@ -36,13 +36,14 @@ from live_transcription.signaling.events import (
     ParticipantsLeft,
     ParticipantsUpdated,
     RemovedFromRoom,
+    SessionInterrupted,
     SessionStarted,
     SignalingEvent,
     SubscribeFailed,
 )
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
-from live_transcription.types import Caption
+from live_transcription.types import Caption, TurnAnswer
 from live_transcription.webrtc.offer_requests import replaceable_at
 
 logger = logging.getLogger(__name__)
@@ -57,6 +58,9 @@ CLOSE_S = 0.4
 ADMIT_AGAIN_S = 5.0
 #: How long speakers who were heard before a new session keep their places, in seconds.
 RETURN_S = 30.0
+#: After so long without signaling the speakers end with their last words, in seconds: the HPB has closed their subscriptions
+#: when it kept our session for 30 s, and nobody can be asked for others.
+CUT_OFF_S = 45.0
 ROOM_TYPE = "video"
 
 
@@ -84,9 +88,10 @@ class PublisherChannel:
 
 
 class Call:
-    """Runs one room's captions until `end()`, until nobody wants them any more, or until signaling is of no use.
+    """Runs one room's captions until `end()`, until nobody wants them any more, or until there is no such room.
 
-    `run` raises an ExceptionGroup of `SignalingRefused` or `RoomRefused` where the HPB will not have us.
+    An HPB that is away or refuses us is tried again; who wants captions is remembered meanwhile. `run` raises an ExceptionGroup
+    of `RoomRefused` where the HPB does not let us into this room.
     """
 
     def __init__(
@@ -115,7 +120,9 @@ class Call:
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
         self._roster = Roster()
         self._targets = Targets(self._roster)
+        self._targets.suspend()
         self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
+        self._interrupted_at: float | None = None
         self._dropped_frames = 0
         self._alarm = Alarm(self._reconcile)
         self._speakers: dict[str, Speaker] = {}
@@ -143,6 +150,9 @@ class Call:
     def remove_target(self, nc_session_id: str) -> None:
         self._targets.remove(nc_session_id, self._now())
         self._reconcile()
+
+    def has_target(self, nc_session_id: str) -> bool:
+        return nc_session_id in self._targets
 
     def targets(self) -> Sequence[Target]:
         return self._targets.export()
@@ -185,6 +195,20 @@ class Call:
     def trouble(self) -> SignalingError | None:
         """Why we are not in the room, as far as known."""
         return self._connection.last_error
+
+    @property
+    def refused(self) -> asyncio.Event:
+        """Set while the HPB refuses us; `trouble` says why."""
+        return self._connection.refused
+
+    def path_failures(self) -> Mapping[str, NoMediaPath]:
+        """Why no audio gets here from the SFU, by the publisher's session id."""
+        return {name: failure for name, speaker in self._speakers.items() if (failure := speaker.path_failure) is not None}
+
+    def turn_answers(self) -> Mapping[str, TurnAnswer]:
+        """The last answer of each TURN server that was asked, by its address."""
+        answers = [answer for speaker in self._speakers.values() for answer in speaker.turn_answers.items()]
+        return dict(sorted(answers, key=lambda answer: answer[1].at))
 
     @property
     def ending(self) -> bool:
@@ -232,7 +256,7 @@ class Call:
             self._alarm.cancel()
 
     async def _stay_connected(self) -> None:
-        """When the HPB will not have us the call is over at once, not when all of it is closed: nobody may join it any more."""
+        """Where there is no such room the call is over at once, not when all of it is closed: nobody may join it any more."""
         try:
             await self._connection.run()
         except SignalingError:
@@ -278,6 +302,10 @@ class Call:
                     speaker.refused(reason)
             case SessionStarted():
                 self._start_session(event)
+            case SessionInterrupted():
+                self._targets.suspend()
+                self._interrupted_at = self._now()
+                self._reconcile()
             case ParticipantsJoined() | ParticipantsUpdated() | ParticipantsLeft():
                 self._targets.apply(event, self._now())
                 self._reconcile()
@@ -291,6 +319,8 @@ class Call:
     def _start_session(self, event: SessionStarted) -> None:
         if self.joined.is_set():
             metrics.signaling_reconnects.labels("resumed" if event.resumed else "new session").inc()
+        self._targets.resume(self._now())
+        self._interrupted_at = None
         if not event.resumed:
             self._expect_back(len(self._speakers))
             for session_id in list(self._speakers):
@@ -313,9 +343,17 @@ class Call:
             logger.info("Nobody wants captions any more", extra={"room": self.room_token})
             self.end()
             return
-        self._start_and_stop_speakers(now)
+        cut_off_at = None if self._interrupted_at is None else self._interrupted_at + CUT_OFF_S
+        if cut_off_at is None or now < cut_off_at:
+            self._start_and_stop_speakers(now)
+        else:
+            cut_off_at = None
+            for session_id in list(self._speakers):
+                self._stop_speaker(session_id)
+                self._waiting[session_id] = None
         self._count_dropped_frames()
         deadlines = [
+            cut_off_at,
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
             now + ADMIT_AGAIN_S if self.waiting_count else None,

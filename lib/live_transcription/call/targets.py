@@ -88,10 +88,14 @@ class Targets:
         self._largest_room = 0
         self._recipient_call = False
         self._empty_since: float | None = None
+        self._suspended = False
 
     def __len__(self) -> int:
         """Targets, the waiting ones included."""
         return len(self._entries)
+
+    def __contains__(self, nc_session_id: object) -> bool:
+        return nc_session_id in self._entries
 
     def add(self, nc_session_id: str, user_id: str | None, now: float) -> None:
         """Somebody asked for captions; again and again is harmless."""
@@ -130,6 +134,20 @@ class Targets:
         """All targets, to be added again in another call or after a restart."""
         return tuple(Target(nc_session_id, entry.user_id) for nc_session_id, entry in self._entries.items())
 
+    def suspend(self) -> None:
+        """Forget no target until `resume`: we are not in the room, so nobody can be seen to come back."""
+        self._suspended = True
+        if self._entries:
+            self._empty_since = None
+
+    def resume(self, now: float) -> None:
+        """We are in the room again. Waiting targets have their whole time to come back."""
+        self._suspended = False
+        self._empty_since = None
+        for name in self._waiting:
+            self._entries[name].away_since = now
+        self._note_emptiness(now)
+
     def apply(self, event: SignalingEvent, now: float) -> None:
         """Update the roster and the targets. Events that do not concern participants change nothing."""
         self._take(self._roster.apply(event), now)
@@ -143,7 +161,8 @@ class Targets:
         for name, entry in self._entries.items():
             entry.follow_from = now
             self._wait(name, entry, now)
-        self._empty_since = now
+        self._empty_since = None
+        self._note_emptiness(now)
 
     def wants(self, publisher: str) -> bool:
         """Whether anybody but the publisher is there to read its captions."""
@@ -184,7 +203,9 @@ class Targets:
 
     def next_deadline(self) -> float | None:
         """When the next waiting target is to be forgotten."""
-        return self._entries[next(iter(self._waiting))].away_since + self._grace_s if self._waiting else None
+        if self._suspended or not self._waiting:
+            return None
+        return self._entries[next(iter(self._waiting))].away_since + self._grace_s
 
     # What a caption needs.
 
@@ -245,7 +266,10 @@ class Targets:
             for name in sorted(dirty, key=lambda name: self._entries[name].order):
                 if self._bind(name, self._entries[name], now):
                     users |= self._freed(name)
-        if self._attached:
+        self._note_emptiness(now)
+
+    def _note_emptiness(self, now: float) -> None:
+        if self._attached or (self._suspended and self._entries):
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now
@@ -349,7 +373,7 @@ class Targets:
     def _expire(self, now: float) -> set[str]:
         """Forget the targets that have waited for too long; returns the users of the sessions that this sets free."""
         users: set[str] = set()
-        while self._waiting:
+        while self._waiting and not self._suspended:
             name = next(iter(self._waiting))
             if now < self._entries[name].away_since + self._grace_s:
                 break

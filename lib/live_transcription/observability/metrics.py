@@ -35,8 +35,8 @@ loop_lag_seconds = Gauge("live_transcription_loop_lag_seconds", "How late the ev
 partial_stretch = Gauge(
     "live_transcription_partial_stretch", "Factor for the interval between partials; above 1 under load", registry=registry
 )
-short_of = Gauge("live_transcription_short_of", "1 while something is short, by what", ["what"], registry=registry)
-shortages = Counter("live_transcription_shortages", "Times that something became short, by what", ["what"], registry=registry)
+condition = Gauge("live_transcription_condition", "1 while this condition holds, by code", ["code"], registry=registry)
+conditions = Counter("live_transcription_conditions", "Times that a condition has begun, by code", ["code"], registry=registry)
 
 log_lines_suppressed = Counter(
     "live_transcription_log_lines_suppressed", "Repeated log lines that were not written", ["level"], registry=registry

@@ -3,28 +3,35 @@
 
 """Saying hello as an internal client, and not getting locked out by it.
 
-The HPB counts failed hellos per address: 10 within 30 minutes lock the address out, and are remembered for 12 hours. So while a
-credential is not known to work one hello at a time may try it, and after a refusal the next try has to wait.
+The HPB counts failed hellos per address. After 10 within 30 minutes it refuses every hello from that address, the right ones
+too, until the oldest of the 10 is 30 minutes old. So while a credential is not known to work one hello at a time may try it,
+a refused credential rests for five minutes, and all hellos of the process together stay below the HPB's limit.
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingRefused
-from live_transcription.signaling.refusals import TOO_MANY_REQUESTS
+from live_transcription.signaling.refusals import UNCOUNTED, too_many_tries
 from live_transcription.types import Secret
 
-#: Wait before a refused credential may be tried once more, in seconds.
+#: Wait before a refused credential is tried once more, in seconds.
 RETRY_AFTER_S = 300.0
-#: The same while the HPB has locked our address out.
-RETRY_AFTER_LOCKOUT_S = 3600.0
+#: The HPB's window, in seconds, and how many hellos of ours may fail in it. The HPB takes 9; a process that was replaced within
+#: the window may have spent some.
+WINDOW_S = 1800.0
+MAX_FAILURES = 8
+#: While an HPB that has accepted us before answers no hello, one is sent so often, in seconds. After so many in the window each
+#: waits for as long as the HPB may hold a refusal back: the HPB may have another secret now, and count them.
+UNANSWERED_PACE_S = 6.0
+_HASTY_HELLOS = MAX_FAILURES - 1
 #: Credentials remembered; an administrator who corrects a setting makes another one.
 _MAX_CREDENTIALS = 8
 
@@ -36,29 +43,46 @@ def hello_token(internal_secret: Secret, random: str) -> str:
 
 @dataclass(slots=True)
 class _Credential:
+    """`works`: the last hello was accepted, at `accepted_at`, and nothing has put it in doubt since.
+
+    `has_worked`: no hello was refused since one was accepted. `failures`: of all credentials at this HPB.
+    """
+
+    failures: deque[float]
     works: bool = False
+    has_worked: bool = False
+    accepted_at: float = 0.0
     attempts: set[HelloAttempt] = field(default_factory=set)
     refusal: SignalingRefused | None = None
     retry_at: float = 0.0
+    unanswered_at: float = float("-inf")
 
 
 @dataclass(eq=False, slots=True)
 class HelloAttempt:
-    """Leave to send one hello; its outcome goes back to the guard: `accepted`, `refused` or `abandoned`."""
+    """Leave to send one hello. Its outcome goes back to the guard: `accepted`, `refused` or `abandoned`.
+
+    `patient`: the HPB may hold a refusal back for up to 25 s, and an impatient client would only be counted once more.
+    """
 
     _credential: _Credential
+    patient: bool
+    began_at: float
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Another hello with this credential is in flight; ask again when a listener is called."""
+    """No hello now. Ask again at `until` if that is known, or when a listener is called. `refusal`: what the HPB has said."""
+
+    until: float | None = None
+    refusal: SignalingRefused | None = None
 
 
-HelloLeave: TypeAlias = HelloAttempt | Wait | SignalingRefused
+HelloLeave: TypeAlias = HelloAttempt | Wait
 
 
 class HelloGuard:
-    """Decides who may say hello. One for all calls of the service; pure: `now` in seconds comes in, no clock, no waiting."""
+    """Decides who may say hello: one for all calls and tests of the service. Pure: `now` in seconds comes in."""
 
     def __init__(self) -> None:
         self._credentials: OrderedDict[tuple[str, Secret, str], _Credential] = OrderedDict()
@@ -72,54 +96,81 @@ class HelloGuard:
         self._listeners.remove(listener)
 
     def refusal(self, config: HpbConfig, now: float) -> SignalingRefused | None:
-        """The remembered refusal, while it still stands."""
-        return self._standing(self._credential(config), now)
+        """The HPB's answer to this credential, where it refused it within the last `RETRY_AFTER_S`."""
+        credential = self._credential(config)
+        return _copy(credential.refusal) if now < credential.retry_at else None
 
-    def ask(self, config: HpbConfig, now: float, *, doubtful: bool = False) -> HelloLeave:
-        """Whether a hello may be sent now.
+    def obstacle(self, config: HpbConfig, now: float, *, urgent: bool = False) -> Wait | None:
+        """Why a hello has to wait; None: it may be sent. To be asked before a connection that has no other purpose.
 
-        `doubtful`: the asker had a session that the HPB no longer knows, so it may have restarted with another secret.
+        `urgent`: an administrator waits for the outcome, so that a refused credential may be tried before its rest is over.
         """
         credential = self._credential(config)
-        if (refusal := self._standing(credential, now)) is not None:
-            return refusal
-        if doubtful:
+        if credential.works:
+            return None
+        if credential.refusal is not None and now < credential.retry_at and not urgent:
+            return Wait(credential.retry_at, _copy(credential.refusal))
+        if credential.attempts:
+            return Wait(refusal=_copy(credential.refusal))
+        if now < credential.unanswered_at + UNANSWERED_PACE_S and not urgent:
+            return Wait(credential.unanswered_at + UNANSWERED_PACE_S)
+        if not credential.has_worked and len(credential.failures) >= MAX_FAILURES:
+            again_at = credential.failures[-MAX_FAILURES] + WINDOW_S
+            if now < again_at:
+                return Wait(again_at, too_many_tries(again_at - now))
+        return None
+
+    def ask(self, config: HpbConfig, now: float, *, lost_at: float | None = None, urgent: bool = False) -> HelloLeave:
+        """Leave to send a hello now, or why it has to wait.
+
+        `lost_at`: the asker had a session until then, and the HPB no longer knows it. So the HPB may have restarted with
+        another secret, unless it has accepted a hello since.
+        """
+        credential = self._credential(config)
+        if lost_at is not None and credential.accepted_at <= lost_at:
             credential.works = False
-        if credential.attempts and not credential.works:
-            return Wait()
-        attempt = HelloAttempt(credential)
+        if (wait := self.obstacle(config, now, urgent=urgent)) is not None:
+            return wait
+        failures = sum(now - at < WINDOW_S for at in credential.failures)
+        patient = not credential.has_worked or failures >= _HASTY_HELLOS
+        attempt = HelloAttempt(credential, patient and not credential.works, now)
         credential.attempts.add(attempt)
         return attempt
 
-    def accepted(self, attempt: HelloAttempt) -> None:
+    def accepted(self, attempt: HelloAttempt, now: float) -> None:
         credential = attempt._credential
-        credential.works = True
+        credential.accepted_at = now
+        credential.works = credential.has_worked = True
         credential.refusal = None
         self._settle(attempt)
 
     def refused(self, attempt: HelloAttempt, refusal: SignalingRefused, now: float) -> None:
         credential = attempt._credential
-        credential.works = False
+        credential.works = credential.has_worked = False
         credential.refusal = refusal
-        credential.retry_at = now + (RETRY_AFTER_LOCKOUT_S if refusal.reason == TOO_MANY_REQUESTS else RETRY_AFTER_S)
+        credential.retry_at = now + RETRY_AFTER_S
+        if refusal.reason not in UNCOUNTED:
+            credential.failures.append(now)
         self._settle(attempt)
 
-    def abandoned(self, attempt: HelloAttempt) -> None:
-        """No outcome: the connection broke, or the server answered something else. Idempotent, also after an outcome."""
-        if attempt in attempt._credential.attempts:
-            self._settle(attempt)
+    def abandoned(self, attempt: HelloAttempt, now: float, *, sent: bool = True) -> None:
+        """No outcome: the connection broke, or the server answered something else. Idempotent, also after an outcome.
 
-    @staticmethod
-    def _standing(credential: _Credential, now: float) -> SignalingRefused | None:
-        """A copy for each asker: a raised exception collects its own traceback."""
-        refusal = credential.refusal
-        if refusal is None or now >= credential.retry_at:
-            return None
-        return SignalingRefused(refusal.message, fix=refusal.fix, reason=refusal.reason)
+        A hello that was `sent` counts as failed: the HPB may have refused it, and held the answer back.
+        """
+        if attempt in attempt._credential.attempts:
+            if sent and not attempt._credential.works:
+                attempt._credential.failures.append(now)
+                attempt._credential.unanswered_at = attempt.began_at
+            self._settle(attempt)
 
     def _credential(self, config: HpbConfig) -> _Credential:
         key = (config.url, config.internal_secret, config.backend_url)
-        credential = self._credentials.setdefault(key, _Credential())
+        credential = self._credentials.get(key)
+        if credential is None:
+            # The HPB counts what comes from our address, whichever secret it was.
+            known = (other.failures for (url, *_), other in self._credentials.items() if url == config.url)
+            credential = self._credentials[key] = _Credential(next(known, deque(maxlen=MAX_FAILURES)))
         self._credentials.move_to_end(key)
         while len(self._credentials) > _MAX_CREDENTIALS:
             self._credentials.popitem(last=False)
@@ -129,3 +180,8 @@ class HelloGuard:
         attempt._credential.attempts.discard(attempt)
         for listener in list(self._listeners):
             listener()
+
+
+def _copy(refusal: SignalingRefused | None) -> SignalingRefused | None:
+    """A raised exception collects its own traceback, so that each asker gets one of its own."""
+    return refusal and SignalingRefused(refusal.message, fix=refusal.fix, reason=refusal.reason)

@@ -44,7 +44,12 @@ LARGE_FRAME_CHARS = 256 * 1024
 #: Messages that the websocket library may hold for us beside the one it is receiving, before it stops reading. It counts no
 #: octets, and by default holds 16.
 LIBRARY_MESSAGES = 1
-OPEN_TIMEOUT_S = 10.0
+#: For TCP, TLS and the websocket's handshake together.
+OPEN_TIMEOUT_S = 3.0
+#: While the HPB is away attempts of a room begin at most so many seconds apart, at least a quarter of it.
+RETRY_S = 6.0
+#: Rooms that wait for the same moment go ahead within so many seconds of it, one by one.
+SPREAD_S = 2.0
 #: The HPB drops a websocket that is silent for 60 s.
 PING_INTERVAL_S = 15.0
 PING_TIMEOUT_S = 10.0
@@ -78,7 +83,7 @@ class SignalingConnection:
         self._url = websocket_url(config.url)
         self._host = host_of(self._url)
         self._guard = guard
-        self._backoff = backoff or Backoff(random.random)
+        self._backoff = backoff or Backoff(random.random, cap_s=RETRY_S, least=0.25)
         self._ping_interval_s = ping_interval_s
         self._ping_timeout_s = ping_timeout_s
         self._log_fields = {"room": room_token, "host": self._host}
@@ -86,15 +91,18 @@ class SignalingConnection:
         self._events = EventQueue(event_limit, octets=event_octets)
         self._to_send = asyncio.Event()
         self._guard_changed = asyncio.Event()
+        #: Set while the HPB refuses us, so that nobody needs to wait for the room to be joined; `last_error` says why.
+        self.refused = asyncio.Event()
         self._ended = asyncio.Event()
         self._life: asyncio.Timeout | None = None
         self._attempt: HelloAttempt | None = None
         self._waits_for_leave = False
-        self._had_session = False
+        self._lost_at: float | None = None
         self._in_room_since: float | None = None
         self._closing = False
         self._cut = False
         self._last_error: SignalingError | None = None
+        self._tried_at = 0.0
 
     @property
     def session_id(self) -> str | None:
@@ -132,8 +140,8 @@ class SignalingConnection:
     async def run(self) -> None:
         """Connect, join, resume and reconnect until `close()`. For one task, once.
 
-        Raises `SignalingRefused` or `RoomRefused` when trying again is of no use. Cancelling it cuts the websocket without
-        a bye, so that the HPB keeps the session for 30 s.
+        An HPB that is away is tried again within `RETRY_S`, one that refuses us as `HelloGuard` allows. Raises `RoomRefused`
+        when there is no such room. Cancelling it cuts the websocket without a bye, so that the HPB keeps the session for 30 s.
         """
         if self._life is not None:
             raise RuntimeError("SignalingConnection.run() was called twice")
@@ -199,27 +207,24 @@ class SignalingConnection:
 
     async def _stay_connected(self) -> None:
         while not self._closing:
+            await self._wait_until_hello_may_be_sent()
+            self._waits_for_leave = False
+            self._tried_at = self._now()
             try:
                 await self._use_one_websocket()
             except SignalingUnreachable as error:
-                self._last_error = error
-                logger.warning("%s", error, extra=self._log_fields)
+                self._note(error)
             await self._publish()
             if self._protocol.failure is not None:
                 self._last_error = self._protocol.failure
                 raise self._protocol.failure
             if self._closing:
                 return
-            if self._waits_for_leave:
-                await self._wait_for_leave(self._protocol.timeouts.hello_s)
-            else:
-                await asyncio.sleep(self._backoff.next_delay())
+            if not self._waits_for_leave:
+                await asyncio.sleep(self._backoff.next_delay(self._now() - self._tried_at))
 
     async def _use_one_websocket(self) -> None:
-        """From connecting to `connection_lost`. Raises `SignalingUnreachable`, or the refusal that still stands."""
-        self._waits_for_leave = False
-        if not self._protocol.can_resume and (refusal := self._guard.refusal(self._config, self._now())) is not None:
-            raise refusal
+        """From connecting to `connection_lost`. Raises `SignalingUnreachable`."""
         websocket = await self._open()
         reason = "the websocket was given up"
         try:
@@ -230,6 +235,8 @@ class SignalingConnection:
                 writer.cancel()
             await self._part(websocket)
         finally:
+            if self._protocol.authenticated:
+                self._lost_at = self._now()
             self._protocol.connection_lost(reason, self._now())
             self._give_up_attempt()
             self._forget_being_in_room(reason)
@@ -278,7 +285,7 @@ class SignalingConnection:
             self._to_send.set()
             await self._publish(octets)
             if self._protocol.failure is not None:
-                return "refused"
+                return "the room was refused"
             if self._protocol.drop_reason is not None:
                 return self._protocol.drop_reason
 
@@ -324,7 +331,7 @@ class SignalingConnection:
         """Leave a websocket that is of no more use politely: a bye where the protocol has one, and the closing handshake."""
         with suppress(ConnectionClosed, TimeoutError):
             async with asyncio.timeout(1.0):
-                if self._protocol.failure is not None:
+                if self._protocol.failure is not None or self._protocol.refusal is not None:
                     while (frame := self._protocol.next_frame()) is not None:
                         await websocket.send(frame.text)
                 await websocket.close()
@@ -334,55 +341,81 @@ class SignalingConnection:
         if self._protocol.in_room and self._in_room_since is None:
             self._in_room_since = self._now()
             self._last_error = None
+            self.refused.clear()
             logger.info("In the room", extra={**self._log_fields, "hpb_version": self._protocol.server_version})
         for event in self._protocol.take_events():
             await self._events.put(event, octets)
 
     def _forget_being_in_room(self, reason: str) -> None:
-        if self._in_room_since is not None and self._now() - self._in_room_since >= SOUND_AFTER_S:
-            self._backoff.reset()
+        now = self._now()
+        if self._in_room_since is not None:
+            self._tried_at = now
+            if now - self._in_room_since >= SOUND_AFTER_S:
+                self._backoff.reset()
         self._in_room_since = None
-        if not self._closing and self._protocol.failure is None:
-            self._last_error = SignalingUnreachable(f"The connection to the high-performance backend ended: {reason}.")
-            logger.warning("Signaling connection lost: %s", reason, extra=self._log_fields)
+        if self._closing or self._protocol.failure is not None or self._waits_for_leave:
+            return
+        self._note(
+            self._protocol.refusal or SignalingUnreachable(f"The connection to the high-performance backend ended: {reason}.")
+        )
+
+    def _note(self, error: SignalingError) -> None:
+        """Remember why we are not in the room. Logged at INFO when it is news: each attempt of each room meets it again."""
+        level = logging.DEBUG if str(error) == str(self._last_error) else logging.INFO
+        logger.log(level, "Not in the room: %s", error, extra={**self._log_fields, "code": error.code})
+        self._last_error = error
+        if isinstance(error, SignalingRefused):
+            self.refused.set()
+        else:
+            self.refused.clear()
 
     # Leave to say hello, which all calls of the service share.
 
+    async def _wait_until_hello_may_be_sent(self) -> None:
+        """Before a connection: it would be in vain while the credential rests after a refusal, or another room tries it."""
+        while not self._protocol.can_resume:
+            self._guard_changed.clear()
+            wait = self._guard.obstacle(self._config, self._now())
+            if wait is None or (wait.refusal is None and not self._waits_for_leave):
+                return
+            if wait.refusal is not None:
+                self._note(wait.refusal)
+            await self._wait_for_guard(wait.until)
+            await asyncio.sleep(random.uniform(0.0, SPREAD_S))
+
     async def _ask_for_leave(self) -> None:
+        """On an open websocket, whose server waits for a hello."""
         give_up_at = self._now() + HELLO_LEAVE_S
         while self._protocol.hello_wanted:
             self._guard_changed.clear()
-            match self._guard.ask(self._config, self._now(), doubtful=self._had_session):
+            match self._guard.ask(self._config, self._now(), lost_at=self._lost_at):
                 case HelloAttempt() as attempt:
                     self._attempt = attempt
-                    self._protocol.permit_hello(self._now())
-                case SignalingRefused() as refusal:
-                    self._protocol.refuse_hello(refusal)
-                case Wait() if (left := give_up_at - self._now()) > 0:
-                    await self._wait_for_leave(left)
+                    self._protocol.permit_hello(self._now(), patient=attempt.patient)
+                case Wait(refusal=None, until=None) if self._now() < give_up_at:
+                    await self._wait_for_guard(give_up_at)
                 case Wait():
                     self._waits_for_leave = True
                     self._protocol.give_up_websocket("another hello has to be answered first")
 
-    async def _wait_for_leave(self, timeout_s: float) -> None:
+    async def _wait_for_guard(self, until: float | None) -> None:
         with suppress(TimeoutError):
-            async with asyncio.timeout(timeout_s):
+            async with asyncio.timeout_at(until):
                 await self._guard_changed.wait()
 
     def _report_hello(self) -> None:
         if self._attempt is None:
             return
         if self._protocol.authenticated:
-            self._had_session = True
-            self._guard.accepted(self._attempt)
+            self._guard.accepted(self._attempt, self._now())
             self._attempt = None
-        elif isinstance(self._protocol.failure, SignalingRefused):
-            self._guard.refused(self._attempt, self._protocol.failure, self._now())
+        elif self._protocol.refusal is not None:
+            self._guard.refused(self._attempt, self._protocol.refusal, self._now())
             self._attempt = None
 
     def _give_up_attempt(self) -> None:
         if self._attempt is not None:
-            self._guard.abandoned(self._attempt)
+            self._guard.abandoned(self._attempt, self._now())
             self._attempt = None
 
     @staticmethod

@@ -19,13 +19,15 @@ MAX_WAITING_BYTES = 8 * 1024 * 1024
 class OutgoingFrame:
     """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session`.
 
-    `passing`: what comes next replaces it, so that it is not sent twice.
+    `passing`: what comes next replaces it, so that it is not sent twice. `subject`: while it waits, a later frame with the
+    same subject takes its place.
     """
 
     text: str = field(repr=False)
     control: bool = False
     outlives_session: bool = False
     passing: bool = False
+    subject: str = ""
 
 
 class _Frames:
@@ -48,6 +50,12 @@ class _Frames:
     def push_front(self, frame: OutgoingFrame) -> None:
         self._frames.appendleft(frame)
         self.octets += len(frame.text)
+
+    def drop(self, subject: str) -> None:
+        """Remove the frames about this subject."""
+        for frame in [frame for frame in self._frames if frame.subject == subject]:
+            self._frames.remove(frame)
+            self.octets -= len(frame.text)
 
     def pop_front(self) -> OutgoingFrame:
         frame = self._frames.popleft()
@@ -77,13 +85,15 @@ class Outbox:
     def put_control(self, text: str) -> None:
         self._control.append(OutgoingFrame(text, control=True))
 
-    def put(self, text: str, *, outlives_session: bool = False, passing: bool = False) -> bool:
+    def put(self, text: str, *, outlives_session: bool = False, passing: bool = False, subject: str = "") -> bool:
         """`text` is ASCII, as `requests` makes it."""
+        if subject and self._session:
+            self._session.drop(subject)
         full = len(self._session) >= self._limit or self._session.octets + len(text) > MAX_WAITING_BYTES
         if full or len(text) > MAX_FRAME_BYTES:
             self.dropped += 1
             return False
-        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing))
+        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing, subject=subject))
         return True
 
     def next(self, *, in_room: bool) -> OutgoingFrame | None:

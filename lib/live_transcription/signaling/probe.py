@@ -9,6 +9,7 @@ import asyncio
 import json
 import secrets
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,13 +17,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from live_transcription.config import HpbConfig
-from live_transcription.errors import SignalingProtocolError, SignalingUnreachable
+from live_transcription.errors import SignalingProtocolError, SignalingRefused, SignalingUnreachable
 from live_transcription.hosts import host_of, is_loopback
 from live_transcription.redirects import RefusingConnect
-from live_transcription.signaling.auth import hello_token
+from live_transcription.signaling.auth import HelloGuard, Wait, hello_token
 from live_transcription.signaling.messages import Bye, ErrorFrame, Hello, Welcome, parse_frame
 from live_transcription.signaling.reachability import closing_reason, unreachable
-from live_transcription.signaling.refusals import FEATURE_SFU, hello_refusal, no_sfu
+from live_transcription.signaling.refusals import FEATURE_SFU, NO_SFU, hello_refusal, no_sfu
 from live_transcription.signaling.urls import backend_base_url, websocket_url
 from live_transcription.tls import client_context
 
@@ -39,12 +40,16 @@ class HpbReport:
     features: tuple[str, ...]
 
 
-async def probe_hpb(config: HpbConfig, connected: Callable[[], None], *, open_timeout_s: float = 10.0) -> HpbReport:
+async def probe_hpb(
+    config: HpbConfig, connected: Callable[[], None], *, guard: HelloGuard, open_timeout_s: float = 10.0
+) -> HpbReport:
     """Says hello with these settings. `connected` is called once the websocket is open.
 
-    Takes up to a minute, as the HPB answers a wrong secret late, on purpose. Raises ConfigurationError,
-    SignalingUnreachable, SignalingProtocolError, or SignalingRefused.
+    `guard` is the calls' own: it learns the outcome, and refuses a hello that could get the app locked out. Takes up to a
+    minute, as the HPB answers a wrong secret late, on purpose. Raises ConfigurationError, SignalingUnreachable,
+    SignalingProtocolError, or SignalingRefused.
     """
+    await _wait_for_turn(config, guard)
     url = websocket_url(config.url)
     backend_url = backend_base_url(config.backend_url)
     host = host_of(url)
@@ -62,7 +67,7 @@ async def probe_hpb(config: HpbConfig, connected: Callable[[], None], *, open_ti
         ) as websocket:
             connected()
             async with asyncio.timeout(_HELLO_S):
-                return await _hello(websocket, config, backend_url)
+                return await _guarded_hello(websocket, config, backend_url, guard)
     except ConnectionClosed as closed:
         raise SignalingUnreachable(
             f"The high-performance backend at {host} ended the conversation: {closing_reason(closed)}.",
@@ -70,6 +75,46 @@ async def probe_hpb(config: HpbConfig, connected: Callable[[], None], *, open_ti
         ) from None
     except (OSError, WebSocketException, ImportError) as error:
         raise unreachable(error, url) from None
+
+
+async def _wait_for_turn(config: HpbConfig, guard: HelloGuard) -> None:
+    """While a call tries the same credential its outcome is awaited. Raises SignalingRefused where a hello is too risky."""
+    changed = asyncio.Event()
+    guard.add_listener(changed.set)
+    try:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_HELLO_S):
+                while (wait := guard.obstacle(config, _now(), urgent=True)) is not None:
+                    if wait.until is not None and wait.refusal is not None:
+                        raise wait.refusal
+                    changed.clear()
+                    await changed.wait()
+    finally:
+        guard.remove_listener(changed.set)
+
+
+async def _guarded_hello(websocket: ClientConnection, config: HpbConfig, backend_url: str, guard: HelloGuard) -> HpbReport:
+    attempt = guard.ask(config, _now(), urgent=True)
+    if isinstance(attempt, Wait):
+        raise attempt.refusal or SignalingUnreachable(
+            "A call is just logging in to the high-performance backend.", fix="Test again in a moment."
+        )
+    try:
+        report = await _hello(websocket, config, backend_url)
+        guard.accepted(attempt, _now())
+        return report
+    except SignalingRefused as refusal:
+        if refusal.reason == NO_SFU:
+            guard.accepted(attempt, _now())
+        else:
+            guard.refused(attempt, refusal, _now())
+        raise
+    finally:
+        guard.abandoned(attempt, _now())
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
 
 
 async def _hello(websocket: ClientConnection, config: HpbConfig, backend_url: str) -> HpbReport:

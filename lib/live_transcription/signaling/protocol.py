@@ -5,7 +5,7 @@
 
 The shell tells what happens (`connected`, `receive_text`, `connection_lost`, `timer`, each with `now` in seconds of any
 monotonic clock) and after each call takes what came of it: `next_frame()`, `take_events()`, `deadline`, `hello_wanted`,
-`drop_reason`, `failure`. Protocol: standalone-signaling-api-v1 of nextcloud-spreed-signaling 1.2.4 to 2.1.
+`drop_reason`, `refusal`, `failure`. Protocol: standalone-signaling-api-v1 of nextcloud-spreed-signaling 1.2.4 to 2.1.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable, Iterator
 
 from live_transcription.config import HpbConfig
-from live_transcription.errors import RoomRefused, SignalingError, SignalingRefused
+from live_transcription.errors import RoomRefused, SignalingRefused
 from live_transcription.observability import metrics
 from live_transcription.observability.log_limit import INTERVAL_S, LogLimit
 from live_transcription.signaling import messages, requests
@@ -85,8 +85,10 @@ class SignalingProtocol:
         self.deadline: float | None = None
         #: The websocket is of no more use: close it, say `connection_lost` with this reason, connect anew.
         self.drop_reason: str | None = None
-        #: No websocket will be of use: `SignalingRefused` or `RoomRefused`.
-        self.failure: SignalingError | None = None
+        #: Why this websocket is of no more use, where only an administrator can change it. Another one may fare better later.
+        self.refusal: SignalingRefused | None = None
+        #: No websocket will be of use: the room does not take us.
+        self.failure: RoomRefused | None = None
         self.session_id: str | None = None
         self.server_version = ""
         self.features: frozenset[str] = frozenset()
@@ -168,24 +170,19 @@ class SignalingProtocol:
             return
         if self._resume_until is not None and now >= self._resume_until:
             self._forget_session()
-        self.drop_reason = None
+        self.drop_reason = self.refusal = None
         self._welcomed = frozenset()
         self._enter(State.GREETING, now + self.timeouts.welcome_s)
 
-    def permit_hello(self, now: float) -> None:
-        """Leave to send the full hello, from `HelloGuard`; only while `hello_wanted`."""
+    def permit_hello(self, now: float, *, patient: bool = False) -> None:
+        """Leave to send the full hello, from `HelloGuard`; only while `hello_wanted`. `patient`: its answer may take long."""
         if self.state is not State.AUTHORISING:
             return
         random = self._random_hex()
         token = hello_token(self._config.internal_secret, random)
         self._request_id = self._new_id()
         self.outbox.put_control(requests.hello(self._request_id, random=random, token=token, backend_url=self._backend_url))
-        self._enter(State.HELLO, now + self.timeouts.hello_s)
-
-    def refuse_hello(self, refusal: SignalingRefused) -> None:
-        """No leave, and none will come: `HelloGuard` remembers a refusal."""
-        if self.state is State.AUTHORISING:
-            self._fail(refusal)
+        self._enter(State.HELLO, now + (self.timeouts.patient_hello_s if patient else self.timeouts.hello_s))
 
     def give_up_websocket(self, reason: str) -> None:
         """The shell has no use for this websocket: `drop_reason` follows."""
@@ -258,7 +255,9 @@ class SignalingProtocol:
 
     def request_offer(self, publisher: str, room_type: str) -> bool:
         request_id = self._new_id()
-        taken = self._send_to(publisher, room_type, request_id, requests.request_offer(request_id, publisher, room_type))
+        frame = requests.request_offer(request_id, publisher, room_type)
+        # After an outage one request is enough: each further one would replace the subscriber of the one before.
+        taken = self._send_to(publisher, room_type, request_id, frame, subject=f"offer of {publisher}/{room_type}")
         if taken:
             self._asked.setdefault((publisher, room_type), OfferRate()).expect_one()
         return taken
@@ -305,11 +304,18 @@ class SignalingProtocol:
         self.drop_reason = reason
         self._enter(State.DROPPED)
 
-    def _fail(self, error: SignalingError) -> None:
+    def _fail(self, error: RoomRefused) -> None:
         if self.authenticated:
             self.outbox.put_control(requests.bye(self._new_id()))
         self.failure = error
         self._enter(State.FAILED)
+
+    def _refuse(self, refusal: SignalingRefused) -> None:
+        if self.authenticated:
+            self.outbox.put_control(requests.bye(self._new_id()))
+            self._forget_session()
+        self.refusal = refusal
+        self._drop("the high-performance backend refuses the app")
 
     def _forget_session(self) -> None:
         """Whatever was said to or in the old session is void, but final captions, which reach those who are still there."""
@@ -352,20 +358,14 @@ class SignalingProtocol:
 
     def _greet(self, now: float) -> None:
         if self._welcomed and FEATURE_SFU not in self._welcomed:
-            self._miss_sfu()
+            # A server that has just been started may still wait for its SFU.
+            self._refuse(no_sfu())
         elif self._resume_id is not None:
             self._request_id = self._new_id()
             self.outbox.put_control(requests.hello_resume(self._request_id, self._resume_id))
             self._enter(State.RESUMING, now + self.timeouts.resume_s)
         else:
             self._enter(State.AUTHORISING)
-
-    def _miss_sfu(self) -> None:
-        """A server that had one before has been restarted and waits for it; another has to be set up."""
-        if self._announced is None:
-            self._fail(no_sfu())
-        else:
-            self._drop("the server has no media server yet")
 
     def _receive_hello(self, frame: messages.Hello, now: float) -> None:
         if self.state not in (State.HELLO, State.RESUMING) or frame.id not in (None, self._request_id):
@@ -383,7 +383,7 @@ class SignalingProtocol:
         if frame.features is not None:
             self.features = frame.features | self._welcomed
         if FEATURE_SFU not in self.features:
-            self._miss_sfu()
+            self._refuse(no_sfu())
         elif self._joined:
             self._start()
         else:
@@ -423,14 +423,16 @@ class SignalingProtocol:
         elif self.state is State.HELLO and (ours or frame.id is None):
             refusal = hello_refusal(frame.code, self._backend_url)
             if refusal is not None:
-                self._fail(refusal)
+                self._refuse(refusal)
             else:
                 self._drop(f"the server refused the hello for now ({frame.code})")
         elif self.state is State.JOINING and ours:
             if frame.code == "already_joined":
                 self._start()
-            else:
+            elif frame.code == "no_such_room":
                 self._fail(RoomRefused(f"The high-performance backend did not let this app into the room ({frame.code})."))
+            else:
+                self._drop(f"the server refused the room for now ({frame.code})")
         elif (failed := self._pending.fail(frame.id, frame.code)) is not None:
             self._events.append(failed)
         else:
@@ -467,8 +469,8 @@ class SignalingProtocol:
             fields = {**self._log_fields, "reason": reason}
             logger.log(level, "Rejected %d offers or candidates of participants (%s)", left_out + 1, reason, extra=fields)
 
-    def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str) -> bool:
-        if not self._has_session or not self.outbox.put(frame):
+    def _send_to(self, publisher: str, room_type: str, request_id: str, frame: str, *, subject: str = "") -> bool:
+        if not self._has_session or not self.outbox.put(frame, subject=subject):
             return False
         self._pending.add(request_id, publisher, room_type)
         return True

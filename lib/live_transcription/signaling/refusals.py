@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import math
+
 from live_transcription.errors import SignalingRefused
 from live_transcription.hosts import host_of
 
@@ -13,6 +15,11 @@ FEATURE_SFU = "mcu"
 #: Reason of a refusal of our own: the server has no SFU.
 NO_SFU = "no_sfu"
 TOO_MANY_REQUESTS = "too_many_requests"
+#: Reason of a refusal of our own: one more failed hello could lock us out.
+TOO_MANY_TRIES = "too_many_tries"
+_TOO_OLD_CODES = ("invalid_hello_version", "unsupported-version", "invalid_format")
+#: Answers to a hello that the server does not count as a failed login.
+UNCOUNTED = frozenset({TOO_MANY_REQUESTS, TOO_MANY_TRIES, NO_SFU, "invalid_client_type", *_TOO_OLD_CODES})
 
 _TOO_OLD = (
     "The high-performance backend does not understand this client: it is too old.",
@@ -25,9 +32,9 @@ _WRONG_SECRET = (
 
 
 def hello_refusal(code: str, backend_url: str) -> SignalingRefused | None:
-    """The error for an answer to `hello` that no retry can change; None where trying again later makes sense.
+    """The error for an answer to `hello` that only an administrator can change; None where the next attempt may succeed.
 
-    Failed hellos are counted by the HPB per address: 10 in 30 minutes lock the address out, and are remembered for 12 hours.
+    The change may be one of the HPB's configuration, of which we learn nothing, so that `HelloGuard` tries again in time.
     """
     match code:
         case "invalid_token" | "auth_failed" | "auth-failed":
@@ -42,12 +49,21 @@ def hello_refusal(code: str, backend_url: str) -> SignalingRefused | None:
             )
         case "too_many_requests":
             message = "The high-performance backend has locked out this address after too many failed logins."
-            fix = "Check LT_INTERNAL_SECRET, then restart the high-performance backend, or wait up to 12 hours."
-        case "invalid_hello_version" | "unsupported-version" | "invalid_format":
+            fix = "Check LT_INTERNAL_SECRET, then restart the high-performance backend, or wait for 30 minutes."
+        case _ if code in _TOO_OLD_CODES:
             message, fix = _TOO_OLD
         case _:
             return None
     return SignalingRefused(message, fix=fix, reason=code)
+
+
+def too_many_tries(seconds: float) -> SignalingRefused:
+    """`seconds`: until the next try is safe."""
+    return SignalingRefused(
+        "The high-performance backend has refused the app several times; another try could lock it out for 30 minutes.",
+        fix=f"Correct the internal secret. The app tries again in {math.ceil(seconds / 60)} minutes.",
+        reason=TOO_MANY_TRIES,
+    )
 
 
 def no_sfu() -> SignalingRefused:

@@ -11,15 +11,17 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. The HPB wants a hello within 2 s; it may answer a wrong one up to 25 s late, on purpose.
+    """Seconds. An attempt that meets one silence takes less than 6 s, so that each room tries at least so often.
 
+    `patient_hello_s`: for a credential that may be wrong, as the HPB answers a wrong one up to 25 s late, on purpose.
     `resume_window_s`: how long a resume is worth trying. The HPB keeps a session for 30 s, from when it noticed the drop.
     """
 
     welcome_s: float = 1.0
-    hello_s: float = 30.0
-    resume_s: float = 5.0
-    join_s: float = 10.0
+    hello_s: float = 3.5
+    patient_hello_s: float = 30.0
+    resume_s: float = 3.5
+    join_s: float = 3.5
     resume_window_s: float = 90.0
 
 

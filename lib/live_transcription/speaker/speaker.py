@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
-from live_transcription.errors import NoAudio, SttError, TransportLost, WebrtcError
+from live_transcription.errors import NoAudio, NoMediaPath, SttError, TransportLost, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.exposition import collector
@@ -26,7 +26,7 @@ from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
 from live_transcription.stt.owned_task import end_if_cancelled
-from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio
+from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, TurnAnswer
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.subscriber import WITHOUT_AUDIO_S, IceServers, Subscriber, SubscriberChannel
 
@@ -76,6 +76,8 @@ class Speaker:
         self._subscriber: Subscriber | None = None
         self._requests = OfferRequests(ask_from=ask_from)
         self._without_audio_since: float | None = None
+        self._path_failure: NoMediaPath | None = None
+        self._turn_answers: Mapping[str, TurnAnswer] = {}
         self._ending = asyncio.Event()
         self._heard = False
         self._began_at = self._now()
@@ -124,6 +126,16 @@ class Speaker:
         return self._requests.likely
 
     @property
+    def path_failure(self) -> NoMediaPath | None:
+        """Why no audio gets here from the SFU; None while a subscription is connected, and before one has failed."""
+        return None if self._subscriber is not None and self._subscriber.connected else self._path_failure
+
+    @property
+    def turn_answers(self) -> Mapping[str, TurnAnswer]:
+        """The last answer of each TURN server that was asked, by its address."""
+        return self._turn_answers if self._subscriber is None else {**self._turn_answers, **self._subscriber.turn_answers}
+
+    @property
     def hears_audio(self) -> bool:
         return self._subscriber is not None and self._subscriber.last_packet_at is not None
 
@@ -158,9 +170,11 @@ class Speaker:
             except WebrtcError as failure:
                 end_if_cancelled()
                 lost = isinstance(failure, TransportLost)
+                self._path_failure = failure if isinstance(failure, NoMediaPath) else None
                 self._lost(failure)
             finally:
                 self._count_packets()
+                self._turn_answers = self.turn_answers
             fruitless = lost and subscriber.first_packet_at is None
             connect_s = min(CONNECT_S[1], connect_s * 2) if fruitless else CONNECT_S[0]
 

@@ -101,12 +101,14 @@ class FallbackBackend(SttBackend):
     def failed(self, index: int, error: SttError) -> None:
         """A stream of this backend was of no use, or could not be had."""
         news = self._health[index].failed(error, self._now())
+        if len(self._backends) == 1:
+            return  # the caller gets this error, and counts and logs it
         self.statistics.failures[error.code] += 1
         logger.log(
             logging.WARNING if news else logging.DEBUG,
             "Speech-to-text by %s: %s",
             self._backends[index].name,
-            error,
+            str(error),
             extra={"code": error.code},
         )
 

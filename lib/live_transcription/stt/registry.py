@@ -72,8 +72,8 @@ class SttRegistry:
         remote = any(isinstance(engine, ModalBackend | MoshiBackend) for engine in engines)
         self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None
-        self._backend: SttBackend | None = self._engines[0] if self._engines else None
-        if len(self._engines) > 1:
+        self._backend: SttBackend | None = None
+        if self._engines:  # a single one as well: it keeps account of whether the engine works
             self._fallback = FallbackBackend(self._engines, patience_s=config.patience_s, statistics=self.statistics)
             self._backend = self._fallback
         if remote and self._backend is not None:
@@ -94,7 +94,7 @@ class SttRegistry:
         return None
 
     def health(self) -> tuple[HealthReport, ...]:
-        """What is known of each engine; empty where there is no choice."""
+        """What is known of each engine."""
         return self._fallback.health if self._fallback is not None else ()
 
     def languages(self) -> Mapping[str, Language]:

@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol
 
 from aioice import Candidate
 
-from live_transcription.types import IceServer
+from live_transcription.types import IceServer, TurnAnswer
 from live_transcription.webrtc.rtp_receiver import AudioTransport, RtpSink, TransportStatistics
 from live_transcription.webrtc.sdp import Offer, build_answer, format_candidate
 
@@ -64,6 +64,11 @@ class Peer:
     @property
     def statistics(self) -> TransportStatistics:
         return self._transport.statistics
+
+    @property
+    def turn_answers(self) -> Mapping[str, TurnAnswer]:
+        """What the TURN servers that were asked have answered, by their address."""
+        return self._transport.turn_answers
 
     def continues(self, offer: Offer) -> bool:
         """Whether an offer with our `sid` is for this very transport; not if it restarts ICE."""

@@ -21,13 +21,13 @@ from typing import Any, ClassVar, Self
 
 import pylibsrtp
 from aioice import Candidate
-from aioice.stun import TransactionError
+from aioice.stun import TransactionError, TransactionFailed
 from aiortc import rtcdtlstransport as dtls
 from OpenSSL import SSL
 from pylibsrtp._binding import lib as srtp
 
-from live_transcription.errors import TransportLost
-from live_transcription.types import DIGITAL_SILENCE, AudioPacket, IceServer
+from live_transcription.errors import NoMediaPath, TransportLost
+from live_transcription.types import DIGITAL_SILENCE, AudioPacket, IceServer, TurnAnswer
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
@@ -117,6 +117,8 @@ class AudioTransport:
         self._remote_ended = False
         self._gathering = True
         self._refused_servers = 0
+        #: By the server's address.
+        self.turn_answers: dict[str, TurnAnswer] = {}
         self.configure(offer)
 
     def configure(self, offer: Offer) -> None:
@@ -233,27 +235,27 @@ class AudioTransport:
             await asyncio.gather(pump, return_exceptions=True)
         await self._connection.close()
 
-    def _handshake_failure(self) -> TransportLost:
+    def _handshake_failure(self) -> NoMediaPath:
         if self._dtls.encrypted:
-            return TransportLost(
+            return NoMediaPath(
                 "The SFU's DTLS certificate is not the one in its offer, or it offers no SRTP.",
                 fix="Check whether something between this host and the SFU answers in its place.",
             )
         if self._link.closed:
-            return TransportLost(
+            return NoMediaPath(
                 "The path to the SFU broke during the DTLS handshake.", fix="Let UDP through between this host and the SFU."
             )
         if self._link.alert in _CERTIFICATE_ALERTS:
-            return TransportLost(
+            return NoMediaPath(
                 f"The SFU ended the DTLS handshake (alert {self._link.alert}).",
                 fix="Give the SFU a certificate with an ECDSA key, or RSA of 2048 bits or more.",
             )
-        return TransportLost("The DTLS handshake with the SFU failed.", fix="The app tries again by itself.")
+        return NoMediaPath("The DTLS handshake with the SFU failed.", fix="The app tries again by itself.")
 
-    def no_path(self) -> TransportLost:
+    def no_path(self) -> NoMediaPath:
         """The error for ICE that found no path, or not in time."""
         asked = f"; {self._refused_servers} STUN or TURN servers did not serve" if self._refused_servers else ""
-        return TransportLost(
+        return NoMediaPath(
             f"No network path to the SFU was found ({len(self._connection.remote_candidates)} of its addresses tried{asked}).",
             fix="Let UDP through between this host and the SFU, or set up a TURN server in Talk's settings.",
         )
@@ -277,12 +279,18 @@ class AudioTransport:
             else:
                 await asyncio.sleep(_RELAY_AFTER_S)
                 found = await self._connection.relayed(server)
+                self._note_turn_answer(server, 0)
         except (OSError, TransactionError, ValueError) as error:
             self._refused_servers += 1
+            if isinstance(server, TurnServer) and isinstance(error, TransactionFailed):
+                self._note_turn_answer(server, error.response.attributes.get("ERROR-CODE", (500, ""))[0])
             logger.info("The STUN or TURN server %s port %d does not serve: %s", server.host, server.port, error)
             return
         for candidate in found:
             on_candidate(candidate)
+
+    def _note_turn_answer(self, server: TurnServer, code: int) -> None:
+        self.turn_answers[f"{server.host}:{server.port}"] = TurnAnswer(code, asyncio.get_running_loop().time())
 
     def _srtp(self, datagram: Datagram) -> None:
         context = self._srtp_context

@@ -16,7 +16,7 @@ import asyncio
 import logging
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import FrameType
 
 import numpy as np
@@ -32,8 +32,8 @@ from aiortc import (
 )
 from av import AudioFrame
 
-from live_transcription.errors import TransportLost
-from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer
+from live_transcription.errors import NoMediaPath, TransportLost
+from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer, TurnAnswer
 from live_transcription.webrtc.audio_clock import AudioClock
 from live_transcription.webrtc.peer import SubscriberChannel
 from live_transcription.webrtc.rtp_receiver import TransportStatistics
@@ -81,6 +81,8 @@ class StockPeer:
         self.connected = False
         #: Up to date to `_CHECK_S` seconds. `discarded` is not known.
         self.statistics = TransportStatistics()
+        #: aiortc does not tell.
+        self.turn_answers: Mapping[str, TurnAnswer] = {}
         self._offer = offer
         self._channel = channel
         self._sink = sink
@@ -276,8 +278,8 @@ def _self_of(task: asyncio.Task[object]) -> object:
     return None if frame is None or getattr(coroutine, "__name__", "") == "close" else frame.f_locals.get("self")
 
 
-def _no_path() -> TransportLost:
-    return TransportLost(
+def _no_path() -> NoMediaPath:
+    return NoMediaPath(
         "No network path to the SFU was found, or the DTLS handshake with it failed.",
         fix="Let UDP through between this host and the SFU, or set up a TURN server in Talk's settings. The stock receive "
         "path also needs an SFU whose certificate has an ECDSA key.",

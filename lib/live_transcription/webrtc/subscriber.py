@@ -10,13 +10,13 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from live_transcription.config import ReceivePath
 from live_transcription.errors import LiveTranscriptionError, NegotiationFailed, NoAudio, PublisherUnavailable
 from live_transcription.observability import metrics
-from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer
+from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterBuffer, JitterStatistics
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.peer import Peer, SubscriberChannel
@@ -106,6 +106,11 @@ class Subscriber:
     def connected(self) -> bool:
         """Whether ICE and DTLS are up, so that RTP can come."""
         return self._peer is not None and self._peer.connected
+
+    @property
+    def turn_answers(self) -> Mapping[str, TurnAnswer]:
+        """As `Peer.turn_answers`."""
+        return {} if self._peer is None else self._peer.turn_answers
 
     @property
     def first_packet_at(self) -> float | None:

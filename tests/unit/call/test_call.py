@@ -15,7 +15,7 @@ import pytest
 from live_transcription.call.call import Admit, Call
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import SignalingRefused
+from live_transcription.errors import RoomRefused
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
@@ -24,6 +24,7 @@ from live_transcription.signaling.events import (
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
+    SessionInterrupted,
     SessionStarted,
 )
 from live_transcription.speaker.speaker import Speaker
@@ -57,12 +58,12 @@ def call(backend: FakeBackend | None = None, *, admit: Admit = everybody) -> Cal
     )
 
 
-async def test_a_call_that_the_hpb_refuses_is_over_before_all_of_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_call_whose_room_the_hpb_refuses_is_over_before_all_of_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     warming, refused, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
 
     async def refuse(connection: SignalingConnection) -> None:
         await refused.wait()
-        raise SignalingRefused("The secret has changed.")
+        raise RoomRefused("There is no such room.")
 
     class SlowToEnd(FakeBackend):
         async def warm(self) -> None:
@@ -85,7 +86,7 @@ async def test_a_call_that_the_hpb_refuses_is_over_before_all_of_it_is_closed(mo
     closed.set()
     with pytest.raises(ExceptionGroup) as failure:
         await running
-    assert failure.group_contains(SignalingRefused, depth=1)
+    assert failure.group_contains(RoomRefused, depth=1)
 
 
 TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
@@ -199,6 +200,32 @@ def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> N
             await asyncio.sleep(60)
             ours._take(ParticipantsUpdated((Participant("speaker-8", in_call=TALKING),)))
             assert ours.waiting_count == 1, "who comes back after a minute is new"
+
+    virtual_clock.run(run())
+
+
+def test_speakers_end_when_signaling_is_away_for_long_and_start_again_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def run() -> None:
+        async with joined(monkeypatch, "speaker-1", "speaker-2") as ours:
+            before = dict(ours._speakers)
+            for _ in range(2):
+                ours._take(SessionInterrupted("the websocket broke"))
+                await asyncio.sleep(30)
+                assert ours._speakers == before, "their audio may go on"
+                ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
+                await asyncio.sleep(100)
+                assert ours._speakers == before
+            ours._take(SessionInterrupted("the websocket broke"))
+            await asyncio.sleep(50)
+            assert ours.speaker_count == 0
+            await asyncio.sleep(3600)
+            assert [target.nc_session_id for target in ours.targets()] == ["nc1"]
+            ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
+            assert ours.speaker_count == 2
+            ours._take(SessionInterrupted("the websocket broke"))
+            ours.remove_target("nc1")
+            await asyncio.sleep(100)
+            assert ours.ending, "nobody wants captions, and nobody can be seen to come back"
 
     virtual_clock.run(run())
 

@@ -243,6 +243,37 @@ def test_a_new_session_keeps_the_targets_until_the_room_is_known_again() -> None
     assert reached(targets) == ["s2"]
 
 
+def test_nobody_is_forgotten_while_we_are_not_in_the_room() -> None:
+    targets = Targets(Roster())
+    targets.suspend()
+    targets.add("nc-1", "user-1", 0.0)
+    assert targets.next_deadline() is None
+    assert targets.empty_since(10_000.0) is None, "somebody waits, as far as we can know"
+    assert len(targets.export()) == 1
+    targets.resume(10_000.0)
+    targets.reset(10_000.0)
+    assert targets.empty_since(10_059.0) == 10_000.0
+    targets.apply(joined("s-1", "nc-1", "user-1"), 10_059.0)
+    assert reached(targets, now=10_059.0) == ["s-1"]
+    targets.apply(left("s-1"), 10_100.0)
+    targets.suspend()
+    assert len(targets.export()) == 1
+    targets.empty_since(20_000.0)
+    targets.resume(20_000.0)
+    targets.empty_since(20_059.0)
+    assert len(targets.export()) == 1, "a reload that began before the outage has its whole time"
+    targets.empty_since(20_061.0)
+    assert targets.export() == ()
+
+
+def test_whoever_wants_no_captions_any_more_is_forgotten_though_we_are_not_in_the_room() -> None:
+    targets = Targets(Roster())
+    targets.suspend()
+    targets.add("nc-1", None, 0.0)
+    targets.remove("nc-1", 5.0)
+    assert targets.empty_since(6.0) == 5.0
+
+
 def test_emptiness_starts_anew_with_each_request() -> None:
     targets = room()
     assert targets.empty_since(3.0) == 0.0

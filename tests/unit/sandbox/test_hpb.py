@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -87,6 +88,40 @@ async def test_ten_failed_hellos_block_the_address(hpb: HpbStandIn) -> None:
         assert (await client.hello_internal())["error"]["code"] == "too_many_requests"
 
 
+async def test_a_restart_forgets_failed_hellos_and_may_bring_another_secret(hpb: HpbStandIn) -> None:
+    async with Client(hpb) as client:
+        for _ in range(10):
+            await client.hello(internal_auth(secret="wrong"))
+    await hpb.restart(internal_secret="wrong")
+    async with Client(hpb) as client:
+        assert (await client.hello_internal())["error"]["code"] == "invalid_token"
+        assert (await client.hello(internal_auth(secret="wrong")))["type"] == "hello"
+
+
+async def test_resume_ids_of_other_session_keys_count_as_guesses_and_those_of_ours_do_not(hpb: HpbStandIn) -> None:
+    async with Client(hpb) as client:
+        await client.hello_user("user-1")
+    await hpb.restart()
+    async with Client(hpb) as again:
+        for _ in range(12):
+            assert (await again.resume(client.resume_id))["error"]["code"] == "no_such_session"
+    await hpb.restart(new_keys=True)
+    async with Client(hpb) as again:
+        for _ in range(10):
+            assert (await again.resume(client.resume_id))["error"]["code"] == "no_such_session"
+        assert (await again.resume(client.resume_id))["error"]["code"] == "too_many_requests"
+        assert (await again.hello_internal())["type"] == "hello"
+
+
+async def test_a_resume_that_fails_gives_no_more_time_for_a_hello() -> None:
+    standin = HpbStandIn(TrustingNextcloud(), None, hello_timeout_s=0.3, throttle_delay_s=0)
+    async with standin as hpb, Client(hpb) as client, asyncio.timeout(10):
+        with contextlib.suppress(ConnectionClosed):
+            while True:
+                await client.resume("unknown")
+                await asyncio.sleep(0.05)
+
+
 def test_throttle_delays_grow_and_end() -> None:
     throttle = Throttle(base_delay_s=0.1)
     delays = [throttle.failed("address", "hello", now=float(n)) for n in range(10)]
@@ -94,7 +129,12 @@ def test_throttle_delays_grow_and_end() -> None:
     assert delays[-1] == 25.0
     assert throttle.blocked("address", "hello", now=10.0)
     assert not throttle.blocked("elsewhere", "hello", now=10.0)
+    assert throttle.blocked("address", "hello", now=1800.0)
     assert not throttle.blocked("address", "hello", now=1801.0)
+    for _ in range(10):
+        throttle.failed("2001:db8::1", "hello", now=0.0)
+    assert throttle.blocked("2001:db8::2", "hello", now=0.0), "a /64 network is one address"
+    assert not throttle.blocked("2001:db8:0:1::1", "hello", now=0.0)
 
 
 async def test_without_hello_the_server_says_bye() -> None:

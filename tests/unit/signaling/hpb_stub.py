@@ -37,6 +37,7 @@ class HpbStub:
     welcome: bool = True
     features: list[str] = field(default_factory=lambda: list(FEATURES))
     answers_hello: bool = True
+    answers_room: bool = True
     reads: bool = True
     received: list[dict[str, Any]] = field(default_factory=list)
     sessions: dict[str, StubSession] = field(default_factory=dict)
@@ -132,6 +133,8 @@ class HpbStub:
         return session
 
     async def _room(self, websocket: ServerConnection, session: StubSession, frame: dict[str, Any]) -> None:
+        if not self.answers_room:
+            return
         if self.refuse_room is not None:
             error = {"code": self.refuse_room, "message": "no"}
         elif session.room is not None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from live_transcription.backoff import Backoff
 from live_transcription.call.roster import Roster
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingRefused
+from live_transcription.signaling import auth
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import LARGE_FRAME_CHARS, MAX_FRAME_BYTES, SignalingConnection
 from live_transcription.signaling.event_queue import PROCESS_BUDGET
@@ -195,22 +197,29 @@ async def test_a_forgotten_session_is_replaced_on_the_same_websocket() -> None:
 async def test_a_wrong_secret_costs_one_failed_hello_for_ten_rooms() -> None:
     async with hpb_stub(hello_delay_s=0.05) as stub:
         guard = HelloGuard()
-        clients = [connection(stub, guard=guard, secret="wrong") for _ in range(10)]
-        results = await asyncio.gather(*(client.run() for client in clients), return_exceptions=True)
-        assert [type(result) for result in results] == [SignalingRefused] * 10
-        assert len(stub.frames("hello")) == 1
-        with pytest.raises(SignalingRefused) as refused:
-            await connection(stub, guard=guard, secret="wrong").run()
-        assert refused.value.reason == "invalid_token"
-        assert "LT_INTERNAL_SECRET" in str(refused.value)
-        assert "wrong" not in str(refused.value)
-        assert len(stub.frames("hello")) == 1
-        client = connection(stub, guard=guard)
-        async with running(client):
-            await next_of(client, SessionStarted)
+        clients = [connection(stub, guard=guard, secret="wrong") for _ in range(11)]
+        async with contextlib.AsyncExitStack() as stack:
+            for client in clients[:10]:
+                await stack.enter_async_context(running(client))
+            await asyncio.wait([asyncio.ensure_future(client.refused.wait()) for client in clients[:10]])
+            await stack.enter_async_context(running(clients[10]))
+            await clients[10].refused.wait()
+            for client in clients:
+                assert isinstance(client.last_error, SignalingRefused)
+                assert client.last_error.reason == "invalid_token"
+                assert "LT_INTERNAL_SECRET" in str(client.last_error)
+                assert "wrong" not in str(client.last_error)
+            assert len(stub.frames("hello")) == 1
+            right = connection(stub, guard=guard)
+            async with running(right):
+                await next_of(right, SessionStarted)
+            assert len(stub.frames("hello")) == 2
 
 
-async def test_a_secret_changed_at_a_restart_costs_one_failed_hello_for_ten_rooms() -> None:
+async def test_a_secret_changed_at_a_restart_costs_one_failed_hello_for_ten_rooms_and_ends_none(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(auth, "RETRY_AFTER_S", 0.3)
     async with hpb_stub() as stub:
         guard = HelloGuard()
         clients = [connection(stub, guard=guard) for _ in range(10)]
@@ -222,9 +231,18 @@ async def test_a_secret_changed_at_a_restart_costs_one_failed_hello_for_ten_room
         stub.hello_error = "invalid_token"
         stub.hello_delay_s = 0.02
         await stub.cut()
-        results = await asyncio.gather(*tasks, return_exceptions=True)
-        assert [type(result) for result in results] == [SignalingRefused] * 10
+        async with asyncio.timeout(5):
+            for client in clients:
+                await client.refused.wait()
         assert len(stub.full_hellos()) == hellos + 1
+        stub.hello_error = None
+        for client in clients:
+            await next_of(client, SessionInterrupted)
+            assert not (await next_of(client, SessionStarted)).resumed
+            assert client.last_error is None
+            assert not client.refused.is_set()
+        await asyncio.gather(*(client.close() for client in clients))
+        await asyncio.gather(*tasks)
 
 
 async def test_ten_rooms_with_the_right_secret_all_join() -> None:
@@ -249,16 +267,23 @@ async def test_a_room_that_is_refused_ends_the_run() -> None:
         await until(lambda: stub.frames("bye"))
 
 
-async def test_a_server_without_sfu_is_refused_before_hello() -> None:
+async def test_a_server_without_sfu_is_refused_before_hello_and_tried_again() -> None:
     async with hpb_stub(features=["recipient-call"]) as stub:
-        with pytest.raises(SignalingRefused, match="Janus"):
-            await connection(stub).run()
-        assert stub.frames("hello") == []
+        client = connection(stub)
+        async with running(client):
+            await client.refused.wait()
+            assert isinstance(client.last_error, SignalingRefused)
+            assert "Janus" in str(client.last_error)
+            assert stub.frames("hello") == []
+            stub.features = ["recipient-call", "mcu"]
+            await next_of(client, SessionStarted)
+            assert not client.refused.is_set()
 
 
-async def test_no_welcome_and_no_answer_to_hello_is_retried() -> None:
+async def test_no_welcome_and_no_answer_to_hello_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(auth, "UNANSWERED_PACE_S", 0.1)
     async with hpb_stub(welcome=False, answers_hello=False) as stub:
-        client = connection(stub, timeouts=Timeouts(welcome_s=0.01, hello_s=0.05))
+        client = connection(stub, timeouts=Timeouts(welcome_s=0.01, hello_s=0.05, patient_hello_s=0.05))
         async with running(client):
             await until(lambda: len(stub.full_hellos()) >= 2)
             assert client.last_error is not None

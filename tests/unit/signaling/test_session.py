@@ -86,7 +86,7 @@ def test_an_old_server_without_welcome_gets_its_hello_after_a_second() -> None:
 
 
 @pytest.mark.parametrize("place", ["welcome", "hello", "hello of a server without welcome"])
-def test_a_server_without_sfu_is_refused(place: str) -> None:
+def test_a_server_without_sfu_refuses_us_until_it_has_one(place: str) -> None:
     client = protocol()
     client.connected(0.0)
     if place == "welcome":
@@ -100,9 +100,14 @@ def test_a_server_without_sfu_is_refused(place: str) -> None:
         client.permit_hello(1.0)
         client.receive_text(hello_reply(sent(client)[0]["id"], features="[]"), 1.1)
         assert [frame["type"] for frame in sent(client)] == ["bye"]
-    assert isinstance(client.failure, SignalingRefused)
-    assert client.failure.reason == "no_sfu"
-    assert "Janus" in client.failure.fix
+    assert client.failure is None
+    assert isinstance(client.refusal, SignalingRefused)
+    assert client.refusal.reason == "no_sfu"
+    assert "Janus" in client.refusal.fix
+    assert client.drop_reason is not None
+    client.connection_lost(client.drop_reason, 2.0)
+    in_room(client, now=3.0)
+    assert client.refusal is None
 
 
 def test_a_server_that_waits_for_its_sfu_after_a_restart_is_tried_again() -> None:
@@ -110,7 +115,7 @@ def test_a_server_that_waits_for_its_sfu_after_a_restart_is_tried_again() -> Non
     client.connection_lost("cut", 50.0)
     client.connected(51.0)
     client.receive_text('{"type":"welcome","welcome":{"version":"2.0.2","features":["recipient-call"]}}', 51.0)
-    assert client.failure is None
+    assert client.refusal is not None
     assert client.drop_reason is not None
     client.connection_lost(client.drop_reason, 51.1)
     client.connected(52.0)
@@ -126,22 +131,27 @@ def test_a_server_that_waits_for_its_sfu_after_a_restart_is_tried_again() -> Non
         ("invalid_token", "LT_INTERNAL_SECRET"),
         ("invalid_backend", "server.conf"),
         ("invalid_client_type", "internalsecret"),
-        ("too_many_requests", "12 hours"),
+        ("too_many_requests", "30 minutes"),
         ("invalid_format", "1.2.4"),
         ("invalid_hello_version", "1.2.4"),
     ],
 )
-def test_fatal_answers_to_hello(code: str, fix: str) -> None:
+def test_answers_to_hello_that_an_administrator_has_to_change(code: str, fix: str) -> None:
     client = protocol()
     client.connected(0.0)
     client.receive_text(WELCOME, 0.0)
     client.permit_hello(0.0)
     client.receive_text(error(code, "1" if code != "invalid_format" else None), 0.1)
-    assert isinstance(client.failure, SignalingRefused)
-    assert client.failure.reason == code
-    assert fix in client.failure.fix
+    assert client.failure is None
+    assert isinstance(client.refusal, SignalingRefused)
+    assert client.refusal.reason == code
+    assert fix in client.refusal.fix
     assert not client.authenticated
-    assert "MySecretValue" not in str(client.failure)
+    assert "MySecretValue" not in str(client.refusal)
+    assert client.drop_reason is not None
+    client.connection_lost(client.drop_reason, 0.2)
+    in_room(client, now=400.0)
+    assert client.refusal is None
 
 
 def test_another_answer_to_hello_is_tried_again() -> None:
@@ -157,14 +167,14 @@ def test_another_answer_to_hello_is_tried_again() -> None:
     in_room(client, now=0.3)
 
 
-@pytest.mark.parametrize("silence", ["hello", "room"])
+@pytest.mark.parametrize("silence", ["hello", "hello that may be wrong", "room"])
 def test_silence_gives_the_websocket_up(silence: str) -> None:
     client = protocol()
     client.connected(0.0)
     client.receive_text(WELCOME, 0.0)
-    client.permit_hello(0.0)
+    client.permit_hello(0.0, patient="wrong" in silence)
     sent(client)
-    wait = client.timeouts.hello_s
+    wait = client.timeouts.patient_hello_s if "wrong" in silence else client.timeouts.hello_s
     if silence == "room":
         client.receive_text(hello_reply("1"), 0.0)
         wait = client.timeouts.join_s
@@ -175,7 +185,24 @@ def test_silence_gives_the_websocket_up(silence: str) -> None:
     assert client.drop_reason is not None
 
 
-@pytest.mark.parametrize("answer", [error("no_such_room", "2"), error("internal_error", "2"), room_reply("", "")])
+def test_another_answer_to_the_join_is_tried_again() -> None:
+    client = protocol()
+    client.connected(0.0)
+    client.receive_text(WELCOME, 0.0)
+    client.permit_hello(0.0)
+    client.receive_text(hello_reply("1"), 0.0)
+    sent(client)
+    client.receive_text(error("internal_error", "2"), 0.1)
+    assert client.failure is None
+    assert client.drop_reason is not None
+    client.connection_lost(client.drop_reason, 0.2)
+    client.connected(1.0)
+    client.receive_text(WELCOME, 1.0)
+    client.receive_text(hello_reply(sent(client)[0]["id"]), 1.0)
+    assert sent(client)[0]["type"] == "room"
+
+
+@pytest.mark.parametrize("answer", [error("no_such_room", "2"), room_reply("", "")])
 def test_a_room_that_does_not_take_us(answer: str) -> None:
     client = protocol()
     client.connected(0.0)
@@ -208,6 +235,23 @@ def test_a_resumed_session_does_not_join_again() -> None:
     client.receive_text(hello_reply(resume["id"]), 52.1)
     assert sent(client) == []
     assert client.take_events() == [SessionStarted("session-1", True, "2.0.2", client.features)]
+
+
+def test_requests_for_offers_that_waited_through_an_outage_are_sent_once_for_each_publisher() -> None:
+    client = in_room()
+    client.request_offer("speaker-1", "video")
+    (first,) = sent(client)
+    assert first["message"]["data"]["type"] == "requestoffer"
+    client.connection_lost("cut", 50.0)
+    for _ in range(5):
+        client.request_offer("speaker-1", "video")
+        client.request_offer("speaker-2", "video")
+    client.send_caption(ONE, FINAL)
+    client.connected(60.0)
+    client.receive_text(WELCOME, 60.0)
+    client.receive_text(hello_reply(sent(client)[0]["id"]), 60.1)
+    asked = [frame["message"]["recipient"]["sessionid"] for frame in sent(client)]
+    assert asked == ["speaker-1", "speaker-2"]
 
 
 def test_a_resume_that_the_server_does_not_know_becomes_a_new_session_on_the_same_websocket() -> None:

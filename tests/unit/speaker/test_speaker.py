@@ -17,10 +17,10 @@ import pytest
 
 from live_transcription.audio.opus import OpusEncoder
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import NoAudio, TransportLost, WebrtcError
+from live_transcription.errors import NoAudio, NoMediaPath, TransportLost, WebrtcError
 from live_transcription.speaker import speaker as module
 from live_transcription.speaker.speaker import Speaker
-from live_transcription.types import AudioPacket, Caption, Frame, IceServer, Secret
+from live_transcription.types import AudioPacket, Caption, Frame, IceServer, Secret, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterStatistics
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.subscriber import SubscriberStatistics
@@ -63,6 +63,8 @@ class FakeTransport:
         self.asked_at = math.nan
         self.first_packet_at: float | None = None
         self.last_packet_at: float | None = None
+        self.connected = False
+        self.turn_answers: dict[str, TurnAnswer] = {}
         self.statistics = SubscriberStatistics(0, 0, 0, 1, JitterStatistics())
         self.made.append(self)
 
@@ -237,3 +239,32 @@ def test_the_first_request_waits_where_a_peer_was_closed_a_moment_ago(transport:
         return transport.made[0].asked_at
 
     assert virtual_clock.run(run()) == 5.0
+
+
+def test_a_missing_path_and_a_turn_servers_refusal_stay_known_between_attempts(transport: type[FakeTransport]) -> None:
+    failures: list[WebrtcError] = [NoMediaPath("No path.") for _ in range(3)]
+
+    def fail(made: FakeTransport) -> WebrtcError | None:
+        if failures:
+            made.turn_answers = {"turn.example.com:3478": TurnAnswer(401, made.asked_at)}
+            return failures.pop()
+        made.connected = True
+        return None
+
+    transport.fails_with = staticmethod(fail)
+
+    async def run() -> None:
+        running = asyncio.create_task((speaker := new_speaker(FakeBackend(), [])).run())
+        assert speaker.path_failure is None
+        await asyncio.sleep(0.01)
+        while not transport.made[-1].connected:
+            assert isinstance(speaker.path_failure, NoMediaPath)
+            assert speaker.turn_answers["turn.example.com:3478"].code == 401
+            await asyncio.sleep(0.1)
+        assert speaker.path_failure is None
+        transport.made[-1].turn_answers = {"turn.example.com:3478": TurnAnswer(0, 100.0)}
+        assert speaker.turn_answers["turn.example.com:3478"].code == 0
+        speaker.end()
+        await running
+
+    virtual_clock.run(run())

@@ -48,6 +48,7 @@ async def test_where_there_is_no_direct_path_audio_comes_over_turn(no_direct_pat
             await publisher.negotiate(sdp=offer)
             await publisher.heard(10)
             assert server.relays == 1
+            assert [answer.code for answer in publisher.subscriber.turn_answers.values()] == [0]
             assert server.relayed_datagrams > 0
             peer = publisher.subscriber._peer
             assert isinstance(peer, Peer)
@@ -127,6 +128,7 @@ async def test_wrong_turn_credentials_say_so(no_direct_path: None, caplog: pytes
                 publisher.subscriber.offer("1", offer)
                 with pytest.raises(TransportLost, match="1 STUN or TURN servers did not serve"):
                     await running
+        assert [answer.code for answer in publisher.subscriber.turn_answers.values()] == [401]
         assert "does not serve" in caplog.text
         assert "wrong" not in caplog.text
         assert USER not in caplog.text

@@ -1,0 +1,129 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What keeps captions from people now, from its beginning to its end. Pure: `now` in seconds of any monotonic clock.
+
+Whoever meets a trouble reports it, once or again and again, and clears it when it is over. `changes` then tells once that the
+condition has begun and once that it has ended, so that an outage of 500 rooms is one line in the log.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+
+from live_transcription.errors import LiveTranscriptionError, SignalingRefused
+from live_transcription.status import Condition
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A condition begins when one source has had the trouble for `after_s` seconds, or when `sources` have it at once."""
+
+    after_s: float = 0.0
+    sources: int = 0
+
+
+#: Every code, in the order in which an administrator reads them.
+RULES: Mapping[str, Rule] = {
+    # A resume takes half a second, a restart of the backend a few.
+    "hpb-unreachable": Rule(after_s=5.0),
+    # A backend that has just been started has no media server for a moment.
+    "hpb-refused": Rule(after_s=5.0),
+    # One subscription may fail by bad luck; its next attempt succeeds within 6 s.
+    "media-path": Rule(after_s=5.0, sources=3),
+    "turn-refused": Rule(),
+    "descriptors": Rule(),
+    "memory": Rule(),
+    "speakers": Rule(),
+    "load": Rule(),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A condition has begun, or has ended after `lasted_s` seconds (None: it has begun)."""
+
+    condition: Condition
+    lasted_s: float | None = None
+
+
+class _Sightings:
+    """Of one code: the time of each source's first report, and the newest text."""
+
+    def __init__(self, condition: Condition) -> None:
+        self.condition = condition
+        self.first_seen: dict[Hashable, float] = {}
+        self.begun_at: float | None = None
+
+    def begins(self, rule: Rule, now: float) -> bool:
+        lasts = any(now - since >= rule.after_s for since in self.first_seen.values())
+        return lasts or 0 < rule.sources <= len(self.first_seen)
+
+
+class Conditions:
+    """The registry. `source` names one place that has the trouble (a subscription, a server); it is never shown."""
+
+    def __init__(self) -> None:
+        self._sightings: dict[str, _Sightings] = {}
+
+    def report(self, condition: Condition, now: float, source: Hashable = "") -> None:
+        """`source` has this trouble now. A repeated report replaces the text only."""
+        sightings = self._sightings.setdefault(condition.code, _Sightings(condition))
+        sightings.condition = condition
+        sightings.first_seen.setdefault(source, now)
+
+    def clear(self, code: str, source: Hashable = "") -> None:
+        """`source` no longer has this trouble. No error if it had none."""
+        if (sightings := self._sightings.get(code)) is not None:
+            sightings.first_seen.pop(source, None)
+
+    def observe(self, code: str, troubles: Mapping[Hashable, Condition], now: float) -> None:
+        """The whole picture for one code, by source: report these, clear all others."""
+        if (sightings := self._sightings.get(code)) is not None:
+            for source in sightings.first_seen.keys() - troubles.keys():
+                self.clear(code, source)
+        for source, condition in troubles.items():
+            self.report(condition, now, source)
+
+    def changes(self, now: float) -> tuple[Change, ...]:
+        """What has begun or ended since the last call. Call it about once a second."""
+        found: list[Change] = []
+        for code, sightings in list(self._sightings.items()):
+            if sightings.begun_at is None and sightings.begins(RULES.get(code, Rule()), now):
+                sightings.begun_at = now
+                found.append(Change(sightings.condition))
+            elif not sightings.first_seen:
+                del self._sightings[code]
+                if sightings.begun_at is not None:
+                    found.append(Change(sightings.condition, now - sightings.begun_at))
+        return tuple(found)
+
+    def current(self) -> tuple[Condition, ...]:
+        """The conditions that `changes` has announced and that have not ended, in the order of `RULES`."""
+        begun = [sightings.condition for sightings in self._sightings.values() if sightings.begun_at is not None]
+        order = list(RULES)
+        return tuple(sorted(begun, key=lambda each: order.index(each.code) if each.code in order else len(order)))
+
+
+def hpb_condition(error: LiveTranscriptionError, calls: int) -> Condition:
+    """The condition behind failed attempts to reach the high-performance backend. `calls`: those it concerns now."""
+    code = "hpb-refused" if isinstance(error, SignalingRefused) else "hpb-unreachable"
+    who = {0: "Calls get", 1: "1 call gets"}.get(calls, f"{calls} calls get")
+    return Condition(code, f"{who} no captions. {error.message}", error.fix)
+
+
+def media_condition(speakers: int, error: LiveTranscriptionError) -> Condition:
+    """The condition of speakers whose audio does not arrive."""
+    who = "1 speaker is" if speakers == 1 else f"{speakers} speakers are"
+    return Condition("media-path", f"{who} not transcribed, because no audio arrives. {error.message}", error.fix)
+
+
+def turn_condition(servers: Mapping[str, int]) -> Condition:
+    """`servers`: the STUN error code by the TURN server's address."""
+    refusals = ", ".join(f"{server} (error {code})" for server, code in sorted(servers.items()))
+    return Condition(
+        "turn-refused",
+        f"A TURN server refuses the app: {refusals}. Where there is no direct path to the media server, captions need it.",
+        "Check the TURN servers and their secret in Talk's administration settings.",
+    )
