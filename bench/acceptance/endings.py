@@ -63,7 +63,7 @@ async def _ending(talk: Setting, *, busy: bool) -> dict[str, Any]:
         await asyncio.sleep(2)
         with _load() if busy else contextlib.nullcontext():
             await asyncio.sleep(1)
-            await speaker.say(SHORT_SPEECH)
+            await speaker.say(SHORT_SPEECH.part(0, SHORT.utterances[-1].end_s))
             asked = time.monotonic()
             code = await talk.app.process.stop()
             took_s = time.monotonic() - asked

@@ -53,7 +53,7 @@ async def test_stopped_right_after_the_last_word_the_final_has_it(tmp_path: Path
         async with talk.speaker(room) as speaker, talk.listener(room) as listener:
             assert (await listener.enable_captions("en")).ok
             await asyncio.sleep(2)  # this is about the end
-            await speaker.say(SHORT_SPEECH)
+            await speaker.say(SHORT_SPEECH.part(0, SHORT.utterances[-1].end_s))
             assert await talk.app.process.stop() == 0
             await captioned(listener, speaker.session_id, timeout_s=1)
             assert listener.captions.received[-1].final
