@@ -30,7 +30,6 @@ from live_transcription.errors import (
 )
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
-from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
 from live_transcription.stt.modal.backend import ModalBackend
 from live_transcription.stt.moshi.backend import MoshiBackend
