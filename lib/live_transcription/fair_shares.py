@@ -28,12 +28,16 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class ShareRules:
-    """Seconds, as the module explains them. `return_s`: how long a group's units are kept while it joins anew."""
+    """Seconds, as the module explains them. `return_s`: how long a group's units are kept while it joins anew.
+
+    `move_every_s`: between two units that are taken from a holder, where that costs something. A group that has none need not wait.
+    """
 
     idle_s: float
     min_hold_s: float
     rotate_s: float
     return_s: float = 30.0
+    move_every_s: float = 0.0
 
 
 class Claim:
@@ -65,6 +69,7 @@ class FairShares:
         self._holders: dict[str, dict[Claim, None]] = {}
         self._waiting: dict[str, dict[Claim, None]] = {}
         self._held = 0
+        self._moved_at = float("-inf")
 
     @property
     def held(self) -> int:
@@ -132,6 +137,7 @@ class FairShares:
                 kept = next((each for each in self._holders.get(claim.group, ()) if each.reserved_until is not None), None)
                 victim = kept or (None if self._held < self.limit and room >= 1 else self._victim(claim, now))
                 if victim is not None:
+                    self._moved_at = now if victim is not kept else self._moved_at
                     self._take(victim, now)
                     changed += [victim] if victim is not kept and victim.reserved_until is None else []
                 elif self._held < self.limit and room >= 1:
@@ -153,6 +159,8 @@ class FairShares:
 
     def _victim(self, claim: Claim, now: float) -> Claim | None:
         rules, own = self._rules, self.held_by(claim.group)
+        if own and now - self._moved_at < rules.move_every_s:
+            return None
         # 1. Whoever has been idle for long.
         idle = [each for each in self._all_holders() if not each.active and now - each.idle_since >= rules.idle_s]
         if idle:

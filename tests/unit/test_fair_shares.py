@@ -153,6 +153,19 @@ def test_what_a_call_does_not_come_back_for_is_free_again() -> None:
     assert fair.held == 0
 
 
+def test_units_change_hands_at_the_pace_that_the_rules_allow() -> None:
+    fair = FairShares(50, ShareRules(idle_s=10.0, min_hold_s=5.0, rotate_s=30.0, move_every_s=0.25))
+    silent = wanting(fair, "a", 50, 0.0)
+    for claim in silent:
+        fair.pause(claim, 0.0)
+    waiting = wanting(fair, "a", 50, 20.0)
+    assert held(waiting) == 1
+    for tenth in range(1, 20):
+        fair.decide(20.0 + tenth / 10)
+    assert held(waiting) == 7
+    assert held(wanting(fair, "b", 1, 21.95)) == 1, "a call that has none need not wait"
+
+
 @given(st.integers(1, 12), st.lists(st.integers(0, 20), min_size=1, max_size=8))
 def test_max_min_fairness(limit: int, speakers: list[int]) -> None:
     """No call could get one more without another that has no more than it giving one."""

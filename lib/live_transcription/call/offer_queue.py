@@ -1,0 +1,131 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Whom to ask for an offer next. Pure: `now` comes in, the next deadline goes out.
+
+The in-call flag says that a participant has a microphone, but not that it publishes. The HPB answers a request for a stream that
+does not exist after up to 10 s, so those who only claim a microphone must neither keep the others waiting nor cost much:
+
+- At most `MOST_PENDING` requests of a call are on their way at once, and at most `MOST_RETRIES` of them when a retry is sent.
+- Publishers that have not been asked yet come first: in turns the one that appeared first and the one that appeared last, so that
+  nobody waits behind thousands who arrived together.
+- Publishers without a stream are asked again after a wait that doubles from 1 to 10 s; all of them together at most every
+  `RETRY_EVERY_S`, the one that has been due for longest first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, KeysView
+
+#: Requests of one call that may be without an answer at once.
+MOST_PENDING = 64
+#: Retries leave the rest to newcomers.
+MOST_RETRIES = 48
+#: First and longest wait before a publisher without a stream is asked again, and the least time between two such requests, in seconds.
+RETRY_S = (1.0, 10.0)
+RETRY_EVERY_S = 0.125
+
+
+class OfferQueue:
+    """Publishers by session id. `random` gives numbers in [0, 1): waits are spread, so that requests do not come in step."""
+
+    def __init__(self, random: Callable[[], float]) -> None:
+        self._random = random
+        #: Failures in a row of each publisher.
+        self._failures: dict[str, int] = {}
+        self._new: dict[str, None] = {}
+        self._due: list[tuple[float, str]] = []
+        self._resting: dict[str, float] = {}
+        self._pending: set[str] = set()
+        self._retry_at = 0.0
+        self._newest_next = False
+
+    @property
+    def known(self) -> KeysView[str]:
+        return self._failures.keys()
+
+    @property
+    def pending(self) -> int:
+        """Publishers that were taken and have not answered yet."""
+        return len(self._pending)
+
+    def add(self, session_id: str) -> None:
+        """Somebody may publish. Nothing happens if they are known."""
+        if session_id not in self._failures:
+            self._failures[session_id] = 0
+            self._new[session_id] = None
+
+    def remove(self, session_id: str) -> None:
+        """They do not publish any more."""
+        del self._failures[session_id]
+        self._new.pop(session_id, None)
+        self._resting.pop(session_id, None)
+        self._pending.discard(session_id)
+
+    def clear(self) -> None:
+        """Every session id is void."""
+        for session_id in list(self._failures):
+            self.remove(session_id)
+        self._due.clear()
+
+    def take(self, now: float) -> str | None:
+        """The next publisher to ask; it counts as pending from now on. None: nobody may be asked at present."""
+        if len(self._pending) >= MOST_PENDING:
+            return None
+        session_id = next(reversed(self._new) if self._newest_next else iter(self._new), None)
+        if session_id is not None:
+            self._newest_next = not self._newest_next
+            del self._new[session_id]
+        else:
+            session_id = self._take_due(now)
+            if session_id is None:
+                return None
+        self._pending.add(session_id)
+        return session_id
+
+    def answered(self, session_id: str) -> None:
+        """An offer came."""
+        self._pending.discard(session_id)
+        if session_id in self._failures:
+            self._failures[session_id] = 0
+
+    def failed(self, session_id: str, now: float, rest_s: float | None = None) -> None:
+        """There is no stream; ask again later, after `rest_s` if given."""
+        if session_id not in self._failures:
+            return
+        self._pending.discard(session_id)
+        failures = self._failures[session_id]
+        self._failures[session_id] = failures + 1
+        if rest_s is None:
+            rest_s = min(RETRY_S[1], RETRY_S[0] * 2 ** min(failures, 10)) * (0.5 + self._random() / 2)
+        self._resting[session_id] = now + rest_s
+        heapq.heappush(self._due, (now + rest_s, session_id))
+
+    def yielded(self, session_id: str) -> None:
+        """Its subscription went to somebody else: it is asked again when it is its turn."""
+        if session_id in self._failures:
+            self._pending.discard(session_id)
+            self._new[session_id] = None
+
+    @property
+    def deadline(self) -> float | None:
+        """When `take` may give somebody again, if nothing else changes before."""
+        if len(self._pending) >= MOST_RETRIES:
+            return None
+        self._drop_stale()
+        return max(self._due[0][0], self._retry_at) if self._due else None
+
+    def _take_due(self, now: float) -> str | None:
+        self._drop_stale()
+        if not self._due or len(self._pending) >= MOST_RETRIES or now < max(self._due[0][0], self._retry_at):
+            return None
+        _, session_id = heapq.heappop(self._due)
+        del self._resting[session_id]
+        self._retry_at = now + RETRY_EVERY_S
+        return session_id
+
+    def _drop_stale(self) -> None:
+        """Entries of those who have gone, or rest until another time."""
+        while self._due and self._resting.get(self._due[0][1]) != self._due[0][0]:
+            heapq.heappop(self._due)
