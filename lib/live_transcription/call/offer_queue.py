@@ -91,22 +91,16 @@ class OfferQueue:
             self._failures[session_id] = 0
 
     def failed(self, session_id: str, now: float, rest_s: float | None = None) -> None:
-        """There is no stream; ask again later, after `rest_s` if given."""
+        """There is no stream, or not for us now; ask again later, after `rest_s` if given."""
         if session_id not in self._failures:
             return
         self._pending.discard(session_id)
-        failures = self._failures[session_id]
-        self._failures[session_id] = failures + 1
         if rest_s is None:
+            failures = self._failures[session_id]
+            self._failures[session_id] = failures + 1
             rest_s = min(RETRY_S[1], RETRY_S[0] * 2 ** min(failures, 10)) * (0.5 + self._random() / 2)
         self._resting[session_id] = now + rest_s
         heapq.heappush(self._due, (now + rest_s, session_id))
-
-    def yielded(self, session_id: str) -> None:
-        """Its subscription went to somebody else: it is asked again when it is its turn."""
-        if session_id in self._failures:
-            self._pending.discard(session_id)
-            self._new[session_id] = None
 
     @property
     def deadline(self) -> float | None:

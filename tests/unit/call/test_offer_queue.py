@@ -100,9 +100,9 @@ def test_who_has_left_is_not_asked_and_may_come_back() -> None:
     assert offers.known == {"a"}
 
 
-def test_who_yields_the_subscription_takes_turns_with_those_who_are_new() -> None:
+def test_who_gave_the_subscription_up_takes_turns_with_those_who_are_new() -> None:
     offers = queue("a", "b")
     assert offers.take(0.0) == "a"
     offers.answered("a")
-    offers.yielded("a")
-    assert [offers.take(0.0), offers.take(0.0)] == ["b", "a"]
+    offers.failed("a", 0.0, rest_s=1.0)
+    assert [offers.take(1.0), offers.take(1.0)] == ["b", "a"]
