@@ -92,10 +92,11 @@ class Admission:
         if not self._memory_full or (bound := self._tightest) is None:
             return ()
         message = (
-            f"Memory is low: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). No new "
-            f"speech-to-text streams start until usage drops below {CLEAR_SHARE:.0%}. Captions that are running continue. {consequence}"
+            f"Memory is low: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). No new speech-to-text"
+            f" streams start until usage drops below {CLEAR_SHARE:.0%}. Captions that are running continue. {consequence}"
         )
-        return (Shortage("memory", message.strip(), f"{_MORE[bound.source]}, or lower the number of speakers in the settings."),)
+        fix = f"{_MORE[bound.source]}, or lower the number of speakers in the settings."
+        return (Shortage("memory", message.strip(), fix),)
 
     def _weigh(self, now: float) -> None:
         while self._promised and now - self._promised[0][0] >= SETTLE_S:

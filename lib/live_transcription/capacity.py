@@ -25,16 +25,19 @@ from live_transcription.stt.audio_budget import AudioBudget, budget_within
 
 logger = logging.getLogger(__name__)
 
-#: Between two looks at the event loop's lag and at those who wait, in seconds; and how many of them go by between two readings of memory.
+#: Between two looks at the event loop's lag and at those who wait, in seconds; and how many of them go by between two readings
+#: of memory.
 LAG_S = 0.25
 LOOKS_PER_READING = 4
 #: Between two attempts to give memory back while it is short, in seconds.
 RELEASE_S = 30.0
 #: A slot goes to somebody else after 10 s of silence; speakers in one call take turns of 30 s.
 SLOT_RULES = ShareRules(idle_s=10.0, min_hold_s=5.0, rotate_s=30.0)
-#: Publishers that one process subscribes to, or as many as there are slots. One takes 0.2 MB, and 0.2 ms of CPU a second while it is silent.
+#: Publishers that one process subscribes to, or as many as there are slots. One takes 0.2 MB, and 0.2 ms of CPU a second while
+#: it is silent.
 MAX_SUBSCRIPTIONS = 2_000
-#: Beyond them publishers take turns: a subscription costs 5 to 9 ms of CPU, so it is given up after a minute of silence at the earliest.
+#: Beyond them publishers take turns: a subscription costs 5 to 9 ms of CPU, so it is given up after a minute of silence at the
+#: earliest.
 SUBSCRIPTION_RULES = ShareRules(idle_s=60.0, min_hold_s=10.0, rotate_s=60.0, move_every_s=0.25)
 
 
@@ -57,9 +60,12 @@ class PublisherClaims:
     def __init__(self, capacity: Capacity, call: str, on_subscription: Callable[[], None]) -> None:
         self._capacity = capacity
         self._subscription = _Claim(call, on_subscription)
-        self._slot = _Claim(call, lambda: self.on_slot())
+        self._slot = _Claim(call, self._slot_changed)
         #: Called when the slot is granted later, or taken.
         self.on_slot: Callable[[], None] = lambda: None
+
+    def _slot_changed(self) -> None:
+        self.on_slot()
 
     @property
     def subscribed(self) -> bool:
@@ -88,16 +94,16 @@ class PublisherClaims:
         """No audio arrives: the subscription failed."""
         self._capacity.lost(self._slot)
 
-    def release(self) -> None:
-        """The publisher is gone, or takes its claims up again later."""
-        self._capacity.release(self._subscription, self._slot)
+    def release(self, *, keep: bool = False) -> None:
+        """The publisher is gone. `keep`: it will be back in a moment, and finds its place."""
+        self._capacity.release(self._subscription, self._slot, keep=keep)
 
 
 class Capacity:
     """Shares slots and subscriptions between the calls, and sets the `pace` of partials.
 
-    `audio`: audio that waits may take its share of the memory that there is, and no more. Before `watch` runs there is one reading of
-    memory, and no lag. `read` and `release` take the place of the system in tests.
+    `audio`: audio that waits may take its share of the memory that there is, and no more. Before `watch` runs there is one
+    reading of memory, and no lag. `read` and `release` take the place of the system in tests.
     """
 
     def __init__(
@@ -152,8 +158,8 @@ class Capacity:
     def expect_back(self, call: str) -> None:
         """This call's publishers get new session ids: the next ones of the call have what these had. Their claims are void."""
         now = self._now()
-        self._slots.keep_for_return(call, now)
-        self._subscriptions.keep_for_return(call, now)
+        self._slots.keep_all(call, now)
+        self._subscriptions.keep_all(call, now)
 
     def want_subscription(self, subscription: _Claim) -> None:
         now = self._now()
@@ -174,10 +180,13 @@ class Capacity:
     def lost(self, slot: _Claim) -> None:
         self._slots.forsake(slot)
 
-    def release(self, subscription: _Claim, slot: _Claim) -> None:
+    def release(self, subscription: _Claim, slot: _Claim, *, keep: bool) -> None:
         for shares, claim in ((self._subscriptions, subscription), (self._slots, slot)):
-            shares.drop(claim)
-            claim.changed = lambda: None
+            if keep:
+                shares.keep(claim, self._now())
+            else:
+                shares.drop(claim)
+            claim.changed = _nothing
 
     def _share_slots(self, now: float) -> None:
         if not self._slots.waiting:
@@ -228,8 +237,8 @@ class Capacity:
             found += (
                 Shortage(
                     "subscriptions",
-                    f"The app listens to {self._subscriptions.limit} microphones, as many as it can at once. The others take turns with silent "
-                    "ones, so that captions for them may start late.",
+                    f"The app listens to {self._subscriptions.limit} microphones, as many as it can at once. The others take "
+                    "turns with silent ones, so that captions for them may start late.",
                     "Ask people who only listen to join the call without a microphone.",
                 ),
             )
@@ -268,6 +277,10 @@ class Capacity:
 def count_of(number: int, one: str, many: str) -> str:
     """`1 speaker is`, `2 speakers are`."""
     return f"{number} {one if number == 1 else many}"
+
+
+def _nothing() -> None:
+    return
 
 
 def _notify(changed: list[Claim]) -> None:

@@ -8,6 +8,7 @@ LiveTranscriptionError
 ├── RequestError                  what a caller of the service asked for cannot be done
 │   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
+│       └── TooManyCalls          as many calls are transcribed as the settings allow
 ├── SignalingError                the HPB
 │   ├── SignalingUnreachable, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          fatal: wrong secret, unknown backend, no SFU, throttled
@@ -86,6 +87,12 @@ class CallUnavailable(RequestError):
     def __init__(self, message: str, *, fix: str = "", cause_code: str = "") -> None:
         super().__init__(message, fix=fix)
         self.cause_code = cause_code
+
+
+class TooManyCalls(CallUnavailable):
+    """As many calls are transcribed as the settings allow."""
+
+    code = "too_many_calls"
 
 
 class SignalingError(LiveTranscriptionError):

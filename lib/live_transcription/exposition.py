@@ -12,7 +12,7 @@ from prometheus_client import Histogram
 from live_transcription.observability import metrics
 from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus, SpeechStatus
 
-_SHORTAGES = ("memory", "speakers", "load")
+_SHORTAGES = ("memory", "speakers", "subscriptions", "load")
 
 
 def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
@@ -20,6 +20,7 @@ def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
     metrics.calls.set(status.calls)
     metrics.speakers.set(status.speakers)
     metrics.speakers_waiting.set(status.speakers_waiting)
+    metrics.slots.set(status.slots)
     metrics.targets.set(status.targets)
     metrics.tasks.set(_tasks())
     metrics.resident_memory.set(status.memory.resident)

@@ -3,8 +3,8 @@
 
 """Max-min fair shares of a limited resource between groups. Pure: `now` in seconds of any monotonic clock.
 
-The app limits two things: speech-to-text streams (slots) and subscriptions. A group is a call. A claim is one publisher's wish for
-one unit. A claim is active while the publisher needs the unit (speaks), and idle while it only keeps it.
+The app limits two things: speech-to-text streams (slots) and subscriptions. A group is a call. A claim is one publisher's wish
+for one unit. A claim is active while the publisher needs the unit (speaks), and idle while it only keeps it.
 
 While units are free, whoever asks gets one. When none is free, a waiting claim gets the unit of the first holder that one of
 these rules finds:
@@ -13,11 +13,12 @@ these rules finds:
 2. A holder in the largest group, if that group has at least two units more than the waiting claim's group. An idle holder goes
    first, then the one that got its unit first. Holders keep a unit for at least `min_hold_s`, unless the waiting claim's group
    has none: a group that has nothing never waits for a group that has more than one.
-3. After the claim has waited for `rotate_s`: a holder in its own group, or in a larger one, that has had its unit for `rotate_s`.
+3. After the claim has waited for `rotate_s`: a holder in its own group, or in a larger one, that has had its unit for
+`rotate_s`.
 
 Groups with fewer units come first, and within a group the claim that has waited longest. Rule 2 needs a difference of two and
-leaves at least one in favour of the group that gave, so that a unit never goes back and forth. A claim that loses its unit while it
-is active waits again, behind the others of its group. By rule 3 every claim gets its turn.
+leaves at least one in favour of the group that gave, so that a unit never goes back and forth. A claim that loses its unit
+while it is active waits again, behind the others of its group. By rule 3 every claim gets its turn.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ from dataclasses import dataclass
 class ShareRules:
     """Seconds, as the module explains them. `return_s`: how long a group's units are kept while it joins anew.
 
-    `move_every_s`: between two units that are taken from a holder, where that costs something. A group that has none need not wait.
+    `move_every_s`: between two units that are taken from a holder, where that costs something. A group that has none need not
+    wait.
     """
 
     idle_s: float
@@ -120,16 +122,29 @@ class FairShares:
         if claim in self._holders.get(claim.group, ()):
             self._remove(claim)
 
-    def keep_for_return(self, group: str, now: float) -> None:
-        """The group joins anew: its next claims get the units that it has now. Nobody else's claim waits for that beyond `idle_s`."""
-        for claim in list(self._holders.get(group, ())):
+    def keep(self, claim: Claim, now: float) -> None:
+        """The publisher is gone, but somebody of its group will be back: the group's next claim gets the unit.
+
+        For `return_s` at most; others wait for it no longer than for any idle holder. `claim.held` stays as it was.
+        """
+        if claim in self._holders.get(claim.group, ()):
             self._remove(claim)
-            kept = Claim(group)
+            kept = Claim(claim.group)
             kept.idle_since, kept.reserved_until = now, now + self._rules.return_s
             self._add(kept, now)
+        self._stop_waiting(claim)
+
+    def keep_all(self, group: str, now: float) -> None:
+        """The group joins anew: `keep` all that it has."""
+        for claim in list(self._holders.get(group, ())):
+            if claim.reserved_until is None:
+                self.keep(claim, now)
 
     def decide(self, now: float, room: float = float("inf")) -> list[Claim]:
-        """Grant and take what the rules say; the claims that were changed, in order. At most `room` more units are held afterwards."""
+        """Grant and take what the rules say; the claims that were changed, in order.
+
+        At most `room` more units are held afterwards.
+        """
         self._expire(now)
         changed: list[Claim] = []
         for _ in range(self.MOST_GRANTS):

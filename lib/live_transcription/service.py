@@ -29,11 +29,13 @@ from live_transcription.errors import (
     LiveTranscriptionError,
     SttError,
     SttModelError,
+    TooManyCalls,
     UnknownLanguage,
     first_of,
 )
 from live_transcription.exposition import caption_statistics, expose
 from live_transcription.joining import Joining
+from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryReading
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
@@ -75,9 +77,7 @@ class TranscriptionService:
         # What the running calls and engines were made with, also while the settings in force are of no use.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
-        self._capacity = Capacity(
-            speakers=self._speakers, waiting=self._speakers_waiting, audio=PROCESS_BUDGET, read=read_memory
-        )
+        self._capacity = Capacity(audio=PROCESS_BUDGET, read=read_memory)
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
         self._restarts = Restarts(random.random)
@@ -147,15 +147,21 @@ class TranscriptionService:
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
         """Take calls up again; they are joined in the background. Targets that do not show up are forgotten after a minute."""
+        too_many = 0
         for snapshot in snapshots:
             if snapshot.targets and snapshot.room_token not in self._calls:
                 try:
                     call = self._start(snapshot.room_token, snapshot.language)
+                except TooManyCalls:
+                    too_many += 1
+                    continue
                 except CallUnavailable as failure:
                     logger.warning("A call was not taken up again: %s", failure, extra={"room": snapshot.room_token})
                     continue
                 for nc_session_id, user_id in snapshot.targets:
                     call.add_target(nc_session_id, user_id)
+        if too_many:
+            logger.warning("The limit of calls is reached: %d calls were not taken up again", too_many)
 
     # What an administrator asks.
 
@@ -245,7 +251,8 @@ class TranscriptionService:
             engines=self._speech.registry.engines(),
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
-            speakers_waiting=self._speakers_waiting(),
+            speakers_waiting=self._capacity.speakers_waiting,
+            slots=self._capacity.slots,
             shortages=self._capacity.shortages(),
             memory=self._capacity.memory(),
             load=self._capacity.load(),
@@ -268,11 +275,23 @@ class TranscriptionService:
         if self._config is None or self._tasks is None:
             problem = self._problem or "The app is starting or stopping."
             raise CallUnavailable(str(problem), cause_code=getattr(problem, "code", "stopping"))
+        self._check_capacity(self._config, room_token)
         call = self._new_call(self._config, room_token, language)
         self._calls[room_token] = call
         task = self._tasks.create_task(self._supervise(call), name="call")
         self._call_tasks[call] = task
         return call
+
+    def _check_capacity(self, config: EngineConfig, room_token: str) -> None:
+        """Refuse one more call where the app is at its limit. A call that replaces another one of its room is none more."""
+        running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
+        if running >= config.max_calls:
+            metrics.calls_refused.labels(TooManyCalls.code).inc()
+            raise TooManyCalls(
+                f"Captions are not available for this call now: {running} other calls are being captioned, the most that this "
+                "server allows.",
+                fix="Try again when another call has ended. An administrator can raise the number of calls in the settings.",
+            )
 
     def _new_call(self, config: EngineConfig, room_token: str, language: str | None) -> Call:
         try:
@@ -284,7 +303,7 @@ class TranscriptionService:
                 self._speech,
                 guard=self._guard,
                 ice_servers=self._ice.get,
-                admit=self._capacity.admit,
+                sharing=self._capacity,
                 pace=self._capacity.pace,
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
@@ -367,9 +386,6 @@ class TranscriptionService:
 
     def _speakers(self) -> int:
         return sum(call.speaker_count for call in self._calls.values())
-
-    def _speakers_waiting(self) -> int:
-        return sum(call.waiting_count for call in self._calls.values())
 
     def _count_caption(self, _caption: Caption) -> None:
         self._captions_sent += 1

@@ -20,7 +20,9 @@ class RecordedError:
 
 @dataclass(frozen=True, slots=True)
 class Shortage:
-    """Something is short, and what is done about it. `code`: `memory`, `speakers` (their limit) or `load` (processor).
+    """Something is short, and what is done about it.
+
+    `code`: `memory`, `speakers` (their limit), `subscriptions` (microphones) or `load` (processor).
 
     `message` and `fix` are for an administrator, with numbers, and name no room, session or person.
     """
@@ -52,7 +54,9 @@ class LoadStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """`speakers_waiting`: publishers whom somebody wants to read, and who are not heard because of a `shortages`."""
+    """`speakers`: publishers whose audio is received. `slots`: those of them that may have a speech-to-text stream.
+    `speakers_waiting`: those that speak and are not transcribed, because of one of the `shortages`.
+    """
 
     calls: int
     speakers: int
@@ -62,6 +66,7 @@ class ServiceStatus:
     last_errors: tuple[RecordedError, ...]
     problem: str | None
     speakers_waiting: int = 0
+    slots: int = 0
     shortages: tuple[Shortage, ...] = ()
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)

@@ -132,7 +132,7 @@ def test_a_call_that_joins_anew_keeps_its_units_for_a_while() -> None:
     fair = shares(2)
     (old,) = wanting(fair, "a", 1, 0.0)
     wanting(fair, "b", 1, 0.0)
-    fair.keep_for_return("a", 100.0)
+    fair.keep_all("a", 100.0)
     fair.drop(old)
     (stranger,) = wanting(fair, "b", 1, 105.0)
     assert not stranger.held, "they have had no time to come back"
@@ -144,11 +144,11 @@ def test_a_call_that_joins_anew_keeps_its_units_for_a_while() -> None:
 def test_what_a_call_does_not_come_back_for_is_free_again() -> None:
     fair = shares(1)
     wanting(fair, "a", 1, 0.0)
-    fair.keep_for_return("a", 100.0)
+    fair.keep_all("a", 100.0)
     assert (fair.held, fair.in_use) == (1, 0)
     (stranger,) = wanting(fair, "b", 1, 111.0)
     assert stranger.held, "somebody speaks who needs it"
-    fair.keep_for_return("b", 200.0)
+    fair.keep_all("b", 200.0)
     fair.decide(231.0)
     assert fair.held == 0
 
@@ -218,7 +218,7 @@ class AnyOrder(RuleBasedStateMachine):
 
     @rule(group=st.sampled_from("abc"))
     def join_anew(self, group: str) -> None:
-        self.fair.keep_for_return(group, self.now)
+        self.fair.keep_all(group, self.now)
         for claim in [claim for claim in self.claims if claim.group == group]:
             self.fair.drop(claim)
             self.claims.remove(claim)

@@ -11,12 +11,14 @@ import random
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from live_transcription.alarm import Alarm
 from live_transcription.audio.vad import preload as preload_voice_activity
 from live_transcription.backoff import Restarts
 from live_transcription.call.delivery import CaptionDelivery
+from live_transcription.call.offer_queue import OfferQueue
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.pace import Pace
@@ -38,6 +40,7 @@ from live_transcription.signaling.events import (
     SignalingEvent,
     SubscribeFailed,
 )
+from live_transcription.speaker.slot import Slot
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
 from live_transcription.types import Caption
@@ -48,17 +51,33 @@ logger = logging.getLogger(__name__)
 LAST_WORDS_S = 1.3
 #: How long the bye may take, in seconds.
 GOODBYE_S = 0.3
-#: Wait before speakers who were not admitted are tried again, in seconds: another call may have ended.
-ADMIT_AGAIN_S = 5.0
-#: How long speakers who were heard before a new session keep their places, in seconds.
+#: After a new session publishers keep their slots and subscriptions for so long, in seconds, even where a request fails.
 RETURN_S = 30.0
+#: Wait before a publisher that gave its subscription to another one asks for it again, in seconds.
+YIELD_S = 1.0
 ROOM_TYPE = "video"
 
 
-class Admit(Protocol):
-    """Whether one more speaker may be heard. `returning`: was heard a moment ago."""
+class Claims(Slot, Protocol):
+    """A publisher's claims on what is limited; `capacity.PublisherClaims` is the real one."""
 
-    def __call__(self, *, returning: bool = False) -> bool: ...
+    @property
+    def subscribed(self) -> bool: ...
+    def subscribe(self) -> bool:
+        """Ask for a subscription; whether it is there already."""
+
+    def release(self, *, keep: bool = False) -> None:
+        """The publisher is gone. `keep`: it will be back in a moment, and finds its place."""
+
+
+class Sharing(Protocol):
+    """What all calls share; `capacity.Capacity` is the real one."""
+
+    def claims(self, call: str, on_subscription: Callable[[], None]) -> Claims:
+        """For one publisher. `on_subscription` is called when its subscription is granted later, or taken."""
+
+    def expect_back(self, call: str) -> None:
+        """The publishers of this call get new session ids."""
 
 
 class PublisherChannel:
@@ -93,7 +112,7 @@ class Call:
         *,
         guard: HelloGuard,
         ice_servers: IceServers,
-        admit: Admit,
+        sharing: Sharing,
         pace: Pace,
         on_caption_sent: Callable[[Caption], None],
         on_stt_error: Callable[[SttError], None],
@@ -104,7 +123,7 @@ class Call:
         self._config = config
         self._backend = backend
         self._ice_servers = ice_servers
-        self._admit = admit
+        self._sharing = sharing
         self._pace = pace
         self._on_stt_error = on_stt_error
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
@@ -113,12 +132,13 @@ class Call:
         self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
         self._dropped_frames = 0
         self._alarm = Alarm(self._reconcile)
+        self._offer_alarm = Alarm(self._subscribe)
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
-        self._waiting = 0
-        # Speakers who were heard before and are to be heard again: how many, until when; or who, from when on.
-        self._returning, self._return_until = 0, 0.0
-        self._resting: dict[str, float] = {}
+        # Publishers by session id: whom to ask for an offer, and the claims of those who were taken from there.
+        self._offers = OfferQueue(random.random)
+        self._claims: dict[str, Claims] = {}
+        self._returning_until = 0.0
         self._restarts = Restarts(random.random)
         self._ended = asyncio.Event()
         self._tasks: asyncio.TaskGroup | None = None
@@ -148,8 +168,9 @@ class Call:
             speaker.receive_path = receive_path
 
     def take_over(self, other: Call) -> None:
-        """This call replaces another one of the same room: its targets, and the places of its speakers."""
-        self._expect_back(len(other._speakers))
+        """This call replaces another one of the same room: its targets, and the slots and subscriptions of its publishers."""
+        other._expect_back()
+        self._returning_until = other._returning_until
         for target in other.targets():
             self.add_target(target.nc_session_id, target.user_id)
 
@@ -174,12 +195,8 @@ class Call:
 
     @property
     def speaker_count(self) -> int:
-        return 0 if self._tasks is None else len(self._speakers)
-
-    @property
-    def waiting_count(self) -> int:
-        """Publishers whom somebody wants to read, and who were not admitted."""
-        return self._waiting
+        """Publishers whose stream was offered to us."""
+        return 0 if self._tasks is None else len(self._speakers.keys() - self._offers.pending)
 
     @property
     def target_count(self) -> int:
@@ -205,11 +222,12 @@ class Call:
                     task.cancel()
         finally:
             self._tasks = None
-            self._waiting = 0
+            self._release_claims()
             self.joined.clear()
             self._delivery.close()
             self._count_dropped_frames()
             self._alarm.cancel()
+            self._offer_alarm.cancel()
 
     async def _stay_connected(self) -> None:
         """When the HPB will not have us the call is over at once, not when all of it is closed: nobody may join it any more."""
@@ -249,7 +267,9 @@ class Call:
         match event:
             case OfferReceived(publisher=publisher, room_type=room_type, sid=sid, sdp=sdp):
                 if room_type == ROOM_TYPE and (speaker := self._speakers.get(publisher)):
+                    self._offers.answered(publisher)
                     speaker.offer(sid, sdp)
+                    self._subscribe()
             case CandidateReceived(publisher=publisher, room_type=room_type, sid=sid, candidate=candidate):
                 if room_type == ROOM_TYPE and (speaker := self._speakers.get(publisher)):
                     speaker.candidate(sid, candidate, event.sdp_mid, event.sdp_m_line_index)
@@ -273,9 +293,10 @@ class Call:
         if self.joined.is_set():
             metrics.signaling_reconnects.labels("resumed" if event.resumed else "new session").inc()
         if not event.resumed:
-            self._expect_back(len(self._speakers))
+            self._expect_back()
             for session_id in list(self._speakers):
                 self._stop_speaker(session_id)
+            self._offers.clear()
             self._roster.reset(event.session_id)
             self._targets.reset(self._now(), recipient_call="recipient-call" in event.features)
         self.joined.set()
@@ -294,42 +315,74 @@ class Call:
             logger.info("Nobody wants captions any more", extra={"room": self.room_token})
             self.end()
             return
-        self._start_and_stop_speakers(now)
+        self._start_and_stop_speakers()
         self._count_dropped_frames()
         deadlines = [
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
-            now + ADMIT_AGAIN_S if self._waiting else None,
-            *self._resting.values(),
         ]
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 
-    def _start_and_stop_speakers(self, now: float) -> None:
-        """Who is not admitted waits, in the order of arrival in the room; who has failed rests."""
+    def _start_and_stop_speakers(self) -> None:
         wanted = {publisher for publisher in self._roster.publishers() if self._targets.wants(publisher)}
         for session_id in self._speakers.keys() - wanted:
             self._stop_speaker(session_id)
         for session_id in self._restarts.names():
             if not self._roster.present(session_id):
                 self._restarts.forget(session_id)
-        self._resting = {session_id: until for session_id, until in self._resting.items() if session_id in wanted}
-        self._waiting = 0
-        for participant in list(self._roster):
-            session_id = participant.session_id
-            if session_id not in wanted or session_id in self._speakers or self._resting.get(session_id, now) > now:
-                continue
-            returning = session_id in self._resting or (self._returning > 0 and now < self._return_until)
-            if (self._waiting and not returning) or not self._admit(returning=returning):
-                self._waiting += 1
-                continue
-            if self._resting.pop(session_id, None) is None:
-                self._returning -= returning
-            self._start_speaker(session_id)
+        for session_id in self._offers.known - wanted:
+            self._offers.remove(session_id)
+            self._release(session_id)
+        if wanted - self._offers.known:
+            for participant in self._roster:  # in the order of arrival
+                if participant.session_id in wanted:
+                    self._offers.add(participant.session_id)
+        self._subscribe()
 
-    def _expect_back(self, speakers: int) -> None:
-        self._returning, self._return_until = speakers, self._now() + RETURN_S
+    def _subscribe(self) -> None:
+        """Ask for offers, as far as the queue and the other calls let us."""
+        if self._tasks is None or self._ended.is_set():
+            return
+        now = self._now()
+        while (session_id := self._offers.take(now)) is not None:
+            self._claims[session_id] = claims = self._sharing.claims(
+                self.room_token, partial(self._subscription_changed, session_id)
+            )
+            if claims.subscribe() and session_id not in self._speakers:
+                self._start_speaker(session_id, claims)
+        self._offer_alarm.set(self._offers.deadline)
 
-    def _start_speaker(self, session_id: str) -> None:
+    def _subscription_changed(self, session_id: str) -> None:
+        """It was granted after a wait, or another publisher needs it more."""
+        claims = self._claims.get(session_id)
+        if claims is None or self._tasks is None or self._ended.is_set():
+            return
+        if claims.subscribed and session_id not in self._speakers:
+            self._start_speaker(session_id, claims)
+        elif not claims.subscribed and session_id in self._speakers:
+            self._give_up(session_id, YIELD_S)
+
+    def _give_up(self, session_id: str, rest_s: float | None = None) -> None:
+        """End this speaker; the publisher is asked for an offer again later."""
+        now = self._now()
+        self._stop_speaker(session_id, keep=rest_s is None and now < self._returning_until)
+        self._offers.failed(session_id, now, rest_s)
+        self._subscribe()
+
+    def _expect_back(self) -> None:
+        self._sharing.expect_back(self.room_token)
+        self._returning_until = self._now() + RETURN_S
+        self._release_claims()
+
+    def _release(self, session_id: str, *, keep: bool = False) -> None:
+        if claims := self._claims.pop(session_id, None):
+            claims.release(keep=keep)
+
+    def _release_claims(self) -> None:
+        for session_id in list(self._claims):
+            self._release(session_id)
+
+    def _start_speaker(self, session_id: str, claims: Claims) -> None:
         assert self._tasks is not None
         speaker = Speaker(
             session_id,
@@ -341,14 +394,22 @@ class Call:
             on_caption=self._delivery.offer,
             on_error=self._on_stt_error,
             pace=self._pace,
+            slot=claims,
+            on_unavailable=lambda: self._unavailable(speaker),
         )
         self._speakers[session_id] = speaker
         task = self._tasks.create_task(self._supervise(speaker), name="speaker")
         self._speaker_tasks[task] = speaker
         task.add_done_callback(self._speaker_tasks.pop)
 
-    def _stop_speaker(self, session_id: str) -> None:
-        """The last words still come; the session id is free for another speaker at once."""
+    def _unavailable(self, speaker: Speaker) -> None:
+        """The publisher has no stream. Its claims go to others until it is asked again."""
+        if self._speakers.get(speaker.session_id) is speaker:
+            self._give_up(speaker.session_id)
+
+    def _stop_speaker(self, session_id: str, *, keep: bool = False) -> None:
+        """The last words still come; the session id is free for another speaker at once. `keep`: so is its place."""
+        self._release(session_id, keep=keep)
         self._speakers.pop(session_id).end()
 
     async def _supervise(self, speaker: Speaker) -> None:
@@ -359,9 +420,10 @@ class Call:
             logger.exception("A speaker failed", extra={"room": self.room_token, "speaker": speaker.session_id})
             if self._speakers.get(speaker.session_id) is speaker:
                 del self._speakers[speaker.session_id]
+                self._release(speaker.session_id, keep=True)
                 now = self._now()
-                self._resting[speaker.session_id] = now + self._restarts.failed(speaker.session_id, now - began_at)
-                self._reconcile()
+                self._offers.failed(speaker.session_id, now, self._restarts.failed(speaker.session_id, now - began_at))
+                self._subscribe()
         finally:
             # Who is back before their last words were out goes on speaking.
             if speaker.session_id not in self._speakers:

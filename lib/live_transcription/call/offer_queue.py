@@ -3,12 +3,12 @@
 
 """Whom to ask for an offer next. Pure: `now` comes in, the next deadline goes out.
 
-The in-call flag says that a participant has a microphone, but not that it publishes. The HPB answers a request for a stream that
-does not exist after up to 10 s, so those who only claim a microphone must neither keep the others waiting nor cost much:
+The in-call flag says that a participant has a microphone, but not that it publishes. The HPB answers a request for a stream
+that does not exist after up to 10 s, so those who only claim a microphone must neither keep the others waiting nor cost much:
 
 - At most `MOST_PENDING` requests of a call are on their way at once, and at most `MOST_RETRIES` of them when a retry is sent.
-- Publishers that have not been asked yet come first: in turns the one that appeared first and the one that appeared last, so that
-  nobody waits behind thousands who arrived together.
+- Publishers that have not been asked yet come first: in turns the one that appeared first and the one that appeared last, so
+  that nobody waits behind thousands who arrived together.
 - Publishers without a stream are asked again after a wait that doubles from 1 to 10 s; all of them together at most every
   `RETRY_EVERY_S`, the one that has been due for longest first.
 """
@@ -16,13 +16,14 @@ does not exist after up to 10 s, so those who only claim a microphone must neith
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, KeysView
+from collections.abc import Callable, KeysView, Set
 
 #: Requests of one call that may be without an answer at once.
 MOST_PENDING = 64
 #: Retries leave the rest to newcomers.
 MOST_RETRIES = 48
-#: First and longest wait before a publisher without a stream is asked again, and the least time between two such requests, in seconds.
+#: First and longest wait before a publisher without a stream is asked again, and the least time between two such requests, in
+#: seconds.
 RETRY_S = (1.0, 10.0)
 RETRY_EVERY_S = 0.125
 
@@ -46,9 +47,9 @@ class OfferQueue:
         return self._failures.keys()
 
     @property
-    def pending(self) -> int:
+    def pending(self) -> Set[str]:
         """Publishers that were taken and have not answered yet."""
-        return len(self._pending)
+        return self._pending
 
     def add(self, session_id: str) -> None:
         """Somebody may publish. Nothing happens if they are known."""

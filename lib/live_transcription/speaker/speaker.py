@@ -5,6 +5,9 @@
 
 The speaker owns its transport and its transcriber. A lost transport is subscribed again; a failed stream is opened again;
 neither reaches the call. `end()` is the graceful way out: what was said so far still becomes a final caption.
+
+A silent publisher is watched: its packets are decoded only where they may hold speech (`audio.speech_watch`). Speech that voice
+activity detection finds asks for a slot, and with it a stream is opened.
 """
 
 from __future__ import annotations
@@ -16,13 +19,15 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
-from live_transcription.audio.vad import voice_activity_detector
+from live_transcription.audio.speech_watch import SpeechWatch
+from live_transcription.audio.vad import speech_sample, voice_activity_detector
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
-from live_transcription.errors import SttError, TransportLost, TransportSilent, WebrtcError
+from live_transcription.errors import PublisherUnavailable, SttError, TransportLost, TransportSilent, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.exposition import collector
+from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
@@ -47,7 +52,10 @@ LAST_PACKETS_S = 0.15
 
 
 class Speaker:
-    """Runs until `end()` or cancellation. The methods for signaling may be called at any time."""
+    """Runs until `end()` or cancellation. The methods for signaling may be called at any time.
+
+    `on_unavailable` is called when the signaling server has no stream of this publisher; the owner may end the speaker then.
+    """
 
     def __init__(
         self,
@@ -61,6 +69,8 @@ class Speaker:
         on_caption: Callable[[Caption], None],
         on_error: Callable[[SttError], None],
         pace: Pace | None = None,
+        slot: Slot | None = None,
+        on_unavailable: Callable[[], None] = lambda: None,
     ) -> None:
         self.session_id = session_id
         #: In force from the next subscription on; may be set at any time.
@@ -70,8 +80,27 @@ class Speaker:
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
         self._captioner = Captioner(session_id, language, config.captions, on_caption, pace=pace)
-        gate = SilenceGate(voice_activity_detector() if config.audio.gate else AlwaysSpeech())
-        self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
+        self._slot = slot or FreeSlot()
+        self._on_unavailable = on_unavailable
+        activity = SilenceGate(voice_activity_detector())
+        self._transcriber = Transcriber(
+            self._frames,
+            activity if config.audio.gate else SilenceGate(AlwaysSpeech()),
+            backend,
+            self._captioner,
+            language,
+            on_error=on_error,
+            slot=self._slot,
+            activity=None if config.audio.gate else activity,
+            on_quiet=self._be_quiet if config.audio.gate else None,
+        )
+        self._watch = SpeechWatch(self._pipeline.statistics, speech_sample(), self._ignore_levels)
+        self._levels_are_wrong = False
+        self._spoke = False
+        #: Takes what comes: the pipeline, or the watch. Without a gate silence is transcribed, too.
+        self._feed: Callable[[AudioPacket | AudioGap | DecodedAudio], None] = (
+            self._watch_item if config.audio.gate else self._pipeline.feed
+        )
         self._subscriber: Subscriber | None = None
         self._ending = asyncio.Event()
         self._heard_since_subscribing = False
@@ -140,9 +169,14 @@ class Speaker:
                     receive_path=self.receive_path,
                 )
                 self._subscriber = subscriber
+                if self._levels_are_wrong:
+                    subscriber.ignore_audio_levels()
                 await subscriber.run()
             except WebrtcError as failure:
                 end_if_cancelled()
+                self._slot.lost()
+                if isinstance(failure, PublisherUnavailable):
+                    self._on_unavailable()
                 silent, lost = isinstance(failure, TransportSilent), isinstance(failure, TransportLost)
                 metrics.speaker_reconnects.labels(failure.code).inc()
                 level = logging.INFO if failure.retryable else logging.WARNING
@@ -174,7 +208,38 @@ class Speaker:
             self._heard = True
             metrics.join_seconds.observe(self._now() - self._began_at)
         self._heard_since_subscribing = True
-        self._pipeline.feed(item)
+        self._feed(item)
+
+    def _be_quiet(self, spoke: bool) -> None:
+        """Nobody speaks and no stream is open: watch from the next item on."""
+        self._spoke = spoke
+        if self._feed == self._pipeline.feed:
+            self._feed = self._begin_to_watch
+
+    def _begin_to_watch(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
+        if isinstance(item, DecodedAudio):
+            self._pipeline.feed(item)
+            return
+        self._pipeline.rest()
+        self._transcriber.forget()
+        self._watch.begin(spoke=self._spoke)
+        self._feed = self._watch_item
+        self._watch_item(item)
+
+    def _watch_item(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
+        if isinstance(item, DecodedAudio):  # on the stock receive path
+            self._pipeline.feed(item)
+            return
+        if suspicious := self._watch.push(item):
+            self._feed = self._pipeline.feed
+            for each in suspicious:
+                self._pipeline.feed(each)
+
+    def _ignore_levels(self) -> None:
+        """The publisher says digital silence where there is sound."""
+        self._levels_are_wrong = True
+        if self._subscriber is not None:
+            self._subscriber.ignore_audio_levels()
 
     @staticmethod
     def _now() -> float:

@@ -68,6 +68,7 @@ class Subscriber:
         receive_path: ReceivePath = "direct",
     ) -> None:
         self._receive_path = receive_path
+        self._levels_ignored = False
         self._channel = channel
         self._ice_servers = tuple(ice_servers)
         self._sink = sink
@@ -141,6 +142,12 @@ class Subscriber:
         else:
             self._early.append((sid, candidate))
 
+    def ignore_audio_levels(self) -> None:
+        """Packets come without audio levels from now on, as the publisher's are wrong."""
+        self._levels_ignored = True
+        if isinstance(self._peer, Peer):
+            self._peer.ignore_audio_levels()
+
     def refused(self, reason: str) -> None:
         """The HPB has no stream for us (`client_not_found`, …); `run` ends. A peer that already receives is left alone."""
         if not self.connected:
@@ -199,10 +206,13 @@ class Subscriber:
                 sid, offer, channel, servers, self._receive_decoded,
                 clock=clock, connect_timeout_s=connect_s, silence_timeout_s=silence_s,
             )  # fmt: skip
-        return Peer(
+        peer = Peer(
             sid, offer, channel, servers, self._receive,
             clock=clock, connect_timeout_s=connect_s, silence_timeout_s=silence_s,
         )  # fmt: skip
+        if self._levels_ignored:
+            peer.ignore_audio_levels()
+        return peer
 
     def _add_candidate(self, peer: Peer | StockPeer, candidate: str | None) -> None:
         try:

@@ -34,6 +34,11 @@ class AlwaysSpeech:
         pass
 
 
+class AlwaysSuspicious:
+    def may_be_speech(self, frame: Frame) -> bool:
+        return True
+
+
 class FakeTransport:
     """In place of `Subscriber`: says what the test wants, and may take its time to close."""
 
@@ -84,6 +89,7 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> type[FakeTransport]:
 
     monkeypatch.setattr(module, "Subscriber", Transport)
     monkeypatch.setattr(module, "voice_activity_detector", AlwaysSpeech)
+    monkeypatch.setattr(module, "speech_sample", AlwaysSuspicious)
     return Transport
 
 
