@@ -93,7 +93,7 @@ class SpeechWatch:
         self._loud = 0
         self._until_sample = _samples(SAMPLE_EVERY_S)
         if spoke:
-            self._wrong = 0
+            self._wrong = self._disbelief = 0
         elif self._by_level is not None:
             self._wrong += 1
             # What was loud enough to be suspicious is noise, for the moment.

@@ -22,7 +22,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
 from live_transcription.errors import SttError
@@ -219,36 +219,41 @@ class Transcriber:
                 reader = tasks.create_task(self._read(stream), name="stt events")
                 ended = await self._pump(stream, language, opening)
                 await stream.end()
-                if not ended:
-                    ended = await self._hold(reader, None if self._slot.held else DRAIN_S)
-                await self._drain(reader, tasks)
+                with self._limit(reader):
+                    if not ended:
+                        ended = await self._hold(reader)
+                    await self._drain(reader, tasks)
                 # Now: to close a connection may take a while.
                 self._captioner.finalise()
         if ended and not self._held:
             raise EndOfStream
 
+    @contextlib.contextmanager
+    def _limit(self, reader: asyncio.Task[None]) -> Iterator[None]:
+        """A stream whose slot was taken has `DRAIN_S` for its last words, although the speaker is there."""
+        timer = None if self._slot.held else asyncio.get_running_loop().call_later(DRAIN_S, reader.cancel)
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
+
     async def _drain(self, reader: asyncio.Task[None], tasks: asyncio.TaskGroup) -> None:
-        """Wait for the last words: while the speaker is there and has a slot as long as the stream takes, else not longer than
-        `DRAIN_S`.
-        """
+        """Wait for the last words: while the speaker is there as long as the stream takes, else not longer than `DRAIN_S`."""
         closing = tasks.create_task(self._closing.wait(), name="closing")
-        if self._slot.held:
-            await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
         _, late = await asyncio.wait([reader], timeout=DRAIN_S)
         if late:
             logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
             reader.cancel()
         closing.cancel()
 
-    async def _hold(self, reader: asyncio.Task[None], most_s: float | None) -> bool:
-        """Go on listening until the last words are out, at most for so long, or until the queue has ended: then True."""
-        loop = asyncio.get_running_loop()
-        until = None if most_s is None else loop.time() + most_s
-        while not reader.done() and (until is None or loop.time() < until):
+    async def _hold(self, reader: asyncio.Task[None]) -> bool:
+        """Go on listening until the last words are out, or until the queue has ended: then True."""
+        while not reader.done():
             listening = asyncio.create_task(self._next_actions(), name="listen ahead")
             try:
-                left_s = None if until is None else until - loop.time()
-                await asyncio.wait([reader, listening], timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
+                await asyncio.wait([reader, listening], return_when=asyncio.FIRST_COMPLETED)
             finally:
                 listening.cancel()
                 await asyncio.wait([listening])
