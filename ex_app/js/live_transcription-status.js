@@ -28,8 +28,9 @@
   }
 
   function speakers(status) {
-    const heard = LT.number(status.speakers)
-    return status.speakers_waiting ? t('{count}, {waiting} wait', { count: heard, waiting: LT.number(status.speakers_waiting) }) : heard
+    const present = LT.number(status.speakers)
+    return status.speakers_waiting
+      ? t('{count}, {waiting} not transcribed', { count: present, waiting: LT.number(status.speakers_waiting) }) : present
   }
 
   function tiles(status) {
@@ -123,18 +124,27 @@
   // What is short, what is done about it, and what an administrator can do.
   function shortage(code) {
     const texts = {
-      memory: t('Memory is short: no more speakers are taken until there is room again; the captions of the others go on. Give the app more memory, or take fewer speakers at once.'),
-      speakers: t('As many speakers are heard as the settings allow; more are taken when others leave. Raise the number if this machine can do more.'),
+      memory: t('Memory is low. No new captions start until there is room again; running captions continue. Give the app more memory, or lower the number of speakers.'),
+      speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the number of speakers if this machine can do more.'),
+      subscriptions: t('There are more microphones than the app can listen to at once. Silent ones take turns, so captions may start late.'),
       load: t('The processor is busy: captions that are still growing change less often, complete ones come as ever. Give the app more processor time, or take fewer speakers at once.'),
     }
     return texts[code] || code
+  }
+
+  function untranscribed(count) {
+    if (!count) {
+      return ''
+    }
+    return count === 1 ? t('1 speaker is not being transcribed.') : t('{count} speakers are not being transcribed.', { count: LT.number(count) })
   }
 
   function banner(status) {
     const target = document.getElementById('lt-banner')
     const trouble = status.settings_trouble
       ? t('The saved settings could not be read just now; the last known ones are in force.') + ' ' + status.settings_trouble : ''
-    const text = status.problem || [trouble].concat(status.short_of.map(shortage)).filter(Boolean).join(' ')
+    const text = status.problem
+      || [trouble, untranscribed(status.speakers_waiting)].concat(status.short_of.map(shortage)).filter(Boolean).join(' ')
     if (target.textContent !== text) {
       target.textContent = text
     }

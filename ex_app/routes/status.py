@@ -30,7 +30,8 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
         Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not tell the saved settings),
-        `memory`, `speakers` (not all can be heard), `load` (partials come slower). `explanations`: each in plain words.
+        `memory`, `speakers` (some who speak are not transcribed), `subscriptions` (more microphones than the app listens to at
+        once), `load` (partials come slower). `explanations`: each in plain words.
 
         The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
         """
@@ -59,6 +60,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
                 "calls": status.calls,
                 "speakers": status.speakers,
                 "speakers_waiting": status.speakers_waiting,
+                "slots": status.slots,
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,
                 "engines": list(status.engines),

@@ -93,7 +93,8 @@ class Admission:
             return ()
         message = (
             f"Memory is low: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). "
-            f"No new speech-to-text streams start until usage drops below {CLEAR_SHARE:.0%}. Running captions continue. {consequence}"
+            f"No new speech-to-text streams start until usage drops below {CLEAR_SHARE:.0%}. "
+            f"Running captions continue. {consequence}"
         )
         fix = f"{_MORE[bound.source]}, or lower the number of speakers in the settings."
         return (Shortage("memory", message.strip(), fix),)

@@ -22,7 +22,8 @@ class Caller(Participant):
     """`async with Caller(...) as caller:` is in the call, with its microphone on, while the block runs.
 
     `recording` starts to play once the media is connected; `play()` and `say()` play more. `publishes=False`: only listens,
-    and reads captions. `user_id` None: a guest. `loss`: share of the RTP packets that never arrive.
+    and reads captions; with `claims_microphone` it says all the same that it has one. `user_id` None: a guest. `loss`: share of the
+    RTP packets that never arrive.
     """
 
     def __init__(
@@ -35,6 +36,7 @@ class Caller(Participant):
         recording: Recording | Speech | None = None,
         *,
         publishes: bool = True,
+        claims_microphone: bool = False,
         video: bool = False,
         loss: float = 0.0,
         dtx: bool = False,
@@ -43,6 +45,7 @@ class Caller(Participant):
     ) -> None:
         loopback_ice.install()
         self.nextcloud = nextcloud
+        self._claims_microphone = claims_microphone
         super().__init__(
             signaling_url, room_token,
             publishes=publishes, video=video, loss=loss, dtx=dtx, seed=seed, on_caption=on_caption,
@@ -64,6 +67,8 @@ class Caller(Participant):
     @property
     def in_call_flags(self) -> int:
         flags = IN_CALL
+        if self._claims_microphone:
+            flags |= WITH_AUDIO
         if self._publishes:
             flags |= WITH_AUDIO | (WITH_VIDEO if self._video else 0)
         return flags
