@@ -3,7 +3,8 @@
 
 """Answers as Talk and AppAPI want them: JSON, never cached, errors as `{"error": text}`.
 
-Where there are several reasons an error has a `code`, too. AppAPI's proxy lets browsers cache what has no Cache-Control for an hour.
+Where there are several reasons an error has a `code`, too. AppAPI's proxy lets browsers cache what has no Cache-Control for an
+hour.
 """
 
 from __future__ import annotations

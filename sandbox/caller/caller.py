@@ -22,8 +22,8 @@ class Caller(Participant):
     """`async with Caller(...) as caller:` is in the call, with its microphone on, while the block runs.
 
     `recording` starts to play once the media is connected; `play()` and `say()` play more. `publishes=False`: only listens,
-    and reads captions; with `claims_microphone` it says all the same that it has one. `user_id` None: a guest. `loss`: share of the
-    RTP packets that never arrive.
+    and reads captions; with `claims_microphone` it says all the same that it has one. `user_id` None: a guest. `loss`: share of
+    the RTP packets that never arrive.
     """
 
     def __init__(
