@@ -107,21 +107,26 @@ class SpeechWatch:
         if isinstance(item, AudioGap):
             self._keep(item, min(item.duration // TICKS_PER_SAMPLE, _samples(KEPT_S)))
             return ()
-        self._statistics.packets += 1
+        statistics = self._statistics
+        statistics.packets += 1
+        if item.audio_level == DIGITAL_SILENCE:  # by far the most frequent: no call unless something is to be done
+            passed = self._packet_samples * (1 + item.skipped)
+            statistics.silent += 1
+            statistics.rested_samples += passed
+            self._until_check -= passed
+            if self._kept:
+                self._forget()
+                self._loud = 0
+            if self._until_check <= 0:
+                self._until_check = _samples(CHECK_EVERY_S)
+                self._check(item)
+            return ()
         samples = packet_samples(item.payload) or self._packet_samples
         self._packet_samples = samples
-        passed = samples * (1 + item.skipped)
-        self._disbelief = max(0, self._disbelief - passed)
-        self._until_check = max(0, self._until_check - passed)
-        if item.audio_level == DIGITAL_SILENCE:
-            self._loud = 0
-            self._forget()
-            self._statistics.silent += 1
-            self._statistics.rested_samples += passed
-            self._check(item)
-            return ()
         self._keep(item, samples)
         self._until_sample -= samples
+        if self._disbelief > 0:
+            self._disbelief -= samples
         if item.audio_level is not None and self._is_loud(float(item.audio_level)):
             self._by_level = float(item.audio_level)
             return self._hand_on(_samples(LEVEL_KEPT_S))
@@ -136,7 +141,7 @@ class SpeechWatch:
         self._noise += (_FALL if above < 0 else _RISE) * (level - self._noise)
         self._noise = min(self._noise, QUIETEST_NOISE)
         self._loud = self._loud + 1 if above >= ABOVE_NOISE_DB else 0
-        return self._loud >= LOUD_PACKETS and not self._disbelief
+        return self._loud >= LOUD_PACKETS and self._disbelief <= 0
 
     def _may_be_speech(self) -> bool:
         payloads: list[tuple[bytes, int]] = []
@@ -151,9 +156,8 @@ class SpeechWatch:
         return len(frame) >= looked_at and self._sample.may_be_speech(frame[-looked_at:])
 
     def _check(self, packet: AudioPacket) -> None:
-        if self._until_check or len(packet.payload) <= _EMPTY_OCTETS:
+        if len(packet.payload) <= _EMPTY_OCTETS:
             return
-        self._until_check = _samples(CHECK_EVERY_S)
         frame = _decode([(packet.payload, self._packet_samples)])
         if len(frame) and float(np.abs(frame).max()) >= SOUND_PEAK:
             self._on_wrong_levels()
