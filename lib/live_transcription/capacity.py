@@ -62,7 +62,8 @@ class PublisherClaims:
         self._subscription = _Claim(call, on_subscription)
         self._slot = _Claim(call, self._slot_changed)
         #: Called when the slot is granted later, or taken.
-        self.on_slot: Callable[[], None] = lambda: None
+        self.on_slot: Callable[[], None] = _nothing
+        self._released = False
 
     def _slot_changed(self) -> None:
         self.on_slot()
@@ -83,20 +84,25 @@ class PublisherClaims:
 
     def speaking(self) -> bool:
         """Speech has begun. Whether there is a slot for it."""
-        self._capacity.speaking(self._subscription, self._slot)
+        if not self._released:
+            self._capacity.speaking(self._subscription, self._slot)
         return self._slot.held
 
     def silent(self) -> None:
         """Speech has ended."""
-        self._capacity.silent(self._subscription, self._slot)
+        if not self._released:
+            self._capacity.silent(self._subscription, self._slot)
 
     def lost(self) -> None:
         """No audio arrives: the subscription failed."""
-        self._capacity.lost(self._slot)
+        if not self._released:
+            self._capacity.lost(self._slot)
 
     def release(self, *, keep: bool = False) -> None:
         """The publisher is gone. `keep`: it will be back in a moment, and finds its place."""
-        self._capacity.release(self._subscription, self._slot, keep=keep)
+        if not self._released:
+            self._released = True
+            self._capacity.release(self._subscription, self._slot, keep=keep)
 
 
 class Capacity:

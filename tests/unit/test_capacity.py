@@ -178,6 +178,25 @@ def test_a_slot_is_given_up_within_a_second_once_its_holder_has_been_silent_for_
     virtual_clock.run(run())
 
 
+def test_who_is_gone_claims_nothing_any_more() -> None:
+    """The last words of somebody who has left may have a pause in them."""
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched():
+            machine.capacity.limit(1, 0)
+            gone = machine.speak()
+            gone.silent()
+            gone.release()
+            assert gone.speaking(), "what it had at the end"
+            gone.lost()
+            gone.release()
+            assert (machine.capacity.slots, machine.capacity.speakers_waiting) == (0, 0)
+            assert machine.speak().held
+
+    virtual_clock.run(run())
+
+
 def test_subscriptions_are_bounded_and_silent_publishers_take_turns() -> None:
     machine = Machine()
     machine.limits_mb = []

@@ -222,7 +222,10 @@ class Call:
                     task.cancel()
         finally:
             self._tasks = None
-            self._release_claims()
+            if self._ended.is_set():
+                self._release_claims()
+            else:  # it failed, and will be started again
+                self._expect_back()
             self.joined.clear()
             self._delivery.close()
             self._count_dropped_frames()

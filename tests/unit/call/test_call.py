@@ -199,6 +199,24 @@ def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> N
     virtual_clock.run(run())
 
 
+def test_a_call_that_is_started_again_has_the_slots_of_the_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched() as capacity:
+            async with joined(monkeypatch, "speaker-1", sharing=capacity) as failed:
+                await asyncio.sleep(1)
+                assert slot_of(failed, "speaker-1").speaking()
+            machine.used_mb = 950
+            await asyncio.sleep(3)
+            async with joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+                ours.take_over(failed)
+                assert len(ours._speakers) == 1
+                assert slot_of(ours, "speaker-1").speaking()
+
+    virtual_clock.run(run())
+
+
 def test_claimants_without_a_stream_hold_nothing_and_a_newcomer_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     requests = asked(monkeypatch)
     claimants = [f"claimant-{number}" for number in range(200)]
