@@ -66,10 +66,10 @@ class ServiceStatus:
     last_errors: tuple[RecordedError, ...]
     problem: str | None
     speakers_waiting: int = 0
-    slots: int = 0
     shortages: tuple[Shortage, ...] = ()
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
+    slots: int = 0
 
 
 #: Cumulative counts of a histogram by upper bound in seconds, the last one infinite.
