@@ -71,6 +71,8 @@ async def test_claimants_and_silent_microphones_take_no_captions_from_a_speaker_
         record_testsuite_property("first caption beside claimants, seconds", f"{first.at - began:.2f}")
         await captioned(listener, speaker.session_id)
         assert not reader.captions.received, "nobody speaks there"
+    for room in (crowded, other):
+        await scarce.nextcloud.talk.leave(room)
 
 
 async def test_speech_whose_audio_level_says_silence_is_captioned(scarce: Setting) -> None:
