@@ -71,6 +71,8 @@ class SpeechWatch:
     """
 
     def __init__(self, statistics: PipelineStatistics, sample: Sample, on_wrong_levels: Callable[[], None]) -> None:
+        #: Seconds of audio that were handed on last.
+        self.handed_on_s = 0.0
         self._statistics = statistics
         self._sample = sample
         self._on_wrong_levels = on_wrong_levels
@@ -184,6 +186,7 @@ class SpeechWatch:
         while self._kept and self._kept_samples - self._kept[0][1] >= samples:
             self._drop()
         items = [item for item, _ in self._kept]
+        self.handed_on_s = self._kept_samples / SAMPLE_RATE
         self._kept.clear()
         self._kept_samples = self._kept_octets = 0
         self._statistics.packets -= sum(isinstance(item, AudioPacket) for item in items)

@@ -217,7 +217,8 @@ class Speaker:
             self._feed = self._begin_to_watch
 
     def _begin_to_watch(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
-        if isinstance(item, DecodedAudio):
+        if isinstance(item, DecodedAudio) or not self._transcriber.quiet:  # speech has begun meanwhile
+            self._feed = self._pipeline.feed
             self._pipeline.feed(item)
             return
         self._pipeline.rest()
@@ -232,6 +233,7 @@ class Speaker:
             return
         if suspicious := self._watch.push(item):
             self._feed = self._pipeline.feed
+            self._transcriber.attend(self._watch.handed_on_s)
             for each in suspicious:
                 self._pipeline.feed(each)
 

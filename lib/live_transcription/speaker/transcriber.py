@@ -113,6 +113,15 @@ class Transcriber:
         self._closing.set()
         self._frames.close()
 
+    @property
+    def quiet(self) -> bool:
+        """Nobody speaks, and no stream is open or about to be."""
+        return not (self._streaming or self._gate.speaking or len(self._held))
+
+    def attend(self, seconds: float) -> None:
+        """Audio comes that may hold speech; so much of it is from before and comes at once."""
+        self._quiet_samples = -round(seconds * SAMPLE_RATE)
+
     def forget(self) -> None:
         """The next frame does not follow on the last."""
         self._gate.forget()

@@ -108,10 +108,18 @@ def test_the_first_word_after_a_long_silence_reaches_the_stream_whole(
     monkeypatch: pytest.MonkeyPatch, level: int | str | None
 ) -> None:
     async def run() -> None:
+        said = 0
         async with publisher(monkeypatch, level) as ours:
             await ours.be_silent(30)
             assert ours.backend.streams == []
-            await ours.send(SPEECH)
+            while not ours.backend.streams:
+                await ours.send([SPEECH[said]])
+                said += 1
+            withheld_s = [0.0]
+            for packet in SPEECH[said:]:
+                await ours.send([packet])
+                withheld_s.append(ours.speaker._watch._kept_samples / SAMPLE_RATE)
+            assert max(withheld_s) == 0.0, "all is decoded at once while a stream is open"
             await ours.be_silent(2)
             frames = ours.frames
             assert len(ours.backend.streams) == 1
