@@ -28,7 +28,7 @@ import numpy as np
 from live_transcription.audio.opus import TICKS_PER_SAMPLE, Decoder, decoder, packet_samples
 from live_transcription.audio.pipeline import PipelineStatistics
 from live_transcription.errors import OpusError
-from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, AudioPacket, Frame
+from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, AudioPacket, DecodedAudio, Frame
 
 Item: TypeAlias = AudioPacket | AudioGap
 
@@ -104,9 +104,11 @@ class SpeechWatch:
                 self._disbelief = _samples(min(DISBELIEF_S[1], DISBELIEF_S[0] * 2 ** min(self._wrong - PATIENCE - 1, 8)))
         self._by_level = None
 
-    def push(self, item: Item) -> Sequence[Item]:
-        """Take the next packet or gap. What has to be decoded now, if the watch is over."""
-        if isinstance(item, AudioGap):
+    def push(self, item: Item | DecodedAudio) -> Sequence[Item | DecodedAudio]:
+        """Take the next packet or gap. What has to be decoded now, if the watch is over; audio that is decoded ends it."""
+        if not isinstance(item, AudioPacket):
+            if isinstance(item, DecodedAudio):
+                return (item,)
             self._keep(item, min(item.duration // TICKS_PER_SAMPLE, _samples(KEPT_S)))
             return ()
         statistics = self._statistics

@@ -228,9 +228,6 @@ class Speaker:
         self._watch_item(item)
 
     def _watch_item(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
-        if isinstance(item, DecodedAudio):  # on the stock receive path
-            self._pipeline.feed(item)
-            return
         if suspicious := self._watch.push(item):
             self._feed = self._pipeline.feed
             self._transcriber.attend(self._watch.handed_on_s)
