@@ -138,6 +138,7 @@ class Call:
         # Publishers by session id: whom to ask for an offer, and the claims of those who were taken from there.
         self._offers = OfferQueue(random.random)
         self._claims: dict[str, Claims] = {}
+        self._changed_claims: set[str] = set()
         self._returning_until = 0.0
         self._restarts = Restarts(random.random)
         self._ended = asyncio.Event()
@@ -347,6 +348,8 @@ class Call:
         if self._tasks is None or self._ended.is_set():
             return
         now = self._now()
+        while self._changed_claims:
+            self._follow_claims(self._changed_claims.pop(), now)
         while (session_id := self._offers.take(now)) is not None:
             self._claims[session_id] = claims = self._sharing.claims(
                 self.room_token, partial(self._subscription_changed, session_id)
@@ -356,21 +359,20 @@ class Call:
         self._offer_alarm.set(self._offers.deadline)
 
     def _subscription_changed(self, session_id: str) -> None:
-        """It was granted after a wait, or another publisher needs it more."""
+        """Called in the course of another call's work, or of the process's: what follows is done in ours."""
+        self._changed_claims.add(session_id)
+        self._offer_alarm.set(self._now())
+
+    def _follow_claims(self, session_id: str, now: float) -> None:
+        """The subscription was granted after a wait, or another publisher needs it more."""
         claims = self._claims.get(session_id)
-        if claims is None or self._tasks is None or self._ended.is_set():
+        if claims is None:
             return
         if claims.subscribed and session_id not in self._speakers:
             self._start_speaker(session_id, claims)
         elif not claims.subscribed and session_id in self._speakers:
-            self._give_up(session_id, YIELD_S)
-
-    def _give_up(self, session_id: str, rest_s: float | None = None) -> None:
-        """End this speaker; the publisher is asked for an offer again later."""
-        now = self._now()
-        self._stop_speaker(session_id, keep=rest_s is None and now < self._returning_until)
-        self._offers.failed(session_id, now, rest_s)
-        self._subscribe()
+            self._stop_speaker(session_id)
+            self._offers.failed(session_id, now, YIELD_S)
 
     def _expect_back(self) -> None:
         self._sharing.expect_back(self.room_token)
@@ -408,7 +410,10 @@ class Call:
     def _unavailable(self, speaker: Speaker) -> None:
         """The publisher has no stream. Its claims go to others until it is asked again."""
         if self._speakers.get(speaker.session_id) is speaker:
-            self._give_up(speaker.session_id)
+            now = self._now()
+            self._stop_speaker(speaker.session_id, keep=now < self._returning_until)
+            self._offers.failed(speaker.session_id, now)
+            self._subscribe()
 
     def _stop_speaker(self, session_id: str, *, keep: bool = False) -> None:
         """The last words still come; the session id is free for another speaker at once. `keep`: so is its place."""

@@ -199,6 +199,34 @@ def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> N
     virtual_clock.run(run())
 
 
+def test_silent_publishers_give_their_subscription_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", 2)
+    machine = Machine()
+    machine.capacity.limit(1, 0)
+    requests = asked(monkeypatch)
+
+    async def stay(speaker: Speaker) -> None:
+        await speaker._ending.wait()
+
+    monkeypatch.setattr(Speaker, "run", stay)
+
+    async def run() -> None:
+        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+            answer(ours, "speaker-1")
+            answer(ours, "speaker-2")
+            assert slot_of(ours, "speaker-2").speaking()
+            ours._take(ParticipantsUpdated((Participant("speaker-3", in_call=TALKING),)))
+            await asyncio.sleep(50)
+            assert set(ours._speakers) == {"speaker-1", "speaker-2"}
+            await asyncio.sleep(12)
+            assert set(ours._speakers) == {"speaker-2", "speaker-3"}, "one who speaks keeps it"
+            await asyncio.sleep(70)
+            assert set(ours._speakers) == {"speaker-1", "speaker-2"}, "they take turns"
+            assert requests == [], "the fake speakers ask nobody"
+
+    virtual_clock.run(run())
+
+
 def test_a_call_that_is_started_again_has_the_slots_of_the_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine()
 
