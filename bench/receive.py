@@ -46,6 +46,7 @@ _WINDOW_S = 10.0
 #: (name, program, impairment)
 SCENARIOS: tuple[tuple[str, str, dict[str, Any]], ...] = (
     ("silence", "silence", {}),
+    ("room", "room", {}),
     ("dtx", "dtx", {}),
     ("loss", "talk-fec", {"loss": 0.05}),
     ("reorder", "talk", {"reorder": 0.05, "jitter_s": 0.03}),
@@ -131,7 +132,7 @@ class Run:
         self, variants: Sequence[str], level: int, scenario: str, program: str, impairment: dict[str, Any], seconds: float
     ) -> None:
         rounds = max(1, math.ceil(seconds / _WINDOW_S))
-        warm_s = _SILENCE_WARM_S if scenario == "silence" else _WARM_S
+        warm_s = _SILENCE_WARM_S if scenario in ("silence", "room") else _WARM_S
         play = {"program": program, "count": level, "impairment": impairment}
         for _ in range(rounds):
             for variant in variants:

@@ -3,7 +3,8 @@
 
 """Answers as Talk and AppAPI want them: JSON, never cached, errors as `{"error": text}`.
 
-AppAPI's proxy lets browsers cache what has no Cache-Control for an hour.
+Where there are several reasons an error has a `code`, too. AppAPI's proxy lets browsers cache what has no Cache-Control for an
+hour.
 """
 
 from __future__ import annotations
@@ -26,5 +27,6 @@ class Answer(JSONResponse):
         super().__init__({} if content is None else content, status_code, headers, **rest)
 
 
-def error_answer(status: int, text: str, headers: Mapping[str, str] | None = None) -> Answer:
-    return Answer({"error": text}, status, headers)
+def error_answer(status: int, text: str, headers: Mapping[str, str] | None = None, *, code: str = "") -> Answer:
+    """`code`: of `live_transcription.errors`."""
+    return Answer({"error": text, "code": code} if code else {"error": text}, status, headers)

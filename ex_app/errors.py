@@ -122,7 +122,7 @@ def add_error_answers(app: FastAPI) -> None:
         log("%s %s: %s", request.method, request.url.path, error, extra={"status": status, "code": error.code})
         if isinstance(error, SettingsRefused):
             return Answer({"error": str(error), "fields": error.fields}, status)
-        return error_answer(status, str(error))
+        return error_answer(status, str(error), code=error.code if isinstance(error, CallUnavailable) else "")
 
     async def no_such_route(_request: Request, error: Exception) -> Answer:
         assert isinstance(error, HTTPException)

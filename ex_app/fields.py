@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from ex_app.values import (
     absolute_path,
     boolean,
+    call_count,
     engine_order,
     frame_length,
     hpb_address,
@@ -155,12 +156,17 @@ FIELDS: tuple[Field, ...] = (
         (("direct", "The app's own way"), ("stock", "The stock way of aiortc")),
     ),
     Field(
-        "LT_MAX_SPEAKERS", "number", "advanced", "Most speakers at once", "In all calls together, 1 to 10000.",
+        "LT_MAX_SPEAKERS", "number", "advanced", "Most speakers at once",
+        "People who speak at the same time, in all calls together, 1 to 10000. Silent microphones do not count.",
         speaker_count, "500",
     ),
     Field(
+        "LT_MAX_CALLS", "number", "advanced", "Most calls at once",
+        "Calls with captions, 1 to 10000. In further calls captions cannot be turned on.", call_count, "500",
+    ),
+    Field(
         "LT_MAX_MEMORY_MB", "number", "advanced", "Memory limit in MB",
-        "No more speakers are taken above 80 % of it; 0: only the limits of the container and the machine count.",
+        "No new captions start above 80 % of it; 0: only the limits of the container and the machine count.",
         megabytes, "0",
     ),
 )  # fmt: skip

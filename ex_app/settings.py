@@ -20,6 +20,7 @@ from ex_app.fields import key_of
 from ex_app.values import (
     absolute_path,
     boolean,
+    call_count,
     engine_order,
     frame_length,
     hpb_address,
@@ -111,6 +112,7 @@ class Settings:
     gate: bool = True
     prewarm: bool = True
     max_speakers: int = 500
+    max_calls: int = 500
     max_memory_mb: int = 0
     receive_path: ReceivePath = "direct"
     problems: tuple[ConfigurationError, ...] = ()
@@ -142,6 +144,7 @@ class Settings:
             ),
             captions=CaptionConfig(partials=not self.finals_only),
             max_speakers=self.max_speakers,
+            max_calls=self.max_calls,
             max_memory_mb=self.max_memory_mb,
             receive_path=self.receive_path,
         )
@@ -257,6 +260,7 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         gate=reader.take("LT_GATE", boolean, True),
         prewarm=reader.take("LT_PREWARM", boolean, True),
         max_speakers=reader.take("LT_MAX_SPEAKERS", speaker_count, 500),
+        max_calls=reader.take("LT_MAX_CALLS", call_count, 500),
         max_memory_mb=reader.take("LT_MAX_MEMORY_MB", megabytes, 0),
         receive_path=reader.take("LT_RECEIVE_PATH", receive_path, RECEIVE_PATHS[0]),
         model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),

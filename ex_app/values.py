@@ -100,6 +100,10 @@ def speaker_count(text: str) -> int:
     return _whole_number(text, 1, 10_000)
 
 
+def call_count(text: str) -> int:
+    return _whole_number(text, 1, 10_000)
+
+
 def megabytes(text: str) -> int:
     """0: no limit."""
     number = _whole_number(text, 0, 1_048_576)

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from live_transcription.audio.opus import OpusEncoder
 from sandbox import recording
-from sandbox.caller.speech import CLOCK_RATE, FRAME_TICKS, SILENCE, OpusPacket, level_of
+from sandbox.caller.speech import CLOCK_RATE, FRAME_TICKS, SILENCE, OpusPacket, level_of, room_noise
 from sandbox.recording import Recording
 
 #: 20 ms of sending: a packet, or nothing (discontinuous transmission).
@@ -60,7 +60,7 @@ def without_pauses(recorded: Recording) -> npt.NDArray[np.float32]:
 
 def program(name: str) -> Program:
     """`talk` (speech without pauses), `talk-fec`, `dtx` (speech with its pauses, discontinuous), `silence` (a muted track),
-    or the name of a recording, whole and with FEC.
+    `room` (the noise of a silent person's room), or the name of a recording, whole and with FEC.
     """
     match name:
         case "talk":
@@ -71,5 +71,7 @@ def program(name: str) -> Program:
             return encode(recording.load("en-conference").pcm(CLOCK_RATE), dtx=True)
         case "silence":
             return [SILENCE] * 50
+        case "room":
+            return list(room_noise().packets)
         case _:
             return encode(recording.load(name).pcm(CLOCK_RATE), expected_loss_percent=EXPECTED_LOSS_PERCENT)

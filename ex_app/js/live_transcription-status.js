@@ -29,8 +29,9 @@
   }
 
   function speakers(status) {
-    const heard = LT.number(status.speakers)
-    return status.speakers_waiting ? t('{count}, {waiting} wait', { count: heard, waiting: LT.number(status.speakers_waiting) }) : heard
+    const present = LT.number(status.speakers)
+    return status.speakers_waiting
+      ? t('{count}, {waiting} not transcribed', { count: present, waiting: LT.number(status.speakers_waiting) }) : present
   }
 
   function tiles(status) {
@@ -130,18 +131,27 @@
       'media-path': t('Some speakers are not transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
       'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
       descriptors: t('Open files are short: no more calls and speakers are accepted until some are free; running calls go on. Raise the limit of open files (ulimit -n).'),
-      memory: t('Memory is short: no more speakers are taken until there is room again; the captions of the others go on. Give the app more memory, or take fewer speakers at once.'),
-      speakers: t('As many speakers are heard as the settings allow; more are taken when others leave. Raise the number if this machine can do more.'),
+      memory: t('Memory is low. No new captions start until there is room again; running captions continue. Give the app more memory, or lower the number of speakers.'),
+      speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the number of speakers if this machine can do more.'),
+      subscriptions: t('There are more microphones than the app can listen to at once. Silent ones take turns, so captions may start late.'),
       load: t('The processor is busy: captions that are still growing change less often, complete ones come as ever. Give the app more processor time, or take fewer speakers at once.'),
     }
     return texts[code] || code
+  }
+
+  function untranscribed(count) {
+    if (!count) {
+      return ''
+    }
+    return count === 1 ? t('1 speaker is not being transcribed.') : t('{count} speakers are not being transcribed.', { count: LT.number(count) })
   }
 
   function banner(status) {
     const target = document.getElementById('lt-banner')
     const trouble = status.settings_trouble
       ? t('The saved settings could not be read just now; the last known ones are in force.') + ' ' + status.settings_trouble : ''
-    const text = status.problem || [trouble].concat(status.conditions.map(condition)).filter(Boolean).join(' ')
+    const text = status.problem
+      || [trouble, untranscribed(status.speakers_waiting)].concat(status.conditions.map(condition)).filter(Boolean).join(' ')
     if (target.textContent !== text) {
       target.textContent = text
     }

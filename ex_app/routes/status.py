@@ -31,7 +31,8 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
 
         Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not give the saved settings),
         and the codes of `live_transcription.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path` (no audio arrives from
-        the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers`, `load`. `explanations`: each in
+        the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some who speak are not
+        transcribed), `subscriptions` (more microphones than the app listens to at once), `load`. `explanations`: each in
         plain words.
 
         The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
@@ -61,6 +62,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
                 "calls": status.calls,
                 "speakers": status.speakers,
                 "speakers_waiting": status.speakers_waiting,
+                "slots": status.slots,
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,
                 "engines": list(status.engines),

@@ -1,21 +1,23 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whether one more speaker may be heard, and what is short if not. Pure: `now` in seconds of any monotonic clock."""
+"""How much memory allows to be added, and what is short if not all of it. Pure: `now` in seconds of any monotonic clock."""
 
 from __future__ import annotations
 
+import math
 from collections import deque
 
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.status import Condition
 
-#: Shares of a memory limit: from the first on no new speakers, from the second downwards again.
+#: Shares of a memory limit: nothing is added above the first, until usage drops below the second.
 FULL_SHARE = 0.80
 CLEAR_SHARE = 0.75
-#: What a speaker is expected to take in bytes, and how long it takes until readings show it, in seconds: fifty who join at once
-#: are not all admitted on one reading.
-SPEAKER_BYTES = 1 << 20
+#: Bytes that a speech-to-text stream and a subscription are expected to take.
+SLOT_BYTES = 1 << 20
+SUBSCRIPTION_BYTES = 256 << 10
+#: Seconds until readings show what was added, so that many additions do not all rely on one reading.
 SETTLE_S = 5.0
 
 _MB = 1 << 20
@@ -34,22 +36,18 @@ _MORE = {
 
 
 class Admission:
-    """`max_speakers` None: no such limit. Memory is limited by every bound of the readings, and to `max_memory` bytes (0: not).
+    """Memory is limited by every bound of the readings, and to `max_memory` bytes (0: not)."""
 
-    Above `FULL_SHARE` of any of them there is no admission, until all are below `CLEAR_SHARE`.
-    """
-
-    def __init__(self, max_speakers: int | None = None, max_memory: int = 0) -> None:
-        self._max_speakers = max_speakers
+    def __init__(self, max_memory: int = 0) -> None:
         self._max_memory = max_memory
         self._tightest: MemoryBound | None = None
         self._memory_limit: int | None = None
         self._memory_full = False
-        self._admitted_at: deque[float] = deque()
+        # What was added lately: when, and how many bytes it is expected to take.
+        self._promised: deque[tuple[float, int]] = deque()
 
-    def limit(self, max_speakers: int, max_memory: int) -> None:
-        """Other limits, from the next reading and request on."""
-        self._max_speakers = max_speakers
+    def limit(self, max_memory: int) -> None:
+        """Another limit, from the next reading on."""
         self._max_memory = max_memory
 
     @property
@@ -75,51 +73,44 @@ class Admission:
         self._memory_limit = min((bound.limit for bound in bounds), default=None)
         self._weigh(now)
 
-    def admit(self, speakers: int, now: float, *, returning: bool = False) -> bool:
-        """Whether one more may be heard beside `speakers`; True counts them as admitted.
-
-        `returning`: they were heard a moment ago and their place is still warm, so that shortness of memory does not count.
-        """
+    def room(self, size: int, now: float) -> float:
+        """How many units of `size` bytes may be added now; infinite where no limit is known."""
         self._weigh(now)
-        if self._memory_full and not returning:
-            return False
-        if self._max_speakers is not None and speakers >= self._max_speakers:
-            return False
-        if not returning:
-            self._admitted_at.append(now)
-        return True
+        if self._tightest is None:
+            return math.inf
+        if self._memory_full:
+            return 0
+        return max(0, math.ceil((FULL_SHARE * self._tightest.limit - self._expected()) / size))
 
-    def shortages(self, waiting: int) -> tuple[Condition, ...]:
-        """What is short now, for an administrator. `waiting`: speakers who are not heard for it."""
-        left_out = f" {waiting} of those who speak are not heard." if waiting else ""
-        if self._memory_full and (bound := self._tightest) is not None:
-            return (
-                Condition(
-                    "memory",
-                    f"Memory is short: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). No more "
-                    f"speakers are taken until it is below {CLEAR_SHARE:.0%}; captions of the others go on.{left_out}",
-                    f"{_MORE[bound.source]}, or take fewer speakers at once.",
-                ),
-            )
-        if waiting and self._max_speakers is not None:
-            return (
-                Condition(
-                    "speakers",
-                    f"The limit of {self._max_speakers} speakers at once is reached; captions of the others go on.{left_out}",
-                    "Raise the number of speakers in the settings if this machine can do more.",
-                ),
-            )
-        return ()
+    def promise(self, size: int, now: float) -> None:
+        """So many bytes are on their way; readings show them within `SETTLE_S`."""
+        if size > 0:
+            self._promised.append((now, size))
+
+    def shortages(self, consequence: str = "") -> tuple[Condition, ...]:
+        """What is short now, for an administrator. `consequence`: whole sentences."""
+        if not self._memory_full or (bound := self._tightest) is None:
+            return ()
+        message = (
+            f"Memory is low: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). "
+            f"No new speech-to-text streams start until usage drops below {CLEAR_SHARE:.0%}. "
+            f"Running captions continue. {consequence}"
+        )
+        fix = f"{_MORE[bound.source]}, or lower the number of speakers in the settings."
+        return (Condition("memory", message.strip(), fix),)
 
     def _weigh(self, now: float) -> None:
-        while self._admitted_at and now - self._admitted_at[0] >= SETTLE_S:
-            self._admitted_at.popleft()
+        while self._promised and now - self._promised[0][0] >= SETTLE_S:
+            self._promised.popleft()
         if self._tightest is None:
             self._memory_full = False
             return
-        promised = len(self._admitted_at) * SPEAKER_BYTES
-        share = (self._tightest.used + promised) / self._tightest.limit
+        share = self._expected() / self._tightest.limit
         self._memory_full = share >= (CLEAR_SHARE if self._memory_full else FULL_SHARE)
+
+    def _expected(self) -> int:
+        used = 0 if self._tightest is None else self._tightest.used
+        return used + sum(size for _, size in self._promised)
 
 
 def _mb(size: int) -> int:

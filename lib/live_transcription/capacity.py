@@ -1,51 +1,131 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What this process can take: watches memory and the event loop's lag for all calls, with one timer."""
+"""What this process can take: speech-to-text streams, subscriptions, memory and the event loop's lag, for all calls.
+
+One timer looks after all of it. `fair_shares` decides who gets a stream (a slot) or a subscription, `admission` how many memory
+allows, `load` how often partials come.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 
-from live_transcription.admission import Admission
+from live_transcription.admission import SLOT_BYTES, SUBSCRIPTION_BYTES, Admission
 from live_transcription.captions.pace import Pace
+from live_transcription.descriptors import Descriptors
+from live_transcription.fair_shares import Claim, FairShares, ShareRules
 from live_transcription.load import LoadControl
 from live_transcription.observability.memory import MemoryMeter, MemoryReading, release_free_memory
 from live_transcription.status import Condition, LoadStatus, MemoryStatus
 from live_transcription.stt.audio_budget import AudioBudget, budget_within
 
-#: Between two looks at the event loop's lag, in seconds, and how many of them go by between two readings of memory.
+#: Between two looks at the event loop's lag and at those who wait, in seconds; and how many of them go by between two readings
+#: of memory.
 LAG_S = 0.25
 LOOKS_PER_READING = 4
 #: Between two attempts to give memory back while it is short, in seconds.
 RELEASE_S = 30.0
+#: A slot goes to somebody else after 10 s of silence; speakers in one call take turns of 30 s.
+SLOT_RULES = ShareRules(idle_s=10.0, min_hold_s=5.0, rotate_s=30.0)
+#: Publishers that one process subscribes to, or as many as there are slots. One takes 0.2 MB, and 0.2 ms of CPU a second while
+#: it is silent.
+MAX_SUBSCRIPTIONS = 2_000
+#: Beyond them publishers take turns: a subscription costs 5 to 9 ms of CPU, so it is given up after a minute of silence at the
+#: earliest.
+SUBSCRIPTION_RULES = ShareRules(idle_s=60.0, min_hold_s=10.0, rotate_s=60.0, move_every_s=0.25)
+
+
+class _Claim(Claim):
+    """`changed` is called when the unit is granted or taken."""
+
+    __slots__ = ("changed",)
+
+    def __init__(self, group: str, changed: Callable[[], None]) -> None:
+        super().__init__(group)
+        self.changed = changed
+
+
+class PublisherClaims:
+    """One publisher's subscription and its slot, the right to a speech-to-text stream. Cheap; returns at once.
+
+    `on_subscription` is called when the subscription is granted later, or taken. After `release` nothing changes any more.
+    """
+
+    def __init__(self, capacity: Capacity, call: str, on_subscription: Callable[[], None]) -> None:
+        self._capacity = capacity
+        self._subscription = _Claim(call, on_subscription)
+        self._slot = _Claim(call, self._slot_changed)
+        #: Called when the slot is granted later, or taken.
+        self.on_slot: Callable[[], None] = _nothing
+        self._released = False
+
+    def _slot_changed(self) -> None:
+        self.on_slot()
+
+    @property
+    def subscribed(self) -> bool:
+        return self._subscription.held
+
+    @property
+    def held(self) -> bool:
+        """Whether there is a slot."""
+        return self._slot.held
+
+    def subscribe(self) -> bool:
+        """Ask for a subscription; whether it is there already."""
+        self._capacity.want_subscription(self._subscription)
+        return self._subscription.held
+
+    def speaking(self) -> bool:
+        """Speech has begun. Whether there is a slot for it."""
+        if not self._released:
+            self._capacity.speaking(self._subscription, self._slot)
+        return self._slot.held
+
+    def silent(self) -> None:
+        """Speech has ended."""
+        if not self._released:
+            self._capacity.silent(self._subscription, self._slot)
+
+    def lost(self) -> None:
+        """No audio arrives: the subscription failed."""
+        if not self._released:
+            self._capacity.lost(self._slot)
+
+    def release(self, *, keep: bool = False) -> None:
+        """The publisher is gone. `keep`: it will be back in a moment, and finds its place."""
+        if not self._released:
+            self._released = True
+            self._capacity.release(self._subscription, self._slot, keep=keep)
 
 
 class Capacity:
-    """Admits speakers, and sets the `pace` of partials. `speakers`, `waiting`: how many there are of them now.
+    """Shares slots and subscriptions between the calls, and sets the `pace` of partials.
 
-    `audio`: audio that waits may take its share of the memory that there is, and no more.
-
-    Before `watch` runs there is one reading of memory, and no lag. `read` and `release` take the place of the system in tests.
+    `descriptors`: open files limit subscriptions. `audio`: audio that waits may take its share of the memory that there is, and
+    no more. Before `watch` runs there is one reading of memory, and no lag. `read` and `release` take the place of the
+    system in tests.
     """
 
     def __init__(
         self,
         *,
-        speakers: Callable[[], int],
-        waiting: Callable[[], int],
+        descriptors: Descriptors | None = None,
         audio: AudioBudget | None = None,
         read: Callable[[], MemoryReading] | None = None,
         release: Callable[[], None] = release_free_memory,
     ) -> None:
         self.pace = Pace()
+        self._descriptors = descriptors
         self._audio = audio
         self._read = read or MemoryMeter.of_this_process().read
-        self._release = release
+        self._release_memory = release
         self._released_at = float("-inf")
-        self._speakers = speakers
-        self._waiting = waiting
+        self._slots = FairShares(sys.maxsize, SLOT_RULES)
+        self._subscriptions = FairShares(MAX_SUBSCRIPTIONS, SUBSCRIPTION_RULES)
         self._admission = Admission()
         self._load = LoadControl()
         self._reading = MemoryReading(0)
@@ -53,7 +133,9 @@ class Capacity:
 
     def limit(self, max_speakers: int, max_memory_mb: int) -> None:
         """New settings; what is short by them shows within a second."""
-        self._admission.limit(max_speakers, max_memory_mb << 20)
+        self._admission.limit(max_memory_mb << 20)
+        self._slots.limit = max_speakers
+        self._subscriptions.limit = max(MAX_SUBSCRIPTIONS, max_speakers)
 
     async def watch(self) -> None:
         """Until it is cancelled."""
@@ -62,19 +144,116 @@ class Capacity:
             self._look_at_memory(loop.time())
             if self._admission.memory_is_short and loop.time() - self._released_at >= RELEASE_S:
                 self._released_at = loop.time()
-                await asyncio.to_thread(self._release)
+                await asyncio.to_thread(self._release_memory)
                 self._look_at_memory(loop.time())
             for _ in range(LOOKS_PER_READING):
                 due = loop.time() + LAG_S
                 await asyncio.sleep(LAG_S)
                 self.pace.stretch = self._load.observe(loop.time() - due)
+                self._share_slots(loop.time())
+                self._share_subscriptions(loop.time())
 
-    def admit(self, *, returning: bool = False) -> bool:
-        """As `Admission.admit`."""
-        return self._admission.admit(self._speakers(), asyncio.get_running_loop().time(), returning=returning)
+    # Claims.
+
+    def claims(self, call: str, on_subscription: Callable[[], None]) -> PublisherClaims:
+        """For one publisher of a call."""
+        return PublisherClaims(self, call, on_subscription)
+
+    def expect_back(self, call: str) -> None:
+        """This call's publishers get new session ids: the next ones of the call have what these had. Their claims are void."""
+        now = self._now()
+        self._slots.keep_all(call, now)
+        self._subscriptions.keep_all(call, now)
+
+    def want_subscription(self, subscription: _Claim) -> None:
+        now = self._now()
+        self._subscriptions.want(subscription, now)
+        self._share_subscriptions(now)
+
+    def speaking(self, subscription: _Claim, slot: _Claim) -> None:
+        now = self._now()
+        self._subscriptions.want(subscription, now)
+        self._slots.want(slot, now)
+        self._share_slots(now)
+
+    def silent(self, subscription: _Claim, slot: _Claim) -> None:
+        now = self._now()
+        self._subscriptions.pause(subscription, now)
+        self._slots.pause(slot, now)
+
+    def lost(self, slot: _Claim) -> None:
+        self._slots.forsake(slot)
+
+    def release(self, subscription: _Claim, slot: _Claim, *, keep: bool) -> None:
+        for shares, claim in ((self._subscriptions, subscription), (self._slots, slot)):
+            if keep:
+                shares.keep(claim, self._now())
+            else:
+                shares.drop(claim)
+            claim.changed = _nothing
+
+    def _share_slots(self, now: float) -> None:
+        if not self._slots.waiting:
+            return
+        before = self._slots.held
+        changed = self._slots.decide(now, self._admission.room(SLOT_BYTES, now))
+        self._admission.promise((self._slots.held - before) * SLOT_BYTES, now)
+        _notify(changed)
+
+    def _share_subscriptions(self, now: float) -> None:
+        if not self._subscriptions.waiting:
+            return
+        before = self._subscriptions.held
+        room = self._admission.room(SUBSCRIPTION_BYTES, now)
+        if self._descriptors is not None:
+            room = min(room, self._descriptors.speaker_room(now))
+        changed = self._subscriptions.decide(now, room)
+        added = self._subscriptions.held - before
+        self._admission.promise(added * SUBSCRIPTION_BYTES, now)
+        if self._descriptors is not None:
+            self._descriptors.promise_speakers(added, now)
+        for claim in changed:
+            if claim.held:
+                # Whoever connects now has a minute to speak before the subscription may go to somebody else.
+                self._subscriptions.pause(claim, now)
+        _notify(changed)
+
+    # Numbers.
+
+    @property
+    def speakers_waiting(self) -> int:
+        """Publishers who speak and have no slot."""
+        return self._slots.waiting
+
+    @property
+    def slots(self) -> int:
+        """Slots that publishers have."""
+        return self._slots.in_use
 
     def shortages(self) -> tuple[Condition, ...]:
-        return (*self._admission.shortages(self._waiting()), *self._load.shortages())
+        """What is short now, for an administrator."""
+        waiting = self._slots.waiting
+        untranscribed = f"{count_of(waiting, 'speaker is', 'speakers are')} not being transcribed." if waiting else ""
+        found = self._admission.shortages(untranscribed)
+        if not found and waiting:
+            found = (
+                Condition(
+                    "speakers",
+                    f"All {self._slots.limit} speech-to-text streams are in use. {untranscribed}",
+                    "Raise the number of speakers in the settings if this machine can do more.",
+                ),
+            )
+        if self._subscriptions.waiting and self._subscriptions.held >= self._subscriptions.limit:
+            found += (
+                Condition(
+                    "subscriptions",
+                    f"The app listens to {self._subscriptions.limit} microphones, as many as it can at once. The others take "
+                    "turns with silent ones, so that captions for them may start late.",
+                    "Ask people who only listen to join the call without a microphone.",
+                ),
+            )
+        files = () if self._descriptors is None else self._descriptors.shortages()
+        return (*files, *found, *self._load.shortages())
 
     def memory(self) -> MemoryStatus:
         bound = self._admission.tightest
@@ -90,3 +269,22 @@ class Capacity:
         self._admission.observe(self._reading, now)
         if self._audio is not None:
             self._audio.limit_bytes = budget_within(self._admission.memory_limit)
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def count_of(number: int, one: str, many: str) -> str:
+    """`1 speaker is`, `2 speakers are`."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def _nothing() -> None:
+    return
+
+
+def _notify(changed: list[Claim]) -> None:
+    for claim in changed:
+        assert isinstance(claim, _Claim)
+        claim.changed()

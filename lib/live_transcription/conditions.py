@@ -36,6 +36,7 @@ RULES: Mapping[str, Rule] = {
     "descriptors": Rule(),
     "memory": Rule(),
     "speakers": Rule(),
+    "subscriptions": Rule(),
     "load": Rule(),
 }
 

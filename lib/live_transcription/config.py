@@ -86,7 +86,10 @@ class CaptionConfig:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """`languages`: those that may be asked for, empty for all. `max_memory_mb`: no more speakers beyond it, 0 for no limit."""
+    """`languages`: those that may be asked for, empty for all. `max_speakers`: speech-to-text streams at once.
+
+    `max_calls`: calls that are transcribed at once. `max_memory_mb`: nothing new beyond it, 0 for no limit.
+    """
 
     hpb: HpbConfig
     default_language: str = "en"
@@ -95,6 +98,7 @@ class EngineConfig:
     captions: CaptionConfig = field(default_factory=CaptionConfig)
     languages: tuple[str, ...] = ()
     max_speakers: int = 500
+    max_calls: int = 500
     max_memory_mb: int = 0
     no_target_linger_s: float = 60.0
     receive_path: ReceivePath = "direct"

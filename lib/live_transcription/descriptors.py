@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import resource
 from collections import deque
@@ -55,24 +56,21 @@ class DescriptorBudget:
         """A new reading, about once a second."""
         self._reading = reading
 
-    def admit(self, descriptors: int, now: float, *, replacing: bool = False) -> bool:
-        """Whether so many more may be taken; True counts them as taken.
-
-        `replacing`: what they replace has just been closed, so that they may be taken from the reserve, down to its half.
-        """
+    def room(self, descriptors: int, now: float) -> float:
+        """How many more calls or speakers that take so many descriptors each may be added; infinite if no limit is known."""
         limit = self._reading.limit
         if limit is None:
-            return True
-        free = limit - self._used(now) - descriptors
-        if free < reserve(limit) // (2 if replacing else 1):
-            return False
-        self._promised.append((now, descriptors))
-        return True
+            return math.inf
+        return max(0, (limit - self._used(now) - reserve(limit)) // descriptors)
+
+    def promise(self, descriptors: int, now: float) -> None:
+        """So many are about to be taken; readings show them within `SETTLE_S`."""
+        if descriptors > 0:
+            self._promised.append((now, descriptors))
 
     def is_short(self, now: float) -> bool:
         """Whether a speaker would be refused now."""
-        limit = self._reading.limit
-        return limit is not None and limit - self._used(now) - SPEAKER_DESCRIPTORS < reserve(limit)
+        return self.room(SPEAKER_DESCRIPTORS, now) < 1
 
     def shortages(self, now: float) -> tuple[Condition, ...]:
         """What is short now, for an administrator."""
@@ -135,38 +133,33 @@ def read_descriptors() -> DescriptorReading:
 
 
 class Descriptors:
-    """The budget of this process, with a reading per second. `read` takes the place of the system in tests.
+    """The budget of this process, with a reading per second. `read` takes the place of the system in tests."""
 
-    `on_free` is called when a shortage is over, for those who were refused.
-    """
-
-    def __init__(
-        self, *, read: Callable[[], DescriptorReading] = read_descriptors, on_free: Callable[[], None] = lambda: None
-    ) -> None:
+    def __init__(self, *, read: Callable[[], DescriptorReading] = read_descriptors) -> None:
         self._read = read
-        self._on_free = on_free
         self._budget = DescriptorBudget()
         self._budget.observe(read())
 
     async def watch(self) -> None:
         """Until it is cancelled."""
-        was_short = False
         while True:
             self._budget.observe(self._read())
-            is_short = self._budget.is_short(_now())
-            if was_short and not is_short:
-                self._on_free()
-            was_short = is_short
             await asyncio.sleep(READ_S)
 
     def require_call(self) -> None:
         """Takes what a call needs. Raises OutOfDescriptors."""
-        if not self._budget.admit(CALL_DESCRIPTORS, _now()):
+        now = _now()
+        if self._budget.room(CALL_DESCRIPTORS, now) < 1:
             raise OutOfDescriptors(self._budget.problem(), fix=FIX)
+        self._budget.promise(CALL_DESCRIPTORS, now)
 
-    def admit_speaker(self, *, returning: bool) -> bool:
-        """Whether there are enough for one more speaker, who was heard a moment ago if `returning`; True takes them."""
-        return self._budget.admit(SPEAKER_DESCRIPTORS, _now(), replacing=returning)
+    def speaker_room(self, now: float) -> float:
+        """How many more speakers may be subscribed to."""
+        return self._budget.room(SPEAKER_DESCRIPTORS, now)
+
+    def promise_speakers(self, number: int, now: float) -> None:
+        """So many speakers are about to be subscribed to."""
+        self._budget.promise(number * SPEAKER_DESCRIPTORS, now)
 
     def shortages(self) -> tuple[Condition, ...]:
         return self._budget.shortages(_now())

@@ -9,6 +9,7 @@ LiveTranscriptionError
 │   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
 │       └── OutOfDescriptors
+│       └── TooManyCalls          as many calls are transcribed as the settings allow
 ├── SignalingError                the HPB
 │   ├── SignalingUnreachable, SignalingRedirected, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          an administrator has to act: wrong secret, unknown backend, no SFU, locked out
@@ -97,6 +98,12 @@ class OutOfDescriptors(CallUnavailable):
 
     def __init__(self, message: str, *, fix: str = "") -> None:
         super().__init__(message, fix=fix, cause_code=self.code)
+
+
+class TooManyCalls(CallUnavailable):
+    """As many calls are transcribed as the settings allow."""
+
+    code = "too_many_calls"
 
 
 class SignalingError(LiveTranscriptionError):

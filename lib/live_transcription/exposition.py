@@ -19,6 +19,7 @@ def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
     metrics.calls.set(status.calls)
     metrics.speakers.set(status.speakers)
     metrics.speakers_waiting.set(status.speakers_waiting)
+    metrics.slots.set(status.slots)
     metrics.targets.set(status.targets)
     metrics.tasks.set(_tasks())
     metrics.resident_memory.set(status.memory.resident)

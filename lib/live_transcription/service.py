@@ -32,6 +32,7 @@ from live_transcription.errors import (
     SignalingError,
     SttError,
     SttModelError,
+    TooManyCalls,
     UnknownLanguage,
     first_of,
 )
@@ -88,12 +89,10 @@ class TranscriptionService:
         # What the running calls and engines were made with, also while the settings in force are of no use.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
-        self._capacity = Capacity(
-            speakers=self._speakers, waiting=self._speakers_waiting, audio=PROCESS_BUDGET, read=read_memory
-        )
+        self._descriptors = Descriptors()
+        self._capacity = Capacity(descriptors=self._descriptors, audio=PROCESS_BUDGET, read=read_memory)
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
-        self._descriptors = Descriptors(on_free=self._readmit)
         self._restarts = Restarts(random.random)
         self._ice = IceServerCache(ice_servers)
         self._guard = HelloGuard()
@@ -171,6 +170,7 @@ class TranscriptionService:
 
         Where somebody has asked for captions of a room meanwhile, the targets of its snapshot are added to theirs.
         """
+        too_many = 0
         for snapshot in snapshots:
             call = self._calls.get(snapshot.room_token)
             if not snapshot.targets:
@@ -179,11 +179,16 @@ class TranscriptionService:
                 try:
                     self._descriptors.require_call()
                     call = self._start(snapshot.room_token, snapshot.language)
+                except TooManyCalls:
+                    too_many += 1
+                    continue
                 except CallUnavailable as failure:
                     logger.warning("A call was not taken up again: %s", failure, extra={"room": snapshot.room_token})
                     continue
             for nc_session_id, user_id in snapshot.targets:
                 call.add_target(nc_session_id, user_id)
+        if too_many:
+            logger.warning("The limit of calls is reached: %d calls were not taken up again", too_many)
 
     # What an administrator asks.
 
@@ -277,7 +282,8 @@ class TranscriptionService:
             engines=self._speech.registry.engines(),
             last_errors=tuple(self._errors),
             problem=None if self._problem is None else str(self._problem),
-            speakers_waiting=self._speakers_waiting(),
+            speakers_waiting=self._capacity.speakers_waiting,
+            slots=self._capacity.slots,
             conditions=self._conditions.current(),
             memory=self._capacity.memory(),
             load=self._capacity.load(),
@@ -300,11 +306,23 @@ class TranscriptionService:
         if self._config is None or self._tasks is None:
             problem = self._problem or "The app is starting or stopping."
             raise CallUnavailable(str(problem), cause_code=getattr(problem, "code", "stopping"))
+        self._check_capacity(self._config, room_token)
         call = self._new_call(self._config, room_token, language)
         self._calls[room_token] = call
         task = self._tasks.create_task(self._supervise(call), name="call")
         self._call_tasks[call] = task
         return call
+
+    def _check_capacity(self, config: EngineConfig, room_token: str) -> None:
+        """Refuse one more call where the app is at its limit. A call that replaces another one of its room is none more."""
+        running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
+        if running >= config.max_calls:
+            metrics.calls_refused.labels(TooManyCalls.code).inc()
+            raise TooManyCalls(
+                f"Captions are not available for this call now: {running} other calls are being captioned, the most that this "
+                "server allows.",
+                fix="Try again when another call has ended. An administrator can raise the number of calls in the settings.",
+            )
 
     def _new_call(self, config: EngineConfig, room_token: str, language: str | None) -> Call:
         try:
@@ -316,22 +334,13 @@ class TranscriptionService:
                 self._speech,
                 guard=self._guard,
                 ice_servers=self._ice.get,
-                admit=self._admit,
+                sharing=self._capacity,
                 pace=self._capacity.pace,
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
             )
         except (ConfigurationError, SttError) as error:
             raise CallUnavailable(error.message, fix=error.fix, cause_code=error.code) from None
-
-    def _admit(self, *, returning: bool = False) -> bool:
-        """Whether one more speaker may be heard. `returning`: was heard a moment ago."""
-        return self._capacity.admit(returning=returning) and self._descriptors.admit_speaker(returning=returning)
-
-    def _readmit(self) -> None:
-        """Something is no longer short: speakers who wait need not wait until their call tries again."""
-        for call in self._calls.values():
-            call.readmit()
 
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
         """Run the call to its end; the error that ended it, if any."""
@@ -415,8 +424,8 @@ class TranscriptionService:
 
     def _observe_conditions(self, now: float) -> None:
         """Look at everything that may be wrong; tell what has begun or ended since the last look."""
-        shortages = {shortage.code: shortage for shortage in (*self._descriptors.shortages(), *self._capacity.shortages())}
-        for code in ("descriptors", "memory", "speakers", "load"):
+        shortages = {shortage.code: shortage for shortage in self._capacity.shortages()}
+        for code in ("descriptors", "memory", "speakers", "subscriptions", "load"):
             self._conditions.observe(code, {"": shortages[code]} if code in shortages else {}, now)
         troubled, errors = self._hpb_troubles(now)
         hpb = {condition.code: condition for condition in (hpb_condition(error, troubled) for error in errors)}
@@ -462,9 +471,6 @@ class TranscriptionService:
 
     def _speakers(self) -> int:
         return sum(call.speaker_count for call in self._calls.values())
-
-    def _speakers_waiting(self) -> int:
-        return sum(call.waiting_count for call in self._calls.values())
 
     def _count_caption(self, _caption: Caption) -> None:
         self._captions_sent += 1

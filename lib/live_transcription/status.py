@@ -52,7 +52,9 @@ class LoadStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """`speakers_waiting`: publishers whom somebody wants to read, and who are not transcribed because something is short."""
+    """`speakers`: publishers whose audio is received. `slots`: those of them that may have a speech-to-text stream.
+    `speakers_waiting`: those that speak and are not transcribed, because of one of the `conditions`.
+    """
 
     calls: int
     speakers: int
@@ -65,6 +67,7 @@ class ServiceStatus:
     conditions: tuple[Condition, ...] = ()
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
+    slots: int = 0
 
 
 #: Cumulative counts of a histogram by upper bound in seconds, the last one infinite.

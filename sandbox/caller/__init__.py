@@ -10,7 +10,7 @@ from sandbox.caller.microphone import Mute, Playback
 from sandbox.caller.participant import CallFailed
 from sandbox.caller.phone import PhoneCaller, RecordingServer
 from sandbox.caller.remote import RemoteCaller
-from sandbox.caller.speech import OpusPacket, Speech, from_recording, from_samples, tone
+from sandbox.caller.speech import OpusPacket, Speech, from_recording, from_samples, room_noise, tone
 
 __all__ = [
     "CallFailed",
@@ -27,5 +27,6 @@ __all__ = [
     "Speech",
     "from_recording",
     "from_samples",
+    "room_noise",
     "tone",
 ]

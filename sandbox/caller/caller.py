@@ -22,8 +22,9 @@ class Caller(Participant):
     """`async with Caller(...) as caller:` is in the call, with its microphone on, while the block runs.
 
     `recording` starts to play once the media is connected; `play()` and `say()` play more. `publishes=False`: only listens,
-    and reads captions. `microphone=False`: publishes its video alone, though its flags say audio, until `add_microphone`.
-    `user_id` None: a guest. `loss`: share of the RTP packets that never arrive.
+    and reads captions; with `claims_microphone` it says all the same that it has one. `microphone=False`: publishes its video
+    alone, though its flags say audio, until `add_microphone`. `user_id` None: a guest. `loss`: share of the RTP packets that
+    never arrive.
     """
 
     def __init__(
@@ -37,6 +38,7 @@ class Caller(Participant):
         *,
         publishes: bool = True,
         microphone: bool = True,
+        claims_microphone: bool = False,
         video: bool = False,
         loss: float = 0.0,
         dtx: bool = False,
@@ -45,6 +47,7 @@ class Caller(Participant):
     ) -> None:
         loopback_ice.install()
         self.nextcloud = nextcloud
+        self._claims_microphone = claims_microphone
         super().__init__(
             signaling_url, room_token,
             publishes=publishes, microphone=microphone, video=video, loss=loss, dtx=dtx, seed=seed, on_caption=on_caption,
@@ -66,6 +69,8 @@ class Caller(Participant):
     @property
     def in_call_flags(self) -> int:
         flags = IN_CALL
+        if self._claims_microphone:
+            flags |= WITH_AUDIO
         if self._publishes:
             flags |= WITH_AUDIO | (WITH_VIDEO if self._video else 0)
         return flags

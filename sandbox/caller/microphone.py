@@ -79,6 +79,10 @@ class Microphone(MediaStreamTrack):
         super().__init__()
         self.dtx = dtx
         self.muted: Mute | None = None
+        #: The audio level of every packet, whatever it holds; None: the right one.
+        self.false_level: int | None = None
+        #: What is sent while nothing plays, again and again; empty: digital silence.
+        self.background: tuple[OpusPacket, ...] = ()
         #: Taken for the next packets, as they are: malformed payloads, for instance.
         self.injected: deque[bytes] = deque()
         self._queue: deque[Playback] = deque()
@@ -117,15 +121,19 @@ class Microphone(MediaStreamTrack):
             packet = self._next()
             if packet is not None and packet.payload:
                 self.sent += 1
-                return RTCEncodedFrame([packet.payload], timestamp, -packet.level)
+                level = packet.level if self.false_level is None else self.false_level
+                return RTCEncodedFrame([packet.payload], timestamp, -level)
 
     def _next(self) -> OpusPacket | None:
         if self.muted is Mute.NO_PACKETS:
             return None
         if self.injected:
             return OpusPacket(self.injected.popleft(), 30)
-        packet = SILENCE if self.muted is Mute.SILENCE else self._speech() or SILENCE
+        packet = SILENCE if self.muted is Mute.SILENCE else self._speech() or self._background()
         return self._thinned(packet) if self.dtx else packet
+
+    def _background(self) -> OpusPacket:
+        return self.background[self.sent % len(self.background)] if self.background else SILENCE
 
     def _speech(self) -> OpusPacket | None:
         while self._queue:

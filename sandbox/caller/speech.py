@@ -120,6 +120,13 @@ def tone(seconds: float, hertz: float = 440.0) -> Speech:
     return from_samples(f"tone {hertz:g} Hz", (loudness * np.sin(2 * np.pi * hertz * times)).astype(np.float32))
 
 
+@lru_cache(maxsize=8)
+def room_noise(seconds: float = 4.0, loudness: float = 0.001) -> Speech:
+    """What the microphone of a silent person sends: noise at -60 dBFS."""
+    samples = np.random.default_rng(1).normal(0.0, loudness, int(seconds * CLOCK_RATE))
+    return from_samples("room noise", samples.astype(np.float32))
+
+
 def _with_levels(payloads: list[bytes], samples: npt.NDArray[np.float32]) -> tuple[OpusPacket, ...]:
     starts = range(0, len(payloads) * FRAME_TICKS, FRAME_TICKS)
     return tuple(

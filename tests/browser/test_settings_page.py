@@ -201,12 +201,12 @@ async def test_the_page_comes_and_goes_with_the_app(browser: Browser, world: Wor
 
 
 async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, world: World) -> None:
-    world.engine.conditions = (Condition("memory", "Memory is short.", "Give it more."),)
+    world.engine.conditions = (Condition("memory", "Memory is low.", "Give it more."),)
     world.engine.waiting, world.engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     async with opened(browser, world) as seen:
-        await expect(seen.page.locator("#lt-banner")).to_contain_text("no more speakers are taken until there is room again")
+        await expect(seen.page.locator("#lt-banner")).to_contain_text("3 speakers are not being transcribed. Memory is low.")
         await expect(seen.page.locator("#lt-status-state")).to_have_text("At its limit")
-        await expect(seen.page.locator("#lt-tiles")).to_contain_text("0, 3 wait")
+        await expect(seen.page.locator("#lt-tiles")).to_contain_text("0, 3 not transcribed")
         await expect(seen.page.locator("#lt-tiles")).to_contain_text("470 of 512 MB")
         assert await violations(seen.page) == []
 

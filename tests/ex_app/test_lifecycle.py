@@ -236,13 +236,13 @@ async def test_health_explains_what_is_short_to_who_runs_it_and_names_it_to_othe
 ) -> None:
     body = (await talk.get("/healthz")).json()
     assert (body["memory_limit_bytes"], body["memory_limit_of"]) == (None, "no limit known")
-    engine.conditions = (Condition("memory", "Memory is short.", "Give the container more."),)
+    engine.conditions = (Condition("memory", "Memory is low.", "Give the container more."),)
     engine.waiting, engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     answer = await talk.get("/healthz")
     assert answer.status_code == 200, "a probe that restarts the app would end the captions that go on"
     body = answer.json()
     assert (body["status"], body["reasons"]) == ("degraded", ["memory"])
-    assert body["explanations"] == {"memory": "Memory is short. Give the container more."}
+    assert body["explanations"] == {"memory": "Memory is low. Give the container more."}
     assert (body["speakers_waiting"], body["memory_limit_bytes"], body["memory_limit_of"]) == (3, 512 << 20, "container")
     assert (await talk.get("/heartbeat")).json() == {"status": "ok"}
     metrics = (await talk.get("/metrics")).text

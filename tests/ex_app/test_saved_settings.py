@@ -135,6 +135,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("lt_frame_ms", "100"),
         ("lt_receive_path", "fast"),
         ("lt_max_speakers", "0"),
+        ("lt_max_calls", "0"),
         ("lt_max_memory_mb", "5"),
         ("lt_gate", "maybe"),
         ("lt_model_directory", "relative"),
@@ -197,7 +198,8 @@ async def test_everything_reaches_the_engine() -> None:
         {
             **MODAL, "lt_backend_url": "https://inside.example.com", "lt_skip_cert_verify": "1",
             "lt_frame_ms": "200", "lt_gate": "off", "lt_receive_path": "stock",
-            "lt_prewarm": "0", "lt_max_speakers": "12", "lt_max_memory_mb": "2048", "lt_languages": "fr,en",
+            "lt_prewarm": "0", "lt_max_speakers": "12", "lt_max_calls": "34", "lt_max_memory_mb": "2048",
+            "lt_languages": "fr,en",
             "lt_stt_order": "embedded,modal",
             "lt_moshi_url": "ws://stt.example.com:8080", "lt_finals_only": "yes",
         }
@@ -207,7 +209,8 @@ async def test_everything_reaches_the_engine() -> None:
     assert config.hpb.backend_url == "https://inside.example.com"
     assert not config.hpb.verify_certificates
     assert (config.audio.frame_ms, config.audio.gate, config.stt.prewarm) == (200, False, False)
-    assert (config.max_speakers, config.max_memory_mb, config.languages) == (12, 2048, ("en", "fr"))
+    assert (config.max_speakers, config.max_calls, config.max_memory_mb) == (12, 34, 2048)
+    assert config.languages == ("en", "fr")
     assert config.stt.order == ("embedded", "modal")
     assert config.receive_path == "stock"
     assert not config.captions.partials

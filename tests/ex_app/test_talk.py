@@ -26,6 +26,7 @@ from live_transcription.errors import (
     OutOfDescriptors,
     SignalingRefused,
     SttUnavailable,
+    TooManyCalls,
 )
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
@@ -93,6 +94,7 @@ async def test_set_language_and_leave(talk: httpx.AsyncClient, engine: FakeEngin
         (CallUnavailable("The backend refused the internal secret.", fix="Set it.", cause_code="signaling_refused"), 503),
         (AtCapacity("No more speakers are taken."), 503),
         (OutOfDescriptors("Open files are short.", fix="Raise the limit."), 503),
+        (TooManyCalls("500 other calls are being captioned.", fix="Try again later."), 503),
         (NotTranscribing("Not yet."), 412),
         (SignalingRefused("Refused."), 503),
         (SttUnavailable("Not there."), 503),
@@ -105,7 +107,8 @@ async def test_failures_have_the_statuses_that_talk_knows(
     engine.failure = failure
     answer = await talk.post(TRANSCRIBE, json=ON)
     assert answer.status_code == status
-    assert answer.json() == {"error": str(failure)}
+    code = {"code": failure.code} if isinstance(failure, CallUnavailable) else {}
+    assert answer.json() == {"error": str(failure), **code}
 
 
 async def test_a_mistake_of_ours_tells_nothing(talk: httpx.AsyncClient, engine: FakeEngine) -> None:

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from live_transcription.capacity import Capacity
+from live_transcription.capacity import MAX_SUBSCRIPTIONS, Capacity, PublisherClaims
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.stt.audio_budget import AudioBudget
 from sandbox import virtual_clock
@@ -24,15 +24,11 @@ class Machine:
     def __init__(self) -> None:
         self.used_mb = 100
         self.reads = 0
-        self.speakers = 0
-        self.waiting = 0
         self.releases = 0
         self.held_mb = 0
         self.limits_mb = [1000]
         self.audio = AudioBudget()
         self.capacity = Capacity(
-            speakers=lambda: self.speakers,
-            waiting=lambda: self.waiting,
             audio=self.audio,
             read=self.read,
             release=self.release,
@@ -46,6 +42,11 @@ class Machine:
     def release(self) -> None:
         self.releases += 1
         self.held_mb = 0
+
+    def speak(self, call: str = "call") -> PublisherClaims:
+        claims = self.capacity.claims(call, lambda: None)
+        claims.speaking()
+        return claims
 
     @contextlib.asynccontextmanager
     async def watched(self) -> AsyncIterator[None]:
@@ -64,15 +65,16 @@ def test_memory_is_read_once_a_second_however_many_ask() -> None:
         async with machine.watched():
             await asyncio.sleep(10.1)
             assert machine.reads <= 12
-            machine.used_mb, machine.waiting = 850, 7
+            machine.used_mb = 850
             await asyncio.sleep(2.1)
-            for _ in range(50):
-                assert not machine.capacity.admit()
+            refused = [machine.speak() for _ in range(50)]
+            assert not any(claims.held for claims in refused)
+            assert machine.capacity.speakers_waiting == 50
             assert [shortage.code for shortage in machine.capacity.shortages()] == ["memory"]
             await asyncio.sleep(60)
-            machine.used_mb, machine.waiting = 700, 0
+            machine.used_mb = 700
             await asyncio.sleep(2.1)
-            assert machine.capacity.admit()
+            assert all(claims.held for claims in refused)
             assert machine.capacity.shortages() == ()
             memory = machine.capacity.memory()
             assert (memory.resident, memory.used, memory.limit, memory.source) == (700 * MB, 700 * MB, 1000 * MB, "container")
@@ -89,7 +91,7 @@ def test_memory_that_is_only_held_is_given_back_before_anybody_is_refused() -> N
             machine.used_mb, machine.held_mb = 200, 700
             await asyncio.sleep(4)
             assert machine.releases == 1
-            assert machine.capacity.admit()
+            assert machine.speak().held
             assert machine.capacity.shortages() == ()
             machine.used_mb = 900
             await asyncio.sleep(300)
@@ -116,14 +118,97 @@ def test_new_settings_count_from_the_next_reading() -> None:
 
     async def run() -> None:
         async with machine.watched():
-            machine.speakers = 3
-            assert machine.capacity.admit()
             machine.capacity.limit(3, 0)
-            assert not machine.capacity.admit()
+            assert [machine.speak().held for _ in range(4)] == [True, True, True, False]
+            (shortage,) = machine.capacity.shortages()
+            assert shortage.code == "speakers"
+            assert "All 3 speech-to-text streams are in use. 1 speaker is not being transcribed." in shortage.message
+            machine.speak()
+            assert "2 speakers are not being transcribed." in machine.capacity.shortages()[0].message
             machine.capacity.limit(500, 110)
             await asyncio.sleep(2)
-            assert not machine.capacity.admit()
             assert machine.capacity.memory().source == "setting"
+            assert not machine.speak().held
+
+    virtual_clock.run(run())
+
+
+def test_silent_claimants_hold_nothing_and_a_speaker_of_another_call_is_served_at_once() -> None:
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched():
+            machine.capacity.limit(3, 0)
+            claimants = [machine.capacity.claims("a", lambda: None) for _ in range(1000)]
+            assert all(claims.subscribe() for claims in claimants[:100])
+            assert machine.capacity.slots == 0
+            speakers = [machine.speak("a") for _ in range(50)]
+            assert sum(claims.held for claims in speakers) == 3
+            assert machine.speak("b").held
+            assert machine.capacity.slots == 3
+
+    virtual_clock.run(run())
+
+
+def test_a_slot_is_given_up_within_a_second_once_its_holder_has_been_silent_for_ten() -> None:
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched():
+            loop = asyncio.get_running_loop()
+            machine.capacity.limit(1, 0)
+            first = machine.speak()
+            taken: list[float] = []
+            first.on_slot = lambda: taken.append(loop.time())
+            first.silent()
+            silent_since = loop.time()
+            await asyncio.sleep(7)
+            second = machine.speak()
+            assert not second.held
+            await asyncio.sleep(5)
+            assert second.held
+            assert 10.0 <= taken[0] - silent_since <= 11.0
+            second.release()
+            assert machine.speak().held
+
+    virtual_clock.run(run())
+
+
+def test_who_is_gone_claims_nothing_any_more() -> None:
+    """The last words of somebody who has left may have a pause in them."""
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched():
+            machine.capacity.limit(1, 0)
+            gone = machine.speak()
+            gone.silent()
+            gone.release()
+            assert gone.speaking(), "what it had at the end"
+            gone.lost()
+            gone.release()
+            assert (machine.capacity.slots, machine.capacity.speakers_waiting) == (0, 0)
+            assert machine.speak().held
+
+    virtual_clock.run(run())
+
+
+def test_subscriptions_are_bounded_and_silent_publishers_take_turns() -> None:
+    machine = Machine()
+    machine.limits_mb = []
+
+    async def run() -> None:
+        async with machine.watched():
+            many = [machine.capacity.claims("a", lambda: None) for _ in range(MAX_SUBSCRIPTIONS + 10)]
+            for claims in many:
+                claims.subscribe()
+            assert sum(claims.subscribed for claims in many) == MAX_SUBSCRIPTIONS
+            assert [shortage.code for shortage in machine.capacity.shortages()] == ["subscriptions"]
+            other = machine.capacity.claims("b", lambda: None)
+            assert other.subscribe(), "one call cannot take all"
+            await asyncio.sleep(75)
+            assert all(claims.subscribed for claims in many[-10:])
+            assert machine.capacity.shortages() == ()
 
     virtual_clock.run(run())
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import math
 import os
 import resource
 
@@ -16,6 +17,7 @@ from hypothesis import strategies as st
 
 from live_transcription import descriptors as module
 from live_transcription.call.call import Call
+from live_transcription.capacity import Capacity
 from live_transcription.descriptors import (
     CALL_DESCRIPTORS,
     SETTLE_S,
@@ -29,7 +31,7 @@ from live_transcription.descriptors import (
     reserve,
 )
 from live_transcription.errors import OutOfDescriptors
-from live_transcription.service import TranscriptionService
+from live_transcription.observability.memory import MemoryReading
 from sandbox import virtual_clock
 from tests.unit.test_service import SNAPSHOT, service
 
@@ -40,36 +42,35 @@ def budget(used: int, limit: int | None) -> DescriptorBudget:
     return made
 
 
-def test_the_reserve_is_kept_and_half_of_it_for_who_comes_back() -> None:
+def test_the_reserve_is_kept() -> None:
     ours = budget(1024 - reserve(1024) - SPEAKER_DESCRIPTORS + 1, 1024)
-    assert not ours.admit(SPEAKER_DESCRIPTORS, 0.0)
-    assert ours.admit(CALL_DESCRIPTORS, 0.0), "a call takes less"
-    assert ours.admit(SPEAKER_DESCRIPTORS, 0.0, replacing=True)
+    assert ours.room(SPEAKER_DESCRIPTORS, 0.0) == 0
+    assert ours.room(CALL_DESCRIPTORS, 0.0) >= 1, "a call takes less"
     (shortage,) = ours.shortages(0.0)
     assert shortage.code == "descriptors"
     assert "of 1024 are in use" in shortage.message
 
 
-def test_who_was_admitted_counts_until_a_reading_shows_it() -> None:
+def test_what_was_promised_counts_until_a_reading_shows_it() -> None:
     ours = budget(100, 1024)
-    admitted = sum(ours.admit(SPEAKER_DESCRIPTORS, 0.0) for _ in range(1000))
-    assert admitted == (1024 - 100 - reserve(1024)) // SPEAKER_DESCRIPTORS
-    assert not ours.admit(SPEAKER_DESCRIPTORS, SETTLE_S - 0.1)
-    assert ours.admit(SPEAKER_DESCRIPTORS, SETTLE_S)
+    room = ours.room(SPEAKER_DESCRIPTORS, 0.0)
+    assert room == (1024 - 100 - reserve(1024)) // SPEAKER_DESCRIPTORS
+    ours.promise(int(room) * SPEAKER_DESCRIPTORS, 0.0)
+    assert ours.room(SPEAKER_DESCRIPTORS, SETTLE_S - 0.1) == 0
+    assert ours.room(SPEAKER_DESCRIPTORS, SETTLE_S) == room
 
 
-def test_without_a_limit_everybody_is_admitted() -> None:
+def test_without_a_limit_there_is_always_room() -> None:
     ours = budget(0, None)
-    assert all(ours.admit(SPEAKER_DESCRIPTORS, 0.0) for _ in range(10_000))
+    ours.promise(1_000_000, 0.0)
+    assert ours.room(SPEAKER_DESCRIPTORS, 0.0) == math.inf
     assert ours.shortages(0.0) == ()
 
 
 @given(st.integers(1, 1 << 20), st.integers(0, 1 << 20))
-def test_what_is_admitted_leaves_http_and_half_the_spare(limit: int, used: int) -> None:
+def test_what_there_is_room_for_leaves_http_and_the_spare(limit: int, used: int) -> None:
     ours = budget(used, limit)
-    taken = 0
-    for _ in range(50):
-        taken += SPEAKER_DESCRIPTORS * ours.admit(SPEAKER_DESCRIPTORS, 0.0)
+    taken = ours.room(SPEAKER_DESCRIPTORS, 0.0) * SPEAKER_DESCRIPTORS
     assert taken == 0 or used + taken + http_connections(limit) < limit
     assert 16 <= http_connections(limit) <= 256
 
@@ -117,26 +118,29 @@ def test_the_soft_limit_is_raised_to_the_hard_one(
     assert limit == (limits if wanted is None else wanted)[0]
 
 
-def test_the_end_of_a_shortage_wakes_those_who_wait() -> None:
-    reading = [DescriptorReading(10, 256)]
-    woken: list[float] = []
+def test_subscriptions_wait_for_open_files_and_follow_when_there_are_some() -> None:
+    reading = [DescriptorReading(250, 256)]
 
     async def run() -> None:
-        ours = Descriptors(read=lambda: reading[0], on_free=lambda: woken.append(asyncio.get_running_loop().time()))
-        watching = asyncio.create_task(ours.watch())
-        await asyncio.sleep(10)
-        assert ours.shortages() == ()
-        reading[0] = DescriptorReading(250, 256)
-        await asyncio.sleep(60)
-        assert not ours.admit_speaker(returning=False)
+        ours = Descriptors(read=lambda: reading[0])
+        capacity = Capacity(descriptors=ours, read=lambda: MemoryReading(0))
+        watching = [asyncio.create_task(ours.watch()), asyncio.create_task(capacity.watch())]
+        granted: list[float] = []
+        claims = capacity.claims("room", lambda: granted.append(asyncio.get_running_loop().time()))
+        assert not claims.subscribe()
         with pytest.raises(OutOfDescriptors) as refused:
             ours.require_call()
         assert refused.value.code == "out_of_descriptors"
-        assert not woken
+        await asyncio.sleep(60)
+        assert not granted
+        assert [shortage.code for shortage in capacity.shortages()] == ["descriptors"]
         reading[0] = DescriptorReading(10, 256)
-        await asyncio.sleep(1.1)
-        assert len(woken) == 1
-        watching.cancel()
+        await asyncio.sleep(1.5)
+        assert claims.subscribed
+        assert len(granted) == 1
+        assert capacity.shortages() == ()
+        for task in watching:
+            task.cancel()
 
     virtual_clock.run(run(), limit_s=1000)
 
@@ -145,7 +149,7 @@ def test_the_service_refuses_new_calls_and_keeps_those_that_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     reading = [DescriptorReading(10, 256)]
-    monkeypatch.setattr(module.Descriptors.__init__, "__kwdefaults__", {"read": lambda: reading[0], "on_free": lambda: None})
+    monkeypatch.setattr(module.Descriptors.__init__, "__kwdefaults__", {"read": lambda: reading[0]})
 
     async def stay(call: Call) -> None:
         call.joined.set()
@@ -172,17 +176,3 @@ def test_the_service_refuses_new_calls_and_keeps_those_that_run(
     virtual_clock.run(run(), loopback_s=0.0)
     told = [record.getMessage() for record in caplog.records if vars(record).get("code") == "descriptors"]
     assert len([message for message in told if message.startswith("Open files are short: 250 of 256")]) == 1
-
-
-def test_the_end_of_a_shortage_admits_speakers_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    readmitted: list[str] = []
-    monkeypatch.setattr(Call, "readmit", lambda call: readmitted.append(call.room_token))
-
-    async def run() -> None:
-        async with service() as ours:
-            ours.restore([SNAPSHOT])
-            assert isinstance(ours, TranscriptionService)
-            ours._readmit()
-
-    virtual_clock.run(run(), loopback_s=0.0)
-    assert readmitted == ["room"]

@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 
 from live_transcription.call.call import Call
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import SignalingUnreachable
+from live_transcription.errors import SignalingUnreachable, TooManyCalls
 from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
@@ -33,9 +34,9 @@ async def no_servers() -> Sequence[IceServer]:
     return ()
 
 
-def service() -> TranscriptionService:
+def service(**changes: int) -> TranscriptionService:
     registry = FakeRegistry()
-    return TranscriptionService(CONFIG, no_servers, registry=registry, wall_clock=lambda: 0.0)  # type: ignore[arg-type]
+    return TranscriptionService(replace(CONFIG, **changes), no_servers, registry=registry, wall_clock=lambda: 0.0)  # type: ignore[arg-type]
 
 
 def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_can_be_left(
@@ -77,6 +78,58 @@ def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_ca
             await asyncio.sleep(500)
             assert len(began_at) == starts
             assert ours.export() == ()
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_beyond_the_limit_of_calls_another_one_is_refused_and_those_that_run_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stay(call: Call) -> None:
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", stay)
+
+    def refused() -> float:
+        return metrics.registry.get_sample_value("live_transcription_calls_refused_total", {"code": "too_many_calls"}) or 0.0
+
+    async def run() -> None:
+        before = refused()
+        async with service(max_calls=2) as ours:
+            ours.restore([CallSnapshot("restored", "en", (("nc1", None),))])
+            await ours.enable("second", "nc2")
+            with pytest.raises(TooManyCalls, match="2 other calls are being captioned") as failure:
+                await ours.enable("third", "nc3")
+            assert failure.value.code == "too_many_calls"
+            assert failure.value.retryable
+            assert refused() == before + 1
+            await ours.enable("second", "nc4")
+            assert ours.status().targets == 3, "more readers are welcome in a call that runs"
+            ours.restore([CallSnapshot(f"more-{number}", "en", (("nc1", None),)) for number in range(3)])
+            assert ours.status().calls == 2
+            await ours.leave("restored")
+            await ours.enable("third", "nc3")
+            assert ours.status().calls == 2
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_new_settings_join_running_calls_anew_at_the_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[str] = []
+
+    async def stay(call: Call) -> None:
+        joined.append(call.room_token)
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", stay)
+
+    async def run() -> None:
+        async with service(max_calls=1) as ours:
+            await ours.enable("room", "nc1")
+            await asyncio.sleep(0.1)
+            ours.apply(replace(CONFIG, max_calls=1, hpb=replace(CONFIG.hpb, url="wss://other.example.com")))
+            await asyncio.sleep(0.1)
+            assert joined == ["room", "room"]
 
     virtual_clock.run(run(), loopback_s=0.0)
 

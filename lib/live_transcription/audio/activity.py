@@ -232,6 +232,27 @@ class SileroDetector:
         del self._held[:count]
 
 
+class SileroSample:
+    """Whether a frame that stands alone may hold speech: a glance where it is louder than the noise in the frames before."""
+
+    __slots__ = ("_noise", "_session")
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._noise = QUIET
+
+    def may_be_speech(self, frame: Frame) -> bool:
+        """`frame`: at least as long as a glance (38 ms)."""
+        energy = _mean_square(frame)
+        if energy > max(QUIET, self._noise * NOT_STEADY):
+            gain = _gain(energy)
+            for window in (frame[:GLANCE], frame[-GLANCE:]):
+                if glance(self._session, window, gain) >= PERHAPS:
+                    return True
+        self._noise = max(QUIET, self._noise + (RISE if energy > self._noise else FALL) * (energy - self._noise))
+        return False
+
+
 def _mean_square(frame: Frame) -> float:
     return float(frame.dot(frame)) / len(frame)
 

@@ -96,6 +96,14 @@ class FrameQueue:
         finally:
             self._take = self._waiting = self._patience_s = None
 
+    @property
+    def empty(self) -> bool:
+        return not self._frames
+
+    def interrupt(self) -> None:
+        """Let `listen` return now, if it waits, although no frame has come."""
+        self._wake()
+
     def close(self) -> None:
         """No more frames; what is in the queue can still be taken."""
         self._closed = True

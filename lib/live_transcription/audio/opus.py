@@ -31,6 +31,7 @@ STEP_SAMPLES = SAMPLE_RATE // 400
 #: An array's samples for libopus. (That arrays are buffers, the type checker knows from Python 3.12 on.)
 _floats: Any = partial(ffi.from_buffer, ffi.typeof("float[]"))
 _OPUS_OK = 0
+_RESET_STATE = 4028
 _APPLICATION_VOIP = 2048
 _SET_BITRATE = 4002
 _SET_COMPLEXITY = 4010
@@ -56,6 +57,9 @@ class Decoder(Protocol):
 
         False if it carries none, or `out` is not of whole steps.
         """
+
+    def reset(self) -> None:
+        """What comes next does not follow on what was decoded so far."""
 
 
 def decoder() -> Decoder:
@@ -109,6 +113,9 @@ class OpusDecoder:
         done = self._decode(self._state, payload, len(payload), _floats(out), len(out), 1)
         return bool(done == len(out))
 
+    def reset(self) -> None:
+        self._library.opus_decoder_ctl(self._state, _RESET_STATE)
+
 
 class PyavDecoder:
     """`Decoder` by FFmpeg and soxr: about 30 ms late, no concealment but silence, no FEC."""
@@ -142,6 +149,9 @@ class PyavDecoder:
 
     def recover(self, payload: bytes, out: Frame) -> bool:  # noqa: ARG002
         return False
+
+    def reset(self) -> None:
+        self._open()
 
 
 class OpusEncoder:

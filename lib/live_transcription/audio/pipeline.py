@@ -59,6 +59,7 @@ class AudioPipeline:
     def __init__(self, queue: FrameQueue, *, frame_ms: int = 80) -> None:
         self.statistics = PipelineStatistics()
         self._queue = queue
+        self._frame_ms = frame_ms
         self._framer = Framer(frame_ms)
         self._decoder: Decoder | None = None
         #: Items in order, each with its samples, and how many are still missing for a frame.
@@ -109,6 +110,16 @@ class AudioPipeline:
         if frame is not None:
             self._queue.put(frame)
         self._missing = self._framer.missing
+
+    def rest(self) -> None:
+        """What is fed next does not follow on what was fed so far: give up the decoder and the open frame."""
+        self._waiting = []
+        self._decoder = None
+        self._framer = Framer(self._frame_ms)
+        self._missing = self._framer.missing
+        self._decoded_is_silent = True
+        self._silent_samples = _MAX_SILENCE_SAMPLES
+        self._resting = False
 
     def _skip(self, packets: int) -> None:
         samples = packets * self._packet_samples

@@ -15,7 +15,7 @@ import threading
 
 import numpy as np
 
-from live_transcription.audio.activity import SileroDetector
+from live_transcription.audio.activity import SileroDetector, SileroSample
 from live_transcription.audio.silero import Session, open_session
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -55,6 +55,15 @@ class EnergyDetector:
         return float(np.clip((level - self._floor - low) / (high - low), 0.0, 1.0))
 
 
+class EnergySample(EnergyDetector):
+    """The same for frames that stand alone, a second or so apart."""
+
+    RISE_DB_PER_S = 50.0
+
+    def may_be_speech(self, frame: Frame) -> bool:
+        return self.probability(frame) > 0.0
+
+
 _lock = threading.Lock()
 _session: Session | None = None
 _missing = False
@@ -81,3 +90,9 @@ def voice_activity_detector() -> SileroDetector | EnergyDetector:
     """A detector for one speaker; `stt.gate` takes either."""
     preload()
     return EnergyDetector() if _session is None else SileroDetector(_session)
+
+
+def speech_sample() -> SileroSample | EnergySample:
+    """For one publisher of whom only samples are decoded."""
+    preload()
+    return EnergySample() if _session is None else SileroSample(_session)

@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import random
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
 from live_transcription.alarm import Alarm
 from live_transcription.audio.vad import preload as preload_voice_activity
 from live_transcription.backoff import Restarts
 from live_transcription.call.delivery import CaptionDelivery
+from live_transcription.call.offer_queue import OfferQueue
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.captions.pace import Pace
@@ -41,10 +41,11 @@ from live_transcription.signaling.events import (
     SignalingEvent,
     SubscribeFailed,
 )
+from live_transcription.speaker.slot import Slot
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
 from live_transcription.types import Caption, TurnAnswer
-from live_transcription.webrtc.offer_requests import replaceable_at
+from live_transcription.webrtc.offer_requests import OfferRequests, replaceable_at
 
 logger = logging.getLogger(__name__)
 
@@ -54,20 +55,36 @@ LAST_WORDS_S = 1.3
 GOODBYE_S = 0.3
 #: What the end of a call takes besides last words, in seconds: the bye, and closing what is open.
 CLOSE_S = 0.4
-#: Wait before speakers who were not admitted are tried again, in seconds: another call may have ended.
-ADMIT_AGAIN_S = 5.0
-#: How long speakers who were heard before a new session keep their places, in seconds.
+#: After a new session publishers keep their slots and subscriptions for so long, in seconds, even where a request fails.
 RETURN_S = 30.0
+#: Wait before a publisher that gave its subscription to another one asks for it again, in seconds.
+YIELD_S = 1.0
 #: After so long without signaling the speakers end with their last words, in seconds: the HPB has closed their subscriptions
 #: when it kept our session for 30 s, and nobody can be asked for others.
 CUT_OFF_S = 45.0
 ROOM_TYPE = "video"
 
 
-class Admit(Protocol):
-    """Whether one more speaker may be heard. `returning`: was heard a moment ago."""
+class Claims(Slot, Protocol):
+    """A publisher's claims on what is limited; `capacity.PublisherClaims` is the real one."""
 
-    def __call__(self, *, returning: bool = False) -> bool: ...
+    @property
+    def subscribed(self) -> bool: ...
+    def subscribe(self) -> bool:
+        """Ask for a subscription; whether it is there already."""
+
+    def release(self, *, keep: bool = False) -> None:
+        """The publisher is gone. `keep`: it will be back in a moment, and finds its place."""
+
+
+class Sharing(Protocol):
+    """What all calls share; `capacity.Capacity` is the real one."""
+
+    def claims(self, call: str, on_subscription: Callable[[], None]) -> Claims:
+        """For one publisher. `on_subscription` is called when its subscription is granted later, or taken."""
+
+    def expect_back(self, call: str) -> None:
+        """The publishers of this call get new session ids."""
 
 
 class PublisherChannel:
@@ -103,7 +120,7 @@ class Call:
         *,
         guard: HelloGuard,
         ice_servers: IceServers,
-        admit: Admit,
+        sharing: Sharing,
         pace: Pace,
         on_caption_sent: Callable[[Caption], None],
         on_stt_error: Callable[[SttError], None],
@@ -114,7 +131,7 @@ class Call:
         self._config = config
         self._backend = backend
         self._ice_servers = ice_servers
-        self._admit = admit
+        self._sharing = sharing
         self._pace = pace
         self._on_stt_error = on_stt_error
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
@@ -125,17 +142,18 @@ class Call:
         self._interrupted_at: float | None = None
         self._dropped_frames = 0
         self._alarm = Alarm(self._reconcile)
+        self._offer_alarm = Alarm(self._subscribe)
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
-        # Publishers without a speaker: not admitted yet, first come first; failed, until when they rest; rested.
-        self._waiting: OrderedDict[str, None] = OrderedDict()
-        self._resting: dict[str, float] = {}
-        self._next_rested_at = math.inf
-        self._rested: OrderedDict[str, None] = OrderedDict()
-        # Speakers who were heard before a new session and are to be heard again: how many, until when.
-        self._returning, self._return_until = 0, 0.0
-        self._readership: frozenset[str] | None = frozenset()
+        # Publishers by session id: whom to ask for an offer, the claims of those who were taken from there, the requests that
+        # were refused, and when those whose peer was closed may be asked again.
+        self._offers = OfferQueue()
+        self._claims: dict[str, Claims] = {}
+        self._changed_claims: set[str] = set()
+        self._refused: dict[str, OfferRequests] = {}
         self._ask_from: dict[str, float] = {}
+        self._returning_until = 0.0
+        self._readership: frozenset[str] | None = frozenset()
         self._restarts = Restarts(random.random)
         self._ended = asyncio.Event()
         self._last_words_s = LAST_WORDS_S
@@ -169,8 +187,9 @@ class Call:
             speaker.receive_path = receive_path
 
     def take_over(self, other: Call) -> None:
-        """This call replaces another one of the same room: its targets, and the places of its speakers."""
-        self._expect_back(len(other._speakers))
+        """This call replaces another one of the same room: its targets, and the slots and subscriptions of its publishers."""
+        other._expect_back()
+        self._returning_until = other._returning_until
         for target in other.targets():
             self.add_target(target.nc_session_id, target.user_id)
 
@@ -179,10 +198,6 @@ class Call:
         if not self._ended.is_set():
             self._last_words_s = max(0.0, within_s - CLOSE_S)
         self._ended.set()
-
-    def readmit(self) -> None:
-        """Try those who were not admitted again, now."""
-        self._reconcile()
 
     async def ended_within(self, seconds: float) -> bool:
         """Whether `end` is called within so many seconds; returns as soon as it is."""
@@ -216,13 +231,8 @@ class Call:
 
     @property
     def speaker_count(self) -> int:
-        """Without internal sessions that probably publish nothing, such as a recording server."""
-        return 0 if self._tasks is None else sum(speaker.publishes for speaker in self._speakers.values())
-
-    @property
-    def waiting_count(self) -> int:
-        """Publishers whom somebody wants to read, and who were not admitted."""
-        return len(self._waiting) + len(self._rested)
+        """Publishers whose stream was offered to us."""
+        return 0 if self._tasks is None else len(self._speakers.keys() - self._offers.pending)
 
     @property
     def target_count(self) -> int:
@@ -248,12 +258,15 @@ class Call:
                     task.cancel()
         finally:
             self._tasks = None
-            self._waiting.clear()
-            self._rested.clear()
+            if self._ended.is_set():
+                self._release_claims()
+            else:  # it failed, and will be started again
+                self._expect_back()
             self.joined.clear()
             self._delivery.close()
             self._count_dropped_frames()
             self._alarm.cancel()
+            self._offer_alarm.cancel()
 
     async def _stay_connected(self) -> None:
         """Where there is no such room the call is over at once, not when all of it is closed: nobody may join it any more."""
@@ -293,7 +306,9 @@ class Call:
         match event:
             case OfferReceived(publisher=publisher, room_type=room_type, sid=sid, sdp=sdp):
                 if room_type == ROOM_TYPE and (speaker := self._speakers.get(publisher)):
+                    self._offers.answered(publisher)
                     speaker.offer(sid, sdp)
+                    self._subscribe()
             case CandidateReceived(publisher=publisher, room_type=room_type, sid=sid, candidate=candidate):
                 if room_type == ROOM_TYPE and (speaker := self._speakers.get(publisher)):
                     speaker.candidate(sid, candidate, event.sdp_mid, event.sdp_m_line_index)
@@ -322,9 +337,11 @@ class Call:
         self._targets.resume(self._now())
         self._interrupted_at = None
         if not event.resumed:
-            self._expect_back(len(self._speakers))
+            self._expect_back()
             for session_id in list(self._speakers):
                 self._stop_speaker(session_id)
+            self._offers.clear()
+            self._refused.clear()
             recipient_call = "recipient-call" in event.features
             self._targets.reset(self._now(), own_session_id=event.session_id, recipient_call=recipient_call)
         self.joined.set()
@@ -343,41 +360,29 @@ class Call:
             logger.info("Nobody wants captions any more", extra={"room": self.room_token})
             self.end()
             return
-        cut_off_at = None if self._interrupted_at is None else self._interrupted_at + CUT_OFF_S
-        if cut_off_at is None or now < cut_off_at:
-            self._start_and_stop_speakers(now)
-        else:
-            cut_off_at = None
+        if self._cut_off(now):
             for session_id in list(self._speakers):
                 self._stop_speaker(session_id)
-                self._waiting[session_id] = None
+                self._offers.remove(session_id)
+                self._offers.add(session_id)
+        else:
+            self._start_and_stop_speakers()
         self._count_dropped_frames()
         deadlines = [
-            cut_off_at,
+            None if self._interrupted_at is None or self._cut_off(now) else self._interrupted_at + CUT_OFF_S,
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
-            now + ADMIT_AGAIN_S if self.waiting_count else None,
-            self._next_rested_at if self._resting else None,
         ]
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 
-    def _start_and_stop_speakers(self, now: float) -> None:
-        """Look at the publishers that changed. Those who are not admitted wait in the order in which they began to publish."""
+    def _cut_off(self, now: float) -> bool:
+        """Whether signaling has been away for so long that the HPB has closed our subscriptions."""
+        return self._interrupted_at is not None and now >= self._interrupted_at + CUT_OFF_S
+
+    def _start_and_stop_speakers(self) -> None:
         for session_id in self._changed_publishers():
             self._review(session_id)
-        if now >= self._next_rested_at:
-            for session_id in [session_id for session_id, until in self._resting.items() if now >= until]:
-                del self._resting[session_id]
-                self._rested[session_id] = None
-            self._next_rested_at = min(self._resting.values(), default=math.inf)
-        while self._rested and self._admit(returning=True):
-            self._start_speaker(self._rested.popitem(last=False)[0])
-        while self._waiting:
-            returning = self._returning > 0 and now < self._return_until
-            if not self._admit(returning=returning):
-                break
-            self._returning -= returning
-            self._start_speaker(self._waiting.popitem(last=False)[0])
+        self._subscribe()
 
     def _changed_publishers(self) -> Iterable[str]:
         """Sessions of which `_review` may decide otherwise than before; all publishers if the first or only reader changed."""
@@ -392,19 +397,65 @@ class Call:
         if not self._roster.present(session_id):
             self._restarts.forget(session_id)
         if session_id not in self._roster.publishers() or not self._targets.wants(session_id):
-            for queue in (self._waiting, self._rested, self._resting):
-                queue.pop(session_id, None)
             if session_id in self._speakers:
                 self._stop_speaker(session_id)
-        elif not any(session_id in queue for queue in (self._speakers, self._rested, self._resting)):
-            self._waiting.setdefault(session_id, None)
+            self._refused.pop(session_id, None)
+            self._offers.remove(session_id)
+            self._release(session_id)
+            return
+        self._offers.add(session_id)
+        expected = self._roster.expects_audio(session_id)
         if speaker := self._speakers.get(session_id):
-            speaker.expect(self._roster.expects_audio(session_id))
+            speaker.expect(expected)
+        elif (requests := self._refused.get(session_id)) and requests.expect(expected, self._now()):
+            self._offers.rest(session_id, requests.due)
 
-    def _expect_back(self, speakers: int) -> None:
-        self._returning, self._return_until = speakers, self._now() + RETURN_S
+    def _subscribe(self) -> None:
+        """Ask for offers, as far as the queue and the other calls let us."""
+        now = self._now()
+        if self._tasks is None or self._ended.is_set() or self._cut_off(now):
+            return
+        while self._changed_claims:
+            self._follow_claims(self._changed_claims.pop(), now)
+        while (session_id := self._offers.take(now)) is not None:
+            self._claims[session_id] = claims = self._sharing.claims(
+                self.room_token, partial(self._subscription_changed, session_id)
+            )
+            if claims.subscribe() and session_id not in self._speakers:
+                self._start_speaker(session_id, claims)
+        # A grant may have taken a subscription of our own.
+        self._offer_alarm.set(now if self._changed_claims else self._offers.deadline)
 
-    def _start_speaker(self, session_id: str) -> None:
+    def _subscription_changed(self, session_id: str) -> None:
+        """Called in the course of another call's work, or of the process's: what follows is done in ours."""
+        self._changed_claims.add(session_id)
+        self._offer_alarm.set(self._now())
+
+    def _follow_claims(self, session_id: str, now: float) -> None:
+        """The subscription was granted after a wait, or another publisher needs it more."""
+        claims = self._claims.get(session_id)
+        if claims is None:
+            return
+        if claims.subscribed and session_id not in self._speakers:
+            self._start_speaker(session_id, claims)
+        elif not claims.subscribed and session_id in self._speakers:
+            self._stop_speaker(session_id)
+            self._offers.rest(session_id, now + YIELD_S)
+
+    def _expect_back(self) -> None:
+        self._sharing.expect_back(self.room_token)
+        self._returning_until = self._now() + RETURN_S
+        self._release_claims()
+
+    def _release(self, session_id: str, *, keep: bool = False) -> None:
+        if claims := self._claims.pop(session_id, None):
+            claims.release(keep=keep)
+
+    def _release_claims(self) -> None:
+        for session_id in list(self._claims):
+            self._release(session_id)
+
+    def _start_speaker(self, session_id: str, claims: Claims) -> None:
         assert self._tasks is not None
         speaker = Speaker(
             session_id,
@@ -416,7 +467,9 @@ class Call:
             on_caption=self._delivery.offer,
             on_error=self._on_stt_error,
             pace=self._pace,
-            ask_from=self._ask_from.pop(session_id, 0.0),
+            requests=self._refused.pop(session_id, None) or OfferRequests(ask_from=self._ask_from.pop(session_id, 0.0)),
+            slot=claims,
+            on_unavailable=lambda: self._unavailable(speaker),
         )
         speaker.expect(self._roster.expects_audio(session_id))
         self._speakers[session_id] = speaker
@@ -424,13 +477,27 @@ class Call:
         self._speaker_tasks[task] = speaker
         task.add_done_callback(self._speaker_tasks.pop)
 
-    def _stop_speaker(self, session_id: str) -> None:
-        """The last words still come; the session id is free for another speaker at once."""
+    def _unavailable(self, speaker: Speaker) -> None:
+        """The publisher has no stream. Its claims go to others until it is asked again."""
+        session_id = speaker.session_id
+        if self._speakers.get(session_id) is speaker:
+            now = self._now()
+            self._stop_speaker(session_id, keep=now < self._returning_until, closes_peer=False)
+            self._refused[session_id] = speaker.requests
+            self._offers.rest(session_id, speaker.requests.due)
+            self._subscribe()
+
+    def _stop_speaker(self, session_id: str, *, keep: bool = False, closes_peer: bool = True) -> None:
+        """The last words still come; the session id is free for another speaker at once. `keep`: so is its place.
+
+        `closes_peer`: the HPB needs a moment to notice that; the next request for this publisher waits for it.
+        """
+        self._release(session_id, keep=keep)
         self._speakers.pop(session_id).end()
-        self._keep_distance(session_id)
+        if closes_peer:
+            self._keep_distance(session_id)
 
     def _keep_distance(self, session_id: str) -> None:
-        """The HPB needs a moment to notice that a peer is closed; the next request for this publisher waits for it."""
         now = self._now()
         self._ask_from = {publisher: until for publisher, until in self._ask_from.items() if until > now}
         self._ask_from[session_id] = replaceable_at(now)
@@ -443,12 +510,11 @@ class Call:
             logger.exception("A speaker failed", extra={"room": self.room_token, "speaker": speaker.session_id})
             if self._speakers.get(speaker.session_id) is speaker:
                 del self._speakers[speaker.session_id]
+                self._release(speaker.session_id, keep=True)
                 self._keep_distance(speaker.session_id)
                 now = self._now()
-                until = now + self._restarts.failed(speaker.session_id, now - began_at)
-                self._resting[speaker.session_id] = until
-                self._next_rested_at = min(self._next_rested_at, until)
-                self._reconcile()
+                self._offers.rest(speaker.session_id, now + self._restarts.failed(speaker.session_id, now - began_at))
+                self._subscribe()
         finally:
             # Who is back before their last words were out goes on speaking.
             if speaker.session_id not in self._speakers:

@@ -18,11 +18,21 @@ _LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 
 registry = CollectorRegistry()
 
 calls = Gauge("live_transcription_calls", "Calls that are transcribed now", registry=registry)
-speakers = Gauge("live_transcription_speakers", "Publishers that are heard now", registry=registry)
+speakers = Gauge("live_transcription_speakers", "Publishers whose audio is received now", registry=registry)
 targets = Gauge("live_transcription_targets", "Sessions that get captions now", registry=registry)
 speakers_waiting = Gauge(
-    "live_transcription_speakers_waiting", "Publishers that are not heard because something is short", registry=registry
+    "live_transcription_speakers_waiting",
+    "Publishers that speak and are not transcribed, as no stream is free",
+    registry=registry,
 )
+slots = Gauge("live_transcription_slots", "Publishers that have the right to a speech-to-text stream", registry=registry)
+untranscribed_seconds = Counter(
+    "live_transcription_untranscribed_seconds", "Speech that was not transcribed because no stream was free", registry=registry
+)
+calls_refused = Counter(
+    "live_transcription_calls_refused", "Requests for captions in one more call that were refused, by code", ["code"],
+    registry=registry,
+)  # fmt: skip
 tasks = Gauge("live_transcription_tasks", "Tasks of the event loop, waiting ones included", registry=registry)
 resident_memory = Gauge("live_transcription_resident_memory_bytes", "Memory of this process", registry=registry)
 memory_used = Gauge(

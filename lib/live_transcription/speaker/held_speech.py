@@ -34,6 +34,10 @@ class HeldSpeech:
         return (0 if self._ring is None else len(self._ring)) + len(self._flushes)
 
     @property
+    def seconds(self) -> float:
+        return 0.0 if self._ring is None else len(self._ring) / SAMPLE_RATE
+
+    @property
     def memory_bytes(self) -> int:
         return 0 if self._ring is None else self._ring.memory_bytes
 

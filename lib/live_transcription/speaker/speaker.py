@@ -5,6 +5,9 @@
 
 The speaker owns its transport and its transcriber. A lost transport is subscribed again; a failed stream is opened again;
 neither reaches the call. `end()` is the graceful way out: what was said so far still becomes a final caption.
+
+A silent publisher is watched: its packets are decoded only where they may hold speech (`audio.speech_watch`). Speech that voice
+activity detection finds asks for a slot, and with it a stream is opened.
 """
 
 from __future__ import annotations
@@ -15,13 +18,15 @@ from collections.abc import Callable, Mapping
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
-from live_transcription.audio.vad import voice_activity_detector
+from live_transcription.audio.speech_watch import SpeechWatch
+from live_transcription.audio.vad import speech_sample, voice_activity_detector
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
 from live_transcription.errors import NoAudio, NoMediaPath, SttError, TransportLost, WebrtcError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.exposition import collector
+from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
@@ -46,7 +51,10 @@ LAST_PACKETS_S = 0.15
 
 
 class Speaker:
-    """Runs until `end()` or cancellation. The methods for signaling may be called at any time."""
+    """Runs until `end()` or cancellation. The methods for signaling may be called at any time.
+
+    `on_unavailable` is called when the signaling server has no stream of this publisher; the owner may end the speaker then.
+    """
 
     def __init__(
         self,
@@ -60,9 +68,11 @@ class Speaker:
         on_caption: Callable[[Caption], None],
         on_error: Callable[[SttError], None],
         pace: Pace | None = None,
-        ask_from: float = 0.0,
+        requests: OfferRequests | None = None,
+        slot: Slot | None = None,
+        on_unavailable: Callable[[], None] = lambda: None,
     ) -> None:
-        """`ask_from`: time of the event loop before which no offer is requested."""
+        """`requests` remembers how earlier subscribers of this publisher fared."""
         self.session_id = session_id
         #: In force from the next subscription on; may be set at any time.
         self.receive_path = config.receive_path
@@ -71,10 +81,29 @@ class Speaker:
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
         self._captioner = Captioner(session_id, language, config.captions, on_caption, pace=pace)
-        gate = SilenceGate(voice_activity_detector() if config.audio.gate else AlwaysSpeech())
-        self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
+        self._slot = slot or FreeSlot()
+        self._on_unavailable = on_unavailable
+        activity = SilenceGate(voice_activity_detector())
+        self._transcriber = Transcriber(
+            self._frames,
+            activity if config.audio.gate else SilenceGate(AlwaysSpeech()),
+            backend,
+            self._captioner,
+            language,
+            on_error=on_error,
+            slot=self._slot,
+            activity=None if config.audio.gate else activity,
+            on_quiet=self._be_quiet if config.audio.gate else None,
+        )
+        self._watch = SpeechWatch(self._pipeline.statistics, speech_sample(), self._ignore_levels)
+        self._levels_are_wrong = False
+        self._spoke = False
+        #: Takes what comes: the pipeline, or the watch. Without a gate silence is transcribed, too.
+        self._feed: Callable[[AudioPacket | AudioGap | DecodedAudio], None] = (
+            self._watch_item if config.audio.gate else self._pipeline.feed
+        )
         self._subscriber: Subscriber | None = None
-        self._requests = OfferRequests(ask_from=ask_from)
+        self._requests = requests or OfferRequests()
         self._without_audio_since: float | None = None
         self._path_failure: NoMediaPath | None = None
         self._turn_answers: Mapping[str, TurnAnswer] = {}
@@ -121,9 +150,9 @@ class Speaker:
             self._requests.expect(expected, self._now())
 
     @property
-    def publishes(self) -> bool:
-        """False for a publisher who probably has no stream, such as a recording server."""
-        return self._requests.likely
+    def requests(self) -> OfferRequests:
+        """The requests for this publisher's offers, to be continued by another speaker."""
+        return self._requests
 
     @property
     def path_failure(self) -> NoMediaPath | None:
@@ -160,15 +189,19 @@ class Speaker:
                 self._ice_servers,
                 self._hear,
                 requests=self._requests,
+                on_unavailable=self._on_unavailable,
                 connect_timeout_s=connect_s,
                 without_audio_s=self._without_audio_s(),
                 receive_path=self.receive_path,
             )
             lost = False
             try:
+                if self._levels_are_wrong:
+                    subscriber.ignore_audio_levels()
                 await subscriber.run()
             except WebrtcError as failure:
                 end_if_cancelled()
+                self._slot.lost()
                 lost = isinstance(failure, TransportLost)
                 self._path_failure = failure if isinstance(failure, NoMediaPath) else None
                 self._lost(failure)
@@ -204,7 +237,37 @@ class Speaker:
             self._heard = True
             metrics.join_seconds.observe(self._now() - self._began_at)
         self._without_audio_since = None
-        self._pipeline.feed(item)
+        self._feed(item)
+
+    def _be_quiet(self, spoke: bool) -> None:
+        """Nobody speaks and no stream is open: watch from the next item on."""
+        self._spoke = spoke
+        if self._feed == self._pipeline.feed:
+            self._feed = self._begin_to_watch
+
+    def _begin_to_watch(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
+        if isinstance(item, DecodedAudio) or not self._transcriber.quiet:  # speech has begun meanwhile
+            self._feed = self._pipeline.feed
+            self._pipeline.feed(item)
+            return
+        self._pipeline.rest()
+        self._transcriber.forget()
+        self._watch.begin(spoke=self._spoke)
+        self._feed = self._watch_item
+        self._watch_item(item)
+
+    def _watch_item(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
+        if suspicious := self._watch.push(item):
+            self._feed = self._pipeline.feed
+            self._transcriber.attend(self._watch.handed_on_s)
+            for each in suspicious:
+                self._pipeline.feed(each)
+
+    def _ignore_levels(self) -> None:
+        """The publisher says digital silence where there is sound."""
+        self._levels_are_wrong = True
+        if self._subscriber is not None:
+            self._subscriber.ignore_audio_levels()
 
     @staticmethod
     def _now() -> float:

@@ -6,6 +6,10 @@
 A stream lives from the first word to a long silence. When it fails, only this speaker waits: the utterance that was open
 is closed with the words it has, and the next speech opens another stream after a backoff.
 
+A stream needs a slot (`speaker.slot`), which is asked for when speech begins. Without one, only the newest `WAITING_S` of
+speech are kept, for the case that a slot comes free. When the slot is taken the stream ends like any other: its last words are
+delivered.
+
 A change of language ends the stream, which may have much to say yet (a cold start); what is said meanwhile is held for the
 next. So is what is said between a failure that may pass and the next attempt.
 
@@ -18,13 +22,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
 from live_transcription.errors import SttError
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.held_speech import HeldSpeech
+from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
@@ -45,6 +50,10 @@ DRAIN_S = 10.0
 RETRY_S = (0.5, 15.0)
 #: Speech held for the next stream, in seconds; the oldest goes.
 HELD_S = 120.0
+#: Speech kept while there is no slot, in seconds: pre-roll, and the time until a slot is granted.
+WAITING_S = 2.5
+#: Audio without speech after which an isolated suspicion of speech counts as wrong, in seconds.
+QUIET_S = 1.5
 #: Held frames that are packed for a stream without a break, so that other speakers are not kept waiting.
 _HELD_AT_ONCE = 12
 #: What a dropped frame counts for, in samples: 80 ms.
@@ -54,7 +63,12 @@ _COUNTED_FRAMES = 25
 
 
 class Transcriber:
-    """Runs until its queue ends. `language` may be set at any time; the next speech is heard in the new one."""
+    """Runs until its queue ends. `language` may be set at any time; the next speech is transcribed in the new one.
+
+    `activity` tells speech from silence for the slot where `gate` does not. `on_quiet` is called while no stream is open, at
+    first and after each `QUIET_S` of audio without speech: the audio that follows need not be decoded. Its argument says
+    whether there was speech since the last call.
+    """
 
     def __init__(
         self,
@@ -65,6 +79,9 @@ class Transcriber:
         language: str,
         *,
         on_error: Callable[[SttError], None],
+        slot: Slot | None = None,
+        activity: SilenceGate | None = None,
+        on_quiet: Callable[[bool], None] | None = None,
     ) -> None:
         self.language = language
         self._frames = frames
@@ -72,6 +89,14 @@ class Transcriber:
         self._backend = backend
         self._captioner = captioner
         self._on_error = on_error
+        self._slot = slot or FreeSlot()
+        self._slot.on_slot = frames.interrupt
+        self._activity = activity
+        self._speaking = False
+        self._on_quiet = on_quiet
+        self._streaming = False
+        self._quiet_samples = 0
+        self._spoke_since_quiet = False
         self._closing = asyncio.Event()
         self._spoken = False
         self._counted_s = {"passed": 0.0, "saved": 0.0}
@@ -88,6 +113,19 @@ class Transcriber:
         self._closing.set()
         self._frames.close()
 
+    @property
+    def quiet(self) -> bool:
+        """Nobody speaks, and no stream is open or about to be."""
+        return not (self._streaming or self._gate.speaking or len(self._held))
+
+    def attend(self, seconds: float) -> None:
+        """Audio comes that may hold speech; so much of it is from before and comes at once."""
+        self._quiet_samples = -round(seconds * SAMPLE_RATE)
+
+    def forget(self) -> None:
+        """The next frame does not follow on the last."""
+        self._gate.forget()
+
     async def run(self) -> None:
         """Return when the frame queue has ended and the last words are out."""
         try:
@@ -103,6 +141,11 @@ class Transcriber:
         retry_s = RETRY_S[0]
         while True:
             opening = self._take_held() or await self._until_speech()
+            if not self._slot.held:
+                kept = await self._until_slot(opening)
+                if kept is None:
+                    continue
+                opening = kept
             if not (failures := await self._transcribe_safely(opening)):
                 retry_s = RETRY_S[0]
                 self._reported.clear()
@@ -124,7 +167,7 @@ class Transcriber:
             end_if_cancelled()
             self._report(failed)
             self._captioner.finalise()
-            self._gate.reset()
+            self._reset_gate()
         return failed
 
     async def _listen_on(self, seconds: float, *, keep: bool) -> None:
@@ -139,31 +182,70 @@ class Transcriber:
             if keep:
                 self._hold_back(actions)
         if not len(self._held):
-            self._gate.reset()
+            self._reset_gate()
 
     async def _until_speech(self) -> Sequence[GateAction]:
         """Frames pass until the gate opens; its actions from then on. Raises EndOfStream."""
+        if not self._gate.speaking:
+            self._quiet()
         while True:
             actions = await self._actions()
             for index, action in enumerate(actions):
                 if isinstance(action, OpenStream):
                     return actions[index + 1 :]
 
+    async def _until_slot(self, opening: Iterable[GateAction]) -> Iterable[GateAction] | None:
+        """The newest speech, once there is a slot for it; None if the speech ended before. Raises EndOfStream."""
+        kept = HeldSpeech(WAITING_S, codec=best_codec(), budget=PROCESS_BUDGET)
+        try:
+            actions: Iterable[GateAction] = opening
+            while True:
+                for action in actions:
+                    metrics.untranscribed_seconds.inc(kept.add([action]) / SAMPLE_RATE)
+                if self._slot.held:
+                    self._hold_back([*kept.take()])
+                    return self._take_held()
+                if not self._gate.speaking:
+                    self._reset_gate()
+                    return None
+                actions = await self._next_actions()
+        finally:
+            metrics.untranscribed_seconds.inc(kept.seconds)
+            kept.clear()
+
     async def _transcribe(self, language: str, opening: Iterable[GateAction]) -> None:
         """One stream from its opening to its last event."""
         self._captioner.language = language
+        self._streaming = True
+        try:
+            await self._transcribe_on_stream(language, opening)
+        finally:
+            self._streaming = False
+
+    async def _transcribe_on_stream(self, language: str, opening: Iterable[GateAction]) -> None:
         with metrics.stt_streams.labels(self._backend.name).track_inprogress():
             async with self._backend.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read(stream), name="stt events")
                 ended = await self._pump(stream, language, opening)
                 await stream.end()
-                if not ended:
-                    ended = await self._hold(reader)
-                await self._drain(reader, tasks)
+                with self._limit(reader):
+                    if not ended:
+                        ended = await self._hold(reader)
+                    await self._drain(reader, tasks)
                 # Now: to close a connection may take a while.
                 self._captioner.finalise()
         if ended and not self._held:
             raise EndOfStream
+
+    @contextlib.contextmanager
+    def _limit(self, reader: asyncio.Task[None]) -> Iterator[None]:
+        """A stream whose slot was taken has `DRAIN_S` for its last words, although the speaker is there."""
+        timer = None if self._slot.held else asyncio.get_running_loop().call_later(DRAIN_S, reader.cancel)
+        try:
+            yield
+        finally:
+            if timer is not None:
+                timer.cancel()
 
     async def _drain(self, reader: asyncio.Task[None], tasks: asyncio.TaskGroup) -> None:
         """Wait for the last words: while the speaker is there as long as the stream takes, else not longer than `DRAIN_S`."""
@@ -176,7 +258,7 @@ class Transcriber:
         closing.cancel()
 
     async def _hold(self, reader: asyncio.Task[None]) -> bool:
-        """Go on listening until the last words are out, or the queue has ended: then True."""
+        """Go on listening until the last words are out, or until the queue has ended: then True."""
         while not reader.done():
             listening = asyncio.create_task(self._next_actions(), name="listen ahead")
             try:
@@ -217,8 +299,8 @@ class Transcriber:
             if number % _HELD_AT_ONCE == 0:
                 await asyncio.sleep(0)
         while True:
-            if self.language != language:
-                self._gate.reset()
+            if self.language != language or not self._slot.held:
+                self._reset_gate()
                 return False
             try:
                 actions = await self._next_actions(stream, language)
@@ -256,8 +338,10 @@ class Transcriber:
             return await self._actions(STALL_S if self._gate.speaking else IDLE_CLOSE_S, stream, language)
         except TimeoutError:
             if self._gate.speaking:
-                return self._gate.stalled()
-            self._gate.reset()
+                actions = self._gate.stalled()
+                self._note_speech()
+                return actions
+            self._reset_gate()
             return [CloseStream()]
 
     async def _actions(
@@ -284,7 +368,41 @@ class Transcriber:
         self._uncounted += 1
         if self._uncounted >= _COUNTED_FRAMES:
             self._count_gate()
-        return self._gate.push(frame)
+        actions = self._gate.push(frame)
+        if self._activity is not None:
+            self._activity.push(frame)
+        if (self._activity or self._gate).speaking is not self._speaking:
+            self._note_speech()
+        if not self._streaming and not self._speaking:
+            self._quiet_samples += len(frame)
+            if self._quiet_samples >= QUIET_S * SAMPLE_RATE:
+                self._quiet()
+        return actions
+
+    def _note_speech(self) -> None:
+        """Tell the slot where speech begins or ends."""
+        if self._activity is not None and not self._gate.speaking:
+            self._activity.stalled()
+        speaking = (self._activity or self._gate).speaking
+        if speaking is self._speaking:
+            return
+        self._speaking = speaking
+        if speaking:
+            self._spoke_since_quiet = True
+            self._slot.speaking()
+        else:
+            self._quiet_samples = 0
+            self._slot.silent()
+
+    def _reset_gate(self) -> None:
+        self._gate.reset()
+        self._note_speech()
+
+    def _quiet(self) -> None:
+        self._quiet_samples = 0
+        if self._on_quiet is not None and self._frames.empty:
+            self._on_quiet(self._spoke_since_quiet)
+            self._spoke_since_quiet = False
 
     def _count_gate(self) -> None:
         self._uncounted = 0

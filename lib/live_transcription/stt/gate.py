@@ -178,6 +178,12 @@ class SilenceGate:
         self._open = False
         self._end_speech()
 
+    def forget(self) -> None:
+        """What comes next does not follow on what was heard so far."""
+        self._detector.reset()
+        self._pre_roll.clear()
+        self._pre_roll_samples = 0
+
     def keep_open(self) -> None:
         """The stream that was to be closed is still busy; it is asked to close again with the next silence."""
         self._open = True

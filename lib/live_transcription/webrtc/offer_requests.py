@@ -68,7 +68,7 @@ class OfferRequests:
         if self.likely == before:
             return False
         self._backoff = self._new_backoff()
-        if self.likely and self.due < math.inf and not self._waits(now):
+        if self.likely and self.due < math.inf and not self.waits(now):
             self.due = min(self.due, max(now, self._not_before))
         return True
 
@@ -89,7 +89,7 @@ class OfferRequests:
             return
         asked_at = self._waiting.popleft()
         self._answers = True
-        if self._waits(now):
+        if self.waits(now):
             self.due = self._waiting[-1] + _LOST_S
             return
         if self._proven:
@@ -117,7 +117,8 @@ class OfferRequests:
         self._not_before = replaceable_at(now, self._rng)
         self.due = max(self._not_before, now + self._backoff.next_delay())
 
-    def _waits(self, now: float) -> bool:
+    def waits(self, now: float) -> bool:
+        """Whether a request may still wait on the HPB."""
         return bool(self._waiting) and now - self._waiting[-1] < PUBLISHER_WAIT_S
 
     def _new_backoff(self) -> Backoff:

@@ -84,6 +84,9 @@ class Peer:
     def candidate(self, candidate: Candidate | None) -> None:
         self._transport.add_remote_candidate(candidate)
 
+    def ignore_audio_levels(self) -> None:
+        self._transport.ignore_audio_levels()
+
     def read_now(self) -> None:
         """Give the sink what has come but waits for its turn."""
         self._transport.read_now()

@@ -119,18 +119,25 @@ class AudioTransport:
         self._refused_servers = 0
         #: By the server's address.
         self.turn_answers: dict[str, TurnAnswer] = {}
+        self._levels_ignored = False
         self.configure(offer)
 
     def configure(self, offer: Offer) -> None:
         """Take over what may change by renegotiation: payload types, header extensions, SSRCs, candidates."""
         self._payload_types = offer.payload_types
-        self._audio_level_id = offer.audio_level_id
+        self._audio_level_id = None if self._levels_ignored else offer.audio_level_id
         self._latch.announced = offer.ssrcs
-        self._silence_filter.configure(offer.audio_level_id)
+        self._silence_filter.configure(self._audio_level_id)
         for candidate in offer.candidates:
             self.add_remote_candidate(candidate)
         if offer.candidates_complete:
             self.add_remote_candidate(None)
+
+    def ignore_audio_levels(self) -> None:
+        """The publisher's levels are wrong: packets come without them, and none stays in the kernel."""
+        self._levels_ignored = True
+        self._audio_level_id = None
+        self._silence_filter.configure(None)
 
     def is_for(self, remote: RemoteTransport) -> bool:
         """Whether an offer goes on with this transport; else ICE restarts, and another transport is needed."""

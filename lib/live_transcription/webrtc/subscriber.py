@@ -57,8 +57,9 @@ class Subscriber:
 
     `offer`, `candidate` and `refused` are for signaling and may be called at any time. `ice_servers` gives the only STUN and
     TURN servers that are ever asked. `requests` decides when an offer is asked for, and remembers how earlier subscribers of
-    this publisher fared. `without_audio_s`: how long a peer is kept whose offers have no audio. `receive_path="stock"`: by
-    aiortc's own receiver; the jitter statistics stay at zero then.
+    this publisher fared. `on_unavailable` is called when the HPB has refused every request, and no other is on its way: the
+    owner may end the subscriber then. `without_audio_s`: how long a peer is kept whose offers have no audio.
+    `receive_path="stock"`: by aiortc's own receiver; the jitter statistics stay at zero then.
 
     Silence ends nothing, however long: a muted participant may send no RTP at all.
     """
@@ -70,17 +71,20 @@ class Subscriber:
         sink: PacketSink,
         *,
         requests: OfferRequests | None = None,
+        on_unavailable: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         without_audio_s: float = WITHOUT_AUDIO_S,
         receive_path: ReceivePath = "direct",
     ) -> None:
         self._receive_path = receive_path
+        self._levels_ignored = False
         self._channel = channel
         self._ice_servers = ice_servers
         self._sink = sink
         self._clock = clock
         self._requests = requests or OfferRequests()
+        self._on_unavailable = on_unavailable
         self._connect_timeout_s = connect_timeout_s
         self._without_audio_s = without_audio_s
         #: When a peer without audio is given up, in the event loop's time.
@@ -162,6 +166,12 @@ class Subscriber:
         else:
             self._early.append((sid, candidate))
 
+    def ignore_audio_levels(self) -> None:
+        """Packets come without audio levels from now on, as the publisher's are wrong."""
+        self._levels_ignored = True
+        if isinstance(self._peer, Peer):
+            self._peer.ignore_audio_levels()
+
     def refused(self, reason: str) -> None:
         """The HPB has no stream for us (`client_not_found`, …), and is asked again. A connected peer is left alone."""
         if not self.connected:
@@ -225,6 +235,8 @@ class Subscriber:
         level = logging.INFO if self._requests.likely and not self._reported else logging.DEBUG
         self._reported = True
         logger.log(level, "%s It is asked again.", refusal, extra={"code": refusal.code})
+        if not self._requests.waits(_now()):
+            self._on_unavailable()
 
     def _peer_connected(self) -> None:
         self._requests.connected()
@@ -256,10 +268,13 @@ class Subscriber:
                 sid, offer, self._channel, servers, self._receive_decoded,
                 clock=self._clock, connect_timeout_s=self._connect_timeout_s, on_connected=self._peer_connected,
             )  # fmt: skip
-        return Peer(
+        peer = Peer(
             sid, offer, self._channel, servers, self._receive,
             clock=self._clock, connect_timeout_s=self._connect_timeout_s, on_connected=self._peer_connected,
         )  # fmt: skip
+        if self._levels_ignored:
+            peer.ignore_audio_levels()
+        return peer
 
     def _add_candidate(self, peer: Peer | StockPeer, candidate: str | None) -> None:
         try:

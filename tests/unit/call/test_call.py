@@ -12,20 +12,25 @@ from itertools import pairwise
 
 import pytest
 
-from live_transcription.call.call import Admit, Call
+from live_transcription.call.call import Call
+from live_transcription.call.offer_queue import MOST_PENDING
+from live_transcription.capacity import Capacity, PublisherClaims
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import RoomRefused
+from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     InCall,
+    OfferReceived,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
     SessionInterrupted,
     SessionStarted,
+    SubscribeFailed,
 )
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.stt_events import Hypothesis
@@ -36,11 +41,7 @@ from tests.fakes.stt import FakeBackend
 CONFIG = EngineConfig(hpb=HpbConfig("wss://signaling.example.com", Secret("secret"), "https://cloud.example.com"))
 
 
-def everybody(*, returning: bool = False) -> bool:
-    return True
-
-
-def call(backend: FakeBackend | None = None, *, admit: Admit = everybody) -> Call:
+def call(backend: FakeBackend | None = None, *, sharing: Capacity | None = None) -> Call:
     async def no_servers() -> Sequence[IceServer]:
         return ()
 
@@ -51,7 +52,7 @@ def call(backend: FakeBackend | None = None, *, admit: Admit = everybody) -> Cal
         backend or FakeBackend(),
         guard=HelloGuard(),
         ice_servers=no_servers,
-        admit=admit,
+        sharing=sharing or Capacity(read=lambda: MemoryReading(0)),
         pace=Pace(),
         on_caption_sent=lambda caption: None,
         on_stt_error=lambda error: None,
@@ -92,30 +93,15 @@ async def test_a_call_whose_room_the_hpb_refuses_is_over_before_all_of_it_is_clo
 TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
 
 
-class Limit:
-    """Admits as many as the test says; those who return always."""
-
-    def __init__(self, places: int) -> None:
-        self.places = places
-        self.asked: list[bool] = []
-
-    def __call__(self, *, returning: bool = False) -> bool:
-        self.asked.append(returning)
-        if returning:
-            return True
-        self.places -= 1
-        return self.places >= 0
-
-
 @contextlib.asynccontextmanager
-async def joined(monkeypatch: pytest.MonkeyPatch, *speakers: str, admit: Admit = everybody) -> AsyncIterator[Call]:
+async def joined(monkeypatch: pytest.MonkeyPatch, *speakers: str, sharing: Capacity | None = None) -> AsyncIterator[Call]:
     """A call with a listener and these speakers in it; its signaling says nothing by itself."""
 
     async def stay(connection: SignalingConnection) -> None:
         await asyncio.Event().wait()
 
     monkeypatch.setattr(SignalingConnection, "run", stay)
-    ours = call(admit=admit)
+    ours = call(sharing=sharing)
     running = asyncio.create_task(ours.run())
     await asyncio.sleep(0.1)
     start_session(ours, *speakers)
@@ -131,15 +117,62 @@ def start_session(ours: Call, *speakers: str) -> None:
     ours._take(ParticipantsUpdated(tuple(Participant(speaker, in_call=TALKING) for speaker in speakers)))
 
 
+class Machine:
+    """A process with so much memory in use, of 1,000 MB."""
+
+    def __init__(self, used_mb: int = 100) -> None:
+        self.used_mb = used_mb
+        self.capacity = Capacity(read=self.read, release=lambda: None)
+
+    def read(self) -> MemoryReading:
+        used = self.used_mb << 20
+        return MemoryReading(used, (MemoryBound(MemorySource.CONTAINER, used, 1000 << 20),))
+
+    @contextlib.asynccontextmanager
+    async def watched(self) -> AsyncIterator[Capacity]:
+        watching = asyncio.create_task(self.capacity.watch())
+        try:
+            yield self.capacity
+        finally:
+            watching.cancel()
+            await asyncio.wait([watching])
+
+
+def slot_of(ours: Call, session_id: str) -> PublisherClaims:
+    claims = ours._claims[session_id]
+    assert isinstance(claims, PublisherClaims)
+    return claims
+
+
+def answer(ours: Call, session_id: str) -> None:
+    ours._take(OfferReceived(session_id, "video", "1", "not SDP"))
+
+
+def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whom the call asks for an offer, in order."""
+    requests: list[str] = []
+    monkeypatch.setattr(SignalingConnection, "request_offer", lambda self, publisher, room_type: requests.append(publisher))
+    return requests
+
+
 def test_a_recording_server_is_no_speaker(monkeypatch: pytest.MonkeyPatch) -> None:
     """It says that it has audio; a SIP bridge, which says the same, comes with phone participants."""
+    requests = asked(monkeypatch)
 
     async def run() -> None:
         async with joined(monkeypatch, "speaker") as ours:
+            answer(ours, "speaker")
             ours._take(ParticipantsUpdated((Participant("recorder", in_call=TALKING, internal=True),)))
             await asyncio.sleep(1)
             assert ours.speaker_count == 1
+            assert requests.count("recorder") == 1
+            ours._take(SubscribeFailed("recorder", "client_not_found"))
+            await asyncio.sleep(25)
+            assert requests.count("recorder") == 1
             ours._take(ParticipantsUpdated((Participant("phone", in_call=TALKING, virtual=True),)))
+            await asyncio.sleep(0.1)
+            assert requests.count("recorder") == 2, "a bridge is expected to publish now"
+            answer(ours, "recorder")
             assert ours.speaker_count == 2
 
     virtual_clock.run(run())
@@ -168,38 +201,127 @@ def test_who_leaves_the_call_and_is_back_at_once_is_asked_for_a_second_later(mon
     assert 1.0 <= asked[1] - left_at <= 1.4
 
 
-def test_speakers_beyond_the_limit_are_counted_and_taken_when_there_is_room_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The room may come from another call, of which this one hears nothing."""
-    limit = Limit(1)
+def test_without_memory_nobody_new_is_subscribed_and_all_are_once_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+    requests = asked(monkeypatch)
 
     async def run() -> None:
-        async with joined(monkeypatch, "speaker-z", "speaker-a", "speaker-b", admit=limit) as ours:
-            await asyncio.sleep(60)
-            assert (ours.speaker_count, ours.waiting_count) == (1, 2)
-            assert list(ours._speakers) == ["speaker-z"], "the first in the room is heard first"
-            ours._take(ParticipantsLeft(("speaker-b",)))
-            assert ours.waiting_count == 1
-            limit.places = 5
-            await asyncio.sleep(10)
-            assert (ours.speaker_count, ours.waiting_count) == (2, 0)
+        async with machine.watched() as capacity, joined(monkeypatch, "speaker-z", sharing=capacity) as ours:
+            machine.used_mb = 900
+            await asyncio.sleep(2)
+            ours._take(ParticipantsUpdated((Participant("speaker-a", in_call=TALKING),)))
+            await asyncio.sleep(5)
+            assert set(requests) == {"speaker-z"}
+            machine.used_mb = 100
+            await asyncio.sleep(2)
+            assert set(requests) == {"speaker-z", "speaker-a"}
 
     virtual_clock.run(run())
 
 
 def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without memory for new ones, those who were heard before the reconnect are heard after it, and no more."""
-    limit = Limit(2)
+    """Without memory for new ones, as many speakers as before the reconnect are transcribed after it, and no more."""
+    machine = Machine()
 
     async def run() -> None:
-        async with joined(monkeypatch, "speaker-1", "speaker-2", "speaker-3", admit=limit) as ours:
+        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+            await asyncio.sleep(1)
+            assert slot_of(ours, "speaker-1").speaking()
+            assert slot_of(ours, "speaker-2").speaking()
+            machine.used_mb = 950
+            await asyncio.sleep(2)
             start_session(ours, "speaker-4", "speaker-5", "speaker-6")
-            assert (ours.speaker_count, ours.waiting_count) == (2, 1)
+            await asyncio.sleep(1)
+            assert set(ours._speakers) == {"speaker-4", "speaker-6"}, "the first and the last in turns"
+            assert slot_of(ours, "speaker-4").speaking()
+            assert slot_of(ours, "speaker-6").speaking()
+            assert capacity.slots == 2
             await asyncio.sleep(60)
             start_session(ours, "speaker-7")
-            assert (ours.speaker_count, ours.waiting_count) == (1, 0)
-            await asyncio.sleep(60)
+            await asyncio.sleep(45)
             ours._take(ParticipantsUpdated((Participant("speaker-8", in_call=TALKING),)))
-            assert ours.waiting_count == 1, "who comes back after a minute is new"
+            await asyncio.sleep(1)
+            assert "speaker-8" not in ours._speakers, "who comes back after a minute is new"
+
+    virtual_clock.run(run())
+
+
+def test_silent_publishers_give_their_subscription_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", 2)
+    machine = Machine()
+    machine.capacity.limit(1, 0)
+    requests = asked(monkeypatch)
+
+    async def stay(speaker: Speaker) -> None:
+        await speaker._ending.wait()
+
+    monkeypatch.setattr(Speaker, "run", stay)
+
+    async def run() -> None:
+        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+            answer(ours, "speaker-1")
+            answer(ours, "speaker-2")
+            assert slot_of(ours, "speaker-2").speaking()
+            ours._take(ParticipantsUpdated((Participant("speaker-3", in_call=TALKING),)))
+            await asyncio.sleep(50)
+            assert set(ours._speakers) == {"speaker-1", "speaker-2"}
+            await asyncio.sleep(12)
+            assert set(ours._speakers) == {"speaker-2", "speaker-3"}, "one who speaks keeps it"
+            await asyncio.sleep(70)
+            assert set(ours._speakers) == {"speaker-1", "speaker-2"}, "they take turns"
+            assert requests == [], "the fake speakers ask nobody"
+
+    virtual_clock.run(run())
+
+
+def test_a_call_that_is_started_again_has_the_slots_of_the_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched() as capacity:
+            async with joined(monkeypatch, "speaker-1", sharing=capacity) as failed:
+                await asyncio.sleep(1)
+                assert slot_of(failed, "speaker-1").speaking()
+            machine.used_mb = 950
+            await asyncio.sleep(3)
+            async with joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+                ours.take_over(failed)
+                assert len(ours._speakers) == 1
+                assert slot_of(ours, "speaker-1").speaking()
+
+    virtual_clock.run(run())
+
+
+def test_claimants_without_a_stream_hold_nothing_and_a_newcomer_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = asked(monkeypatch)
+    claimants = [f"claimant-{number}" for number in range(200)]
+
+    async def run() -> None:
+        async with Machine().watched() as capacity, joined(monkeypatch, *claimants, sharing=capacity) as ours:
+            refusing = asyncio.create_task(refuse_after(ours, 10.0))
+            await asyncio.sleep(1)
+            assert len(requests) == MOST_PENDING
+            assert ours.speaker_count == 0
+            await asyncio.sleep(120)
+            repeated = len(claimants)  # a first request without an answer may be lost, and is repeated after 3 s
+            assert len(requests) <= 120 * MOST_PENDING / 10 + 2 * MOST_PENDING + repeated
+            assert set(requests) == set(claimants)
+            ours._take(ParticipantsUpdated((Participant("newcomer", in_call=TALKING),)))
+            await asyncio.sleep(0.1)
+            assert requests[-1] == "newcomer"
+            answer(ours, "newcomer")
+            assert ours.speaker_count == 1
+            assert (capacity.slots, capacity.speakers_waiting) == (0, 0)
+            refusing.cancel()
+
+    async def refuse_after(ours: Call, seconds: float) -> None:
+        loop, done = asyncio.get_running_loop(), 0
+        while True:
+            for session_id in requests[done:]:
+                if session_id != "newcomer":
+                    loop.call_later(seconds, ours._take, SubscribeFailed(session_id, "client_not_found"))
+            done = len(requests)
+            await asyncio.sleep(0.05)
 
     virtual_clock.run(run())
 
@@ -217,11 +339,11 @@ def test_speakers_end_when_signaling_is_away_for_long_and_start_again_when_it_is
                 assert ours._speakers == before
             ours._take(SessionInterrupted("the websocket broke"))
             await asyncio.sleep(50)
-            assert ours.speaker_count == 0
+            assert not ours._speakers
             await asyncio.sleep(3600)
             assert [target.nc_session_id for target in ours.targets()] == ["nc1"]
             ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
-            assert ours.speaker_count == 2
+            assert set(ours._speakers) == {"speaker-1", "speaker-2"}
             ours._take(SessionInterrupted("the websocket broke"))
             ours.remove_target("nc1")
             await asyncio.sleep(100)
@@ -232,7 +354,7 @@ def test_speakers_end_when_signaling_is_away_for_long_and_start_again_when_it_is
 
 def test_a_speaker_that_fails_again_and_again_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     began_at: list[float] = []
-    limit = Limit(1)
+    machine = Machine()
 
     async def fail(speaker: Speaker) -> None:
         began_at.append(asyncio.get_running_loop().time())
@@ -241,15 +363,13 @@ def test_a_speaker_that_fails_again_and_again_is_tried_less_and_less_often(monke
     monkeypatch.setattr(Speaker, "run", fail)
 
     async def run() -> None:
-        async with joined(monkeypatch, "speaker-1", admit=limit) as ours:
+        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", sharing=capacity) as ours:
             await asyncio.sleep(1000)
-            assert ours.waiting_count == 0
             waits = [later - earlier for earlier, later in pairwise(began_at)]
             assert all(2.5 <= wait <= 5.1 for wait in waits[:1])
             assert all(20 <= wait <= 41 for wait in waits[3:4])
             assert all(60 <= wait <= 121 for wait in waits[5:])
             assert len(waits) >= 10
-            assert all(limit.asked[1:]), "its place is its own"
             loop = asyncio.get_running_loop()
             ended_at = loop.time()
             ours.end()

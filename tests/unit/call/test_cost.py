@@ -31,7 +31,7 @@ from live_transcription.signaling.events import (
 from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.types import Caption
 from sandbox import virtual_clock
-from tests.unit.call.test_call import Limit, joined
+from tests.unit.call.test_call import Machine, joined
 from tests.unit.signaling.golden import hello_reply, protocol, room_reply, sent
 
 TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
@@ -104,10 +104,10 @@ async def test_a_caption_costs_as_much_per_reader_in_a_large_room(features: Sequ
 
 
 def test_an_event_costs_as_much_in_a_large_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joins, updates, flags and leaves: nobody is admitted, so that the cost of speakers does not count."""
+    """Joins, updates, flags and leaves: memory is full, so that the cost of speakers does not count."""
 
     async def cost(size: int) -> dict[str, int]:
-        async with joined(monkeypatch, admit=Limit(0)) as call:
+        async with joined(monkeypatch, sharing=Machine(used_mb=990).capacity) as call:
             call._take(ParticipantsUpdated(tuple(person(number) for number in range(size))))
             for number in range(0, size, 10):
                 call.add_target(f"nc{number}", f"user-{number}")
@@ -120,7 +120,7 @@ def test_an_event_costs_as_much_in_a_large_room(monkeypatch: pytest.MonkeyPatch)
                 "leave": ParticipantsLeft(("s-1",)),
                 "a reader's leave": ParticipantsLeft(("s10",)),
             }
-            assert call.waiting_count == size
+            assert len(call._offers.known) == size
             return {name: take(call, event) for name, event in found.items()}
 
     def take(call: Call, event: SignalingEvent) -> int:
@@ -138,7 +138,7 @@ def test_an_event_copies_no_index_of_the_room(monkeypatch: pytest.MonkeyPatch) -
     """A copy is one instruction, whatever its size."""
 
     async def run() -> None:
-        async with joined(monkeypatch, admit=Limit(0)) as call:
+        async with joined(monkeypatch, sharing=Machine(used_mb=990).capacity) as call:
             call._take(ParticipantsUpdated(tuple(person(number) for number in range(2000))))
             call.add_target("nc2", None)
             roster = call._roster
@@ -148,7 +148,7 @@ def test_an_event_copies_no_index_of_the_room(monkeypatch: pytest.MonkeyPatch) -
             call._take(ParticipantsJoined((person(-1),)))
             call._take(ParticipantsUpdated((person(5, InCall.IN_CALL),)))
             call._take(ParticipantsLeft(("s-1",)))
-            assert call.waiting_count == 1999
+            assert len(call._offers.known) == 1999
 
     virtual_clock.run(run())
 

@@ -38,6 +38,11 @@ class AlwaysSpeech:
         pass
 
 
+class AlwaysSuspicious:
+    def may_be_speech(self, frame: Frame) -> bool:
+        return True
+
+
 class FakeTransport:
     """In place of `Subscriber`: says what the test wants, and may take its time to close."""
 
@@ -52,6 +57,7 @@ class FakeTransport:
         sink: Callable[[AudioPacket], None],
         *,
         requests: OfferRequests,
+        on_unavailable: Callable[[], None],
         connect_timeout_s: float,
         without_audio_s: float,
         receive_path: str,
@@ -100,6 +106,7 @@ def transport(monkeypatch: pytest.MonkeyPatch) -> type[FakeTransport]:
 
     monkeypatch.setattr(module, "Subscriber", Transport)
     monkeypatch.setattr(module, "voice_activity_detector", AlwaysSpeech)
+    monkeypatch.setattr(module, "speech_sample", AlwaysSuspicious)
     return Transport
 
 
@@ -107,7 +114,7 @@ async def no_servers() -> Sequence[IceServer]:
     return ()
 
 
-def new_speaker(backend: FakeBackend, captions: list[Caption], *, ask_from: float = 0.0) -> Speaker:
+def new_speaker(backend: FakeBackend, captions: list[Caption], *, requests: OfferRequests | None = None) -> Speaker:
     return Speaker(
         "speaker-1",
         "en",
@@ -117,7 +124,7 @@ def new_speaker(backend: FakeBackend, captions: list[Caption], *, ask_from: floa
         ice_servers=no_servers,
         on_caption=captions.append,
         on_error=lambda error: None,
-        ask_from=ask_from,
+        requests=requests,
     )
 
 
@@ -231,7 +238,7 @@ def test_a_publisher_without_a_microphone_is_asked_soon_at_first_and_seldom_late
 
 def test_the_first_request_waits_where_a_peer_was_closed_a_moment_ago(transport: type[FakeTransport]) -> None:
     async def run() -> float:
-        speaker = new_speaker(FakeBackend(), [], ask_from=5.0)
+        speaker = new_speaker(FakeBackend(), [], requests=OfferRequests(ask_from=5.0))
         running = asyncio.create_task(speaker.run())
         await asyncio.sleep(10)
         speaker.end()

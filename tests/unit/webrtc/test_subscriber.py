@@ -94,6 +94,26 @@ async def test_audio_arrives_in_order_and_nothing_else_is_taken() -> None:
         assert first < last
 
 
+async def test_levels_that_are_ignored_stay_so_with_another_peer_and_a_renegotiation() -> None:
+    publisher = Publisher()
+    async with subscribed(publisher):
+        await publisher.negotiate()
+        await publisher.heard(5)
+        publisher.subscriber.ignore_audio_levels()
+        for _ in range(2):
+            publisher.items.clear()
+            await publisher.heard(5)
+            assert {item.audio_level for item in publisher.items if isinstance(item, AudioPacket)} == {None}
+            publisher.peer.addTrack(VideoStreamTrack())
+            await publisher.negotiate()
+        before, publisher.peer = publisher.peer, publisher.new_peer()
+        await publisher.negotiate("2")
+        await before.close()
+        publisher.items.clear()
+        await publisher.heard(5)
+        assert {item.audio_level for item in publisher.items if isinstance(item, AudioPacket)} == {None}
+
+
 async def test_the_same_sid_renegotiates_and_media_goes_on() -> None:
     publisher = Publisher()
     async with subscribed(publisher):

@@ -1,0 +1,252 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Max-min fair shares of a limited resource between groups. Pure: `now` in seconds of any monotonic clock.
+
+The app limits two things: speech-to-text streams (slots) and subscriptions. A group is a call. A claim is one publisher's wish
+for one unit. A claim is active while the publisher needs the unit (speaks), and idle while it only keeps it.
+
+While units are free, whoever asks gets one. When none is free, a waiting claim gets the unit of the first holder that one of
+these rules finds:
+
+1. A holder that has been idle for `idle_s`. The longest idle one goes first.
+2. A holder in the largest group, if that group has at least two units more than the waiting claim's group. An idle holder goes
+   first, then the one that got its unit first. Holders keep a unit for at least `min_hold_s`, unless the waiting claim's group
+   has none: a group that has nothing never waits for a group that has more than one.
+3. After the claim has waited for `rotate_s`: a holder in its own group, or in a larger one, that has had its unit for
+`rotate_s`.
+
+Groups with fewer units come first, and within a group the claim that has waited longest. Rule 2 needs a difference of two and
+leaves at least one in favour of the group that gave, so that a unit never goes back and forth. A claim that loses its unit
+while it is active waits again, behind the others of its group. By rule 3 every claim gets its turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRules:
+    """Seconds, as the module explains them. `return_s`: how long a group's units are kept while it joins anew.
+
+    `move_every_s`: between two units that are taken from a holder, where that costs something. A group that has none need not
+    wait.
+    """
+
+    idle_s: float
+    min_hold_s: float
+    rotate_s: float
+    return_s: float = 30.0
+    move_every_s: float = 0.0
+
+
+class Claim:
+    """One publisher's claim. Only `FairShares` changes it; subclasses may add what their owner needs."""
+
+    __slots__ = ("active", "group", "held", "idle_since", "reserved_until", "since")
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self.held = False
+        self.active = False
+        #: When the unit was granted, or the waiting began.
+        self.since = 0.0
+        #: Since when the publisher does not need the unit; counts while it is not active.
+        self.idle_since = 0.0
+        #: A unit that is kept for a group that joins anew, until this time; None for a publisher's own claim.
+        self.reserved_until: float | None = None
+
+
+class FairShares:
+    """At most `limit` claims hold a unit. Lowering `limit` takes nothing away; it only keeps units from being granted."""
+
+    #: Units that one decision grants at most; the rest follow with the next one.
+    MOST_GRANTS = 64
+
+    def __init__(self, limit: int, rules: ShareRules) -> None:
+        self.limit = limit
+        self._rules = rules
+        self._holders: dict[str, dict[Claim, None]] = {}
+        self._waiting: dict[str, dict[Claim, None]] = {}
+        self._held = 0
+        self._moved_at = float("-inf")
+
+    @property
+    def held(self) -> int:
+        """Units that are taken, those kept for a group that joins anew included."""
+        return self._held
+
+    @property
+    def in_use(self) -> int:
+        """Units that publishers have."""
+        return sum(claim.reserved_until is None for claim in self._all_holders())
+
+    @property
+    def waiting(self) -> int:
+        """Active claims without a unit."""
+        return sum(map(len, self._waiting.values()))
+
+    def held_by(self, group: str) -> int:
+        return len(self._holders.get(group, ()))
+
+    def want(self, claim: Claim, now: float) -> None:
+        """The publisher needs a unit. Whoever paused for less than `idle_s` keeps its place in the queue."""
+        if claim.active:
+            return
+        claim.active = True
+        if claim.held:
+            return
+        if not claim.since or now - claim.idle_since >= self._rules.idle_s:
+            claim.since = now
+        self._waiting.setdefault(claim.group, {})[claim] = None
+
+    def pause(self, claim: Claim, now: float) -> None:
+        """The publisher does not need the unit now. A holder keeps it until somebody else needs it."""
+        if not claim.active:
+            return
+        claim.active = False
+        claim.idle_since = now
+        self._stop_waiting(claim)
+
+    def forsake(self, claim: Claim) -> None:
+        """The publisher cannot use the unit, as its audio does not arrive: it goes to the next claim that waits."""
+        claim.active = False
+        claim.idle_since = float("-inf")
+        self._stop_waiting(claim)
+
+    def drop(self, claim: Claim) -> None:
+        """The publisher is gone. `claim.held` stays as it was."""
+        self._stop_waiting(claim)
+        if claim in self._holders.get(claim.group, ()):
+            self._remove(claim)
+
+    def keep(self, claim: Claim, now: float) -> None:
+        """The publisher is gone, but somebody of its group will be back: the group's next claim gets the unit.
+
+        For `return_s` at most; others wait for it no longer than for any idle holder. `claim.held` stays as it was.
+        """
+        if claim in self._holders.get(claim.group, ()):
+            self._remove(claim)
+            kept = Claim(claim.group)
+            kept.idle_since, kept.reserved_until = now, now + self._rules.return_s
+            self._add(kept, now)
+        self._stop_waiting(claim)
+
+    def keep_all(self, group: str, now: float) -> None:
+        """The group joins anew: `keep` all that it has."""
+        for claim in list(self._holders.get(group, ())):
+            if claim.reserved_until is None:
+                self.keep(claim, now)
+
+    def decide(self, now: float, room: float = float("inf")) -> list[Claim]:
+        """Grant and take what the rules say; the claims that were changed, in order.
+
+        At most `room` more units are held afterwards.
+        """
+        self._expire(now)
+        changed: list[Claim] = []
+        for _ in range(self.MOST_GRANTS):
+            for claim in self._queue():
+                kept = next((each for each in self._holders.get(claim.group, ()) if each.reserved_until is not None), None)
+                victim = kept or (None if self._held < self.limit and room >= 1 else self._victim(claim, now))
+                if victim is not None:
+                    self._moved_at = now if victim is not kept else self._moved_at
+                    self._take(victim, now)
+                    changed += [victim] if victim is not kept and victim.reserved_until is None else []
+                elif self._held < self.limit and room >= 1:
+                    room -= 1
+                else:
+                    continue
+                self._stop_waiting(claim)
+                self._add(claim, now)
+                changed.append(claim)
+                break
+            else:
+                break
+        return changed
+
+    def _queue(self) -> list[Claim]:
+        """The claim of each group that is next, in the order in which the groups are served."""
+        heads = [min(waiting, key=_since) for waiting in self._waiting.values()]
+        return sorted(heads, key=lambda claim: (self.held_by(claim.group), claim.since))
+
+    def _victim(self, claim: Claim, now: float) -> Claim | None:
+        rules, own = self._rules, self.held_by(claim.group)
+        if own and now - self._moved_at < rules.move_every_s:
+            return None
+        # 1. Whoever has been idle for long.
+        idle = [each for each in self._all_holders() if not each.active and now - each.idle_since >= rules.idle_s]
+        if idle:
+            return min(idle, key=lambda each: each.idle_since)
+        # 2. The largest group gives to a smaller one.
+        largest = max(map(len, self._holders.values()), default=0)
+        if largest >= own + 2:
+            found = [
+                each
+                for holders in self._holders.values()
+                if len(holders) == largest
+                for each in holders
+                if own == 0 or now - each.since >= rules.min_hold_s
+            ]
+            if found:
+                return min(found, key=_yields_first)
+        # 3. Whoever has waited for long takes turns.
+        if now - claim.since >= rules.rotate_s:
+            found = [
+                each
+                for group, holders in self._holders.items()
+                if group == claim.group or len(holders) > own
+                for each in holders
+                if now - each.since >= rules.rotate_s
+            ]
+            if found:
+                return min(found, key=_yields_first)
+        return None
+
+    def _expire(self, now: float) -> None:
+        for claim in list(self._all_holders()):
+            if claim.reserved_until is not None and now >= claim.reserved_until:
+                self._remove(claim)
+
+    def _take(self, claim: Claim, now: float) -> None:
+        self._remove(claim)
+        claim.held = False
+        claim.since = now
+        if claim.active:
+            self._waiting.setdefault(claim.group, {})[claim] = None
+
+    def _add(self, claim: Claim, now: float) -> None:
+        claim.held = True
+        claim.since = now
+        self._holders.setdefault(claim.group, {})[claim] = None
+        self._held += 1
+
+    def _remove(self, claim: Claim) -> None:
+        _discard(self._holders, claim)
+        self._held -= 1
+
+    def _stop_waiting(self, claim: Claim) -> None:
+        if claim in self._waiting.get(claim.group, ()):
+            _discard(self._waiting, claim)
+
+    def _all_holders(self) -> Iterator[Claim]:
+        for holders in self._holders.values():
+            yield from holders
+
+
+def _discard(claims: dict[str, dict[Claim, None]], claim: Claim) -> None:
+    group = claims[claim.group]
+    del group[claim]
+    if not group:
+        del claims[claim.group]
+
+
+def _since(claim: Claim) -> float:
+    return claim.since
+
+
+def _yields_first(claim: Claim) -> tuple[bool, float]:
+    """Idle ones before active ones; among each, the one that has been so for longest."""
+    return (True, claim.since) if claim.active else (False, claim.idle_since)

@@ -1,0 +1,103 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Whom a call asks for an offer, and when."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from live_transcription.call.offer_queue import MOST_PENDING, RETRY_EVERY_S, OfferQueue
+
+
+def queue(*session_ids: str) -> OfferQueue:
+    made = OfferQueue()
+    for session_id in session_ids:
+        made.add(session_id)
+    return made
+
+
+def test_everybody_new_is_asked_at_once_as_far_as_the_bound_allows() -> None:
+    names = [f"p{number}" for number in range(MOST_PENDING + 6)]
+    offers = queue(*names)
+    asked = []
+    while (session_id := offers.take(0.0)) is not None:
+        asked.append(session_id)
+    assert sorted(asked) == sorted(names[: MOST_PENDING // 2] + names[-MOST_PENDING // 2 :]), "first and last in turns"
+    assert offers.deadline is None, "only an answer makes room"
+    offers.answered("p3")
+    assert offers.take(0.0) in names[MOST_PENDING // 2 : -MOST_PENDING // 2]
+
+
+def test_who_has_no_stream_is_asked_again_after_a_rest_and_not_before() -> None:
+    offers = queue("a")
+    assert offers.take(0.0) == "a"
+    assert offers.take(0.0) is None
+    offers.rest("a", 7.0)
+    assert offers.deadline == 7.0
+    assert offers.take(6.99) is None
+    offers.rest("a", 3.0)
+    assert offers.deadline == 3.0, "somebody who is expected now is asked earlier"
+    assert offers.take(3.0) == "a"
+    assert offers.take(7.0) is None, "once"
+
+
+@pytest.mark.parametrize("joined_at", [5.0, 2_000.0])
+def test_a_newcomer_is_asked_soon_although_ten_thousand_claim_a_microphone(joined_at: float) -> None:
+    """Each request takes the HPB 10 s to refuse. While all are new the next place counts, later there is always one."""
+    offers = queue(*(f"claimant-{number}" for number in range(10_000)))
+    requests: Counter[str] = Counter()
+    pending: list[tuple[float, str]] = []
+    now, asked_at = 0.0, 0.0
+    while now < 3_000.0:
+        while pending and pending[0][0] <= now:
+            offers.rest(pending.pop(0)[1], now + 1.0)
+        if asked_at == 0.0 and now >= joined_at:
+            offers.add("real")
+        while (session_id := offers.take(now)) is not None:
+            requests[session_id] += 1
+            if session_id == "real":
+                asked_at = now
+                offers.answered(session_id)
+            else:
+                pending.append((now + 10.0, session_id))
+        now += 0.125
+    assert asked_at - joined_at <= (10.0 if joined_at < 100.0 else 0.125)
+    assert sum(requests.values()) <= 3_000 * MOST_PENDING / 10 + MOST_PENDING
+    assert max(requests.values()) - min(requests.values()) <= 1, "nobody is asked twice before everybody was asked once"
+
+
+def test_retries_are_paced_where_refusals_come_at_once() -> None:
+    offers = queue(*(f"claimant-{number}" for number in range(1_000)))
+    requests, now = 0, 0.0
+    while now < 100.0:
+        while (session_id := offers.take(now)) is not None:
+            requests += 1
+            offers.rest(session_id, now + 1.0)
+        now += 0.025
+    assert requests <= 1_000 + 100 / RETRY_EVERY_S + 1
+
+
+def test_who_has_left_is_not_asked_and_may_come_back() -> None:
+    offers = queue("a", "b")
+    assert offers.take(0.0) == "a"
+    offers.rest("a", 1.0)
+    offers.remove("a")
+    offers.remove("b")
+    assert offers.take(100.0) is None
+    assert offers.deadline is None
+    offers.add("a")
+    assert offers.take(100.0) == "a"
+    offers.rest("unknown", 100.0)
+    offers.answered("unknown")
+    assert offers.known == {"a"}
+
+
+def test_who_gave_the_subscription_up_takes_turns_with_those_who_are_new() -> None:
+    offers = queue("a", "b")
+    assert offers.take(0.0) == "a"
+    offers.answered("a")
+    offers.rest("a", 1.0)
+    assert [offers.take(1.0), offers.take(1.0)] == ["b", "a"]
