@@ -103,7 +103,8 @@ class Signaling(Harness):
 
     def __init__(self) -> None:
         self._frames = frames()
-        self._targets, self._roster = Targets(), Roster()
+        self._roster = Roster()
+        self._targets = Targets(self._roster)
         for number in range(5):
             self._targets.add(f"nc-{number}", f"user-{number}", 0.0)
         self._client = in_room()
@@ -114,19 +115,20 @@ class Signaling(Harness):
     async def feed(self, case: str) -> None:
         if not self._client.in_room:
             self._client = in_room()
-            self._roster.reset("session-1")
-            self._targets.reset(0.0)
+            self._targets.reset(0.0, own_session_id="session-1")
         self._client.request_offer("pub-1", "video")
-        self._client.receive_text(case, 1.0)
+        if len(case) % 4:
+            self._client.receive_text(case, 1.0)
+        else:
+            for share in self._client.receive_large(case, 1.0):
+                assert 0.0 <= share <= 1.0
         for event in self._client.take_events():
-            self._roster.apply(event)
             self._targets.apply(event, 1.0)
             if isinstance(event, OfferReceived | CandidateReceived):
                 assert (event.publisher, event.room_type) == ("pub-1", "video"), "nobody else was asked"
         assert len(self._targets.recipients("pub-1", 1.0)) <= 5 + len(self._roster)
         if len(self._roster) > 500:
-            self._roster.reset("session-1")
-            self._targets.reset(1.0)
+            self._targets.reset(1.0, own_session_id="session-1")
         while self._client.next_frame() is not None:
             pass
 
@@ -521,7 +523,11 @@ class StoredCalls(Harness):
 
     def __init__(self) -> None:
         call = {"room": "abc123", "language": "en", "targets": [["nc-1", "user-1"], ["nc-2", None]]}
-        self._seeds: list[Any] = [{"at": 1_000.0, "calls": [call, call]}, {"at": 1_000.0, "calls": []}]
+        room = {"room": "abc123", "language": "en", "targets": [{"session": "nc-1", "user": "user-1"}, {"session": "nc-2"}]}
+        self._seeds: list[Any] = [
+            {"at": 1_000.0, "calls": [call, call]},
+            {"version": 2, "at": 1_000.0, "boot": {"id": "b", "at": 1.0}, "rooms": [room, room], "calls": [call, call]},
+        ]
 
     def case(self, random: Random) -> bytes:
         written = mutators.json_text(random, self._seeds, ("abc123", "at", "room", "targets")).encode("utf-8", "surrogatepass")
@@ -530,7 +536,7 @@ class StoredCalls(Harness):
     async def feed(self, case: bytes) -> None:
         (self._storage / FILE_NAME).write_bytes(case)
         engine = FakeEngine()
-        CallKeeper(engine, self._storage, lambda: 1_001.0).restore()
+        CallKeeper(engine, self._storage, lambda: 1_001.0).take_up()
         assert all(len(room) <= 64 for room in engine.rooms)
 
     @asynccontextmanager
