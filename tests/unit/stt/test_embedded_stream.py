@@ -199,6 +199,24 @@ async def test_a_final_on_trial_is_used_if_nothing_followed_and_not_if_a_word_di
     assert engine.decodes.count(("final", "1 2 3")) == 1
 
 
+async def test_a_final_on_trial_is_not_used_for_an_utterance_that_was_cut_meanwhile() -> None:
+    engine = FakeEngine(speculative=True)
+    backend = EmbeddedBackend(engine, EmbeddedConfig(slots=1, partial_interval_s=0.01))
+    async with backend.open_stream("en") as stream:
+        engine.hold.clear()
+        await say(stream, words(9), silence(0.5), words(4, first=10), silence(0.25))
+        await wait_until_decoding(engine)
+        await say(stream, words(5, first=14))
+        engine.hold.set()
+        await say(stream, silence(0.6))
+        await stream.flush()
+        await stream.end()
+        events = await until_end(stream)
+    await backend.aclose()
+    assert " ".join(finals(events)) == numbers(1, 18)
+    assert len(finals(events)) > 1
+
+
 async def test_no_more_decodes_at_once_than_slots(backend: EmbeddedBackend, engine: FakeEngine) -> None:
     async def speak() -> list[str]:
         async with backend.open_stream("en") as stream:

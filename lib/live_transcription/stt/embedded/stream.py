@@ -221,7 +221,8 @@ class EmbeddedStream(SttStream):
             return partial(self._recogniser.final, utterance.samples)
 
         text = await self._decode(Priority.FIRST_PARTIAL, prepare)
-        if text is not None:
+        # Meanwhile the utterance may have been cut; the text then holds words of the next one.
+        if text is not None and length <= len(utterance):
             utterance.trial = (length, text)
             await self._show(utterance, text)
 
