@@ -37,10 +37,10 @@
       tile(t('Calls'), LT.number(status.calls)),
       tile(t('Speakers'), speakers(status)),
       tile(t('Readers'), LT.number(status.targets)),
-      tile(t('Captions per minute'), LT.number(status.captions_per_minute, status.captions_per_minute < 10 ? 1 : 0)),
+      tile(t('Words per minute'), LT.number(status.words_per_minute, status.words_per_minute < 10 ? 1 : 0)),
       tile(t('First words after'), seconds(status.latency.first.p50)),
-      tile(t('Caption complete after'), seconds(status.latency.final.p50)),
-      tile(t('95 % within'), seconds(status.latency.final.p95)),
+      tile(t('Last words after'), seconds(status.latency.last.p50)),
+      tile(t('95 % within'), seconds(status.latency.last.p95)),
       tile(t('Memory'), memory(status)),
     ]
     if (status.gpu_minutes !== null) {
@@ -70,7 +70,7 @@
   }
 
   function spark(history) {
-    const known = history.final_p95.concat(history.final_p50).filter((value) => value !== null)
+    const known = history.last_p95.concat(history.last_p50).filter((value) => value !== null)
     if (!known.length) {
       return LT.el('p', { class: 'lt-empty' }, t('Nobody has spoken in a captioned call in the last ten minutes.'))
     }
@@ -80,7 +80,7 @@
     svg.setAttribute('preserveAspectRatio', 'none')
     svg.setAttribute('role', 'img')
     svg.setAttribute('aria-label', t('Between {least} and {most} seconds', { least: LT.number(Math.min(...known), 1), most: LT.number(Math.max(...known), 1) }))
-    svg.append(path(history.final_p95, most, 'p95'), path(history.final_p50, most, 'p50'))
+    svg.append(path(history.last_p95, most, 'p95'), path(history.last_p50, most, 'p50'))
     return LT.el('div', { class: 'lt-plot' }, LT.el('span', { class: 'lt-axis' }, t('{seconds} s', { seconds: LT.number(most, 1) })), svg)
   }
 
@@ -125,7 +125,7 @@
     const texts = {
       memory: t('Memory is short: no more speakers are taken until there is room again; the captions of the others go on. Give the app more memory, or take fewer speakers at once.'),
       speakers: t('As many speakers are heard as the settings allow; more are taken when others leave. Raise the number if this machine can do more.'),
-      load: t('The processor is busy: captions that are still growing change less often, complete ones come as ever. Give the app more processor time, or take fewer speakers at once.'),
+      load: t('The processor is busy: captions come less often, with more words each. Give the app more processor time, or take fewer speakers at once.'),
     }
     return texts[code] || code
   }

@@ -30,7 +30,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
         Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not tell the saved settings),
-        `memory`, `speakers` (not all can be heard), `load` (partials come slower). `explanations`: each in plain words.
+        `memory`, `speakers` (not all can be heard), `load` (captions come less often). `explanations`: each in plain words.
 
         The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
         """
@@ -68,7 +68,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
                 "memory_limit_bytes": status.memory.limit,
                 "memory_limit_of": status.memory.source or "no limit known",
                 "loop_lag_s": round(status.load.lag_s, 4),
-                "partial_stretch": round(status.load.partial_stretch, 2),
+                "interval_stretch": round(status.load.interval_stretch, 2),
                 "last_errors": [{"at": e.at, "code": e.code, "message": e.message} for e in status.last_errors],
             }
         )

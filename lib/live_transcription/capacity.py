@@ -27,7 +27,7 @@ RELEASE_S = 30.0
 
 
 class Capacity:
-    """Admits speakers, and sets the `pace` of partials. `speakers`, `waiting`: how many there are of them now.
+    """Admits speakers, and sets the `pace` of captions. `speakers`, `waiting`: how many there are of them now.
 
     `audio`: audio that waits may take its share of the memory that there is, and no more.
 

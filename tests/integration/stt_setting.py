@@ -66,7 +66,7 @@ class Setting:
         while loop.time() < deadline:
             await monologue.hush(0.4)
             latest = monologue.captions[-1] if monologue.captions else None
-            if latest is not None and latest.final and loop.time() - latest.at > _QUIET_S:
+            if latest is not None and loop.time() - latest.at > _QUIET_S:
                 return
 
 

@@ -105,13 +105,12 @@ class Call:
         self._backend = backend
         self._ice_servers = ice_servers
         self._admit = admit
-        self._pace = pace
         self._on_stt_error = on_stt_error
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
         self._roster = Roster()
         self._targets = Targets()
-        self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
-        self._dropped_frames = 0
+        self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent, pace=pace)
+        self._dropped_frames = self._repeated_captions = 0
         self._alarm = Alarm(self._reconcile)
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
@@ -208,7 +207,7 @@ class Call:
             self._waiting = 0
             self.joined.clear()
             self._delivery.close()
-            self._count_dropped_frames()
+            self._count_frames()
             self._alarm.cancel()
 
     async def _stay_connected(self) -> None:
@@ -295,7 +294,7 @@ class Call:
             self.end()
             return
         self._start_and_stop_speakers(now)
-        self._count_dropped_frames()
+        self._count_frames()
         deadlines = [
             self._targets.next_deadline(),
             None if empty_since is None else empty_since + self._config.no_target_linger_s,
@@ -339,8 +338,8 @@ class Call:
             channel=PublisherChannel(self._connection, session_id),
             ice_servers=self._ice_servers,
             on_caption=self._delivery.offer,
+            on_utterance=self._delivery.end_utterance,
             on_error=self._on_stt_error,
-            pace=self._pace,
         )
         self._speakers[session_id] = speaker
         task = self._tasks.create_task(self._supervise(speaker), name="speaker")
@@ -350,6 +349,7 @@ class Call:
     def _stop_speaker(self, session_id: str) -> None:
         """The last words still come; the session id is free for another speaker at once."""
         self._speakers.pop(session_id).end()
+        self._delivery.leave(session_id)
 
     async def _supervise(self, speaker: Speaker) -> None:
         began_at = self._now()
@@ -365,12 +365,13 @@ class Call:
         finally:
             # Who is back before their last words were out goes on speaking.
             if speaker.session_id not in self._speakers:
-                self._delivery.leave(speaker.session_id)
+                self._delivery.forget(speaker.session_id)
 
-    def _count_dropped_frames(self) -> None:
-        dropped = self._connection.dropped_frames
+    def _count_frames(self) -> None:
+        dropped, repeated = self._connection.dropped_frames, self._connection.repeated_captions
         metrics.signaling_frames_dropped.inc(dropped - self._dropped_frames)
-        self._dropped_frames = dropped
+        metrics.captions_repeated.inc(repeated - self._repeated_captions)
+        self._dropped_frames, self._repeated_captions = dropped, repeated
 
     @staticmethod
     def _now() -> float:

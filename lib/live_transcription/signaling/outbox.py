@@ -14,27 +14,25 @@ MAX_FRAME_BYTES = 64 * 1024 - 1
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFrame:
-    """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session`.
-
-    `passing`: what comes next replaces it, so that it is not sent twice.
-    """
+    """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session` (a caption)."""
 
     text: str = field(repr=False)
     control: bool = False
     outlives_session: bool = False
-    passing: bool = False
 
 
 class Outbox:
     """Control frames (hello, join, bye) go first and are few; the session's frames wait until we are in the room.
 
-    Holds at most `limit` of the latter; a full outbox takes no more and counts what it did not take. All but
-    passing ones are kept until a pong proves that the server has read them: what is written into a connection that has died
-    unnoticed is lost, and nobody says so.
+    Holds at most `limit` of the latter; a full outbox takes no more and counts what it did not take. They
+    are kept until a pong proves that the server has read them: what is written into a connection that has died unnoticed is
+    lost, and nobody says so.
     """
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
+        #: Captions that were queued again because nothing proved that the server had read them.
+        self.repeated = 0
         self._limit = limit
         self._control: deque[OutgoingFrame] = deque()
         self._session: deque[OutgoingFrame] = deque()
@@ -47,12 +45,12 @@ class Outbox:
     def put_control(self, text: str) -> None:
         self._control.append(OutgoingFrame(text, control=True))
 
-    def put(self, text: str, *, outlives_session: bool = False, passing: bool = False) -> bool:
+    def put(self, text: str, *, outlives_session: bool = False) -> bool:
         """`text` is ASCII, as `requests` makes it."""
         if len(self._session) >= self._limit or len(text) > MAX_FRAME_BYTES:
             self.dropped += 1
             return False
-        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing))
+        self._session.append(OutgoingFrame(text, outlives_session=outlives_session))
         return True
 
     def next(self, *, in_room: bool) -> OutgoingFrame | None:
@@ -69,7 +67,7 @@ class Outbox:
 
     def sent(self, frame: OutgoingFrame) -> None:
         """The frame was written to the websocket."""
-        if not (frame.control or frame.passing):
+        if not frame.control:
             self._sent += 1
             self._unproved.append((self._sent, frame))
 
@@ -88,6 +86,7 @@ class Outbox:
 
     def take_back(self) -> None:
         """The websocket is gone: what it may have swallowed is sent again, in order."""
+        self.repeated += sum(frame.outlives_session for _, frame in self._unproved)
         self._session.extendleft(frame for _, frame in reversed(self._unproved))
         self._unproved.clear()
 

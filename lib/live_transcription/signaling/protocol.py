@@ -254,7 +254,7 @@ class SignalingProtocol:
         if not self.in_room or (recipient.session_id is None and FEATURE_RECIPIENT_CALL not in self.features):
             return False
         text = requests.transcript(recipient, caption)
-        return self.outbox.put(text, outlives_session=caption.final, passing=not caption.final)
+        return self.outbox.put(text, outlives_session=True)
 
     # Inside.
 
@@ -286,7 +286,7 @@ class SignalingProtocol:
         self._enter(State.FAILED)
 
     def _forget_session(self) -> None:
-        """Whatever was said to or in the old session is void, but final captions, which reach those who are still there."""
+        """Whatever was said to or in the old session is void, but captions, which reach those who are still there."""
         self._resume_id = None
         self._resume_until = None
         self._joined = False

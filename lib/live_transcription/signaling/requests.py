@@ -95,6 +95,6 @@ def transcript(recipient: Recipient, caption: Caption) -> str:
         "message": caption.text,
         "langId": caption.language,
         "speakerSessionId": caption.speaker,
-        "final": caption.final,
+        "final": True,
     }
     return _message(recipient, body)

@@ -4,7 +4,7 @@
 """One publisher of a call: subscriber -> audio -> speech-to-text -> captions. Knows no signaling.
 
 The speaker owns its transport and its transcriber. A lost transport is subscribed again; a failed stream is opened again;
-neither reaches the call. `end()` is the graceful way out: what was said so far still becomes a final caption.
+neither reaches the call. `end()` is the graceful way out: the words of what was said so far are still committed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.vad import voice_activity_detector
-from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
 from live_transcription.errors import SttError, TransportLost, TransportSilent, WebrtcError
 from live_transcription.observability import metrics
@@ -27,7 +26,7 @@ from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
 from live_transcription.stt.owned_task import end_if_cancelled
-from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, IceServer
+from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, IceServer, Utterance
 from live_transcription.webrtc.subscriber import Subscriber, SubscriberChannel
 
 logger = logging.getLogger(__name__)
@@ -59,8 +58,8 @@ class Speaker:
         channel: SubscriberChannel,
         ice_servers: IceServers,
         on_caption: Callable[[Caption], None],
+        on_utterance: Callable[[Utterance], None],
         on_error: Callable[[SttError], None],
-        pace: Pace | None = None,
     ) -> None:
         self.session_id = session_id
         #: In force from the next subscription on; may be set at any time.
@@ -69,7 +68,7 @@ class Speaker:
         self._ice_servers = ice_servers
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
-        self._captioner = Captioner(session_id, language, config.captions, on_caption, pace=pace)
+        self._captioner = Captioner(session_id, language, on_caption, on_utterance)
         gate = SilenceGate(voice_activity_detector() if config.audio.gate else AlwaysSpeech())
         self._transcriber = Transcriber(self._frames, gate, backend, self._captioner, language, on_error=on_error)
         self._subscriber: Subscriber | None = None
@@ -102,7 +101,7 @@ class Speaker:
         self._ending.set()
 
     def give_up(self) -> None:
-        """The last words take too long: close what is open with the words it has, before `run` is cancelled."""
+        """The last words take too long: commit those that are known, before `run` is cancelled."""
         self._captioner.finalise()
 
     def set_language(self, language: str) -> None:

@@ -18,7 +18,7 @@ from live_transcription.signaling.events import (
     SessionStarted,
 )
 from tests.unit.signaling.golden import (
-    FINAL,
+    CAPTION,
     ONE,
     RANDOM,
     ROOM,
@@ -297,9 +297,9 @@ def test_a_bye_of_the_server_leads_to_a_reconnect() -> None:
 
 def test_close_says_what_is_queued_and_then_bye() -> None:
     client = in_room()
-    client.send_caption(ONE, FINAL)
+    client.send_caption(ONE, CAPTION)
     client.close()
-    assert not client.send_caption(ONE, FINAL)
+    assert not client.send_caption(ONE, CAPTION)
     assert not client.finished
     assert [frame["type"] for frame in sent(client)] == ["message", "bye"]
     assert client.finished

@@ -41,6 +41,8 @@ class StreamLimits:
 
     first_partial_s: float = 0.85
     growth_s: float = 0.25
+    early_s: float = 2.7
+    early_share: float = 0.6
     hush_s: float = 0.1
     trial_s: float = 0.2
     cut_s: float = 6.0
@@ -192,7 +194,9 @@ class EmbeddedStream(SttStream):
         limits = self._limits
         utterance = self._open
         grown_s = (len(utterance) - self._decoded_length) / RATE
-        due_in_s = self._decoded_at + self._pool.partial_interval_s() - asyncio.get_running_loop().time()
+        early = utterance.duration_s < limits.early_s and not self._pool.crowded
+        interval_s = self._pool.partial_interval_s() * (limits.early_share if early else 1.0)
+        due_in_s = self._decoded_at + interval_s - asyncio.get_running_loop().time()
         if grown_s < limits.growth_s:
             await self._wait(None)
         elif (due_in_s <= 0 or not self._pool.crowded) and self._fell_silent(utterance):
