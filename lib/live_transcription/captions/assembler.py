@@ -40,11 +40,11 @@ class CaptionAssembler:
                     self._words.take_over(before, now)
                 committed += self._hypotheses.close()
                 committed += self._words.add(event, now)
-            case Hypothesis(text=text, final=final):
+            case Hypothesis():
                 if self._begins_again:
                     self._words.leave_to_hypotheses()
                 committed += self._words.close(now)
-                committed += self._hypotheses.update(text, final, now)
+                committed += self._hypotheses.update(event, now)
             case Pause():
                 committed += self._words.close(now)
                 self._said.close()

@@ -21,8 +21,8 @@ LONGEST_WAIT_S = 120.0
 MOST_BYTES = 64 * 1024
 #: Longest message in characters, unless a single commit is longer.
 MESSAGE_CHARS = 2000
-#: The pace of Talk's caption box: characters in a line, and seconds from one line to the next.
-LINE_CHARS = 60
+#: The pace of Talk's caption box on a narrow screen: characters in a line, and seconds from one line to the next.
+LINE_CHARS = 40
 LINE_S = 2.0
 #: Lines that may wait to be scrolled before the floor is held longer.
 BACKLOG_LINES = 2.0
@@ -164,7 +164,7 @@ class CaptionFloor:
         asked_at = max(self._held_since, wanted_since)
         # The line that is being read, and those that may wait.
         caught_up_at = self._scrolled_at - (1 + BACKLOG_LINES) * LINE_S
-        earliest = min(asked_at + self._policy.hold_s, caught_up_at)
+        earliest = min(asked_at + self._policy.longest_hold_s, caught_up_at)
         latest = min(asked_at + self._policy.longest_hold_s, max(asked_at + self._policy.hold_s, caught_up_at))
         if self._sentence_ended or (holder.ended and not holder.waiting):
             return earliest

@@ -13,6 +13,7 @@ from __future__ import annotations
 from live_transcription.captions.policy import CaptionPolicy, Committed
 from live_transcription.captions.said import Said
 from live_transcription.captions.words import align, bare, join, may_end, split, squeeze
+from live_transcription.stt_events import Hypothesis
 
 
 class HypothesisStream:
@@ -36,14 +37,14 @@ class HypothesisStream:
     def is_open(self) -> bool:
         return bool(self._text)
 
-    def update(self, text: str, final: bool, now: float) -> list[Committed]:
+    def update(self, hypothesis: Hypothesis, now: float) -> list[Committed]:
         """A hypothesis came: the whole text of the open utterance."""
-        if final:
-            return self._finish(text)
-        words = split(text)
+        if hypothesis.final:
+            return self._finish(hypothesis.text)
+        words = split(hypothesis.text)
         if not words:
             return []
-        self._text = squeeze(text)
+        self._text = squeeze(hypothesis.text)
         before, self._doubtful = self._doubtful, words[self._count(words) :]
         self._since = [*self._since[: len(self._doubtful)], *[now] * (len(self._doubtful) - len(self._since))]
         agreed = 0

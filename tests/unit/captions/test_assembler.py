@@ -8,7 +8,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.captions import CaptionAssembler, CaptionPolicy, Committed
@@ -250,6 +250,7 @@ def streams(draw: st.DrawFn) -> tuple[list[str], list[tuple[float, SttEvent | st
     return words, events
 
 
+@settings(deadline=None)
 @given(streams(), st.booleans())
 def test_a_word_stream_commits_every_word_whole_and_once(
     stream: tuple[list[str], list[tuple[float, SttEvent | str]]], ticking: bool
@@ -297,6 +298,7 @@ def revised_speech(draw: st.DrawFn) -> list[tuple[str, bool]]:
     return spoken
 
 
+@settings(deadline=None)
 @given(revised_speech())
 def test_an_engine_that_is_unsure_of_its_last_word_only_is_captioned_without_a_fault(spoken: list[tuple[str, bool]]) -> None:
     assembler = CaptionAssembler()
@@ -308,6 +310,7 @@ def test_an_engine_that_is_unsure_of_its_last_word_only_is_captioned_without_a_f
     assert " ".join(utterances(results)) == said
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.text(max_size=30), st.booleans()), max_size=30))
 def test_whatever_an_engine_says_nothing_blank_is_committed(hypotheses: list[tuple[str, bool]]) -> None:
     assembler = CaptionAssembler()

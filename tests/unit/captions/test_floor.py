@@ -9,7 +9,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.captions.floor import LONGEST_WAIT_S, MESSAGE_CHARS, MOST_BYTES, CaptionFloor
@@ -190,6 +190,7 @@ def converse(script: list[tuple[float, str, str]]) -> None:
             assert all(later - earlier >= 0.299 for earlier, later in pairwise(times))
 
 
+@settings(deadline=None)
 @given(conversations())
 def test_everybody_is_shown_whole_in_order_and_once(script: list[tuple[float, str, str]]) -> None:
     converse(script)

@@ -83,6 +83,7 @@ def test_every_word_is_read_once_whatever_breaks_and_is_repeated(
     assert reader.end() == list(range(count))
 
 
+@settings(deadline=None)
 @given(
     words=st.lists(st.text("abcdefgh", min_size=2, max_size=6), min_size=1, max_size=20),
     cut=st.integers(0, 200),

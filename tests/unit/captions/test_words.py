@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.captions.words import align, bare, ends_sentence, has_word, join, may_end, split, squeeze
@@ -72,6 +72,7 @@ def test_a_word_has_its_punctuation_with_it(text: str, words: list[str]) -> None
     assert split(text) == words
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_words_hold_all_of_the_text_and_none_is_blank(text: str) -> None:
     words = split(text)
@@ -101,6 +102,7 @@ def test_a_later_version_of_a_text_is_aligned_to_what_was_said(said: str, text: 
     assert align(bares, [bare(word) for word in split(text)], len(bares))[0] == count
 
 
+@settings(deadline=None)
 @given(WORDS, WORDS)
 def test_an_extended_text_is_aligned_exactly(said: list[str], more: list[str]) -> None:
     assert align(said, said + more, len(said)) == (len(said), 0)

@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 class StreamLimits:
     """Seconds of audio, except `events`.
 
-    `first_partial_s`: audio (pre-roll included) before the first partial; `growth_s`: new audio before the next.
+    `first_partial_s`: audio (pre-roll included) before the first partial; `growth_s`: new audio before the next. Up to
+    `early_s` of audio the interval is `early_share` of what it is later, so that two hypotheses agree soon.
     `hush_s`: quiet at which no other partial is begun; `trial_s`: quiet after which the final is decoded on trial.
     `cut_s`: from here on an utterance is cut at a pause of `pause_s`, `longest_s`: here it is cut in any case, and
     `least_s` is left before a cut. `shortest_s`: less audio than this is no utterance. `waiting_s`: audio that may wait
@@ -194,8 +195,8 @@ class EmbeddedStream(SttStream):
         limits = self._limits
         utterance = self._open
         grown_s = (len(utterance) - self._decoded_length) / RATE
-        early = utterance.duration_s < limits.early_s and not self._pool.crowded
-        interval_s = self._pool.partial_interval_s() * (limits.early_share if early else 1.0)
+        share = limits.early_share if utterance.duration_s < limits.early_s else 1.0
+        interval_s = self._pool.partial_interval_s(share)
         due_in_s = self._decoded_at + interval_s - asyncio.get_running_loop().time()
         if grown_s < limits.growth_s:
             await self._wait(None)
@@ -247,8 +248,8 @@ class EmbeddedStream(SttStream):
         return len(utterance)
 
     async def _show(self, utterance: Utterance, text: str | None) -> None:
-        """Send a partial, unless there is nothing new or the final is due anyway."""
-        if text and text != utterance.shown and utterance is self._open:
+        """Send a hypothesis, unless there is no text or the final is due anyway."""
+        if text and utterance is self._open:
             utterance.shown = text
             await self._emit(Hypothesis(text, final=False, start_s=utterance.start_s, end_s=utterance.end_s))
 
