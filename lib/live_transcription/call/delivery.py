@@ -50,7 +50,7 @@ class CaptionDelivery:
         self._sink = sink
         self._targets = targets
         self._on_sent = on_sent
-        self._floor = CaptionFloor(pace=pace)
+        self._floor = CaptionFloor(pace)
         # Taken off the floor and not yet sent to everybody.
         self._outgoing: _Outgoing | None = None
         self._counted_bytes = self._counted_dropped = 0

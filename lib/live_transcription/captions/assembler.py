@@ -45,25 +45,14 @@ class CaptionAssembler:
                     self._words.leave_to_hypotheses()
                 committed += self._words.close(now)
                 committed += self._hypotheses.update(event, now)
-            case Pause():
+            case Pause() | Flushed():
                 committed += self._words.close(now)
-                self._said.close()
-            case Flushed():
-                committed += self._words.flushed(now)
                 self._said.close()
             case Restarted():
                 self._words.begin_again()
                 self._said.begin_again()
         self._begins_again = isinstance(event, Restarted)
         return committed
-
-    def start_of_speech(self) -> None:
-        """Local voice activity has begun: words that come from now on belong to it, not to what ended before."""
-        self._words.start_of_speech()
-
-    def end_of_speech(self, now: float) -> None:
-        """Local voice activity has ended and a flush was asked for; words of it may still be on their way."""
-        self._words.end_of_speech(now)
 
     def finalise(self, now: float) -> list[Committed]:
         """Commit the rest at once: the speaker left, the language changed, or the stream failed for good."""

@@ -16,6 +16,12 @@ from live_transcription.captions.pace import Pace
 from live_transcription.captions.words import ends_sentence, join
 from live_transcription.types import Caption
 
+#: Seconds between two messages of a speaker.
+INTERVAL_S = 0.3
+#: For how many seconds others wait for the holder of the floor, at most; the second value where the reader is behind.
+HOLD_S, LONGEST_HOLD_S = 2.5, 5.0
+#: A speaker who has said nothing new for so many seconds has paused.
+PAUSE_S = 1.0
 #: Words may wait for so many seconds, and in so many bytes of UTF-8 per call; beyond that the oldest are dropped.
 LONGEST_WAIT_S = 120.0
 MOST_BYTES = 64 * 1024
@@ -26,18 +32,6 @@ LINE_CHARS = 40
 LINE_S = 2.0
 #: Lines that may wait to be scrolled before the floor is held longer.
 BACKLOG_LINES = 2.0
-
-
-@dataclass(frozen=True, slots=True)
-class FloorPolicy:
-    """Seconds. `interval_s`: between two messages of a speaker. `hold_s`: for how long others wait for who has the floor;
-    `longest_hold_s`: likewise where the reader is behind. `pause_s`: who has said nothing new for so long has paused.
-    """
-
-    interval_s: float = 0.3
-    hold_s: float = 2.5
-    longest_hold_s: float = 5.0
-    pause_s: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,14 +55,13 @@ class _Speaker:
 class CaptionFloor:
     """Takes each speaker's committed words and gives messages in the order to send. Nothing is repeated or reordered.
 
-    The floor goes to the speaker who has waited longest: when its holder has ended a sentence or paused, or after
-    `FloorPolicy.hold_s` since somebody else has words.
+    The floor goes to the speaker who has waited longest: when its holder has ended a sentence or paused, or `HOLD_S` after
+    somebody else had words. While the reader's box is behind, it is held until the box has caught up, or `LONGEST_HOLD_S`.
     Pure: `now` is seconds of any monotonic clock. The caller takes `next_message(now)` until it is None, again after
     each change, and at `next_deadline()`.
     """
 
-    def __init__(self, policy: FloorPolicy | None = None, *, pace: Pace | None = None) -> None:
-        self._policy = policy or FloorPolicy()
+    def __init__(self, pace: Pace | None = None) -> None:
         self._pace = pace or Pace()
         self._speakers: dict[str, _Speaker] = {}
         self._holder: str | None = None
@@ -133,10 +126,6 @@ class CaptionFloor:
         """When `next_message` is to be called next; None while nothing waits."""
         return min((at for at, _ in self._due()), default=None)
 
-    def backlog_lines(self, now: float) -> float:
-        """Estimate of the lines that the reader's box has yet to scroll."""
-        return max(0.0, self._scrolled_at - now) / LINE_S
-
     def clear(self) -> None:
         """Drop what waits, and count it."""
         while self.waiting_bytes:
@@ -154,7 +143,7 @@ class CaptionFloor:
         return due
 
     def _may_speak_at(self, name: str) -> float:
-        return self._speakers[name].last_sent_at + self._policy.interval_s * self._pace.stretch
+        return self._speakers[name].last_sent_at + INTERVAL_S * self._pace.stretch
 
     def _free_at(self, wanted_since: float) -> float:
         """When the floor may go to somebody who wants it."""
@@ -164,11 +153,11 @@ class CaptionFloor:
         asked_at = max(self._held_since, wanted_since)
         # The line that is being read, and those that may wait.
         caught_up_at = self._scrolled_at - (1 + BACKLOG_LINES) * LINE_S
-        earliest = min(asked_at + self._policy.longest_hold_s, caught_up_at)
-        latest = min(asked_at + self._policy.longest_hold_s, max(asked_at + self._policy.hold_s, caught_up_at))
+        earliest = min(asked_at + LONGEST_HOLD_S, caught_up_at)
+        latest = min(asked_at + LONGEST_HOLD_S, max(asked_at + HOLD_S, caught_up_at))
         if self._sentence_ended or (holder.ended and not holder.waiting):
             return earliest
-        return latest if holder.waiting else min(latest, max(earliest, holder.last_sent_at + self._policy.pause_s))
+        return latest if holder.waiting else min(latest, max(earliest, holder.last_sent_at + PAUSE_S))
 
     def _waiting_since(self, name: str) -> float:
         waiting = self._speakers[name].waiting

@@ -91,7 +91,7 @@ class HypothesisStream:
         if not committed:
             return []
         everything = split(self._text)
-        self._said.replace([bare(word) for word in everything[: len(everything) - len(self._doubtful)]], certain=True)
+        self._said.replace([bare(word) for word in everything[: len(everything) - len(self._doubtful)]])
         self._committed = join(self._committed, "".join(committed).strip())
         return [Committed("".join(committed).strip())]
 
@@ -100,13 +100,14 @@ class HypothesisStream:
         bares = [bare(word) for word in words]
         count = self._count(words)
         # Words that were committed beyond the end of this utterance belong to the next one.
-        beyond = self._said.words[align(bares, self._said.words, len(self._said.words))[0] :] if count == len(words) else []
+        said = self._said.words
+        covered = align(bares, said, len(said))[0] if count == len(words) else len(said)
         committed = [*self._carried, *map(bare, split(self._committed))]
-        self.disagreed += max(0, align(committed, bares, len(committed))[1] - len(beyond))
+        self.disagreed += max(0, align(committed, bares, len(committed))[1] - len(said[covered:]))
         # An engine that repeats what others have said repeats utterances that have ended.
-        utterance = "".join(words[align(self._said.words[: self._said.ended], bares, self._said.ended)[0] :]).strip()
+        utterance = "".join(words[align(said[: self._said.ended], bares, self._said.ended)[0] :]).strip()
         known = self.is_open or bool(words)
         self.drop()
-        self._carried = beyond
-        self._said.replace(beyond, certain=False)
+        self._carried = said[covered:]
+        self._said.drop(covered)
         return [Committed("".join(words[count:]).strip(), utterance)] if known else []

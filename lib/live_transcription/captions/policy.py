@@ -13,16 +13,12 @@ class CaptionPolicy:
     """When words are committed and where utterances end. Seconds, except `…_chars`.
 
     `longest_doubt_s`: a word of a hypothesis is committed at the latest so long after it first appeared. The others are
-    for word streams: an utterance ends `quiet_s` after its last word once speech has ended and the flush is done, or has
-    taken longer than `flush_timeout_s`; `idle_s` after its last word in any case; at a sentence end from `sentence_chars`
-    on; before the word that would make it longer than `max_chars` or older than `max_age_s`.
+    for word streams: an utterance ends at the server's pause, at a flush, `idle_s` after its last word, at a sentence end
+    from `sentence_chars` on, and before the word that would make it longer than `max_chars`.
     """
 
     longest_doubt_s: float = 2.5
-    quiet_s: float = 0.3
-    flush_timeout_s: float = 1.5
     idle_s: float = 2.0
-    max_age_s: float = 12.0
     sentence_chars: int = 40
     max_chars: int = 120
 

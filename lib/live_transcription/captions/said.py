@@ -36,15 +36,19 @@ class Said:
         self.words = [*self.words[1 - LONGEST :], bare(word)]
         self.certain, self._until_s = True, start_s
 
-    def replace(self, words: Sequence[str], *, certain: bool) -> None:
-        """What is said again from now on; if `certain`, another version of what it was, and more."""
-        self.ended = align(self.words[: self.ended], words, self.ended)[0] if certain else 0
-        self.words, self.certain, self._until_s = list(words), certain, None
-        self._again = None
+    def replace(self, words: Sequence[str]) -> None:
+        """The newest version of what was committed, and more."""
+        self.ended = align(self.words[: self.ended], words, self.ended)[0]
+        self.words, self.certain, self._until_s, self._again = list(words), True, None, None
+
+    def drop(self, count: int) -> None:
+        """The first so many words are not said again; the others may be."""
+        self.ended = max(0, self.ended - count)
+        self.words, self.certain, self._until_s, self._again = self.words[count:], False, None, None
 
     def close(self) -> None:
         """Nothing that was committed so far is said again."""
-        self.replace((), certain=True)
+        self.drop(len(self.words))
 
     def begin_again(self) -> None:
         """The stream says everything again since the last closed point."""

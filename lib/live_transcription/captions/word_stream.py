@@ -26,17 +26,12 @@ class WordStream:
         # Held when the stream broke: they come again, or stand as they are.
         self._broken_off: list[Token] = []
         self._utterance = ""
-        self._opened_at = self._last_at = 0.0
-        self._speaking = False
-        self._ended_at: float | None = None
-        self._flushed = False
+        self._last_at = 0.0
 
     def add(self, token: Token, now: float) -> list[Committed]:
         """A token came."""
         self._joiner.observe(token)
         self._broken_off = []
-        if self._ended_at is not None and now - self._ended_at > self._policy.flush_timeout_s:
-            self._ended_at, self._flushed = None, False
         complete = has_word(self._joiner.join(self._held)) and self._joiner.starts_word(token)
         committed = self._commit(now) if complete else []
         # A mark whose word is committed would stand alone.
@@ -47,21 +42,6 @@ class WordStream:
             committed += self._commit(now)
         if too_long:
             self._held = []
-        return committed
-
-    def start_of_speech(self) -> None:
-        self._speaking = True
-        self._ended_at, self._flushed = None, False
-
-    def end_of_speech(self, now: float) -> None:
-        self._speaking = False
-        self._ended_at, self._flushed = now, False
-
-    def flushed(self, now: float) -> list[Committed]:
-        """All words before the flush have come; no utterance ends where speech has begun again since."""
-        committed = self._commit(now)
-        if not self._speaking:
-            self._ended_at, self._flushed = now, True
         return committed
 
     def begin_again(self) -> None:
@@ -77,10 +57,10 @@ class WordStream:
 
     def take_over(self, committed: str, now: float) -> None:
         """This stream goes on with an utterance of which another engine's words were committed."""
-        self._utterance, self._opened_at, self._last_at = join(self._utterance, committed), now, now
+        self._utterance, self._last_at = join(self._utterance, committed), now
 
     def close(self, now: float) -> list[Committed]:
-        """A pause, or the end: commit what is held; the utterance ends."""
+        """A pause, a flush or the end: commit what is held; the utterance ends."""
         if self._broken_off:
             self._said.go_on()
             self._held, self._broken_off = self._broken_off, []
@@ -92,15 +72,8 @@ class WordStream:
         return self._end() if deadline is not None and now >= deadline else []
 
     def next_deadline(self) -> float | None:
-        policy = self._policy
-        if not self._utterance or has_word(self._joiner.join(self._held)):
-            return None
-        deadline = self._last_at + policy.idle_s
-        if self._flushed or (ends_sentence(self._utterance) and len(self._utterance) >= policy.sentence_chars):
-            deadline = min(deadline, max(self._last_at, self._ended_at or 0.0) + policy.quiet_s)
-        elif self._ended_at is not None:
-            deadline = min(deadline, max(self._ended_at + policy.flush_timeout_s, self._last_at + policy.quiet_s))
-        return deadline
+        waiting = not self._utterance or has_word(self._joiner.join(self._held))
+        return None if waiting else self._last_at + self._policy.idle_s
 
     def _commit(self, now: float) -> list[Committed]:
         """Commit the held word, unless it was committed before a break."""
@@ -111,12 +84,8 @@ class WordStream:
         self._last_at = now
         if not self._said.is_new(text, start_s):
             return []
-        longer = join(self._utterance, text)
-        too_long = len(longer) > self._policy.max_chars or now - self._opened_at >= self._policy.max_age_s
-        ended = self._end() if self._utterance and too_long else []
+        ended = self._end() if len(join(self._utterance, text)) > self._policy.max_chars else []
         self._said.add(text, start_s)
-        if not self._utterance:
-            self._opened_at = now
         self._utterance = join(self._utterance, text)
         sentence = len(self._utterance) >= self._policy.sentence_chars and ends_sentence(self._utterance)
         # A digit may follow on a digit and a full stop ("3." "14").

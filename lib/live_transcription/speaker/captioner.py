@@ -44,14 +44,10 @@ class Captioner:
     def start_of_speech(self, ago_s: float) -> None:
         """Somebody began to speak `ago_s` seconds before it was noticed."""
         self._speech_began = self._now() - ago_s
-        self._assembler.start_of_speech()
 
     def end_of_speech(self, ago_s: float) -> None:
         """Speech ended `ago_s` seconds before it was noticed; a flush was asked for."""
-        now = self._now()
-        self._speech_ended = now - ago_s
-        self._assembler.end_of_speech(now)
-        self._give((), now)
+        self._speech_ended = self._now() - ago_s
 
     def finalise(self) -> None:
         """Commit the rest at once."""

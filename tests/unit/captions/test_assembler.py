@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.captions import CaptionAssembler, CaptionPolicy, Committed
+from live_transcription.captions.assembler import CaptionAssembler
+from live_transcription.captions.policy import CaptionPolicy, Committed
 from live_transcription.captions.words import has_word
 from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 
@@ -77,31 +78,11 @@ class TestWordStreams:
             results += texts(assembler.feed(Token(text, starts_word=starts), 0.0))
         assert results[-1] == "Hello"
 
-    def test_local_end_of_speech_ends_the_utterance_after_flush_and_a_short_quiet(self) -> None:
+    def test_a_flush_ends_the_utterance_with_the_words_that_came_before_it(self) -> None:
         assembler = CaptionAssembler()
         feed_words(assembler, "good morning")
-        assembler.end_of_speech(0.6)
         assert assembler.feed(Token("everybody"), 0.9) == [Committed("everybody")]
-        assert assembler.feed(Flushed(), 1.0) == []
-        assert assembler.next_deadline() == pytest.approx(1.3)
-        assert assembler.tick(1.2) == []
-        assert assembler.tick(1.31) == [Committed("", "good morning everybody")]
-
-    def test_a_late_word_joins_its_utterance_while_the_flush_is_waited_for(self) -> None:
-        assembler = CaptionAssembler()
-        feed_words(assembler, "good morning")
-        assembler.end_of_speech(0.5)
-        assert assembler.tick(1.8) == []
-        assembler.feed(Token("all"), 1.9)
-        assert assembler.tick(2.25) == [Committed("", "good morning all")]
-
-    def test_speech_that_goes_on_before_the_flush_is_done_keeps_the_utterance_open(self) -> None:
-        assembler = CaptionAssembler()
-        feed_words(assembler, "good morning")
-        assembler.end_of_speech(0.4)
-        assembler.start_of_speech()
-        assembler.feed(Flushed(), 0.8)
-        assert assembler.tick(1.5) == []
+        assert assembler.feed(Flushed(), 1.0) == [Committed("", "good morning everybody")]
 
     def test_a_sentence_end_ends_a_long_enough_utterance_at_once(self) -> None:
         assembler = CaptionAssembler()
@@ -114,12 +95,9 @@ class TestWordStreams:
         assembler = CaptionAssembler()
         assert utterances(feed_words(assembler, f"I would like to introduce to you all our dear {stop} and")) == []
 
-    def test_the_greatest_length_and_age_end_the_utterance_before_the_next_word(self) -> None:
+    def test_the_greatest_length_ends_the_utterance_before_the_next_word(self) -> None:
         assembler = CaptionAssembler(CaptionPolicy(max_chars=20))
         assert utterances(feed_words(assembler, "aaaa bbbb cccc dddd eeee")) == ["aaaa bbbb cccc dddd"]
-        old = CaptionAssembler()
-        results = [result for second in range(13) for result in old.feed(Token("ho"), float(second))]
-        assert utterances(results) == [" ".join(["ho"] * 12)]
 
     def test_a_word_without_end_is_broken(self) -> None:
         assembler = CaptionAssembler()
@@ -232,11 +210,11 @@ WORD = st.from_regex(r"[a-zA-Z]{1,12}[.,?!]?", fullmatch=True)
 
 
 @st.composite
-def streams(draw: st.DrawFn) -> tuple[list[str], list[tuple[float, SttEvent | str]]]:
+def streams(draw: st.DrawFn) -> tuple[list[str], list[tuple[float, SttEvent]]]:
     """Words, and the events that carry them in one dialect, with pauses, flushes and time between."""
     pieces = draw(st.booleans())
     words = draw(st.lists(WORD, max_size=60))
-    events: list[tuple[float, SttEvent | str]] = []
+    events: list[tuple[float, SttEvent]] = []
     for word in words:
         gap = draw(st.sampled_from([0.0, 0.1, 0.3, 0.5, 1.0, 2.5]))
         if not pieces:
@@ -246,14 +224,14 @@ def streams(draw: st.DrawFn) -> tuple[list[str], list[tuple[float, SttEvent | st
             events.append((gap, Token(" " + word[:cut])))
             if word[cut:]:
                 events.append((0.0, Token(word[cut:])))
-        events += draw(st.lists(st.tuples(st.just(0.1), st.sampled_from([Pause(), Flushed(), "end", "start"])), max_size=1))
+        events += draw(st.lists(st.tuples(st.just(0.1), st.sampled_from([Pause(), Flushed()])), max_size=1))
     return words, events
 
 
 @settings(deadline=None)
 @given(streams(), st.booleans())
 def test_a_word_stream_commits_every_word_whole_and_once(
-    stream: tuple[list[str], list[tuple[float, SttEvent | str]]], ticking: bool
+    stream: tuple[list[str], list[tuple[float, SttEvent]]], ticking: bool
 ) -> None:
     words, events = stream
     assembler = CaptionAssembler()
@@ -264,13 +242,7 @@ def test_a_word_stream_commits_every_word_whole_and_once(
         deadline = assembler.next_deadline()
         if ticking and deadline is not None and deadline <= now:
             results += assembler.tick(deadline)
-        if event == "end":
-            assembler.end_of_speech(now)
-        elif event == "start":
-            assembler.start_of_speech()
-        else:
-            assert not isinstance(event, str)
-            results += assembler.feed(event, now)
+        results += assembler.feed(event, now)
     results += assembler.finalise(now)
     assert " ".join(texts(results)).split() == words
     assert " ".join(utterances(results)).split() == words

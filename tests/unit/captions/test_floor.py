@@ -29,7 +29,7 @@ def test_the_first_word_is_shown_at_once_and_the_next_ones_together() -> None:
 
 def test_under_load_messages_come_further_apart_and_no_word_is_lost() -> None:
     pace = Pace()
-    reading = Reading(CaptionFloor(pace=pace))
+    reading = Reading(CaptionFloor(pace))
     pace.stretch = 4.0
     for word in ("one", "two", "three"):
         reading.say("a", word, 0.4)
