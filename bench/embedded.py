@@ -43,7 +43,7 @@ from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.types import SAMPLE_RATE, Caption
 from sandbox import proc, recording
 from sandbox.caller import ReceivedCaption
-from sandbox.demo.judgement import RENDERERS, judge, median_of, p95_of
+from sandbox.demo.judgement import RENDERERS, Judgement, judge, median_of, p95_of
 from sandbox.monologue import Monologue
 from sandbox.recording import Recording
 from sandbox.score import WordErrors, word_errors, writing_errors
@@ -90,9 +90,7 @@ async def play(backend: SttBackend, speaker: str, played: Recording, delay_s: fl
     """The track, and the seconds of audio that passed the gate."""
     await asyncio.sleep(delay_s)
     call = reader.delivery
-    monologue = Monologue(
-        backend, played.language, name=speaker, on_caption=call.offer, on_utterance=call.end_utterance
-    )
+    monologue = Monologue(backend, played.language, name=speaker, on_caption=call.offer, on_utterance=call.end_utterance)
     async with monologue:
         began = await monologue.say(played.pcm(SAMPLE_RATE))
         await monologue.hush(3.0)
@@ -136,7 +134,7 @@ async def measure(
     }
 
 
-def summarise(tracks: Sequence[Track], call: Sequence[ReceivedCaption] | None) -> dict[str, Any]:
+def summarise(tracks: list[Track], call: Sequence[ReceivedCaption] | None) -> dict[str, Any]:
     """`call`: the messages of all speakers in their order, where they share a call."""
     result: dict[str, Any] = {}
     for language in sorted({track.recording.language for track in tracks}):
@@ -148,12 +146,18 @@ def summarise(tracks: Sequence[Track], call: Sequence[ReceivedCaption] | None) -
             result[f"{name}writing_{language}"] = round(sum(written, WordErrors(0)).rate, 4)
     committed = [judge(track.recording, track.committed, track.left_at, columns=1000) for track in tracks]
     result |= _times("committed", [timing for one in committed for timing in one.timings])
+    judgements: list[Judgement] = []
     for name, (style, columns) in RENDERERS.items():
         shown = [
             judge(track.recording, call or track.messages, track.left_at, style=style, columns=columns, speaker=f"speaker-{n}")
             for n, track in enumerate(tracks)
         ]
+        judgements += shown
         result |= _times(name, [timing for one in shown for timing in one.timings])
+    result["misplaced_words"] = sum(
+        writing_errors(_committed(track), judged.text).errors
+        for track, judged in zip(tracks * len(RENDERERS), judgements, strict=True)
+    )
     result["messages"] = sum(len(track.messages) for track in tracks)
     for name in ("words_committed_total", "words_disagreed_total", "floor_wait_seconds_count", "floor_wait_seconds_sum"):
         result[name] = round(metrics.registry.get_sample_value(f"live_transcription_{name}") or 0.0, 2)
