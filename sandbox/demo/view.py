@@ -17,7 +17,7 @@ from sandbox.talk_renderer import Style, TalkRenderer
 
 _TRANSCRIPT = 200
 #: A line of the transcript ends with a sentence of so many characters, or when nothing has come for so many seconds.
-_LINE_CHARS, _LINE_QUIET_S = 20, 1.5
+_LINE_CHARS, _LINE_QUIET_S = 20, 2.5
 
 
 @dataclass(slots=True)

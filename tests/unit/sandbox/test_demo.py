@@ -141,8 +141,8 @@ def test_the_view_shows_the_box_under_both_renderers_and_groups_messages_into_li
     assert view.caption(caption(5.0, "It")) == []
     other = ReceivedCaption(BEGUN + 5.2, "speaker-2", "no", "en", True)
     assert view.caption(other) == ["It"]
-    assert view.end_line(BEGUN + 6.0) == []
-    assert view.end_line(BEGUN + 7.0) == ["no"]
+    assert view.end_line(BEGUN + 7.0) == []
+    assert view.end_line(BEGUN + 8.0) == ["no"]
     assert view.snapshot(BEGUN + 9.0)["screens"]["append"][-1] == "Speaker 2: No"
     assert view.snapshot(BEGUN + 9.0)["transcript"] == ["The meeting The meeting starts now.", "It", "no"]
 
