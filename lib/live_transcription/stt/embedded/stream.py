@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's stream through an embedded engine: audio in, partials while it is spoken, a final for each utterance.
+"""One speaker's stream through an embedded engine: audio in, hypotheses while it is spoken, a final for each utterance.
 
 An utterance ends at a flush, at the end, or where it grows long: at a pause in it, or between two words at worst. When it
 seems to have fallen silent, the final is decoded on trial; if the flush comes without another sound, it is ready by then.
@@ -32,9 +32,9 @@ logger = logging.getLogger(__name__)
 class StreamLimits:
     """Seconds of audio, except `events`.
 
-    `first_partial_s`: audio (pre-roll included) before the first partial; `growth_s`: new audio before the next. Up to
+    `first_partial_s`: audio (pre-roll included) before the first hypothesis; `growth_s`: new audio before the next. Up to
     `early_s` of audio the interval is `early_share` of what it is later, so that two hypotheses agree soon.
-    `hush_s`: quiet at which no other partial is begun; `trial_s`: quiet after which the final is decoded on trial.
+    `hush_s`: quiet at which no other hypothesis is begun; `trial_s`: quiet after which the final is decoded on trial.
     `cut_s`: from here on an utterance is cut at a pause of `pause_s`, `longest_s`: here it is cut in any case, and
     `least_s` is left before a cut. `shortest_s`: less audio than this is no utterance. `waiting_s`: audio that may wait
     to be decoded before `send` makes its caller wait.
@@ -74,7 +74,7 @@ class EmbeddedStream(SttStream):
         self._open = Utterance(0.0)
         self._closed: deque[_Closed] = deque()
         self._ended = False
-        # A partial is being decoded and still wanted: not once it is quiet, as the final on trial can go sooner then.
+        # A hypothesis is being decoded and still wanted: not once it is quiet, as the final on trial can go sooner then.
         self._guessing = False
         self._decoded_at = float("-inf")
         self._decoded_length = 0
@@ -271,7 +271,7 @@ class EmbeddedStream(SttStream):
             return
 
     async def _emit(self, event: SttEvent | None) -> None:
-        """Queue an event; a partial that nobody has read yet is replaced. Waits while nobody reads at all."""
+        """Queue an event in place of a hypothesis that nobody has read yet. Waits while nobody reads at all."""
         last = self._events[-1] if self._events else None
         if isinstance(event, Hypothesis) and isinstance(last, Hypothesis) and not last.final:
             self._events.pop()
