@@ -3,12 +3,14 @@
 
 """The embedded engine on real speech in real time: `python -m bench.embedded [--speakers N] [--slots N] [--engine whisper]`.
 
-Each speaker plays one recording, in 80 ms frames at the pace of the clock, through voice activity detection, the silence gate
-and a stream of its own. What is measured is what a reader of captions meets, network and WebRTC excluded:
+Each speaker plays one recording, in 80 ms frames at the pace of the clock, through the silence gate and a stream of its own.
+What is measured is what a reader of captions meets, network and WebRTC excluded:
 
-- first partial: from the onset of an utterance to its first text;
-- final: from the end of its last sound to its final text;
-- word error rate of the finals, real-time factor (seconds of decoding per second of audio), CPU and memory.
+- first word: from the onset of an utterance to its first committed word; last word: from the end of its last sound to its last;
+- the same on the screen, where all speakers share one call (`--call`) and take turns there;
+- word error rate of the committed words, and of the engine's final text of each utterance;
+- writing errors: the same with case and punctuation, less the word errors;
+- real-time factor (seconds of decoding per second of audio), CPU and memory.
 
 Prints a summary and writes `build/bench/embedded.json` (`embedded-pocketsphinx.json`).
 """
@@ -20,143 +22,164 @@ import asyncio
 import logging
 import os
 import resource
-import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from bench.common.figures import percentile
-from bench.common.recognition import send, whisper
+from bench.common.recognition import whisper
 from bench.common.results import write
-from live_transcription.audio.vad import preload, voice_activity_detector
+from live_transcription.audio.vad import preload
+from live_transcription.call.delivery import CaptionDelivery
+from live_transcription.call.targets import Targets
 from live_transcription.config import EmbeddedConfig
-from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttStream
+from live_transcription.observability import metrics
+from live_transcription.signaling.events import InCall, Participant, ParticipantsJoined
+from live_transcription.signaling.requests import Recipient
+from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.sphinx import SphinxEngine
-from live_transcription.stt.gate import SilenceGate
-from live_transcription.types import SAMPLE_RATE
+from live_transcription.types import SAMPLE_RATE, Caption
 from sandbox import proc, recording
-from sandbox.monologue import FRAME
+from sandbox.caller import ReceivedCaption
+from sandbox.demo.judgement import RENDERERS, Judgement, judge, median_of, p95_of
+from sandbox.monologue import Monologue
 from sandbox.recording import Recording
-from sandbox.score import WordErrors, word_errors
-
-#: Seconds after the last frame in which the last final has to come.
-PATIENCE_S = 10.0
-
+from sandbox.score import WordErrors, word_errors, writing_errors
 
 ENGINES: dict[str, Callable[[], Engine]] = {"whisper": whisper, "pocketsphinx": SphinxEngine}
 
 
+class Reader:
+    """The only reader of a call: gets the messages as the call sends them."""
+
+    in_room = True
+
+    def __init__(self) -> None:
+        self.messages: list[ReceivedCaption] = []
+        targets = Targets()
+        targets.reset(0.0)
+        joined = Participant("reader", nextcloud_session_id="reader", in_call=InCall.IN_CALL)
+        targets.apply(ParticipantsJoined((joined,)), 0.0)
+        targets.add("reader", None, 0.0)
+        self.delivery = CaptionDelivery(self, targets, on_sent=lambda _: None)
+
+    def send_caption(self, recipient: Recipient, caption: Caption) -> bool:
+        del recipient
+        at = asyncio.get_running_loop().time()
+        self.messages.append(ReceivedCaption(at, caption.speaker, caption.text, caption.language, final=True))
+        return True
+
+
 @dataclass
 class Track:
-    """What one speaker's stream did."""
+    """What one speaker said, and what came of it. `began`: when the first sample was spoken."""
 
     recording: Recording
-    finals: list[str] = field(default_factory=list)
-    first_partial_s: list[float] = field(default_factory=list)
-    final_s: list[float] = field(default_factory=list)
-    partials: int = 0
-    rewritten: int = 0
-    passed_s: float = 0.0
+    began: float
+    committed: list[ReceivedCaption]
+    messages: list[ReceivedCaption] = field(default_factory=list)
+    utterances: list[str] = field(default_factory=list)
 
-    @property
-    def errors(self) -> WordErrors:
-        return word_errors(self.recording.text, " ".join(self.finals), self.recording.language)
+    def left_at(self, position_s: float) -> float:
+        return self.began + position_s
 
 
-async def play(backend: SttBackend, name: str, delay_s: float) -> Track:
-    track = Track(recording.load(name))
-    pcm = track.recording.pcm(SAMPLE_RATE)
-    gate = SilenceGate(voice_activity_detector())
-    loop = asyncio.get_running_loop()
+async def play(backend: SttBackend, speaker: str, played: Recording, delay_s: float, reader: Reader) -> tuple[Track, float]:
+    """The track, and the seconds of audio that passed the gate."""
     await asyncio.sleep(delay_s)
-    async with backend.open_stream(track.recording.language) as stream:
-        start = loop.time()
-        flushed_at: list[float] = []
-        reader = asyncio.create_task(read(track, stream, start, flushed_at))
-        for at in range(0, len(pcm) - FRAME + 1, FRAME):
-            end_s = (at + FRAME) / SAMPLE_RATE
-            await asyncio.sleep(start + end_s - loop.time())
-            await send(pcm[at : at + FRAME], gate, stream, on_flush=partial(flushed_at.append, end_s))
-        await stream.end()
-        await asyncio.wait_for(reader, PATIENCE_S)
-    track.passed_s = gate.passed_s
-    return track
+    call = reader.delivery
+    monologue = Monologue(backend, played.language, name=speaker, on_caption=call.offer, on_utterance=call.end_utterance)
+    async with monologue:
+        began = await monologue.say(played.pcm(SAMPLE_RATE))
+        await monologue.hush(3.0)
+    await asyncio.sleep(6.0)
+    messages = [message for message in reader.messages if message.speaker == speaker]
+    utterances = [utterance.text for utterance in monologue.utterances]
+    logging.debug("%s\ncommitted: %s\nfinal:     %s", speaker, monologue.text, " ".join(utterances))
+    return Track(played, began, monologue.captions, messages, utterances), monologue.gate.passed_s
 
 
-async def read(track: Track, stream: SttStream, start: float, flushed_at: Sequence[float]) -> None:
-    """Take events and set them against the utterances: a flush answers for the last one that had ended by then."""
-    loop = asyncio.get_running_loop()
-    utterances = track.recording.utterances
-    answered = begun = 0
-    shown, last_final = "", 0.0
-    async for event in stream.events():
-        now = loop.time() - start
-        match event:
-            case Hypothesis(text=text, final=final):
-                current = sum(utterance.start_s <= now for utterance in utterances)
-                if text and answered == len(flushed_at) and begun < current:
-                    begun = current
-                    track.first_partial_s.append(now - utterances[current - 1].start_s)
-                if final:
-                    last_final = now
-                    track.finals.append(text)
-                    logging.debug("%6.2f %s", now, text)
-                    shown = ""
-                else:
-                    track.partials += 1
-                    track.rewritten += not text.lower().startswith(shown.lower())
-                    shown = text
-            case Flushed():
-                ended = [utterance.end_s for utterance in utterances if utterance.end_s <= flushed_at[answered]]
-                answered += 1
-                if ended and last_final > ended[-1]:
-                    track.final_s.append(last_final - ended[-1])
-
-
-async def measure(speakers: int, config: EmbeddedConfig, engine: str) -> dict[str, Any]:
+async def measure(
+    recordings: Sequence[Recording], config: EmbeddedConfig, engine: str, *, call: bool, apart_s: float = 0.37
+) -> dict[str, Any]:
+    """Play recordings at the same time, each by a speaker of its own; `call`: all of them in one call."""
     backend = EmbeddedBackend(ENGINES[engine](), config)
     preload()
     began = time.monotonic()
     await backend.warm()
     load_s = time.monotonic() - began
-    names = [name for name in recording.LONG if recording.load(name).language in backend.languages]
+    one = Reader()
     cpu, began = time.process_time(), time.monotonic()
     async with asyncio.TaskGroup() as tasks:
-        playing = [tasks.create_task(play(backend, names[n % len(names)], 0.37 * n)) for n in range(speakers)]
+        playing = [
+            tasks.create_task(play(backend, f"speaker-{n}", played, apart_s * n, one if call else Reader()))
+            for n, played in enumerate(recordings)
+        ]
     wall_s, cpu_s = time.monotonic() - began, time.process_time() - cpu
-    tracks = [task.result() for task in playing]
+    tracks = [task.result()[0] for task in playing]
     memory = int(proc.memory(os.getpid()).rss_mb)
     await backend.aclose()
-    return summarise(tracks) | {
+    return summarise(tracks, one.messages if call else None) | {
         "engine": backend.name,
-        "speakers": speakers,
+        "speakers": len(recordings),
         "slots": config.slots,
         "load_s": round(load_s, 2),
+        "load_average": round(os.getloadavg()[0], 2),
         "cores_used": round(cpu_s / wall_s, 2),
-        "rtf": round(cpu_s / sum(track.passed_s for track in tracks), 3),
+        "rtf": round(cpu_s / sum(task.result()[1] for task in playing), 3),
         "rss_mb": memory,
         "rss_peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
     }
 
 
-def summarise(tracks: Sequence[Track]) -> dict[str, Any]:
+def summarise(tracks: list[Track], call: Sequence[ReceivedCaption] | None) -> dict[str, Any]:
+    """`call`: the messages of all speakers in their order, where they share a call."""
     result: dict[str, Any] = {}
     for language in sorted({track.recording.language for track in tracks}):
-        errors = sum((track.errors for track in tracks if track.recording.language == language), WordErrors(0))
-        result[f"wer_{language}"] = round(errors.rate, 4)
-    for key in ("first_partial_s", "final_s"):
-        values = [value for track in tracks for value in getattr(track, key)]
-        name = key.removesuffix("_s")
-        result[f"{name}_p50_s"] = round(statistics.median(values), 3)
-        result[f"{name}_p95_s"] = round(percentile(values, 0.95) or 0.0, 3)
-        result[f"{name}_count"] = len(values)
-    result["partials_per_s"] = round(sum(track.partials for track in tracks) / sum(track.passed_s for track in tracks), 2)
-    result["rewritten_share"] = round(sum(track.rewritten for track in tracks) / max(1, sum(t.partials for t in tracks)), 3)
+        mine = [track for track in tracks if track.recording.language == language]
+        for name, text_of in (("", _committed), ("final_", _final)):
+            errors = [word_errors(track.recording.text, text_of(track), language) for track in mine]
+            written = [writing_errors(track.recording.text, text_of(track)) for track in mine]
+            result[f"{name}wer_{language}"] = round(sum(errors, WordErrors(0)).rate, 4)
+            result[f"{name}writing_{language}"] = round(sum(written, WordErrors(0)).rate, 4)
+    committed = [judge(track.recording, track.committed, track.left_at, columns=1000) for track in tracks]
+    result |= _times("committed", [timing for one in committed for timing in one.timings])
+    judgements: list[Judgement] = []
+    for name, (style, columns) in RENDERERS.items():
+        shown = [
+            judge(track.recording, call or track.messages, track.left_at, style=style, columns=columns, speaker=f"speaker-{n}")
+            for n, track in enumerate(tracks)
+        ]
+        judgements += shown
+        result |= _times(name, [timing for one in shown for timing in one.timings])
+    result["misplaced_words"] = sum(
+        writing_errors(_committed(track), judged.text).errors
+        for track, judged in zip(tracks * len(RENDERERS), judgements, strict=True)
+    )
+    result["messages"] = sum(len(track.messages) for track in tracks)
+    for name in ("words_committed_total", "words_disagreed_total", "floor_wait_seconds_count", "floor_wait_seconds_sum"):
+        result[name] = round(metrics.registry.get_sample_value(f"live_transcription_{name}") or 0.0, 2)
     return result
+
+
+def _committed(track: Track) -> str:
+    return " ".join(caption.text for caption in track.committed)
+
+
+def _final(track: Track) -> str:
+    return " ".join(track.utterances)
+
+
+def _times(name: str, timings: Sequence[Any]) -> Mapping[str, float | None]:
+    first, last = [timing.first_word_s for timing in timings], [timing.last_word_s for timing in timings]
+    return {
+        f"{name}_first_word_p50_s": median_of(first),
+        f"{name}_first_word_p95_s": p95_of(first),
+        f"{name}_last_word_p50_s": median_of(last),
+        f"{name}_last_word_p95_s": p95_of(last),
+    }
 
 
 def main() -> None:
@@ -164,14 +187,19 @@ def main() -> None:
     parser.add_argument("--speakers", type=int, default=2)
     parser.add_argument("--slots", type=int, default=EmbeddedConfig().slots)
     parser.add_argument("--engine", choices=sorted(ENGINES), default="whisper")
-    parser.add_argument("--verbose", action="store_true", help="print the finals")
+    parser.add_argument("--call", action="store_true", help="all speakers in one call, where they take turns on the screen")
+    parser.add_argument("--recordings", default=",".join(recording.LONG), metavar="NAME,…", help="played in turn")
+    parser.add_argument("--verbose", action="store_true", help="print what was committed, and the final texts")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(message)s")
     logging.getLogger("asyncio").setLevel(logging.WARNING)
-    result = asyncio.run(measure(arguments.speakers, EmbeddedConfig(slots=arguments.slots), arguments.engine))
+    names = arguments.recordings.split(",")
+    recordings = [recording.load(names[n % len(names)]) for n in range(arguments.speakers)]
+    config = EmbeddedConfig(slots=arguments.slots)
+    result = asyncio.run(measure(recordings, config, arguments.engine, call=arguments.call))
     path = write("embedded" if arguments.engine == "whisper" else f"embedded-{arguments.engine}", result)
     for key, value in result.items():
-        print(f"{key:>20} {value}")
+        print(f"{key:>28} {value}")
     print(f"written to {path}")
 
 

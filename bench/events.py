@@ -148,7 +148,7 @@ async def caption_cost(participants: int, readers: int, rounds: int, *features: 
 
     def speak() -> None:
         for _ in range(times):
-            delivery.offer(Caption(session(participants - 1), "A sentence of several words, as they are.", "en", final=True))
+            delivery.offer(Caption(session(participants - 1), "A sentence of several words, as they are.", "en"))
             while (frame := protocol.next_frame()) is not None:
                 protocol.outbox.sent(frame)
             if (mark := protocol.outbox.unproved) is not None:

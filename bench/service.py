@@ -39,7 +39,7 @@ DISTURBED = 0.25
 #: Lateness of the load in ms (p95) beyond which it is no load of so many speakers any more.
 LATE_MS = 20.0
 _COUNTERS = ("frames_dropped_total", "packets_lost_total", "packets_late_total", "packets_undecodable_total",
-             "stt_dropped_audio_seconds_total", "captions_sent_total", "finals_dropped_total")  # fmt: skip
+             "stt_dropped_audio_seconds_total", "captions_sent_total", "words_dropped_total")  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

@@ -118,7 +118,7 @@ async def run(options: argparse.Namespace) -> dict[str, Any]:
             errors = (await of.app.health()).get("last_errors", [])
         finally:
             _write_series(observer.series)
-        names = ("join_seconds_count", "captions_sent_total", "frames_dropped_total", "finals_dropped_total",
+        names = ("join_seconds_count", "captions_sent_total", "frames_dropped_total", "words_dropped_total",
                  "packets_lost_total", "stt_errors_total", "signaling_reconnects_total", "speaker_reconnects_total",
                  "stt_dropped_audio_seconds_total")  # fmt: skip
         return {

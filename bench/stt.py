@@ -82,7 +82,7 @@ def on_the_virtual_clock(dialect: str) -> list[Row]:
     rows = [
         Row(f"{dialect}: first word shown after it was spoken, p50", normal.first_word_p50_s, 0.8, "s"),
         Row(f"{dialect}: first word shown after it was spoken, p95", normal.first_word_p95_s, 0.8, "s"),
-        Row(f"{dialect}: final after the pause, p50", normal.final_p50_s, 1.5, "s"),
+        Row(f"{dialect}: last word after the end of speech, p50", normal.last_word_p50_s, 0.9, "s"),
         Row(f"{dialect}: words wrong of {normal.words}", normal.wrong, 0, ""),
     ]
     if cold is not None:

@@ -134,10 +134,6 @@ FIELDS: tuple[Field, ...] = (
         known_languages, "", tuple((code, language.name) for code, language in LANGUAGES.items()),
     ),
     Field(
-        "LT_FINALS_ONLY", "switch", "captions", "Whole phrases only",
-        "For Talk 22.0, which repeats captions that are still growing.", boolean, "false",
-    ),
-    Field(
         "LT_FRAME_MS", "choice", "advanced", "Length of an audio frame",
         "80 ms is best for latency; 200 ms costs a little less work.", frame_length, "80",
         (("80", "80 ms"), ("200", "200 ms")),
@@ -170,6 +166,9 @@ FIELDS: tuple[Field, ...] = (
         megabytes, "0",
     ),
 )  # fmt: skip
+
+#: Settings of earlier versions that have no effect any more, and why.
+RETIRED = {"LT_FINALS_ONLY": "Captions are never revised, so each version of Talk shows them once."}
 
 BY_KEY = {entry.key: entry for entry in FIELDS}
 BY_VARIABLE = {entry.variable: entry for entry in FIELDS}

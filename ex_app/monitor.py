@@ -24,13 +24,13 @@ WINDOW = 6
 
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """`first`, `final`: cumulative histogram buckets (upper bound in seconds, count); `finals`: captions so far."""
+    """`first`, `last`: cumulative histogram buckets (upper bound in seconds, count); `words`: committed words so far."""
 
     at: float
-    finals: float
+    words: float
     speakers: int
     first: Buckets
-    final: Buckets
+    last: Buckets
 
 
 class Monitor:
@@ -56,7 +56,7 @@ class Monitor:
         if self._samples:
             last = self._samples[-1]
             self._listened_s += (now - last.at) * (last.speakers + status.speakers) / 2
-        self._samples.append(Sample(now, statistics.finals, status.speakers, statistics.first_partial, statistics.final))
+        self._samples.append(Sample(now, statistics.words, status.speakers, statistics.first_word, statistics.last_word))
 
     def describe(self) -> dict[str, Any]:
         """Plain values for the page; times in seconds, None where there is nothing to tell."""
@@ -71,16 +71,16 @@ class Monitor:
             "conditions": [condition.code for condition in status.conditions],
             "targets": status.targets,
             "captions": status.captions_sent,
-            "captions_per_minute": _per_minute(samples),
+            "words_per_minute": _per_minute(samples),
             "latency": {
                 "first": _percentiles(samples, "first"),
-                "final": _percentiles(samples, "final"),
+                "last": _percentiles(samples, "last"),
             },
             "history": {
                 "step_s": SAMPLE_S,
-                "final_p50": [_quantile_between(samples, index, "final", 0.5) for index in range(1, len(samples))],
-                "final_p95": [_quantile_between(samples, index, "final", 0.95) for index in range(1, len(samples))],
-                "captions": [_rate(a, b) for a, b in itertools.pairwise(samples)],
+                "last_p50": [_quantile_between(samples, index, "last", 0.5) for index in range(1, len(samples))],
+                "last_p95": [_quantile_between(samples, index, "last", 0.95) for index in range(1, len(samples))],
+                "words": [_rate(a, b) for a, b in itertools.pairwise(samples)],
             },
             "engines": [{"name": e.name, "state": e.state, "problem": e.problem} for e in speech.engines],
             "gpu_minutes": round(speech.socket_s / 60, 1) if remote else None,
@@ -117,8 +117,8 @@ def _per_minute(samples: Sequence[Sample]) -> float:
 
 
 def _rate(before: Sample, after: Sample) -> float:
-    """Finals per minute: what people read as captions."""
-    return round(60 * max(0.0, after.finals - before.finals) / max(1e-3, after.at - before.at), 1)
+    """Committed words per minute."""
+    return round(60 * max(0.0, after.words - before.words) / max(1e-3, after.at - before.at), 1)
 
 
 def _percentiles(samples: Sequence[Sample], which: str) -> dict[str, float | None]:

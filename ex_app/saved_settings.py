@@ -16,7 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from ex_app.errors import NextcloudError, SettingsRefused
-from ex_app.fields import BY_KEY, BY_VARIABLE, FIELDS
+from ex_app.fields import BY_KEY, BY_VARIABLE, FIELDS, RETIRED, key_of
 from ex_app.nextcloud import NextcloudGateway
 from ex_app.settings import Settings, read_settings
 from live_transcription.errors import ConfigurationError
@@ -54,6 +54,7 @@ class SavedSettings:
         self._on_change = on_change
         self._sleep = sleep
         self._saved: dict[str, str] = {}
+        self._retired_reported: set[str] = set()
         self._busy = asyncio.Lock()
         self._soon = asyncio.Event()
 
@@ -126,7 +127,7 @@ class SavedSettings:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_S):
-                saved = await self._nextcloud.read_values([entry.key for entry in FIELDS])
+                saved = await self._nextcloud.read_values([*(entry.key for entry in FIELDS), *map(key_of, RETIRED)])
         except TimeoutError:
             self.trouble = NextcloudError("Nextcloud takes too long to tell the saved settings.")
             raise self.trouble from None
@@ -135,7 +136,15 @@ class SavedSettings:
             raise
         self.trouble = None
         self.known.set()
-        self._take(saved)
+        self._report_retired(saved)
+        self._take({key: text for key, text in saved.items() if key in BY_KEY})
+
+    def _report_retired(self, saved: Mapping[str, str]) -> None:
+        """Log once that a setting of an earlier version has no effect."""
+        for variable, reason in RETIRED.items():
+            if (variable in self._environment or key_of(variable) in saved) and variable not in self._retired_reported:
+                self._retired_reported.add(variable)
+                logger.info("%s has no effect any more. %s", variable, reason, extra={"setting": variable})
 
     def _take(self, saved: Mapping[str, str]) -> None:
         self._saved = {key: value for key, value in saved.items() if len(value) <= MAX_VALUE}

@@ -43,7 +43,6 @@ from live_transcription.config import (
     ENGINES,
     RECEIVE_PATHS,
     AudioConfig,
-    CaptionConfig,
     EmbeddedConfig,
     EngineConfig,
     HpbConfig,
@@ -104,7 +103,6 @@ class Settings:
     moshi: MoshiConfig | None
     default_language: str
     model_directory: Path | None
-    finals_only: bool
     stt_order: tuple[str, ...] = ENGINES
     fallback: bool = True
     languages: tuple[str, ...] = ()
@@ -142,7 +140,6 @@ class Settings:
                 order=self.engines_in_use(),
                 prewarm=self.prewarm,
             ),
-            captions=CaptionConfig(partials=not self.finals_only),
             max_speakers=self.max_speakers,
             max_calls=self.max_calls,
             max_memory_mb=self.max_memory_mb,
@@ -264,7 +261,6 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         max_memory_mb=reader.take("LT_MAX_MEMORY_MB", megabytes, 0),
         receive_path=reader.take("LT_RECEIVE_PATH", receive_path, RECEIVE_PATHS[0]),
         model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
-        finals_only=reader.take("LT_FINALS_ONLY", boolean, False),
         problems=tuple(reader.problems),
         blocking=tuple(reader.blocking),
         notices=_notices(

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker of the engine without WebRTC and signaling: PCM in at the pace of the clock, captions out as a reader gets them.
+"""One speaker of the engine without WebRTC and signaling: PCM in at the pace of the clock, committed words out.
 
 In the loop of `sandbox.virtual_clock` an hour of it takes seconds.
 """
@@ -17,13 +17,12 @@ import numpy as np
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.vad import voice_activity_detector
-from live_transcription.config import CaptionConfig
 from live_transcription.errors import SttError
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import Detector, SilenceGate
-from live_transcription.types import SAMPLE_RATE, Caption, Frame
+from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
 from sandbox.caller import ReceivedCaption
 from sandbox.score import normalise
 
@@ -34,7 +33,9 @@ _QUEUE_S = 10.0
 
 
 class Monologue:
-    """`async with` listens; leaving it lets the last words come. `captions`: all, with times of the loop's clock."""
+    """`async with` listens; leaving it lets the last words come. `captions`: committed words, with times of
+    the loop's clock; `utterances`: those that have ended.
+    """
 
     def __init__(
         self,
@@ -44,6 +45,7 @@ class Monologue:
         name: str = "speaker-1",
         detector: Detector | None = None,
         on_caption: Callable[[Caption], None] | None = None,
+        on_utterance: Callable[[Utterance], None] | None = None,
     ) -> None:
         self.captions: list[ReceivedCaption] = []
         self.errors: list[SttError] = []
@@ -51,7 +53,9 @@ class Monologue:
         self.gate = SilenceGate(detector or voice_activity_detector())
         self._name = name
         self._on_caption = on_caption
-        self._captioner = Captioner(name, language, CaptionConfig(), self._captioned)
+        self._on_utterance = on_utterance
+        self.utterances: list[Utterance] = []
+        self._captioner = Captioner(name, language, self._captioned, self._ended)
         self.transcriber = Transcriber(self.frames, self.gate, backend, self._captioner, language, on_error=self.errors.append)
         self._task: asyncio.Task[None] | None = None
         self._next_at: float | None = None
@@ -97,28 +101,22 @@ class Monologue:
         return await self.say(np.zeros(round(seconds * SAMPLE_RATE), np.float32))
 
     @property
-    def finals(self) -> list[ReceivedCaption]:
-        return [caption for caption in self.captions if caption.final]
-
-    @property
     def text(self) -> str:
-        """What stands in the end."""
-        return " ".join(caption.text for caption in self.finals)
+        """All committed words."""
+        return " ".join(caption.text for caption in self.captions)
 
-    def first_shown(self, words: int, language: str = "en") -> list[float]:
-        """When the first so many words were shown, each for the first time, as parts of finals or partials in order."""
-        times: list[float] = []
-        standing = 0
-        for caption in self.captions:
-            shown = standing + len(normalise(caption.text, language))
-            times += [caption.at] * (min(shown, words) - len(times))
-            if caption.final:
-                standing = shown
-        return times
+    def shown_at(self, words: int, language: str = "en") -> list[float]:
+        """When each of the first so many words was committed."""
+        times = [caption.at for caption in self.captions for _ in normalise(caption.text, language)]
+        return times[:words]
+
+    def _ended(self, utterance: Utterance) -> None:
+        self.utterances.append(utterance)
+        if self._on_utterance is not None:
+            self._on_utterance(utterance)
 
     def _captioned(self, caption: Caption) -> None:
         at = asyncio.get_running_loop().time()
-        if caption.text:
-            self.captions.append(ReceivedCaption(at, caption.speaker, caption.text, caption.language, caption.final))
+        self.captions.append(ReceivedCaption(at, caption.speaker, caption.text, caption.language, final=True))
         if self._on_caption is not None:
             self._on_caption(caption)

@@ -93,6 +93,11 @@ def word_errors(reference: str, hypothesis: str, language: str) -> WordErrors:
     return _align(normalise(reference, language), normalise(hypothesis, language))
 
 
+def writing_errors(reference: str, hypothesis: str) -> WordErrors:
+    """As `word_errors`, of words as they are written: case and punctuation count, too."""
+    return _align(reference.split(), hypothesis.split())
+
+
 def _align(reference: Sequence[str], hypothesis: Sequence[str]) -> WordErrors:
     """Levenshtein over words; each cell holds (errors, substitutions, deletions, insertions)."""
     row = [(n, 0, 0, n) for n in range(len(hypothesis) + 1)]

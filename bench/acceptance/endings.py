@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""SIGTERM right after the last word, on an idle and on a busy machine: code 0, and the final has the last second of speech.
+"""SIGTERM right after the last word, on an idle and on a busy machine: code 0, and the captions have the last second of speech.
 
 Busy: twice as many processes as cores compute all the time, from before the speech until the app has ended.
 """
@@ -29,7 +29,7 @@ from tests.rig.setting import SHORT, SHORT_SPEECH, Setting, setting
 LAST_WORDS = 3
 #: From SIGTERM to the end of the process; `scripts/supervise.sh` kills after 8 s.
 END_S = 8.0
-#: Share of endings whose finals miss one of the last words, or more.
+#: Share of endings whose captions miss one of the last words, or more.
 MISSED = 0.0
 
 
@@ -73,7 +73,6 @@ async def _ending(talk: Setting, *, busy: bool) -> dict[str, Any]:
     return {
         "code": code,
         "took_s": round(took_s, 2),
-        "final": bool(listener.captions.received and listener.captions.received[-1].final),
         "last": captioned[-LAST_WORDS:] == said[-LAST_WORDS:],
         "text": text,
     }

@@ -3,7 +3,7 @@
 
 """A guest floods the app through a real HPB while another room is captioned: forged offers, odd frames, datagrams.
 
-How late `GET /heartbeat` answers, asked by a process of its own; how often partials of the other room come, before and during
+How late `GET /heartbeat` answers, asked by a process of its own; how often captions of the other room come, before and during
 each flood; what the log grows by. A server in this process turns any speech into words.
 """
 
@@ -48,7 +48,7 @@ _BREATH_S = 0.01
 
 @dataclass(frozen=True, slots=True)
 class Phase:
-    """`sent`: messages or datagrams of the guest. `partials_per_s`: of the other room."""
+    """`sent`: messages or datagrams of the guest. `captions_per_s`: of the other room."""
 
     name: str
     seconds: float
@@ -56,7 +56,7 @@ class Phase:
     heartbeat_p50_ms: float
     heartbeat_p95_ms: float
     heartbeat_max_ms: float
-    partials_per_s: float
+    captions_per_s: float
     log_octets: int
 
 
@@ -166,11 +166,11 @@ async def measure(
                 await getattr(flood, name)()
     ended = time.time()
     took = sorted(took_s * 1e3 for at, took_s in heartbeat.answers if began <= at < ended)
-    partials = sum(not caption.final and caption.at < ended for caption in listener.captions.of(since=began))
+    captions = sum(caption.at < ended for caption in listener.captions.of(since=began))
     p95 = statistics.quantiles(took, n=20)[-1]
     seconds, sent = round(ended - began, 1), 0 if flood is None else flood.sent
     middle, longest = round(statistics.median(took), 1), round(took[-1], 1)
-    per_s, grown = round(partials / seconds, 2), log.stat().st_size - size
+    per_s, grown = round(captions / seconds, 2), log.stat().st_size - size
     phase = Phase(name, seconds, sent, middle, round(p95, 1), longest, per_s, grown)
     print(phase, flush=True)
     return phase
@@ -211,10 +211,10 @@ async def run(options: argparse.Namespace) -> Outcome:
             await asyncio.wait([asking])
     during = [phase for phase in phases if phase.name in FLOODS]
     before = {phase.name.removeprefix("before "): phase for phase in phases if phase.name.startswith("before ")}
-    rarer = max(before[phase.name].partials_per_s / max(0.01, phase.partials_per_s) for phase in during)
+    rarer = max(before[phase.name].captions_per_s / max(0.01, phase.captions_per_s) for phase in during)
     targets = (
         Target("heartbeat p95 during a flood", max(phase.heartbeat_p95_ms for phase in during), HEARTBEAT_P95_MS, "ms"),
-        Target("partials of the other room, how much rarer", round(rarer, 2), round(1 / AS_OFTEN, 2)),
+        Target("captions of the other room, how much rarer", round(rarer, 2), round(1 / AS_OFTEN, 2)),
         Target("log growth in a flood", round(max(phase.log_octets for phase in during) / 1e6, 3), LOG_MB, "MB"),
         Target("signaling connections lost", reconnects, 0),
     )

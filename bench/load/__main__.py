@@ -75,8 +75,8 @@ class Load:
             "rooms": len(self._hpb.hub.rooms),
             "subscribers": len(self._sfu.subscribers),
             "connected": sum(subscriber.state == "connected" for subscriber in self._sfu.subscribers),
-            "finals": captions.finals,
-            "partials": captions.partials,
+            "messages": captions.messages,
+            "revisable": captions.revisable,
         }
 
     async def subscriptions(self) -> list[dict[str, Any]]:

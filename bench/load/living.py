@@ -20,7 +20,7 @@ from bench.load.setting import BenchFailed, BenchRoom, Setting
 from sandbox.nextcloud import ExAppUnreachable
 
 #: Settings that are changed back and forth; the second one gives every call other engines.
-_CHANGES = ({"lt_finals_only": "true"}, {"lt_prewarm": "false"}, {"lt_finals_only": None, "lt_prewarm": None})
+_CHANGES = ({"lt_max_memory_mb": "100000"}, {"lt_prewarm": "false"}, {"lt_max_memory_mb": None, "lt_prewarm": None})
 _LANGUAGES = ("en", "fr")
 _TRIES = 3
 

@@ -32,17 +32,16 @@ class Captions:
     """
 
     def __init__(self) -> None:
-        self.finals = 0
-        self.partials = 0
+        self.messages = 0
+        #: Messages that were not final: there must be none.
+        self.revisable = 0
         self.shown_at: array[float] = array("d")
         self.shown_in: array[int] = array("l")
 
     def take(self, transcript: Frame, room: int) -> None:
         now = time.monotonic()
-        if transcript.get("final", True):
-            self.finals += 1
-        else:
-            self.partials += 1
+        self.messages += 1
+        self.revisable += not transcript.get("final", True)
         for word in map(int, _WORD.findall(str(transcript.get("message", "")))):
             if word >= len(self.shown_at):
                 more = word + 1 - len(self.shown_at)

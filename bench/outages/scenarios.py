@@ -44,7 +44,7 @@ class Captioned:
     wrong: int
     first_word_p50_s: float
     first_word_p95_s: float
-    final_p50_s: float
+    last_word_p50_s: float
     lag_gone_s: float = 0.0
 
 
@@ -107,26 +107,25 @@ async def _captioned(
                 asyncio.get_running_loop().call_later(outage_at_s, server.begin_outage, outage_s)
             spoken = await _perform(monologue, played, times)
         up_at = server.sessions[0].opened_at if outage_at_s is None else outage_at_s + outage_s
-    shown = monologue.first_shown(len(spoken.word_ends), played.language)
+    shown = monologue.shown_at(len(spoken.word_ends), played.language)
     delays = [at - end for at, end in zip(shown, spoken.word_ends, strict=False)]
     late = [at for at, delay in zip(shown, delays, strict=True) if delay > _LAGS_S]
-    firsts, finals, word = [], [], 0
+    firsts, lasts, word = [], [], 0
     for utterance, began in spoken.utterances:
         words = len(normalise(utterance.text, played.language))
         if word + words > len(shown):
             break  # what was never shown is among the wrong words
         firsts.append(delays[word])
         word += words
-        final = next(caption.at for caption in monologue.finals if caption.at >= shown[word - 1])
-        finals.append(final - began - utterance.end_s)
-    if not finals:
+        lasts.append(max(0.0, shown[word - 1] - began - utterance.end_s))
+    if not lasts:
         raise RuntimeError(f"not one whole utterance was shown ({dialect})")
     return Captioned(
         words=len(spoken.word_ends),
         wrong=_wrong(" ".join([played.text] * times), monologue.text, played.language),
         first_word_p50_s=round(statistics.median(firsts), 3),
         first_word_p95_s=round(percentile(firsts, 0.95) or 0.0, 3),
-        final_p50_s=round(statistics.median(finals), 3),
+        last_word_p50_s=round(statistics.median(lasts), 3),
         lag_gone_s=round(max(late, default=up_at) - up_at, 1),
     )
 

@@ -22,7 +22,6 @@ from bench.common.child_process import Child
 from bench.wire.client import only
 from bench.wire.marks import mark
 from live_transcription.audio.frame_queue import FrameQueue
-from live_transcription.config import CaptionConfig
 from live_transcription.errors import SttError
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
@@ -102,7 +101,7 @@ async def cost(dialect: str, speakers: int, seconds: float) -> Cost:
             async with asyncio.TaskGroup() as tasks:
                 transcribers = []
                 for number, queue in enumerate(queues):
-                    captioner = Captioner(f"speaker-{number}", "en", CaptionConfig(), captions.append)
+                    captioner = Captioner(f"speaker-{number}", "en", captions.append)
                     gate = SilenceGate(_Known(number, talks=talks))
                     transcribers.append(Transcriber(queue, gate, registry.backend(), captioner, "en", on_error=errors.append))
                     tasks.create_task(transcribers[-1].run())

@@ -39,10 +39,10 @@
       tile(t('Calls'), LT.number(status.calls)),
       tile(t('Speakers'), speakers(status)),
       tile(t('Readers'), LT.number(status.targets)),
-      tile(t('Captions per minute'), LT.number(status.captions_per_minute, status.captions_per_minute < 10 ? 1 : 0)),
+      tile(t('Words per minute'), LT.number(status.words_per_minute, status.words_per_minute < 10 ? 1 : 0)),
       tile(t('First words after'), seconds(status.latency.first.p50)),
-      tile(t('Caption complete after'), seconds(status.latency.final.p50)),
-      tile(t('95 % within'), seconds(status.latency.final.p95)),
+      tile(t('Last words after'), seconds(status.latency.last.p50)),
+      tile(t('95 % within'), seconds(status.latency.last.p95)),
       tile(t('Memory'), memory(status)),
     ]
     if (status.gpu_minutes !== null) {
@@ -72,7 +72,7 @@
   }
 
   function spark(history) {
-    const known = history.final_p95.concat(history.final_p50).filter((value) => value !== null)
+    const known = history.last_p95.concat(history.last_p50).filter((value) => value !== null)
     if (!known.length) {
       return LT.el('p', { class: 'lt-empty' }, t('Nobody has spoken in a captioned call in the last ten minutes.'))
     }
@@ -82,7 +82,7 @@
     svg.setAttribute('preserveAspectRatio', 'none')
     svg.setAttribute('role', 'img')
     svg.setAttribute('aria-label', t('Between {least} and {most} seconds', { least: LT.number(Math.min(...known), 1), most: LT.number(Math.max(...known), 1) }))
-    svg.append(path(history.final_p95, most, 'p95'), path(history.final_p50, most, 'p50'))
+    svg.append(path(history.last_p95, most, 'p95'), path(history.last_p50, most, 'p50'))
     return LT.el('div', { class: 'lt-plot' }, LT.el('span', { class: 'lt-axis' }, t('{seconds} s', { seconds: LT.number(most, 1) })), svg)
   }
 
@@ -134,7 +134,7 @@
       memory: t('Memory is low. No new captions start until there is room again; running captions continue. Give the app more memory, or lower the number of speakers.'),
       speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the number of speakers if this machine can do more.'),
       subscriptions: t('There are more microphones than the app can listen to at once. Silent ones take turns, so captions may start late.'),
-      load: t('The processor is busy: captions that are still growing change less often, complete ones come as ever. Give the app more processor time, or take fewer speakers at once.'),
+      load: t('The processor is busy: captions come less often, with more words each. Give the app more processor time, or take fewer speakers at once.'),
     }
     return texts[code] || code
   }

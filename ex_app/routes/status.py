@@ -72,7 +72,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
                 "memory_limit_bytes": status.memory.limit,
                 "memory_limit_of": status.memory.source or "no limit known",
                 "loop_lag_s": round(status.load.lag_s, 4),
-                "partial_stretch": round(status.load.partial_stretch, 2),
+                "interval_stretch": round(status.load.interval_stretch, 2),
                 "last_errors": [{"at": e.at, "code": e.code, "message": e.message} for e in status.last_errors],
             }
         )

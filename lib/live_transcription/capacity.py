@@ -103,7 +103,7 @@ class PublisherClaims:
 
 
 class Capacity:
-    """Shares slots and subscriptions between the calls, and sets the `pace` of partials.
+    """Shares slots and subscriptions between the calls, and sets the `pace` of captions.
 
     `descriptors`: open files limit subscriptions. `audio`: audio that waits may take its share of the memory that there is, and
     no more. Before `watch` runs there is one reading of memory, and no lag. `read` and `release` take the place of the

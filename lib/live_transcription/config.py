@@ -77,14 +77,6 @@ class SttConfig:
 
 
 @dataclass(frozen=True, slots=True)
-class CaptionConfig:
-    """`partials=False` sends finals only, for Talk 22.0, which appends every message."""
-
-    partials: bool = True
-    partial_interval_s: float = 0.3
-
-
-@dataclass(frozen=True, slots=True)
 class EngineConfig:
     """`languages`: those that may be asked for, empty for all. `max_speakers`: speech-to-text streams at once.
 
@@ -95,7 +87,6 @@ class EngineConfig:
     default_language: str = "en"
     audio: AudioConfig = field(default_factory=AudioConfig)
     stt: SttConfig = field(default_factory=SttConfig)
-    captions: CaptionConfig = field(default_factory=CaptionConfig)
     languages: tuple[str, ...] = ()
     max_speakers: int = 500
     max_calls: int = 500

@@ -26,7 +26,7 @@ def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
     metrics.memory_used.set(status.memory.used or 0)
     metrics.memory_limit.set(status.memory.limit or 0)
     metrics.loop_lag_seconds.set(status.load.lag_s)
-    metrics.partial_stretch.set(status.load.partial_stretch)
+    metrics.interval_stretch.set(status.load.interval_stretch)
     metrics.stt_socket_seconds.set(speech.socket_s)
     codes = {condition.code for condition in status.conditions}
     for code in RULES:
@@ -35,11 +35,11 @@ def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
 
 
 def caption_statistics() -> CaptionStatistics:
-    finals = metrics.registry.get_sample_value("live_transcription_captions_sent_total", {"kind": "final"})
+    words = metrics.registry.get_sample_value("live_transcription_words_committed_total")
     return CaptionStatistics(
-        finals=int(finals or 0),
-        first_partial=buckets_of(metrics.first_partial_seconds),
-        final=buckets_of(metrics.final_seconds),
+        words=int(words or 0),
+        first_word=buckets_of(metrics.first_word_seconds),
+        last_word=buckets_of(metrics.last_word_seconds),
     )
 
 

@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How much further apart partials come while the event loop lags. Pure."""
+"""How much further apart a speaker's captions come while the event loop lags. Pure."""
 
 from __future__ import annotations
 
 from live_transcription.status import Condition
 
-#: Lag in seconds, smoothed: beyond the first partials slow down, below the second they become faster again.
+#: Lag in seconds, smoothed: beyond the first captions come less often, below the second more often again.
 BUSY_S = 0.08
 CALM_S = 0.04
-#: How far: partials every 0.3 s come every 2.4 s at most.
+#: How far: messages every 0.3 s come every 2.4 s at most.
 MOST = 8.0
 #: At each sample; slower back than there.
 _SLOWER = 1.25
@@ -24,7 +24,7 @@ NOTICEABLE = 2.0
 class LoadControl:
     """Takes the event loop's lag, sampled at even times, and gives `stretch`, a factor of 1 to `MOST` for the interval.
 
-    Finals and audio know nothing of it.
+    No word is lost by it: words that wait are sent together.
     """
 
     def __init__(self) -> None:
@@ -47,7 +47,7 @@ class LoadControl:
         if not self._noticeable:
             return ()
         message = (
-            f"The processor is busy: the app runs {self.lag_s * 1000:.0f} ms late. Captions that are still growing change "
-            f"{self.stretch:.1f} times less often for it; complete ones come as ever."
+            f"The processor is busy: the app runs {self.lag_s * 1000:.0f} ms late. Captions come {self.stretch:.1f} times "
+            "less often, with more words each."
         )
         return (Condition("load", message, "Give the app more processor time, or take fewer speakers at once."),)

@@ -44,10 +44,10 @@ class MemoryStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoadStatus:
-    """`lag_s`: how late the event loop runs, smoothed. `partial_stretch`: factor for the interval between partials."""
+    """`lag_s`: how late the event loop runs, smoothed. `interval_stretch`: factor for the interval between messages."""
 
     lag_s: float = 0.0
-    partial_stretch: float = 1.0
+    interval_stretch: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,13 +76,13 @@ Buckets: TypeAlias = tuple[tuple[float, float], ...]
 
 @dataclass(frozen=True, slots=True)
 class CaptionStatistics:
-    """Since the start. `finals`: captions that were completed and sent. `first_partial`: from the onset of speech to the first
-    words; `final`: from the end of speech to the whole caption.
+    """Since the start. `words`: committed words. `first_word`, `last_word`: seconds from the onset of speech to the first
+    committed word, and from its end to the last.
     """
 
-    finals: int
-    first_partial: Buckets
-    final: Buckets
+    words: int
+    first_word: Buckets
+    last_word: Buckets
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,7 +27,7 @@ class Hypothesis:
     """The whole text of the open utterance, replacing the last hypothesis; `final=True` closes the utterance.
 
     `start_s`, `end_s`: where the utterance lies in the audio that was sent to this stream, in seconds.
-    A final with empty text says that the utterance held no words: take its partial back.
+    A final with empty text says that the utterance held no words.
     """
 
     text: str = field(repr=False)
@@ -48,10 +48,7 @@ class Flushed:
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The stream was replaced and repeats all that it told since its last `Pause`, `Flushed` or final `Hypothesis`.
-
-    Drop the partial of it; what was already made final of it is not to be said again.
-    """
+    """The stream was replaced and repeats all that it told since its last `Pause`, `Flushed` or final `Hypothesis`."""
 
 
 SttEvent: TypeAlias = Token | Hypothesis | Pause | Flushed | Restarted

@@ -121,13 +121,21 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """One caption of one speaker, as it goes to Talk.
+    """Committed words of one speaker, as they go to Talk: whole words that were not sent before and are never revised."""
 
-    `text` is the whole text of the open utterance: a partial (`final=False`) is replaced by the speaker's next
-    caption, a final closes the utterance. Blank only inside the engine, where an empty final takes the open utterance back.
+    speaker: str
+    text: str = field(repr=False)
+    language: str
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What one speaker said without a long pause, for translations and transcripts.
+
+    `text` is final. It may differ from the captions of the same words: those were committed while the utterance was still
+    growing, and an engine such as Whisper decodes the whole of it once more at its end. Empty where that found no words.
     """
 
     speaker: str
     text: str = field(repr=False)
     language: str
-    final: bool

@@ -13,7 +13,10 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCaption:
-    """`at`: Unix time of its arrival. `speaker`: HPB session id of who speaks."""
+    """A transcript message. `at`: Unix time of its arrival. `speaker`: HPB session id of the one who speaks.
+
+    `final`: as the message says; the app never sends anything else.
+    """
 
     at: float
     speaker: str
@@ -42,25 +45,18 @@ class CaptionLog:
         if self.on_caption is not None:
             self.on_caption(caption)
 
-    def of(self, speaker: str | None = None, *, final: bool | None = None, since: float = 0.0) -> list[ReceivedCaption]:
-        return [
-            caption
-            for caption in self.received
-            if (speaker is None or caption.speaker == speaker)
-            and (final is None or caption.final == final)
-            and caption.at >= since
-        ]
+    def of(self, speaker: str | None = None, *, since: float = 0.0) -> list[ReceivedCaption]:
+        return [caption for caption in self.received if speaker in (None, caption.speaker) and caption.at >= since]
 
-    def text(self, speaker: str | None = None) -> str:
-        """All finals of a speaker, or of all, as one text."""
-        return " ".join(caption.text for caption in self.of(speaker, final=True))
+    def text(self, speaker: str | None = None, *, since: float = 0.0) -> str:
+        """The messages of a speaker, or of all, as one text."""
+        return " ".join(caption.text for caption in self.of(speaker, since=since))
 
     async def wait(
         self,
         predicate: Callable[[ReceivedCaption], bool] | None = None,
         *,
         speaker: str | None = None,
-        final: bool | None = None,
         since: float = 0.0,
         timeout_s: float = 15.0,
     ) -> ReceivedCaption:
@@ -70,7 +66,7 @@ class CaptionLog:
         """
         async with asyncio.timeout(timeout_s):
             while True:
-                for caption in self.of(speaker, final=final, since=since):
+                for caption in self.of(speaker, since=since):
                     if predicate is None or predicate(caption):
                         return caption
                 self._arrived.clear()

@@ -1,104 +1,120 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How good captions were: word errors, and how long each utterance's first words and last words took. Pure.
+"""How good captions were: word errors, and how long words took to the reader's screen. Pure.
 
-Captions are matched to utterances by their words, since an app may close a caption in the middle of an utterance or
-carry one over a short pause; times alone cannot tell.
+The messages are shown by a model of Talk's renderer (`sandbox.talk_renderer`) and judged as the reader sees them. Words are
+matched to utterances by what they say, since times alone cannot tell which utterance a late word belongs to.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
-from statistics import median
+from statistics import median, quantiles
 
 from sandbox.caller import ReceivedCaption
 from sandbox.recording import Recording
 from sandbox.score import WordErrors, normalise, word_errors
 from sandbox.stt_servers.words import words_of_utterance
+from sandbox.talk_renderer import COLUMNS, Style, TalkRenderer
+
+#: The renderers that captions are judged under, by name.
+RENDERERS = {f"{style.value}-{columns}": (style, columns) for style in Style for columns in COLUMNS}
 
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of one utterance, in seconds: first words after its onset, their final after its last sound. None: never came.
+    """Of one utterance, in seconds: its first word on the screen after its onset, its last one after its last sound.
 
-    `first_word_s`: first words after the first word had been spoken, as far as the recording tells when that was.
+    None: no word of it was shown.
     """
 
-    first_partial_s: float | None
-    final_s: float | None
-    first_word_s: float | None = None
+    first_word_s: float | None
+    last_word_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Of one playing of one recording. `text` is what the finals said."""
+    """Of one playing of one recording under one renderer. `text`: what the reader saw.
+
+    `word_delays_s`: for each word that was shown, the time from its end in the speech to the screen.
+    """
 
     language: str
     errors: WordErrors
     timings: tuple[Timing, ...]
     text: str = field(repr=False)
+    word_delays_s: tuple[float, ...] = ()
 
     @property
     def missing(self) -> int:
-        """Utterances of which no final holds a word."""
-        return sum(timing.final_s is None for timing in self.timings)
+        """Utterances of which no word was shown."""
+        return sum(timing.last_word_s is None for timing in self.timings)
 
 
-def judge(recording: Recording, captions: Sequence[ReceivedCaption], left_at: Callable[[float], float]) -> Judgement:
-    """`left_at`: Unix time at which a position of the recording was sent; `captions`: one speaker's, in order of arrival."""
-    finals = [caption for caption in captions if caption.final]
-    text = " ".join(caption.text for caption in finals)
+def judge(
+    recording: Recording,
+    captions: Sequence[ReceivedCaption],
+    left_at: Callable[[float], float],
+    *,
+    style: Style = Style.APPEND,
+    columns: int = COLUMNS[1],
+    speaker: str | None = None,
+) -> Judgement:
+    """`left_at`: time at which a position of the recording was sent; `captions`: in order of arrival.
+
+    `speaker`: whom to judge, where others have captions, too.
+    """
+    renderer = TalkRenderer(style, columns=columns)
+    for caption in captions:
+        renderer.receive(caption.speaker, caption.text, caption.language, caption.at, final=caption.final)
     language = recording.language
-    blocks = _blocks(captions)
-    spoken = [(number, word) for number, block in enumerate(blocks) for word in normalise(block[-1].text, language)]
+    shown = [(token, word.at) for word in renderer.words(speaker) for token in normalise(word.text, language)]
     reference = [
-        (number, word) for number, utterance in enumerate(recording.utterances) for word in normalise(utterance.text, language)
+        (token, number, word.end_s)
+        for number, utterance in enumerate(recording.utterances)
+        for word in words_of_utterance(utterance)
+        for token in normalise(word.text, language)
     ]
-    matcher = SequenceMatcher(None, [word for _, word in reference], [word for _, word in spoken], autojunk=False)
-    heard: dict[int, list[int]] = {}
+    matcher = SequenceMatcher(None, [token for token, _, _ in reference], [token for token, _ in shown], autojunk=False)
+    times: dict[int, list[float]] = {}
+    delays = []
     for match in matcher.get_matching_blocks():
         for offset in range(match.size):
-            heard.setdefault(reference[match.a + offset][0], []).append(match.b + offset)
-    first_word_ends = [words_of_utterance(utterance)[0].end_s for utterance in recording.utterances]
+            _, number, end_s = reference[match.a + offset]
+            at = shown[match.b + offset][1]
+            times.setdefault(number, []).append(at)
+            delays.append(at - left_at(end_s))
     timings = []
     for number, utterance in enumerate(recording.utterances):
-        positions = heard.get(number)
-        if not positions:
-            timings.append(Timing(None, None))
-            continue
-        first_block, last_block = spoken[positions[0]][0], spoken[positions[-1]][0]
-        before = positions[0] - next(index for index, (block, _) in enumerate(spoken) if block == first_block)
-        first = next(
-            c for c in blocks[first_block] if len(normalise(c.text, language)) > before or c is blocks[first_block][-1]
-        )
-        final = blocks[last_block][-1]
-        timings.append(
-            Timing(
-                first.at - left_at(utterance.start_s),
-                final.at - left_at(utterance.end_s) if final.final else None,
-                first.at - left_at(first_word_ends[number]),
-            )
-        )
-    return Judgement(language, word_errors(recording.text, text, language), tuple(timings), text)
-
-
-def _blocks(captions: Sequence[ReceivedCaption]) -> list[list[ReceivedCaption]]:
-    """Partials with the final that closes them; the last one may still be open."""
-    blocks: list[list[ReceivedCaption]] = []
-    open_block = False
-    for caption in captions:
-        if open_block:
-            blocks[-1].append(caption)
+        if seen := times.get(number):
+            timings.append(Timing(min(seen) - left_at(utterance.start_s), max(0.0, max(seen) - left_at(utterance.end_s))))
         else:
-            blocks.append([caption])
-        open_block = not caption.final
-    return blocks
+            timings.append(Timing(None, None))
+    text = renderer.text(speaker)
+    return Judgement(language, word_errors(recording.text, text, language), tuple(timings), text, tuple(delays))
+
+
+def judge_under_all(
+    recording: Recording, captions: Sequence[ReceivedCaption], left_at: Callable[[float], float]
+) -> Mapping[str, Judgement]:
+    """A judgement for each of `RENDERERS`."""
+    return {
+        name: judge(recording, captions, left_at, style=style, columns=columns) for name, (style, columns) in RENDERERS.items()
+    }
 
 
 def median_of(values: Sequence[float | None]) -> float | None:
     """The median of those that there are, to the millisecond."""
     known = [value for value in values if value is not None]
     return round(median(known), 3) if known else None
+
+
+def p95_of(values: Sequence[float | None]) -> float | None:
+    """The 95th percentile of those that there are, to the millisecond."""
+    known = [value for value in values if value is not None]
+    if len(known) < 2:
+        return median_of(known)
+    return round(quantiles(known, n=20, method="inclusive")[-1], 3)

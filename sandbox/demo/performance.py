@@ -6,18 +6,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
 from sandbox import loopback_ice
-from sandbox.caller import CallFailed, ReceivedCaption, SignalingError
+from sandbox.caller import CallFailed, SignalingError
 from sandbox.demo.judgement import Judgement
 from sandbox.demo.page import page
 from sandbox.demo.processes import ProcessFailed
-from sandbox.demo.report import report
+from sandbox.demo.report import PRINTED, report
 from sandbox.demo.room import CaptionsRefused, DemoRoom
 from sandbox.demo.speech_server import COLD_START_S
 from sandbox.demo.stage import SpeechToText, Stage, complaints, mean_join_s, set_up
@@ -149,11 +149,10 @@ async def _serve_page(stack: AsyncExitStack, view: DemoView, credits_: list[str]
 async def _enter_rooms(
     stack: AsyncExitStack, stage: Stage, view: DemoView, terminal: Terminal, programme: dict[str, tuple[Recording, ...]]
 ) -> list[DemoRoom]:
-    def captioned(room: RoomView, caption: ReceivedCaption) -> None:
-        if caption.final:
-            terminal.final(room, room.participants[caption.speaker].name, caption.text)
-        else:
-            terminal.partial()
+    def captioned(room: RoomView, speaker: str, lines: list[str]) -> None:
+        for line in lines:
+            terminal.line(room, room.participants[speaker].name, line)
+        terminal.changed()
 
     rooms = []
     for number, language in enumerate(programme, 1):
@@ -166,9 +165,9 @@ async def _enter_rooms(
 
 async def _perform(
     stage: Stage, rooms: list[DemoRoom], programme: dict[str, tuple[Recording, ...]], terminal: Terminal, *, once: bool
-) -> list[Judgement]:
+) -> list[Mapping[str, Judgement]]:
     """All rooms at once; without `once` until it is cancelled. Raises an ExceptionGroup of what `run` knows."""
-    judgements: list[Judgement] = []
+    judgements: list[Mapping[str, Judgement]] = []
 
     async def play(room: DemoRoom) -> None:
         recordings = programme[room.view.language]
@@ -194,11 +193,11 @@ async def _perform(
     return judgements
 
 
-def _leaks(log: Path, judgements: list[Judgement]) -> bool:
+def _leaks(log: Path, judgements: list[Mapping[str, Judgement]]) -> bool:
     """Whether the app's log holds a phrase of a caption (five words in a row)."""
     logged = log.read_text(encoding="utf-8", errors="replace").lower() if log.exists() else ""
-    for judgement in judgements:
-        words = judgement.text.lower().split()
+    for by_renderer in judgements:
+        words = by_renderer[PRINTED].text.lower().split()
         if any(" ".join(words[start : start + 5]) in logged for start in range(len(words) - 4)):
             return True
     return False

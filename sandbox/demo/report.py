@@ -6,18 +6,28 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.demo.judgement import Judgement, median_of
+from sandbox.demo.judgement import RENDERERS, Judgement, median_of, p95_of
 from sandbox.score import WordErrors
 
 #: Highest word error rate that counts as right, by language.
 MAX_WER = {"en": 0.08, "fr": 0.20}
-#: Medians that the product aims at on two cores; missing them is shown, but is no failure on an unknown machine.
-AIMS_S = {"first_partial_p50_s": 1.2, "first_word_p50_s": 0.8, "final_p50_s": 1.5, "join_to_audio_s": 1.0}
+#: What the product aims at on two cores, as shown on screen; missing it is shown, but is no failure on an unknown machine.
+AIMS_S = {
+    "first_word_p50_s": 1.2,
+    "first_word_p95_s": 2.0,
+    "last_word_p50_s": 0.9,
+    "last_word_p95_s": 1.5,
+    "word_p50_s": 0.65,
+    "word_p95_s": 0.9,
+    "join_to_audio_s": 1.0,
+}
+#: The renderer whose figures are printed: Talk as released, on a wide screen.
+PRINTED = "append-80"
 #: Share of the words of the captions that a server has to have said if it is said to be the one that transcribes.
 _ITS_OWN = 0.8
 
@@ -40,9 +50,13 @@ class Report:
             if name.startswith("wer_") and value is not None:
                 rows.append((name, f"{value:.1%}  (at most {MAX_WER.get(name[4:], 1.0):.0%})"))
             elif name in AIMS_S:
-                shown = "not measured" if value is None else f"{value:.2f} s"
+                shown = _seconds(value)
                 late = " - missed" if value is not None and value > AIMS_S[name] else ""
-                rows.append((name, f"{shown}  (aim: {AIMS_S[name]:.1f} s{late})"))
+                rows.append((name, f"{shown}  (aim: {AIMS_S[name]:.2f} s{late})"))
+        for name, figures in self.figures["renderers"].items():
+            rates = ", ".join(f"{key[4:]} {value:.1%}" for key, value in figures.items() if key.startswith("wer_"))
+            first, last = (_seconds(figures[key]) for key in ("first_word_p50_s", "last_word_p50_s"))
+            rows.append((f"as {name}", f"WER {rates}; first word {first}, last word {last}"))
         return rows
 
     def write(self, path: Path) -> None:
@@ -51,49 +65,47 @@ class Report:
 
 
 def report(
-    judgements: Sequence[Judgement],
+    judgements: Sequence[Mapping[str, Judgement]],
     joins: Sequence[float | None],
     *,
     leaked: bool = False,
     engine: str = "embedded",
     words_served: int | None = None,
 ) -> Report:
-    """`joins`: from the request to the first audio, per room. `leaked`: the app's log holds what somebody said.
+    """`judgements`: of each playing, by renderer. `joins`: from the request to the first audio, per room.
 
-    `words_served`: how many words the server of `engine` has said; None where the app transcribes by itself.
+    `leaked`: the app's log holds what somebody said. `words_served`: how many words the server of `engine` has said; None
+    where the app transcribes by itself.
     """
-    figures: dict[str, Any] = {"engine": engine}
     faults = []
-    for language in sorted({judgement.language for judgement in judgements}):
-        mine = [judgement for judgement in judgements if judgement.language == language]
-        rate = sum((judgement.errors for judgement in mine), WordErrors(0)).rate
-        figures[f"wer_{language}"] = round(rate, 4)
+    renderers = {name: _figures([by_name[name] for by_name in judgements], words_served is not None) for name in RENDERERS}
+    figures: dict[str, Any] = {"engine": engine, **renderers[PRINTED], "join_to_audio_s": median_of(joins)}
+    figures["renderers"] = renderers
+    printed = [by_name[PRINTED] for by_name in judgements]
+    for language in sorted({judgement.language for judgement in printed}):
+        rate = max(figures_[f"wer_{language}"] or 0.0 for figures_ in renderers.values())
         if rate > MAX_WER.get(language, 1.0):
             faults.append(f"{language}: word error rate {rate:.1%}, at most {MAX_WER[language]:.0%} is right")
-        missing = sum(judgement.missing for judgement in mine)
-        if missing:
-            faults.append(f"{language}: {missing} of {sum(len(j.timings) for j in mine)} utterances got no final")
-    timings = [timing for judgement in judgements for timing in judgement.timings]
-    figures["first_partial_p50_s"] = median_of([timing.first_partial_s for timing in timings])
-    if words_served is not None:
-        figures["first_word_p50_s"] = median_of([timing.first_word_s for timing in timings])
-    figures["final_p50_s"] = median_of([timing.final_s for timing in timings])
-    figures["join_to_audio_s"] = median_of(joins)
-    figures["utterances"] = len(timings)
+        mine = [judgement for judgement in printed if judgement.language == language]
+        if missing := sum(judgement.missing for judgement in mine):
+            faults.append(f"{language}: {missing} of {sum(len(j.timings) for j in mine)} utterances got no caption")
+    if any(len({judgement.text for judgement in by_name.values()}) > 1 for by_name in judgements):
+        faults.append("the captions do not read the same under both renderers")
+    figures["utterances"] = sum(len(judgement.timings) for judgement in printed)
     figures["languages"] = {
         judgement.language: {
             "words": judgement.errors.words,
             "substitutions": judgement.errors.substitutions,
             "deletions": judgement.errors.deletions,
             "insertions": judgement.errors.insertions,
-            "first_partial_s": [t.first_partial_s and round(t.first_partial_s, 3) for t in judgement.timings],
-            "final_s": [t.final_s and round(t.final_s, 3) for t in judgement.timings],
+            "first_word_s": [t.first_word_s and round(t.first_word_s, 3) for t in judgement.timings],
+            "last_word_s": [t.last_word_s and round(t.last_word_s, 3) for t in judgement.timings],
         }
-        for judgement in judgements
+        for judgement in printed
     }
     if words_served is not None:
         figures["words_served"] = words_served
-        shown = sum(len(judgement.text.split()) for judgement in judgements)
+        shown = sum(len(judgement.text.split()) for judgement in printed)
         if words_served < _ITS_OWN * shown:
             faults.append(f"the server for {engine} said {words_served} words, of {shown} shown: another engine had to help")
     if not judgements:
@@ -101,3 +113,26 @@ def report(
     if leaked:
         faults.append("the app's log holds caption text")
     return Report(figures, tuple(faults))
+
+
+def _seconds(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:.2f} s"
+
+
+def _figures(judgements: Sequence[Judgement], by_word: bool) -> dict[str, float | None]:
+    """Under one renderer. `by_word`: the engine tells words one by one, so that each has a delay of its own."""
+    figures: dict[str, float | None] = {}
+    for language in sorted({judgement.language for judgement in judgements}):
+        mine = [judgement.errors for judgement in judgements if judgement.language == language]
+        figures[f"wer_{language}"] = round(sum(mine, WordErrors(0)).rate, 4)
+    timings = [timing for judgement in judgements for timing in judgement.timings]
+    measured: dict[str, list[float | None]] = {
+        "first_word": [timing.first_word_s for timing in timings],
+        "last_word": [timing.last_word_s for timing in timings],
+    }
+    if by_word:
+        measured["word"] = [delay for judgement in judgements for delay in judgement.word_delays_s]
+    for name, values in measured.items():
+        figures[f"{name}_p50_s"] = median_of(values)
+        figures[f"{name}_p95_s"] = p95_of(values)
+    return figures

@@ -7,20 +7,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from sandbox.caller import Caller, Playback, ReceivedCaption, from_recording
-from sandbox.demo.judgement import Judgement, judge, median_of
+from sandbox.demo.judgement import Judgement, judge_under_all, median_of
+from sandbox.demo.report import PRINTED
 from sandbox.demo.stage import Stage
 from sandbox.demo.view import DemoView, Participant, RoomView
 from sandbox.recording import Recording
+from sandbox.talk_renderer import Style
 
 #: RFC 6464 level below which somebody counts as speaking.
 _SPEAKING = 45
 #: Seconds without news after the last word until we believe that nothing more comes.
 _QUIET_S = 3.0
-_LAST_FINAL_S = 12.0
+_LAST_WORD_S = 12.0
 _FIRST_AUDIO_S = 15.0
 
 
@@ -37,7 +39,7 @@ class DemoRoom:
         view: DemoView,
         room: RoomView,
         names: tuple[str, str],
-        on_caption: Callable[[RoomView, ReceivedCaption], None],
+        on_caption: Callable[[RoomView, str, list[str]], None],
     ) -> None:
         self.view = room
         self.join_to_audio_s: float | None = None
@@ -47,6 +49,7 @@ class DemoRoom:
         self._names = names
         self._stack = AsyncExitStack()
         self._playback: Playback | None = None
+        self._screens: list[list[str]] = []
         stage.nextcloud.talk.rooms.create(room.token, name=room.name, language=room.language)
         url, nextcloud = stage.signaling.websocket_url, stage.nextcloud
         self.talker = Caller(url, nextcloud, room.token, f"{room.token}-1", names[0])
@@ -80,41 +83,44 @@ class DemoRoom:
         return self
 
     async def __aexit__(self, *details: object) -> None:
+        if lines := self.view.end_line():
+            self._on_caption(self.view, self.talker.session_id, lines)
         self.view.status = "over"
         await self._stack.aclose()
 
-    async def perform(self, recording: Recording) -> Judgement:
-        """Talk through one recording, wait for its last final, judge."""
+    async def perform(self, recording: Recording) -> Mapping[str, Judgement]:
+        """Talk through one recording, wait for its last word, judge under each renderer."""
         begun = time.time()
         playback = self._playback = self.talker.play(from_recording(recording))
         await playback.wait()
         ended = playback.left_at(recording.utterances[-1].end_s)
-        while time.time() < ended + _LAST_FINAL_S:
+        while time.time() < ended + _LAST_WORD_S:
             captions = self.listener.captions.of(self.talker.session_id, since=begun)
             latest = captions[-1] if captions else None
-            settled = latest is not None and latest.final and latest.at > ended
+            settled = latest is not None and latest.at > ended
             if settled and latest is not None and time.time() - latest.at > _QUIET_S:
                 break
             await asyncio.sleep(0.1)
         captions = self.listener.captions.of(self.talker.session_id, since=begun)
-        judgement = judge(recording, captions, playback.left_at)
-        first = median_of([timing.first_partial_s for timing in judgement.timings])
-        final = median_of([timing.final_s for timing in judgement.timings])
-        self._show_figures(judgement.errors.rate, first, final)
-        return judgement
+        judgements = judge_under_all(recording, captions, playback.left_at)
+        judgement = judgements[PRINTED]
+        first = median_of([timing.first_word_s for timing in judgement.timings])
+        last = median_of([timing.last_word_s for timing in judgement.timings])
+        self._show_figures(judgement.errors.rate, first, last)
+        return judgements
 
-    def _show_figures(self, wer: float | None, first_partial_s: float | None, final_s: float | None) -> None:
+    def _show_figures(self, wer: float | None, first_word_s: float | None, last_word_s: float | None) -> None:
         figures = {
             "wer": wer,
-            "first_partial_p50_s": first_partial_s,
-            "final_p50_s": final_s,
+            "first_word_p50_s": first_word_s,
+            "last_word_p50_s": last_word_s,
             "join_to_audio_s": self.join_to_audio_s,
         }
         self.view.figures = {name: value for name, value in figures.items() if value is not None}
         self._demo.changed()
 
     async def show_speaking(self) -> None:
-        """Keeps the talker's speaking mark true, for as long as it runs."""
+        """Keeps the talker's speaking mark and the caption box up to date, for as long as it runs."""
         while True:
             playback, speaking = self._playback, False
             if playback is not None and not playback.over:
@@ -124,9 +130,16 @@ class DemoRoom:
             if participant is not None and participant.speaking != speaking:
                 participant.speaking = speaking
                 self._demo.changed()
+            if lines := self.view.end_line(time.time()):
+                self._on_caption(self.view, self.talker.session_id, lines)
+            screens = [self.view.screen(style, time.time()) for style in Style]
+            if screens != self._screens:
+                # A line scrolls in without a message.
+                self._screens = screens
+                self._demo.changed()
             await asyncio.sleep(0.1)
 
     def _captioned(self, caption: ReceivedCaption) -> None:
-        self.view.caption(caption.speaker, caption.text, final=caption.final)
+        lines = self.view.caption(caption)
         self._demo.changed()
-        self._on_caption(self.view, caption)
+        self._on_caption(self.view, caption.speaker, lines)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The calls in a terminal: finals scroll, the open captions stand in live lines below. In a log file: finals only."""
+"""The calls in a terminal: utterances scroll, those that go on stand in live lines below. In a log file: whole utterances."""
 
 from __future__ import annotations
 
@@ -39,11 +39,12 @@ class Terminal:
         self._rooms = rooms
         self._draw()
 
-    def final(self, room: RoomView, name: str, text: str) -> None:
+    def line(self, room: RoomView, name: str, text: str) -> None:
+        """An utterance has ended."""
         minutes, seconds = divmod(int(time.monotonic() - self._begun), 60)
         self._write_line(f"{minutes:02d}:{seconds:02d} {self._label(room)} {name}: {text}")
 
-    def partial(self) -> None:
+    def changed(self) -> None:
         """Something changed in a live line."""
         self._erase()
         self._draw()
@@ -78,7 +79,7 @@ class Terminal:
         width = shutil.get_terminal_size().columns - 8
         for room in self._rooms:
             # The end of the text: what is new stands there.
-            text = room.partial if len(room.partial) <= width else "…" + room.partial[-(width - 1) :]
+            text = room.line if len(room.line) <= width else "…" + room.line[-(width - 1) :]
             mark = "●" if any(one.speaking for one in room.participants.values()) else "○"
             self._out.write(f"{self._label(room)} {mark} {self._paint('2', text)}\n")
         self._drawn = len(self._rooms)

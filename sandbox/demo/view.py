@@ -6,13 +6,18 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Any
 
-#: Characters of a caption block that are kept; the page shows its last four lines.
-_BLOCK = 600
+from live_transcription.captions.words import ends_sentence
+from sandbox.caller import ReceivedCaption
+from sandbox.talk_renderer import Style, TalkRenderer
+
 _TRANSCRIPT = 200
+#: A line of the transcript ends with a sentence of so many characters, or when nothing has come for so many seconds.
+_LINE_CHARS, _LINE_QUIET_S = 20, 2.5
 
 
 @dataclass(slots=True)
@@ -25,33 +30,55 @@ class Participant:
 
 @dataclass(slots=True)
 class RoomView:
-    """One call. `finals` and `partial` make the caption block as Talk shows it; `transcript` has the last of `spoken` lines."""
+    """One call. `renderers`: its captions as Talk shows them. `line`: words of the utterance that goes on.
+
+    `transcript`: the last of `spoken` lines, one for each utterance.
+    """
 
     token: str
     name: str
     language: str
     participants: dict[str, Participant] = field(default_factory=dict)
     status: str = "waiting"
-    finals: str = ""
-    partial: str = ""
+    renderers: dict[Style, TalkRenderer] = field(default_factory=lambda: {style: TalkRenderer(style) for style in Style})
+    line: str = ""
+    line_at: float = 0.0
     speaker: str = ""
     transcript: deque[str] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
     spoken: int = 0
     figures: dict[str, float] = field(default_factory=dict)
 
-    def caption(self, speaker: str, text: str, *, final: bool) -> None:
-        """A partial replaces its speaker's last one, a final closes it; another speaker begins a new block."""
-        if speaker != self.speaker:
-            self.speaker, self.finals, self.partial = speaker, "", ""
-        if final:
-            self.finals = f"{self.finals} {text}".strip()[-_BLOCK:]
-            self.partial = ""
-            self.transcript.append(text)
-            self.spoken += 1
-        else:
-            self.partial = text
+    def caption(self, caption: ReceivedCaption) -> list[str]:
+        """A message came. Returns the lines of the transcript that it has completed."""
+        for renderer in self.renderers.values():
+            renderer.receive(caption.speaker, caption.text, caption.language, caption.at, final=caption.final)
+        lines = self.end_line(caption.at) if caption.speaker == self.speaker else self.end_line()
+        self.speaker, self.line_at = caption.speaker, caption.at
+        self.line = f"{self.line} {caption.text}".strip()
+        if len(self.line) >= _LINE_CHARS and ends_sentence(self.line):
+            lines += self.end_line()
+        return lines
 
-    def snapshot(self) -> dict[str, Any]:
+    def end_line(self, now: float = float("inf")) -> list[str]:
+        """End the utterance that goes on, if nothing has come for a while; by default in any case."""
+        if not self.line or now < self.line_at + _LINE_QUIET_S:
+            return []
+        line, self.line = self.line, ""
+        self.transcript.append(line)
+        self.spoken += 1
+        return [line]
+
+    def screen(self, style: Style, now: float) -> list[str]:
+        """The visible lines of the caption box, each with its speaker's name where the speaker changes."""
+        shown: list[str] = []
+        before = ""
+        for speaker, line in self.renderers[style].screen(now):
+            name = self.participants[speaker].name if speaker in self.participants else ""
+            shown.append(f"{name}: {line}" if name and speaker != before else line)
+            before = speaker
+        return shown
+
+    def snapshot(self, now: float) -> dict[str, Any]:
         return {
             "token": self.token,
             "name": self.name,
@@ -61,9 +88,7 @@ class RoomView:
                 {"id": one.id, "name": one.name, "role": one.role, "speaking": one.speaking}
                 for one in self.participants.values()
             ],
-            "speaker": self.participants[self.speaker].name if self.speaker in self.participants else "",
-            "finals": self.finals,
-            "partial": self.partial,
+            "screens": {style.value: self.screen(style, now) for style in Style},
             "transcript": list(self.transcript),
             "spoken": self.spoken,
             "figures": self.figures,
@@ -81,7 +106,8 @@ class DemoView:
         self._news = asyncio.Event()
 
     def snapshot(self) -> dict[str, Any]:
-        return {"status": self.status, "over": self.over, "rooms": [room.snapshot() for room in self.rooms]}
+        now = time.time()
+        return {"status": self.status, "over": self.over, "rooms": [room.snapshot(now) for room in self.rooms]}
 
     def changed(self) -> None:
         self.version += 1

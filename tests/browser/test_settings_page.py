@@ -66,20 +66,20 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         page = seen.page
         address = page.get_by_label("Address of the high-performance backend")
         await address.fill("nonsense")
-        await page.get_by_label("Whole phrases only").check()
+        await page.get_by_label("Start the engine when a call is joined").uncheck()
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("write an address")
         await expect(address).to_be_focused()
         below = "(e => document.querySelector('.lt-save').getBoundingClientRect().top - e.getBoundingClientRect().bottom)"
         assert await address.evaluate(below) > 0, "the bar at the bottom hides nothing that has the focus"
         await expect(address).to_have_attribute("aria-invalid", "true")
-        assert "lt_finals_only" not in world.app.config
+        assert "lt_prewarm" not in world.app.config
         await address.fill("wss://hpb.example.com")
         await page.get_by_label("Internal secret", exact=True).fill("secret-number-one")
         await page.keyboard.press("Enter")
         await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
         await expect(page.locator("#lt-field-lt_hpb_url-note")).to_have_text("Saved.")
-        assert world.engine.applied[-1].captions.partials is False  # type: ignore[union-attr]
+        assert world.engine.applied[-1].stt.prewarm is False  # type: ignore[union-attr]
         await page.get_by_label("moshi-server: address").fill("ws://stt.example.com:8080")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-field-lt_moshi_url-note")).to_have_text("Saved.")
@@ -232,9 +232,9 @@ async def test_what_keeps_captions_from_people_is_said(browser: Browser, world: 
 async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, dark: bool, width: int) -> None:
     for seconds in (0.4, 0.6, 0.7, 0.5, 0.7, 0.9, 1.2, 1.4):
         await asyncio.sleep(0.35)  # a sample of the monitor
-        metrics.final_seconds.observe(seconds)
-        metrics.first_partial_seconds.observe(seconds / 2)
-        metrics.caption_sent(final=True)
+        metrics.last_word_seconds.observe(seconds)
+        metrics.first_word_seconds.observe(seconds / 2)
+        metrics.words_committed.inc(5)
     world.engine.rooms = {"room1": {"nc1": None, "nc2": None}}
     problem = "Kyutai on Modal is still starting (status 503)."
     world.engine.errors = (RecordedError(1_750_000_000.0, "stt_unavailable", problem),)

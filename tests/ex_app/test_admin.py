@@ -60,7 +60,7 @@ async def test_while_nextcloud_does_not_tell_app_api_is_believed(anybody: httpx.
 async def test_another_sites_page_can_change_nothing(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, method: str, path: str
 ) -> None:
-    body = json.dumps({"settings": {"lt_finals_only": "true"}})
+    body = json.dumps({"settings": {"lt_prewarm": "true"}})
     form = {"Content-Type": "application/x-www-form-urlencoded"}
     assert (await talk.request(method, path, content=body, headers={"Content-Type": "application/json"})).status_code == 403
     assert (await talk.request(method, path, content=body, headers=OWN | form)).status_code == 415
@@ -95,9 +95,9 @@ async def test_bad_bodies(talk: httpx.AsyncClient, nextcloud: FakeNextcloud, bod
 async def test_saving_applies_at_once_and_tells_the_new_state(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
 ) -> None:
-    answer = await put(talk, {"lt_finals_only": "true", "lt_internal_secret": "a-new-secret-value"})
+    answer = await put(talk, {"lt_prewarm": "false", "lt_internal_secret": "a-new-secret-value"})
     assert answer.status_code == 200
-    assert answer.json()["settings"]["lt_finals_only"] == {"source": "saved", "problem": "", "value": "true"}
+    assert answer.json()["settings"]["lt_prewarm"] == {"source": "saved", "problem": "", "value": "false"}
     assert answer.json()["settings"]["lt_internal_secret"]["set"] is True
     assert engine.applied[-1].hpb.internal_secret.reveal() == "a-new-secret-value"  # type: ignore[union-attr]
     refused = await put(talk, {"lt_hpb_url": "nonsense", "lt_gate": "false"})

@@ -27,23 +27,23 @@ def test_quantiles_are_those_of_prometheus() -> None:
 def test_only_what_happened_while_it_watched_counts() -> None:
     now = [0.0]
     monitor = Monitor(FakeEngine(), lambda: now[0])
-    assert monitor.describe()["latency"]["final"] == {"p50": None, "p95": None}
-    metrics.final_seconds.observe(100)
+    assert monitor.describe()["latency"]["last"] == {"p50": None, "p95": None}
+    metrics.last_word_seconds.observe(100)
     monitor.sample()
     for _ in range(6):
         now[0] += 10
-        metrics.final_seconds.observe(0.7)
-        metrics.caption_sent(final=True)
+        metrics.last_word_seconds.observe(0.7)
+        metrics.words_committed.inc(3)
         monitor.sample()
     told = monitor.describe()
-    assert 0.6 <= told["latency"]["final"]["p50"] <= 0.8
-    assert told["captions_per_minute"] == 6.0
-    assert len(told["history"]["final_p50"]) == 6
+    assert 0.6 <= told["latency"]["last"]["p50"] <= 0.8
+    assert told["words_per_minute"] == 18.0
+    assert len(told["history"]["last_p50"]) == 6
     for _ in range(200):
         now[0] += 10
         monitor.sample()
-    assert len(monitor.describe()["history"]["final_p50"]) == SAMPLES - 1
-    assert monitor.describe()["history"]["final_p50"][-1] is None
+    assert len(monitor.describe()["history"]["last_p50"]) == SAMPLES - 1
+    assert monitor.describe()["history"]["last_p50"][-1] is None
 
 
 def test_minutes_paid_and_minutes_saved(monkeypatch: pytest.MonkeyPatch) -> None:

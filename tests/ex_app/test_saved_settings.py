@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Any
 
 import pytest
@@ -78,12 +79,26 @@ async def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
     saved = SavedSettings(ENVIRONMENT, nextcloud, applied, sleep=sleep)
     task = asyncio.create_task(saved.run())
     await asyncio.wait_for(saved.known.wait(), 5)
-    nextcloud.values["lt_finals_only"] = "1"
+    nextcloud.values["lt_prewarm"] = "0"
     go_on.put_nowait(None)
     await asyncio.wait_for(applied.once.wait(), 5)
-    assert applied.settings[-1].finals_only
+    assert not applied.settings[-1].prewarm
     assert waits[0] == 60.0
     task.cancel()
+
+
+async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    for environment, values in ((ENVIRONMENT | {"LT_FINALS_ONLY": "true"}, {}), (ENVIRONMENT, {"lt_finals_only": "true"})):
+        caplog.clear()
+        saved = SavedSettings(environment, FakeNextcloud(values=values), lambda settings: None)
+        for _ in range(3):
+            await saved.refresh()
+        assert [record.message for record in caplog.records if "LT_FINALS_ONLY" in record.message] == [
+            "LT_FINALS_ONLY has no effect any more. Captions are never revised, so each version of Talk shows them once."
+        ]
+        assert "lt_finals_only" not in saved.describe()
+        assert not saved.current.problems
 
 
 async def test_the_last_good_values_stay_while_nextcloud_is_away_and_the_page_says_so() -> None:
@@ -97,8 +112,8 @@ async def test_the_last_good_values_stay_while_nextcloud_is_away_and_the_page_sa
     assert saved.current.hpb_url == "https://saved.example.com"
     nextcloud.failures = 1
     with pytest.raises(NextcloudError):
-        await saved.save({"lt_finals_only": "true"})
-    assert not saved.current.finals_only
+        await saved.save({"lt_prewarm": "false"})
+    assert saved.current.prewarm
     await saved.refresh()
     assert saved.trouble is None
 
@@ -140,7 +155,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("lt_gate", "maybe"),
         ("lt_model_directory", "relative"),
         ("lt_backend_url", "wss://cloud.example.com"),
-        ("lt_finals_only", ""),
+        ("lt_finals_only", "true"),
         ("lt_hpb_url", "https://x.example.com/" + "x" * MAX_VALUE),
         ("lt_unknown", "1"),
         ("enabled", "0"),
@@ -201,7 +216,7 @@ async def test_everything_reaches_the_engine() -> None:
             "lt_prewarm": "0", "lt_max_speakers": "12", "lt_max_calls": "34", "lt_max_memory_mb": "2048",
             "lt_languages": "fr,en",
             "lt_stt_order": "embedded,modal",
-            "lt_moshi_url": "ws://stt.example.com:8080", "lt_finals_only": "yes",
+            "lt_moshi_url": "ws://stt.example.com:8080",
         }
     )  # fmt: skip
     config = saved.current.engine_config()
@@ -213,7 +228,6 @@ async def test_everything_reaches_the_engine() -> None:
     assert config.languages == ("en", "fr")
     assert config.stt.order == ("embedded", "modal")
     assert config.receive_path == "stock"
-    assert not config.captions.partials
     await saved.save({"lt_stt_fallback": "false"})
     assert saved.current.engines_in_use() == ("embedded",)
 

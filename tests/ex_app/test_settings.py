@@ -28,7 +28,6 @@ def test_a_complete_environment_has_no_problems() -> None:
     assert config.hpb.internal_secret.reveal() == "internal-secret-of-the-tests"
     assert config.hpb.backend_url == "https://cloud.example.com"
     assert not config.hpb.verify_certificates
-    assert not config.captions.partials
     assert config.stt.embedded is not None
     assert config.stt.embedded.model_directory == Path("/models/x")
     assert settings.modal is None
@@ -80,7 +79,7 @@ def test_harp_listens_on_its_socket() -> None:
         ("PORT", "٣"),
         ("LOG_LEVEL", "loud"),
         ("SKIP_CERT_VERIFY", "maybe"),
-        ("LT_FINALS_ONLY", "2"),
+        ("LT_PREWARM", "2"),
         ("LT_DEFAULT_LANGUAGE", "english please"),
         ("LT_MODEL_DIRECTORY", "relative/path"),
         ("MODAL_WORKSPACE", "wss://x"),

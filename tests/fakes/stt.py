@@ -12,10 +12,16 @@ from contextlib import asynccontextmanager
 from live_transcription.errors import SttError
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
 from live_transcription.types import SAMPLE_RATE, Frame, Language
+from sandbox.caller import ReceivedCaption
+
+
+def rest(caption: ReceivedCaption) -> bool:
+    """Whether a caption of a `FakeStream` has the words that are committed at the end of the utterance only."""
+    return "begins" in caption.text
 
 
 class FakeStream(SttStream):
-    """Says a partial when the first audio comes and a final at each flush, unless told otherwise."""
+    """Says how speech begins when the first audio comes, twice, and the whole at each flush, unless told otherwise."""
 
     def __init__(self, language: str, ordinal: int) -> None:
         self.language = language
@@ -37,12 +43,13 @@ class FakeStream(SttStream):
 
     async def send(self, frame: Frame) -> None:
         if not self.frames:
-            self.emitted.put_nowait(Hypothesis(f"partial {self.ordinal}", final=False))
+            for _ in range(2):
+                self.emitted.put_nowait(Hypothesis(f"speech {self.ordinal} begins", final=False))
         self.frames.append(frame)
 
     async def flush(self) -> None:
         self.flushes += 1
-        self.emitted.put_nowait(Hypothesis(f"final {self.ordinal}.{self.flushes}", final=True))
+        self.emitted.put_nowait(Hypothesis(f"speech {self.ordinal} begins and ends {self.flushes}", final=True))
         self.emitted.put_nowait(Flushed())
 
     async def end(self) -> None:

@@ -31,8 +31,8 @@ from sandbox.virtual_clock import run
 
 #: Where the second of two utterances ends in the recording, and a little silence.
 _END_S = 16.2
-#: Seconds without news after a final until nothing more is expected.
-_QUIET_S = 4.0
+#: Seconds without news until nothing more is expected; an outage lasts up to ten, and the retries after it some more.
+_QUIET_S = 40.0
 
 SPOKEN = recording.load("en-conference")
 #: Two utterances of 11 and 3 s, a second apart: float32, 24 kHz mono.
@@ -59,14 +59,14 @@ class Setting:
     def speaker(self, name: str = "speaker-1", language: str = "en") -> Monologue:
         return Monologue(self.registry.backend(), language, name=name, detector=EnergyDetector())
 
-    async def listen_until_quiet(self, monologue: Monologue, *, patience_s: float = 90.0) -> None:
+    async def listen_until_quiet(self, monologue: Monologue, *, patience_s: float = 150.0) -> None:
         """Silence until all that was said stands and nothing more comes, as a speaker who waits."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s
         while loop.time() < deadline:
             await monologue.hush(0.4)
             latest = monologue.captions[-1] if monologue.captions else None
-            if latest is not None and latest.final and loop.time() - latest.at > _QUIET_S:
+            if latest is not None and loop.time() - latest.at > _QUIET_S:
                 return
 
 

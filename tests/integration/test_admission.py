@@ -14,6 +14,7 @@ import pytest
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import TranscriptionService
 from sandbox.caller import Speech
+from tests.fakes.stt import rest
 from tests.integration.conftest import TalkOnLoopback, no_ice_servers
 
 MB = 1 << 20
@@ -41,11 +42,11 @@ async def test_without_memory_nobody_new_is_heard_and_all_are_once_there_is_some
         listener = await talk.caller("listener")
         first = await talk.caller("first", short_speech)
         await service.enable(talk.room, listener.nextcloud_session_id)
-        await listener.captions.wait(speaker=first.session_id, final=False)
+        await listener.captions.wait(speaker=first.session_id)
         used_mb = 900
         await until(lambda: bool(service.status().conditions))
         second = await talk.caller("second", short_speech)
-        await listener.captions.wait(speaker=first.session_id, final=True)
+        await listener.captions.wait(rest, speaker=first.session_id)
         assert service.status().speakers == 1
         assert not [caption for caption in listener.captions.received if caption.speaker == second.session_id]
         assert service.status().conditions[0].code == "memory"

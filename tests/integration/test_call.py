@@ -20,7 +20,7 @@ from live_transcription.service import TranscriptionService
 from live_transcription.types import Secret
 from sandbox.caller import Speech
 from sandbox.rig import Link
-from tests.fakes.stt import FakeStream
+from tests.fakes.stt import FakeStream, rest
 from tests.integration.conftest import TalkOnLoopback, no_ice_servers
 
 
@@ -30,10 +30,11 @@ async def test_a_listener_gets_captions_and_the_speaker_does_not(talk: TalkOnLoo
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id, user_id="listener")
     await service.enable(talk.room, speaker.nextcloud_session_id, user_id="speaker")
-    partial = await listener.captions.wait(final=False)
-    final = await listener.captions.wait(final=True)
-    assert partial.speaker == final.speaker == speaker.session_id
-    assert final.language == "en"
+    first = await listener.captions.wait()
+    last = await listener.captions.wait(rest)
+    assert first.speaker == last.speaker == speaker.session_id
+    assert last.language == "en"
+    assert all(caption.final for caption in listener.captions.received)
     assert speaker.captions.received == []
 
 
@@ -94,10 +95,10 @@ async def test_leaving_delivers_the_open_utterance_within_two_seconds(talk: Talk
     listener = await talk.caller("listener")
     await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    await listener.captions.wait(final=False)
+    await listener.captions.wait()
     async with asyncio.timeout(2):
         await service.leave(talk.room)
-    await listener.captions.wait(final=True, timeout_s=1)
+    await listener.captions.wait(rest, timeout_s=1)
     assert service.status().calls == 0
     await talk.wait_until_we_left()
 
@@ -111,29 +112,28 @@ async def test_leaving_delivers_the_words_so_far_of_an_engine_that_hangs(talk: T
     listener = await talk.caller("listener")
     await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    partial = await listener.captions.wait(final=False)
+    await listener.captions.wait()
     async with asyncio.timeout(2):
         await service.leave(talk.room)
-    final = await listener.captions.wait(final=True, timeout_s=1)
-    assert final.text == partial.text
+    assert (await listener.captions.wait(rest, timeout_s=1)).text == "begins"
 
 
-async def test_no_final_is_lost_in_a_connection_that_dies_unnoticed(talk: TalkOnLoopback, short_speech: Speech) -> None:
+async def test_no_caption_is_lost_in_a_connection_that_dies_unnoticed(talk: TalkOnLoopback, short_speech: Speech) -> None:
     async with Link("127.0.0.1", urlsplit(talk.hpb.url).port or 0) as link:
         service = await talk.service(hpb=HpbConfig(link.url, Secret(talk.internal_secret), talk.nextcloud.url))
         listener = await talk.caller("listener")
         await talk.caller("speaker", short_speech)
         await service.enable(talk.room, listener.nextcloud_session_id)
-        await listener.captions.wait(final=False)
+        await listener.captions.wait()
         link.stall()
         async with asyncio.timeout(15):
             while not talk.backend.streams[0].flushes:  # noqa: ASYNC110  the fake tells no one
                 await asyncio.sleep(0.05)
         await asyncio.sleep(0.1)
-        assert not listener.captions.of(final=True)
+        assert not any(map(rest, listener.captions.received))
         link.cut()
         link.unstall()
-        await listener.captions.wait(final=True, timeout_s=10)
+        await listener.captions.wait(rest, timeout_s=10)
         await service.leave(talk.room)
 
 
@@ -144,9 +144,9 @@ async def test_a_speaker_who_hangs_up_in_mid_sentence_gets_their_last_words_show
     listener = await talk.caller("listener")
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    await listener.captions.wait(final=False)
+    await listener.captions.wait()
     await speaker.leave()
-    await listener.captions.wait(final=True, timeout_s=5)
+    await listener.captions.wait(rest, timeout_s=5)
     assert service.status().speakers == 0
 
 
@@ -155,12 +155,12 @@ async def test_captions_go_on_after_the_websocket_was_cut(talk: TalkOnLoopback, 
     listener = await talk.caller("listener")
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    await listener.captions.wait(final=False)
+    await listener.captions.wait()
     sessions = talk.internal_sessions()
     talk.hpb.cut()
-    await listener.captions.wait(final=True)
+    await listener.captions.wait(rest)
     await speaker.say(short_speech)
-    assert len(listener.captions.of(speaker.session_id, final=True)) >= 2
+    assert len(list(filter(rest, listener.captions.of(speaker.session_id)))) >= 2
     assert talk.internal_sessions() == sessions
 
 
@@ -169,13 +169,13 @@ async def test_captions_come_back_by_themselves_after_a_restart_of_the_hpb(talk:
     listener = await talk.caller("listener")
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    await listener.captions.wait(final=False)
+    await listener.captions.wait()
     await talk.hpb.restart(down_s=0.5)
     await speaker.wait_connected()
     await listener.wait_connected()
     playback = speaker.play(short_speech)
     await playback.wait()
-    await listener.captions.wait(speaker=speaker.session_id, final=True)
+    await listener.captions.wait(rest, speaker=speaker.session_id)
 
 
 @pytest.mark.parametrize("bye", [True, False])
@@ -186,13 +186,13 @@ async def test_a_listener_who_reloads_the_page_still_gets_captions(
     listener = await talk.caller("listener")
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id, user_id="listener")
-    await listener.captions.wait(final=True)
+    await listener.captions.wait(rest)
     before = listener.nextcloud_session_id
     await listener.reload(bye=bye)
     assert listener.nextcloud_session_id != before
     seen = len(listener.captions.received)
     await speaker.say(short_speech)
-    await listener.captions.wait(lambda caption: caption in listener.captions.received[seen:], final=True)
+    await listener.captions.wait(lambda caption: rest(caption) and caption in listener.captions.received[seen:])
 
 
 async def test_a_wrong_secret_costs_one_hello_and_other_rooms_nothing(talk: TalkOnLoopback, short_speech: Speech) -> None:
@@ -206,7 +206,7 @@ async def test_a_wrong_secret_costs_one_hello_and_other_rooms_nothing(talk: Talk
     assert "wrong" * 8 not in "".join(map(str, answers))
     assert talk.failed_hellos() == 1
     await talk.caller("speaker", short_speech)
-    await listener.captions.wait(final=True)
+    await listener.captions.wait(rest)
 
 
 async def test_an_unreachable_hpb_is_said_in_time(talk: TalkOnLoopback, unused_tcp_port: int) -> None:
@@ -244,7 +244,7 @@ async def test_no_call_starts_while_the_service_ends(talk: TalkOnLoopback, short
     await talk.caller("speaker", short_speech)
     async with TranscriptionService(talk.config(), no_ice_servers, registry=talk.registry, wall_clock=time.time) as service:
         await service.enable(talk.room, listener.nextcloud_session_id)
-        await listener.captions.wait(final=False)
+        await listener.captions.wait()
         late = asyncio.get_running_loop().call_later(0.3, lambda: ending.append(asyncio.ensure_future(late_request())))
         ending: list[asyncio.Future[None]] = []
 
@@ -305,7 +305,7 @@ async def test_one_speakers_failing_engine_leaves_the_other_speaker_alone(talk: 
     await listener.captions.wait(speaker=first.session_id)
     talk.backend.streams[0].emitted.put_nowait(SttModelError("The model broke."))
     second = await talk.caller("second", short_speech)
-    await listener.captions.wait(speaker=second.session_id, final=True)
+    await listener.captions.wait(rest, speaker=second.session_id)
 
 
 async def test_leaving_does_not_wait_for_an_engine_that_still_gets_ready(

@@ -55,7 +55,7 @@ async def test_captions_come_back_by_themselves_once_the_backend_has_the_right_s
     await talk.hpb.restart(internal_secret=talk.internal_secret)
     await listener.wait_connected()
     await talk.caller("speaker", short_speech)
-    await listener.captions.wait(final=True)
+    await listener.captions.wait()
     await until(lambda: conditions(service) == [])
 
 
@@ -104,5 +104,5 @@ async def test_other_settings_are_tried_at_once(talk: TalkOnLoopback, short_spee
     await until(lambda: all(call.refused.is_set() for call in service._calls.values()))
     service.apply(talk.config())
     await talk.caller("speaker", short_speech)
-    await listener.captions.wait(final=True)
+    await listener.captions.wait()
     assert service.status().targets == 1

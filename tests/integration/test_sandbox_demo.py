@@ -59,7 +59,7 @@ async def test_once_judges_the_captions_and_ends_well(tmp_path: Path) -> None:
     found = json.loads((tmp_path / "build" / "demo.json").read_text())
     assert found["wer_en"] <= 0.08
     assert found["wer_fr"] <= 0.20
-    for name in ("first_partial_p50_s", "final_p50_s", "join_to_audio_s"):
+    for name in ("first_word_p50_s", "last_word_p50_s", "join_to_audio_s"):
         assert found[name] > 0
     assert "unable to locate" not in (tmp_path / "build" / "demo" / "app.log").read_text()
 

@@ -17,6 +17,7 @@ from live_transcription.service import TranscriptionService
 from live_transcription.stt.statistics import SttStatistics
 from live_transcription.types import IceServer, Secret
 from sandbox.caller import Speech
+from tests.fakes.stt import rest
 from tests.integration.conftest import TalkOnLoopback, no_ice_servers
 from tests.unit.webrtc.turn_server import PASSWORD, USER, turn_server
 
@@ -26,10 +27,10 @@ async def test_a_running_call_goes_on_when_other_settings_change(talk: TalkOnLoo
     listener = await talk.caller("listener")
     await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    await listener.captions.wait(final=False)
+    await listener.captions.wait()
     service.apply(talk.config(languages=("fr",), max_speakers=3))
     assert list(service.languages()) == ["fr"]
-    await listener.captions.wait(final=True)
+    await listener.captions.wait(rest)
     assert talk.internal_sessions() == 1
 
 
@@ -41,7 +42,7 @@ async def test_a_changed_backend_is_joined_anew_with_everybody_who_reads(talk: T
     elsewhere = replace(config.hpb, url=config.hpb.url.replace("http://", "ws://"))
     service.apply(replace(config, hpb=elsewhere))
     await talk.caller("speaker", short_speech)
-    await listener.captions.wait(final=True)
+    await listener.captions.wait(rest)
     async with asyncio.timeout(5):
         while talk.internal_sessions() != 1:  # noqa: ASYNC110  the old session says goodbye
             await asyncio.sleep(0.02)
@@ -86,11 +87,11 @@ async def test_old_engines_are_closed_when_their_last_stream_has_ended(talk: Tal
     listener = await talk.caller("listener")
     await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    await listener.captions.wait(final=False)
+    await listener.captions.wait()
     service.apply(talk.config(stt=SttConfig(embedded=None, prewarm=False)))
     await asyncio.sleep(0.1)
     assert not closed.is_set(), "somebody still speaks to them"
-    await listener.captions.wait(final=True)
+    await listener.captions.wait(rest)
     await service.leave(talk.room)
     await asyncio.wait_for(closed.wait(), 5)
 
@@ -104,7 +105,7 @@ async def test_calls_are_taken_up_again_with_their_readers(talk: TalkOnLoopback,
     second = await talk.service()
     second.restore(snapshots)
     await talk.caller("speaker", short_speech)
-    assert (await listener.captions.wait(final=True)).language == "fr"
+    assert (await listener.captions.wait(rest)).language == "fr"
     assert second.export() == snapshots
 
 

@@ -10,6 +10,7 @@ import threading
 
 from live_transcription.observability import metrics
 from sandbox.caller import Speech
+from tests.fakes.stt import rest
 from tests.integration.conftest import TalkOnLoopback
 
 
@@ -27,11 +28,10 @@ async def test_a_call_is_captioned_on_the_stock_path_and_leaves_nothing(talk: Ta
     listener = await talk.caller("listener")
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    partial = await listener.captions.wait(final=False)
-    assert partial.speaker == speaker.session_id
+    first = await listener.captions.wait()
+    assert first.speaker == speaker.session_id
     assert decoder_threads() == 1
-    final = await listener.captions.wait(final=True)
-    assert final.text
+    await listener.captions.wait(rest)
     assert decoded_seconds() - decoded > short_speech.duration_s / 2
     async with asyncio.timeout(3):
         await service.leave(talk.room)
@@ -44,10 +44,10 @@ async def test_the_path_changes_with_the_next_subscription(talk: TalkOnLoopback,
     listener = await talk.caller("listener")
     speaker = await talk.caller("speaker", short_speech)
     await service.enable(talk.room, listener.nextcloud_session_id)
-    await listener.captions.wait(speaker=speaker.session_id, final=False)
+    await listener.captions.wait(speaker=speaker.session_id)
     service.apply(talk.config(receive_path="stock"))
-    await listener.captions.wait(speaker=speaker.session_id, final=True)
+    await listener.captions.wait(rest, speaker=speaker.session_id)
     assert decoder_threads() == 0, "what runs goes on"
     other = await talk.caller("other", short_speech)
-    await listener.captions.wait(speaker=other.session_id, final=True)
+    await listener.captions.wait(rest, speaker=other.session_id)
     assert decoder_threads() == 1

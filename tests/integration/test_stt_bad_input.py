@@ -116,10 +116,10 @@ def test_a_server_that_never_answers_costs_bounded_memory_and_is_told_of(
                 for _ in range(5):
                     burst(speaker, np.zeros(9 * SAMPLE_RATE, np.float32))
                     await asyncio.sleep(9.0)
-                before = len(speaker.finals)
+                before = len(speaker.captions)
                 await speaker.say(SPEECH)
                 await place.listen_until_quiet(speaker)
-            assert words(" ".join(final.text for final in speaker.finals[before:])) == words(TEXT)
+            assert words(" ".join(caption.text for caption in speaker.captions[before:])) == words(TEXT)
             assert speaker.errors == []
 
     play(scenario())

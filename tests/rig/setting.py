@@ -75,18 +75,22 @@ def heard(said: str, captions: str, language: str = "en") -> bool:
 async def captioned(
     listener: Caller, speaker: str, said: str = SHORT.text, *, since: float = 0.0, timeout_s: float = 20
 ) -> str:
-    """Waits until the finals of a speaker say what was said; returns them. AssertionError with what came instead."""
+    """Waits until the captions of a speaker say what was said; returns them. AssertionError with what came instead."""
     text = ""
     try:
         async with asyncio.timeout(timeout_s):
             while True:
-                text = " ".join(caption.text for caption in listener.captions.of(speaker, final=True, since=since))
+                text = listener.captions.text(speaker, since=since)
                 if heard(said, text):
                     return text
                 await asyncio.sleep(0.05)
     except TimeoutError:
-        partials = [caption.text for caption in listener.captions.of(speaker, since=since)]
-        raise AssertionError(f"captions after {timeout_s} s: {text!r}; with partials: {partials[-3:]}") from None
+        raise AssertionError(f"captions after {timeout_s} s: {text!r}") from None
+
+
+def more_words(listener: Caller, speaker: str, count: int) -> Callable[[object], bool]:
+    """A condition for `captions.wait`: so many words of a speaker have come, in whatever messages."""
+    return lambda _: len(listener.captions.text(speaker).split()) >= count
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]], what: str, timeout_s: float = 10.0) -> None:

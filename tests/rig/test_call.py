@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from sandbox import recording, score
 from sandbox.caller import Mute, from_recording
 from sandbox.recording import Recording
-from tests.rig.setting import SHORT, SHORT_SPEECH, Setting, captioned, eventually, heard
+from sandbox.talk_renderer import Style, TalkRenderer
+from tests.rig.setting import SHORT, SHORT_SPEECH, Setting, captioned, eventually, heard, more_words
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -70,6 +72,35 @@ async def test_two_calls_are_captioned_at_once_in_their_languages(
         assert rate <= most, captions
 
 
+def words(text: str) -> list[str]:
+    """As they were sent; in `SHORT` each occurs once."""
+    return [word.strip(".,").lower() for word in text.split()]
+
+
+async def test_no_message_repeats_a_word_while_two_talk_and_the_websocket_is_cut(talk: Setting, room: str) -> None:
+    async with talk.speaker(room, "speaker-1") as one, talk.speaker(room, "speaker-2") as two, talk.listener(room) as listener:
+        assert (await listener.enable_captions("en")).ok
+        await asyncio.sleep(1.0)
+        playbacks = [one.play(SHORT_SPEECH), two.play(SHORT_SPEECH)]
+        await listener.captions.wait(more_words(listener, one.session_id, 3))
+        assert talk.link.cut() >= 1
+        for playback in playbacks:
+            await playback.wait()
+        for speaker in (one, two):
+            await captioned(listener, speaker.session_id)
+        await asyncio.sleep(3.0)
+        assert all(caption.final for caption in listener.captions.received)
+        shown = []
+        for style in Style:
+            renderer = TalkRenderer(style, present={one.session_id, two.session_id})
+            for caption in listener.captions.received:
+                renderer.receive(caption.speaker, caption.text, caption.language, caption.at, final=caption.final)
+            shown.append([renderer.text(speaker.session_id) for speaker in (one, two)])
+        assert shown[0] == shown[1]
+        for text in shown[0]:
+            assert Counter(words(text)).most_common(1)[0][1] == 1, text
+
+
 async def test_a_cut_websocket_is_resumed_and_no_word_is_lost(talk: Setting, room: str) -> None:
     async with talk.speaker(room) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions("en")).ok
@@ -116,17 +147,16 @@ async def test_leave_delivers_the_open_utterance_and_leaves_nothing_behind(talk:
     async with talk.speaker(room) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions("en")).ok
         speaker.play(SHORT_SPEECH)
-        await listener.captions.wait(lambda caption: len(caption.text.split()) >= 4, speaker=speaker.session_id)
+        await listener.captions.wait(more_words(listener, speaker.session_id, 4))
         assert talk.app.usage().udp > 0
         assert talk.link.open == connections + 1
         asked = time.time()
         assert (await talk.nextcloud.talk.leave(room)).ok
-        final = await listener.captions.wait(final=True, timeout_s=LEAVE_S)
-        assert len(final.text.split()) >= 4
         await eventually(lambda: _is_left(talk, connections), "sockets are closed", LEAVE_S - (time.time() - asked))
         assert (await talk.app.health())["calls"] == 0
         await asyncio.sleep(1)
         assert not listener.captions.of(since=asked + LEAVE_S), "captions after the app has left"
+        assert listener.captions.of(since=asked), "the last words come before the app has left"
 
 
 async def test_a_speaker_who_reloads_is_heard_again(talk: Setting, room: str) -> None:
@@ -151,7 +181,7 @@ async def test_a_mute_closes_the_utterance_and_speech_after_it_is_captioned(talk
         assert (await listener.enable_captions("en")).ok
         await speaker.say(SHORT_SPEECH.part(0, 2.6))
         speaker.mute(kind)
-        first = await listener.captions.wait(speaker=speaker.session_id, final=True, timeout_s=5)
+        first = await listener.captions.wait(speaker=speaker.session_id, timeout_s=5)
         assert first.text
         await asyncio.sleep(1)
         speaker.unmute()
@@ -188,8 +218,8 @@ async def test_the_same_request_ten_times_at_once_is_one_target(talk: Setting, r
         assert all(answer.ok for answer in answers)
         await speaker.say(SHORT_SPEECH)
         await captioned(listener, speaker.session_id)
-        finals = [caption.text for caption in listener.captions.of(final=True)]
-        assert len(finals) == len(set(finals)), "each final once"
+        spoken = words(listener.captions.text(speaker.session_id))
+        assert len(spoken) == len(set(spoken)), "no word twice"
 
 
 async def test_an_unknown_language_starts_nothing(talk: Setting, room: str) -> None:

@@ -30,7 +30,7 @@ async def test_a_mute_without_packets_costs_nothing_and_neither_does_a_recording
     ):
         assert (await listener.enable_captions("en")).ok
         await speaker.say(SHORT_SPEECH.part(0, 2.6))
-        await listener.captions.wait(speaker=speaker.session_id, final=False)
+        await listener.captions.wait(speaker=speaker.session_id)
         speaker.mute(Mute.NO_PACKETS)
         await asyncio.sleep(MUTED_S)
         assert len(talk.link.offer_requests(speaker.session_id)) == 1, "the one that the subscription began with"

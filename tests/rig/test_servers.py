@@ -15,7 +15,7 @@ from sandbox import loopback_ice
 from sandbox.ports import has_ipv6
 from sandbox.rig import HPB_SERIES, Rig, RigUnavailable
 from sandbox.rig.installed import turn_program
-from tests.rig.setting import SHORT_SPEECH, Setting, captioned, setting
+from tests.rig.setting import SHORT_SPEECH, Setting, captioned, more_words, setting
 
 
 async def caption_once(talk: Setting) -> None:
@@ -100,13 +100,12 @@ async def test_shutdown_delivers_the_open_utterance_and_says_goodbye(tmp_path: P
         async with talk.speaker(room) as speaker, talk.listener(room) as listener:
             assert (await listener.enable_captions("en")).ok
             speaker.play(SHORT_SPEECH)
-            await listener.captions.wait(lambda caption: len(caption.text.split()) >= 4, speaker=speaker.session_id)
+            await listener.captions.wait(more_words(listener, speaker.session_id, 4))
             together = len(listener.others)
-            started = time.monotonic()
+            started, stopped_at = time.monotonic(), time.time()
             assert await talk.app.process.stop() == 0
             assert time.monotonic() - started < 3, "2 s for the calls, and what the interpreter needs"
-            final = await listener.captions.wait(final=True, timeout_s=1)
-            assert len(final.text.split()) >= 4
+            assert listener.captions.of(since=stopped_at), "the last words come before the process has ended"
             async with asyncio.timeout(2):
                 while len(listener.others) == together:  # noqa: ASYNC110  (across processes there is nothing to wait for)
                     await asyncio.sleep(0.02)

@@ -100,14 +100,14 @@ def test_memory_that_is_only_held_is_given_back_before_anybody_is_refused() -> N
     virtual_clock.run(run())
 
 
-async def test_a_busy_loop_slows_partials_down(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_loop_makes_captions_come_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("live_transcription.capacity.LAG_S", 0.001)
     machine = Machine()
     async with machine.watched(), asyncio.timeout(20):
         while machine.capacity.pace.stretch < 2.0:
             time.sleep(0.1)  # noqa: ASYNC251  this is the load
             await asyncio.sleep(0)
-        assert machine.capacity.load().partial_stretch >= 2.0
+        assert machine.capacity.load().interval_stretch >= 2.0
         assert machine.capacity.load().lag_s > 0.05
         while machine.capacity.pace.stretch > 1.0:  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.01)

@@ -18,7 +18,7 @@ def test_a_calm_loop_and_a_single_hiccup_change_nothing() -> None:
     assert control.shortages() == ()
 
 
-def test_partials_slow_down_step_by_step_while_the_loop_lags_and_come_back_when_it_does_not() -> None:
+def test_captions_come_less_often_step_by_step_while_the_loop_lags_and_come_back_when_it_does_not() -> None:
     control = LoadControl()
     stretches = [control.observe(0.3) for _ in range(40)]
     assert stretches == sorted(stretches)

@@ -20,7 +20,7 @@ import pytest
 
 from ex_app.engine import Engine, EngineStatus
 from live_transcription.call.call import Call
-from live_transcription.config import CaptionConfig, EmbeddedConfig, EngineConfig, HpbConfig, SttConfig
+from live_transcription.config import EmbeddedConfig, EngineConfig, HpbConfig, SttConfig
 from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.errors import CallUnavailable, ConfigurationError, LiveTranscriptionError, SignalingRefused
 from live_transcription.service import TranscriptionService
@@ -55,7 +55,6 @@ CONFIG = EngineConfig(
         moshi=MoshiConfig("wss://moshi.example.com"),
         order=("moshi", "embedded"),
     ),
-    captions=CaptionConfig(partials=False),
     languages=("en", "fr"),
 )
 

@@ -132,15 +132,14 @@ class Call:
         self._backend = backend
         self._ice_servers = ice_servers
         self._sharing = sharing
-        self._pace = pace
         self._on_stt_error = on_stt_error
         self._connection = SignalingConnection(config.hpb, room_token, guard=guard)
         self._roster = Roster()
         self._targets = Targets(self._roster)
         self._targets.suspend()
-        self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent)
+        self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent, pace=pace)
         self._interrupted_at: float | None = None
-        self._dropped_frames = 0
+        self._dropped_frames = self._repeated_captions = 0
         self._alarm = Alarm(self._reconcile)
         self._offer_alarm = Alarm(self._subscribe)
         self._speakers: dict[str, Speaker] = {}
@@ -264,7 +263,7 @@ class Call:
                 self._expect_back()
             self.joined.clear()
             self._delivery.close()
-            self._count_dropped_frames()
+            self._count_frames()
             self._alarm.cancel()
             self._offer_alarm.cancel()
 
@@ -367,7 +366,7 @@ class Call:
                 self._offers.add(session_id)
         else:
             self._start_and_stop_speakers()
-        self._count_dropped_frames()
+        self._count_frames()
         deadlines = [
             None if self._interrupted_at is None or self._cut_off(now) else self._interrupted_at + CUT_OFF_S,
             self._targets.next_deadline(),
@@ -465,8 +464,8 @@ class Call:
             channel=PublisherChannel(self._connection, session_id),
             ice_servers=self._ice_servers,
             on_caption=self._delivery.offer,
+            on_utterance=self._delivery.end_utterance,
             on_error=self._on_stt_error,
-            pace=self._pace,
             requests=self._refused.pop(session_id, None) or OfferRequests(ask_from=self._ask_from.pop(session_id, 0.0)),
             slot=claims,
             on_unavailable=lambda: self._unavailable(speaker),
@@ -494,6 +493,7 @@ class Call:
         """
         self._release(session_id, keep=keep)
         self._speakers.pop(session_id).end()
+        self._delivery.leave(session_id)
         if closes_peer:
             self._keep_distance(session_id)
 
@@ -518,12 +518,13 @@ class Call:
         finally:
             # Who is back before their last words were out goes on speaking.
             if speaker.session_id not in self._speakers:
-                self._delivery.leave(speaker.session_id)
+                self._delivery.forget(speaker.session_id)
 
-    def _count_dropped_frames(self) -> None:
-        dropped = self._connection.dropped_frames
+    def _count_frames(self) -> None:
+        dropped, repeated = self._connection.dropped_frames, self._connection.repeated_captions
         metrics.signaling_frames_dropped.inc(dropped - self._dropped_frames)
-        self._dropped_frames = dropped
+        metrics.captions_repeated.inc(repeated - self._repeated_captions)
+        self._dropped_frames, self._repeated_captions = dropped, repeated
 
     @staticmethod
     def _now() -> float:

@@ -1,26 +1,24 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A call's captions on their way out: in an order that Talk can show, to each who wants them, every final once."""
+"""A call's captions on their way out: in an order that can be read, to each who wants them, every word once."""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from live_transcription.alarm import Alarm
 from live_transcription.call.targets import Targets
 from live_transcription.captions.floor import CaptionFloor
+from live_transcription.captions.pace import Pace
 from live_transcription.observability import metrics
 from live_transcription.signaling.requests import Recipient
-from live_transcription.types import Caption
+from live_transcription.types import Caption, Utterance
 
-#: Finals kept while signaling is interrupted, or its queue is full.
-KEPT_FINALS = 200
-#: Wait before finals that a full queue did not take are offered again, in seconds; the next caption offers them, too.
+#: Wait before a message that a full queue did not take is offered again, in seconds; the next caption offers it, too.
 OFFER_AGAIN_S = 0.5
 
 
@@ -41,74 +39,89 @@ class _Outgoing:
 
 
 class CaptionDelivery:
-    """Takes the speakers' captions. Finals that cannot be sent wait, with who has them already; the oldest go and are counted.
+    """Takes the speakers' committed words. What cannot be sent yet waits in the floor, which bounds and merges it.
 
-    `on_sent`: a caption has reached all who want it.
+    `on_sent`: a message has reached all who want it.
     """
 
-    def __init__(self, sink: CaptionSink, targets: Targets, *, on_sent: Callable[[Caption], None]) -> None:
+    def __init__(
+        self, sink: CaptionSink, targets: Targets, *, on_sent: Callable[[Caption], None], pace: Pace | None = None
+    ) -> None:
         self._sink = sink
         self._targets = targets
         self._on_sent = on_sent
-        self._floor = CaptionFloor()
-        self._cuts = 0
-        self._kept: deque[_Outgoing] = deque()
-        self._alarm = Alarm(self._tick)
+        self._floor = CaptionFloor(pace)
+        # Taken off the floor and not yet sent to everybody.
+        self._outgoing: _Outgoing | None = None
+        self._counted_bytes = self._counted_dropped = 0
+        self._alarm = Alarm(self.flush)
 
     def offer(self, caption: Caption) -> None:
-        """A speaker's throttled caption. Empty finals take back what is open."""
-        self._send_all(self._floor.offer(caption, self._now()))
+        """A speaker's words."""
+        self._floor.offer(caption, self._now())
+        self.flush()
+
+    def end_utterance(self, utterance: Utterance) -> None:
+        """The speaker has paused: others may take the floor."""
+        self._floor.end_utterance(utterance.speaker)
+        self.flush()
 
     def leave(self, speaker: str) -> None:
-        """The speaker is gone: what is shown of them is closed."""
-        self._send_all(self._floor.leave(speaker, self._now()))
+        """The speaker leaves: their last words go out at once."""
+        self._floor.leave(speaker)
+        self.flush()
+
+    def forget(self, speaker: str) -> None:
+        """The last words of a speaker who left have been offered."""
+        self._floor.forget(speaker)
+        self.flush()
 
     def flush(self) -> None:
-        """Offer what waits: we are in the room again."""
-        self._send_all(())
+        """Send what may be sent now."""
+        now = self._now()
+        blocked = not self._sink.in_room
+        while not blocked and (outgoing := self._outgoing or self._take(now)) is not None:
+            self._outgoing = outgoing
+            blocked = not self._send(outgoing, now)
+            if not blocked:
+                self._outgoing = None
+        self._count()
+        again = now + OFFER_AGAIN_S if self._sink.in_room else None
+        self._alarm.set(again if blocked else self._floor.next_deadline())
 
     def close(self) -> None:
-        """Nothing goes out any more; what still waits is counted as given up."""
+        """Nothing goes out any more; what still waits is counted as dropped."""
         self._alarm.cancel()
-        metrics.finals_dropped.inc(len(self._kept))
-        self._kept.clear()
+        self._floor.clear()
+        self._count()
+        if self._outgoing is not None:
+            metrics.words_dropped.inc(len(self._outgoing.caption.text.split()))
+            self._outgoing = None
 
-    def _tick(self) -> None:
-        self._send_all(self._floor.tick(self._now()))
+    def _take(self, now: float) -> _Outgoing | None:
+        message = self._floor.next_message(now)
+        if message is None:
+            return None
+        if message.waited_s is not None:
+            metrics.floor_wait_seconds.observe(message.waited_s)
+        return _Outgoing(message.caption)
 
-    def _send_all(self, captions: Sequence[Caption]) -> None:
-        """In order, finals that could not be sent before first."""
-        waiting = [*self._kept, *map(_Outgoing, captions)]
-        self._kept.clear()
-        for outgoing in waiting:
-            # Where one waits those after it wait, too: nobody reads the second sentence before the first.
-            if (self._kept or not self._send(outgoing)) and outgoing.caption.final:
-                self._keep(outgoing)
-        metrics.caption_cuts.inc(self._floor.cuts - self._cuts)
-        self._cuts = self._floor.cuts
-        offer_again = self._now() + OFFER_AGAIN_S if self._kept and self._sink.in_room else None
-        deadlines = (self._floor.next_deadline(), offer_again)
-        self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
-
-    def _keep(self, outgoing: _Outgoing) -> None:
-        if len(self._kept) == KEPT_FINALS:
-            self._kept.popleft()
-            metrics.finals_dropped.inc()
-        self._kept.append(outgoing)
-
-    def _send(self, outgoing: _Outgoing) -> bool:
+    def _send(self, outgoing: _Outgoing, now: float) -> bool:
         """False: not taken by all, although somebody may want it."""
-        if not self._sink.in_room:
-            return False
-        caption, now = outgoing.caption, self._now()
+        caption = outgoing.caption
         for recipient in self._targets.recipients(caption.speaker, now, outgoing.served):
             if not self._sink.send_caption(recipient, caption):
                 return False
             outgoing.served.update(self._targets.sessions(recipient, caption.speaker, now))
         if outgoing.served:
-            metrics.caption_sent(final=caption.final)
+            metrics.captions_sent.inc()
             self._on_sent(caption)
         return True
+
+    def _count(self) -> None:
+        metrics.captions_waiting_bytes.inc(self._floor.waiting_bytes - self._counted_bytes)
+        metrics.words_dropped.inc(self._floor.dropped_words - self._counted_dropped)
+        self._counted_bytes, self._counted_dropped = self._floor.waiting_bytes, self._floor.dropped_words
 
     @staticmethod
     def _now() -> float:

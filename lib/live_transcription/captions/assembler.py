@@ -1,97 +1,70 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speech-to-text events to utterances: cumulative partials and exactly one final for each."""
+"""Speech-to-text events of one speaker to committed words and utterances."""
 
 from __future__ import annotations
 
-from live_transcription.captions.endpointing import WordUtterances
-from live_transcription.captions.hypotheses import HypothesisUtterances
-from live_transcription.captions.policy import CaptionPolicy, UtteranceText
+from live_transcription.captions.hypotheses import HypothesisStream
+from live_transcription.captions.policy import CaptionPolicy, Committed
+from live_transcription.captions.said import Said
+from live_transcription.captions.word_stream import WordStream
 from live_transcription.stt_events import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 
 
 class CaptionAssembler:
-    """One speaker's utterances, of either family of engines (see `stt.base`).
+    """Takes the events of either family of engines (see `stt.base`), and commits every word once.
 
-    Pure: `now` is seconds of any monotonic clock; whoever drives it calls `tick(now)` at `next_deadline()`. Each text that
-    comes out replaces the speaker's last partial; a final closes the utterance; an empty final takes it back and is never
-    sent. Texts are single-spaced, and hold at least one letter or digit.
+    Pure: `now` is seconds of any monotonic clock; the caller calls `tick(now)` at `next_deadline()`. All texts are
+    single-spaced, and hold at least one letter or digit.
     """
 
     def __init__(self, policy: CaptionPolicy | None = None) -> None:
-        self._words = WordUtterances(policy or CaptionPolicy())
-        self._hypotheses = HypothesisUtterances()
-        self._replayed = False
+        policy = policy or CaptionPolicy()
+        self._said = Said()
+        self._words = WordStream(policy, self._said)
+        self._hypotheses = HypothesisStream(policy, self._said)
+        self._begins_again = False
 
     @property
-    def is_open(self) -> bool:
-        """Whether an utterance has begun that is not yet final."""
-        return self._words.is_open or self._hypotheses.is_open
+    def disagreed(self) -> int:
+        """Committed words that a later hypothesis has otherwise, so far."""
+        return self._hypotheses.disagreed
 
-    def feed(self, event: SttEvent, now: float) -> list[UtteranceText]:
+    def feed(self, event: SttEvent, now: float) -> list[Committed]:
         """Take the next event of the stream."""
-        results = self._words.expire(now)
+        committed = self.tick(now)
         match event:
-            case Token(text=text, starts_word=starts_word):
-                results += self._end_hypotheses()
-                results += self._words.add(text, starts_word, now)
-            case Hypothesis(text=text, final=final):
-                results += self._end_words()
-                results += self._hypotheses.replace(text, final)
-                self._replayed = self._replayed and not final
-            case Pause():
-                results += self._words.paused()
-                self._replayed = False
-            case Flushed():
-                self._words.flushed(now)
-                self._replayed = False
+            case Token():
+                if self._begins_again and (before := self._hypotheses.drop()):
+                    self._words.take_over(before, now)
+                committed += self._hypotheses.close()
+                committed += self._words.add(event, now)
+            case Hypothesis():
+                if self._begins_again:
+                    self._words.leave_to_hypotheses()
+                committed += self._words.close(now)
+                committed += self._hypotheses.update(event, now)
+            case Pause() | Flushed():
+                committed += self._words.close(now)
+                self._said.close()
             case Restarted():
-                results += self._words.restarted()
-                self._replayed = True
-        return results
+                self._words.begin_again()
+                self._said.begin_again()
+        self._begins_again = isinstance(event, Restarted)
+        return committed
 
-    def _end_hypotheses(self) -> list[UtteranceText]:
-        """Tokens come: of another engine that repeats, or out of turn."""
-        if not self._hypotheses.is_open:
-            return []
-        if self._replayed:
-            self._words.expect(self._hypotheses.hand_over())
-            return []
-        return self._hypotheses.close()
+    def finalise(self, now: float) -> list[Committed]:
+        """Commit the rest at once: the speaker left, the language changed, or the stream failed for good."""
+        committed = self._words.close(now) + self._hypotheses.close()
+        self._said.close()
+        return committed
 
-    def _end_words(self) -> list[UtteranceText]:
-        """A hypothesis comes: of another engine that repeats, or out of turn."""
-        if self._replayed and self._words.restarting:
-            self._hypotheses.take_over(*self._words.hand_over())
-        return self._words.close(replayed=False) if self._words.is_open else []
-
-    def start_of_speech(self, now: float) -> list[UtteranceText]:
-        """Local voice activity has begun: words that come from now on belong to it, not to what ended before."""
-        results = self._words.expire(now)
-        self._words.start_of_speech()
-        return results
-
-    def end_of_speech(self, now: float) -> list[UtteranceText]:
-        """Local voice activity has ended and a flush was asked for; words of it may still be on their way."""
-        results = self._words.expire(now)
-        self._words.end_of_speech(now)
-        return results
-
-    def finalise(self, now: float, *, more: bool = False) -> list[UtteranceText]:
-        """Close what is open: mute, leave, language change, stop, a lost stream. At most one final.
-
-        `more=True` for a stream that goes on and has yet to send its own final of this utterance (engines that send
-        hypotheses): what is closed now is then not said again.
-        """
-        del now
-        words = self._words.close(replayed=False) if self._words.is_open else []
-        return words + self._hypotheses.close(more=more)
-
-    def tick(self, now: float) -> list[UtteranceText]:
-        """Close what has been quiet or open for too long."""
-        return self._words.expire(now)
+    def tick(self, now: float) -> list[Committed]:
+        """Commit or end what is due."""
+        return self._words.expire(now) + self._hypotheses.expire(now)
 
     def next_deadline(self) -> float | None:
         """When `tick` is to be called next; None while nothing waits for time."""
-        return self._words.next_deadline()
+        deadlines = (self._words.next_deadline(), self._hypotheses.next_deadline())
+        return min((deadline for deadline in deadlines if deadline is not None), default=None)

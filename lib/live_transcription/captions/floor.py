@@ -1,131 +1,190 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Order between the speakers of one room, as Talk's web client needs it.
+"""Which speaker's words are shown next: one block at a time, at a pace that can be read.
 
-Talk shows captions in blocks: a new one starts when the speaker changes, only the last one is extended, and a partial is
-replaced by its speaker's next transcript as long as its block is the last. So one speaker at a time holds the floor with an
-open utterance, and what is shown of it is closed by a final (a cut) before another speaker is shown.
+Talk begins a new block whenever the speaker changes, and scrolls one line every two seconds. So one speaker at a time has
+the floor; the words of the others wait and follow in order, those of one speaker in one message.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections import deque
+from dataclasses import dataclass, field, replace
 
-from live_transcription.captions.words import remainder
+from live_transcription.captions.pace import Pace
+from live_transcription.captions.words import ends_sentence, join
 from live_transcription.types import Caption
+
+#: Seconds between two messages of a speaker.
+INTERVAL_S = 0.3
+#: For how many seconds others wait for the holder of the floor, at most; the second value where the reader is behind.
+HOLD_S, LONGEST_HOLD_S = 2.5, 5.0
+#: A speaker who has said nothing new for so many seconds has paused.
+PAUSE_S = 1.0
+#: Words may wait for so many seconds, and in so many bytes of UTF-8 per call; beyond that the oldest are dropped.
+LONGEST_WAIT_S = 120.0
+MOST_BYTES = 64 * 1024
+#: Longest message in characters, unless a single commit is longer.
+MESSAGE_CHARS = 2000
+#: The pace of Talk's caption box on a narrow screen: characters in a line, and seconds from one line to the next.
+LINE_CHARS = 40
+LINE_S = 2.0
+#: Lines that may wait to be scrolled before the floor is held longer.
+BACKLOG_LINES = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`waited_s`: how long its oldest words waited for another speaker; None where nobody else had the floor."""
+
+    caption: Caption
+    waited_s: float | None
 
 
 @dataclass(slots=True)
-class _Utterance:
-    """A speaker's open utterance.
+class _Speaker:
+    """`waiting`: commits with the times at which they came. `leaving`: the last words go out at once."""
 
-    `cut`: the start of it that cuts have closed. `shown`: what the room sees of the rest; `shown_of`: the whole text behind
-    that. `waiting`: the latest whole text that the room has yet to see.
-    """
-
-    cut: str = ""
-    shown: Caption | None = None
-    shown_of: str = ""
-    waiting: Caption | None = None
-    waiting_since: float = 0.0
+    waiting: deque[tuple[float, Caption]] = field(default_factory=deque)
+    last_sent_at: float = float("-inf")
+    ended: bool = False
+    leaving: bool = False
 
 
 class CaptionFloor:
-    """Decides what the room is shown, and when. Takes each speaker's throttled captions, gives captions in the order to send.
+    """Takes each speaker's committed words and gives messages in the order to send. Nothing is repeated or reordered.
 
-    A final is passed at once, whoever holds the floor. A partial of another speaker waits (the latest wins) until the holder's
-    utterance ends, has not changed for `unchanged_s`, or the holder has had the floor for `hold_s`. Finals are never
-    dropped, repeated, or reordered within a speaker: what a cut has closed is taken off the speaker's later texts of that
-    utterance, aligned by words, since engines rewrite what they said before.
-    Pure: `now` in seconds of any monotonic clock; call `tick` at `next_deadline()`.
+    The floor goes to the speaker who has waited longest: when its holder has ended a sentence or paused, or `HOLD_S` after
+    somebody else had words. While the reader's box is behind, it is held until the box has caught up, or `LONGEST_HOLD_S`.
+    Pure: `now` is seconds of any monotonic clock. The caller takes `next_message(now)` until it is None, again after
+    each change, and at `next_deadline()`.
     """
 
-    def __init__(self, *, unchanged_s: float = 1.0, hold_s: float = 2.5) -> None:
-        self._unchanged_s = unchanged_s
-        self._hold_s = hold_s
-        self._utterances: dict[str, _Utterance] = {}
+    def __init__(self, pace: Pace | None = None) -> None:
+        self._pace = pace or Pace()
+        self._speakers: dict[str, _Speaker] = {}
         self._holder: str | None = None
-        self._held_since = 0.0
-        self._changed_at = 0.0
-        #: Utterances closed early because another speaker had to be shown.
-        self.cuts = 0
+        self._held_since = float("-inf")
+        self._sentence_ended = False
+        # Where the last line of the open block ends, and when the reader's box has scrolled to it.
+        self._column = 0
+        self._scrolled_at = float("-inf")
+        #: Bytes that wait, and words dropped so far.
+        self.waiting_bytes = 0
+        self.dropped_words = 0
 
-    def offer(self, caption: Caption, now: float) -> list[Caption]:
-        """What to send now. A final with empty text takes the speaker's open utterance back and is not sent itself."""
-        utterance = self._utterances.setdefault(caption.speaker, _Utterance())
-        text = remainder(utterance.cut, caption.text) if utterance.cut else caption.text
-        if caption.final:
-            del self._utterances[caption.speaker]
-            results: list[Caption] = []
-            if text:
-                results = self._cut_holder(but=caption.speaker)
-                results.append(replace(caption, text=text))
-            if self._holder == caption.speaker:
-                self._holder = None
-            return results + self.tick(now)
-        if not text:
-            utterance.waiting = None
-            return []
-        if self._holder is None or self._holder == caption.speaker:
-            return self._show(caption, now)
-        if utterance.waiting is None:
-            utterance.waiting_since = now
-        utterance.waiting = caption
-        return self.tick(now)
+    def offer(self, caption: Caption, now: float) -> None:
+        """Words were committed."""
+        speaker = self._speakers.setdefault(caption.speaker, _Speaker())
+        speaker.waiting.append((now, caption))
+        speaker.ended = False
+        self.waiting_bytes += len(caption.text.encode())
+        self._drop_oldest(now)
 
-    def tick(self, now: float) -> list[Caption]:
-        """Give the floor to whoever has waited longest, if it is free or has been held long enough."""
-        speaker = self._next_speaker()
-        if speaker is None or (self._holder is not None and now < self._free_at()):
-            return []
-        caption = self._utterances[speaker].waiting
-        assert caption is not None
-        return [*self._cut_holder(), *self._show(caption, now)]
+    def end_utterance(self, speaker: str) -> None:
+        """The speaker has paused."""
+        if speaker in self._speakers:
+            self._speakers[speaker].ended = True
+
+    def leave(self, speaker: str) -> None:
+        """The speaker leaves the call: Talk soon discards their captions."""
+        self._speakers.setdefault(speaker, _Speaker()).leaving = True
+
+    def forget(self, speaker: str) -> None:
+        """The speaker's last words have been offered."""
+        left = self._speakers.get(speaker)
+        if left is not None:
+            left.ended = left.leaving = True
+            if not left.waiting:
+                del self._speakers[speaker]
+
+    def next_message(self, now: float) -> Message | None:
+        """What may be sent now."""
+        self._drop_oldest(now)
+        due = [entry for entry in self._due() if entry[0] <= now]
+        if not due:
+            return None
+        name = due[0][1]
+        speaker = self._speakers[name]
+        since, caption = speaker.waiting[0]
+        text = ""
+        while speaker.waiting and speaker.waiting[0][1].language == caption.language:
+            longer = join(text, speaker.waiting[0][1].text)
+            if text and len(longer) > MESSAGE_CHARS:
+                break
+            text = longer
+            self.waiting_bytes -= len(speaker.waiting.popleft()[1].text.encode())
+        taken = self._holder not in (None, name)
+        speaker.last_sent_at = now
+        self._show(name, text, now)
+        if speaker.leaving and speaker.ended and not speaker.waiting:
+            del self._speakers[name]
+        return Message(replace(caption, text=text), now - since if taken else None)
 
     def next_deadline(self) -> float | None:
-        """When `tick` is to be called next; None while nobody waits."""
-        return self._free_at() if self._holder is not None and self._next_speaker() is not None else None
+        """When `next_message` is to be called next; None while nothing waits."""
+        return min((at for at, _ in self._due()), default=None)
 
-    def leave(self, speaker: str, now: float) -> list[Caption]:
-        """The speaker is gone: close what is shown of them, forget what waits."""
-        results: list[Caption] = []
-        if self._holder == speaker:
-            results = self._cut_holder()
-        self._utterances.pop(speaker, None)
-        return results + self.tick(now)
+    def clear(self) -> None:
+        """Drop what waits, and count it."""
+        while self.waiting_bytes:
+            self._drop(min(self._speakers, key=self._waiting_since))
 
-    def _show(self, caption: Caption, now: float) -> list[Caption]:
-        if self._holder != caption.speaker:
-            self._holder = caption.speaker
-            self._held_since = now
-            self._changed_at = now
-        utterance = self._utterances[caption.speaker]
-        utterance.waiting = None
-        utterance.shown_of = caption.text
-        partial = replace(caption, text=remainder(utterance.cut, caption.text)) if utterance.cut else caption
-        if utterance.shown == partial:
-            return []
-        utterance.shown = partial
-        self._changed_at = now
-        return [partial]
+    def _due(self) -> list[tuple[float, str]]:
+        """Who may speak from when on; of those who may at the same time the first goes first."""
+        waiting = sorted((name for name, speaker in self._speakers.items() if speaker.waiting), key=self._waiting_since)
+        due = [(float("-inf"), name) for name in waiting if self._speakers[name].leaving]
+        others = [name for name in waiting if name != self._holder]
+        if others:
+            due.append((max(self._may_speak_at(others[0]), self._free_at(self._waiting_since(others[0]))), others[0]))
+        if self._holder in waiting:
+            due.append((self._may_speak_at(self._holder), self._holder))
+        return due
 
-    def _cut_holder(self, but: str | None = None) -> list[Caption]:
-        """Close what the holder shows, unless the holder is `but`; the rest of the utterance comes later."""
-        if self._holder is None or self._holder == but:
-            return []
-        utterance = self._utterances[self._holder]
-        shown, utterance.shown = utterance.shown, None
-        utterance.cut = utterance.shown_of
-        self._holder = None
-        if shown is None:
-            return []
-        self.cuts += 1
-        return [replace(shown, final=True)]
+    def _may_speak_at(self, name: str) -> float:
+        return self._speakers[name].last_sent_at + INTERVAL_S * self._pace.stretch
 
-    def _next_speaker(self) -> str | None:
-        waiting = [(utterance.waiting_since, speaker) for speaker, utterance in self._utterances.items() if utterance.waiting]
-        return min(waiting)[1] if waiting else None
+    def _free_at(self, wanted_since: float) -> float:
+        """When the floor may go to somebody who wants it."""
+        holder = self._speakers.get(self._holder or "")
+        if holder is None:
+            return float("-inf")
+        asked_at = max(self._held_since, wanted_since)
+        # The line that is being read, and those that may wait.
+        caught_up_at = self._scrolled_at - (1 + BACKLOG_LINES) * LINE_S
+        earliest = min(asked_at + LONGEST_HOLD_S, caught_up_at)
+        latest = min(asked_at + LONGEST_HOLD_S, max(asked_at + HOLD_S, caught_up_at))
+        if self._sentence_ended or (holder.ended and not holder.waiting):
+            return earliest
+        return latest if holder.waiting else min(latest, max(earliest, holder.last_sent_at + PAUSE_S))
 
-    def _free_at(self) -> float:
-        return min(self._changed_at + self._unchanged_s, self._held_since + self._hold_s)
+    def _waiting_since(self, name: str) -> float:
+        waiting = self._speakers[name].waiting
+        return waiting[0][0] if waiting else float("inf")
+
+    def _show(self, name: str, text: str, now: float) -> None:
+        """Keep account of what the reader sees."""
+        if name != self._holder:
+            self._holder, self._held_since, self._column = name, now, 0
+            lines = 1
+        else:
+            lines = 0
+        self._column += 1 + len(text)
+        lines += self._column // LINE_CHARS
+        self._column %= LINE_CHARS
+        if lines:
+            self._scrolled_at = max(self._scrolled_at, now) + lines * LINE_S
+        self._sentence_ended = ends_sentence(text)
+
+    def _drop_oldest(self, now: float) -> None:
+        while self.waiting_bytes:
+            oldest = min(self._speakers, key=self._waiting_since)
+            if self.waiting_bytes <= MOST_BYTES and self._waiting_since(oldest) >= now - LONGEST_WAIT_S:
+                return
+            self._drop(oldest)
+
+    def _drop(self, name: str) -> None:
+        text = self._speakers[name].waiting.popleft()[1].text
+        self.waiting_bytes -= len(text.encode())
+        self.dropped_words += len(text.split())

@@ -1,66 +1,113 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Utterances out of an engine that rewrites its hypothesis and ends the utterances itself."""
+"""The commit policy for engines that rewrite their hypothesis (Whisper): words on which two hypotheses agree.
+
+Of the words on which two consecutive hypotheses agree the last one is held back, since its case and punctuation depend on
+what follows. A word is not in doubt for longer than `CaptionPolicy.longest_doubt_s`. No commit ends within a number or an
+elision, which the next hypothesis may write in another way.
+"""
 
 from __future__ import annotations
 
-from live_transcription.captions.policy import UtteranceText
-from live_transcription.captions.words import has_word, remainder, squeeze
+from live_transcription.captions.policy import CaptionPolicy, Committed
+from live_transcription.captions.said import Said
+from live_transcription.captions.words import align, bare, join, may_end, split, squeeze
+from live_transcription.stt_events import Hypothesis
 
 
-class HypothesisUtterances:
-    """The open utterance of one speaker's hypotheses."""
+class HypothesisStream:
+    """One speaker's open hypothesis. Times are seconds of the caller's monotonic clock."""
 
-    def __init__(self) -> None:
-        self._engine_text = ""
-        self._shown = ""
-        # What `close(more=True)` has closed of the engine's open utterance.
-        self._closed = ""
-        self._taken_over = False
+    def __init__(self, policy: CaptionPolicy, said: Said) -> None:
+        self._policy = policy
+        self._said = said
+        self._text = ""
+        # Words beyond the committed ones in the last hypothesis, and when there first was a word at each position.
+        self._doubtful: list[str] = []
+        self._since: list[float] = []
+        self._overdue_at: float | None = None
+        # Bare words before this utterance that it begins with, and its own words as they were committed.
+        self._carried: list[str] = []
+        self._committed = ""
+        #: Committed words that the engine's final text has otherwise, so far.
+        self.disagreed = 0
 
     @property
     def is_open(self) -> bool:
-        return bool(self._shown)
+        return bool(self._text)
 
-    def replace(self, text: str, final: bool) -> list[UtteranceText]:
-        """A hypothesis came."""
-        self._engine_text = squeeze(text)
-        text = remainder(self._closed, self._engine_text) if self._closed else self._engine_text
-        if final:
-            shown, self._shown = self._shown, ""
-            self._closed = self._rest_of_closed()
-            self._engine_text = ""
-            if has_word(text):
-                return [UtteranceText(text, final=True)]
-            return [UtteranceText("", final=True)] if shown else []
-        if not has_word(text) or text == self._shown:
+    def update(self, hypothesis: Hypothesis, now: float) -> list[Committed]:
+        """A hypothesis came: the whole text of the open utterance."""
+        if hypothesis.final:
+            return self._finish(hypothesis.text)
+        words = split(hypothesis.text)
+        if not words:
             return []
-        self._shown = text
-        return [UtteranceText(text, final=False)]
+        self._text = squeeze(hypothesis.text)
+        before, self._doubtful = self._doubtful, words[self._count(words) :]
+        self._since = [*self._since[: len(self._doubtful)], *[now] * (len(self._doubtful) - len(self._since))]
+        agreed = 0
+        for old, new in zip(before, self._doubtful, strict=False):
+            if bare(old) != bare(new):
+                break
+            agreed += 1
+        return self._commit(max(agreed - 1, self._overdue(now)), now)
 
-    def _rest_of_closed(self) -> str:
-        """What the next utterances repeat: another engine may end an utterance before all that was final already."""
-        if not self._taken_over or len(self._engine_text.split()) >= len(self._closed.split()):
-            self._taken_over = False
-            return ""
-        return remainder(self._engine_text, self._closed)
+    def expire(self, now: float) -> list[Committed]:
+        """Commit what has been in doubt for too long."""
+        return self._commit(self._overdue(now), now) if self._overdue_at is not None and now >= self._overdue_at else []
 
-    def take_over(self, closed: str, shown: str = "") -> None:
-        """This engine repeats what another told: `closed` of it is final already, `shown` a partial to replace."""
-        self._closed = closed
-        self._taken_over = True
-        self._shown = shown or self._shown
+    def next_deadline(self) -> float | None:
+        return self._overdue_at
 
-    def hand_over(self) -> str:
-        """Another engine repeats the open utterance; returns the partial that is shown of it."""
-        shown, self._shown = self._shown, ""
-        self._closed = self._engine_text = ""
-        return shown
+    def close(self) -> list[Committed]:
+        """Commit the last hypothesis as it is: the engine says no more of it."""
+        return self._finish(self._text) if self._text else []
 
-    def close(self, *, more: bool = False) -> list[UtteranceText]:
-        """Close what was shown. `more`: the engine goes on with this utterance, and repeats what is closed now."""
-        text, self._shown = self._shown, ""
-        self._closed = (self._engine_text or self._closed) if more else ""
-        self._engine_text = ""
-        return [UtteranceText(text, final=True)] if text else []
+    def drop(self) -> str:
+        """Another engine says again what is in doubt. Returns what was committed of the open utterance."""
+        committed, self._committed = self._committed, ""
+        self._text, self._doubtful, self._since, self._overdue_at = "", [], [], None
+        return committed
+
+    def _count(self, words: list[str]) -> int:
+        return self._said.count([bare(word) for word in words])
+
+    def _overdue(self, now: float) -> int:
+        limit = now - self._policy.longest_doubt_s + 1e-6
+        return sum(since <= limit for since in self._since)
+
+    def _commit(self, count: int, now: float) -> list[Committed]:
+        """Commit the first `count` words in doubt, or fewer where the text may not be cut there."""
+        following = [*self._doubtful, None]
+        while count and not may_end(self._doubtful[count - 1], following[count]):
+            count -= 1
+        committed, self._doubtful = self._doubtful[:count], self._doubtful[count:]
+        self._since = self._since[count:]
+        limit = self._since[0] + self._policy.longest_doubt_s if self._since else None
+        # What could not be cut in time waits for the next hypothesis.
+        self._overdue_at = limit if limit is not None and limit > now else None
+        if not committed:
+            return []
+        everything = split(self._text)
+        self._said.replace([bare(word) for word in everything[: len(everything) - len(self._doubtful)]])
+        self._committed = join(self._committed, "".join(committed).strip())
+        return [Committed("".join(committed).strip())]
+
+    def _finish(self, text: str) -> list[Committed]:
+        words = split(text)
+        bares = [bare(word) for word in words]
+        count = self._count(words)
+        # Words that were committed beyond the end of this utterance belong to the next one.
+        said = self._said.words
+        covered = align(bares, said, len(said))[0] if count == len(words) else len(said)
+        committed = [*self._carried, *map(bare, split(self._committed))]
+        self.disagreed += max(0, align(committed, bares, len(committed))[1] - len(said[covered:]))
+        # An engine that repeats what others have said repeats utterances that have ended.
+        utterance = "".join(words[align(said[: self._said.ended], bares, self._said.ended)[0] :]).strip()
+        known = self.is_open or bool(words)
+        self.drop()
+        self._carried = said[covered:]
+        self._said.drop(covered)
+        return [Committed("".join(words[count:]).strip(), utterance)] if known else []

@@ -1,74 +1,49 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-# ruff: noqa: RUF001 - typographic punctuation is what this file is about
 """Word streams to text: the two dialects of Kyutai's servers.
 
-The native server and its specified proxy send pieces, where leading white space starts a word; the deployed proxy sends whole
-words without it. Once a piece with leading white space has come, the session speaks pieces; until then, words.
+The native server and the deployed proxy send whole words. The proxy as specified sends pieces, where leading white space
+starts a word. A session speaks words until something shows that it does not: a piece with leading white space, a token that
+continues the word before it, or a mark that comes on its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from live_transcription.captions.words import has_word, squeeze
-
-_OPENING = frozenset("([{«“‘¿¡")
-_SPACED = frozenset("-–—&+=/*#@")
-
-
-class TokenText:
-    """One token as the joiner needs it: `text`, and `starts_word` where the server says so."""
-
-    __slots__ = ("starts_word", "text")
-
-    def __init__(self, text: str, starts_word: bool | None) -> None:
-        self.text = text
-        self.starts_word = starts_word
+from live_transcription.captions.words import attaches, clings, has_word, squeeze
+from live_transcription.stt_events import Token
 
 
 class Joiner:
-    """Joins the tokens of one stream; remembers its dialect."""
+    """Joins the tokens of one session; learns its dialect."""
 
     def __init__(self) -> None:
         self.pieces = False
+        #: Tokens are whole words, so that nothing that follows can continue one.
+        self.words_are_whole = True
 
-    def observe(self, token: TokenText) -> None:
+    def observe(self, token: Token) -> None:
         """Learn the dialect from a token, before it is joined."""
         if token.starts_word is None and token.text[:1].isspace() and token.text.strip():
             self.pieces = True
+        if self.pieces or token.starts_word is False or clings(token.text):
+            self.words_are_whole = False
 
-    def starts_word(self, token: TokenText) -> bool:
-        """Whether this token begins a new word, so that the text before it may be cut off."""
+    def starts_word(self, token: Token) -> bool:
+        """Whether this token begins a new word, so that the text before it is complete."""
         if token.starts_word is not None:
             return token.starts_word
-        if self.pieces:
-            return token.text[:1].isspace()
-        return not clings(token.text)
+        return token.text[:1].isspace() if self.pieces else not clings(token.text)
 
-    def words_are_whole(self, token: TokenText) -> bool:
-        """Whether nothing that follows can continue this token's word."""
-        return token.starts_word is None and not self.pieces
-
-    def join(self, tokens: Sequence[TokenText]) -> str:
+    def join(self, tokens: Sequence[Token]) -> str:
         """The text of the tokens, single-spaced."""
-        parts: list[str] = []
-        opened = False
+        text, opened = "", False
         for token in tokens:
-            word = token.text.strip()
-            if not word:
-                if self.pieces and token.text:
-                    parts.append(" ")
-                continue
-            if parts and self.starts_word(token) and not opened:
-                parts.append(" ")
-            parts.append(token.text if self.pieces and token.starts_word is None else word)
-            opened = not self.pieces and token.starts_word is None and len(word) == 1 and word in _OPENING
-        return squeeze("".join(parts))
-
-
-def clings(text: str) -> bool:
-    """Punctuation of its own that belongs to the word before it."""
-    word = text.strip()
-    return bool(word) and not has_word(word) and word[0] not in _OPENING and word[0] not in _SPACED
+            if self.pieces and token.starts_word is None:
+                text += token.text
+            else:
+                text += token.text.strip() if opened or not self.starts_word(token) else f" {token.text.strip()}"
+                opened = attaches(token.text.strip()) and not has_word(token.text)
+        return squeeze(text)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class Pace:
-    """`stretch`: factor of 1 or more for the interval between partials. Whoever watches the load sets it."""
+    """`stretch`: factor of 1 or more for the interval between a speaker's messages, set from the load of the machine."""
 
     __slots__ = ("stretch",)
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When an utterance ends, in seconds and characters; the defaults are what reads well in Talk's four caption lines."""
+"""Limits of captions in seconds and characters, and what the assembler gives."""
 
 from __future__ import annotations
 
@@ -10,33 +10,26 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class CaptionPolicy:
-    """Limits of an utterance made of words; engines that send whole hypotheses end their utterances themselves.
+    """When words are committed and where utterances end. Seconds, except `…_chars`.
 
-    `quiet_s`: without a word after local end of speech and flush, the utterance is over.
-    `flush_timeout_s`: how long the flush is waited for; words that come within it still join their utterance.
-    `idle_s`: without a word at all, the utterance is over. `max_age_s`: an utterance grows no older, counted from its first
-    word. `sentence_chars`: a sentence end closes an utterance of at least this length. `max_chars`: it is cut before the
-    word that would make it longer; a single word may be twice as long before it is broken.
+    `longest_doubt_s`: a word of a hypothesis is committed at the latest so long after it first appeared. The others are
+    for word streams: an utterance ends at the server's pause, at a flush, `idle_s` after its last word, at a sentence end
+    from `sentence_chars` on, and before the word that would make it longer than `max_chars`.
     """
 
-    quiet_s: float = 0.3
-    flush_timeout_s: float = 1.5
+    longest_doubt_s: float = 2.5
     idle_s: float = 2.0
-    max_age_s: float = 12.0
     sentence_chars: int = 40
     max_chars: int = 120
 
 
 @dataclass(frozen=True, slots=True)
-class UtteranceText:
-    """The whole text of a speaker's open utterance; `final=True` closes it.
+class Committed:
+    """Whole words of one speaker that were not committed before. They are shown as they are and never revised.
 
-    A final with empty text takes the utterance back: what waits of it must not be shown. It is never sent to Talk.
+    `utterance`: the final text of the utterance, where it ends with these words; then `text` may be empty. Of an engine
+    that revises its hypotheses this is its last look at the whole utterance, so it may differ from what was committed.
     """
 
     text: str = field(repr=False)
-    final: bool
-
-    @property
-    def retracted(self) -> bool:
-        return self.final and not self.text
+    utterance: str | None = field(default=None, repr=False)

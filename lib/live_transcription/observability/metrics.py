@@ -12,7 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Seconds; fine where captions are judged (first partial <= 1.2 s, final <= 1.5 s), coarse beyond.
+#: Seconds; fine where captions are judged (first word <= 1.2 s, last word <= 1.5 s), coarse beyond.
 _LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
 
 registry = CollectorRegistry()
@@ -42,8 +42,10 @@ memory_limit = Gauge(
     "live_transcription_memory_limit_bytes", "The memory limit that is reached first; 0: none is known", registry=registry
 )
 loop_lag_seconds = Gauge("live_transcription_loop_lag_seconds", "How late the event loop runs, smoothed", registry=registry)
-partial_stretch = Gauge(
-    "live_transcription_partial_stretch", "Factor for the interval between partials; above 1 under load", registry=registry
+interval_stretch = Gauge(
+    "live_transcription_interval_stretch",
+    "Factor for the interval between a speaker's messages; above 1 under load",
+    registry=registry,
 )
 condition = Gauge("live_transcription_condition", "1 while this condition holds, by code", ["code"], registry=registry)
 conditions = Counter("live_transcription_conditions", "Times that a condition has begun, by code", ["code"], registry=registry)
@@ -52,18 +54,28 @@ log_lines_suppressed = Counter(
     "live_transcription_log_lines_suppressed", "Repeated log lines that were not written", ["level"], registry=registry
 )
 
-captions_sent = Counter("live_transcription_captions_sent", "Captions sent, by kind", ["kind"], registry=registry)
-finals_dropped = Counter(
-    "live_transcription_finals_dropped", "Finals given up because signaling was away or full too long", registry=registry
+captions_sent = Counter("live_transcription_captions_sent", "Caption messages sent", registry=registry)
+captions_repeated = Counter(
+    "live_transcription_captions_repeated",
+    "Caption messages sent again after a break because nothing proved that the server had read them",
+    registry=registry,
 )
-captions_superseded = Counter(
-    "live_transcription_captions_superseded", "Partials that a later one replaced before they were sent", registry=registry
+captions_waiting_bytes = Gauge(
+    "live_transcription_captions_waiting_bytes", "Text that waits for the floor or for signaling", registry=registry
+)
+words_committed = Counter("live_transcription_words_committed", "Words that speech-to-text gave", registry=registry)
+words_disagreed = Counter(
+    "live_transcription_words_disagreed",
+    "Committed words that speech-to-text had otherwise at the end of the utterance",
+    registry=registry,
+)
+words_dropped = Counter(
+    "live_transcription_words_dropped",
+    "Words dropped because they had waited too long, or too many waited",
+    registry=registry,
 )
 signaling_frames_dropped = Counter(
     "live_transcription_signaling_frames_dropped", "Frames that the full queue to the HPB did not take", registry=registry
-)
-caption_cuts = Counter(
-    "live_transcription_caption_cuts", "Utterances closed early because another speaker had to be shown", registry=registry
 )
 
 frames_dropped = Counter(
@@ -112,22 +124,24 @@ join_seconds = Histogram(
     buckets=_LATENCY_BUCKETS,
     registry=registry,
 )
-first_partial_seconds = Histogram(
-    "live_transcription_first_partial_seconds",
-    "From speech onset to the first partial of an utterance",
+first_word_seconds = Histogram(
+    "live_transcription_first_word_seconds",
+    "From speech onset to the first committed word; without waiting for another speaker",
     buckets=_LATENCY_BUCKETS,
     registry=registry,
 )
-final_seconds = Histogram(
-    "live_transcription_final_seconds",
-    "From the end of speech to the final of an utterance",
+last_word_seconds = Histogram(
+    "live_transcription_last_word_seconds",
+    "From the end of speech to the last committed word; without waiting for another speaker",
     buckets=_LATENCY_BUCKETS,
     registry=registry,
 )
-
-
-def caption_sent(*, final: bool) -> None:
-    captions_sent.labels("final" if final else "partial").inc()
+floor_wait_seconds = Histogram(
+    "live_transcription_floor_wait_seconds",
+    "For how long words waited for another speaker before they took the floor",
+    buckets=_LATENCY_BUCKETS,
+    registry=registry,
+)
 
 
 def render() -> bytes:

@@ -133,6 +133,11 @@ class SignalingConnection:
         return self._protocol.dropped_frames
 
     @property
+    def repeated_captions(self) -> int:
+        """Captions that were sent again after a break because nothing proved that the HPB had read them."""
+        return self._protocol.outbox.repeated
+
+    @property
     def unproved(self) -> int:
         """Frames that were written to the websocket, and are sent again if it breaks before the HPB has read them."""
         return self._protocol.outbox.unproved_count

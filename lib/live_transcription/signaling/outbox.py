@@ -17,16 +17,14 @@ MAX_WAITING_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFrame:
-    """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session`.
+    """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session` (a caption).
 
-    `passing`: what comes next replaces it, so that it is not sent twice. `subject`: while it waits, a later frame with the
-    same subject takes its place.
+    `subject`: while it waits, a later frame with the same subject takes its place.
     """
 
     text: str = field(repr=False)
     control: bool = False
     outlives_session: bool = False
-    passing: bool = False
     subject: str = ""
 
 
@@ -67,12 +65,14 @@ class Outbox:
     """Control frames (hello, join, bye) go first and are few; the session's frames wait until we are in the room.
 
     Holds at most `limit` of the latter, of `MAX_WAITING_BYTES` in total; a full outbox takes no more and counts the frames that
-    it refuses. All but passing ones are kept until a pong proves that the server has read them: frames written into a
+    it refuses. They are kept until a pong proves that the server has read them: frames written into a
     connection that has died unnoticed are lost without an error. As many are kept as may wait; then the oldest goes.
     """
 
     def __init__(self, limit: int) -> None:
         self.dropped = 0
+        #: Captions that were queued again because nothing proved that the server had read them.
+        self.repeated = 0
         self._limit = limit
         self._control: deque[OutgoingFrame] = deque()
         self._session = _Frames()
@@ -85,7 +85,7 @@ class Outbox:
     def put_control(self, text: str) -> None:
         self._control.append(OutgoingFrame(text, control=True))
 
-    def put(self, text: str, *, outlives_session: bool = False, passing: bool = False, subject: str = "") -> bool:
+    def put(self, text: str, *, outlives_session: bool = False, subject: str = "") -> bool:
         """`text` is ASCII, as `requests` makes it."""
         if subject and self._session:
             self._session.drop(subject)
@@ -93,7 +93,7 @@ class Outbox:
         if full or len(text) > MAX_FRAME_BYTES:
             self.dropped += 1
             return False
-        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, passing=passing, subject=subject))
+        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, subject=subject))
         return True
 
     def next(self, *, in_room: bool) -> OutgoingFrame | None:
@@ -110,7 +110,7 @@ class Outbox:
 
     def sent(self, frame: OutgoingFrame) -> None:
         """The frame was written to the websocket."""
-        if not (frame.control or frame.passing):
+        if not frame.control:
             self._sent += 1
             self._unproved.append(frame)
             while len(self._unproved) > self._limit or self._unproved.octets > MAX_WAITING_BYTES:
@@ -132,6 +132,7 @@ class Outbox:
 
     def take_back(self) -> None:
         """The websocket is gone: the frames that it may have swallowed are sent again, in order."""
+        self.repeated += sum(frame.outlives_session for frame in self._unproved)
         for frame in reversed([*self._unproved]):
             self._session.push_front(frame)
         self._unproved = _Frames()

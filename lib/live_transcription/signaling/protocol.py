@@ -279,7 +279,7 @@ class SignalingProtocol:
         if self._transcript is None or self._transcript[0] is not caption:
             self._transcript = caption, requests.transcript_data(caption)
         text = requests.transcript(recipient, self._transcript[1])
-        return self.outbox.put(text, outlives_session=caption.final, passing=not caption.final)
+        return self.outbox.put(text, outlives_session=True)
 
     # Inside.
 
@@ -318,7 +318,7 @@ class SignalingProtocol:
         self._drop("the high-performance backend refuses the app")
 
     def _forget_session(self) -> None:
-        """Whatever was said to or in the old session is void, but final captions, which reach those who are still there."""
+        """Whatever was said to or in the old session is void, but captions, which reach those who are still there."""
         self._resume_id = None
         self._resume_until = None
         self._joined = False

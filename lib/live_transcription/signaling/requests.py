@@ -100,7 +100,7 @@ def transcript_data(caption: Caption) -> str:
             "message": caption.text,
             "langId": caption.language,
             "speakerSessionId": caption.speaker,
-            "final": caption.final,
+            "final": True,
         },
         separators=(",", ":"),
     )

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's events to captions: drives the pure assembler and throttle with the loop's time."""
+"""One speaker's events to captions: drives the pure assembler with the loop's time."""
 
 from __future__ import annotations
 
@@ -10,57 +10,49 @@ from collections.abc import Callable, Sequence
 
 from live_transcription.alarm import Alarm
 from live_transcription.captions.assembler import CaptionAssembler
-from live_transcription.captions.pace import Pace
-from live_transcription.captions.policy import UtteranceText
-from live_transcription.captions.throttle import CaptionThrottle
-from live_transcription.config import CaptionConfig
+from live_transcription.captions.policy import Committed
 from live_transcription.observability import metrics
 from live_transcription.stt_events import SttEvent
-from live_transcription.types import Caption
+from live_transcription.types import Caption, Utterance
 
 
 class Captioner:
-    """Gives captions to `on_caption` as they become due. A final with empty text takes the open utterance back."""
+    """Gives committed words to `on_caption` as they come, and utterances to `on_utterance` when they end."""
 
     def __init__(
         self,
         speaker: str,
         language: str,
-        config: CaptionConfig,
         on_caption: Callable[[Caption], None],
-        *,
-        pace: Pace | None = None,
+        on_utterance: Callable[[Utterance], None] | None = None,
     ) -> None:
         self.language = language
         self._speaker = speaker
         self._on_caption = on_caption
+        self._on_utterance = on_utterance
         self._assembler = CaptionAssembler()
-        self._throttle = CaptionThrottle(config.partial_interval_s, partials=config.partials, pace=pace)
-        self._superseded = 0
         self._alarm = Alarm(self._tick)
+        self._disagreed = 0
         self._speech_began: float | None = None
         self._speech_ended: float | None = None
+        self._last_word_at = float("-inf")
 
     def feed(self, event: SttEvent) -> None:
         now = self._now()
-        self._offer(self._assembler.feed(event, now), now)
+        self._give(self._assembler.feed(event, now), now)
 
     def start_of_speech(self, ago_s: float) -> None:
         """Somebody began to speak `ago_s` seconds before it was noticed."""
-        now = self._now()
-        self._speech_began = now - ago_s
-        self._offer(self._assembler.start_of_speech(now), now)
+        self._speech_began = self._now() - ago_s
 
     def end_of_speech(self, ago_s: float) -> None:
         """Speech ended `ago_s` seconds before it was noticed; a flush was asked for."""
-        now = self._now()
-        self._speech_ended = now - ago_s
-        self._offer(self._assembler.end_of_speech(now), now)
+        self._speech_ended = self._now() - ago_s
 
     def finalise(self) -> None:
-        """Close what is open, with the words it has."""
+        """Commit the rest at once."""
         now = self._now()
-        self._offer(self._assembler.finalise(now), now)
+        self._give(self._assembler.finalise(now), now)
 
     def close(self) -> None:
         """Nothing comes any more."""
@@ -68,28 +60,30 @@ class Captioner:
 
     def _tick(self) -> None:
         now = self._now()
-        self._offer(self._assembler.tick(now), now)
+        self._give(self._assembler.tick(now), now)
 
-    def _offer(self, utterances: Sequence[UtteranceText], now: float) -> None:
-        due = self._throttle.tick(now)
-        for utterance in utterances:
-            due += self._throttle.offer(utterance, now)
-        for utterance in due:
-            self._time(utterance, now)
-            self._on_caption(Caption(self._speaker, utterance.text, self.language, utterance.final))
-        if (superseded := self._throttle.superseded) > self._superseded:
-            metrics.captions_superseded.inc(superseded - self._superseded)
-            self._superseded = superseded
-        deadlines = (self._assembler.next_deadline(), self._throttle.next_deadline())
-        self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
+    def _give(self, results: Sequence[Committed], now: float) -> None:
+        for result in results:
+            if result.text:
+                self._count_words(result.text, now)
+                self._on_caption(Caption(self._speaker, result.text, self.language))
+            if result.utterance is not None:
+                if self._speech_ended is not None:
+                    metrics.last_word_seconds.observe(max(0.0, self._last_word_at - self._speech_ended))
+                    self._speech_ended = None
+                if self._on_utterance is not None:
+                    self._on_utterance(Utterance(self._speaker, result.utterance, self.language))
+        if (disagreed := self._assembler.disagreed) > self._disagreed:
+            metrics.words_disagreed.inc(disagreed - self._disagreed)
+            self._disagreed = disagreed
+        self._alarm.set(self._assembler.next_deadline())
 
-    def _time(self, utterance: UtteranceText, now: float) -> None:
-        if self._speech_began is not None and utterance.text:
-            metrics.first_partial_seconds.observe(max(0.0, now - self._speech_began))
+    def _count_words(self, text: str, now: float) -> None:
+        metrics.words_committed.inc(len(text.split()))
+        self._last_word_at = now
+        if self._speech_began is not None:
+            metrics.first_word_seconds.observe(max(0.0, now - self._speech_began))
             self._speech_began = None
-        if self._speech_ended is not None and utterance.final:
-            metrics.final_seconds.observe(max(0.0, now - self._speech_ended))
-            self._speech_ended = None
 
     @staticmethod
     def _now() -> float:

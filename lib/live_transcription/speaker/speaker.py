@@ -4,7 +4,7 @@
 """One publisher of a call: subscriber -> audio -> speech-to-text -> captions. Knows no signaling.
 
 The speaker owns its transport and its transcriber. A lost transport is subscribed again; a failed stream is opened again;
-neither reaches the call. `end()` is the graceful way out: what was said so far still becomes a final caption.
+neither reaches the call. `end()` is the graceful way out: the words of what was said so far are still committed.
 
 A silent publisher is watched: its packets are decoded only where they may hold speech (`audio.speech_watch`). Speech that voice
 activity detection finds asks for a slot, and with it a stream is opened.
@@ -20,7 +20,6 @@ from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.audio.speech_watch import SpeechWatch
 from live_transcription.audio.vad import speech_sample, voice_activity_detector
-from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig
 from live_transcription.errors import NoAudio, NoMediaPath, SttError, TransportLost, WebrtcError
 from live_transcription.observability import metrics
@@ -31,7 +30,7 @@ from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
 from live_transcription.stt.owned_task import end_if_cancelled
-from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, TurnAnswer
+from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, TurnAnswer, Utterance
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.subscriber import WITHOUT_AUDIO_S, IceServers, Subscriber, SubscriberChannel
 
@@ -66,8 +65,8 @@ class Speaker:
         channel: SubscriberChannel,
         ice_servers: IceServers,
         on_caption: Callable[[Caption], None],
+        on_utterance: Callable[[Utterance], None],
         on_error: Callable[[SttError], None],
-        pace: Pace | None = None,
         requests: OfferRequests | None = None,
         slot: Slot | None = None,
         on_unavailable: Callable[[], None] = lambda: None,
@@ -80,7 +79,7 @@ class Speaker:
         self._ice_servers = ice_servers
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
-        self._captioner = Captioner(session_id, language, config.captions, on_caption, pace=pace)
+        self._captioner = Captioner(session_id, language, on_caption, on_utterance)
         self._slot = slot or FreeSlot()
         self._on_unavailable = on_unavailable
         activity = SilenceGate(voice_activity_detector())
@@ -135,7 +134,7 @@ class Speaker:
         self._ending.set()
 
     def give_up(self) -> None:
-        """The last words take too long: close what is open with the words it has, before `run` is cancelled."""
+        """The last words take too long: commit those that are known, before `run` is cancelled."""
         self._captioner.finalise()
 
     def set_language(self, language: str) -> None:

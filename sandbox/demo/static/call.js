@@ -6,14 +6,16 @@
 (function () {
   const FIGURES = [
     ['wer', 'Word errors', (value) => `${(100 * value).toFixed(1)} %`],
-    ['first_partial_p50_s', 'First words after', (value) => `${value.toFixed(2)} s`],
-    ['final_p50_s', 'Final after', (value) => `${value.toFixed(2)} s`],
+    ['first_word_p50_s', 'First word after', (value) => `${value.toFixed(2)} s`],
+    ['last_word_p50_s', 'Last word after', (value) => `${value.toFixed(2)} s`],
     ['join_to_audio_s', 'Heard after joining', (value) => `${value.toFixed(2)} s`],
   ];
 
   const status = document.getElementById('status');
   const calls = document.getElementById('calls');
+  const renderer = document.getElementById('renderer');
   const cards = new Map();
+  let latest = null;
 
   function clone(id) {
     return document.getElementById(id).content.firstElementChild.cloneNode(true);
@@ -62,12 +64,10 @@
   }
 
   function showCaptions(card, room) {
-    const empty = !(room.finals || room.partial);
-    card.find('.captions-text').hidden = empty;
-    card.find('.captions-hint').hidden = !empty;
-    setText(card.find('.captions-speaker'), room.speaker);
-    setText(card.find('.captions-finals'), room.finals);
-    setText(card.find('.captions-partial'), room.partial);
+    const screen = room.screens[renderer.value];
+    card.find('.captions-text').hidden = !screen.length;
+    card.find('.captions-hint').hidden = Boolean(screen.length);
+    setText(card.find('.captions-text'), screen.join('\n'));
   }
 
   function addLine(card, text) {
@@ -76,7 +76,7 @@
     const lines = card.find('.transcript-lines');
     lines.append(line);
     lines.scrollTop = lines.scrollHeight;
-    // Screen readers hear finals only: partials change too often to be read out.
+    // Screen readers hear whole utterances; single words would come too often.
     const spoken = document.createElement('span');
     spoken.textContent = `${text} `;
     const announcer = card.find('.announcer');
@@ -112,6 +112,7 @@
   }
 
   function show(state) {
+    latest = state;
     setText(status, state.status);
     for (const room of state.rooms) {
       let card = cards.get(room.token);
@@ -127,6 +128,10 @@
       showFigures(card, room.figures);
     }
   }
+
+  renderer.addEventListener('change', () => {
+    if (latest) show(latest);
+  });
 
   const source = new EventSource('events');
   source.onmessage = (event) => {

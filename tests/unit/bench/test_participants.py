@@ -106,6 +106,6 @@ async def test_when_a_word_was_first_shown_is_noted(talk: Talk) -> None:
         data = {"type": "transcript", "message": text, "final": final}
         session.send(relayed("message", "session", talk.app.id, "", data))
     captions = talk.population.captions
-    assert (captions.partials, captions.finals) == (1, 1)
+    assert (captions.revisable, captions.messages) == (1, 2)
     assert [bool(at) for at in captions.shown_at] == [False, False, False, True, False, True]
     assert captions.shown_in[5] == talk.population.rooms[ROOM]

@@ -388,11 +388,12 @@ class SlowLastWords:
 
         async def run(speaker: Speaker) -> None:
             captioner = speaker._captioner
-            captioner.feed(Hypothesis("a word", final=False))
+            for _ in range(2):
+                captioner.feed(Hypothesis("a word or two", final=False))
             try:
                 await speaker._ending.wait()
                 await asyncio.sleep(seconds)
-                captioner.feed(Hypothesis("a word and all the rest", final=True))
+                captioner.feed(Hypothesis("a word or two more", final=True))
             except asyncio.CancelledError:
                 slow.note("cancelled")
                 raise
@@ -405,19 +406,18 @@ class SlowLastWords:
         self.happened.append((what, round(asyncio.get_running_loop().time(), 2)))
 
     def listen(self, ours: Call) -> None:
-        offer, leave = ours._delivery.offer, ours._delivery.leave
+        offer, forget = ours._delivery.offer, ours._delivery.forget
 
         def noted(caption: Caption) -> None:
-            if caption.final:
-                self.note(caption.text)
+            self.note(caption.text)
             offer(caption)
 
-        def noted_leave(speaker: str) -> None:
+        def noted_forget(speaker: str) -> None:
             self.note(f"{speaker} gone")
-            leave(speaker)
+            forget(speaker)
 
         ours._delivery.offer = noted  # type: ignore[method-assign]
-        ours._delivery.leave = noted_leave  # type: ignore[method-assign]
+        ours._delivery.forget = noted_forget  # type: ignore[method-assign]
 
 
 def test_who_leaves_while_the_call_goes_on_is_not_hurried_and_the_end_of_the_call_waits_for_nobody(
@@ -432,12 +432,12 @@ def test_who_leaves_while_the_call_goes_on_is_not_hurried_and_the_end_of_the_cal
             await asyncio.sleep(1.9)
             ours._take(ParticipantsLeft(("speaker-1",)))
             await asyncio.sleep(6)
-            assert slow.happened == []
+            assert slow.happened == [("a word or", 0.1)]
             assert ours.speaker_count == 0
             ours.end()
             await asyncio.sleep(2)
-            # With the words there were: closed first, cancelled then.
-            assert slow.happened == [("a word", 9.3), ("cancelled", 9.3), ("speaker-1 gone", 9.3)]
+            # With the words there were: committed first, cancelled then.
+            assert slow.happened[1:] == [("two", 9.3), ("cancelled", 9.3), ("speaker-1 gone", 9.3)]
 
     virtual_clock.run(run())
 
@@ -454,7 +454,7 @@ def test_the_end_of_the_app_gives_the_last_words_more_time_than_a_request_can(mo
             ours.end(within_s=5.0)
             ours.end()  # a later request, such as Talk's, does not shorten it
             await asyncio.sleep(5)
-            assert [what for what, _ in slow.happened] == ["a word and all the rest", "speaker-1 gone"]
+            assert [what for what, _ in slow.happened] == ["a word or", "two more", "speaker-1 gone"]
 
     virtual_clock.run(run())
 
@@ -469,10 +469,10 @@ def test_who_is_back_before_the_last_words_are_out_goes_on_speaking(monkeypatch:
             await asyncio.sleep(1.9)
             start_session(ours, "speaker-1")
             await asyncio.sleep(20)
-            assert slow.happened == [("a word and all the rest", 7.0)]
+            assert slow.happened == [("a word or", 0.1), ("a word or", 2.0), ("two more", 7.0)]
             ours._take(ParticipantsLeft(("speaker-1",)))
             await asyncio.sleep(20)
-            assert slow.happened[1:] == [("a word and all the rest", 27.0), ("speaker-1 gone", 27.0)]
+            assert slow.happened[3:] == [("two more", 27.0), ("speaker-1 gone", 27.0)]
 
     virtual_clock.run(run())
 

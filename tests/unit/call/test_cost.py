@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from itertools import count
 from types import FrameType
 from typing import Any
 
@@ -80,10 +81,13 @@ async def caption_instructions(participants: int, readers: int, *features: str) 
     for number in range(readers):
         targets.add(f"nc{number}", f"user-{number}", 0.0)
     delivery = CaptionDelivery(session, targets, on_sent=lambda _: None)
+    # Each look at the clock is later than a message has to wait for the one before.
+    clock = count(10.0, 10.0)
+    delivery._now = clock.__next__  # type: ignore[method-assign]
     speaker = f"s{participants - 1}"
 
     def speak() -> None:
-        delivery.offer(Caption(speaker, "A sentence of several words.", "en", final=True))
+        delivery.offer(Caption(speaker, "A sentence of several words.", "en"))
         while (frame := session.next_frame()) is not None:
             session.outbox.sent(frame)
 

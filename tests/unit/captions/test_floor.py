@@ -1,207 +1,209 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Order between speakers, as Talk's web client shows it."""
+"""Who has the floor, and that everybody is shown whole, in order and once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from itertools import pairwise
+from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.captions import CaptionFloor
+from live_transcription.captions.floor import LONGEST_WAIT_S, MESSAGE_CHARS, MOST_BYTES, CaptionFloor
+from live_transcription.captions.pace import Pace
 from live_transcription.types import Caption
+from tests.unit.captions.reading import Reading
 
 
-def say(speaker: str, text: str, final: bool = False) -> Caption:
-    return Caption(speaker=speaker, text=text, language="en", final=final)
+def test_the_first_word_is_shown_at_once_and_the_next_ones_together() -> None:
+    reading = Reading()
+    reading.say("a", "one")
+    reading.say("a", "two", 0.1)
+    reading.say("a", "three", 0.1)
+    reading.wait(1.0)
+    assert [(round(at, 3), message.caption.text) for at, message in reading.messages] == [(0.0, "one"), (0.3, "two three")]
 
 
-@dataclass
-class Screen:
-    """Talk's blocks: a new one when the speaker changes, only the last is extended, a partial is replaced."""
-
-    blocks: list[tuple[str, list[Caption]]] = field(default_factory=list)
-
-    def show(self, captions: list[Caption]) -> None:
-        for caption in captions:
-            assert caption.text.strip()
-            if not self.blocks or self.blocks[-1][0] != caption.speaker:
-                self.blocks.append((caption.speaker, []))
-            chunks = self.blocks[-1][1]
-            if chunks and not chunks[-1].final:
-                chunks.pop()
-            chunks.append(caption)
-
-    def text_of(self, speaker: str) -> str:
-        return " ".join(chunk.text for name, chunks in self.blocks if name == speaker for chunk in chunks)
-
-    def unfinished(self) -> list[str]:
-        """Chunks that stay a partial for ever: all but the very last."""
-        chunks = [chunk for _, chunks in self.blocks for chunk in chunks]
-        return [chunk.text for chunk in chunks[:-1] if not chunk.final]
+def test_under_load_messages_come_further_apart_and_no_word_is_lost() -> None:
+    pace = Pace()
+    reading = Reading(CaptionFloor(pace))
+    pace.stretch = 4.0
+    for word in ("one", "two", "three"):
+        reading.say("a", word, 0.4)
+    reading.finish()
+    assert [(round(at, 3), message.caption.text) for at, message in reading.messages] == [(0.4, "one"), (1.6, "two three")]
 
 
-def test_one_speaker_alone_passes_through() -> None:
+def test_another_speaker_waits_for_the_end_of_the_sentence() -> None:
+    reading = Reading()
+    reading.say("a", "I was saying")
+    reading.say("b", "Let me", 0.5)
+    reading.say("b", "add", 0.2)
+    reading.say("a", "that it works.", 0.2)
+    assert reading.blocks == [("a", "I was saying that it works."), ("b", "Let me add")]
+    assert reading.messages[-1][1].waited_s == pytest.approx(0.4)
+
+
+def test_another_speaker_waits_no_longer_than_two_and_a_half_seconds() -> None:
+    reading = Reading()
+    for step in range(20):
+        reading.say("a", f"a{step}", 0.4)
+        if step == 10:
+            reading.say("b", "excuse me")
+    switched = [at for at, message in reading.messages if message.caption.speaker == "b"]
+    assert switched == [pytest.approx(11 * 0.4 + 2.5)]
+    reading.finish()
+    assert reading.text("a") == " ".join(f"a{step}" for step in range(20))
+
+
+def test_another_speaker_is_shown_at_a_pause() -> None:
+    reading = Reading()
+    reading.say("a", "well")
+    reading.pause("a")
+    reading.say("b", "yes", 0.1)
+    assert reading.blocks[-1] == ("b", "yes")
+    quiet = Reading()
+    quiet.say("a", "well")
+    quiet.say("b", "yes", 0.2)
+    quiet.wait(0.79)
+    assert len(quiet.blocks) == 1
+    quiet.wait(0.02)
+    assert quiet.blocks[-1] == ("b", "yes")
+
+
+def test_the_words_of_a_speaker_who_leaves_take_the_floor_at_once() -> None:
+    reading = Reading()
+    reading.say("a", "I was saying")
+    reading.say("b", "good", 0.1)
+    reading.leave("b")
+    reading.say("b", "bye", 0.05)
+    assert reading.blocks == [("a", "I was saying"), ("b", "good bye")]
+    reading.floor.forget("b")
+    reading.say("a", "that", 0.1)
+    reading.finish()
+    assert reading.blocks[-1] == ("a", "that")
+
+
+def test_while_the_reader_is_behind_the_floor_is_held_longer() -> None:
+    reading = Reading()
+    reading.say("a", "word " * 59 + "word")  # five lines
+    for step in range(12):
+        reading.say("a", f"a{step}", 0.4)
+        if step == 0:
+            reading.say("b", "excuse me")
+    assert not any(message.caption.speaker == "b" for _, message in reading.messages)
+    reading.wait(1.0)
+    assert [at for at, message in reading.messages if message.caption.speaker == "b"] == [pytest.approx(5.4)]
+
+
+def test_languages_of_one_speaker_come_in_messages_of_their_own() -> None:
+    reading = Reading()
+    reading.say("a", "one")
+    reading.say("a", "two", 0.05)
+    reading.say("a", "trois", 0.05, "fr")
+    reading.finish()
+    assert [(message.caption.language, message.caption.text) for _, message in reading.messages] == [
+        ("en", "one"),
+        ("en", "two"),
+        ("fr", "trois"),
+    ]
+
+
+def test_a_long_wait_ends_in_merged_messages_of_bounded_length() -> None:
     floor = CaptionFloor()
-    captions = [say("a", "one"), say("a", "one two"), say("a", "one two.", True), say("a", "three")]
-    assert [out for caption in captions for out in floor.offer(caption, 0.0)] == captions
-    assert floor.next_deadline() is None
+    words = {speaker: [f"{speaker}{number}" for number in range(600)] for speaker in "ab"}
+    for number in range(600):
+        for speaker in "ab":
+            floor.offer(Caption(speaker, words[speaker][number], "en"), number * 0.1)
+    reading = Reading(floor)
+    reading.now = 60.0
+    reading.take()
+    reading.finish()
+    assert {speaker: reading.text(speaker).split() for speaker in "ab"} == words
+    assert max(len(message.caption.text) for _, message in reading.messages) <= MESSAGE_CHARS
+    assert len(reading.messages) <= 6
+    assert floor.dropped_words == 0
 
 
-def test_a_final_is_not_delayed_and_closes_the_holders_text_first() -> None:
+def test_what_waits_too_long_goes_oldest_first_and_is_counted() -> None:
     floor = CaptionFloor()
-    floor.offer(say("a", "one two"), 0.0)
-    assert floor.offer(say("b", "yes", True), 0.1) == [say("a", "one two", True), say("b", "yes", True)]
-    assert floor.offer(say("a", "one two three"), 0.2) == [say("a", "three")]
-    assert floor.offer(say("a", "One, two three four.", True), 0.3) == [say("a", "three four.", True)]
-    assert floor.cuts == 1
-    assert floor.offer(say("a", "one"), 0.4) == [say("a", "one")], "a new utterance is not aligned with the old one"
+    for number in range(200):
+        floor.offer(Caption("a", f"w{number}", "en"), float(number))
+    message = floor.next_message(199.0)
+    assert message is not None
+    assert message.caption.text.split()[0] == f"w{199 - int(LONGEST_WAIT_S)}"
+    assert floor.dropped_words == 199 - LONGEST_WAIT_S
 
 
-def test_a_final_that_adds_nothing_to_the_cut_is_not_said_again() -> None:
+def test_what_takes_too_much_memory_goes_oldest_first_and_is_counted() -> None:
     floor = CaptionFloor()
-    floor.offer(say("a", "one two"), 0.0)
-    floor.offer(say("b", "yes", True), 0.1)
-    assert floor.offer(say("a", "One two.", True), 0.3) == []
-
-
-def test_another_speakers_partial_waits_until_the_holder_is_final() -> None:
-    floor = CaptionFloor()
-    floor.offer(say("a", "one"), 0.0)
-    assert floor.offer(say("b", "un"), 0.1) == []
-    assert floor.offer(say("b", "un deux"), 0.2) == []
-    assert floor.offer(say("a", "one two", True), 0.3) == [say("a", "one two", True), say("b", "un deux")]
-    assert floor.offer(say("b", "un deux", True), 0.4) == [say("b", "un deux", True)]
-
-
-def test_a_holder_that_does_not_change_is_cut_after_a_second() -> None:
-    floor = CaptionFloor()
-    floor.offer(say("a", "one"), 0.0)
-    floor.offer(say("b", "un"), 0.1)
-    assert floor.next_deadline() == pytest.approx(1.0)
-    assert floor.tick(0.9) == []
-    assert floor.tick(1.0) == [say("a", "one", True), say("b", "un")]
-    assert floor.next_deadline() is None
-
-
-def test_a_holder_that_goes_on_is_cut_after_its_time() -> None:
-    floor = CaptionFloor()
-    words = ["one"]
-    floor.offer(say("a", "one"), 0.0)
-    floor.offer(say("b", "un"), 0.1)
-    for tenth in range(5, 25, 5):
-        words.append("more")
-        assert floor.offer(say("a", " ".join(words)), tenth / 10) == [say("a", " ".join(words))]
-    assert floor.next_deadline() == pytest.approx(2.5)
-    assert floor.tick(2.5) == [say("a", " ".join(words), True), say("b", "un")]
-
-
-def test_a_final_of_a_waiting_speaker_replaces_its_waiting_partial() -> None:
-    floor = CaptionFloor()
-    floor.offer(say("a", "one"), 0.0)
-    floor.offer(say("b", "un"), 0.1)
-    assert floor.offer(say("b", "un deux", True), 0.2) == [say("a", "one", True), say("b", "un deux", True)]
-    assert floor.tick(99.0) == []
-
-
-def test_an_utterance_taken_back_frees_the_floor_and_is_not_sent() -> None:
-    floor = CaptionFloor()
-    floor.offer(say("a", "you"), 0.0)
-    floor.offer(say("b", "un"), 0.1)
-    assert floor.offer(say("a", "", True), 0.2) == [say("b", "un")]
-    assert floor.offer(say("b", "", True), 0.3) == []
-    assert floor.tick(99.0) == []
-
-
-def test_who_leaves_is_closed_and_forgotten() -> None:
-    floor = CaptionFloor()
-    floor.offer(say("a", "one"), 0.0)
-    floor.offer(say("b", "un"), 0.1)
-    floor.offer(say("c", "uno"), 0.1)
-    assert floor.leave("b", 0.2) == []
-    assert floor.leave("a", 0.3) == [say("a", "one", True), say("c", "uno")]
-    assert floor.leave("nobody", 0.3) == []
-
-
-def test_a_rewritten_shorter_text_is_not_said_twice_after_a_cut() -> None:
-    floor = CaptionFloor()
-    screen = Screen()
-    for speaker, text, final in [
-        ("a", "one two", False),
-        ("b", "yes", True),
-        ("a", "one two three", False),
-        ("a", "one two", False),
-        ("b", "yes", True),
-        ("a", "one two three four", True),
-    ]:
-        screen.show(floor.offer(say(speaker, text, final), 0.0))
-    assert screen.text_of("a") == "one two three four"
+    for number in range(800):
+        floor.offer(Caption("ab"[number % 2], f"{number:04d}" + "ü" * 48, "en"), number * 0.01)
+    assert MOST_BYTES - 100 < floor.waiting_bytes <= MOST_BYTES
+    assert floor.dropped_words == 800 - floor.waiting_bytes // 100
+    first = floor.next_message(8.0)
+    assert first is not None
+    assert first.caption.text[:4] == f"{floor.dropped_words:04d}"
+    floor.clear()
+    assert floor.waiting_bytes == 0
 
 
 @st.composite
-def conversations(draw: st.DrawFn) -> list[tuple[float, Caption]]:
-    """Two to four people at once; each utterance grows word by word and ends with a final."""
-    counters = dict.fromkeys(draw(st.sampled_from(["ab", "abc", "abcd"])), 0)
-    open_texts: dict[str, list[str]] = {speaker: [] for speaker in counters}
-    script: list[tuple[float, Caption]] = []
-    for _ in range(draw(st.integers(0, 50))):
-        speaker = draw(st.sampled_from(sorted(counters)))
-        for _ in range(draw(st.integers(1, 3))):
-            open_texts[speaker].append(f"{speaker}{counters[speaker]}")
-            counters[speaker] += 1
-        final = draw(st.booleans())
-        gap = draw(st.sampled_from([0.0, 0.3, 1.1, 2.6]))
-        script.append((gap, say(speaker, " ".join(open_texts[speaker]), final)))
-        if final:
-            open_texts[speaker] = []
-    script += [(0.1, say(speaker, " ".join(words), True)) for speaker, words in open_texts.items() if words]
-    return script
+def conversations(draw: st.DrawFn) -> list[tuple[float, str, str]]:
+    """One to six people at once: when, who, and how many words, a pause or leaving."""
+    speakers = "abcdef"[: draw(st.integers(1, 6))]
+    event = st.sampled_from(["1", "1", "1", "2", "3.", "pause", "fr", "leave"])
+    return draw(st.lists(st.tuples(st.sampled_from([0.0, 0.1, 0.3, 1.1, 2.6]), st.sampled_from(speakers), event), max_size=60))
 
 
-@given(conversations())
-def test_everybody_is_shown_whole_in_order_and_once(script: list[tuple[float, Caption]]) -> None:
-    floor = CaptionFloor()
-    screen = Screen()
-    now = 0.0
+def converse(script: list[tuple[float, str, str]]) -> None:
+    """Everybody is shown whole, in order and once; nobody waits for longer than the floor may be held by each other."""
+    reading = Reading()
     said: dict[str, list[str]] = {}
-    for gap, caption in script:
-        until = now + gap
-        while (deadline := floor.next_deadline()) is not None and deadline <= until:
-            now = max(now, deadline)
-            shown = floor.tick(now)
-            assert shown, "a deadline that leads to nothing would spin"
-            screen.show(shown)
-        now = until
-        captions = floor.offer(caption, now)
-        screen.show(captions)
-        if caption.final:
-            said.setdefault(caption.speaker, []).append(caption.text)
-            assert captions == [] or captions[0].final
-    assert floor.next_deadline() is None
-    assert screen.unfinished() == []
-    for speaker, texts in said.items():
-        assert screen.text_of(speaker) == " ".join(texts)
+    languages: dict[str, str] = {}
+    for gap, speaker, event in script:
+        reading.wait(gap)
+        if event == "pause":
+            reading.pause(speaker)
+        elif event == "leave":
+            reading.leave(speaker)
+            reading.floor.forget(speaker)
+        elif event == "fr":
+            languages[speaker] = "fr" if languages.get(speaker) != "fr" else "en"
+        else:
+            words = said.setdefault(speaker, [])
+            new = [f"{speaker}{len(words) + number}" for number in range(int(event[0]))]
+            new[-1] += event[1:]
+            words += new
+            reading.say(speaker, " ".join(new), language=languages.get(speaker, "en"))
+    reading.finish()
+    assert {speaker: reading.text(speaker).split() for speaker in said} == said
+    assert reading.floor.waiting_bytes == 0
+    for _, message in reading.messages:
+        assert message.waited_s is None or message.waited_s <= 5.0 * 5 + 0.3
+    for speaker in said:
+        if not any(event == "leave" and who == speaker for _, who, event in script):
+            times = [at for at, message in reading.messages if message.caption.speaker == speaker]
+            assert all(later - earlier >= 0.299 for earlier, later in pairwise(times))
 
 
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("abc"), st.sampled_from(["x", "x y", "y", "z x y", "", "x y z"]), st.booleans()), max_size=40
-    )
-)
-def test_engines_that_rewrite_anything_still_leave_a_whole_screen(steps: list[tuple[str, str, bool]]) -> None:
-    floor = CaptionFloor()
-    screen = Screen()
-    finals = 0
-    for index, (speaker, text, final) in enumerate(steps):
-        if not text and not final:
-            continue
-        captions = floor.offer(say(speaker, text, final), index * 0.4)
-        screen.show(captions)
-        finals += sum(caption.final for caption in captions)
-        assert {caption.speaker for caption in captions if not caption.final} <= {"a", "b", "c"}
-    assert finals <= sum(final for _, _, final in steps) + floor.cuts
-    deadline = floor.next_deadline()
-    assert deadline is None or floor.tick(deadline)
+@settings(deadline=None)
+@given(conversations())
+def test_everybody_is_shown_whole_in_order_and_once(script: list[tuple[float, str, str]]) -> None:
+    converse(script)
+
+
+def test_ten_thousand_random_interleavings() -> None:
+    random = Random(7)
+    events = ["1", "1", "1", "2", "3.", "pause", "fr", "leave"]
+    for _ in range(10_000):
+        speakers = "abcdef"[: random.randint(1, 6)]
+        converse(
+            [
+                (random.choice([0.0, 0.1, 0.3, 1.1, 2.6]), random.choice(speakers), random.choice(events))
+                for _ in range(random.randint(1, 25))
+            ]
+        )

@@ -2,15 +2,17 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
 # ruff: noqa: RUF001 - typographic punctuation is what this file is about
-"""Words: sentence ends, and what a rewritten text says beyond what was shown."""
+"""Words: where they begin and end, where sentences end, where text may be cut, and how two versions of a text align."""
 
 from __future__ import annotations
 
+import time
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.captions.words import ends_sentence, has_word, remainder
+from live_transcription.captions.words import align, bare, ends_sentence, has_word, join, may_end, split, squeeze
 
 WORDS = st.lists(st.sampled_from(["one", "two", "two", "Three,", "four.", "d'accord", "25"]), max_size=30)
 
@@ -54,39 +56,84 @@ def test_no_sentence_ends(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shown", "text", "rest"),
+    ("text", "words"),
     [
-        ("hello world", "hello world again", "again"),
-        ("hello world", "hello world", ""),
-        ("hello world", "hello", ""),
-        ("hello world", "Hello, world! Again", "Again"),
-        ("I scream", "ice cream for all", "for all"),
-        ("no no", "no no no", "no"),
-        ("hello wor", "hello world again", "world again"),
-        ("we were there", "well we were there and back", "and back"),
-        ("they are at home", "they're at home now", "now"),
-        ("你好", "你好，世界", "世界"),
-        ("hello world", "hello world .", ""),
-        ("", " a  b ", "a b"),
+        ("Hello,  world!", ["Hello, ", "world!"]),
+        ("Ça va ? Oui.", ["Ça ", "va ? ", "Oui."]),
+        ("- Yes - no", ["- Yes ", "- no"]),
+        ("« Bonjour » dit-il", ["« Bonjour » ", "dit-il"]),
+        ("你好，世界。", ["你", "好，", "世", "界。"]),
+        ("... well", ["... well"]),
+        ("and (", ["and "]),
+        (" . ", []),
     ],
 )
-def test_remainder_of_a_rewritten_text(shown: str, text: str, rest: str) -> None:
-    assert remainder(shown, text) == rest
+def test_a_word_has_its_punctuation_with_it(text: str, words: list[str]) -> None:
+    assert split(text) == words
 
 
+@settings(deadline=None)
+@given(st.text(max_size=60))
+def test_words_hold_all_of_the_text_and_none_is_blank(text: str) -> None:
+    words = split(text)
+    assert all(has_word(word) for word in words)
+    assert squeeze(text).startswith("".join(words))
+    assert not has_word(squeeze(text)[len("".join(words)) :])
+
+
+@pytest.mark.parametrize(
+    ("said", "text", "count"),
+    [
+        ("hello world", "hello world again", 2),
+        ("hello world", "Hello, world! Again", 2),
+        ("hello world", "hello", 1),
+        ("press five", "Press 5 to", 2),
+        ("I scream", "ice cream for all", 2),
+        ("no no", "no no no", 2),
+        ("we were there", "well we were there and back", 4),
+        ("they are at home", "they're at home now", 3),
+        ("I'm gonna go", "I'm going to go home", 4),
+        ("你好", "你好，世界", 2),
+        ("", "a b", 0),
+    ],
+)
+def test_a_later_version_of_a_text_is_aligned_to_what_was_said(said: str, text: str, count: int) -> None:
+    bares = [bare(word) for word in split(said)]
+    assert align(bares, [bare(word) for word in split(text)], len(bares))[0] == count
+
+
+@settings(deadline=None)
 @given(WORDS, WORDS)
-def test_remainder_of_an_extended_text_is_the_extension(shown: list[str], more: list[str]) -> None:
-    assert remainder(" ".join(shown), " ".join(shown + more)) == " ".join(more)
+def test_an_extended_text_is_aligned_exactly(said: list[str], more: list[str]) -> None:
+    assert align(said, said + more, len(said)) == (len(said), 0)
 
 
-@given(st.text(max_size=80), st.text(max_size=80))
-def test_remainder_never_invents_or_blanks(shown: str, text: str) -> None:
-    rest = remainder(shown, text)
-    assert rest == "" or has_word(rest) or not shown.split()
-    assert " ".join(text.split()).endswith(rest)
+def test_very_long_texts_are_aligned_at_once() -> None:
+    said = [f"w{index}" for index in range(3000)]
+    began = time.process_time()
+    assert align(said, [*said, "end"], len(said))[0] == 3000
+    assert time.process_time() - began < 0.5
 
 
-def test_remainder_of_very_long_texts_is_quick_and_exact() -> None:
-    shown = [f"w{index}" for index in range(3000)]
-    assert remainder(" ".join(["other", *shown[1:]]), " ".join([*shown, "end"])).endswith("end")
-    assert remainder(" ".join(shown), " ".join([*shown, "end"])) == "end"
+@pytest.mark.parametrize(
+    ("word", "following", "may"),
+    [
+        ("and", None, True),
+        ("and", "25", True),
+        ("25", None, False),
+        ("25", "and", True),
+        ("3.", "14", False),
+        ("twenty", "five", False),
+        ("vingt", "et", True),
+        ("l'", "appel", False),
+        ("aujourd’", None, False),
+    ],
+)
+def test_text_is_not_cut_within_a_number_or_an_elision(word: str, following: str | None, may: bool) -> None:
+    assert may_end(word, following) is may
+
+
+def test_scripts_without_spaces_are_joined_without_one() -> None:
+    assert join("你好，", "世界") == "你好，世界"
+    assert join("hello", "world") == "hello world"
+    assert join("", "world") == "world"

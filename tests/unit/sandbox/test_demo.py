@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.caller import ReceivedCaption
-from sandbox.demo.judgement import Judgement, Timing, judge
+from sandbox.demo.judgement import RENDERERS, Judgement, Timing, judge, judge_under_all
 from sandbox.demo.report import report
 from sandbox.demo.terminal import Terminal
 from sandbox.demo.view import DemoView, Participant, RoomView
@@ -30,7 +30,7 @@ def recording(*utterances: tuple[float, float, str]) -> Recording:
 TWO = recording((1.0, 3.0, "The meeting starts now."), (4.0, 6.0, "Please mute yourselves."))
 
 
-def caption(at: float, text: str, *, final: bool = False) -> ReceivedCaption:
+def caption(at: float, text: str, *, final: bool = True) -> ReceivedCaption:
     return ReceivedCaption(BEGUN + at, "speaker-1", text, "en", final)
 
 
@@ -39,54 +39,43 @@ def left_at(position: float) -> float:
 
 
 def test_each_utterance_is_timed_by_its_own_words() -> None:
-    captions = [
-        caption(1.8, "the"),
-        caption(2.6, "the meeting starts"),
-        caption(3.9, "The meeting starts now.", final=True),
-        caption(4.9, "please"),
-        caption(7.2, "Please mute yourselves.", final=True),
-    ]
+    messages = ((1.8, "The"), (2.6, "meeting starts"), (3.9, "now. Please"), (7.2, "mute yourselves."))
+    captions = [caption(at, text) for at, text in messages]
     judgement = judge(TWO, captions, left_at)
     assert judgement.errors.errors == 0
     assert judgement.missing == 0
-    assert judgement.timings[0] == Timing(pytest.approx(0.8), pytest.approx(0.9), pytest.approx(0.8 - 2 * 4 / 24))
-    assert judgement.timings[1] == Timing(pytest.approx(0.9), pytest.approx(1.2), pytest.approx(0.9 - 2 * 7 / 24))
+    assert judgement.timings[0] == Timing(pytest.approx(0.8), pytest.approx(0.9))
+    assert judgement.timings[1] == Timing(pytest.approx(-0.1), pytest.approx(1.2))
+    assert len(judgement.word_delays_s) == 7
 
 
-def test_a_final_that_comes_after_the_next_onset_counts_for_its_own_utterance() -> None:
-    captions = [
-        caption(4.5, "The meeting starts now.", final=True),
-        caption(5.5, "please"),
-        caption(6.5, "Please mute yourselves.", final=True),
-    ]
-    judgement = judge(TWO, captions, left_at)
-    assert [timing.final_s for timing in judgement.timings] == [pytest.approx(1.5), pytest.approx(0.5)]
-    assert judgement.timings[1].first_partial_s == pytest.approx(1.5)
+def test_words_are_timed_as_the_renderer_scrolls_them_in() -> None:
+    captions = [caption(3.5, "The meeting starts now."), caption(6.5, "Please mute yourselves.")]
+    narrow = judge(TWO, captions, left_at, columns=12)
+    assert narrow.text == "The meeting starts now. Please mute yourselves."
+    assert narrow.timings[0].last_word_s == pytest.approx(2.5), "the second line waits two seconds"
+    assert narrow.timings[1].last_word_s == pytest.approx(3.5), "so does each after it"
 
 
-def test_two_utterances_in_one_caption_are_told_apart_by_their_words() -> None:
-    captions = [
-        caption(2.0, "the meeting starts"),
-        caption(5.0, "the meeting starts now please"),
-        caption(6.8, "The meeting starts now, please mute yourselves.", final=True),
-    ]
-    judgement = judge(TWO, captions, left_at)
-    assert [timing.first_partial_s for timing in judgement.timings] == [pytest.approx(1.0), pytest.approx(1.0)]
-    assert [timing.final_s for timing in judgement.timings] == [pytest.approx(3.8), pytest.approx(0.8)]
+def test_partials_count_as_often_as_the_renderer_shows_them() -> None:
+    captions = [caption(2.0, "The meeting", final=False), caption(3.5, "The meeting starts now. Please mute yourselves.")]
+    judgements = judge_under_all(TWO, captions, left_at)
+    assert judgements["append-80"].errors.insertions == 2
+    assert judgements["replace-40"].errors.errors == 0
+    found = report([judgements], [None])
+    assert any("do not read the same" in fault for fault in found.faults)
 
 
-def test_utterances_without_a_final_are_missing() -> None:
-    judgement = judge(TWO, [caption(2.0, "the meeting"), caption(3.5, "The meeting starts now.", final=True)], left_at)
+def test_utterances_of_which_no_word_was_shown_are_missing() -> None:
+    judgement = judge(TWO, [caption(3.5, "The meeting starts now.")], left_at)
     assert judgement.missing == 1
     assert judgement.errors.deletions == 3
-    open_end = judge(TWO, [caption(3.5, "The meeting starts now.", final=True), caption(5.0, "please mute")], left_at)
-    assert open_end.missing == 1
-    assert open_end.timings[1].first_partial_s == pytest.approx(1.0)
     assert judge(TWO, [], left_at).missing == 2
 
 
-def judged(language: str, errors: int, *timings: Timing) -> Judgement:
-    return Judgement(language, WordErrors(100, substitutions=errors), timings or (Timing(0.9, 1.1),), "text")
+def judged(language: str, errors: int, *timings: Timing, delays: tuple[float, ...] = ()) -> dict[str, Judgement]:
+    judgement = Judgement(language, WordErrors(100, substitutions=errors), timings or (Timing(0.9, 1.1),), "text", delays)
+    return dict.fromkeys(RENDERERS, judgement)
 
 
 def test_good_captions_make_a_report_without_faults(tmp_path: Path) -> None:
@@ -96,8 +85,9 @@ def test_good_captions_make_a_report_without_faults(tmp_path: Path) -> None:
     written = json.loads((tmp_path / "build" / "demo.json").read_text())
     assert written["wer_en"] == 0.08
     assert written["wer_fr"] == 0.2
-    assert written["first_partial_p50_s"] == 0.9
-    assert written["final_p50_s"] == 1.1
+    assert written["first_word_p50_s"] == 0.9
+    assert written["last_word_p50_s"] == 1.1
+    assert set(written["renderers"]) == {"append-40", "append-80", "replace-40", "replace-80"}
     assert written["join_to_audio_s"] == pytest.approx(0.3)
     assert any("wer_en" in line and "8.0%" in line for line in found.lines())
 
@@ -107,12 +97,12 @@ def test_good_captions_make_a_report_without_faults(tmp_path: Path) -> None:
     [
         ([judged("en", 9)], False, "word error rate"),
         ([judged("fr", 21)], False, "word error rate"),
-        ([judged("en", 0, Timing(0.9, None))], False, "got no final"),
+        ([judged("en", 0, Timing(0.9, None))], False, "got no caption"),
         ([judged("en", 0)], True, "log holds caption text"),
         ([], False, "nobody"),
     ],
 )
-def test_wrong_captions_are_faults(judgements: list[Judgement], leaked: bool, fault: str) -> None:
+def test_wrong_captions_are_faults(judgements: list[dict[str, Judgement]], leaked: bool, fault: str) -> None:
     found = report(judgements, [None], leaked=leaked)
     assert len(found.faults) == 1
     assert fault in found.faults[0]
@@ -120,9 +110,9 @@ def test_wrong_captions_are_faults(judgements: list[Judgement], leaked: bool, fa
 
 
 def test_of_a_remote_engine_it_is_told_how_soon_its_words_were_shown() -> None:
-    found = report([judged("en", 0, Timing(0.9, 1.1, 0.6))], [0.2], engine="modal", words_served=1)
+    found = report([judged("en", 0, delays=(0.5, 0.6, 0.7))], [0.2], engine="modal", words_served=1)
     assert found.figures["engine"] == "modal"
-    assert any("first_word_p50_s" in line and "0.60 s" in line and "aim: 0.8 s" in line for line in found.lines())
+    assert any("word_p50_s" in line and "0.60 s" in line and "aim: 0.65 s" in line for line in found.lines())
     assert found.faults == ()
 
 
@@ -138,17 +128,23 @@ def room() -> RoomView:
     return view
 
 
-def test_partials_are_replaced_and_finals_pile_up_until_another_speaker() -> None:
+def test_the_view_shows_the_box_under_both_renderers_and_groups_messages_into_lines() -> None:
     view = room()
-    view.caption("speaker-1", "the", final=False)
-    view.caption("speaker-1", "the meeting", final=False)
-    view.caption("speaker-1", "The meeting.", final=True)
-    view.caption("speaker-1", "it", final=False)
-    snapshot = view.snapshot()
-    assert (snapshot["speaker"], snapshot["finals"], snapshot["partial"]) == ("Speaker 1", "The meeting.", "it")
-    view.caption("speaker-2", "no", final=False)
-    assert (view.snapshot()["finals"], view.snapshot()["partial"]) == ("", "no")
-    assert view.snapshot()["transcript"] == ["The meeting."]
+    view.participants["speaker-2"] = Participant("speaker-2", "Speaker 2", "talks")
+    assert view.caption(caption(0.0, "The meeting", final=False)) == []
+    assert view.caption(caption(0.4, "The meeting starts now.")) == ["The meeting The meeting starts now."]
+    screens = view.snapshot(BEGUN + 1.0)["screens"]
+    assert screens == {
+        "append": ["Speaker 1: The meeting The meeting starts now."],
+        "replace": ["Speaker 1: The meeting starts now."],
+    }
+    assert view.caption(caption(5.0, "It")) == []
+    other = ReceivedCaption(BEGUN + 5.2, "speaker-2", "no", "en", True)
+    assert view.caption(other) == ["It"]
+    assert view.end_line(BEGUN + 7.0) == []
+    assert view.end_line(BEGUN + 8.0) == ["no"]
+    assert view.snapshot(BEGUN + 9.0)["screens"]["append"][-1] == "Speaker 2: No"
+    assert view.snapshot(BEGUN + 9.0)["transcript"] == ["The meeting The meeting starts now.", "It", "no"]
 
 
 async def test_the_view_wakes_who_waits_for_news() -> None:
@@ -163,26 +159,26 @@ class Tty(io.StringIO):
         return True
 
 
-def test_a_log_file_gets_finals_and_no_control_characters() -> None:
+def test_a_log_file_gets_whole_utterances_and_no_control_characters() -> None:
     out, view = io.StringIO(), room()
     terminal = Terminal(out)
     terminal.show([view])
-    view.caption("speaker-1", "the", final=False)
-    terminal.partial()
-    terminal.final(view, "Speaker 1", "The meeting.")
+    view.caption(caption(0.0, "The"))
+    terminal.changed()
+    terminal.line(view, "Speaker 1", "The meeting.")
     terminal.close()
     assert out.getvalue().endswith("[en] Speaker 1: The meeting.\n")
     assert "\x1b" not in out.getvalue()
     assert out.getvalue().count("\n") == 1
 
 
-def test_a_terminal_shows_the_open_caption_and_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_terminal_shows_the_utterance_that_goes_on_and_takes_it_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setenv("COLUMNS", "40")
     monkeypatch.setenv("NO_COLOR", "1")
     out, view = Tty(), room()
     terminal = Terminal(out)
-    view.caption("speaker-1", "word " * 30 + "end", final=False)
+    view.caption(caption(0.0, "word " * 30 + "end"))
     terminal.show([view])
     live = out.getvalue().splitlines()[-1]
     assert live.startswith("[en] ● …")

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from collections.abc import AsyncIterator
 
 import httpx
 import pytest
 
+from sandbox.caller import ReceivedCaption
 from sandbox.demo.page import page
 from sandbox.demo.view import DemoView, Participant, RoomView
 from sandbox.nextcloud.serving import LoopbackServer
@@ -56,11 +58,11 @@ async def test_the_page_is_told_of_captions_as_they_come(view: DemoView, browser
     async with browser.stream("GET", "/events") as stream:
         lines = (line async for line in stream.aiter_lines() if line)
         first = json.loads((await anext(lines)).removeprefix("data: "))
-        assert first["rooms"][0]["partial"] == ""
-        view.rooms[0].caption("speaker-1", "the meeting", final=False)
+        assert first["rooms"][0]["screens"] == {"append": [], "replace": []}
+        view.rooms[0].caption(ReceivedCaption(time.time(), "speaker-1", "the meeting", "en", True))
         view.changed()
         second = json.loads((await anext(lines)).removeprefix("data: "))
-        assert (second["rooms"][0]["partial"], second["rooms"][0]["speaker"]) == ("the meeting", "Speaker 1")
+        assert second["rooms"][0]["screens"]["append"] == ["Speaker 1: The meeting"]
         view.over = True
         view.changed()
         assert json.loads((await anext(lines)).removeprefix("data: "))["over"] is True

@@ -57,9 +57,9 @@ async def test_one_speaks_another_hears_and_reads(talk: Talk) -> None:
         transcript = {"type": "transcript", "message": "hello", "langId": "en", "speakerSessionId": speaker.session_id}
         await speaker.connection.say(reader.session_id, {**transcript, "final": False})
         await speaker.connection.say(reader.session_id, {**transcript, "final": True})
-        final = await reader.captions.wait(final=True, timeout_s=5)
+        final = await reader.captions.wait(lambda caption: caption.final, timeout_s=5)
         assert (final.text, final.language, final.speaker) == ("hello", "en", speaker.session_id)
-        assert reader.captions.text(speaker.session_id) == "hello"
+        assert [caption.final for caption in reader.captions.of(speaker.session_id)] == [False, True]
 
         speaker.mute(Mute.NO_PACKETS)
         await asyncio.sleep(0.3)

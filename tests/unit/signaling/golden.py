@@ -19,8 +19,7 @@ WELCOME = '{"type":"welcome","welcome":{"version":"2.0.2","features":["mcu","rec
 RANDOM = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #: printf %s "$RANDOM" | openssl dgst -sha256 -hmac MySecretValue
 TOKEN = "12ecc398fb5c532b2b18bfb32f7b3a5a10708c415e06d179056dc705f81627f5"
-FINAL = Caption(speaker="speaker-1", text="Grüße", language="de", final=True)
-PARTIAL = Caption(speaker="speaker-1", text="Grü", language="de", final=False)
+CAPTION = Caption(speaker="speaker-1", text="Grüße", language="de")
 EVERYBODY, ONE = Recipient.call(), Recipient.session("listener-1")
 
 

@@ -41,7 +41,7 @@ from live_transcription.types import Caption, Secret
 from tests.unit.signaling.hpb_stub import SECRET, HpbStub, hpb_stub
 
 ROOM = "room-token"
-CAPTION = Caption(speaker="speaker-1", text="hello there", language="en", final=True)
+CAPTION = Caption(speaker="speaker-1", text="hello there", language="en")
 
 
 def config(stub: HpbStub, secret: str = SECRET) -> HpbConfig:
@@ -132,14 +132,14 @@ def captions(stub: HpbStub) -> list[str]:
     return [frame["message"]["data"]["message"] for frame in stub.frames("message")]
 
 
-async def test_finals_swallowed_by_a_dead_connection_are_said_again_once() -> None:
+async def test_captions_swallowed_by_a_dead_connection_are_sent_again_once_and_counted() -> None:
     async with hpb_stub() as stub:
         client = connection(stub)
         async with running(client):
             await next_of(client, SessionStarted)
             stub.connections[0].transport.pause_reading()
-            for text, final in (("one", True), ("tw", False), ("two", True)):
-                assert client.send_caption(Recipient.session("listener-1"), Caption("speaker-1", text, "en", final))
+            for text in ("one", "two"):
+                assert client.send_caption(Recipient.session("listener-1"), Caption("speaker-1", text, "en"))
             await until(lambda: client.unproved == 2)
             assert captions(stub) == []
             await stub.cut()
@@ -147,6 +147,7 @@ async def test_finals_swallowed_by_a_dead_connection_are_said_again_once() -> No
             assert (await next_of(client, SessionStarted)).resumed
             await until(lambda: len(captions(stub)) >= 2)
         assert captions(stub) == ["one", "two"]
+        assert client.repeated_captions == 2
 
 
 async def test_a_request_for_an_offer_swallowed_by_a_dead_connection_is_made_again() -> None:

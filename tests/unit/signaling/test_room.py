@@ -26,10 +26,9 @@ from live_transcription.signaling.events import (
     SubscribeFailed,
 )
 from tests.unit.signaling.golden import (
+    CAPTION,
     EVERYBODY,
-    FINAL,
     ONE,
-    PARTIAL,
     ROOM,
     WELCOME,
     error,
@@ -124,7 +123,7 @@ def test_sent_to_another_room_final_captions_can_still_be_said() -> None:
     client = in_room()
     switch = {"type": "event", "event": {"target": "room", "type": "switchto", "switchto": {"roomid": "breakout"}}}
     assert events_of(client, switch) == [RemovedFromRoom(switch_to="breakout")]
-    assert client.send_caption(ONE, FINAL)
+    assert client.send_caption(ONE, CAPTION)
 
 
 @pytest.mark.parametrize(
@@ -284,11 +283,10 @@ def test_a_refused_subscription_concerns_one_publisher(code: str) -> None:
     assert client.in_room
 
 
-def test_what_was_said_in_a_session_is_void_in_the_next_but_for_finals() -> None:
+def test_what_was_said_in_a_session_is_void_in_the_next_but_for_captions() -> None:
     client = in_room()
     client.request_offer("pub-1", "video")
-    client.send_caption(ONE, PARTIAL)
-    client.send_caption(ONE, FINAL)
+    client.send_caption(ONE, CAPTION)
     (old,) = [frame for frame in [client.next_frame()] if frame is not None]
     client.unsent(old)
     client.connection_lost("cut", 50.0)
@@ -322,8 +320,8 @@ def test_what_was_said_while_the_websocket_was_broken_goes_out_after_the_resume_
 
 def test_a_caption_as_talk_and_every_server_version_want_it() -> None:
     client = in_room()
-    assert client.send_caption(ONE, FINAL)
-    assert client.send_caption(EVERYBODY, PARTIAL)
+    assert client.send_caption(ONE, CAPTION)
+    assert client.send_caption(EVERYBODY, CAPTION)
     one, everybody = sent(client)
     assert one == {
         "type": "message",
@@ -340,16 +338,16 @@ def test_a_caption_as_talk_and_every_server_version_want_it() -> None:
         },
     }
     assert everybody["message"]["recipient"] == {"type": "call"}
-    assert everybody["message"]["data"]["final"] is False
+    assert everybody["message"]["data"]["final"] is True
 
 
 def test_captions_are_taken_only_in_the_room() -> None:
     client = protocol()
-    assert not client.send_caption(ONE, FINAL)
+    assert not client.send_caption(ONE, CAPTION)
     in_room(client)
-    assert client.send_caption(ONE, FINAL)
+    assert client.send_caption(ONE, CAPTION)
     client.connection_lost("cut", 1.0)
-    assert not client.send_caption(ONE, FINAL)
+    assert not client.send_caption(ONE, CAPTION)
 
 
 def test_a_server_without_recipient_call_takes_no_caption_for_the_call() -> None:
@@ -359,13 +357,13 @@ def test_a_server_without_recipient_call_takes_no_caption_for_the_call() -> None
     client.permit_hello(0.0)
     client.receive_text(hello_reply("1", features='["mcu"]'), 0.0)
     client.receive_text(room_reply("2"), 0.0)
-    assert not client.send_caption(EVERYBODY, FINAL)
-    assert client.send_caption(ONE, FINAL)
+    assert not client.send_caption(EVERYBODY, CAPTION)
+    assert client.send_caption(ONE, CAPTION)
 
 
 def test_the_outbox_is_bounded_and_counted() -> None:
     client = in_room(protocol(outbox_limit=3))
-    assert [client.send_caption(ONE, FINAL) for _ in range(5)] == [True, True, True, False, False]
+    assert [client.send_caption(ONE, CAPTION) for _ in range(5)] == [True, True, True, False, False]
     assert not client.request_offer("pub-1", "video")
     assert client.dropped_frames == 3
     assert len(sent(client)) == 3

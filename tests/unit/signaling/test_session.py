@@ -18,7 +18,7 @@ from live_transcription.signaling.events import (
     SessionStarted,
 )
 from tests.unit.signaling.golden import (
-    FINAL,
+    CAPTION,
     ONE,
     RANDOM,
     ROOM,
@@ -246,7 +246,7 @@ def test_requests_for_offers_that_waited_through_an_outage_are_sent_once_for_eac
     for _ in range(5):
         client.request_offer("speaker-1", "video")
         client.request_offer("speaker-2", "video")
-    client.send_caption(ONE, FINAL)
+    client.send_caption(ONE, CAPTION)
     client.connected(60.0)
     client.receive_text(WELCOME, 60.0)
     client.receive_text(hello_reply(sent(client)[0]["id"]), 60.1)
@@ -341,9 +341,9 @@ def test_a_bye_of_the_server_leads_to_a_reconnect() -> None:
 
 def test_close_says_what_is_queued_and_then_bye() -> None:
     client = in_room()
-    client.send_caption(ONE, FINAL)
+    client.send_caption(ONE, CAPTION)
     client.close()
-    assert not client.send_caption(ONE, FINAL)
+    assert not client.send_caption(ONE, CAPTION)
     assert not client.finished
     assert [frame["type"] for frame in sent(client)] == ["message", "bye"]
     assert client.finished

@@ -13,14 +13,13 @@ import numpy as np
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.capacity import Capacity, PublisherClaims
-from live_transcription.config import CaptionConfig
 from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryReading
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import WAITING_S, Transcriber
 from live_transcription.stt.base import Hypothesis
 from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
-from live_transcription.types import SAMPLE_RATE, Caption, Frame
+from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
 
@@ -43,6 +42,7 @@ class Talker:
         self.backend = FakeBackend()
         self.backend.prepare = stage.opened
         self.captions: list[Caption] = []
+        self.utterances: list[Utterance] = []
         self.claims: PublisherClaims = stage.capacity.claims(call, lambda: None)
         self.quiet: list[bool] = []
         self.frames = FrameQueue(30.0)
@@ -51,7 +51,7 @@ class Talker:
             self.frames,
             activity if gate else SilenceGate(AlwaysSpeech()),
             self.backend,
-            Captioner("speaker", "en", CaptionConfig(), self.captions.append),
+            Captioner("speaker", "en", self.captions.append, self.utterances.append),
             "en",
             on_error=lambda error: None,
             slot=self.claims,
@@ -79,7 +79,7 @@ class Talker:
 
     @property
     def finals(self) -> list[str]:
-        return [caption.text for caption in self.captions if caption.final and caption.text]
+        return [utterance.text for utterance in self.utterances if utterance.text]
 
 
 class Stage:
@@ -122,7 +122,7 @@ def test_a_silent_holder_gives_its_stream_to_who_speaks_and_nothing_of_the_onset
             assert second.open_streams == 0, "silent for less than ten seconds"
             await first.hush(1.2)
             assert (first.open_streams, second.open_streams) == (0, 1)
-            assert first.finals == ["final 1.1"]
+            assert first.finals == ["speech 1 begins and ends 1"]
             await speaking
             await second.hush(1)
             assert 4.9 <= second.transcribed_s <= 6.2, "from the onset on"
@@ -139,7 +139,7 @@ def test_a_muted_holder_without_packets_gives_its_stream_up_too() -> None:
             assert first.open_streams == 1
             await second.say(1)
             assert (first.open_streams, second.open_streams) == (0, 1)
-            assert first.finals == ["final 1.1"]
+            assert first.finals == ["speech 1 begins and ends 1"]
 
     virtual_clock.run(run())
 

@@ -11,13 +11,12 @@ import numpy as np
 import pytest
 
 from live_transcription.audio.frame_queue import FrameQueue
-from live_transcription.config import CaptionConfig
 from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import Hypothesis
 from live_transcription.stt.gate import SilenceGate
-from live_transcription.types import Caption, Frame
+from live_transcription.types import Caption, Frame, Utterance
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
 
@@ -42,7 +41,8 @@ class Rig:
         self.backend = FakeBackend()
         self.captions: list[Caption] = []
         self.errors: list[SttError] = []
-        captioner = Captioner("speaker-1", "en", CaptionConfig(), self.captions.append)
+        self.ended: list[Utterance] = []
+        captioner = Captioner("speaker-1", "en", self.captions.append, self.ended.append)
         self.transcriber = Transcriber(
             self.frames, SilenceGate(LoudIsSpeech()), self.backend, captioner, "en", on_error=self.errors.append
         )
@@ -65,8 +65,10 @@ class Rig:
             await asyncio.sleep(0)
 
     @property
-    def finals(self) -> list[tuple[str, str]]:
-        return [(caption.text, caption.language) for caption in self.captions if caption.final and caption.text]
+    def utterances(self) -> list[tuple[str, str]]:
+        """Text and language of those that have ended; their words were all committed."""
+        assert " ".join(caption.text for caption in self.captions) == " ".join(each.text for each in self.ended)
+        return [(utterance.text, utterance.language) for utterance in self.ended]
 
 
 @pytest.fixture
@@ -84,12 +86,13 @@ async def test_silence_opens_no_stream(rig: Rig) -> None:
     assert rig.backend.streams == []
 
 
-async def test_speech_gives_a_partial_then_a_final_at_the_pause(rig: Rig) -> None:
+async def test_speech_gives_words_and_the_rest_of_them_at_the_pause(rig: Rig) -> None:
     await rig.hush(1)
     await rig.say(2)
-    assert [(caption.text, caption.final) for caption in rig.captions] == [("partial 1", False)]
+    assert [caption.text for caption in rig.captions] == ["speech 1"]
     await rig.hush(1)
-    assert rig.finals == [("final 1.1", "en")]
+    assert [caption.text for caption in rig.captions] == ["speech 1", "begins and ends 1"]
+    assert rig.utterances == [("speech 1 begins and ends 1", "en")]
 
 
 async def test_the_start_of_speech_is_heard_with_what_came_just_before(rig: Rig) -> None:
@@ -103,7 +106,11 @@ async def test_one_stream_serves_several_utterances(rig: Rig) -> None:
         await rig.say(1)
         await rig.hush(1)
     assert len(rig.backend.streams) == 1
-    assert [text for text, _ in rig.finals] == ["final 1.1", "final 1.2", "final 1.3"]
+    assert [text for text, _ in rig.utterances] == [
+        "speech 1 begins and ends 1",
+        "speech 1 begins and ends 2",
+        "speech 1 begins and ends 3",
+    ]
 
 
 async def test_long_silence_closes_the_stream(rig: Rig) -> None:
@@ -127,13 +134,13 @@ async def test_a_stream_that_is_still_busy_is_not_closed_in_silence(rig: Rig) ->
     assert rig.backend.streams[0].closed
 
 
-async def test_last_words_become_a_final_when_the_audio_ends_in_mid_sentence() -> None:
+async def test_last_words_are_committed_when_the_audio_ends_in_mid_sentence() -> None:
     rig = Rig()
     task = asyncio.create_task(rig.transcriber.run())
     await rig.say(1)
     rig.transcriber.close()
     await asyncio.wait_for(task, 5)
-    assert [text for text, _ in rig.finals] == ["partial 1"]
+    assert [text for text, _ in rig.utterances] == ["speech 1 begins"]
     assert rig.backend.streams[0].closed
 
 
@@ -141,12 +148,12 @@ async def test_a_failed_stream_keeps_its_words_and_the_next_speech_opens_another
     await rig.say(1)
     rig.backend.streams[0].emitted.put_nowait(SttUnavailable("The server went away."))
     await rig.settle()
-    assert [text for text, _ in rig.finals] == ["partial 1"]
+    assert [text for text, _ in rig.utterances] == ["speech 1 begins"]
     assert [error.code for error in rig.errors] == ["stt_unavailable"]
     await asyncio.sleep(0)
     await rig.say(1)
     await rig.hush(1)
-    assert [text for text, _ in rig.finals] == ["partial 1", "final 2.1"]
+    assert [text for text, _ in rig.utterances] == ["speech 1 begins", "speech 2 begins and ends 1"]
 
 
 async def test_a_backend_that_refuses_is_tried_again_while_the_speech_goes_on(rig: Rig) -> None:
@@ -160,7 +167,7 @@ async def test_a_backend_that_refuses_is_tried_again_while_the_speech_goes_on(ri
     await rig.say(2)
     await rig.hush(1)
     assert len(rig.errors) == 2
-    assert [text for text, _ in rig.finals] == ["final 1.1"]
+    assert [text for text, _ in rig.utterances] == ["speech 1 begins and ends 1"]
 
 
 async def test_a_change_of_language_finishes_the_old_words_in_the_old_language(rig: Rig) -> None:
@@ -169,7 +176,7 @@ async def test_a_change_of_language_finishes_the_old_words_in_the_old_language(r
     await rig.say(1)
     await rig.hush(1)
     assert [stream.language for stream in rig.backend.streams] == ["en", "fr"]
-    assert rig.finals == [("partial 1", "en"), ("final 2.1", "fr")]
+    assert rig.utterances == [("speech 1 begins", "en"), ("speech 2 begins and ends 1", "fr")]
 
 
 class Prompt(FakeStream):
@@ -267,7 +274,7 @@ async def test_a_stream_that_breaks_as_it_is_given_a_frame_fails_the_speaker_and
 
 
 def leave_in_mid_sentence(says_all_after_s: float | None) -> tuple[list[str], float]:
-    """The finals of who leaves while the call goes on, and after how many seconds the transcriber had ended."""
+    """The utterances of a speaker who leaves while the call goes on, and after how many seconds the transcriber had ended."""
 
     async def run() -> tuple[list[str], float]:
         rig = Rig()
@@ -280,25 +287,25 @@ def leave_in_mid_sentence(says_all_after_s: float | None) -> tuple[list[str], fl
         if says_all_after_s is not None:
             await asyncio.sleep(says_all_after_s)
             emitted = rig.backend.streams[0].emitted
-            emitted.put_nowait(Hypothesis("all there was", final=True))
+            emitted.put_nowait(Hypothesis("speech 1 begins and so on", final=True))
             emitted.put_nowait(None)
         await task
         assert rig.backend.streams[0].closed
-        return [text for text, _ in rig.finals], loop.time() - left_at
+        return [text for text, _ in rig.utterances], loop.time() - left_at
 
     return virtual_clock.run(run())
 
 
 def test_who_leaves_gets_the_last_words_from_an_engine_that_is_busy() -> None:
-    assert leave_in_mid_sentence(says_all_after_s=8.0) == (["all there was"], pytest.approx(8.0))
+    assert leave_in_mid_sentence(says_all_after_s=8.0) == (["speech 1 begins and so on"], pytest.approx(8.0))
 
 
 def test_a_stream_that_never_ends_is_cut_off_and_keeps_the_words_it_has() -> None:
-    assert leave_in_mid_sentence(says_all_after_s=None) == (["partial 1"], pytest.approx(10.0))
+    assert leave_in_mid_sentence(says_all_after_s=None) == (["speech 1 begins"], pytest.approx(10.0))
 
 
 async def test_audio_that_stops_in_mid_speech_ends_the_utterance(rig: Rig, monkeypatch) -> None:
     monkeypatch.setattr("live_transcription.speaker.transcriber.STALL_S", 0.0)
     await rig.say(1)
     await asyncio.sleep(0.01)
-    assert [text for text, _ in rig.finals] == ["final 1.1"]
+    assert [text for text, _ in rig.utterances] == ["speech 1 begins and ends 1"]

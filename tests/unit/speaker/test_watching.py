@@ -93,7 +93,8 @@ async def publisher(monkeypatch: pytest.MonkeyPatch, level: int | str | None = "
     speaker = Speaker(
         "speaker-1", "en", CONFIG, backend,
         channel=None,  # type: ignore[arg-type]  only the transport would use it
-        ice_servers=no_servers, on_caption=lambda caption: None, on_error=lambda error: None,
+        ice_servers=no_servers, on_caption=lambda caption: None, on_utterance=lambda utterance: None,
+        on_error=lambda error: None,
     )  # fmt: skip
     running = asyncio.create_task(speaker.run())
     await asyncio.sleep(0.1)

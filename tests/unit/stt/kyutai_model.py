@@ -47,7 +47,7 @@ class KyutaiModel(SttBackend):
 
     `break_at`: times at which every connection breaks.
     `mute`: from when to when words get lost, and nothing else does. `knows_heard`: whether streams tell `heard_s`.
-    `spell`: the token of a word, of which the time is filled in.
+    `spell`: the token of a word, of which the time is filled in. `times`: whether words have times.
     """
 
     name = "kyutai"
@@ -66,6 +66,7 @@ class KyutaiModel(SttBackend):
         whole: bool = False,
         mute: tuple[float, float] = (0.0, 0.0),
         spell: Callable[[int], Token] = lambda word: Token(f"w{word}", True),
+        times: bool = True,
     ) -> None:
         self.failure = failure
         self.opening_s = opening_s
@@ -77,6 +78,7 @@ class KyutaiModel(SttBackend):
         self.whole = whole
         self.mute = mute
         self.spell = spell
+        self.times = times
         self.attempts: list[float] = []
         self.opened: list[float] = []
         self.open = 0
@@ -157,7 +159,8 @@ class _WordStream(SttStream):
     def hear(self, position: int) -> None:
         while self._words and self._words[0][0] < position:
             at, word = self._words.pop(0)
-            self.tell(replace(self._model.spell(word), start_s=at / SAMPLE_RATE), at + 1)
+            start_s = at / SAMPLE_RATE if self._model.times else None
+            self.tell(replace(self._model.spell(word), start_s=start_s), at + 1)
         self._loop.call_later(self._model.latency_s, self._know, position)
 
     def _know(self, position: int) -> None:

@@ -89,7 +89,7 @@ def test_a_trial_holds_as_long_as_it_stays_quiet() -> None:
 
 
 def test_a_cut_in_the_same_pause_keeps_the_trial_and_one_elsewhere_does_not() -> None:
-    for position_s, expected in ((1.2, "one"), (0.5, None)):
+    for position_s, expected in ((1.25, "one"), (1.35, "one"), (2.0, None), (0.5, None)):
         made = utterance(tone(1.0), quiet(0.4))
         made.trial = (round(1.25 * RATE), "one")
         made.append(tone(1.0))

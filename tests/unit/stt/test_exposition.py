@@ -13,7 +13,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from live_transcription.audio.frame_queue import FrameQueue
-from live_transcription.config import CaptionConfig, SttConfig
+from live_transcription.config import SttConfig
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
@@ -114,7 +114,7 @@ async def test_the_gate_tells_what_it_saved() -> None:
 
     before = saved()
     frames = FrameQueue(30.0)
-    captioner = Captioner("speaker-1", "en", CaptionConfig(), lambda caption: None)
+    captioner = Captioner("speaker-1", "en", lambda caption: None, lambda utterance: None)
     transcriber = Transcriber(frames, SilenceGate(Never()), FakeBackend(), captioner, "en", on_error=lambda error: None)
     for _ in range(100):
         frames.put(np.zeros(1920, np.float32))

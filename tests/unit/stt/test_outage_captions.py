@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whatever breaks between the model and us: the captions as they finally stand hold every word once, in order."""
+"""Whatever breaks between the model and us: the captions hold every word once, in order, and so do the utterances."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from random import Random
 from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
-from live_transcription.config import CaptionConfig
 from live_transcription.errors import SttExpired, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.fallback import FallbackBackend
 from live_transcription.stt.resilient import ResiliencePolicy, ResilientBackend
-from live_transcription.types import Caption
+from live_transcription.types import Caption, Utterance
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai_model import FRAME_S, KyutaiModel, silence, speech
 
@@ -34,7 +33,8 @@ class Reader:
     def __init__(self, backend: SttBackend) -> None:
         self.backend = ResilientBackend(backend, policy=ResiliencePolicy(ring_s=60.0), random=Random(1))
         self.captions: list[Caption] = []
-        self.captioner = Captioner("speaker-1", "en", CaptionConfig(), self.captions.append)
+        self.utterances: list[Utterance] = []
+        self.captioner = Captioner("speaker-1", "en", self.captions.append, self.utterances.append)
 
     async def listen(self, sentences: Sequence[Sentence]) -> None:
         """Each sentence: how many words, and the pause after it."""
@@ -60,7 +60,7 @@ class Reader:
 
     @property
     def text(self) -> list[str]:
-        return " ".join(caption.text for caption in self.captions if caption.final).split()
+        return " ".join(caption.text for caption in self.captions).split()
 
 
 def spoken(sentences: Sequence[Sentence]) -> list[str]:
@@ -78,12 +78,15 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
     outage_s=st.floats(0, 12),
     knows_heard=st.booleans(),
     expires=st.booleans(),
+    times=st.booleans(),
     latency_s=st.sampled_from([0.0, 0.1]),
 )
-@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=True, expires=False, latency_s=0.1)
-@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=False, expires=False, latency_s=0.1)
-@example(sentences=[(45, 0.5), (25, 1.0)], breaks=[14.77], outage_s=0.0, knows_heard=True, expires=True, latency_s=0.0)
-@example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, knows_heard=True, expires=False, latency_s=0.1)
+@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=True, expires=False, times=False, latency_s=0.1)
+@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=False, expires=False, times=False, latency_s=0.1)
+@example(
+    sentences=[(45, 0.5), (25, 1.0)], breaks=[14.77], outage_s=0.0, knows_heard=True, expires=True, times=True, latency_s=0.0
+)
+@example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, knows_heard=True, expires=False, times=False, latency_s=0.1)
 @settings(max_examples=60, deadline=None, phases=WITHOUT_SHRINKING)
 def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
     sentences: list[Sentence],
@@ -91,6 +94,7 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
     outage_s: float,
     knows_heard: bool,
     expires: bool,
+    times: bool,
     latency_s: float,
 ) -> None:
     async def scenario() -> None:
@@ -100,10 +104,12 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
             failure=lambda now: SttUnavailable("down") if any(at <= now < at + outage_s for at in breaks) else None,
             knows_heard=knows_heard,
             latency_s=latency_s,
+            times=times,
         )
         reader = Reader(model)
         await reader.listen(sentences)
         assert reader.text == spoken(sentences)
+        assert " ".join(utterance.text for utterance in reader.utterances).split() == spoken(sentences)
 
     run(scenario())
 
@@ -130,21 +136,6 @@ def test_another_engine_that_helps_in_an_outage_loses_and_doubles_nothing(
         reader = Reader(FallbackBackend((model, helper), random=Random(1)))
         await reader.listen(sentences)
         assert reader.text == spoken(sentences)
-
-    run(scenario())
-
-
-def test_a_partial_never_takes_words_back_while_the_server_is_away() -> None:
-    async def scenario() -> None:
-        model = KyutaiModel(break_at=(7.03,), failure=lambda now: SttUnavailable("down") if 7 < now < 17 else None)
-        reader = Reader(model)
-        await reader.listen([(25, 0.5)])
-        shown = [caption.text.split() for caption in reader.captions]
-        longest: list[str] = []
-        for text in shown:
-            if text and longest and text[0] == longest[0]:
-                assert text[: len(longest)] == longest
-            longest = text
-        assert reader.text == spoken([(25, 0.5)])
+        assert " ".join(utterance.text for utterance in reader.utterances).split() == spoken(sentences)
 
     run(scenario())

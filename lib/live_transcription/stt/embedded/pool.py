@@ -52,8 +52,9 @@ class Pace:
         self._last = {speaker: at for speaker, at in self._last.items() if now - at < self.TALKING_S}
         return len(self._last)
 
-    def interval_s(self, now: float) -> float:
-        return max(self._base_s, self.talking(now) * self._cost_s / (self._slots * self.SHARE))
+    def interval_s(self, now: float, share: float = 1.0) -> float:
+        """`share`: of the wanted interval, for a speaker who has just begun."""
+        return max(self._base_s * share, self.talking(now) * self._cost_s / (self._slots * self.SHARE))
 
 
 class DecodePool:
@@ -92,9 +93,9 @@ class DecodePool:
         future.add_done_callback(done)
         return await asyncio.shield(future)
 
-    def partial_interval_s(self) -> float:
-        """Seconds between the starts of a speaker's partials, as things are."""
-        return self._pace.interval_s(self._clock())
+    def partial_interval_s(self, share: float = 1.0) -> float:
+        """Seconds between the starts of a speaker's partials, as things are; `share` as in `Pace.interval_s`."""
+        return self._pace.interval_s(self._clock(), share)
 
     @property
     def crowded(self) -> bool:
@@ -145,12 +146,12 @@ class DecodePool:
         if not self._slow and interval_s > 2 * self._base_s:
             self._slow = True
             logger.warning(
-                "%d people are talking at once, which is much for %d decodes at a time: partial captions now come every "
-                "%.1f s. More cores (and slots) help; final captions are not affected.",
+                "%d people are talking at once, which is much for %d decodes at a time: each is decoded every %.1f s now, so "
+                "words come later. More cores (and slots) help.",
                 self._pace.talking(now),
                 self._slots,
                 interval_s,
             )
         elif self._slow and interval_s < 1.3 * self._base_s:
             self._slow = False
-            logger.info("Partial captions come every %.1f s again", interval_s)
+            logger.info("Each speaker is decoded every %.1f s again", interval_s)

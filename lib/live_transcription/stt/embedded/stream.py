@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's stream through an embedded engine: audio in, partials while it is spoken, a final for each utterance.
+"""One speaker's stream through an embedded engine: audio in, hypotheses while it is spoken, a final for each utterance.
 
 An utterance ends at a flush, at the end, or where it grows long: at a pause in it, or between two words at worst. When it
 seems to have fallen silent, the final is decoded on trial; if the flush comes without another sound, it is ready by then.
@@ -32,8 +32,9 @@ logger = logging.getLogger(__name__)
 class StreamLimits:
     """Seconds of audio, except `events`.
 
-    `first_partial_s`: audio (pre-roll included) before the first partial; `growth_s`: new audio before the next.
-    `hush_s`: quiet at which no other partial is begun; `trial_s`: quiet after which the final is decoded on trial.
+    `first_partial_s`: audio (pre-roll included) before the first hypothesis; `growth_s`: new audio before the next. Up to
+    `early_s` of audio the interval is `early_share` of what it is later, so that two hypotheses agree soon.
+    `hush_s`: quiet at which no other hypothesis is begun; `trial_s`: quiet after which the final is decoded on trial.
     `cut_s`: from here on an utterance is cut at a pause of `pause_s`, `longest_s`: here it is cut in any case, and
     `least_s` is left before a cut. `shortest_s`: less audio than this is no utterance. `waiting_s`: audio that may wait
     to be decoded before `send` makes its caller wait.
@@ -41,6 +42,8 @@ class StreamLimits:
 
     first_partial_s: float = 0.85
     growth_s: float = 0.25
+    early_s: float = 2.7
+    early_share: float = 0.6
     hush_s: float = 0.1
     trial_s: float = 0.2
     cut_s: float = 6.0
@@ -71,7 +74,7 @@ class EmbeddedStream(SttStream):
         self._open = Utterance(0.0)
         self._closed: deque[_Closed] = deque()
         self._ended = False
-        # A partial is being decoded and still wanted: not once it is quiet, as the final on trial can go sooner then.
+        # A hypothesis is being decoded and still wanted: not once it is quiet, as the final on trial can go sooner then.
         self._guessing = False
         self._decoded_at = float("-inf")
         self._decoded_length = 0
@@ -192,7 +195,9 @@ class EmbeddedStream(SttStream):
         limits = self._limits
         utterance = self._open
         grown_s = (len(utterance) - self._decoded_length) / RATE
-        due_in_s = self._decoded_at + self._pool.partial_interval_s() - asyncio.get_running_loop().time()
+        share = limits.early_share if utterance.duration_s < limits.early_s else 1.0
+        interval_s = self._pool.partial_interval_s(share)
+        due_in_s = self._decoded_at + interval_s - asyncio.get_running_loop().time()
         if grown_s < limits.growth_s:
             await self._wait(None)
         elif (due_in_s <= 0 or not self._pool.crowded) and self._fell_silent(utterance):
@@ -221,7 +226,8 @@ class EmbeddedStream(SttStream):
             return partial(self._recogniser.final, utterance.samples)
 
         text = await self._decode(Priority.FIRST_PARTIAL, prepare)
-        if text is not None:
+        # Meanwhile the utterance may have been cut; the text then holds words of the next one.
+        if text is not None and length <= len(utterance):
             utterance.trial = (length, text)
             await self._show(utterance, text)
 
@@ -242,8 +248,8 @@ class EmbeddedStream(SttStream):
         return len(utterance)
 
     async def _show(self, utterance: Utterance, text: str | None) -> None:
-        """Send a partial, unless there is nothing new or the final is due anyway."""
-        if text and text != utterance.shown and utterance is self._open:
+        """Send a hypothesis, unless there is no text or the final is due anyway."""
+        if text and utterance is self._open:
             utterance.shown = text
             await self._emit(Hypothesis(text, final=False, start_s=utterance.start_s, end_s=utterance.end_s))
 
@@ -265,7 +271,7 @@ class EmbeddedStream(SttStream):
             return
 
     async def _emit(self, event: SttEvent | None) -> None:
-        """Queue an event; a partial that nobody has read yet is replaced. Waits while nobody reads at all."""
+        """Queue an event in place of a hypothesis that nobody has read yet. Waits while nobody reads at all."""
         last = self._events[-1] if self._events else None
         if isinstance(event, Hypothesis) and isinstance(last, Hypothesis) and not last.final:
             self._events.pop()

@@ -21,7 +21,11 @@ SILENCE_DB = -62.0
 
 
 class Utterance:
-    """Audio from `start_s` of the stream on. `shown`: the partial that went out last, empty if none did."""
+    """Audio from `start_s` of the stream on.
+
+    `shown`: the hypothesis that went out last, empty if none did. `trial`: a final that was decoded before the end was
+    certain, and the number of samples it was decoded from.
+    """
 
     def __init__(self, start_s: float) -> None:
         self.start_s = start_s
@@ -68,21 +72,17 @@ class Utterance:
         return 0.0 if not len(loud) else (levels - 1 - int(loud[-1])) * HOP_S
 
     def quiet_since(self, length: int) -> bool:
-        """Nothing but quiet followed on its first `length` samples."""
-        return (self._length - length) / RATE <= self.quiet_tail_s()
+        """Whether it has these first `length` samples, and nothing but quiet after them."""
+        return 0.0 <= (self._length - length) / RATE <= self.quiet_tail_s()
 
     def accept_trial(self) -> str | None:
         """The final that was made on trial, if nothing was said since."""
         return self.trial[1] if self.trial is not None and self.quiet_since(self.trial[0]) else None
 
     def cut(self, position: int) -> Utterance:
-        """Keep the first `position` samples; the rest becomes another utterance. A trial stays good if all between is quiet."""
+        """Keep the first `position` samples; the rest becomes another utterance."""
         rest = Utterance(self.start_s + position / RATE)
         rest.append(self.samples[position:])
-        if self.trial is not None:
-            between = sorted((position // _HOP, self.trial[0] // _HOP))
-            if not _quiet(loudness(self.samples))[slice(*between)].all():
-                self.trial = None
         self._length = position
         return rest
 

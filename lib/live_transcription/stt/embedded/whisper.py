@@ -34,8 +34,6 @@ TOKENS_SPARE = 12
 
 #: Mel frames per second.
 _MEL_RATE = 100
-#: A partial of so many words and more waits with its last word, which may be half a word yet, until it comes again.
-_HELD_BACK_FROM = 3
 #: What Whisper puts after the last word because the audio ends there, not the sentence.
 _LOOSE_END = " .,;:!?…-"
 
@@ -147,7 +145,6 @@ class WhisperRecogniser:
         self.restart()
 
     def restart(self) -> None:
-        self._last: list[str] = []
         self._strayed = False
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
@@ -161,10 +158,7 @@ class WhisperRecogniser:
             return None
         if guards.no_speech(decoded.text, decoded.score, decoded.no_speech):
             return None
-        words = decoded.text.rstrip(_LOOSE_END).split()
-        last, self._last = self._last, words
-        sure = len(words) < _HELD_BACK_FROM or words[-1:] == last[len(words) - 1 : len(words)]
-        return " ".join(words if sure else words[:-1]).rstrip(_LOOSE_END) or None
+        return " ".join(decoded.text.split()).rstrip(_LOOSE_END) or None
 
     def final(self, samples: Samples) -> str:
         decoded = self._decode(samples, window_s(len(samples), FINAL_WINDOWS))

@@ -1,0 +1,80 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The words of one speaker that were committed and that an engine may say again. Pure.
+
+An engine that rewrites its hypothesis says them with each one; a stream that was replaced, by another connection or another
+engine, says them once more. Nothing before a closed point (a pause, a flush, the end of a hypothesis) is said again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from live_transcription.captions.words import LONGEST, align, bare
+
+#: By how much the times of one word differ between two hearings, in seconds.
+JITTER_S = 0.24
+_SAME_S = 0.04
+
+
+class Said:
+    """Bare words in order. `certain`: the next hypothesis begins with them; otherwise it may."""
+
+    def __init__(self) -> None:
+        self.words: list[str] = []
+        self.certain = True
+        #: How many of them belong to utterances that have ended.
+        self.ended = 0
+        self._until_s: float | None = None
+        # While they are said again: the words that have been repeated, or the last one only where words have times.
+        self._again: list[str] | None = None
+
+    def add(self, word: str, start_s: float | None) -> None:
+        """A word of a word stream was committed; `start_s`: when it was said, in seconds of the stream."""
+        self.ended = max(0, self.ended - max(0, len(self.words) + 1 - LONGEST))
+        self.words = [*self.words[1 - LONGEST :], bare(word)]
+        self.certain, self._until_s = True, start_s
+
+    def replace(self, words: Sequence[str]) -> None:
+        """The newest version of what was committed, and more."""
+        self.ended = align(self.words[: self.ended], words, self.ended)[0]
+        self.words, self.certain, self._until_s, self._again = list(words), True, None, None
+
+    def drop(self, count: int) -> None:
+        """The first so many words are not said again; the others may be."""
+        self.ended = max(0, self.ended - count)
+        self.words, self.certain, self._until_s, self._again = self.words[count:], False, None, None
+
+    def close(self) -> None:
+        """Nothing that was committed so far is said again."""
+        self.drop(len(self.words))
+
+    def begin_again(self) -> None:
+        """The stream says everything again since the last closed point."""
+        self._again = []
+
+    def go_on(self) -> None:
+        """It does not."""
+        self._again = None
+
+    def is_new(self, word: str, start_s: float | None) -> bool:
+        """Whether a word of a word stream is more than a repetition: by its time if words have one, else by alignment."""
+        if self._again is None:
+            return True
+        if start_s is not None and self._until_s is not None:
+            late_s = start_s - self._until_s
+            last = not self._again and abs(late_s) <= JITTER_S and bare(word) == self.words[-1]
+            new = late_s > _SAME_S and not last
+            if last and late_s >= -_SAME_S:
+                self._again.append(bare(word))
+        else:
+            self._again.append(bare(word))
+            new = align(self.words, self._again, len(self.words))[0] < len(self._again)
+        if new:
+            self._again = None
+        return new
+
+    def count(self, text: Sequence[str]) -> int:
+        """How many words at the start of a hypothesis were committed before."""
+        return align(self.words, text, len(self.words) if self.certain else 0)[0]
