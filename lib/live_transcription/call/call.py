@@ -342,6 +342,7 @@ class Call:
             on_error=self._on_stt_error,
         )
         self._speakers[session_id] = speaker
+        self._delivery.leave(session_id, leaving=False)
         task = self._tasks.create_task(self._supervise(speaker), name="speaker")
         self._speaker_tasks[task] = speaker
         task.add_done_callback(self._speaker_tasks.pop)
