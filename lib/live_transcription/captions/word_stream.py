@@ -23,7 +23,7 @@ class WordStream:
         self._said = said
         self._joiner = Joiner()
         self._held: list[Token] = []
-        # Held when the stream broke: they come again, or stand as they are.
+        # Held when the stream broke: repeated by the next connection, or committed as they are.
         self._broken_off: list[Token] = []
         self._utterance = ""
         self._last_at = 0.0
@@ -45,18 +45,18 @@ class WordStream:
         return committed
 
     def begin_again(self) -> None:
-        """The stream was replaced, perhaps by a server of the other dialect."""
+        """The stream was replaced, perhaps by a server that speaks the other dialect."""
         if text := self._joiner.join(self._held):
             self._broken_off = [Token(text, start_s=self._held[0].start_s)]
         self._held = []
         self._joiner = Joiner()
 
     def leave_to_hypotheses(self) -> None:
-        """An engine of the other family says the open utterance again, and ends it."""
+        """Drop the open utterance: an engine of the other family repeats it, and ends it."""
         self._held, self._broken_off, self._utterance = [], [], ""
 
     def take_over(self, committed: str, now: float) -> None:
-        """This stream goes on with an utterance of which another engine's words were committed."""
+        """Continue an utterance whose first words another engine gave."""
         self._utterance, self._last_at = join(self._utterance, committed), now
 
     def close(self, now: float) -> list[Committed]:
