@@ -472,6 +472,7 @@ class Call:
         )
         speaker.expect(self._roster.expects_audio(session_id))
         self._speakers[session_id] = speaker
+        self._delivery.leave(session_id, leaving=False)
         task = self._tasks.create_task(self._supervise(speaker), name="speaker")
         self._speaker_tasks[task] = speaker
         task.add_done_callback(self._speaker_tasks.pop)

@@ -66,9 +66,9 @@ class CaptionDelivery:
         self._floor.end_utterance(utterance.speaker)
         self.flush()
 
-    def leave(self, speaker: str) -> None:
-        """The speaker leaves: their last words go out at once."""
-        self._floor.leave(speaker)
+    def leave(self, speaker: str, *, leaving: bool = True) -> None:
+        """The speaker leaves: their last words go out at once. `leaving=False`: they are back."""
+        self._floor.leave(speaker, leaving=leaving)
         self.flush()
 
     def forget(self, speaker: str) -> None:

@@ -87,9 +87,9 @@ class CaptionFloor:
         if speaker in self._speakers:
             self._speakers[speaker].ended = True
 
-    def leave(self, speaker: str) -> None:
-        """The speaker leaves the call: Talk soon discards their captions."""
-        self._speakers.setdefault(speaker, _Speaker()).leaving = True
+    def leave(self, speaker: str, *, leaving: bool = True) -> None:
+        """The speaker leaves the call: Talk soon discards their captions. `leaving=False`: they are back."""
+        self._speakers.setdefault(speaker, _Speaker()).leaving = leaving
 
     def forget(self, speaker: str) -> None:
         """The speaker's last words have been offered."""

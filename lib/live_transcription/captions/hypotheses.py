@@ -62,11 +62,11 @@ class HypothesisStream:
         return self._overdue_at
 
     def close(self) -> list[Committed]:
-        """Commit the last hypothesis as it is: the engine says no more of it."""
+        """Commit the last hypothesis as it is: the engine will not improve it."""
         return self._finish(self._text) if self._text else []
 
     def drop(self) -> str:
-        """Another engine says again what is in doubt. Returns what was committed of the open utterance."""
+        """Drop the words in doubt: another engine repeats them. Returns what was committed of the open utterance."""
         committed, self._committed = self._committed, ""
         self._text, self._doubtful, self._since, self._overdue_at = "", [], [], None
         return committed
@@ -104,7 +104,7 @@ class HypothesisStream:
         covered = align(bares, said, len(said))[0] if count == len(words) else len(said)
         committed = [*self._carried, *map(bare, split(self._committed))]
         self.disagreed += max(0, align(committed, bares, len(committed))[1] - len(said[covered:]))
-        # An engine that repeats what others have said repeats utterances that have ended.
+        # Leave out what belongs to utterances that have ended: an engine that takes over repeats them.
         utterance = "".join(words[align(said[: self._said.ended], bares, self._said.ended)[0] :]).strip()
         known = self.is_open or bool(words)
         self.drop()

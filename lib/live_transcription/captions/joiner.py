@@ -4,8 +4,8 @@
 """Word streams to text: the two dialects of Kyutai's servers.
 
 The native server and the deployed proxy send whole words. The proxy as specified sends pieces, where leading white space
-starts a word. A session speaks words until something shows that it does not: a piece with leading white space, a token that
-continues the word before it, or a mark that comes on its own.
+starts a word. A session speaks words until something shows that it does not: a piece with leading white space, or a token that
+continues the word before it.
 """
 
 from __future__ import annotations
@@ -23,18 +23,21 @@ class Joiner:
         self.pieces = False
         #: Tokens are whole words, so that nothing that follows can continue one.
         self.words_are_whole = True
+        #: Punctuation comes in tokens of its own, after the word that it belongs to.
+        self.marks_come_alone = False
 
     def observe(self, token: Token) -> None:
         """Learn the dialect from a token, before it is joined."""
         if token.starts_word is None and token.text[:1].isspace() and token.text.strip():
             self.pieces = True
-        if self.pieces or token.starts_word is False or clings(token.text):
+        if self.pieces or token.starts_word is False:
             self.words_are_whole = False
+        self.marks_come_alone |= clings(token.text)
 
     def starts_word(self, token: Token) -> bool:
         """Whether this token begins a new word, so that the text before it is complete."""
         if token.starts_word is not None:
-            return token.starts_word
+            return token.starts_word and not clings(token.text)
         return token.text[:1].isspace() if self.pieces else not clings(token.text)
 
     def join(self, tokens: Sequence[Token]) -> str:

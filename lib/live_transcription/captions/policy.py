@@ -13,11 +13,13 @@ class CaptionPolicy:
     """When words are committed and where utterances end. Seconds, except `…_chars`.
 
     `longest_doubt_s`: a word of a hypothesis is committed at the latest so long after it first appeared. The others are
-    for word streams: an utterance ends at the server's pause, at a flush, `idle_s` after its last word, at a sentence end
-    from `sentence_chars` on, and before the word that would make it longer than `max_chars`.
+    for word streams. `mark_wait_s`: a word waits so long for punctuation that comes in a token of its own. An utterance
+    ends at the server's pause, at a flush, `idle_s` after its last word, at a sentence end from `sentence_chars` on, and
+    before the word that would make it longer than `max_chars`.
     """
 
     longest_doubt_s: float = 2.5
+    mark_wait_s: float = 0.15
     idle_s: float = 2.0
     sentence_chars: int = 40
     max_chars: int = 120

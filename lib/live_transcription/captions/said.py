@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The words of one speaker that were committed and that an engine may say again. Pure.
+"""The committed words of one speaker that an engine may repeat. Pure.
 
-An engine that rewrites its hypothesis says them with each one; a stream that was replaced, by another connection or another
-engine, says them once more. Nothing before a closed point (a pause, a flush, the end of a hypothesis) is said again.
+An engine that rewrites its hypothesis repeats them in each one. A stream that was replaced, by another connection or another
+engine, repeats them once. Nothing before a closed point (a pause, a flush, the end of a hypothesis) is repeated.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _SAME_S = 0.04
 
 
 class Said:
-    """Bare words in order. `certain`: the next hypothesis begins with them; otherwise it may."""
+    """Bare words in order. `certain`: the next hypothesis begins with them; otherwise it only may."""
 
     def __init__(self) -> None:
         self.words: list[str] = []
@@ -31,31 +31,31 @@ class Said:
         self._again: list[str] | None = None
 
     def add(self, word: str, start_s: float | None) -> None:
-        """A word of a word stream was committed; `start_s`: when it was said, in seconds of the stream."""
+        """Add a committed word of a word stream; `start_s`: its time in seconds of the stream, if known."""
         self.ended = max(0, self.ended - max(0, len(self.words) + 1 - LONGEST))
         self.words = [*self.words[1 - LONGEST :], bare(word)]
         self.certain, self._until_s = True, start_s
 
     def replace(self, words: Sequence[str]) -> None:
-        """The newest version of what was committed, and more."""
+        """Take the newest version of the committed words, as a hypothesis spells them."""
         self.ended = align(self.words[: self.ended], words, self.ended)[0]
         self.words, self.certain, self._until_s, self._again = list(words), True, None, None
 
     def drop(self, count: int) -> None:
-        """The first so many words are not said again; the others may be."""
+        """Forget the first `count` words. The others may be repeated."""
         self.ended = max(0, self.ended - count)
         self.words, self.certain, self._until_s, self._again = self.words[count:], False, None, None
 
     def close(self) -> None:
-        """Nothing that was committed so far is said again."""
+        """Forget all words: a closed point."""
         self.drop(len(self.words))
 
     def begin_again(self) -> None:
-        """The stream says everything again since the last closed point."""
+        """The stream was replaced: expect everything since the last closed point once more."""
         self._again = []
 
     def go_on(self) -> None:
-        """It does not."""
+        """Expect no repetition any more: the stream has ended without one."""
         self._again = None
 
     def is_new(self, word: str, start_s: float | None) -> bool:

@@ -3,7 +3,8 @@
 
 """The commit policy for word streams (Kyutai): a word is final as it comes.
 
-Where a token may be half a word it is held until the next word begins, the server hears a pause, or a flush is done.
+Where a token may be half a word it is held until the next word begins, the server hears a pause, or a flush is done. Where
+punctuation comes in tokens of its own, a word is held for a moment so that its punctuation can come with it.
 """
 
 from __future__ import annotations
@@ -23,10 +24,10 @@ class WordStream:
         self._said = said
         self._joiner = Joiner()
         self._held: list[Token] = []
-        # Held when the stream broke: they come again, or stand as they are.
+        # Held when the stream broke: repeated by the next connection, or committed as they are.
         self._broken_off: list[Token] = []
         self._utterance = ""
-        self._last_at = 0.0
+        self._last_at = self._held_at = 0.0
 
     def add(self, token: Token, now: float) -> list[Committed]:
         """A token came."""
@@ -38,25 +39,26 @@ class WordStream:
         if self._held or (token.text.strip() and not clings(token.text)):
             self._held.append(token)
         too_long = len(self._held) > self._policy.max_chars or len(self._joiner.join(self._held)) > 2 * self._policy.max_chars
-        if self._joiner.words_are_whole or too_long:
+        self._held_at = now
+        if (self._joiner.words_are_whole and not self._joiner.marks_come_alone) or too_long:
             committed += self._commit(now)
         if too_long:
             self._held = []
         return committed
 
     def begin_again(self) -> None:
-        """The stream was replaced, perhaps by a server of the other dialect."""
+        """The stream was replaced, perhaps by a server that speaks the other dialect."""
         if text := self._joiner.join(self._held):
             self._broken_off = [Token(text, start_s=self._held[0].start_s)]
         self._held = []
         self._joiner = Joiner()
 
     def leave_to_hypotheses(self) -> None:
-        """An engine of the other family says the open utterance again, and ends it."""
+        """Drop the open utterance: an engine of the other family repeats it, and ends it."""
         self._held, self._broken_off, self._utterance = [], [], ""
 
     def take_over(self, committed: str, now: float) -> None:
-        """This stream goes on with an utterance of which another engine's words were committed."""
+        """Continue an utterance whose first words another engine gave."""
         self._utterance, self._last_at = join(self._utterance, committed), now
 
     def close(self, now: float) -> list[Committed]:
@@ -67,13 +69,16 @@ class WordStream:
         return [*self._commit(now), *self._end()]
 
     def expire(self, now: float) -> list[Committed]:
-        """End an utterance that has been quiet for long enough."""
+        """Commit a word whose punctuation does not come; end an utterance that has been quiet for long enough."""
         deadline = self.next_deadline()
-        return self._end() if deadline is not None and now >= deadline else []
+        if deadline is None or now < deadline:
+            return []
+        return self._commit(now) if has_word(self._joiner.join(self._held)) else self._end()
 
     def next_deadline(self) -> float | None:
-        waiting = not self._utterance or has_word(self._joiner.join(self._held))
-        return None if waiting else self._last_at + self._policy.idle_s
+        if has_word(self._joiner.join(self._held)):
+            return self._held_at + self._policy.mark_wait_s if self._joiner.words_are_whole else None
+        return self._last_at + self._policy.idle_s if self._utterance else None
 
     def _commit(self, now: float) -> list[Committed]:
         """Commit the held word, unless it was committed before a break."""

@@ -68,8 +68,19 @@ class TestWordStreams:
             results += texts(assembler.feed(Token(text), 0.0))
         results += texts(assembler.finalise(1.0))
         assert all(has_word(text) for text in results)
-        # The first mark shows that words are not whole in this session; from then on they wait for theirs.
+        # The first mark shows that marks come alone in this session; from then on words wait for theirs.
         assert " ".join(results) == "Hello (dear) world - and you."
+
+    @pytest.mark.parametrize("starts_word", [True, None])
+    def test_a_word_waits_for_its_mark_for_a_moment_only(self, starts_word: bool | None) -> None:
+        assembler = CaptionAssembler()
+        for text in ("Oui", "!", "Ça"):
+            assembler.feed(Token(text, starts_word), 0.0)
+        assert assembler.next_deadline() == pytest.approx(0.15)
+        assert texts(assembler.tick(0.15)) == ["Ça"]
+        assembler.feed(Token("va", starts_word), 0.4)
+        assert assembler.feed(Token("?", starts_word), 0.45) == []
+        assert texts(assembler.tick(0.6)) == ["va?"]
 
     def test_a_session_that_continues_words_is_held_as_pieces_are(self) -> None:
         assembler = CaptionAssembler()
@@ -105,6 +116,13 @@ class TestWordStreams:
         results += assembler.finalise(1.0)
         assert max(len(text) for text in texts(results)) <= 250
         assert "".join(texts(results)) == "x" * 1000
+
+    def test_an_opening_mark_that_waits_for_its_word_keeps_no_utterance_open(self) -> None:
+        assembler = CaptionAssembler()
+        assembler.feed(Token("hello"), 0.0)
+        assembler.feed(Token("("), 0.1)
+        assert assembler.tick(2.1) == [Committed("", "hello")]
+        assert assembler.next_deadline() is None
 
     def test_marks_without_end_take_no_memory(self) -> None:
         assembler = CaptionAssembler()

@@ -87,6 +87,15 @@ def test_the_words_of_a_speaker_who_leaves_take_the_floor_at_once() -> None:
     assert reading.blocks[-1] == ("a", "that")
 
 
+def test_a_speaker_who_is_back_waits_for_the_floor_again() -> None:
+    reading = Reading()
+    reading.leave("b")
+    reading.floor.leave("b", leaving=False)
+    reading.say("a", "I was saying")
+    reading.say("b", "good", 0.1)
+    assert reading.blocks == [("a", "I was saying")]
+
+
 def test_while_the_reader_is_behind_the_floor_is_held_longer() -> None:
     reading = Reading()
     reading.say("a", "word " * 59 + "word")  # five lines
