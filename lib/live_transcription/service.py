@@ -177,7 +177,6 @@ class TranscriptionService:
                 continue
             if call is None or call.ending:
                 try:
-                    self._descriptors.require_call()
                     call = self._start(snapshot.room_token, snapshot.language)
                 except TooManyCalls:
                     too_many += 1
@@ -237,7 +236,6 @@ class TranscriptionService:
         self._check_language(language)
         call = self._calls.get(room_token)
         if call is None or call.ending:
-            self._descriptors.require_call()
             call = self._start(room_token, language)
         was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
@@ -302,27 +300,34 @@ class TranscriptionService:
 
     # Calls.
 
-    def _start(self, room_token: str, language: str | None) -> Call:
+    def _start(self, room_token: str, language: str | None, *, replaces: bool = False) -> Call:
+        """Start a call. `replaces`: it takes the place of one that runs, so that no limit applies. Raises CallUnavailable."""
         if self._config is None or self._tasks is None:
             problem = self._problem or "The app is starting or stopping."
             raise CallUnavailable(str(problem), cause_code=getattr(problem, "code", "stopping"))
-        self._check_capacity(self._config, room_token)
         call = self._new_call(self._config, room_token, language)
+        if not replaces:
+            self._check_limits(self._config, room_token)
         self._calls[room_token] = call
         task = self._tasks.create_task(self._supervise(call), name="call")
         self._call_tasks[call] = task
         return call
 
-    def _check_capacity(self, config: EngineConfig, room_token: str) -> None:
-        """Refuse one more call where the app is at its limit. A call that replaces another one of its room is none more."""
-        running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
-        if running >= config.max_calls:
-            metrics.calls_refused.labels(TooManyCalls.code).inc()
-            raise TooManyCalls(
-                f"Captions are not available for this call now: {running} other calls are being captioned, the most that this "
-                "server allows.",
-                fix="Try again when another call has ended. An administrator can raise the number of calls in the settings.",
-            )
+    def _check_limits(self, config: EngineConfig, room_token: str) -> None:
+        """Refuse one more call where the app is at a limit."""
+        try:
+            running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
+            if running >= config.max_calls:
+                raise TooManyCalls(
+                    f"Captions are not available for this call now: {running} other calls are being captioned, the most that "
+                    "this server allows.",
+                    fix="Try again when another call has ended. An administrator can raise the number of calls in the settings.",
+                )
+            # Last: it takes what it grants.
+            self._descriptors.require_call()
+        except CallUnavailable as refusal:
+            metrics.calls_refused.labels(refusal.code).inc()
+            raise
 
     def _new_call(self, config: EngineConfig, room_token: str, language: str | None) -> Call:
         try:
@@ -372,7 +377,7 @@ class TranscriptionService:
         if self._calls.get(failed.room_token) is not failed or failed.ending or self._tasks is None:
             return
         try:
-            call = self._start(failed.room_token, failed.language)
+            call = self._start(failed.room_token, failed.language, replaces=True)
         except CallUnavailable as failure:
             self._record(failure)
             return
@@ -383,7 +388,7 @@ class TranscriptionService:
         if old.ending:
             return
         try:
-            call = self._start(old.room_token, old.language)
+            call = self._start(old.room_token, old.language, replaces=True)
         except CallUnavailable as failure:
             logger.warning("A call goes on with the old settings: %s", failure, extra={"room": old.room_token})
             return
