@@ -318,11 +318,7 @@ class TranscriptionService:
         try:
             running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
             if running >= config.max_calls:
-                raise TooManyCalls(
-                    f"Captions are not available for this call now: {running} other calls are being captioned, the most that "
-                    "this server allows.",
-                    fix="Try again when another call has ended. An administrator can raise the number of calls in the settings.",
-                )
+                raise _too_many(running)
             # Last: it takes what it grants.
             self._descriptors.require_call()
         except CallUnavailable as refusal:
@@ -482,3 +478,11 @@ class TranscriptionService:
 
     def _record(self, failure: LiveTranscriptionError) -> None:
         self._errors.append(RecordedError(self._wall_clock(), failure.code, str(failure)))
+
+
+def _too_many(calls: int) -> TooManyCalls:
+    return TooManyCalls(
+        f"Captions are not available for this call now: {calls} other calls are being captioned, the most that this server "
+        "allows.",
+        fix="Try again when another call has ended. An administrator can raise the number of calls in the settings.",
+    )
