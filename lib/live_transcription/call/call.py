@@ -341,6 +341,7 @@ class Call:
                 self._stop_speaker(session_id)
             self._offers.clear()
             self._refused.clear()
+            self._ask_from.clear()
             recipient_call = "recipient-call" in event.features
             self._targets.reset(self._now(), own_session_id=event.session_id, recipient_call=recipient_call)
         self.joined.set()
@@ -360,8 +361,11 @@ class Call:
             self.end()
             return
         if self._cut_off(now):
-            for session_id in list(self._speakers):
-                self._stop_speaker(session_id)
+            for session_id in list(self._claims):
+                if session_id in self._speakers:
+                    self._stop_speaker(session_id)
+                else:  # it waits for a subscription, which it could not use
+                    self._release(session_id)
                 self._offers.remove(session_id)
                 self._offers.add(session_id)
         else:
@@ -406,8 +410,10 @@ class Call:
         expected = self._roster.expects_audio(session_id)
         if speaker := self._speakers.get(session_id):
             speaker.expect(expected)
-        elif (requests := self._refused.get(session_id)) and requests.expect(expected, self._now()):
-            self._offers.rest(session_id, requests.due)
+        elif (requests := self._refused.get(session_id)) is not None:
+            changed = requests.expect(expected, self._now())
+            if changed and session_id not in self._claims:  # one with claims rests no more: it waits for a subscription
+                self._offers.rest(session_id, requests.due)
 
     def _subscribe(self) -> None:
         """Ask for offers, as far as the queue and the other calls let us."""
@@ -431,13 +437,14 @@ class Call:
         self._offer_alarm.set(self._now())
 
     def _follow_claims(self, session_id: str, now: float) -> None:
-        """The subscription was granted after a wait, or another publisher needs it more."""
+        """The subscription was granted after a wait, or another publisher needs it more; or both, one after the other."""
         claims = self._claims.get(session_id)
         if claims is None:
             return
-        if claims.subscribed and session_id not in self._speakers:
-            self._start_speaker(session_id, claims)
-        elif not claims.subscribed and session_id in self._speakers:
+        if session_id not in self._speakers:
+            if claims.subscribed or claims.subscribe():
+                self._start_speaker(session_id, claims)
+        elif not claims.subscribed:
             self._stop_speaker(session_id)
             self._offers.rest(session_id, now + YIELD_S)
 
@@ -500,7 +507,9 @@ class Call:
 
     def _keep_distance(self, session_id: str) -> None:
         now = self._now()
-        self._ask_from = {publisher: until for publisher, until in self._ask_from.items() if until > now}
+        while self._ask_from and next(iter(self._ask_from.values())) <= now:  # nearly in the order of their times
+            del self._ask_from[next(iter(self._ask_from))]
+        self._ask_from.pop(session_id, None)
         self._ask_from[session_id] = replaceable_at(now)
 
     async def _supervise(self, speaker: Speaker) -> None:
