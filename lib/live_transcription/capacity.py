@@ -4,7 +4,7 @@
 """What this process can take: speech-to-text streams, subscriptions, memory and the event loop's lag, for all calls.
 
 One timer looks after all of it. `fair_shares` decides who gets a stream (a slot) or a subscription, `admission` how many memory
-allows, `load` how often partials come.
+allows, `load` how often messages come.
 """
 
 from __future__ import annotations

@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 LAST_WORDS_S = 1.3
 #: How long the bye may take, in seconds.
 GOODBYE_S = 0.3
+#: Between two attempts to queue last words that a full queue has not taken, in seconds.
+FLUSH_S = 0.02
 #: What the end of a call takes besides last words, in seconds: the bye, and closing what is open.
 CLOSE_S = 0.4
 #: After a new session publishers keep their slots and subscriptions for so long, in seconds, even where a request fails.
@@ -288,6 +290,7 @@ class Call:
             self._on_stt_error(failure)
 
     async def _say_last_words(self) -> None:
+        until = self._now() + self._last_words_s
         for session_id in list(self._speakers):
             self._stop_speaker(session_id)
         if self._speaker_tasks:
@@ -295,6 +298,10 @@ class Call:
             for task in late:
                 self._speaker_tasks[task].give_up()
                 task.cancel()
+        # The last words of many to many are more than the queue to the HPB takes at once.
+        while self._delivery.blocked and self._now() < until:
+            await asyncio.sleep(FLUSH_S)
+            self._delivery.flush()
 
     async def _listen(self) -> None:
         with suppress(EndOfStream):

@@ -32,6 +32,7 @@ from live_transcription.signaling.events import (
     SessionStarted,
     SubscribeFailed,
 )
+from live_transcription.signaling.requests import Recipient
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.stt_events import Hypothesis
 from live_transcription.types import Caption, IceServer, Secret
@@ -561,5 +562,46 @@ def test_a_call_that_is_cut_off_claims_nothing(monkeypatch: pytest.MonkeyPatch) 
             ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
             await asyncio.sleep(1)
             assert (capacity._subscriptions.held, capacity._subscriptions.waiting) == (1, 1)
+
+    virtual_clock.run(run())
+
+
+def test_last_words_that_the_queue_to_the_hpb_does_not_take_at_once_still_go_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand frames wait at most; the last words of several speakers to hundreds of readers are more."""
+    sent: list[tuple[str | None, str]] = []
+
+    def send(connection: SignalingConnection, recipient: Recipient, caption: Caption) -> bool:
+        if len(sent) >= 2 + 50 * (asyncio.get_running_loop().time() - began_at):
+            return False
+        sent.append((recipient.session_id, caption.text))
+        return True
+
+    async def stay(speaker: Speaker) -> None:
+        await speaker._ending.wait()
+
+    monkeypatch.setattr(Speaker, "run", stay)
+
+    async def close(connection: SignalingConnection, timeout_s: float) -> None:
+        monkeypatch.setattr(SignalingConnection, "in_room", False)
+
+    monkeypatch.setattr(SignalingConnection, "in_room", True)
+    monkeypatch.setattr(SignalingConnection, "send_caption", send)
+    monkeypatch.setattr(SignalingConnection, "close", close)
+    began_at = 1e9
+
+    async def run() -> None:
+        nonlocal began_at
+        speakers = ("speaker-1", "speaker-2", "speaker-3")
+        async with joined(monkeypatch, *speakers) as ours:
+            ours._take(ParticipantsJoined((Participant("another", nextcloud_session_id="nc2"),)))
+            ours.add_target("nc2", None)
+            began_at = asyncio.get_running_loop().time()
+            for speaker in speakers:
+                ours._delivery.offer(Caption(speaker, f"Goodbye from {speaker}", "en"))
+            ours.end()
+            await asyncio.sleep(1)
+        assert sorted(sent) == [
+            (reader, f"Goodbye from {speaker}") for reader in ("another", "listener") for speaker in speakers
+        ]
 
     virtual_clock.run(run())
