@@ -21,7 +21,7 @@ from typing import Any
 from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
 from live_transcription.capacity import Capacity
-from live_transcription.conditions import Change, Conditions, hpb_condition, media_condition, turn_condition
+from live_transcription.conditions import SHORTAGES, Change, Conditions, hpb_condition, media_condition, turn_condition
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
 from live_transcription.descriptors import Descriptors
 from live_transcription.errors import (
@@ -426,7 +426,7 @@ class TranscriptionService:
     def _observe_conditions(self, now: float) -> None:
         """Look at everything that may be wrong; tell what has begun or ended since the last look."""
         shortages = {shortage.code: shortage for shortage in self._capacity.shortages()}
-        for code in ("descriptors", "memory", "speakers", "subscriptions", "load"):
+        for code in SHORTAGES:
             self._conditions.observe(code, {"": shortages[code]} if code in shortages else {}, now)
         troubled, errors = self._hpb_troubles(now)
         hpb = {condition.code: condition for condition in (hpb_condition(error, troubled) for error in errors)}
