@@ -300,14 +300,18 @@ class TranscriptionService:
 
     # Calls.
 
-    def _start(self, room_token: str, language: str | None, *, replaces: bool = False) -> Call:
-        """Start a call. `replaces`: it takes the place of one that runs, so that no limit applies. Raises CallUnavailable."""
-        if self._config is None or self._tasks is None:
+    def _start(self, room_token: str, language: str | None, *, replaces: Call | None = None) -> Call:
+        """Start a call. Raises CallUnavailable.
+
+        `replaces`: the call whose place it takes, so that no limit applies, nor what is wrong with new settings.
+        """
+        config = self._config or (None if replaces is None else replaces.config)
+        if config is None or self._tasks is None:
             problem = self._problem or "The app is starting or stopping."
             raise CallUnavailable(str(problem), cause_code=getattr(problem, "code", "stopping"))
-        call = self._new_call(self._config, room_token, language)
-        if not replaces:
-            self._check_limits(self._config, room_token)
+        call = self._new_call(config, room_token, language)
+        if replaces is None:
+            self._check_limits(config, room_token)
         self._calls[room_token] = call
         task = self._tasks.create_task(self._supervise(call), name="call")
         self._call_tasks[call] = task
@@ -351,10 +355,8 @@ class TranscriptionService:
         try:
             try:
                 await call.run()
-                self._restarts.forget(call.room_token)
             except* LiveTranscriptionError as failures:
                 failure = first_of(failures)
-                self._restarts.forget(call.room_token)
                 self._record(failure)
                 logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
             except* Exception:  # the service is the owner that can act: the other calls go on, this one is started anew
@@ -362,8 +364,7 @@ class TranscriptionService:
                 logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
             if broken:  # not within `except*`, where Python 3.11.2 wraps a cancellation into a group
                 ran_s = asyncio.get_running_loop().time() - began_at
-                if await call.ended_within(self._restarts.failed(call.room_token, ran_s)):
-                    self._restarts.forget(call.room_token)
+                await call.wait_for_end(self._restarts.failed(call.room_token, ran_s))
                 self._start_again(call)
         finally:
             self._forget(call)
@@ -373,7 +374,7 @@ class TranscriptionService:
         if self._calls.get(failed.room_token) is not failed or failed.ending or self._tasks is None:
             return
         try:
-            call = self._start(failed.room_token, failed.language, replaces=True)
+            call = self._start(failed.room_token, failed.language, replaces=failed)
         except CallUnavailable as failure:
             self._record(failure)
             return
@@ -384,7 +385,7 @@ class TranscriptionService:
         if old.ending:
             return
         try:
-            call = self._start(old.room_token, old.language, replaces=True)
+            call = self._start(old.room_token, old.language, replaces=old)
         except CallUnavailable as failure:
             logger.warning("A call goes on with the old settings: %s", failure, extra={"room": old.room_token})
             return
@@ -405,6 +406,8 @@ class TranscriptionService:
         if self._calls.get(call.room_token) is call:
             del self._calls[call.room_token]
         self._call_tasks.pop(call, None)
+        if call.room_token not in self._calls:  # no other call of the room has taken its place
+            self._restarts.forget(call.room_token)
 
     async def _end(self, calls: Sequence[Call], grace_s: float) -> None:
         tasks = [self._call_tasks[call] for call in calls if call in self._call_tasks]

@@ -17,7 +17,7 @@ import pytest
 from live_transcription.call.call import Call
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.descriptors import DescriptorReading, Descriptors
-from live_transcription.errors import OutOfDescriptors, SignalingUnreachable, TooManyCalls
+from live_transcription.errors import ConfigurationError, OutOfDescriptors, SignalingUnreachable, TooManyCalls
 from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
@@ -211,6 +211,54 @@ def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(100)
             ended_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - ended_at < 0.1
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_nothing_is_kept_of_a_call_that_once_failed_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms come and go for months."""
+    began = 0
+
+    async def fail_once(call: Call) -> None:
+        nonlocal began
+        began += 1
+        if began == 1:
+            raise RuntimeError("unexpected")
+        await asyncio.sleep(1e6)
+
+    monkeypatch.setattr(Call, "run", fail_once)
+
+    async def run() -> None:
+        async with service() as ours:
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(10)
+            assert ours._restarts.names() == {"room"}
+            await ours.leave("room")
+            await asyncio.sleep(1)
+            assert not ours._restarts.names()
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_a_call_that_fails_while_new_settings_are_of_no_use_goes_on_with_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[str] = []
+
+    async def fail_once(call: Call) -> None:
+        began.append(call.config.hpb.url)
+        if len(began) == 1:
+            raise RuntimeError("unexpected")
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", fail_once)
+
+    async def run() -> None:
+        async with service(max_calls=1) as ours:
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(1)
+            ours.apply(ConfigurationError("LT_HPB_URL", "There is no address."))
+            await asyncio.sleep(10)
+            assert began == [CONFIG.hpb.url] * 2
+            assert ours.export() == (SNAPSHOT,)
 
     virtual_clock.run(run(), loopback_s=0.0)
 

@@ -200,12 +200,16 @@ class Call:
             self._last_words_s = max(0.0, within_s - CLOSE_S)
         self._ended.set()
 
-    async def ended_within(self, seconds: float) -> bool:
-        """Whether `end` is called within so many seconds; returns as soon as it is."""
+    async def wait_for_end(self, seconds: float) -> None:
+        """Wait so many seconds, or until `end` is called."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
-        return self._ended.is_set()
+
+    @property
+    def config(self) -> EngineConfig:
+        """What the call was made with."""
+        return self._config
 
     @property
     def trouble(self) -> SignalingError | None:
