@@ -31,7 +31,7 @@ async def caption_first_words(talk: Setting) -> None:
     room = talk.room()
     async with talk.speaker(room, speech=SHORT_SPEECH) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions("en")).ok
-        await listener.captions.wait(lambda caption: len(caption.text.split()) >= 3, speaker=speaker.session_id)
+        await listener.captions.wait(more_words(listener, speaker.session_id, 3))
 
 
 @pytest.mark.parametrize("series", [series for series in HPB_SERIES if series != "2.0"], indirect=True)
@@ -70,7 +70,7 @@ async def test_the_stock_receive_path(tmp_path: Path) -> None:
         room = talk.room()
         async with talk.speaker(room, speech=SHORT_SPEECH, video=True) as speaker, talk.listener(room) as listener:
             assert (await listener.enable_captions("en")).ok
-            await listener.captions.wait(lambda caption: len(caption.text.split()) >= 3, speaker=speaker.session_id)
+            await listener.captions.wait(more_words(listener, speaker.session_id, 3))
             assert talk.app.usage().threads > before, "aiortc decodes in a thread"
 
 
