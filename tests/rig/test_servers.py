@@ -15,7 +15,7 @@ from sandbox import loopback_ice
 from sandbox.ports import has_ipv6
 from sandbox.rig import HPB_SERIES, Rig, RigUnavailable
 from sandbox.rig.installed import turn_program
-from tests.rig.setting import SHORT_SPEECH, Setting, captioned, more_words, setting
+from tests.rig.setting import SHORT_SPEECH, Setting, captioned, eventually, more_words, setting
 
 
 async def caption_once(talk: Setting) -> None:
@@ -53,8 +53,13 @@ async def test_media_through_turn_alone(tmp_path: Path, transport: str) -> None:
         pytest.skip(str(error))
     async with setting(tmp_path, turn_only=True, turn_transport=transport) as talk:
         await caption_first_words(talk)
-        assert talk.rig.turn is not None
-        assert talk.rig.turn.logged("CHANNEL_BIND processed, success") == 2, "the speaker's and the app's relays"
+        turn = talk.rig.turn
+        assert turn is not None
+
+        async def bound() -> bool:
+            return turn.logged("CHANNEL_BIND processed, success") == 2
+
+        await eventually(bound, "the speaker's and the app's relays in the TURN server's log, which is written late")
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
