@@ -66,20 +66,20 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         page = seen.page
         address = page.get_by_label("Address of the high-performance backend")
         await address.fill("nonsense")
-        await page.get_by_label("Start the engine when a call is joined").uncheck()
+        await page.get_by_label("Default language").select_option("fr")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("write an address")
         await expect(address).to_be_focused()
         below = "(e => document.querySelector('.lt-save').getBoundingClientRect().top - e.getBoundingClientRect().bottom)"
         assert await address.evaluate(below) > 0, "the bar at the bottom hides nothing that has the focus"
         await expect(address).to_have_attribute("aria-invalid", "true")
-        assert "lt_prewarm" not in world.app.config
+        assert "lt_default_language" not in world.app.config
         await address.fill("wss://hpb.example.com")
         await page.get_by_label("Internal secret", exact=True).fill("secret-number-one")
         await page.keyboard.press("Enter")
         await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
         await expect(page.locator("#lt-field-lt_hpb_url-note")).to_have_text("Saved.")
-        assert world.engine.applied[-1].stt.prewarm is False  # type: ignore[union-attr]
+        assert world.engine.applied[-1].default_language == "fr"  # type: ignore[union-attr]
         await page.get_by_label("moshi-server: address").fill("ws://stt.example.com:8080")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-field-lt_moshi_url-note")).to_have_text("Saved.")
