@@ -36,8 +36,9 @@ from sandbox.nextcloud import Nextcloud
 from sandbox.rig import AppProcess, Link, Rig
 
 NEVER_MUTED = 2
-#: How long each speaks, and the pause after it, in seconds: the final belongs to what was said before.
-_SPEECH_S, _REST_S = 2.0, 1.2
+#: How long each speaks, and the pause after it, in seconds. The captions of one are read in this time (Talk scrolls one line in
+#: two seconds), so that the floor is free for the next.
+_SPEECH_S, _REST_S = 2.0, 3.0
 #: A caption that comes later counts as missing.
 _MISSING_S = 15.0
 
