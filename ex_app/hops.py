@@ -55,7 +55,7 @@ class Hops:
     async def _try_hpb(self, trial: Trial) -> None:
         with trial.step("hpb.settings", "The settings are complete"):
             config = self._config()
-        connect = trial.begin("hpb.connect", "A connection is opened")
+        connect = trial.begin("hpb.connect", "The backend can be reached")
         hello = None
 
         def connected() -> None:
@@ -81,7 +81,7 @@ class Hops:
                 "Fine where this app reaches the media server directly; else set them in Talk's administration settings.",
             )
             return
-        asking = trial.begin("ice.servers", "The servers are asked")
+        asking = trial.begin("ice.servers", "The servers answer")
         reports, refused = await self._engine.probe_ice(servers)
         asking.succeed()
         for report in reports:

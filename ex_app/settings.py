@@ -211,7 +211,10 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
     skip_both = bootstrap.take("SKIP_CERT_VERIFY", boolean, False)
     identity = AppIdentity(
         secret=bootstrap.take(
-            "APP_SECRET", secret, Secret(""), required="AppAPI sets it; until then every request but the heartbeat is refused."
+            "APP_SECRET",
+            secret,
+            Secret(""),
+            required="AppAPI sets it. Until then, every request except the heartbeat is refused.",
         ),
         app_id=bootstrap.take("APP_ID", token, APP_ID),
         version=bootstrap.take("APP_VERSION", token, _own_version()),
