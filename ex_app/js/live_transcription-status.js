@@ -131,10 +131,10 @@
       'media-path': t('Some speakers are not transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
       'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
       descriptors: t('Too many files are open. Running calls continue; new calls and speakers are refused until some files are closed. Raise the limit of open files (ulimit -n).'),
-      memory: t('Memory is low. Running captions continue; new ones start when memory is free again. Give the app more memory, or lower the number of speakers.'),
-      speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the number of speakers if this machine can do more.'),
+      memory: t('Memory is low. Running captions continue; new ones start when memory is free again. Give the app more memory, or lower the maximum number of speakers.'),
+      speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the maximum number of speakers if this machine can do more.'),
       subscriptions: t('There are more microphones than the app can listen to at once. Silent ones take turns, so captions may start late.'),
-      load: t('The CPU is overloaded. Captions come less often, with more words each. Give the app more CPU, or lower the number of speakers.'),
+      load: t('The CPU is overloaded. Captions come less often, with more words each. Give the app more CPU, or lower the maximum number of speakers.'),
     }
     return texts[code] || code
   }

@@ -233,7 +233,7 @@ class SileroDetector:
 
 
 class SileroSample:
-    """Whether a frame that stands alone may hold speech: a glance where it is louder than the noise in the frames before."""
+    """Decides whether an isolated frame may hold speech: runs the network only on frames louder than the noise before them."""
 
     __slots__ = ("_noise", "_session")
 

@@ -101,7 +101,7 @@ class FrameQueue:
         return not self._frames
 
     def interrupt(self) -> None:
-        """Let `listen` return now, if it waits, although no frame has come."""
+        """Wake a waiting `listen` although no frame has come."""
         self._wake()
 
     def close(self) -> None:

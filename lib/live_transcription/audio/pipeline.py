@@ -112,7 +112,7 @@ class AudioPipeline:
         self._missing = self._framer.missing
 
     def rest(self) -> None:
-        """What is fed next does not follow on what was fed so far: give up the decoder and the open frame."""
+        """Release the decoder and the open frame: the next item does not continue the previous ones."""
         self._waiting = []
         self._decoder = None
         self._framer = Framer(self._frame_ms)

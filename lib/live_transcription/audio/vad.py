@@ -56,7 +56,7 @@ class EnergyDetector:
 
 
 class EnergySample(EnergyDetector):
-    """The same for frames that stand alone, a second or so apart."""
+    """The same for isolated frames, about a second apart."""
 
     RISE_DB_PER_S = 50.0
 
@@ -93,6 +93,6 @@ def voice_activity_detector() -> SileroDetector | EnergyDetector:
 
 
 def speech_sample() -> SileroSample | EnergySample:
-    """For one publisher of whom only samples are decoded."""
+    """For a publisher that is watched, so that only samples are decoded."""
     preload()
     return EnergySample() if _session is None else SileroSample(_session)
