@@ -78,5 +78,5 @@ class CoalescingSelector(selectors.DefaultSelector):
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop for the whole process, as a factory for `asyncio.Runner` and uvicorn."""
     loop = asyncio.SelectorEventLoop(CoalescingSelector())
-    loop.set_default_executor(started_threads(min(32, (os.cpu_count() or 1) + 4), "asyncio"))  # as many as by default
+    loop.set_default_executor(started_threads(min(32, (os.cpu_count() or 1) + 4), "asyncio"))  # asyncio's own default number
     return loop

@@ -175,4 +175,4 @@ def test_the_service_refuses_new_calls_and_keeps_those_that_run(
 
     virtual_clock.run(run(), loopback_s=0.0)
     told = [record.getMessage() for record in caplog.records if vars(record).get("code") == "descriptors"]
-    assert len([message for message in told if message.startswith("Open files are short: 250 of 256")]) == 1
+    assert len([message for message in told if message.startswith("Too many files are open: 250 of 256")]) == 1
