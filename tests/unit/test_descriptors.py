@@ -48,7 +48,7 @@ def test_the_reserve_is_kept() -> None:
     assert ours.room(CALL_DESCRIPTORS, 0.0) >= 1, "a call takes less"
     (shortage,) = ours.shortages(0.0)
     assert shortage.code == "descriptors"
-    assert "of 1024 are in use" in shortage.message
+    assert "of 1024." in shortage.message
 
 
 def test_what_was_promised_counts_until_a_reading_shows_it() -> None:

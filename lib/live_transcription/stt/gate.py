@@ -179,7 +179,7 @@ class SilenceGate:
         self._end_speech()
 
     def forget(self) -> None:
-        """What comes next does not follow on what was heard so far."""
+        """Drop the history: the next frame does not continue the previous ones."""
         self._detector.reset()
         self._pre_roll.clear()
         self._pre_roll_samples = 0

@@ -41,17 +41,17 @@ _log_limit = LogLimit(INTERVAL_S, time.monotonic)
 
 
 def report_rejected(reason: str) -> None:
-    """Count a datagram that was dropped. `reason` is a constant: a label of the metric and of a line each minute at most."""
+    """Count a dropped datagram, and log at most one line per minute. `reason`: a constant, the label of the metric."""
     metrics.datagrams_rejected.labels(reason).inc()
     if (left_out := _log_limit.permit(reason)) is not None:
         logger.info("Dropped %d datagrams that are not the SFU's", left_out + 1, extra={"reason": reason})
 
 
 def report_failure(error: Exception) -> None:
-    """Count a datagram whose handling failed, which is a defect; its traceback is logged once a minute at most."""
+    """Count a datagram whose handling failed, which is a defect; log its traceback at most once per minute."""
     metrics.datagrams_rejected.labels("failure").inc()
     if (left_out := _log_limit.permit("failure")) is not None:
-        logger.error("Handling a datagram failed; %d such failures since the last line", left_out + 1, exc_info=error)
+        logger.error("Handling a datagram failed (%d times since the last line)", left_out + 1, exc_info=error)
 
 
 class MediaProtocol(asyncio.DatagramProtocol):

@@ -11,7 +11,7 @@ from contextlib import suppress
 from live_transcription.webrtc.ice_connection import IceConnection
 
 _MAX_DATAGRAMS = 64
-#: A DTLS record that holds an alert in the clear (RFC 6347, section 4.1; RFC 5246, section 7.2).
+#: A DTLS record with an unencrypted alert (RFC 6347, section 4.1; RFC 5246, section 7.2).
 _ALERT = 21
 _ALERT_OCTETS = 15
 #: When our first flight is sent again, in seconds after the one before; DTLS itself does so after one second.
@@ -25,7 +25,7 @@ class DtlsLink:
         self._connection = connection
         self._datagrams: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_DATAGRAMS)
         self.closed = False
-        #: The number of the last alert that the SFU sent in the clear, as it does when it ends a handshake.
+        #: The number of the last unencrypted alert of the SFU, which it sends when it ends a handshake.
         self.alert: int | None = None
         self._answered = False
         self._flight: bytes | None = None

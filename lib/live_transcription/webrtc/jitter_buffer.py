@@ -8,7 +8,7 @@ waited for, 20 to 60 ms, as the reordering seen lately suggests; then everything
 is back at zero. What cannot be waited for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1. A packet with others
 `skipped` before it stands for all of them: it begins where the first of these would.
 
-Gaps never add up to more than the time that has passed, and packets that come much faster than they play are dropped; see
+Gaps never add up to more than the time that has passed, and packets that arrive much faster than real time are dropped; see
 `AudioClock`.
 """
 
@@ -43,7 +43,7 @@ class JitterStatistics:
     """Counts of packets, except `silences` and `resyncs` (events) and `longest_wait_s`.
 
     `reordered` came late but in time, `late` after they were given up, `lost` never came or came late, `skipped` was digital
-    silence that nobody waited for, `excess` came faster than it plays. `fec_offered`: lost packets whose successor was handed
+    silence that nobody waited for, `excess` came faster than real time. `fec_offered`: lost packets whose successor was handed
     over with the gap.
     """
 

@@ -17,16 +17,16 @@ from live_transcription.webrtc.sdp import AUDIO_LEVEL_URI, LocalTransport, Offer
 
 #: Payload types that aiortc takes over from an offer.
 _PAYLOAD_TYPES = range(96, 128)
-#: What aiortc hears of an offer without audio: Janus's payload type of Opus, for the case that audio is added later.
+#: Placeholder for an offer without audio: Janus's payload type of Opus, in case audio is added later.
 _PLACEHOLDER = frozenset((111,))
-#: aiortc sees one section only, whose place in the SFU's offers may change.
+#: aiortc gets only one section, whose position in the SFU's offers may change.
 _MID = "0"
 
 
 def audio_only(offer: Offer) -> str:
-    """The SFU's offer as aiortc gets it: one audio section, inactive where the offer has no audio.
+    """The SFU's offer for aiortc: one audio section, inactive if the offer has no audio.
 
-    Raises NegotiationFailed where aiortc would mistake the payload type.
+    Raises NegotiationFailed if aiortc would mistake the payload type.
     """
     payload_types = sorted(number for number in stock_payload_types(offer) if number in _PAYLOAD_TYPES)
     if not payload_types:

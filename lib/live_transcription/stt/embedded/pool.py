@@ -53,7 +53,7 @@ class Pace:
         return len(self._last)
 
     def interval_s(self, now: float, share: float = 1.0) -> float:
-        """`share`: of the wanted interval, for a speaker who has just begun."""
+        """`share`: factor on the base interval, for a speaker who has just begun."""
         return max(self._base_s * share, self.talking(now) * self._cost_s / (self._slots * self.SHARE))
 
 
@@ -94,7 +94,7 @@ class DecodePool:
         return await asyncio.shield(future)
 
     def partial_interval_s(self, share: float = 1.0) -> float:
-        """Seconds between the starts of a speaker's partials, as things are; `share` as in `Pace.interval_s`."""
+        """Current seconds between the starts of a speaker's hypotheses; `share` as in `Pace.interval_s`."""
         return self._pace.interval_s(self._clock(), share)
 
     @property
@@ -146,8 +146,8 @@ class DecodePool:
         if not self._slow and interval_s > 2 * self._base_s:
             self._slow = True
             logger.warning(
-                "%d people are talking at once, which is much for %d decodes at a time: each is decoded every %.1f s now, so "
-                "words come later. More cores (and slots) help.",
+                "%d people are talking at once, too many for %d decodes at a time. Each is decoded every %.1f s now, so words "
+                "come later. Give the app more CPU cores.",
                 self._pace.talking(now),
                 self._slots,
                 interval_s,
