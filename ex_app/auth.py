@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 #: Routes that answer anybody; what they tell depends on `request.state.authenticated`.
 OPEN_PATHS = frozenset({"/heartbeat", "/healthz", "/metrics"})
-#: A refusal is logged at most once in this time for each reason, in seconds: strangers can cause as many as they like.
+#: Seconds in which a refusal is logged at most once per reason, since strangers can cause any number of them.
 _LOG_EVERY_S = 10.0
 
 

@@ -167,8 +167,8 @@ FIELDS: tuple[Field, ...] = (
     ),
 )  # fmt: skip
 
-#: Settings of earlier versions that have no effect any more, and why.
-RETIRED = {"LT_FINALS_ONLY": "Captions are never revised, so each version of Talk shows them once."}
+#: Settings of earlier versions that no longer have an effect, and why.
+RETIRED = {"LT_FINALS_ONLY": "Captions are never revised, so every version of Talk shows them once."}
 
 BY_KEY = {entry.key: entry for entry in FIELDS}
 BY_VARIABLE = {entry.variable: entry for entry in FIELDS}

@@ -24,7 +24,7 @@ UNDERSTOOD = 0.6
 
 
 class Hops:
-    """What each test does. Problems are raised as errors of `live_transcription.errors`; the trial tells them."""
+    """The steps of each test. Problems are raised as errors of `live_transcription.errors`; the trial reports them."""
 
     def __init__(self, engine: Engine, nextcloud: NextcloudGateway, saved: SavedSettings) -> None:
         self._engine = engine

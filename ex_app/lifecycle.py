@@ -37,7 +37,7 @@ PAGE_S = 15.0
 
 
 class Lifecycle:
-    """Knows whether the app may serve. `enabled` is None until Nextcloud has told.
+    """Whether the app may serve. `enabled` is None until Nextcloud has answered.
 
     `on_enabled` and `on_disabled` are called at each change, `on_disabled` before the calls end.
     """

@@ -16,7 +16,7 @@ requests_refused = Counter(
 )
 connections_cut = Counter(
     "live_transcription_http_connections_cut",
-    "HTTP connections that were closed early, by reason",
+    "HTTP connections closed early, by reason",
     ["reason"],
     registry=registry,
 )

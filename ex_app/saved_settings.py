@@ -140,11 +140,11 @@ class SavedSettings:
         self._take({key: text for key, text in saved.items() if key in BY_KEY})
 
     def _report_retired(self, saved: Mapping[str, str]) -> None:
-        """Log once that a setting of an earlier version has no effect."""
+        """Log once that a setting of an earlier version no longer has an effect."""
         for variable, reason in RETIRED.items():
             if (variable in self._environment or key_of(variable) in saved) and variable not in self._retired_reported:
                 self._retired_reported.add(variable)
-                logger.info("%s has no effect any more. %s", variable, reason, extra={"setting": variable})
+                logger.info("%s no longer has an effect. %s", variable, reason, extra={"setting": variable})
 
     def _take(self, saved: Mapping[str, str]) -> None:
         self._saved = {key: value for key, value in saved.items() if len(value) <= MAX_VALUE}

@@ -29,13 +29,13 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     async def healthz(request: Request) -> Answer:
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
-        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not give the saved settings),
-        and the codes of `live_transcription.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path` (no audio arrives from
-        the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some who speak are not
-        transcribed), `subscriptions` (more microphones than the app listens to at once), `load`. `explanations`: each in
-        plain words.
+        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (the saved settings cannot be read), and the
+        codes of `live_transcription.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path` (no audio arrives from the
+        media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some people who speak are not
+        transcribed), `subscriptions` (more microphones than the app listens to at once), `load`. `explanations`: each reason
+        in plain words.
 
-        The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
+        The HTTP status is always 200: a degraded app still serves its calls, and a restart would end them.
         """
         status = engine.status()
         engines = engine.speech_status().engines
