@@ -151,7 +151,7 @@ class Hops:
             hearing.fail(silent)
             raise silent
         if likeness(text) < UNDERSTOOD:
-            hearing.warn("The text is not what was said.", f"It should be: {TEXT}", detail=text)
+            hearing.warn("The text differs from the recording.", f"It should be: {TEXT}", detail=text)
         else:
             hearing.succeed(text)
 
@@ -163,7 +163,7 @@ class Hops:
 
 
 def likeness(text: str) -> float:
-    """0 to 1, of a text to what the recording says."""
+    """Similarity of a text to that of the recording, from 0 to 1."""
     return SequenceMatcher(None, _letters(text), _letters(TEXT)).ratio()
 
 

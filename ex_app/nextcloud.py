@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the app asks of Nextcloud, behind one small interface; `nc_py_api` (whose HTTP is `niquests`) does the talking."""
+"""The app's requests to Nextcloud, behind one small interface. `nc_py_api` (with `niquests` for HTTP) sends them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _APP_API = "/ocs/v1.php/apps/app_api/api/v1"
 
 
 class _NotFound(NextcloudError):
-    """What was asked for is not there."""
+    """Nextcloud answered 404."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,7 +251,7 @@ async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
 
 
 async def _close(client: AsyncNextcloudApp) -> None:
-    """nc_py_api has no close of its own."""
+    """nc_py_api has no close method."""
     await client._session.adapter.close()
     await client._session.adapter_dav.close()
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The settings in force: read from Nextcloud again and again, saved there, and put into effect without a restart.
+"""The current settings: read from Nextcloud repeatedly, saved there, and applied without a restart.
 
-While Nextcloud is slow, down, or answers garbage, the last good values stay in force.
+While Nextcloud is slow, down, or answers garbage, the last good values apply.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_VALUE = 4096
 
 
 class SavedSettings:
-    """`on_change` is called with the settings whenever other ones are in force, and never with two calls at once."""
+    """`on_change` is called with the settings whenever they have changed, and never concurrently."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class SavedSettings:
             except NextcloudError as error:
                 logger.log(
                     logging.WARNING if not self.known.is_set() else logging.INFO,
-                    "The saved settings could not be read, the last known ones stay in force. %s",
+                    "The saved settings could not be read. The last known ones apply. %s",
                     error,
                 )
             await self._pause(REFRESH_S if self.known.is_set() else delay)

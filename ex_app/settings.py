@@ -153,7 +153,7 @@ class Settings:
         return engines if self.fallback else engines[:1]
 
     def secrets(self) -> tuple[Secret, ...]:
-        """What must not be logged."""
+        """Secrets that must not be logged."""
         modal = (self.modal.key, self.modal.secret) if self.modal else ()
         moshi = (self.moshi.key,) if self.moshi and self.moshi.key.reveal() != PUBLIC_MOSHI_KEY else ()
         return tuple(value for value in (self.app.secret, self.internal_secret, *modal, *moshi) if value)

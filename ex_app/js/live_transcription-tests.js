@@ -120,7 +120,7 @@
     button.setAttribute('aria-disabled', 'true')
     target.setAttribute('aria-busy', 'true')
     try {
-      // What is tested is what is in force, so that it has to be saved first.
+      // The tests use the saved settings, so changes are saved first.
       if (!await LT.form.save()) {
         return
       }

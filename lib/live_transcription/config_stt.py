@@ -142,7 +142,7 @@ class MoshiConfig:
 
     @property
     def modules_url(self) -> str:
-        """Where the server tells its used and total slots."""
+        """The address where the server reports its used and total slots."""
         parts = urlsplit(self.stream_url)
         prefix = parts.path.removesuffix(_MOSHI_PATH) if parts.path.endswith(_MOSHI_PATH) else ""
         return urlunsplit(("https" if parts.scheme == "wss" else "http", parts.netloc, f"{prefix}/api/modules_info", "", ""))

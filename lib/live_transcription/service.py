@@ -86,7 +86,7 @@ class TranscriptionService:
         self._config = None if isinstance(config, ConfigurationError) else config
         stt = self._config.stt if self._config else SttConfig()
         self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
-        # What the running calls and engines were made with, also while the settings in force are of no use.
+        # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
         self._descriptors = Descriptors()
@@ -154,7 +154,7 @@ class TranscriptionService:
                 self._join_anew(call)
         self._applied_hpb = config.hpb
         if old is None or old != config:
-            logger.info("New settings are in force", extra={"calls": len(self._calls)})
+            logger.info("New settings are applied", extra={"calls": len(self._calls)})
 
     def export(self) -> tuple[CallSnapshot, ...]:
         """The calls that somebody wants captions in."""
@@ -190,7 +190,7 @@ class TranscriptionService:
         if too_many:
             logger.warning("%d calls were not taken up again: the maximum number of concurrent calls is reached", too_many)
 
-    # What an administrator asks.
+    # Requests of an administrator.
 
     def speech_status(self) -> SpeechStatus:
         statistics = self._speech.registry.statistics
@@ -355,7 +355,7 @@ class TranscriptionService:
                 self._restarts.forget(call.room_token)
                 self._record(failure)
                 logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
-            except* Exception:  # the service is the owner that can act: the other calls go on, this one is started anew
+            except* Exception:  # the other calls go on, and this one is started again
                 broken = True
                 logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
             if broken:  # not within `except*`, where Python 3.11.2 wraps a cancellation into a group

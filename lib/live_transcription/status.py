@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the service tells about itself, as plain values."""
+"""The service's status, as plain values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a speech-to-text stream tells: the words between `stt`, which hears them, and `captions`, which shows them."""
+"""The events of a speech-to-text stream, from `stt` to `captions`."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Pause:
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """All audio sent before a `flush()` has been transcribed; what it said came before this event."""
+    """All audio sent before a `flush()` has been transcribed; its words came before this event."""
 
 
 @dataclass(frozen=True, slots=True)

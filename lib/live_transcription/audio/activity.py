@@ -80,7 +80,7 @@ class SileroDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the audio so far: what comes next does not follow on it."""
+        """Forget the audio so far: the next frame does not continue it."""
         # Frames that have not gone through the network; it has heard what comes right before them, if there is a stretch.
         self._held: list[Frame] = []
         self._held_samples = 0

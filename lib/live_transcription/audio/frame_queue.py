@@ -105,7 +105,7 @@ class FrameQueue:
         self._wake()
 
     def close(self) -> None:
-        """No more frames; what is in the queue can still be taken."""
+        """Add no more frames; those in the queue can still be taken."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -39,7 +39,7 @@ class EnergyDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the audio so far: what comes next does not follow on it."""
+        """Forget the audio so far: the next frame does not continue it."""
         self._floor = self.FLOOR_DB
 
     def probability(self, frame: Frame) -> float:
@@ -80,7 +80,7 @@ def preload() -> None:
         except (ImportError, OSError) as missing:
             _missing = True
             logger.warning(
-                "Silero voice activity detection is not available (%s), so loudness alone tells speech from silence. "
+                "Silero voice activity detection is not available (%s), so speech is detected by its loudness only. "
                 "Install the extra 'embedded' to get it.",
                 missing,
             )

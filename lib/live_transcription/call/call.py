@@ -158,7 +158,7 @@ class Call:
         self._last_words_s = LAST_WORDS_S
         self._tasks: asyncio.TaskGroup | None = None
 
-    # What the service asks for; all of it takes effect at once and never waits.
+    # Requests of the service; all take effect at once and never wait.
 
     def add_target(self, nc_session_id: str, user_id: str | None) -> None:
         self._targets.add(nc_session_id, user_id, self._now())
@@ -180,7 +180,7 @@ class Call:
             speaker.set_language(language)
 
     def set_receive_path(self, receive_path: ReceivePath) -> None:
-        """For whoever is subscribed from now on; running subscriptions go on as they are."""
+        """Applies to new subscriptions; running ones keep theirs."""
         self._config = replace(self._config, receive_path=receive_path)
         for speaker in self._speakers.values():
             speaker.receive_path = receive_path
@@ -237,7 +237,7 @@ class Call:
     def target_count(self) -> int:
         return len(self._targets)
 
-    # The call's own life.
+    # Lifetime.
 
     async def run(self) -> None:
         try:

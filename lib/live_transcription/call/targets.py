@@ -196,7 +196,7 @@ class Targets:
     def empty_since(self, now: float) -> float | None:
         """Since when nobody can be reached, for the rule when to leave the call; None while somebody can.
 
-        Starts anew with each request for captions and each new session.
+        Starts again with each request for captions and each new session.
         """
         self._settle(set(), self._expire(now), now)
         return self._empty_since

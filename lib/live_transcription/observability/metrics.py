@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the app counts and times, for Prometheus. One registry per process, none of the client library's global one.
+"""The app's metrics for Prometheus, in one registry per process instead of the client library's global one.
 
 Labels are bounded and never name rooms, sessions or people.
 """
@@ -108,7 +108,7 @@ stt_errors = Counter(
 )  # fmt: skip
 stt_gate_seconds = Counter(
     "live_transcription_stt_gate_seconds",
-    "Audio at the silence gate, by what came of it: passed on, or saved (never sent)",
+    "Audio at the silence gate, by outcome: passed on, or saved (never sent)",
     ["outcome"],
     registry=registry,
 )

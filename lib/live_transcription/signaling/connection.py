@@ -59,7 +59,7 @@ HELLO_LEAVE_S = 0.8
 
 
 class SignalingConnection:
-    """One room. `run()` keeps us in it, `next_event()` tells what happens there; the sends queue and never wait.
+    """One room. `run()` stays connected, `next_event()` returns the room's events; the send methods queue and never wait.
 
     Sends while the websocket is broken wait for the resume of the session, and are void if it cannot be resumed.
     """

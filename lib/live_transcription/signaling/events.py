@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a signaling session tells its call, as plain values; `protocol` makes them of the HPB's frames."""
+"""The events of a signaling session, as plain values; `protocol` makes them from the HPB's frames."""
 
 from __future__ import annotations
 

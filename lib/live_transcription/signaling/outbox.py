@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What waits to be sent to the HPB: bounded, in order, and aware of which session it belongs to."""
+"""The frames that wait to be sent to the HPB: bounded, in order, and each bound to its session."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ _HELLO_S = 40.0
 
 @dataclass(frozen=True, slots=True)
 class HpbReport:
-    """What the HPB says of itself."""
+    """The HPB's version and features."""
 
     version: str
     features: tuple[str, ...]

@@ -83,7 +83,7 @@ class SignalingProtocol:
         self.state = State.DISCONNECTED
         #: When `timer` wants to be called, None for never.
         self.deadline: float | None = None
-        #: The websocket is of no more use: close it, say `connection_lost` with this reason, connect anew.
+        #: The websocket is useless: close it, call `connection_lost` with this reason, and connect again.
         self.drop_reason: str | None = None
         #: Why this websocket is useless, if only an administrator can change that. A later one may succeed.
         self.refusal: SignalingRefused | None = None
@@ -95,7 +95,7 @@ class SignalingProtocol:
         #: This websocket carries a session: the hello or the resume was accepted.
         self.authenticated = False
         self.invalid_frames = 0
-        #: The shell tells it what was written, and what a pong has proved to be read.
+        #: The shell reports which frames were written, and which ones a pong has proved to be read.
         self.outbox = Outbox(outbox_limit)
         self._config = config
         self._backend_url = backend_base_url(config.backend_url)
@@ -121,7 +121,7 @@ class SignalingProtocol:
         self._closing = False
         self._welcomed: frozenset[str] = frozenset()
 
-    # What comes out.
+    # Results.
 
     @property
     def in_room(self) -> bool:
@@ -289,7 +289,7 @@ class SignalingProtocol:
 
     @property
     def _has_session(self) -> bool:
-        """Also while it is interrupted: what is said then goes out after the resume."""
+        """True also while the session is interrupted: frames are then sent after the resume."""
         return self._joined and not self._closing and not self._over and self.state is not State.REMOVED
 
     def _new_id(self) -> str:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the HPB's refusals mean to an administrator."""
+"""The HPB's refusals, explained for an administrator."""
 
 from __future__ import annotations
 

@@ -56,9 +56,9 @@ WAITING_S = 2.5
 QUIET_S = 1.5
 #: Held frames that are packed for a stream without a break, so that other speakers are not kept waiting.
 _HELD_AT_ONCE = 12
-#: What a dropped frame counts for, in samples: 80 ms.
+#: Samples in a dropped frame, for counting: 80 ms.
 _USUAL_FRAME = SAMPLE_RATE * 80 // 1000
-#: The gate's counters are passed on after so many frames: a metric costs more than a frame.
+#: Frames between two updates of the gate's metrics, since a metric costs more than a frame.
 _COUNTED_FRAMES = 25
 
 
@@ -103,9 +103,9 @@ class Transcriber:
         self._uncounted = 0
         # Codes of failures that were logged since a stream last ended well; one line of each will do.
         self._reported: set[str] = set()
-        # What the gate wants done, in order.
+        # The gate's actions that are still to be done, in order.
         self._todo: list[GateAction] = []
-        # What was said while no stream could take it: for the next.
+        # Speech that no stream could take yet: for the next one.
         self._held = HeldSpeech(HELD_S, codec=best_codec(), budget=PROCESS_BUDGET)
 
     def close(self) -> None:
@@ -171,7 +171,7 @@ class Transcriber:
         return failed
 
     async def _listen_on(self, seconds: float, *, keep: bool) -> None:
-        """No stream for so long; what is said is kept for the next one, or not. Raises EndOfStream."""
+        """Wait for `seconds` without a stream. `keep`: buffer speech for the next one. Raises EndOfStream."""
         clock = asyncio.get_running_loop().time
         until = clock() + seconds
         while (left_s := until - clock()) > 0:
@@ -253,7 +253,7 @@ class Transcriber:
         await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
         _, late = await asyncio.wait([reader], timeout=DRAIN_S)
         if late:
-            logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
+            logger.warning("Speech-to-text did not finish within %.1f s; the utterance closes with the known words", DRAIN_S)
             reader.cancel()
         closing.cancel()
 
@@ -312,7 +312,7 @@ class Transcriber:
                     return False
 
     async def _act(self, stream: SttStream, action: GateAction) -> bool:
-        """Do what the gate says; whether the stream is to be closed."""
+        """Do one action of the gate. Returns whether the stream is to be closed."""
         match action:
             case Speech(frames=frames):
                 for frame in frames:
@@ -333,7 +333,7 @@ class Transcriber:
         self._spoken = speaking
 
     async def _next_actions(self, stream: SttStream | None = None, language: str | None = None) -> Sequence[GateAction]:
-        """As `_actions`, where a stream is open; it is given at once what it can take at once."""
+        """Like `_actions`, with an open stream, which gets frames directly if it can take them at once."""
         try:
             return await self._actions(STALL_S if self._gate.speaking else IDLE_CLOSE_S, stream, language)
         except TimeoutError:
@@ -347,7 +347,7 @@ class Transcriber:
     async def _actions(
         self, timeout_s: float | None = None, stream: SttStream | None = None, language: str | None = None
     ) -> Sequence[GateAction]:
-        """What the gate wants done. Raises EndOfStream, and TimeoutError where no frame has come for so long."""
+        """The gate's next actions. Raises EndOfStream, and TimeoutError after `timeout_s` without a frame."""
         if not self._todo:
             await self._frames.listen(lambda frame: self._take(frame, stream, language), timeout_s)
         todo, self._todo = self._todo, []
@@ -406,7 +406,7 @@ class Transcriber:
 
     def _count_gate(self) -> None:
         self._uncounted = 0
-        # What was saved is passed after all where it turns out to be pre-roll; a counter never goes back.
+        # Saved audio may still be passed as pre-roll, but a counter never decreases.
         for outcome, seconds in (("passed", self._gate.passed_s), ("saved", self._gate.saved_s)):
             if (more_s := seconds - self._counted_s[outcome]) > 0:
                 self._counted_s[outcome] = seconds

@@ -51,7 +51,7 @@ class FallbackBackend(SttBackend):
 
     @property
     def health(self) -> tuple[HealthReport, ...]:
-        """What is known of each backend, the best first."""
+        """The state of each backend, the best first."""
         now = asyncio.get_running_loop().time()
         return tuple(health.report(now) for health in self._health)
 

@@ -81,7 +81,7 @@ class Dialect(Protocol):
 
 
 class WebsocketStream(SttStream):
-    """One connection. Its reader is whoever reads `events()`: nothing piles up here, TCP holds the server back."""
+    """One connection. It is read only by `events()`, so nothing accumulates here, and TCP slows the server down."""
 
     def __init__(self, connection: ClientConnection, dialect: Dialect, statistics: SttStatistics) -> None:
         self._connection = connection
@@ -119,7 +119,7 @@ class WebsocketStream(SttStream):
 
     @property
     def _free(self) -> bool:
-        """Nothing waits to be sent, so that what is sent now goes out at once."""
+        """Whether nothing waits to be sent, so that a message would be sent at once."""
         connection = self._connection
         return not (
             self._transmitting or connection.protocol.state is not State.OPEN or connection.transport.get_write_buffer_size()

@@ -85,7 +85,7 @@ class JitterBuffer:
         return min(self._max_wait_s, max(self._min_wait_s, 2 * self._lateness_s))
 
     def push(self, packet: AudioPacket, ssrc: int, now: float) -> list[Item]:
-        """Take a packet; what may be played now, in order."""
+        """Take a packet. Returns the items that may be played now, in order."""
         self.statistics.received += 1
         self._clock.advance(now)
         if ssrc != self._ssrc:
@@ -114,14 +114,14 @@ class JitterBuffer:
         return self._suspect(packet)
 
     def poll(self, now: float) -> list[Item]:
-        """What may be played at `now`; to be called at `deadline`."""
+        """The items that may be played at `now`. Call it at `deadline`."""
         if self.deadline is None or now < self.deadline:
             return []
         self._clock.advance(now)
         return self._advance(now)
 
     def flush(self) -> list[Item]:
-        """All that is held, with gaps for what is missing: nothing more will come."""
+        """All remaining items, with gaps for missing packets: nothing more will come."""
         items: list[Item] = []
         while self._held:
             items += self._give_up() if self._next not in self._held else self._play(self._held.pop(self._next)[0])

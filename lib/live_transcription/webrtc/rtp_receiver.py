@@ -153,7 +153,7 @@ class AudioTransport:
             )
 
     def local(self, servers: Sequence[IceServer]) -> LocalTransport:
-        """What the answer says of us."""
+        """The app's transport, for the answer."""
         fingerprint = self._certificate.getFingerprints()[0]
         return LocalTransport(
             username_fragment=self._connection.local_username,

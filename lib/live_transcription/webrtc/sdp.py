@@ -129,7 +129,7 @@ def parse_offer(sdp: str) -> Offer:
         raise NegotiationFailed("The offer has no media.", fix="Nothing to do: the participant publishes nothing yet.")
     if any(section.first("sframe") is not None for section in (session, *sections)):
         raise NegotiationFailed(
-            "The call is encrypted end to end; its audio cannot be heard by a server.",
+            "The call is end-to-end encrypted, so its audio cannot be transcribed.",
             fix="Turn end-to-end encryption off for calls that need captions.",
         )
     audio = [section for section in usable if section.kind == "audio"]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What `RTCPeerConnection` is told of the SFU, and what it says of itself, in the terms of our own SDP and ICE."""
+"""Translates between `RTCPeerConnection` and our own SDP and ICE: the SFU's offer, and the app's answer."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def stock_payload_types(offer: Offer) -> frozenset[int]:
 
 
 def local_transport(connection: RTCPeerConnection) -> LocalTransport:
-    """What the answer says of us; to be asked once candidates are gathered."""
+    """The app's transport, for the answer; call it once candidates are gathered."""
     transport = connection.getTransceivers()[0].receiver.transport
     gatherer = transport.transport.iceGatherer
     parameters = gatherer.getLocalParameters()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Slots for decodes, and how often a speaker may have a partial while all speakers share them."""
+"""Slots for decodes, and how often each speaker gets a hypothesis while all speakers share them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Priority(IntEnum):
-    """Who goes first when a slot becomes free; within one, who asked first."""
+    """The order in which free slots are given; equal priorities are served first come, first served."""
 
     FINAL = 0
     FIRST_PARTIAL = 1
@@ -30,7 +30,7 @@ class Priority(IntEnum):
 
 
 class Pace:
-    """The interval between a speaker's partials, so that decodes fill no more than `SHARE` of the slots. Pure."""
+    """The interval between a speaker's hypotheses, so that decodes fill no more than `SHARE` of the slots. Pure."""
 
     SHARE = 0.6
     #: A speaker counts as talking for so long after a decode, in seconds.
@@ -58,7 +58,7 @@ class Pace:
 
 
 class DecodePool:
-    """`slots` worker threads. What waits, waits here in order of priority and not in the threads' queue."""
+    """`slots` worker threads. Jobs wait here in order of priority, not in the threads' queue."""
 
     def __init__(self, slots: int, partial_interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._executor = started_threads(slots, "decode")
@@ -72,7 +72,7 @@ class DecodePool:
         self._slow = False
 
     async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
-        """Wait for a slot, call `prepare` (in the loop, so that it sees the newest audio), run what it gives in a thread.
+        """Wait for a slot, call `prepare` (in the loop, so that it sees the newest audio), and run its result in a thread.
 
         Cancelling gives up waiting; a decode that has begun goes on to its end and keeps its slot until then.
         """

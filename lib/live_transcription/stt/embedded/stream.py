@@ -211,7 +211,7 @@ class EmbeddedStream(SttStream):
             await self._show_partial(utterance)
 
     def _fell_silent(self, utterance: Utterance) -> bool:
-        """The speaker may be done, and it has not been found out yet what they said."""
+        """Whether the speaker may have finished, and no final was decoded on trial yet."""
         if not self._recogniser.speculative or utterance.accept_trial() is not None:
             return False
         return utterance.quiet_tail_s() >= self._limits.trial_s
