@@ -128,7 +128,7 @@
     const texts = {
       'hpb-unreachable': t('The high-performance backend cannot be reached: calls get no captions. The app tries again every few seconds. Check that the backend is running and that this machine can reach it.'),
       'hpb-refused': t('The high-performance backend refuses the app: calls get no captions. The app tries again every five minutes, and at once when you change the settings. Test the backend below to see why.'),
-      'media-path': t('Some speakers are not transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
+      'media-path': t('Some speakers are not being transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
       'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
       descriptors: t('Too many files are open. Running calls continue; new calls and speakers are refused until some files are closed. Raise the limit of open files (ulimit -n).'),
       memory: t('Memory is low. Running captions continue; new ones start when memory is free again. Give the app more memory, or lower the maximum number of speakers.'),

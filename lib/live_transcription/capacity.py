@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from live_transcription.admission import SLOT_BYTES, SUBSCRIPTION_BYTES, Admission
 from live_transcription.captions.pace import Pace
+from live_transcription.conditions import speakers_are
 from live_transcription.descriptors import Descriptors
 from live_transcription.fair_shares import Claim, FairShares, ShareRules
 from live_transcription.load import LoadControl
@@ -231,7 +232,7 @@ class Capacity:
     def shortages(self) -> tuple[Condition, ...]:
         """The current shortages, for an administrator."""
         waiting = self._slots.waiting
-        untranscribed = f"{count_of(waiting, 'speaker is', 'speakers are')} not being transcribed." if waiting else ""
+        untranscribed = f"{speakers_are(waiting)} not being transcribed." if waiting else ""
         found = self._admission.shortages(untranscribed)
         if not found and waiting:
             found = (
@@ -271,11 +272,6 @@ class Capacity:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def count_of(number: int, one: str, many: str) -> str:
-    """`1 speaker is`, `2 speakers are`."""
-    return f"{number} {one if number == 1 else many}"
 
 
 def _nothing() -> None:

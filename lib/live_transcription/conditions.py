@@ -116,8 +116,13 @@ def hpb_condition(error: LiveTranscriptionError, calls: int) -> Condition:
 
 def media_condition(speakers: int, error: LiveTranscriptionError) -> Condition:
     """The condition for `speakers` whose audio does not arrive."""
-    who = "1 speaker is" if speakers == 1 else f"{speakers} speakers are"
-    return Condition("media-path", f"{who} not transcribed, because no audio arrives. {error.message}", error.fix)
+    text = f"{speakers_are(speakers)} not being transcribed, because no audio arrives. {error.message}"
+    return Condition("media-path", text, error.fix)
+
+
+def speakers_are(number: int) -> str:
+    """`1 speaker is`, `2 speakers are`."""
+    return "1 speaker is" if number == 1 else f"{number} speakers are"
 
 
 def turn_condition(servers: Mapping[str, int]) -> Condition:

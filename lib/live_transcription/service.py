@@ -128,12 +128,12 @@ class TranscriptionService:
         await self._speech.aclose()
 
     async def prepare(self) -> None:
-        """Have the preferred engine ready: weights there, whole, and loaded. Raises SttError."""
+        """Prepare the preferred engine: its weights are present, complete and loaded. Raises SttError."""
         await self._speech.warm()
 
     def apply(self, config: EngineConfig | ConfigurationError) -> None:
-        """New settings, at once. Calls that run go on, with the new engines from their next stream on; where the HPB's address
-        or secret has changed they are joined anew. What is wrong with the new settings keeps new calls out, not running ones.
+        """Apply new settings at once. Running calls continue, and use the new engines from their next stream on. If the HPB's
+        address or secret has changed, they are restarted. Invalid settings block new calls, and do not affect running ones.
         """
         if isinstance(config, ConfigurationError):
             self._problem, self._config = config, None

@@ -44,10 +44,10 @@ class DtlsLink:
             self._datagrams.put_nowait(data)
 
     async def repeat_first_flight(self) -> None:
-        """Send our ClientHello again until the SFU says something.
+        """Send our ClientHello again until the SFU answers.
 
-        The SFU may learn a moment after us that ICE is done, and Janus drops what comes before. The copy is exact, so that a
-        server which has the first one discards it by its record number (RFC 6347, section 4.1.2.6).
+        The SFU may notice a moment after us that ICE is done, and Janus drops earlier datagrams. The copy is exact, so a server
+        that has the first one discards it by its record number (RFC 6347, section 4.1.2.6).
         """
         for wait_s in _REPEAT_S:
             await asyncio.sleep(wait_s)

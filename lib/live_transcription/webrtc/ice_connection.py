@@ -48,9 +48,9 @@ _REQUEST = b"\x00\x01"
 _INDICATION = b"\x00\x11"
 _SUCCESS = b"\x01\x01"
 _ERROR = b"\x01\x11"
-#: How often a socket is read in a row for what has come: 16 datagrams.
+#: Consecutive reads of a socket: 16 datagrams in all.
 _READS = 4
-#: How long a TURN server may take to confirm that a relay is given back, in seconds.
+#: Seconds for a TURN server to confirm the release of a relay.
 _CLOSE_S = 1.0
 
 
@@ -59,7 +59,7 @@ def host_addresses() -> list[str]:
     return ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or ["127.0.0.1", "::1"]
 
 
-#: What media is put into that was not read by `datagrams`.
+#: Buffer for media that was not read by `datagrams`.
 _relayed = Datagram()
 
 
@@ -212,7 +212,7 @@ class IceConnection(aioice.Connection):
         pair.protocol.transport.sendto(data, pair.remote_addr)
 
     def read_now(self) -> None:
-        """Take what waits in the socket of the chosen path, though it may not be its turn."""
+        """Read the socket of the chosen path now, before its turn."""
         pair = self._nominated.get(1)
         if pair is not None and isinstance(pair.protocol.transport, MediaSocket):
             for _ in range(_READS):

@@ -149,7 +149,7 @@ class JitterBuffer:
         return self._restart(self._ssrc, stray, packet)
 
     def _first_number(self, packet: AudioPacket) -> int:
-        """The number of the first packet that this one stands for; those that were there already are not among them."""
+        """The number of the first packet that this one represents, without those that were received already."""
         missing = (packet.sequence_number - self._next) & _SEQUENCE_MASK
         if missing > MAX_DROPOUT:
             return packet.sequence_number

@@ -88,7 +88,7 @@ class Peer:
         self._transport.ignore_audio_levels()
 
     def read_now(self) -> None:
-        """Give the sink what has come but waits for its turn."""
+        """Pass received packets to the sink now, before their turn."""
         self._transport.read_now()
 
     async def run(self) -> None:

@@ -204,7 +204,7 @@ class AudioTransport:
             self._srtp(early)
 
     def read_now(self) -> None:
-        """Give the sink what has come but waits for its turn (`datagrams.Turns`), before it counts as missing."""
+        """Pass received packets to the sink before their turn (`datagrams.Turns`), so that they do not count as missing."""
         self._connection.read_now()
 
     async def keep_alive(self) -> None:

@@ -246,8 +246,8 @@ class StockPeer:
             self._track.set_result(track)
 
     async def _close(self) -> None:
-        """Ends the decoder's thread, the sockets, and the tasks that aiortc forgets. Only what waits for a dead TURN server is
-        left to itself: at most 40 s.
+        """End the decoder's thread, the sockets, and the tasks that aiortc forgets. Only tasks that wait for a dead TURN server
+        remain, for at most 40 s.
         """
         receivers = [transceiver.receiver for transceiver in self._connection.getTransceivers()]
         transports = [receiver.transport for receiver in receivers]
