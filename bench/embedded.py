@@ -3,13 +3,13 @@
 
 """The embedded engine on real speech in real time: `python -m bench.embedded [--speakers N] [--slots N] [--engine whisper]`.
 
-Each speaker plays one recording, in 80 ms frames at the pace of the clock, through the silence gate and a stream of its own.
-What is measured is what a reader of captions meets, network and WebRTC excluded:
+Each speaker plays one recording, in 80 ms frames in real time, through the silence gate and its own stream. It measures what a
+reader of captions sees, without network and WebRTC:
 
-- first word: from the onset of an utterance to its first committed word; last word: from the end of its last sound to its last;
-- the same on the screen, where all speakers share one call (`--call`) and take turns there;
+- first word: from the onset of an utterance to its first committed word; last word: from its last sound to its last word;
+- the same on the screen, if all speakers share one call (`--call`) and take turns there;
 - word error rate of the committed words, and of the engine's final text of each utterance;
-- writing errors: the same with case and punctuation, less the word errors;
+- writing errors: the same with case and punctuation, minus the word errors;
 - real-time factor (seconds of decoding per second of audio), CPU and memory.
 
 With `--virtual` decodes take a fixed time of a virtual clock, whatever else the machine does; CPU figures are void then.
@@ -85,7 +85,7 @@ class VirtualPool(DecodePool):
 
 
 class Reader:
-    """The only reader of a call: gets the messages as the call sends them."""
+    """The only reader of a call, which receives its messages."""
 
     in_room = True
 
@@ -107,7 +107,7 @@ class Reader:
 
 @dataclass
 class Track:
-    """What one speaker said, and what came of it. `began`: when the first sample was spoken."""
+    """One speaker's speech and its captions. `began`: when the first sample was played."""
 
     recording: Recording
     began: float

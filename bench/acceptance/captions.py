@@ -3,9 +3,9 @@
 
 """Committed captions on held-out speech, alone and in cross-talk: `python -m bench.acceptance.captions [--language es|en]`.
 
-The recordings are prompts of Asterisk's Debian packages that the sandbox does not use: the Spanish ones altogether, of the
-English ones those that are in no recording of the sandbox. Two speakers play 90 s each, first alone, then at the same time in
-one call, through voice activity detection, the embedded engine and the delivery of a call, in real time.
+The recordings are prompts of Asterisk's Debian packages that the sandbox does not use: all Spanish ones, and the English ones
+that are in no recording of the sandbox. Two speakers play 90 s each, first alone, then at the same time in one call. The audio
+passes through voice activity detection, the embedded engine and the delivery of a call, in real time.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _DIRECTORY = Path("build/held-out")
 #: Languages, and the codes in the names of their packages.
 _SOUNDS = {"es": "es", "en": "en"}
 _SECONDS = 90.0
-#: Prompts of at least so many characters: sentences, not single words.
+#: Minimum characters of a prompt, to get sentences and no single words.
 _LEAST_CHARS = 60
 _LINE = re.compile(r"^(?P<clip>[\w/-]+): *(?P<text>[^\[\];]+)$")
 
@@ -57,7 +57,7 @@ def _unpack(code: str) -> None:
 
 
 def _prompts(language: str) -> tuple[Path, list[dict[str, str]]]:
-    """The directory of the clips, and those that are long enough and not in the sandbox."""
+    """The directory of the clips, and the clips that are long enough and not in the sandbox."""
     code = _SOUNDS[language]
     sounds = next(path for path in (_DIRECTORY / "usr/share/asterisk/sounds").iterdir() if path.name.lower().startswith(code))
     used = set(re.findall(r'clip = "([^"]+)"', make_recordings.PLAN.read_text(encoding="utf-8"))) if language == "en" else set()
