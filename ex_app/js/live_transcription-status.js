@@ -11,7 +11,7 @@
   const SVG = 'http://www.w3.org/2000/svg'
   const WIDTH = 600
   const HEIGHT = 80
-  const LIMITS = ['memory', 'speakers', 'load']
+  const LIMITS = ['descriptors', 'memory', 'speakers', 'subscriptions', 'load']
 
   const seconds = (value) => value === null || value === undefined ? '–' : t('{seconds} s', { seconds: LT.number(value, 2) })
 

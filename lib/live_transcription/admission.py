@@ -43,8 +43,9 @@ class Admission:
         self._tightest: MemoryBound | None = None
         self._memory_limit: int | None = None
         self._memory_full = False
-        # Recent additions: time, and expected bytes.
+        # Recent additions: time, and expected bytes; and the sum of the bytes.
         self._promised: deque[tuple[float, int]] = deque()
+        self._promised_bytes = 0
 
     def limit(self, max_memory: int) -> None:
         """Set `max_memory`, from the next reading on."""
@@ -86,6 +87,7 @@ class Admission:
         """Reserve bytes for additions that readings do not include before `SETTLE_S`."""
         if size > 0:
             self._promised.append((now, size))
+            self._promised_bytes += size
 
     def shortages(self, consequence: str = "") -> tuple[Condition, ...]:
         """The current conditions, for an administrator. `consequence`: whole sentences."""
@@ -101,7 +103,7 @@ class Admission:
 
     def _weigh(self, now: float) -> None:
         while self._promised and now - self._promised[0][0] >= SETTLE_S:
-            self._promised.popleft()
+            self._promised_bytes -= self._promised.popleft()[1]
         if self._tightest is None:
             self._memory_full = False
             return
@@ -110,7 +112,7 @@ class Admission:
 
     def _expected(self) -> int:
         used = 0 if self._tightest is None else self._tightest.used
-        return used + sum(size for _, size in self._promised)
+        return used + self._promised_bytes
 
 
 def _mb(size: int) -> int:

@@ -39,6 +39,8 @@ RULES: Mapping[str, Rule] = {
     "subscriptions": Rule(),
     "load": Rule(),
 }
+#: Those of them that say that the app or its machine is at a limit, not that something fails.
+SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load")
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,7 +50,9 @@ class DescriptorBudget:
 
     def __init__(self) -> None:
         self._reading = DescriptorReading(0, None)
+        # What was admitted lately: when, and how many descriptors; and the sum.
         self._promised: deque[tuple[float, int]] = deque()
+        self._promised_descriptors = 0
 
     def observe(self, reading: DescriptorReading) -> None:
         """Take a new reading, about once a second."""
@@ -67,6 +69,7 @@ class DescriptorBudget:
         """Reserve descriptors that readings do not include before `SETTLE_S`."""
         if descriptors > 0:
             self._promised.append((now, descriptors))
+            self._promised_descriptors += descriptors
 
     def is_short(self, now: float) -> bool:
         """Whether a speaker would be refused now."""
@@ -84,8 +87,8 @@ class DescriptorBudget:
 
     def _used(self, now: float) -> int:
         while self._promised and now - self._promised[0][0] >= SETTLE_S:
-            self._promised.popleft()
-        return self._reading.used + sum(descriptors for _, descriptors in self._promised)
+            self._promised_descriptors -= self._promised.popleft()[1]
+        return self._reading.used + self._promised_descriptors
 
 
 FIX = "Raise the limit of open files (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile of Docker)."

@@ -69,6 +69,8 @@ class FairShares:
         self._rules = rules
         self._holders: dict[str, dict[Claim, None]] = {}
         self._waiting: dict[str, dict[Claim, None]] = {}
+        # Of the holders, those that are kept for groups that join anew.
+        self._kept: dict[str, dict[Claim, None]] = {}
         self._held = 0
         self._moved_at = float("-inf")
 
@@ -80,7 +82,7 @@ class FairShares:
     @property
     def in_use(self) -> int:
         """Number of units that publishers have, without reservations."""
-        return sum(claim.reserved_until is None for claim in self._all_holders())
+        return self._held - sum(map(len, self._kept.values()))
 
     @property
     def waiting(self) -> int:
@@ -131,6 +133,7 @@ class FairShares:
             kept = Claim(claim.group)
             kept.idle_since, kept.reserved_until = now, now + self._rules.return_s
             self._add(kept, now)
+            self._kept.setdefault(kept.group, {})[kept] = None
         self._stop_waiting(claim)
 
     def keep_all(self, group: str, now: float) -> None:
@@ -148,7 +151,7 @@ class FairShares:
         changed: list[Claim] = []
         for _ in range(self.MOST_GRANTS):
             for claim in self._queue():
-                kept = next((each for each in self._holders.get(claim.group, ()) if each.reserved_until is not None), None)
+                kept = next(iter(self._kept.get(claim.group, ())), None)
                 victim = kept or (None if self._held < self.limit and room >= 1 else self._victim(claim, now))
                 if victim is not None:
                     self._moved_at = now if victim is not kept else self._moved_at
@@ -205,7 +208,7 @@ class FairShares:
         return None
 
     def _expire(self, now: float) -> None:
-        for claim in list(self._all_holders()):
+        for claim in [claim for kept in self._kept.values() for claim in kept]:
             if claim.reserved_until is not None and now >= claim.reserved_until:
                 self._remove(claim)
 
@@ -224,6 +227,8 @@ class FairShares:
 
     def _remove(self, claim: Claim) -> None:
         _discard(self._holders, claim)
+        if claim.reserved_until is not None:
+            _discard(self._kept, claim)
         self._held -= 1
 
     def _stop_waiting(self, claim: Claim) -> None:

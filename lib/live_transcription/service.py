@@ -21,7 +21,7 @@ from typing import Any
 from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
 from live_transcription.capacity import Capacity
-from live_transcription.conditions import Change, Conditions, hpb_condition, media_condition, turn_condition
+from live_transcription.conditions import SHORTAGES, Change, Conditions, hpb_condition, media_condition, turn_condition
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
 from live_transcription.descriptors import Descriptors
 from live_transcription.errors import (
@@ -177,7 +177,6 @@ class TranscriptionService:
                 continue
             if call is None or call.ending:
                 try:
-                    self._descriptors.require_call()
                     call = self._start(snapshot.room_token, snapshot.language)
                 except TooManyCalls:
                     too_many += 1
@@ -237,7 +236,6 @@ class TranscriptionService:
         self._check_language(language)
         call = self._calls.get(room_token)
         if call is None or call.ending:
-            self._descriptors.require_call()
             call = self._start(room_token, language)
         was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
@@ -302,26 +300,34 @@ class TranscriptionService:
 
     # Calls.
 
-    def _start(self, room_token: str, language: str | None) -> Call:
-        if self._config is None or self._tasks is None:
+    def _start(self, room_token: str, language: str | None, *, replaces: Call | None = None) -> Call:
+        """Start a call. Raises CallUnavailable.
+
+        `replaces`: the call whose place it takes, so that no limit applies, nor what is wrong with new settings.
+        """
+        config = self._config or (None if replaces is None else replaces.config)
+        if config is None or self._tasks is None:
             problem = self._problem or "The app is starting or stopping."
             raise CallUnavailable(str(problem), cause_code=getattr(problem, "code", "stopping"))
-        self._check_capacity(self._config, room_token)
-        call = self._new_call(self._config, room_token, language)
+        call = self._new_call(config, room_token, language)
+        if replaces is None:
+            self._check_limits(config, room_token)
         self._calls[room_token] = call
         task = self._tasks.create_task(self._supervise(call), name="call")
         self._call_tasks[call] = task
         return call
 
-    def _check_capacity(self, config: EngineConfig, room_token: str) -> None:
-        """Raise TooManyCalls if the app is at its limit. A call that replaces another one of its room does not count."""
-        running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
-        if running >= config.max_calls:
-            metrics.calls_refused.labels(TooManyCalls.code).inc()
-            raise TooManyCalls(
-                f"Captions are not available for this call: {running} other calls are being captioned, which is the maximum.",
-                fix="Try again when another call has ended, or ask an administrator to raise the maximum number of calls.",
-            )
+    def _check_limits(self, config: EngineConfig, room_token: str) -> None:
+        """Raise CallUnavailable if the app is at a limit. A call that replaces another one of its room does not count."""
+        try:
+            running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
+            if running >= config.max_calls:
+                raise _too_many(running)
+            # Last: it takes what it grants.
+            self._descriptors.require_call()
+        except CallUnavailable as refusal:
+            metrics.calls_refused.labels(refusal.code).inc()
+            raise
 
     def _new_call(self, config: EngineConfig, room_token: str, language: str | None) -> Call:
         try:
@@ -349,10 +355,8 @@ class TranscriptionService:
         try:
             try:
                 await call.run()
-                self._restarts.forget(call.room_token)
             except* LiveTranscriptionError as failures:
                 failure = first_of(failures)
-                self._restarts.forget(call.room_token)
                 self._record(failure)
                 logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
             except* Exception:  # the other calls go on, and this one is started again
@@ -360,8 +364,7 @@ class TranscriptionService:
                 logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
             if broken:  # not within `except*`, where Python 3.11.2 wraps a cancellation into a group
                 ran_s = asyncio.get_running_loop().time() - began_at
-                if await call.ended_within(self._restarts.failed(call.room_token, ran_s)):
-                    self._restarts.forget(call.room_token)
+                await call.wait_for_end(self._restarts.failed(call.room_token, ran_s))
                 self._start_again(call)
         finally:
             self._forget(call)
@@ -371,7 +374,7 @@ class TranscriptionService:
         if self._calls.get(failed.room_token) is not failed or failed.ending or self._tasks is None:
             return
         try:
-            call = self._start(failed.room_token, failed.language)
+            call = self._start(failed.room_token, failed.language, replaces=failed)
         except CallUnavailable as failure:
             self._record(failure)
             return
@@ -382,7 +385,7 @@ class TranscriptionService:
         if old.ending:
             return
         try:
-            call = self._start(old.room_token, old.language)
+            call = self._start(old.room_token, old.language, replaces=old)
         except CallUnavailable as failure:
             logger.warning("A call goes on with the old settings: %s", failure, extra={"room": old.room_token})
             return
@@ -403,6 +406,8 @@ class TranscriptionService:
         if self._calls.get(call.room_token) is call:
             del self._calls[call.room_token]
         self._call_tasks.pop(call, None)
+        if call.room_token not in self._calls:  # no other call of the room has taken its place
+            self._restarts.forget(call.room_token)
 
     async def _end(self, calls: Sequence[Call], grace_s: float) -> None:
         tasks = [self._call_tasks[call] for call in calls if call in self._call_tasks]
@@ -424,7 +429,7 @@ class TranscriptionService:
     def _observe_conditions(self, now: float) -> None:
         """Check all conditions; log those that have begun or ended since the last check."""
         shortages = {shortage.code: shortage for shortage in self._capacity.shortages()}
-        for code in ("descriptors", "memory", "speakers", "subscriptions", "load"):
+        for code in SHORTAGES:
             self._conditions.observe(code, {"": shortages[code]} if code in shortages else {}, now)
         troubled, errors = self._hpb_troubles(now)
         hpb = {condition.code: condition for condition in (hpb_condition(error, troubled) for error in errors)}
@@ -476,3 +481,10 @@ class TranscriptionService:
 
     def _record(self, failure: LiveTranscriptionError) -> None:
         self._errors.append(RecordedError(self._wall_clock(), failure.code, str(failure)))
+
+
+def _too_many(calls: int) -> TooManyCalls:
+    return TooManyCalls(
+        f"Captions are not available for this call: {calls} other calls are being captioned, which is the maximum.",
+        fix="Try again when another call has ended, or ask an administrator to raise the maximum number of calls.",
+    )

@@ -15,6 +15,7 @@ from ex_app import page
 from ex_app.fields import FIELDS
 from ex_app.page import SCRIPTS, documentation, language_of, languages, menu_page, render, translations
 from ex_app.saved_settings import SavedSettings
+from live_transcription.conditions import RULES, SHORTAGES
 from tests.ex_app.fakes import ENVIRONMENT, FakeNextcloud, credentials
 from tests.ex_app.messages import all_messages
 
@@ -45,6 +46,18 @@ def test_every_setting_is_on_the_page_with_a_label_and_no_secret() -> None:
     for secret in ("wk-123456", ENVIRONMENT["LT_INTERNAL_SECRET"], ENVIRONMENT["APP_SECRET"]):
         assert secret not in text
     assert not re.search(r"\son\w+=|<script|style=|https?://(?!cloud\.example|hpb\.example)", text)
+
+
+def test_an_administrator_finds_every_condition_explained() -> None:
+    """On the page, and in the table of symptoms; a shortage is a limit, not a failure."""
+    script = (Path(page.__file__).parent / "js/live_transcription-status.js").read_text()
+    texts = script[script.index("function condition(") : script.index("function untranscribed(")]
+    (limits,) = re.findall(r"const LIMITS = \[(.*)\]", script)
+    symptoms = (Path(__file__).parents[2] / "README.md").read_text()
+    for code in RULES:
+        assert re.search(rf"^ +'?{code}'?: t\(", texts, re.MULTILINE), code
+        assert f"`healthz`: `{code}`" in symptoms, code
+    assert set(re.findall(r"'(\w+)'", limits)) == set(SHORTAGES)
 
 
 @pytest.mark.parametrize(

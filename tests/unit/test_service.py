@@ -9,13 +9,15 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from live_transcription.call.call import Call
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import SignalingUnreachable, TooManyCalls
+from live_transcription.descriptors import DescriptorReading, Descriptors
+from live_transcription.errors import ConfigurationError, OutOfDescriptors, SignalingUnreachable, TooManyCalls
 from live_transcription.observability import metrics
 from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
@@ -134,6 +136,62 @@ def test_new_settings_join_running_calls_anew_at_the_limit_too(monkeypatch: pyte
     virtual_clock.run(run(), loopback_s=0.0)
 
 
+def test_fewer_calls_and_another_backend_at_once_move_every_running_call(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The limit is for one more call: those that run would stay with the backend that is no more."""
+    urls: list[str] = []
+
+    async def stay(call: Call) -> None:
+        urls.append(call._config.hpb.url)
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", stay)
+
+    async def run() -> None:
+        async with service(max_calls=2) as ours:
+            await ours.enable("first", "nc1")
+            await ours.enable("second", "nc2")
+            ours.apply(replace(CONFIG, max_calls=1, hpb=replace(CONFIG.hpb, url="wss://other.example.com")))
+            await asyncio.sleep(0.1)
+            assert urls[2:] == ["wss://other.example.com"] * 2
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else anybody who asks again and again would keep speakers of running calls waiting."""
+    reading = DescriptorReading(100, 400)
+    monkeypatch.setattr("live_transcription.service.Descriptors", partial(Descriptors, read=lambda: reading))
+
+    async def stay(call: Call) -> None:
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", stay)
+
+    def refused(code: str) -> float:
+        return metrics.registry.get_sample_value("live_transcription_calls_refused_total", {"code": code}) or 0.0
+
+    async def run() -> None:
+        nonlocal reading
+        async with service(max_calls=1) as ours:
+            await ours.enable("room", "nc1")
+            for number in range(200):
+                with pytest.raises(TooManyCalls):
+                    await ours.enable(f"room-{number}", "nc1")
+            await asyncio.sleep(2)
+            assert [condition.code for condition in ours.status().conditions] == []
+            assert ours._descriptors.speaker_room(asyncio.get_running_loop().time()) > 10
+        before = refused("out_of_descriptors")
+        reading = DescriptorReading(390, 400)
+        async with service() as ours:
+            with pytest.raises(OutOfDescriptors):
+                await ours.enable("room", "nc1")
+            assert refused("out_of_descriptors") == before + 1
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
 def test_audio_that_waits_in_any_call_is_bounded_by_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROCESS_BUDGET, "limit_bytes", PROCESS_BUDGET.limit_bytes)
     reading = MemoryReading(100 << 20, (MemoryBound(MemorySource.CONTAINER, 100 << 20, 400 << 20),))
@@ -153,6 +211,54 @@ def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyP
             await asyncio.sleep(100)
             ended_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - ended_at < 0.1
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_nothing_is_kept_of_a_call_that_once_failed_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rooms come and go for months."""
+    began = 0
+
+    async def fail_once(call: Call) -> None:
+        nonlocal began
+        began += 1
+        if began == 1:
+            raise RuntimeError("unexpected")
+        await asyncio.sleep(1e6)
+
+    monkeypatch.setattr(Call, "run", fail_once)
+
+    async def run() -> None:
+        async with service() as ours:
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(10)
+            assert ours._restarts.names() == {"room"}
+            await ours.leave("room")
+            await asyncio.sleep(1)
+            assert not ours._restarts.names()
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_a_call_that_fails_while_new_settings_are_of_no_use_goes_on_with_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    began: list[str] = []
+
+    async def fail_once(call: Call) -> None:
+        began.append(call.config.hpb.url)
+        if len(began) == 1:
+            raise RuntimeError("unexpected")
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", fail_once)
+
+    async def run() -> None:
+        async with service(max_calls=1) as ours:
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(1)
+            ours.apply(ConfigurationError("LT_HPB_URL", "There is no address."))
+            await asyncio.sleep(10)
+            assert began == [CONFIG.hpb.url] * 2
+            assert ours.export() == (SNAPSHOT,)
 
     virtual_clock.run(run(), loopback_s=0.0)
 

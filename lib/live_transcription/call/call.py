@@ -53,6 +53,8 @@ logger = logging.getLogger(__name__)
 LAST_WORDS_S = 1.3
 #: Seconds for the bye.
 GOODBYE_S = 0.3
+#: Seconds between two attempts to queue last words that a full queue has refused.
+FLUSH_S = 0.02
 #: Seconds that the end of a call takes besides last words: the bye, and closing connections.
 CLOSE_S = 0.4
 #: Seconds after a new session for which publishers keep their slots and subscriptions, even if a request fails.
@@ -198,12 +200,16 @@ class Call:
             self._last_words_s = max(0.0, within_s - CLOSE_S)
         self._ended.set()
 
-    async def ended_within(self, seconds: float) -> bool:
-        """Whether `end` is called within so many seconds; returns as soon as it is."""
+    async def wait_for_end(self, seconds: float) -> None:
+        """Wait so many seconds, or until `end` is called."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
                 await self._ended.wait()
-        return self._ended.is_set()
+
+    @property
+    def config(self) -> EngineConfig:
+        """What the call was made with."""
+        return self._config
 
     @property
     def trouble(self) -> SignalingError | None:
@@ -288,6 +294,7 @@ class Call:
             self._on_stt_error(failure)
 
     async def _say_last_words(self) -> None:
+        until = self._now() + self._last_words_s
         for session_id in list(self._speakers):
             self._stop_speaker(session_id)
         if self._speaker_tasks:
@@ -295,6 +302,10 @@ class Call:
             for task in late:
                 self._speaker_tasks[task].give_up()
                 task.cancel()
+        # The last words of many to many are more than the queue to the HPB takes at once.
+        while self._delivery.blocked and self._now() < until:
+            await asyncio.sleep(FLUSH_S)
+            self._delivery.flush()
 
     async def _listen(self) -> None:
         with suppress(EndOfStream):
@@ -341,6 +352,7 @@ class Call:
                 self._stop_speaker(session_id)
             self._offers.clear()
             self._refused.clear()
+            self._ask_from.clear()
             recipient_call = "recipient-call" in event.features
             self._targets.reset(self._now(), own_session_id=event.session_id, recipient_call=recipient_call)
         self.joined.set()
@@ -360,8 +372,11 @@ class Call:
             self.end()
             return
         if self._cut_off(now):
-            for session_id in list(self._speakers):
-                self._stop_speaker(session_id)
+            for session_id in list(self._claims):
+                if session_id in self._speakers:
+                    self._stop_speaker(session_id)
+                else:  # it waits for a subscription, which it could not use
+                    self._release(session_id)
                 self._offers.remove(session_id)
                 self._offers.add(session_id)
         else:
@@ -406,8 +421,10 @@ class Call:
         expected = self._roster.expects_audio(session_id)
         if speaker := self._speakers.get(session_id):
             speaker.expect(expected)
-        elif (requests := self._refused.get(session_id)) and requests.expect(expected, self._now()):
-            self._offers.rest(session_id, requests.due)
+        elif (requests := self._refused.get(session_id)) is not None:
+            changed = requests.expect(expected, self._now())
+            if changed and session_id not in self._claims:  # one with claims rests no more: it waits for a subscription
+                self._offers.rest(session_id, requests.due)
 
     def _subscribe(self) -> None:
         """Ask for offers, as far as the queue and the shared limits allow."""
@@ -435,9 +452,10 @@ class Call:
         claims = self._claims.get(session_id)
         if claims is None:
             return
-        if claims.subscribed and session_id not in self._speakers:
-            self._start_speaker(session_id, claims)
-        elif not claims.subscribed and session_id in self._speakers:
+        if session_id not in self._speakers:
+            if claims.subscribed or claims.subscribe():
+                self._start_speaker(session_id, claims)
+        elif not claims.subscribed:
             self._stop_speaker(session_id)
             self._offers.rest(session_id, now + YIELD_S)
 
@@ -500,7 +518,9 @@ class Call:
 
     def _keep_distance(self, session_id: str) -> None:
         now = self._now()
-        self._ask_from = {publisher: until for publisher, until in self._ask_from.items() if until > now}
+        while self._ask_from and next(iter(self._ask_from.values())) <= now:  # nearly in the order of their times
+            del self._ask_from[next(iter(self._ask_from))]
+        self._ask_from.pop(session_id, None)
         self._ask_from[session_id] = replaceable_at(now)
 
     async def _supervise(self, speaker: Speaker) -> None:

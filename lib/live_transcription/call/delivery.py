@@ -56,6 +56,11 @@ class CaptionDelivery:
         self._counted_bytes = self._counted_dropped = 0
         self._alarm = Alarm(self.flush)
 
+    @property
+    def blocked(self) -> bool:
+        """Whether a full queue keeps words from those who want them."""
+        return self._outgoing is not None and self._sink.in_room
+
     def offer(self, caption: Caption) -> None:
         """Add committed words of a speaker."""
         self._floor.offer(caption, self._now())

@@ -44,12 +44,13 @@ class Message:
 
 @dataclass(slots=True)
 class _Speaker:
-    """`waiting`: commits with their arrival times. `leaving`: the last words do not wait for the floor."""
+    """`waiting`: commits with their arrival times. `leaving`: last words do not wait for the floor. `gone`: no more come."""
 
     waiting: deque[tuple[float, Caption]] = field(default_factory=deque)
     last_sent_at: float = float("-inf")
     ended: bool = False
     leaving: bool = False
+    gone: bool = False
 
 
 class CaptionFloor:
@@ -64,6 +65,8 @@ class CaptionFloor:
     def __init__(self, pace: Pace | None = None) -> None:
         self._pace = pace or Pace()
         self._speakers: dict[str, _Speaker] = {}
+        # Those of them whose words wait; the values mean nothing.
+        self._waiting: dict[str, None] = {}
         self._holder: str | None = None
         self._held_since = float("-inf")
         self._sentence_ended = False
@@ -79,6 +82,7 @@ class CaptionFloor:
         speaker = self._speakers.setdefault(caption.speaker, _Speaker())
         speaker.waiting.append((now, caption))
         speaker.ended = False
+        self._waiting[caption.speaker] = None
         self.waiting_bytes += len(caption.text.encode())
         self._drop_oldest(now)
 
@@ -89,15 +93,17 @@ class CaptionFloor:
 
     def leave(self, speaker: str, *, leaving: bool = True) -> None:
         """The speaker leaves the call, so Talk soon discards their captions. `leaving=False`: the speaker is back."""
-        self._speakers.setdefault(speaker, _Speaker()).leaving = leaving
+        if leaving:
+            self._speakers.setdefault(speaker, _Speaker()).leaving = True
+        elif (back := self._speakers.get(speaker)) is not None:
+            back.leaving = back.gone = False
 
     def forget(self, speaker: str) -> None:
         """No more words of this speaker will be offered."""
         left = self._speakers.get(speaker)
         if left is not None:
-            left.ended = left.leaving = True
-            if not left.waiting:
-                del self._speakers[speaker]
+            left.ended = left.leaving = left.gone = True
+            self._remove_if_gone(speaker)
 
     def next_message(self, now: float) -> Message | None:
         """The next message that is due; None if there is none."""
@@ -118,8 +124,7 @@ class CaptionFloor:
         taken = self._holder not in (None, name)
         speaker.last_sent_at = now
         self._show(name, text, now)
-        if speaker.leaving and speaker.ended and not speaker.waiting:
-            del self._speakers[name]
+        self._remove_if_gone(name)
         return Message(replace(caption, text=text), now - since if taken else None)
 
     def next_deadline(self) -> float | None:
@@ -129,11 +134,11 @@ class CaptionFloor:
     def clear(self) -> None:
         """Drop and count all waiting words."""
         while self.waiting_bytes:
-            self._drop(min(self._speakers, key=self._waiting_since))
+            self._drop(min(self._waiting, key=self._waiting_since))
 
     def _due(self) -> list[tuple[float, str]]:
         """The speakers with waiting words and when each may send, by priority."""
-        waiting = sorted((name for name, speaker in self._speakers.items() if speaker.waiting), key=self._waiting_since)
+        waiting = sorted(self._waiting, key=self._waiting_since)
         due = [(float("-inf"), name) for name in waiting if self._speakers[name].leaving]
         others = [name for name in waiting if name != self._holder]
         if others:
@@ -160,8 +165,7 @@ class CaptionFloor:
         return latest if holder.waiting else min(latest, max(earliest, holder.last_sent_at + PAUSE_S))
 
     def _waiting_since(self, name: str) -> float:
-        waiting = self._speakers[name].waiting
-        return waiting[0][0] if waiting else float("inf")
+        return self._speakers[name].waiting[0][0]
 
     def _show(self, name: str, text: str, now: float) -> None:
         """Update the estimate of the caption box."""
@@ -179,7 +183,7 @@ class CaptionFloor:
 
     def _drop_oldest(self, now: float) -> None:
         while self.waiting_bytes:
-            oldest = min(self._speakers, key=self._waiting_since)
+            oldest = min(self._waiting, key=self._waiting_since)
             if self.waiting_bytes <= MOST_BYTES and self._waiting_since(oldest) >= now - LONGEST_WAIT_S:
                 return
             self._drop(oldest)
@@ -188,3 +192,12 @@ class CaptionFloor:
         text = self._speakers[name].waiting.popleft()[1].text
         self.waiting_bytes -= len(text.encode())
         self.dropped_words += len(text.split())
+        self._remove_if_gone(name)
+
+    def _remove_if_gone(self, name: str) -> None:
+        """Forget what is of no more use about this speaker, whose words may have been sent or dropped."""
+        speaker = self._speakers[name]
+        if not speaker.waiting:
+            self._waiting.pop(name, None)
+            if speaker.gone:
+                del self._speakers[name]

@@ -107,8 +107,8 @@ class SignalingProtocol:
         self._pending = PendingRequests()
         # The last caption and its JSON, so that a caption to 500 readers is encoded once.
         self._transcript: tuple[Caption, str] | None = None
-        #: By publisher and room type: the rate of offers requested in this session, until the publisher leaves the room.
-        self._asked: dict[tuple[str, str], OfferRate] = {}
+        #: By publisher, then by room type: the rate of offers requested in this session, until the publisher leaves the room.
+        self._asked: dict[str, dict[str, OfferRate]] = {}
         self._now = 0.0
         self._rejections = LogLimit(INTERVAL_S, lambda: self._now)
         self._last_id = 0
@@ -259,7 +259,7 @@ class SignalingProtocol:
         # After an outage one request is enough: each further one would replace the subscriber of the previous one.
         taken = self._send_to(publisher, room_type, request_id, frame, subject=f"offer of {publisher}/{room_type}")
         if taken:
-            self._asked.setdefault((publisher, room_type), OfferRate()).expect_one()
+            self._asked.setdefault(publisher, {}).setdefault(room_type, OfferRate()).expect_one()
         return taken
 
     def send_answer(self, publisher: str, room_type: str, sid: str, sdp: str) -> bool:
@@ -442,7 +442,7 @@ class SignalingProtocol:
         event = room_event(frame, self._room_token)
         if isinstance(event, OfferReceived | CandidateReceived):
             kind = "offer" if isinstance(event, OfferReceived) else "candidate"
-            rate = self._asked.get((event.publisher, event.room_type))
+            rate = self._asked.get(event.publisher, {}).get(event.room_type)
             if rate is None:
                 # With `sendoffer` a participant can make the HPB send an offer that was not requested.
                 self._reject(kind, "not asked for")
@@ -453,8 +453,8 @@ class SignalingProtocol:
         if isinstance(event, OfferReceived):
             self._pending.settle(event.publisher, event.room_type)
         if isinstance(event, ParticipantsLeft):
-            left = frozenset(event.session_ids)
-            self._asked = {asked: rate for asked, rate in self._asked.items() if asked[0] not in left}
+            for session_id in event.session_ids:
+                self._asked.pop(session_id, None)
         if isinstance(event, RemovedFromRoom) and event.switch_to is None:
             self._remove(event)
         elif event is not None:

@@ -32,6 +32,7 @@ from live_transcription.signaling.events import (
     SessionStarted,
     SubscribeFailed,
 )
+from live_transcription.signaling.requests import Recipient
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.stt_events import Hypothesis
 from live_transcription.types import Caption, IceServer, Secret
@@ -483,5 +484,124 @@ def test_another_receive_path_is_for_those_who_are_subscribed_from_now_on(monkey
             ours.set_receive_path("stock")
             ours._take(ParticipantsUpdated((Participant("speaker-2", in_call=TALKING),)))
             assert [speaker.receive_path for speaker in ours._speakers.values()] == ["stock", "stock"]
+
+    virtual_clock.run(run())
+
+
+def test_who_becomes_likely_while_a_subscription_is_awaited_claims_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A SIP bridge waits for memory when the phone joins that makes its stream likely."""
+    machine = Machine()
+    asked(monkeypatch)
+
+    async def run() -> None:
+        async with machine.watched() as capacity, joined(monkeypatch, sharing=capacity) as ours:
+            ours._take(ParticipantsUpdated((Participant("bridge", in_call=TALKING, internal=True),)))
+            await asyncio.sleep(0.1)
+            ours._take(SubscribeFailed("bridge", "client_not_found"))
+            machine.used_mb = 950
+            await asyncio.sleep(600)
+            assert capacity._subscriptions.waiting == 1
+            ours._take(ParticipantsUpdated((Participant("phone", in_call=TALKING, virtual=True),)))
+            await asyncio.sleep(5)
+            assert capacity._subscriptions.waiting == 1
+            machine.used_mb = 100
+            await asyncio.sleep(5)
+            assert set(ours._speakers) == {"bridge"}
+            ours._take(ParticipantsLeft(("bridge", "phone")))
+            await asyncio.sleep(1)
+            assert (capacity._subscriptions.waiting, capacity._subscriptions.held) == (0, 0)
+
+    virtual_clock.run(run())
+
+
+def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_awaited_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", 2)
+    machine = Machine()
+    machine.capacity.limit(1, 0)
+    asked(monkeypatch)
+
+    async def run() -> None:
+        async with (
+            machine.watched() as capacity,
+            joined(monkeypatch, sharing=capacity) as large,
+            joined(monkeypatch, sharing=capacity) as small,
+        ):
+            small.room_token = "small"
+            machine.used_mb = 950
+            await asyncio.sleep(2)
+            large._take(ParticipantsUpdated(tuple(Participant(each, in_call=TALKING) for each in ("speaker-1", "speaker-2"))))
+            machine.used_mb = 100
+            while not all(large._claims[each].subscribed for each in ("speaker-1", "speaker-2")):
+                capacity._look_at_memory(asyncio.get_running_loop().time())
+                capacity._share_subscriptions(asyncio.get_running_loop().time())
+            # Before the large call has its turn.
+            small._take(ParticipantsUpdated((Participant("speaker-3", in_call=TALKING),)))
+            await asyncio.sleep(1)
+            assert (len(large._speakers), len(small._speakers)) == (1, 1)
+            small._take(ParticipantsLeft(("speaker-3",)))
+            await asyncio.sleep(1)
+            assert set(large._speakers) == {"speaker-1", "speaker-2"}
+
+    virtual_clock.run(run())
+
+
+def test_a_call_that_is_cut_off_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other calls can use the subscriptions of its speakers, and those that its publishers wait for."""
+    monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", 1)
+    machine = Machine()
+    machine.capacity.limit(1, 0)
+    asked(monkeypatch)
+
+    async def run() -> None:
+        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+            await asyncio.sleep(1)
+            assert (capacity._subscriptions.held, capacity._subscriptions.waiting) == (1, 1)
+            ours._take(SessionInterrupted("the websocket broke"))
+            await asyncio.sleep(50)
+            assert (capacity._subscriptions.held, capacity._subscriptions.waiting) == (0, 0)
+            ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
+            await asyncio.sleep(1)
+            assert (capacity._subscriptions.held, capacity._subscriptions.waiting) == (1, 1)
+
+    virtual_clock.run(run())
+
+
+def test_last_words_that_the_queue_to_the_hpb_does_not_take_at_once_still_go_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thousand frames wait at most; the last words of several speakers to hundreds of readers are more."""
+    sent: list[tuple[str | None, str]] = []
+
+    def send(connection: SignalingConnection, recipient: Recipient, caption: Caption) -> bool:
+        if len(sent) >= 2 + 50 * (asyncio.get_running_loop().time() - began_at):
+            return False
+        sent.append((recipient.session_id, caption.text))
+        return True
+
+    async def stay(speaker: Speaker) -> None:
+        await speaker._ending.wait()
+
+    monkeypatch.setattr(Speaker, "run", stay)
+
+    async def close(connection: SignalingConnection, timeout_s: float) -> None:
+        monkeypatch.setattr(SignalingConnection, "in_room", False)
+
+    monkeypatch.setattr(SignalingConnection, "in_room", True)
+    monkeypatch.setattr(SignalingConnection, "send_caption", send)
+    monkeypatch.setattr(SignalingConnection, "close", close)
+    began_at = 1e9
+
+    async def run() -> None:
+        nonlocal began_at
+        speakers = ("speaker-1", "speaker-2", "speaker-3")
+        async with joined(monkeypatch, *speakers) as ours:
+            ours._take(ParticipantsJoined((Participant("another", nextcloud_session_id="nc2"),)))
+            ours.add_target("nc2", None)
+            began_at = asyncio.get_running_loop().time()
+            for speaker in speakers:
+                ours._delivery.offer(Caption(speaker, f"Goodbye from {speaker}", "en"))
+            ours.end()
+            await asyncio.sleep(1)
+        assert sorted(sent) == [
+            (reader, f"Goodbye from {speaker}") for reader in ("another", "listener") for speaker in speakers
+        ]
 
     virtual_clock.run(run())

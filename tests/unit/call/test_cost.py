@@ -8,6 +8,7 @@ Counted in bytecode instructions, so that a slow machine changes nothing. `bench
 
 from __future__ import annotations
 
+import asyncio
 import json
 import sys
 from collections.abc import Callable, Sequence
@@ -23,6 +24,7 @@ from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
 from live_transcription.signaling.events import (
     InCall,
+    OfferReceived,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
@@ -30,6 +32,7 @@ from live_transcription.signaling.events import (
     SignalingEvent,
 )
 from live_transcription.signaling.protocol import SignalingProtocol
+from live_transcription.speaker.speaker import Speaker
 from live_transcription.types import Caption
 from sandbox import virtual_clock
 from tests.unit.call.test_call import Machine, joined
@@ -136,6 +139,51 @@ def test_an_event_costs_as_much_in_a_large_room(monkeypatch: pytest.MonkeyPatch)
             assert large[name] <= 1.5 * instructions_in_small, name
 
     virtual_clock.run(run())
+
+
+def test_a_speaker_costs_as_much_among_many_speakers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who comes, speaks and goes while hundreds of microphones are subscribed to, and after hundreds have left."""
+
+    async def stay(speaker: Speaker) -> None:
+        await speaker._ending.wait()
+
+    monkeypatch.setattr(Speaker, "run", stay)
+
+    async def cost(size: int) -> dict[str, int]:
+        speakers = range(10, 10 + size)
+        async with joined(monkeypatch, sharing=Machine().capacity) as call:
+            for number in speakers:
+                call._take(ParticipantsUpdated((person(number),)))
+                call._take(OfferReceived(f"s{number}", "video", "1", "not SDP"))
+            await asyncio.sleep(1)
+            assert call.speaker_count == size
+            found = {
+                "join": instructions(lambda: call._take(ParticipantsUpdated((person(-1),)))),
+                "caption": instructions(lambda: call._delivery.offer(Caption("s-1", "A word.", "en"))),
+            }
+            for number in speakers:
+                call._take(ParticipantsLeft((f"s{number}",)))
+            found["leave"] = instructions(lambda: call._take(ParticipantsLeft(("s-1",))))
+            return found
+
+    async def run() -> None:
+        small, large = await cost(10), await cost(300)
+        for name, instructions_in_small in small.items():
+            assert large[name] <= 1.5 * instructions_in_small, name
+
+    virtual_clock.run(run())
+
+
+def test_a_leave_costs_as_much_after_many_offers() -> None:
+    def cost(size: int) -> int:
+        session = in_room()
+        for number in range(size):
+            session.request_offer(f"s{number}", "video")
+            sent(session)
+        leave = json.dumps({"type": "event", "event": {"target": "room", "type": "leave", "leave": ["s1"]}})
+        return instructions(lambda: session.receive_text(leave, 1.0))
+
+    assert cost(500) <= 1.5 * cost(10)
 
 
 def test_an_event_copies_no_index_of_the_room(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,6 +18,12 @@ from live_transcription.types import Caption
 from tests.unit.captions.reading import Reading
 
 
+def shown(floor: CaptionFloor, now: float) -> list[tuple[str, str]]:
+    """Speaker and text of each message that may be sent now."""
+    messages = iter(lambda: floor.next_message(now), None)
+    return [(message.caption.speaker, message.caption.text) for message in messages]
+
+
 def test_the_first_word_is_shown_at_once_and_the_next_ones_together() -> None:
     reading = Reading()
     reading.say("a", "one")
@@ -94,6 +100,33 @@ def test_a_speaker_who_is_back_waits_for_the_floor_again() -> None:
     reading.say("a", "I was saying")
     reading.say("b", "good", 0.1)
     assert reading.blocks == [("a", "I was saying")]
+
+
+def test_all_last_words_take_the_floor_at_once_an_utterance_after_the_other() -> None:
+    floor = CaptionFloor()
+    floor.leave("A")
+    floor.offer(Caption("A", "one utterance", "en"), 0.0)
+    floor.end_utterance("A")
+    assert shown(floor, 0.0) == [("A", "one utterance")]
+    floor.offer(Caption("B", "meanwhile", "en"), 5.0)
+    assert shown(floor, 5.0) == [("B", "meanwhile")]
+    floor.offer(Caption("A", "and another", "en"), 5.1)
+    assert shown(floor, 5.1) == [("A", "and another")]
+
+
+def test_nothing_is_kept_of_those_who_have_left() -> None:
+    """Whether their last words were sent, dropped as too old, or whether there were none."""
+    floor = CaptionFloor()
+    for name, has_words in (("A", True), ("B", True), ("C", False), ("D", True)):
+        floor.leave(name)
+        if has_words:
+            floor.offer(Caption(name, "last words", "en"), 0.0 if name == "B" else 100.0)
+        floor.forget(name)
+    assert shown(floor, 150.0) == [("A", "last words"), ("D", "last words")]
+    assert floor.dropped_words == 2
+    assert not floor._speakers
+    floor.leave("E", leaving=False)
+    assert not floor._speakers, "somebody who has said nothing costs nothing"
 
 
 def test_while_the_reader_is_behind_the_floor_is_held_longer() -> None:
