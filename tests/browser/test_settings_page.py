@@ -68,7 +68,7 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         await address.fill("nonsense")
         await page.get_by_label("Default language").select_option("fr")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("write an address")
+        await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("enter an address")
         await expect(address).to_be_focused()
         below = "(e => document.querySelector('.lt-save').getBoundingClientRect().top - e.getBoundingClientRect().bottom)"
         assert await address.evaluate(below) > 0, "the bar at the bottom hides nothing that has the focus"
@@ -263,10 +263,10 @@ async def test_it_speaks_french(browser: Browser, world: World) -> None:
         page = seen.page
         await expect(page.get_by_role("heading", name="Transcription en direct")).to_be_visible()
         await page.get_by_role("button", name="Lancer l\u2019autotest").click()
-        await expect(page.get_by_text("L\u2019échec est ici : Serveur hautes performances.")).to_be_visible(timeout=15_000)
+        await expect(page.get_by_text("Échec à l\u2019étape : Serveur hautes performances")).to_be_visible(timeout=15_000)
         await page.get_by_label("Adresse du serveur hautes performances").fill("ftp://x")
         await page.get_by_role("button", name="Enregistrer").click()
-        await expect(page.locator("#lt-save-state")).to_contain_text("veuillez vérifier les champs signalés")
+        await expect(page.locator("#lt-save-state")).to_contain_text("Corrigez les champs signalés")
         assert await violations(page) == []
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         await page.screenshot(path=SCREENSHOTS / "settings-french.png")
