@@ -25,6 +25,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,9 +151,10 @@ class FairShares:
         self._expire(now)
         changed: list[Claim] = []
         for _ in range(self.MOST_GRANTS):
+            candidates = _Candidates(self._holders, self._rules, now)
             for claim in self._queue():
                 kept = next(iter(self._kept.get(claim.group, ())), None)
-                victim = kept or (None if self._held < self.limit and room >= 1 else self._victim(claim, now))
+                victim = kept or (None if self._held < self.limit and room >= 1 else self._victim(claim, now, candidates))
                 if victim is not None:
                     self._moved_at = now if victim is not kept else self._moved_at
                     self._take(victim, now)
@@ -174,37 +176,22 @@ class FairShares:
         heads = [min(waiting, key=_since) for waiting in self._waiting.values()]
         return sorted(heads, key=lambda claim: (self.held_by(claim.group), claim.since))
 
-    def _victim(self, claim: Claim, now: float) -> Claim | None:
+    def _victim(self, claim: Claim, now: float, candidates: _Candidates) -> Claim | None:
         rules, own = self._rules, self.held_by(claim.group)
         if own and now - self._moved_at < rules.move_every_s:
             return None
         # 1. A holder that has been idle for long.
-        idle = [each for each in self._all_holders() if not each.active and now - each.idle_since >= rules.idle_s]
-        if idle:
-            return min(idle, key=lambda each: each.idle_since)
+        if candidates.idle is not None:
+            return candidates.idle
         # 2. A holder in a larger group.
-        largest = max(map(len, self._holders.values()), default=0)
-        if largest >= own + 2:
-            found = [
-                each
-                for holders in self._holders.values()
-                if len(holders) == largest
-                for each in holders
-                if own == 0 or now - each.since >= rules.min_hold_s
-            ]
-            if found:
-                return min(found, key=_yields_first)
+        if candidates.largest >= own + 2:
+            found = candidates.of_largest if own == 0 else candidates.of_largest_after_min_hold
+            if found is not None:
+                return found
         # 3. Turns, after a long wait.
         if now - claim.since >= rules.rotate_s:
-            found = [
-                each
-                for group, holders in self._holders.items()
-                if group == claim.group or len(holders) > own
-                for each in holders
-                if now - each.since >= rules.rotate_s
-            ]
-            if found:
-                return min(found, key=_yields_first)
+            turns = (each for each in candidates.after_turn if each.group == claim.group or self.held_by(each.group) > own)
+            return next(turns, None)
         return None
 
     def _expire(self, now: float) -> None:
@@ -235,9 +222,47 @@ class FairShares:
         if claim in self._waiting.get(claim.group, ()):
             _discard(self._waiting, claim)
 
-    def _all_holders(self) -> Iterator[Claim]:
-        for holders in self._holders.values():
-            yield from holders
+
+class _Candidates:
+    """The holders that may lose their unit, the same for all waiting claims until one is served. Looked for when needed."""
+
+    def __init__(self, holders: dict[str, dict[Claim, None]], rules: ShareRules, now: float) -> None:
+        self._holders = holders
+        self._rules = rules
+        self._now = now
+
+    @cached_property
+    def idle(self) -> Claim | None:
+        """The one that has been idle for longest, if for long enough."""
+        since = self._now - self._rules.idle_s
+        found = (each for group in self._holders.values() for each in group if not each.active and each.idle_since <= since)
+        return min(found, key=lambda each: each.idle_since, default=None)
+
+    @cached_property
+    def largest(self) -> int:
+        """Units of the largest group."""
+        return max(map(len, self._holders.values()), default=0)
+
+    @cached_property
+    def of_largest(self) -> Claim | None:
+        """The holder of the largest groups that yields first."""
+        return min(self._in_largest(), key=_yields_first, default=None)
+
+    @cached_property
+    def of_largest_after_min_hold(self) -> Claim | None:
+        since = self._now - self._rules.min_hold_s
+        return min((each for each in self._in_largest() if each.since <= since), key=_yields_first, default=None)
+
+    @cached_property
+    def after_turn(self) -> list[Claim]:
+        """All that have had their unit for a turn, in the order in which they yield."""
+        since = self._now - self._rules.rotate_s
+        return sorted((each for group in self._holders.values() for each in group if each.since <= since), key=_yields_first)
+
+    def _in_largest(self) -> Iterator[Claim]:
+        for group in self._holders.values():
+            if len(group) == self.largest:
+                yield from group
 
 
 def _discard(claims: dict[str, dict[Claim, None]], claim: Claim) -> None:

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from live_transcription.fair_shares import Claim, FairShares, ShareRules
+from tests.unit.call.test_cost import instructions
 
 RULES = ShareRules(idle_s=10.0, min_hold_s=5.0, rotate_s=30.0)
 
@@ -28,6 +29,19 @@ def wanting(of: FairShares, group: str, count: int, now: float, *, room: float =
 
 def held(claims: list[Claim]) -> int:
     return sum(claim.held for claim in claims)
+
+
+def test_a_decision_looks_at_the_holders_once_however_many_groups_wait() -> None:
+    def cost(groups: int) -> int:
+        fair = shares(1000)
+        for number in range(1000 + groups):
+            fair.want(Claim(f"call-{number % groups}"), 0.0)
+        while fair.decide(0.0):
+            pass
+        assert fair.waiting == groups
+        return instructions(lambda: fair.decide(1.0))
+
+    assert cost(40) <= 3 * cost(2)
 
 
 def test_an_idle_holder_yields_after_ten_seconds_and_not_before() -> None:

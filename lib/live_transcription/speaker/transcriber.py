@@ -201,7 +201,9 @@ class Transcriber:
             actions: Iterable[GateAction] = opening
             while True:
                 for action in actions:
-                    metrics.untranscribed_seconds.inc(kept.add([action]) / SAMPLE_RATE)
+                    dropped = kept.add([action])
+                    if self._speaking:  # without a gate silence comes here, too
+                        metrics.untranscribed_seconds.inc(dropped / SAMPLE_RATE)
                 if self._slot.held:
                     self._hold_back([*kept.take()])
                     return self._take_held()
@@ -210,7 +212,8 @@ class Transcriber:
                     return None
                 actions = await self._next_actions()
         finally:
-            metrics.untranscribed_seconds.inc(kept.seconds)
+            if self._activity is None or self._speaking:
+                metrics.untranscribed_seconds.inc(kept.seconds)
             kept.clear()
 
     async def _transcribe(self, language: str, opening: Iterable[GateAction]) -> None:

@@ -204,6 +204,16 @@ def test_speech_that_waits_in_vain_is_counted_and_costs_little() -> None:
     assert 20.0 <= virtual_clock.run(run()) <= 21.5
 
 
+def test_silence_without_a_gate_is_no_speech_that_waits() -> None:
+    async def run() -> float:
+        before = metrics.registry.get_sample_value("live_transcription_untranscribed_seconds_total") or 0.0
+        async with Stage(1).open() as stage:
+            await stage.talker(gate=False).hush(60)
+        return (metrics.registry.get_sample_value("live_transcription_untranscribed_seconds_total") or 0.0) - before
+
+    assert virtual_clock.run(run()) == 0.0
+
+
 def test_two_who_never_pause_take_turns_and_the_second_begins_with_what_it_said_last() -> None:
     async def run() -> None:
         async with Stage(1).open() as stage:
