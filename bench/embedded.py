@@ -3,14 +3,16 @@
 
 """The embedded engine on real speech in real time: `python -m bench.embedded [--speakers N] [--slots N] [--engine whisper]`.
 
-Each speaker plays one recording, in 80 ms frames at the pace of the clock, through the silence gate and a stream of its own.
-What is measured is what a reader of captions meets, network and WebRTC excluded:
+Each speaker plays one recording, in 80 ms frames in real time, through the silence gate and its own stream. It measures what a
+reader of captions sees, without network and WebRTC:
 
-- first word: from the onset of an utterance to its first committed word; last word: from the end of its last sound to its last;
-- the same on the screen, where all speakers share one call (`--call`) and take turns there;
+- first word: from the onset of an utterance to its first committed word; last word: from its last sound to its last word;
+- the same on the screen, if all speakers share one call (`--call`) and take turns there;
 - word error rate of the committed words, and of the engine's final text of each utterance;
-- writing errors: the same with case and punctuation, less the word errors;
+- writing errors: the same with case and punctuation, minus the word errors;
 - real-time factor (seconds of decoding per second of audio), CPU and memory.
+
+With `--virtual` decodes take a fixed time of a virtual clock, whatever else the machine does; CPU figures are void then.
 
 Prints a summary and writes `build/bench/embedded.json` (`embedded-pocketsphinx.json`).
 """
@@ -23,7 +25,7 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,21 +40,52 @@ from live_transcription.signaling.events import InCall, Participant, Participant
 from live_transcription.signaling.requests import Recipient
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded.backend import EmbeddedBackend
+from live_transcription.stt.embedded.pool import DecodePool, Priority, Result
 from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.types import SAMPLE_RATE, Caption
-from sandbox import proc, recording
+from sandbox import proc, recording, virtual_clock
 from sandbox.caller import ReceivedCaption
 from sandbox.demo.judgement import RENDERERS, Judgement, judge, median_of, p95_of
 from sandbox.monologue import Monologue
 from sandbox.recording import Recording
 from sandbox.score import WordErrors, word_errors, writing_errors
 
+#: Longest run in virtual time, in seconds.
+VIRTUAL_LIMIT_S = 3600.0
+
 ENGINES: dict[str, Callable[[], Engine]] = {"whisper": whisper, "pocketsphinx": SphinxEngine}
 
 
+#: Seconds that a decode takes in virtual time, by its priority; as measured on an idle core.
+DECODE_S = {Priority.FINAL: 0.22, Priority.FIRST_PARTIAL: 0.14, Priority.PARTIAL: 0.14}
+
+
+class VirtualPool(DecodePool):
+    """Decodes take `DECODE_S` of the loop's clock, so that figures do not depend on what else the machine does."""
+
+    def __init__(self, config: EmbeddedConfig) -> None:
+        super().__init__(config.slots, config.partial_interval_s, clock=lambda: asyncio.get_running_loop().time())
+
+    async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
+        await self._acquire(priority)
+        try:
+            result = prepare()()
+            await asyncio.sleep(DECODE_S[priority])
+            self._measure(speaker, DECODE_S[priority])
+        finally:
+            self._release()
+        return result
+
+    def later(self, job: Callable[[], None]) -> None:
+        job()
+
+    async def aclose(self) -> None:
+        self._executor.shutdown()
+
+
 class Reader:
-    """The only reader of a call: gets the messages as the call sends them."""
+    """The only reader of a call, which receives its messages."""
 
     in_room = True
 
@@ -74,7 +107,7 @@ class Reader:
 
 @dataclass
 class Track:
-    """What one speaker said, and what came of it. `began`: when the first sample was spoken."""
+    """One speaker's speech and its captions. `began`: when the first sample was played."""
 
     recording: Recording
     began: float
@@ -102,12 +135,25 @@ async def play(backend: SttBackend, speaker: str, played: Recording, delay_s: fl
 
 
 async def measure(
-    recordings: Sequence[Recording], config: EmbeddedConfig, engine: str, *, call: bool, apart_s: float = 0.37
+    recordings: Sequence[Recording],
+    config: EmbeddedConfig,
+    engine: str,
+    *,
+    call: bool,
+    virtual: bool = False,
+    apart_s: float = 0.37,
 ) -> dict[str, Any]:
-    """Play recordings at the same time, each by a speaker of its own; `call`: all of them in one call."""
-    backend = EmbeddedBackend(ENGINES[engine](), config)
+    """Play recordings at the same time, each by a speaker of its own; `call`: all of them in one call.
+
+    `virtual`: within `sandbox.virtual_clock.run`.
+    """
+    weights = ENGINES[engine]()
+    backend = EmbeddedBackend(weights, config)
     preload()
     began = time.monotonic()
+    if virtual:
+        weights.load(config.slots, config.threads)
+        backend._pool = VirtualPool(config)
     await backend.warm()
     load_s = time.monotonic() - began
     one = Reader()
@@ -189,6 +235,7 @@ def main() -> None:
     parser.add_argument("--engine", choices=sorted(ENGINES), default="whisper")
     parser.add_argument("--call", action="store_true", help="all speakers in one call, where they take turns on the screen")
     parser.add_argument("--recordings", default=",".join(recording.LONG), metavar="NAME,…", help="played in turn")
+    parser.add_argument("--virtual", action="store_true", help="in virtual time: independent of the machine's load")
     parser.add_argument("--verbose", action="store_true", help="print what was committed, and the final texts")
     arguments = parser.parse_args()
     logging.basicConfig(level=logging.DEBUG if arguments.verbose else logging.INFO, format="%(message)s")
@@ -196,7 +243,9 @@ def main() -> None:
     names = arguments.recordings.split(",")
     recordings = [recording.load(names[n % len(names)]) for n in range(arguments.speakers)]
     config = EmbeddedConfig(slots=arguments.slots)
-    result = asyncio.run(measure(recordings, config, arguments.engine, call=arguments.call))
+    virtual: bool = arguments.virtual
+    work = measure(recordings, config, arguments.engine, call=arguments.call, virtual=virtual)
+    result = virtual_clock.run(work, limit_s=VIRTUAL_LIMIT_S) if virtual else asyncio.run(work)
     path = write("embedded" if arguments.engine == "whisper" else f"embedded-{arguments.engine}", result)
     for key, value in result.items():
         print(f"{key:>28} {value}")

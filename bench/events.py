@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What captions, participants' events and large rooms cost the event loop: `python -m bench.events [--rounds N]`.
+"""Event loop time of captions, participants' events and large rooms: `python -m bench.events [--rounds N]`.
 
 - Captions from the call's delivery to the frames in the outbox, in rooms of several sizes, with and without `recipient-call`.
-- Joins, in-call flags and leaves one by one, from the HPB's frames to the call's decision about speakers (none is admitted).
-- A `participants/update` of a large room: the longest time without a turn for other tasks, and all of it.
-- A server that sends frames of 4 MB to a call that has stalled: growth of the process, and octets in the call's queue.
+- Joins, in-call flags and leaves one by one, from the HPB's frames to the call's decision about speakers (none is started).
+- A `participants/update` of a large room: the longest time without a turn for other tasks, and the total time.
+- A server that sends frames of 4 MB to a stalled call: growth of the process, and octets in the call's queue.
 
 CPU time of this process, the best of several rounds; ratios are of one run. Prints tables and writes `build/bench/events.json`.
 """
@@ -133,7 +133,7 @@ def best(rounds: int, work: Callable[[], object]) -> float:
 
 
 async def caption_cost(participants: int, readers: int, rounds: int, *features: str) -> float:
-    """CPU seconds per final caption, its frames taken from the outbox included."""
+    """CPU seconds per caption, including taking its frames from the outbox."""
     protocol, targets = in_room(*features), Targets(Roster())
     targets.reset(0.0, recipient_call="recipient-call" in features)
     for number in range(participants):
@@ -186,7 +186,7 @@ class _NoBackend:
 
 @contextlib.asynccontextmanager
 async def quiet_call() -> AsyncIterator[Call]:
-    """A call whose signaling says nothing by itself, with one reader, and which admits no speaker."""
+    """A call with one reader, without signaling of its own, that starts no speaker."""
 
     async def stay(_: SignalingConnection) -> None:
         await asyncio.Event().wait()
@@ -294,7 +294,7 @@ def _receive(protocol: SignalingProtocol, frame: str, slices: list[float]) -> It
 
 
 async def serve_flood() -> None:
-    """The child process: an HPB that, once we are in the room, sends large updates as fast as they are taken."""
+    """The child process: an HPB that sends large updates to a client in the room as fast as it reads them."""
     number = FLOOD_FRAME // len(update([1], 3))
     frame = update(range(number), 3)
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Answers as Talk and AppAPI want them: JSON, never cached, errors as `{"error": text}`.
+"""Answers in the form that Talk and AppAPI expect: JSON, never cached, errors as `{"error": text}`.
 
-Where there are several reasons an error has a `code`, too. AppAPI's proxy lets browsers cache what has no Cache-Control for an
-hour.
+An error with several possible reasons also has a `code`. AppAPI's proxy lets browsers cache an answer without Cache-Control for
+an hour.
 """
 
 from __future__ import annotations

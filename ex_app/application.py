@@ -39,9 +39,9 @@ from live_transcription.observability.logging import Redactor
 
 logger = logging.getLogger(__name__)
 
-#: How long calls that ran before wait for the saved settings once the app is enabled, in seconds.
+#: Seconds that stored calls wait for the saved settings once the app is enabled.
 SETTINGS_S = 60.0
-#: Wait before background work that failed unexpectedly starts again, in seconds.
+#: Seconds before background work that failed unexpectedly starts again.
 RESTART_S = 2.0
 _HERE = Path(__file__).parent
 
@@ -129,7 +129,7 @@ def create_app(
 
 
 async def _keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Do `work` again after an unexpected failure, for example for lack of memory: the calls must not end for it."""
+    """Restart `work` after an unexpected failure, such as lack of memory, so that calls do not end because of it."""
     while True:
         try:
             await work()

@@ -26,9 +26,9 @@ from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
 
-#: Routes that answer anybody; what they tell depends on `request.state.authenticated`.
+#: Routes that answer anybody; their content depends on `request.state.authenticated`.
 OPEN_PATHS = frozenset({"/heartbeat", "/healthz", "/metrics"})
-#: A refusal is logged at most once in this time for each reason, in seconds: strangers can cause as many as they like.
+#: Seconds in which a refusal is logged at most once per reason, since strangers can cause any number of them.
 _LOG_EVERY_S = 10.0
 
 
@@ -62,7 +62,7 @@ class AppApiAuth:
         """User id and None, or None and the reason of the refusal."""
         user_id, _, secret = _decode(headers.get("AUTHORIZATION-APP-API", "")).partition(b":")
         expected = self._identity.secret.reveal().encode()
-        # Compared before anything else is looked at, so that the time taken tells nothing.
+        # Compared before anything else is checked, so that the response time reveals nothing.
         matches = hmac.compare_digest(secret, expected)
         if not expected:
             return None, "this app has no secret (APP_SECRET)"

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Remembers on disk which calls run and for whom, so that a process that starts again takes them up by itself.
+"""Stores the running calls and their targets on disk, so that a restarted process takes them up by itself.
 
-One small JSON file in the app's persistent storage, replaced as a whole, readable by the app only. It holds room tokens,
-session ids and user ids; nothing of what is said. `stored_calls` describes its form.
+They are stored in one small JSON file in the app's persistent storage, replaced as a whole and readable by the app only. It
+contains room tokens, session ids and user ids, and no speech. `stored_calls` describes its format.
 
-Calls are written down while the app is enabled. When it is disabled or stopped, the calls of that moment stay in the file and
-are taken up when it is enabled again: an update disables the app, too.
+Calls are stored while the app is enabled. When it is disabled or stopped, the current calls stay in the file and are taken up
+when it is enabled again. An update disables the app, too.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ from live_transcription.status import CallSnapshot
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "calls.json"
-#: Between two looks at the calls, in seconds.
+#: Seconds between two checks of the calls.
 LOOK_S = 2.0
-#: Unchanged calls are written again after this long, so that the file's time says when they still ran.
+#: Seconds after which unchanged calls are written again, so that the file's time says when they last ran.
 FRESH_S = 60.0
-#: Calls of an app that has been away for longer are over, in seconds.
+#: Seconds after which stored calls count as over.
 STALE_S = 900.0
 _MAX_BYTES = 64 * 1024 * 1024
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 def since_boot() -> tuple[str, float] | None:
-    """The machine's boot and the seconds since then, which setting the clock does not change; None if not known."""
+    """The id of the machine's boot, and the seconds since then, which do not depend on the clock; None if unknown."""
     try:
         return _BOOT_ID.read_text("ascii").strip()[:64], time.clock_gettime(time.CLOCK_BOOTTIME)
     except (OSError, ValueError, AttributeError):
@@ -46,7 +46,7 @@ def since_boot() -> tuple[str, float] | None:
 
 
 class CallKeeper:
-    """`storage` None: nothing is remembered. `wall_clock`: seconds since the epoch; `boot_clock` as `since_boot`."""
+    """`storage` None: nothing is stored. `wall_clock`: seconds since the epoch; `boot_clock`: like `since_boot`."""
 
     def __init__(
         self,
@@ -68,13 +68,13 @@ class CallKeeper:
         self._stopped = False
         self._written: tuple[CallSnapshot, ...] | None = None
         self._written_at = 0.0
-        # Writes run in a thread, the last one does not: a later one is never replaced by an earlier one.
+        # Writes run in threads, except the last one. The numbers keep an earlier write from replacing a later one.
         self._writing = threading.Lock()
         self._writes = 0
         self._last_write = 0
 
     async def run(self, ready: Callable[[], Awaitable[None]]) -> None:
-        """Take calls up whenever the app is enabled, and write them down until it no longer is. Ends with its task.
+        """Take calls up whenever the app is enabled, and store them while it is. Runs until cancelled or stopped.
 
         `ready` returns once the app is enabled and its settings are known.
         """
@@ -95,13 +95,13 @@ class CallKeeper:
         self._following = True
 
     async def leave_all(self, grace_s: float | None = None) -> None:
-        """The app stops: what runs now is what the next start takes up."""
+        """The app stops: store the current calls for the next start, then end them."""
         self._stopped = True
         self.freeze()
         await self._engine.leave_all(grace_s)
 
     def freeze(self) -> None:
-        """Write down what runs now, and keep it whatever ends from now on, until `take_up`."""
+        """Store the current calls, and keep them in the file until `take_up`, although they end."""
         if self._following:
             self._following = False
             calls = tuple(self._engine.export())
@@ -124,7 +124,7 @@ class CallKeeper:
         self._finish(failure, calls)
 
     def _write(self, path: Path, calls: tuple[CallSnapshot, ...], number: int) -> str:
-        """Returns why it failed, if it did."""
+        """Returns the reason of a failure, or ""."""
         content = serialise(StoredCalls(calls, self._wall_clock(), self._boot_clock()))
         with self._writing:
             if number < self._last_write:
@@ -137,12 +137,12 @@ class CallKeeper:
         return ""
 
     def _finish(self, failure: str, calls: tuple[CallSnapshot, ...]) -> None:
-        """What failed is tried again at the next look; the old file stands until then."""
+        """Note the result of a write. After a failure the old file stays, and the next check tries again."""
         if not failure:
             self._written, self._written_at = calls, self._wall_clock()
         elif self._log_limit.permit() is not None:
             logger.warning(
-                "The running calls cannot be written down (%s), so a restart would not take them up. Check the app's storage.",
+                "The running calls cannot be stored (%s), so a restart would not take them up. Check the app's storage.",
                 failure,
             )
 
@@ -155,12 +155,12 @@ class CallKeeper:
         except FileNotFoundError:
             return ()
         except (OSError, UnreadableCalls) as error:
-            logger.warning("The calls that ran before cannot be read (%s); nothing is taken up again", error)
+            logger.warning("The stored calls cannot be read (%s), so no call is taken up again", error)
             return ()
         return stored.calls if abs(self._age_s(stored)) <= STALE_S else ()
 
     def _age_s(self, stored: StoredCalls) -> float:
-        """By the time since boot if that is still the same; else by the calendar, which may have been set since."""
+        """Age by the time since boot if the boot is the same; else by the clock, which may have been set since."""
         boot = self._boot_clock()
         if boot is not None and stored.boot is not None and boot[0] == stored.boot[0] and boot[1] >= stored.boot[1]:
             return boot[1] - stored.boot[1]

@@ -27,7 +27,7 @@ class RecordedError(Protocol):
 
 
 class HpbReport(Protocol):
-    """What the high-performance backend says of itself."""
+    """The high-performance backend's version and features."""
 
     @property
     def version(self) -> str: ...

@@ -59,7 +59,7 @@ class NextcloudError(LiveTranscriptionError):
 
 
 class NextcloudRedirected(NextcloudError):
-    """Nextcloud's address answers with a redirect, which is never followed: the app's secret stays with its host."""
+    """Nextcloud's address answers with a redirect. It is not followed, so that the app's secret reaches no other host."""
 
     code = "nextcloud_redirected"
 
@@ -129,7 +129,7 @@ def add_error_answers(app: FastAPI) -> None:
         return error_answer(error.status_code, str(error.detail), error.headers)
 
     async def peer_has_gone(_request: Request, _error: Exception) -> Answer:
-        """Nobody reads this answer, and nothing is wrong with us."""
+        """The client has gone: nobody reads this answer, and it is no fault of the app."""
         return error_answer(400, "The connection ended before the request did.")
 
     async def broken(_request: Request, _error: Exception) -> Answer:

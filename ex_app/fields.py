@@ -77,7 +77,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "LT_BACKEND_URL", "url", "hpb", "Nextcloud's address, as the backend knows it",
-        "Only where it differs from the address that this app uses.", nextcloud_address,
+        "Only if it differs from the address that the app uses.", nextcloud_address,
         placeholder="https://cloud.example.com",
     ),
     Field(
@@ -87,7 +87,7 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "LT_STT_ORDER", "order", "stt", "Engines, the preferred one first",
-        "The next one takes over while one does not work. Engines that are left out are not used.",
+        "If an engine fails, the next one takes over. Engines that are not selected are not used.",
         engine_order, ",".join(ENGINES), tuple(_ENGINE_NAMES.items()),
     ),
     Field(
@@ -105,15 +105,15 @@ FIELDS: tuple[Field, ...] = (
         placeholder="wss://…modal.run/v1/stream",
     ),
     Field(
-        "LT_MODAL_CREDENTIALS_ANYWHERE", "switch", "stt", "Modal: send the key to this address wherever it is",
+        "LT_MODAL_CREDENTIALS_ANYWHERE", "switch", "stt", "Modal: send the key to hosts outside modal.run",
         "Off: key and secret go to *.modal.run only. The certificate is checked in either case.", boolean, "false",
     ),
     Field(
         "LT_MOSHI_URL", "url", "stt", "moshi-server: address",
-        "A server of your own that runs Kyutai's model. Without TLS (ws, http) it gets audio and key unencrypted.",
+        "Your own server with Kyutai's model. Without TLS (ws, http), audio and key are sent unencrypted.",
         stt_address, placeholder="wss://stt.example.com",
     ),
-    Field("LT_MOSHI_KEY", "secret", "stt", "moshi-server: key", "Empty: the one that moshi-server comes with.", secret),
+    Field("LT_MOSHI_KEY", "secret", "stt", "moshi-server: key", "Empty: the default key of moshi-server.", secret),
     Field(
         "LT_MOSHI_SKIP_CERT_VERIFY", "switch", "stt", "moshi-server: accept any certificate",
         "For test systems only: anyone on the network path can pose as the server, listen in and read the key.",
@@ -121,54 +121,54 @@ FIELDS: tuple[Field, ...] = (
     ),
     Field(
         "LT_MODEL_DIRECTORY", "text", "stt", "This machine: model directory",
-        "A CTranslate2 Whisper model inside the container. Empty: the one that comes with the app.", absolute_path,
+        "A CTranslate2 Whisper model inside the container. Empty: the built-in model.", absolute_path,
         placeholder="/models/whisper-small",
     ),
     Field(
         "LT_DEFAULT_LANGUAGE", "choice", "captions", "Default language",
-        "For conversations that have none of their own.", known_language, "en",
+        "For conversations without a language setting.", known_language, "en",
         tuple((code, language.name) for code, language in LANGUAGES.items()),
     ),
     Field(
-        "LT_LANGUAGES", "languages", "captions", "Languages to offer", "None chosen: all that the engines understand.",
+        "LT_LANGUAGES", "languages", "captions", "Languages to offer", "None selected: all languages that the engines support.",
         known_languages, "", tuple((code, language.name) for code, language in LANGUAGES.items()),
     ),
     Field(
         "LT_FRAME_MS", "choice", "advanced", "Length of an audio frame",
-        "80 ms is best for latency; 200 ms costs a little less work.", frame_length, "80",
+        "80 ms gives the best latency; 200 ms takes slightly less CPU.", frame_length, "80",
         (("80", "80 ms"), ("200", "200 ms")),
     ),
     Field(
         "LT_GATE", "switch", "advanced", "Send speech only",
-        "Off: silence is transcribed, and paid for, too.", boolean, "true",
+        "Off: silence is transcribed and billed, too.", boolean, "true",
     ),
     Field(
         "LT_PREWARM", "switch", "advanced", "Start the engine when a call is joined",
-        "Off: it starts at the first word, whose captions come late then.", boolean, "true",
+        "Off: the engine starts at the first word, so the first captions are late.", boolean, "true",
     ),
     Field(
         "LT_RECEIVE_PATH", "choice", "advanced", "How audio is received",
-        "The stock way costs several times as much work; for comparison, and should audio not arrive.", receive_path, "direct",
-        (("direct", "The app's own way"), ("stock", "The stock way of aiortc")),
+        "The aiortc receiver takes several times as much CPU. Use it for comparison, or if no audio arrives.",
+        receive_path, "direct", (("direct", "The app's own receiver"), ("stock", "The aiortc receiver")),
     ),
     Field(
-        "LT_MAX_SPEAKERS", "number", "advanced", "Most speakers at once",
+        "LT_MAX_SPEAKERS", "number", "advanced", "Maximum concurrent speakers",
         "People who speak at the same time, in all calls together, 1 to 10000. Silent microphones do not count.",
         speaker_count, "500",
     ),
     Field(
-        "LT_MAX_CALLS", "number", "advanced", "Most calls at once",
-        "Calls with captions, 1 to 10000. In further calls captions cannot be turned on.", call_count, "500",
+        "LT_MAX_CALLS", "number", "advanced", "Maximum concurrent calls",
+        "Calls with captions at the same time, 1 to 10000. Captions for further calls are refused.", call_count, "500",
     ),
     Field(
         "LT_MAX_MEMORY_MB", "number", "advanced", "Memory limit in MB",
-        "No new captions start above 80 % of it; 0: only the limits of the container and the machine count.",
+        "Above 80 % of it, no new captions start. 0: only the limits of the container and the machine apply.",
         megabytes, "0",
     ),
 )  # fmt: skip
 
-#: Settings of earlier versions that have no effect any more, and why.
-RETIRED = {"LT_FINALS_ONLY": "Captions are never revised, so each version of Talk shows them once."}
+#: Settings of earlier versions that no longer have an effect, and why.
+RETIRED = {"LT_FINALS_ONLY": "Captions are never revised, so every version of Talk shows them once."}
 
 BY_KEY = {entry.key: entry for entry in FIELDS}
 BY_VARIABLE = {entry.variable: entry for entry in FIELDS}

@@ -24,7 +24,7 @@ UNDERSTOOD = 0.6
 
 
 class Hops:
-    """What each test does. Problems are raised as errors of `live_transcription.errors`; the trial tells them."""
+    """The steps of each test. Problems are raised as errors of `live_transcription.errors`; the trial reports them."""
 
     def __init__(self, engine: Engine, nextcloud: NextcloudGateway, saved: SavedSettings) -> None:
         self._engine = engine
@@ -55,7 +55,7 @@ class Hops:
     async def _try_hpb(self, trial: Trial) -> None:
         with trial.step("hpb.settings", "The settings are complete"):
             config = self._config()
-        connect = trial.begin("hpb.connect", "A connection is opened")
+        connect = trial.begin("hpb.connect", "The backend can be reached")
         hello = None
 
         def connected() -> None:
@@ -81,7 +81,7 @@ class Hops:
                 "Fine where this app reaches the media server directly; else set them in Talk's administration settings.",
             )
             return
-        asking = trial.begin("ice.servers", "The servers are asked")
+        asking = trial.begin("ice.servers", "The servers answer")
         reports, refused = await self._engine.probe_ice(servers)
         asking.succeed()
         for report in reports:
@@ -151,7 +151,7 @@ class Hops:
             hearing.fail(silent)
             raise silent
         if likeness(text) < UNDERSTOOD:
-            hearing.warn("The text is not what was said.", f"It should be: {TEXT}", detail=text)
+            hearing.warn("The text differs from the recording.", f"It should be: {TEXT}", detail=text)
         else:
             hearing.succeed(text)
 
@@ -163,7 +163,7 @@ class Hops:
 
 
 def likeness(text: str) -> float:
-    """0 to 1, of a text to what the recording says."""
+    """Similarity of a text to that of the recording, from 0 to 1."""
     return SequenceMatcher(None, _letters(text), _letters(TEXT)).ratio()
 
 

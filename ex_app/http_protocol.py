@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One HTTP connection: uvicorn's, with deadlines and a limit on how many there are.
+"""HTTP connections of uvicorn, with deadlines and a maximum number.
 
-uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits for ever for a request that
-has begun. Each open connection is a descriptor, so strangers who never finish their requests would take those that calls need.
-Here every state of a connection has a deadline, and when there are too many connections, the slowest one is closed for the new
-one. A peer that sends its request at once is served, however many others are slow.
+uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits forever for a request that has
+begun. Each open connection takes a descriptor, so strangers who never finish their requests would take those that calls need.
+Here every phase of a connection has a deadline. When there are too many connections, a new one replaces the slowest one. So a
+peer that sends its request at once is served, however many others are slow.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
 
-#: Longest time in seconds from the start of a connection, or from the first octet of a later request, to the end of the head.
+#: Seconds from the start of a connection, or from the first octet of a later request, to the end of the head.
 HEAD_S = 5.0
-#: Longest time in seconds from the end of a request's head to the end of its body; 64 KiB at most are read.
+#: Seconds from the end of a request's head to the end of its body; at most 64 KiB are read.
 BODY_S = 10.0
-#: Longest time in seconds for an answer, including the time in which the peer reads it; AppAPI waits 60 s for `/enabled`.
+#: Seconds for an answer, including the time in which the peer reads it; AppAPI waits 60 s for `/enabled`.
 ANSWER_S = 120.0
-#: Longest time in seconds in which a peer may read what is left of an answer after which we close.
+#: Seconds for the peer to read the rest of an answer after which the app closes the connection.
 CLOSE_S = 5.0
 
 _UNAVAILABLE = (
@@ -45,13 +45,13 @@ _log_limit = LogLimit(60.0, time.monotonic)
 
 
 class ConnectionConfig(uvicorn.Config):
-    """uvicorn's configuration, and `max_connections`: more HTTP connections than this are not open at once."""
+    """uvicorn's configuration, and `max_connections`: the limit of concurrent HTTP connections."""
 
     max_connections: int = 256
 
 
 class _Phase(Enum):
-    """What a connection waits for; the value is the reason given when it is closed for it."""
+    """What a connection waits for. The value is the reason that is reported when its deadline passes."""
 
     HEAD = "head"
     BODY = "body"
@@ -83,7 +83,7 @@ class BoundedProtocol(H11Protocol):
 
     @property
     def waits_for_peer(self) -> bool:
-        """Whether it is the peer's turn, so that closing the connection interrupts no work of ours."""
+        """Whether the app waits for the peer, so that closing the connection interrupts no request."""
         return self._phase is not _Phase.ANSWER
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -110,7 +110,7 @@ class BoundedProtocol(H11Protocol):
         self._follow()
 
     def cut(self, reason: str) -> None:
-        """Close at once, whatever the peer has yet to read."""
+        """Close at once, although the peer may not have read everything."""
         metrics.connections_cut.labels(reason).inc()
         if (left_out := _log_limit.permit(reason)) is not None:
             logger.warning(
@@ -120,7 +120,7 @@ class BoundedProtocol(H11Protocol):
         self.transport.abort()
 
     def _follow(self, *, again: bool = False) -> None:
-        """Note what the connection waits for now. `again`: another request begins, so that an equal phase counts anew."""
+        """Update the phase. `again`: another request begins, so the deadline restarts even if the phase is the same."""
         phase = self._phase_now()
         if phase is not self._phase or again:
             self._enter(phase)
@@ -151,7 +151,7 @@ class BoundedProtocol(H11Protocol):
             self.cut_after_answer()
 
     def cut_after_answer(self) -> None:
-        """Close once what was written is sent, and take no request any more."""
+        """Read no further request, and close once the answer is sent."""
         metrics.connections_cut.labels("busy").inc()
         self.connections.discard(self)
         self.transport.pause_reading()
@@ -160,14 +160,14 @@ class BoundedProtocol(H11Protocol):
 
 
 def _slowest(connections: Iterable[BoundedProtocol]) -> BoundedProtocol | None:
-    """Of those that wait for their peers, the one that has waited the longest."""
+    """The connection that has waited for its peer the longest."""
     return min((each for each in connections if each.waits_for_peer), key=lambda each: each.waiting_since, default=None)
 
 
 _REASONS = {
-    "head": f"the head of its request did not come within {HEAD_S:.0f} s.",
-    "body": f"the body of its request did not come within {BODY_S:.0f} s.",
-    "answer": f"its request took more than {ANSWER_S:.0f} s.",
-    "close": f"its peer did not read the answer within {CLOSE_S:.0f} s.",
-    "crowded": "there are too many, and its peer was the slowest.",
+    "head": f"the request's head did not arrive within {HEAD_S:.0f} s.",
+    "body": f"the request's body did not arrive within {BODY_S:.0f} s.",
+    "answer": f"the request took more than {ANSWER_S:.0f} s.",
+    "close": f"the peer did not read the answer within {CLOSE_S:.0f} s.",
+    "crowded": "there are too many connections, and this one was the slowest.",
 }

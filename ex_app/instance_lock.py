@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One process per storage: two would take up the same calls after a restart, and every caption would come twice.
+"""One process per storage: two processes would take up the same calls after a restart, and send every caption twice.
 
-The lock is flock(2)'s on a file in the storage. The kernel releases it when the process ends, however it ends, so a container
-that was killed locks nobody out. Child processes do not inherit it.
+The lock is flock(2) on a file in the storage. The kernel releases it whenever the process ends, so a killed container leaves no
+lock behind. Child processes do not inherit it.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from pathlib import Path
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "instance.lock"
-#: How long to wait for another process to end, in seconds. During an update the old container may still be ending its calls;
-#: Docker kills it 10 s after it has asked it to stop.
+#: Seconds to wait for another process to end. During an update the old container may still be ending its calls; Docker kills it
+#: 10 s after SIGTERM.
 WAIT_S = 12.0
 _TRY_S = 0.2
 _TAKEN = frozenset({errno.EWOULDBLOCK, errno.EACCES})
 
 
 class StorageInUse(Exception):
-    """Another process of this app has the storage; the message says so to an administrator."""
+    """Another process of this app uses the storage. The message is for an administrator."""
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def instance_lock(
 ) -> Iterator[None]:
     """Hold the storage's lock inside the block. Raises StorageInUse after `wait_s` seconds.
 
-    Without a storage, and where its file system knows no locks or is not writable, there is no lock, and a warning says so.
+    Without a storage there is no lock. If the file system has no locks or is not writable, a warning is logged instead.
     """
     descriptor = None if storage is None else _open(storage)
     try:
@@ -56,7 +56,7 @@ def _open(storage: Path) -> int | None:
         return os.open(storage / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
         logger.warning(
-            "The storage %s cannot be written (%s), so running calls are not remembered. Check its owner and its free space.",
+            "The storage %s cannot be written (%s), so running calls are not stored. Check its owner and its free space.",
             storage,
             error.strerror,
         )
@@ -80,10 +80,10 @@ def _lock(descriptor: int, storage: Path, wait_s: float, sleep: Callable[[float]
             return
         if waited_s >= wait_s:
             raise StorageInUse(
-                f"Another process of this app already uses the storage {storage}. Two would send every caption twice. "
-                "Stop the other one, or give this one another storage (APP_PERSISTENT_STORAGE)."
+                f"Another process of this app already uses the storage {storage}. Two processes would send every caption "
+                "twice. Stop the other one, or give this one another storage (APP_PERSISTENT_STORAGE)."
             )
         if waited_s == 0.0:
-            logger.info("Another process of this app uses the storage %s; waiting up to %.0f s for its end", storage, wait_s)
+            logger.info("Another process of this app uses the storage %s; waiting up to %.0f s for it to end", storage, wait_s)
         sleep(_TRY_S)
         waited_s += _TRY_S

@@ -30,14 +30,14 @@ Work: TypeAlias = Callable[[], Awaitable[None]]
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
 #: Tries to report progress, each 60 s at most.
 REPORT_TRIES = 10
-#: Calls get this long to end when the app is disabled, in seconds; AppAPI waits 60.
+#: Seconds for all calls to end when the app is disabled, should they exceed their own limit; AppAPI waits 60 s.
 DISABLE_S = 30.0
 #: Longest time in seconds to remove the page when the app is disabled.
 PAGE_S = 15.0
 
 
 class Lifecycle:
-    """Knows whether the app may serve. `enabled` is None until Nextcloud has told.
+    """Whether the app may serve. `enabled` is None until Nextcloud has answered.
 
     `on_enabled` and `on_disabled` are called at each change, `on_disabled` before the calls end.
     """
@@ -182,7 +182,7 @@ class Lifecycle:
                 await self._sleep(delay)
             else:
                 return
-        logger.error("Nextcloud was never told that the initialisation has reached %d %%", percent)
+        logger.error("The initialisation's progress of %d %% could not be reported to Nextcloud", percent)
 
     def _run(self, name: str, work: Work) -> None:
         """Have `work` done in the background, unless work of this name is under way."""

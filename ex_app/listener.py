@@ -3,8 +3,8 @@
 
 """The listening sockets: a TCP port, or the unix socket of HaRP's tunnel.
 
-When descriptors run out, asyncio (Python 3.11) calls `accept` again as often as the backlog is long, logs each failure, and
-starts over after a second; a backlog of 2,048 made that 2 MB of log per second. These sockets fail once, then pause.
+When descriptors run out, asyncio (Python 3.11) calls `accept` as many times as the backlog is long, logs each failure, and
+repeats that after a second. With a backlog of 2,048 that is 2 MB of log per second. These sockets fail once, then pause.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
 
-#: Connections that wait to be accepted; AppAPI opens a few at a time.
+#: Connections that may wait to be accepted; AppAPI opens a few at a time.
 BACKLOG = 64
-#: After a failure `accept` finds nothing for this long, in seconds. asyncio listens again after one second.
+#: Seconds after a failure for which `accept` returns nothing. asyncio listens again after one second.
 PAUSE_S = 0.5
-#: The machine has no such address or no IPv6; a name may have another address that it has.
+#: The machine does not have this address or has no IPv6; a name may have another address.
 _NOT_HERE = frozenset({errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT})
 _SHORTAGES = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 
@@ -55,9 +55,9 @@ class ListeningSocket(socket.socket):
 
 
 def listening_sockets(listen: Listen) -> list[socket.socket]:
-    """Bound, not yet listening: one for each address of the host's name that this machine has.
+    """Sockets that are bound and not yet listening: one for each address of the host's name that this machine has.
 
-    Raises OSError where one of them is taken, or the machine has none of them.
+    Raises OSError if one of them is taken, or if the machine has none of them.
     """
     if listen.unix_socket is not None:
         return [_unix_socket(listen.unix_socket)]
@@ -82,7 +82,7 @@ def listening_sockets(listen: Listen) -> list[socket.socket]:
 
 
 def log_shortages(loop: asyncio.AbstractEventLoop) -> None:
-    """Have the loop log an `AcceptShortage` once a minute in plain words, and everything else as ever."""
+    """Make the loop log an `AcceptShortage` as one plain line per minute; everything else is logged as before."""
     limit = LogLimit(60.0, time.monotonic)
 
     def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -91,8 +91,8 @@ def log_shortages(loop: asyncio.AbstractEventLoop) -> None:
             loop.default_exception_handler(context)
         elif (left_out := limit.permit()) is not None:
             logger.error(
-                "No new HTTP connections for the moment: %s. Running calls go on. Raise the limit of open files (ulimit -n) if "
-                "this stays so.",
+                "New HTTP connections cannot be accepted at the moment: %s. Running calls continue. If this lasts, raise the "
+                "limit of open files (ulimit -n).",
                 failure.strerror,
                 extra={"left_out": left_out},
             )
@@ -114,7 +114,7 @@ def _tcp_socket(family: int, kind: int, protocol: int, address: Any) -> socket.s
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """Replaces a socket that a killed process left behind. The tunnel may run as another user, so anybody may connect."""
+    """Replace a socket left behind by a killed process. The tunnel may run as another user, so any user may connect."""
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         path.unlink()
     made = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)

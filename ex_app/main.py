@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app as a process: `python -m ex_app.main`. What it does is in `ex_app.process`."""
+"""The program: `python -m ex_app.main`. `ex_app.process` assembles and runs the app."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from types import FrameType
 
 
 def main() -> int:
-    """Runs until SIGTERM or SIGINT. Returns an exit code of `ex_app.process`.
+    """Run until SIGTERM or SIGINT. Returns an exit code of `ex_app.process`.
 
-    Loading the app takes a second or two. A signal that comes meanwhile ends the process at once with code 0. The server
-    handles the signals from its start on.
+    Loading the app takes a second or two. A signal in the meantime ends the process at once with code 0. Once started, the
+    server handles the signals.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, _end)
@@ -25,7 +25,7 @@ def main() -> int:
 
 
 def _end(_number: int, _frame: FrameType | None) -> None:
-    """Nothing runs yet, or nothing any more, that would have to be closed."""
+    """End at once: before and after the server runs, there is nothing to close."""
     os._exit(0)
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the HTTP side counts, in a registry of its own: the engine tells its own metrics, wherever it runs."""
+"""Metrics of the HTTP side, in a separate registry, since the engine may run elsewhere and report its own."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ requests_refused = Counter(
 )
 connections_cut = Counter(
     "live_transcription_http_connections_cut",
-    "HTTP connections that were closed early, by reason",
+    "HTTP connections closed early, by reason",
     ["reason"],
     registry=registry,
 )

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The last ten minutes in numbers, for the status page: captions, latencies, and what the GPUs cost."""
+"""Figures of the last ten minutes for the status page: captions, latencies, and GPU time."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from live_transcription.status import Buckets
 #: Between two samples, in seconds, and how many are kept.
 SAMPLE_S = 10.0
 SAMPLES = 61
-#: The percentiles of each sample look back over so many samples: a single one has too few captions.
+#: Number of samples behind each percentile, since a single sample has too few captions.
 WINDOW = 6
 
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the app asks of Nextcloud, behind one small interface; `nc_py_api` (whose HTTP is `niquests`) does the talking."""
+"""The app's requests to Nextcloud, behind one small interface. `nc_py_api` (with `niquests` for HTTP) sends them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _APP_API = "/ocs/v1.php/apps/app_api/api/v1"
 
 
 class _NotFound(NextcloudError):
-    """What was asked for is not there."""
+    """Nextcloud answered 404."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +185,11 @@ class AppApiGateway:
             self._nextcloud = None
 
     async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
-        # Every request bears the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` does
-        # not replace this: nc_py_api forgets it when it makes its session anew.
+        # Every request carries the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` is
+        # not enough, since nc_py_api loses it when it makes a new session.
         arguments |= {"allow_redirects": False}
         if not self._identity.verify_certificates:
-            # Said to the session alone, it would count for nothing where REQUESTS_CA_BUNDLE is set.
+            # The session's setting alone has no effect if REQUESTS_CA_BUNDLE is set.
             arguments |= {"verify": False}
         try:
             return await (client or self._client()).ocs(method, path, **arguments)
@@ -200,20 +200,22 @@ class AppApiGateway:
             if status in (401, 997):
                 raise NextcloudError(
                     "Nextcloud refused the app's credentials.",
-                    fix="Is the app registered, enabled, and APP_SECRET the one it got?",
+                    fix="Check that the app is registered and enabled, and that APP_SECRET is the one from its registration.",
                 ) from None
             raise NextcloudError(f"Nextcloud answered {method} {path} with {status}.") from None
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            raise NextcloudError(f"Nextcloud's answer to {method} {path} makes no sense; is NEXTCLOUD_URL right?") from None
+            raise NextcloudError(
+                f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL."
+            ) from None
         except (niquests.RequestException, OSError) as error:
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise NextcloudError(
-                    "Nextcloud shows a certificate that this system does not trust.",
+                    "The certificate of Nextcloud is not trusted by this system.",
                     fix="Serve the whole certificate chain, or install its authority where this app runs.",
                 ) from None
             raise NextcloudError(
                 f"Nextcloud could not be reached ({type(error).__name__}).",
-                fix="Check that NEXTCLOUD_URL can be reached from the app, and its certificate.",
+                fix="Check that the app can reach NEXTCLOUD_URL.",
             ) from None
 
     def _client(self) -> AsyncNextcloudApp:
@@ -239,17 +241,17 @@ class AppApiGateway:
 
 
 async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
-    """Called for every answer. Raises NextcloudRedirected; nc_py_api would look for JSON in the body of a redirect."""
+    """Called for every answer. Raises NextcloudRedirected, since nc_py_api would parse the body of a redirect as JSON."""
     redirect = redirect_of(response.url or "", response.status_code or 0, str(response.headers.get("Location", "")))
     if redirect is None:
         return
     await response.close()
     message, fix = redirect.describe("Nextcloud")
-    raise NextcloudRedirected(message, fix=f"{fix} It is the Nextcloud URL of AppAPI's deploy daemon (NEXTCLOUD_URL).")
+    raise NextcloudRedirected(message, fix=f"{fix} AppAPI's deploy daemon sets it as its Nextcloud URL (NEXTCLOUD_URL).")
 
 
 async def _close(client: AsyncNextcloudApp) -> None:
-    """nc_py_api has no close of its own."""
+    """nc_py_api has no close method."""
     await client._session.adapter.close()
     await client._session.adapter_dav.close()
 

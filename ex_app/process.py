@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app put together and run."""
+"""Assembles and runs the app."""
 
 from __future__ import annotations
 
@@ -57,12 +57,12 @@ def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redacto
     server = server_of(app, settings.listen, calls, max_connections=http_connections(descriptors))
     where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
     logger.info("Live Transcription %s starts on %s", settings.app.version, where, extra={"descriptors": descriptors})
-    gc.freeze()  # what was imported stays for good: the collector need not walk through it again and again
+    gc.freeze()  # imported modules stay for good, so the collector need not traverse them
     try:
         server.run()
     except OSError as error:
         if server.started:
             raise
-        logger.error("The app cannot listen on %s: %s. Is another process of it running?", where, error.strerror or error)
+        logger.error("The app cannot listen on %s: %s. Check that no other process uses it.", where, error.strerror or error)
         return COULD_NOT_START
     return 0 if server.started else COULD_NOT_START

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The settings in force: read from Nextcloud again and again, saved there, and put into effect without a restart.
+"""The current settings: read from Nextcloud repeatedly, saved there, and applied without a restart.
 
-While Nextcloud is slow, down, or answers garbage, the last good values stay in force.
+While Nextcloud is slow, down, or answers garbage, the last good values apply.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MAX_VALUE = 4096
 
 
 class SavedSettings:
-    """`on_change` is called with the settings whenever other ones are in force, and never with two calls at once."""
+    """`on_change` is called with the settings whenever they have changed, and never concurrently."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class SavedSettings:
             except NextcloudError as error:
                 logger.log(
                     logging.WARNING if not self.known.is_set() else logging.INFO,
-                    "The saved settings could not be read, the last known ones stay in force. %s",
+                    "The saved settings could not be read. The last known ones apply. %s",
                     error,
                 )
             await self._pause(REFRESH_S if self.known.is_set() else delay)
@@ -140,11 +140,11 @@ class SavedSettings:
         self._take({key: text for key, text in saved.items() if key in BY_KEY})
 
     def _report_retired(self, saved: Mapping[str, str]) -> None:
-        """Log once that a setting of an earlier version has no effect."""
+        """Log once that a setting of an earlier version no longer has an effect."""
         for variable, reason in RETIRED.items():
             if (variable in self._environment or key_of(variable) in saved) and variable not in self._retired_reported:
                 self._retired_reported.add(variable)
-                logger.info("%s has no effect any more. %s", variable, reason, extra={"setting": variable})
+                logger.info("%s no longer has an effect. %s", variable, reason, extra={"setting": variable})
 
     def _take(self, saved: Mapping[str, str]) -> None:
         self._saved = {key: value for key, value in saved.items() if len(value) <= MAX_VALUE}

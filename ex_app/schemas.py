@@ -14,7 +14,7 @@ from ex_app.errors import BodyError
 
 #: Longest body in bytes; Talk's own are a few hundred.
 MAX_BODY = 64 * 1024
-#: A Content-Length of more digits is beyond any limit.
+#: A Content-Length with more digits is above every limit.
 _LENGTH_DIGITS = 9
 
 RoomToken = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,64}$")]

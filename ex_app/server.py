@@ -3,8 +3,8 @@
 
 """The HTTP server: uvicorn on the port or the unix socket that AppAPI expects, and the end of the process.
 
-The first SIGTERM or SIGINT ends the calls, which deliver their last words while requests drain; that takes `SHUTDOWN_S` of the
-service at most, since Docker kills after 10 s. A second signal ends what is left at once. The exit code is 0 in both cases.
+The first SIGTERM or SIGINT ends the calls, which deliver their last words while requests drain. That takes at most `SHUTDOWN_S`
+of the service, since Docker kills after 10 s. A second signal ends the rest at once. The exit code is 0 in both cases.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ logger = logging.getLogger(__name__)
 
 #: Requests under way at shutdown get this long, in seconds; the calls say goodbye meanwhile.
 DRAIN_S = 1
-#: An idle connection is closed after this long, in seconds.
+#: Seconds after which an idle connection is closed.
 IDLE_S = 5
-#: Threads that are still busy when all else has ended, for example with a name server, get this long, in seconds.
+#: Seconds for threads that are still busy when everything else has ended, for example with a name server.
 THREADS_S = 1.0
 
 
 class Calls(Protocol):
-    """What has to end before the server does. `grace_s`: time for last words, None for the usual one."""
+    """The calls, which end before the server does. `grace_s`: seconds for last words, None for the default."""
 
     async def leave_all(self, grace_s: float | None = None) -> None: ...
 
@@ -64,7 +64,7 @@ class Server(uvicorn.Server):
             _end_without_threads()
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
-        """A signal. Unlike uvicorn's, it is not raised again after the shutdown, which would end the process by the signal."""
+        """Handle a signal. Unlike uvicorn, do not raise it again after the shutdown, which would end the process by it."""
         if self.should_exit and self._loop is not None:
             self._loop.call_soon_threadsafe(self._hurry.set)
         self.should_exit = True
@@ -82,7 +82,7 @@ class Server(uvicorn.Server):
             if leaving.done():
                 leaving.result()
             else:
-                logger.warning("Asked a second time to end: the calls end without their last words")
+                logger.warning("A second signal came: the calls end without their last words")
                 leaving.cancel()
                 await self._calls.leave_all(0.0)
         except Exception:  # the shutdown goes on
@@ -93,20 +93,20 @@ class Server(uvicorn.Server):
 
 
 def server_of(app: FastAPI, listen: Listen, calls: Calls, *, max_connections: int = ConnectionConfig.max_connections) -> Server:
-    """`max_connections`: HTTP connections that are open at once."""
+    """`max_connections`: limit of concurrent HTTP connections."""
     config = ConnectionConfig(
         app,
         http=BoundedProtocol,
         log_config=None,
         access_log=False,
         server_header=False,
-        # Peers are judged by their own address, never by what they say.
+        # A peer's address is that of its connection, never one from a header.
         proxy_headers=False,
         ws="none",
         loop="live_transcription.event_loop:new_event_loop",
         lifespan="on",
         backlog=BACKLOG,
-        # Requests whose peers have gone go on for a moment and hold no connection: they are counted apart.
+        # Requests whose peers have gone run on for a moment without a connection, so they are counted separately.
         limit_concurrency=max_connections + 1,
         timeout_keep_alive=IDLE_S,
         timeout_graceful_shutdown=DRAIN_S,
@@ -116,10 +116,10 @@ def server_of(app: FastAPI, listen: Listen, calls: Calls, *, max_connections: in
 
 
 def _end_without_threads() -> None:
-    """End the process even if a thread does not: all that matters has ended, and Python would wait for the thread."""
+    """End the process even if a thread does not end: nothing else runs, and Python would wait for the thread."""
     timer = threading.Timer(THREADS_S, os._exit, [0])
     timer.daemon = True
     try:
         timer.start()
     except RuntimeError:  # no memory for another thread
-        logger.debug("The end of the process waits for all threads")
+        logger.debug("The process waits for all threads to end")

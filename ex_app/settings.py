@@ -62,9 +62,9 @@ DEFAULT_PORT = 8080
 
 @dataclass(frozen=True, slots=True)
 class AppIdentity:
-    """What AppAPI told us about ourselves. An empty `secret` means that no request can be authenticated.
+    """The app's identity, from AppAPI. An empty `secret` means that no request can be authenticated.
 
-    `verify_certificates` is about Nextcloud's certificate.
+    `verify_certificates` concerns Nextcloud's certificate.
     """
 
     secret: Secret
@@ -86,9 +86,9 @@ class Listen:
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, validated. `blocking` are those problems that keep the engine from joining calls.
+    """All settings, validated. `blocking`: the problems that keep the engine from joining calls.
 
-    `verify_certificates` is about the HPB's certificate. `notices` are lines for the log that ask for no change by themselves.
+    `verify_certificates` concerns the HPB's certificate. `notices`: lines for the log that need no action.
     """
 
     app: AppIdentity
@@ -153,7 +153,7 @@ class Settings:
         return engines if self.fallback else engines[:1]
 
     def secrets(self) -> tuple[Secret, ...]:
-        """What must not be logged."""
+        """Secrets that must not be logged."""
         modal = (self.modal.key, self.modal.secret) if self.modal else ()
         moshi = (self.moshi.key,) if self.moshi and self.moshi.key.reveal() != PUBLIC_MOSHI_KEY else ()
         return tuple(value for value in (self.app.secret, self.internal_secret, *modal, *moshi) if value)
@@ -207,11 +207,14 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
     reader = _Reader(environment, saved or {})
     bootstrap = _Reader(environment, {}, reader.problems, reader.blocking)
     listen = _listen(bootstrap)
-    # Covers Nextcloud and the HPB, and nothing else; each has a switch of its own, which is stronger.
+    # Covers only Nextcloud and the HPB. Each has its own switch, which takes precedence.
     skip_both = bootstrap.take("SKIP_CERT_VERIFY", boolean, False)
     identity = AppIdentity(
         secret=bootstrap.take(
-            "APP_SECRET", secret, Secret(""), required="AppAPI sets it; until then every request but the heartbeat is refused."
+            "APP_SECRET",
+            secret,
+            Secret(""),
+            required="AppAPI sets it. Until then, every request except the heartbeat is refused.",
         ),
         app_id=bootstrap.take("APP_ID", token, APP_ID),
         version=bootstrap.take("APP_VERSION", token, _own_version()),
@@ -219,7 +222,7 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         nextcloud_url=bootstrap.take(
             "NEXTCLOUD_URL", nextcloud_address, "", required="AppAPI sets it to Nextcloud's base address.", needed=True
         ),
-        # The environment alone decides: a saved value could only come from there.
+        # Environment only: a saved value could only be read from Nextcloud itself.
         verify_certificates=not bootstrap.take("LT_NEXTCLOUD_SKIP_CERT_VERIFY", boolean, skip_both),
     )
     skip_hpb = reader.take("LT_SKIP_CERT_VERIFY", boolean, skip_both)
@@ -327,16 +330,14 @@ class _Peer:
 
 
 def _notices(reader: _Reader, nextcloud: _Peer, hpb: _Peer, moshi: _Peer) -> tuple[str, ...]:
-    """What an administrator should know of the connections: those without TLS, and certificates that are not checked."""
+    """Notices about connections without TLS and about certificates that are not checked."""
     found: list[str] = []
     peers = (nextcloud, hpb, moshi)
     if names := [peer.name for peer in peers if peer.url and not peer.encrypted and not is_loopback(peer.url)]:
-        found.append(f"Without TLS: the connection to {_listed(names)}. Whoever is on the network path can read it.")
+        found.append(f"Without TLS: the connection to {_listed(names)}. Anyone on the network path can read it.")
     if names := [peer.name for peer in peers if peer.encrypted and not peer.verify]:
-        found.append(
-            f"Not checked: the certificate of {_listed(names)}. Whoever is on the network path can pose as that server."
-        )
-    # The HPB's switch once covered moshi-server, too: whoever may have relied on that learns what to set instead.
+        found.append(f"Not checked: the certificate of {_listed(names)}. Anyone on the network path can pose as that server.")
+    # The HPB's switch once covered moshi-server, too. The notice names the switch that replaces it.
     if not hpb.verify and moshi.encrypted and not reader.is_set("LT_MOSHI_SKIP_CERT_VERIFY"):
         found.append(
             "The certificate of the moshi-server is checked: SKIP_CERT_VERIFY and LT_SKIP_CERT_VERIFY do not cover it. If it "

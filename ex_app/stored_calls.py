@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The form of `calls.json`, which versions before and after this one read and write, too. Pure but for `replace_file`.
+"""The format of `calls.json`, which earlier and later versions read and write, too. Pure, except for `replace_file`.
 
     {"version": 2,
      "at": seconds since the epoch,
@@ -9,10 +9,10 @@
      "rooms": [{"room": token, "language": code, "targets": [{"session": Talk's session id, "user": user id}]}],
      "calls": [{"room": token, "language": code, "targets": [[session id, user id or null]]}]}
 
-Unknown fields are ignored, all fields but `at`, `room` and `session` are optional, and a malformed entry costs that entry only.
-So a later version may add fields, and this one still reads its file after a downgrade.
+Unknown fields are ignored, all fields except `at`, `room` and `session` are optional, and a malformed entry is skipped. So a
+later version may add fields, and this one still reads its file after a downgrade.
 
-`calls` repeats `rooms` in the form of version 1, which had no version number. Code of that version reads `at` and `calls`, and
+`calls` repeats `rooms` in the format of version 1, which had no version number. Code of that version reads `at` and `calls` and
 ignores the rest, so a downgrade to it loses no call, either. Remove `calls` when that version is no longer in use.
 """
 
@@ -36,12 +36,12 @@ VERSION = 2
 
 
 class UnreadableCalls(Exception):
-    """The file as a whole makes no sense. The message never repeats its content."""
+    """The file cannot be read at all. The message never repeats its content."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredCalls:
-    """`at`: when these calls ran, in seconds since the epoch. `boot`: the machine's boot and the seconds since, if known."""
+    """`at`: when these calls ran, in seconds since the epoch. `boot`: id of the machine's boot and seconds since, if known."""
 
     calls: tuple[CallSnapshot, ...]
     at: float
@@ -87,15 +87,15 @@ def parse(content: bytes) -> StoredCalls:
         raise UnreadableCalls("not JSON") from None
     at = found.get("at") if isinstance(found, dict) else None
     if not _is_number(at):
-        raise UnreadableCalls("of no known form")
+        raise UnreadableCalls("unknown format")
     entries = found["rooms"] if isinstance(found.get("rooms"), list) else found.get("calls")
     if not isinstance(entries, list):
-        raise UnreadableCalls("without calls")
+        raise UnreadableCalls("no calls")
     return StoredCalls(tuple(_calls(entries)), float(at), _boot(found.get("boot")))
 
 
 def replace_file(path: Path, content: bytes) -> None:
-    """All or nothing, also when the machine stops in between. Raises OSError, and the old file stands then."""
+    """Replace a file atomically, even if the machine stops meanwhile. Raises OSError; then the old file stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = path.with_suffix(".new")
     try:
@@ -108,7 +108,7 @@ def replace_file(path: Path, content: bytes) -> None:
         with contextlib.suppress(OSError):
             draft.unlink()
         raise
-    # The new name is on disk only with its directory; some file systems cannot do that, and need not.
+    # The new name is on disk only after its directory is synchronised. Some file systems neither support nor need that.
     with contextlib.suppress(OSError):
         directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

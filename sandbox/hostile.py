@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a participant without good intentions can send: forged offers, frames that are hard to read, datagrams."""
+"""Attacks that a participant can send: forged offers, frames that are expensive to parse, datagrams."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ from sandbox import proc
 from sandbox.caller import Caller
 
 _FINGERPRINT = "AB:" * 31 + "AB"
-#: A fatal DTLS alert (handshake_failure) in the clear.
+#: An unencrypted fatal DTLS alert (handshake_failure).
 DTLS_ALERT = bytes.fromhex("15feff000000000000000000020228")
 #: A STUN binding request with a PRIORITY of length 0.
 BROKEN_STUN = bytes.fromhex("000100042112a442000000000000000000000000") + bytes.fromhex("00240000")
-#: The HPB closes the connection of who sends a larger frame.
+#: The HPB closes the connection of a client that sends a larger frame.
 _LARGEST_DATA = 64_000
 
 
 def forged_offer(port: int, *, sid: str = "666") -> dict[str, Any]:
-    """`message.data` of an offer that names a UDP port of ours as the SFU's address."""
+    """`message.data` of an offer that names a local UDP port as the SFU's address."""
     lines = [
         "v=0", "o=- 1 1 IN IP4 127.0.0.1", "s=-", "t=0 0", "a=group:BUNDLE 0",
         "m=audio 9 UDP/TLS/RTP/SAVPF 111", "c=IN IP4 127.0.0.1", "a=mid:0", "a=sendonly", "a=rtcp-mux",
@@ -37,12 +37,12 @@ def forged_offer(port: int, *, sid: str = "666") -> dict[str, Any]:
 
 
 def relayed_by_mistake(data: dict[str, Any]) -> dict[str, Any]:
-    """The same, so that the HPB cannot read it as an offer and relays it to the session to which it is addressed."""
+    """The same with a fault, so that the HPB cannot parse it as an offer and relays it to the addressed session."""
     return {**data, "bitrate": "x"}
 
 
 def dear_offer(port: int) -> dict[str, Any]:
-    """An offer of nearly 64 KiB that is dear to read: many sections in a long BUNDLE group."""
+    """An offer of nearly 64 KiB that is expensive to parse: many sections in a long BUNDLE group."""
     data = forged_offer(port)
     sections = 1_500
     mids = " ".join(f"x{number}" for number in range(sections))
@@ -54,7 +54,7 @@ def dear_offer(port: int) -> dict[str, Any]:
 
 
 async def send_to_room(guest: Caller, data: dict[str, Any] | bytes) -> None:
-    """`data` as JSON or as octets. Raises ConnectionError."""
+    """Send `data` as JSON or as octets. Raises ConnectionError."""
     await _send(guest, {"type": "room"}, data)
 
 
@@ -71,7 +71,7 @@ async def _send(guest: Caller, recipient: dict[str, str], data: dict[str, Any] |
 
 @contextlib.contextmanager
 def listening_port() -> Iterator[tuple[int, Callable[[], list[bytes]]]]:
-    """A UDP port of 127.0.0.1, and what has come to it."""
+    """A UDP port of 127.0.0.1, and a function that returns the datagrams it has received."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as listening:
         listening.bind(("127.0.0.1", 0))
         listening.setblocking(False)
@@ -87,7 +87,7 @@ def listening_port() -> Iterator[tuple[int, Callable[[], list[bytes]]]]:
 
 
 async def spray(pid: int, datagrams: list[bytes], *, every_s: float = 0.001) -> AsyncIterator[int]:
-    """Send these to each media port that the process has on 127.0.0.1, again and again; yields how many were sent."""
+    """Repeatedly send these to each media port of the process on 127.0.0.1; yields how many were sent."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         sending.bind(("127.0.0.1", 0))
         sending.setblocking(False)

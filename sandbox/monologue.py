@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker of the engine without WebRTC and signaling: PCM in at the pace of the clock, committed words out.
+"""One speaker of the engine without WebRTC and signaling: PCM in, in real time, and committed words out.
 
-In the loop of `sandbox.virtual_clock` an hour of it takes seconds.
+In the loop of `sandbox.virtual_clock` an hour takes seconds.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Monologue:
         return " ".join(caption.text for caption in self.captions)
 
     def shown_at(self, words: int, language: str = "en") -> list[float]:
-        """When each of the first so many words was committed."""
+        """When each of the first words was committed."""
         times = [caption.at for caption in self.captions for _ in normalise(caption.text, language)]
         return times[:words]
 

@@ -94,7 +94,7 @@ def word_errors(reference: str, hypothesis: str, language: str) -> WordErrors:
 
 
 def writing_errors(reference: str, hypothesis: str) -> WordErrors:
-    """As `word_errors`, of words as they are written: case and punctuation count, too."""
+    """Like `word_errors`, but case and punctuation count, too."""
     return _align(reference.split(), hypothesis.split())
 
 

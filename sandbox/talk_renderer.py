@@ -1,16 +1,15 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a reader sees in Talk's web client: both ways in which it may show transcript messages. Pure; times are arguments.
+"""Models of Talk's web client: the two ways in which it may show transcript messages. Pure; times are arguments.
 
 The released client (spreed, `LiveTranscriptionRenderer.vue` and `TranscriptBlock.vue`) appends every message and ignores
-`final`. A proposed one (pull request 15783) replaces a speaker's last message as long as it was not final. Everything else
-is common to both:
+`final`. A proposed one (pull request 15783) replaces a speaker's last message as long as it was not final. Both have in common:
 
 - A block holds consecutive messages of one speaker and one writing direction; only the last block is extended.
-- Between two messages stands the separator of their language, or a space where the languages differ or are unknown.
+- Two messages are joined by the separator of their language, or by a space if the languages differ or are unknown.
 - The box has four lines. The first line is shown at once; after each new line the next one waits two seconds.
-- Messages that name somebody who is not in the call are discarded.
+- Messages of a speaker who is not in the call are discarded.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
-#: Lines of the caption box, and seconds from one line that scrolls in to the next.
+#: Lines of the caption box, and seconds between two lines that scroll in.
 LINES = 4
 LINE_S = 2.0
 #: Characters per line on a narrow and on a wide screen.
@@ -28,7 +27,7 @@ COLUMNS = (40, 80)
 
 
 class Style(Enum):
-    """What the client does with a message that follows one with `final` false."""
+    """How the client shows a message that follows one with `final` false."""
 
     APPEND = "append"
     REPLACE = "replace"
@@ -36,7 +35,7 @@ class Style(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Script:
-    """How a language is written, as `/languages` tells it."""
+    """How a language is written, according to `/languages`."""
 
     separator: str = " "
     rtl: bool = False
@@ -52,7 +51,7 @@ class _Chunk:
 
 @dataclass(slots=True)
 class Block:
-    """`scrolled_at`: when each line of it has scrolled in, as far as that has happened or is due."""
+    """`scrolled_at`: when each of its lines scrolls in, as far as known."""
 
     speaker: str
     rtl: bool
@@ -62,7 +61,7 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class ShownWord:
-    """A word as a reader sees it: `at` is when its line was visible and its message had come."""
+    """A word on the screen. `at`: when its line was visible and its message had come."""
 
     speaker: str
     text: str
@@ -109,17 +108,17 @@ class TalkRenderer:
             self._next_line_at = scrolled_at + LINE_S
 
     def leave(self, speaker: str) -> None:
-        """The client knows this participant no more."""
+        """The participant has left, and the client discards their messages."""
         if self._present is not None:
             self._present.discard(speaker)
 
     def text(self, speaker: str | None = None) -> str:
-        """All that was shown of a speaker, or of everybody: the blocks in order."""
+        """Everything that was shown of a speaker, or of all speakers: the blocks in order."""
         blocks = [block for block in self.blocks if speaker in (None, block.speaker)]
         return " ".join("".join(text for text, _ in self._parts(block)) for block in blocks)
 
     def words(self, speaker: str | None = None) -> list[ShownWord]:
-        """Every word in the order in which it stands, with the moment from which it could be read."""
+        """All words in order, each with the time from which it could be read."""
         found: list[ShownWord] = []
         for block in self.blocks:
             if speaker not in (None, block.speaker):
@@ -144,7 +143,7 @@ class TalkRenderer:
         return visible[-LINES:]
 
     def backlog(self, now: float) -> int:
-        """Lines that have come and wait to scroll in."""
+        """Number of lines that wait to scroll in."""
         return sum(scrolled_at > now for block in self.blocks for scrolled_at in block.scrolled_at)
 
     def _script(self, language: str) -> Script:

@@ -1,15 +1,19 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A test that fails shows what the servers in it had to say meanwhile."""
+"""For all tests: a failed test shows the last lines of its servers' logs, and Hypothesis measures no time."""
 
 from __future__ import annotations
 
 from collections.abc import Generator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 _LINES = 60
+
+settings.register_profile("any machine", settings(), deadline=None, suppress_health_check=(HealthCheck.too_slow,))
+settings.load_profile("any machine")
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,14 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Claimed and silent microphones take no captions away: `python -m bench.acceptance.claimants [--limits 20,500]`.
+"""Claimed and silent microphones do not take captions from others: `python -m bench.acceptance.claimants [--limits 20,500]`.
 
-In one room are more guests than there are speech-to-text streams who say that they have a microphone and publish nothing, and
-some with a real microphone who say nothing (noise at -60 dBFS; every fifth sends audio level 0). Captions are on. In other
-rooms, one after the other, somebody speaks. Measured is the time from the onset of the speech to the first caption.
+One captioned room has more guests than there are speech-to-text streams. Most only claim a microphone and publish nothing. Some
+publish a real microphone and are silent (noise at -60 dBFS; every fifth sends audio level 0). In other rooms, one after the
+other, somebody speaks. The scenario measures the time from the onset of speech to the first caption.
 
-The guests run in this process, on the same machine: that many real microphones as there are streams do not fit beside a limit
-of 500, so `--silent` says how many there are.
+The guests run in this process, on the same machine, which has no room for 500 real microphones. `--silent` sets their number.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from sandbox.rig import AppProcess, Rig
 SHORT = recording.load("en-short")
 #: Speakers join this long before they speak, in seconds, and have this long to be captioned.
 JOINED_S, PATIENCE_S = 2.0, 40.0
-#: After the crowd has joined, in seconds: all requests for offers of the claimants have been refused at least once.
+#: Seconds after the crowd has joined until every request for a claimant's offer has been refused at least once.
 SETTLE_S = 20.0
 #: Guests that join at the same time.
 _AT_ONCE = 16

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""SIGTERM right after the last word, on an idle and on a busy machine: code 0, and the captions have the last second of speech.
+"""SIGTERM right after the last word, on an idle and on a busy machine: exit code 0, and captions of the last second of speech.
 
-Busy: twice as many processes as cores compute all the time, from before the speech until the app has ended.
+On the busy machine twice as many processes as cores compute all the time, from before the speech until the app has ended.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from tests.rig.setting import SHORT, SHORT_SPEECH, Setting, setting
 
 #: Words of the last second of `sandbox/recordings/en-short`.
 LAST_WORDS = 3
-#: From SIGTERM to the end of the process; `scripts/supervise.sh` kills after 8 s.
+#: Seconds from SIGTERM to the end of the process; `scripts/supervise.sh` kills after 8 s.
 END_S = 8.0
-#: Share of endings whose captions miss one of the last words, or more.
+#: Share of endings that may miss one or more of the last words.
 MISSED = 0.0
 
 

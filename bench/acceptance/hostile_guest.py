@@ -3,8 +3,8 @@
 
 """A guest floods the app through a real HPB while another room is captioned: forged offers, odd frames, datagrams.
 
-How late `GET /heartbeat` answers, asked by a process of its own; how often captions of the other room come, before and during
-each flood; what the log grows by. A server in this process turns any speech into words.
+It measures how fast `GET /heartbeat` answers a separate process, how often captions of the other room come before and during
+each flood, and how much the log grows. A server in this process turns any speech into words.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from tests.rig.setting import Setting, setting
 
 HEARTBEAT_P95_MS = 50.0
 LOG_MB = 1.0
-#: Partials during a flood, as a part of those before it, that count as "as often". The rest is the machine's noise.
+#: Share of the captions before a flood that must still come during it. The rest is the machine's noise.
 AS_OFTEN = 0.9
 
 _HEARTBEAT_EVERY_S = 0.1
@@ -61,7 +61,7 @@ class Phase:
 
 
 class Heartbeat:
-    """A process that asks for the heartbeat all the time, and notes when and how long it took."""
+    """A process that requests the heartbeat all the time, and records when and how long it took."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -82,7 +82,7 @@ class Heartbeat:
 
 
 def ask(url: str) -> None:
-    """The program of `Heartbeat`: a line for each answer, for ever."""
+    """The program of `Heartbeat`: prints a line for each answer until it is killed."""
     parts = urlsplit(url)
     while True:
         began, at = time.perf_counter(), time.time()
@@ -96,7 +96,7 @@ def ask(url: str) -> None:
 
 
 class Flood:
-    """Each method runs until it is cancelled. `sent`: messages or datagrams so far."""
+    """The floods; each method runs until it is cancelled. `sent`: messages or datagrams so far."""
 
     def __init__(self, talk: Setting, guest: Caller) -> None:
         self.sent = 0
@@ -106,7 +106,7 @@ class Flood:
         self._chance = random.Random(1)
 
     async def offers(self) -> None:
-        """Forged ones to the room and to the app's session; every tenth is 60 KB long and dear to read."""
+        """Forged offers to the room and to the app's session; every tenth has 60 KB and is expensive to parse."""
         with hostile.listening_port() as (port, _):
             cheap, dear = hostile.forged_offer(port), hostile.dear_offer(port)
             while True:
@@ -116,7 +116,7 @@ class Flood:
                 await asyncio.sleep(_BREATH_S)
 
     async def frames(self) -> None:
-        """To the app's session: no UTF-8, deep JSON, large numbers, wrong types, and requests for real offers."""
+        """Frames to the app's session: invalid UTF-8, deep JSON, large numbers, wrong types, and requests for real offers."""
         odd: list[dict[str, Any] | bytes] = [
             b'{"type":"chat","roomType":"video","text":"\xff\xfe\xed\xa0\x80"}',
             b'{"type":"offer","roomType":"video","payload":{"x":' + b"[" * 5_000 + b"]" * 5_000 + b"}}",
@@ -134,7 +134,7 @@ class Flood:
             await asyncio.sleep(_BREATH_S / 2)
 
     async def _send(self, sending: Awaitable[None]) -> None:
-        """The HPB may throw the guest out; then it comes back."""
+        """Join again whenever the HPB removes the guest."""
         try:
             await sending
             self.sent += 1
@@ -142,7 +142,7 @@ class Flood:
             await asyncio.sleep(0.1)
 
     async def datagrams(self) -> None:
-        """To each media port of the app: alerts, malformed STUN, what looks like RTP, and noise."""
+        """Datagrams to each media port of the app: alerts, malformed STUN, fake RTP, and noise."""
         noise = [b"\x80\x6f" + self._chance.randbytes(100), self._chance.randbytes(1_000)]
         pid = self._talk.app.process.pid
         assert pid is not None
@@ -214,7 +214,7 @@ async def run(options: argparse.Namespace) -> Outcome:
     rarer = max(before[phase.name].captions_per_s / max(0.01, phase.captions_per_s) for phase in during)
     targets = (
         Target("heartbeat p95 during a flood", max(phase.heartbeat_p95_ms for phase in during), HEARTBEAT_P95_MS, "ms"),
-        Target("captions of the other room, how much rarer", round(rarer, 2), round(1 / AS_OFTEN, 2)),
+        Target("captions of the other room, rarer by a factor of", round(rarer, 2), round(1 / AS_OFTEN, 2)),
         Target("log growth in a flood", round(max(phase.log_octets for phase in during) / 1e6, 3), LOG_MB, "MB"),
         Target("signaling connections lost", reconnects, 0),
     )

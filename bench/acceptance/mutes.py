@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m bench.acceptance.mutes`: how soon people are captioned who unmute, beside people who never mute.
+"""`python -m bench.acceptance.mutes`: how soon the first caption comes after an unmute, compared with people who never mute.
 
-Eight people in one call mute as Talk does (`replaceTrack(null)`: no RTP at all) for 5 s to 5 min, and speak in the moment they
-unmute. Two others are never muted, and speak after pauses of the same lengths. One speaks at a time: captions of those who
-speak over each other take turns, which is not what this is about. The time from the first sound to the first caption is
-measured at a participant who reads. What the app asks the HPB for is counted on the wire.
+Eight people in one call mute as Talk does (`replaceTrack(null)`: no RTP at all) for 5 s to 5 min, and speak as soon as they
+unmute. Two others are never muted, and speak after pauses of the same lengths. Only one person speaks at a time, so captions do
+not wait for the floor. A reader measures the time from the first sound to the first caption. The app's requests to the HPB are
+counted on the wire.
 
-Speech-to-text is the stand-in for moshi-server, which knows the words of the recording: this is about the way of the audio,
-not about recognition, and the embedded engine would need most of a machine of two cores.
+Speech-to-text is the stand-in for moshi-server, which knows the words of the recording. This scenario tests the audio path, not
+recognition, and the embedded engine would need most of a machine with two cores.
 """
 
 from __future__ import annotations
@@ -36,9 +36,10 @@ from sandbox.nextcloud import Nextcloud
 from sandbox.rig import AppProcess, Link, Rig
 
 NEVER_MUTED = 2
-#: How long each speaks, and the pause after it, in seconds: the final belongs to what was said before.
-_SPEECH_S, _REST_S = 2.0, 1.2
-#: A caption that comes later counts as missing.
+#: How long each speaks, and the pause after it, in seconds. The captions of one are read in this time (Talk scrolls one line in
+#: two seconds), so that the floor is free for the next.
+_SPEECH_S, _REST_S = 2.0, 3.0
+#: Seconds after which a caption counts as missing.
 _MISSING_S = 15.0
 
 

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HPB is away for 40 s, in four ways, while several rooms are captioned: how long after it is back captions come again.
+"""How soon captions come again after the HPB was unreachable for 40 s, in four ways, while several rooms are captioned.
 
-Each room is a try of its own: the app draws its waits for each room separately. People talk all the time; a server in this
-process turns any speech into numbered words. A caption counts if it has a word that was said after the HPB was back.
+Each room counts as one try, since the app uses separate random waits for each room. People talk all the time, and a server in
+this process turns any speech into numbered words. A caption counts if it has a word that was said after the HPB was back.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ async def refused(talk: Setting, away_s: float) -> float:
 
 
 async def swallowed(talk: Setting, away_s: float) -> float:
-    """Connections are taken, and nothing gets through."""
+    """Connections are accepted, and no data gets through."""
     talk.link.stall()
     await asyncio.sleep(away_s)
     talk.link.unstall()
@@ -54,7 +54,7 @@ async def swallowed(talk: Setting, away_s: float) -> float:
 
 
 async def frozen(talk: Setting, away_s: float) -> float:
-    """The process is stopped by SIGSTOP: the kernel takes connections, nobody answers."""
+    """The process is stopped by SIGSTOP: the kernel accepts connections, nobody answers."""
     talk.rig.hpb.pause()
     await asyncio.sleep(away_s)
     talk.rig.hpb.resume()
@@ -62,7 +62,7 @@ async def frozen(talk: Setting, away_s: float) -> float:
 
 
 async def stopped(talk: Setting, away_s: float) -> float:
-    """The process ends, and another one starts: all sessions are void, the callers come back as well."""
+    """The process ends, and another one starts: all sessions are void, and the callers also join again."""
     await talk.rig.hpb.stop()
     await asyncio.sleep(away_s)
     await talk.rig.hpb.start()

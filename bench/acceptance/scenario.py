@@ -16,7 +16,7 @@ from bench.common.machine import service_facts
 from bench.common.results import Target, write
 from sandbox.rig import RigUnavailable
 
-#: Exit codes: a target was missed; the rig cannot be had on this machine.
+#: Exit codes: a target was missed; the rig is not available on this machine.
 MISSED, UNAVAILABLE = 1, 77
 
 

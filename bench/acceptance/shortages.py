@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Out of descriptors, disk, or address space for a minute: captions of those who have them go on, and all is back soon after.
+"""The app is out of descriptors, disk, or address space for a minute: running captions continue, and it recovers soon after.
 
-Somebody talks and somebody reads; then the app's process is out of one thing, and a second room asks for captions once a
-second. Out of descriptors, strangers with half-open requests take those that become free. When the shortage is over, the second
-room must get captions, and its call must be written down.
+Somebody talks and somebody reads. Then the app's process runs out of one resource, and a second room requests captions once a
+second. When descriptors run out, strangers with unfinished requests take those that become free. After the shortage, the second
+room must get captions, and its call must be stored.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from tests.rig.setting import Setting, setting
 #: Longest time without a caption while somebody talks, in seconds; the recording has pauses.
 LONGEST_GAP_S = 5.0
 BACK_S = 5.0
-#: Strangers who take the descriptors that the limit has left free below the highest one.
+#: Strangers who take the free descriptors below the limit.
 CROWD = 100
 LOG_BYTES = 1_000_000
 _SPEECH = from_recording(recording.load("en-conference"))
@@ -50,7 +50,7 @@ async def run(options: argparse.Namespace) -> Outcome:
             targets += (
                 Target(f"{name}: longest gap in captions", found["longest_gap_s"], LONGEST_GAP_S, "s"),
                 Target(f"{name}: first caption of a new room after it", found["back_s"], BACK_S, "s"),
-                Target(f"{name}: the new call is written down", found["written_s"], BACK_S, "s"),
+                Target(f"{name}: the new call is stored", found["written_s"], BACK_S, "s"),
                 Target(f"{name}: log written", found["log_bytes"] / 1e6, LOG_BYTES / 1e6, "MB"),
             )
             print(json.dumps({name: found}), flush=True)
@@ -101,7 +101,7 @@ async def _shortage(talk: Setting, name: str, seconds: float, path: Path) -> dic
 
 
 async def _crowd(port: int) -> None:
-    """A stranger who begins one request after the other and finishes none, and so takes each descriptor that is free."""
+    """A stranger who begins one request after the other and finishes none, and so takes every free descriptor."""
     while True:
         with suppress(OSError):
             reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -119,7 +119,7 @@ async def _talk_on(speaker: Caller) -> None:
 
 
 async def _ask_for(reader: Caller, seconds: float) -> dict[str, int]:
-    """How often which answer came."""
+    """Number of answers of each kind."""
     answers: dict[str, int] = {}
     until = time.monotonic() + seconds
     while time.monotonic() < until:
@@ -135,7 +135,7 @@ async def _ask_for(reader: Caller, seconds: float) -> dict[str, int]:
 
 
 async def _back(reader: Caller, speaker: Caller, since: float) -> float | None:
-    """Seconds until somebody who asks every 0.2 s, as impatient people do, reads a caption; None: not within 60 s."""
+    """Seconds until a user who requests captions every 0.2 s reads one; None: not within 60 s."""
     try:
         async with asyncio.timeout(60):
             while True:

@@ -78,7 +78,7 @@
     } else if (state.fresh) {
       note(field, t('Saved.'), 'saved')
     } else if (field.dataset.source === 'environment') {
-      note(field, t('Set by the environment of the container; a value saved here wins.'), '')
+      note(field, t('Set by the environment of the container. A value saved here takes precedence.'), '')
     } else {
       note(field, '', '')
     }
@@ -174,7 +174,7 @@
       const answer = await LT.request('PUT', 'admin/settings', { settings: changed })
       take(answer.settings, changed)
       refresh()
-      say(t('Saved, and in force.'), 'saved')
+      say(t('Saved.'), 'saved')
       return true
     } catch (error) {
       let first = null
@@ -186,7 +186,7 @@
         }
       }
       refresh()
-      say(first ? t('Nothing was saved: please look at the marked fields.') : t('Nothing was saved.') + ' ' + error.message, 'failed')
+      say(first ? t('Nothing was saved. Correct the marked fields.') : t('Nothing was saved.') + ' ' + error.message, 'failed')
       if (first) {
         const folded = first.closest('details')
         if (folded) {

@@ -89,7 +89,7 @@
   function engines(list) {
     const states = {
       unknown: t('not used yet'), up: t('works'), starting: t('is starting'), full: t('is full'), down: t('does not work'),
-      refused: t('refuses us: please check the settings'),
+      refused: t('refuses the app: check the settings'),
     }
     const names = { whisper: t('This machine (Whisper)'), pocketsphinx: t('This machine (PocketSphinx)') }
     if (!list.length) {
@@ -114,7 +114,7 @@
       return ['failed', t('Calls cannot be joined')]
     }
     if (status.enabled === false || status.initialising) {
-      return ['warning', status.initialising ? t('Is being set up') : t('Disabled')]
+      return ['warning', status.initialising ? t('Setting up') : t('Disabled')]
     }
     if (status.conditions.length) {
       const limits = status.conditions.every((code) => LIMITS.includes(code))
@@ -128,13 +128,13 @@
     const texts = {
       'hpb-unreachable': t('The high-performance backend cannot be reached: calls get no captions. The app tries again every few seconds. Check that the backend is running and that this machine can reach it.'),
       'hpb-refused': t('The high-performance backend refuses the app: calls get no captions. The app tries again every five minutes, and at once when you change the settings. Test the backend below to see why.'),
-      'media-path': t('Some speakers are not transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
+      'media-path': t('Some speakers are not being transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
       'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
-      descriptors: t('Open files are short: no more calls and speakers are accepted until some are free; running calls go on. Raise the limit of open files (ulimit -n).'),
-      memory: t('Memory is low. No new captions start until there is room again; running captions continue. Give the app more memory, or lower the number of speakers.'),
-      speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the number of speakers if this machine can do more.'),
+      descriptors: t('Too many files are open. Running calls continue; new calls and speakers are refused until some files are closed. Raise the limit of open files (ulimit -n).'),
+      memory: t('Memory is low. Running captions continue; new ones start when memory is free again. Give the app more memory, or lower the maximum number of speakers.'),
+      speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the maximum number of speakers if this machine can do more.'),
       subscriptions: t('There are more microphones than the app can listen to at once. Silent ones take turns, so captions may start late.'),
-      load: t('The processor is busy: captions come less often, with more words each. Give the app more processor time, or take fewer speakers at once.'),
+      load: t('The CPU is overloaded. Captions come less often, with more words each. Give the app more CPU, or lower the maximum number of speakers.'),
     }
     return texts[code] || code
   }
@@ -149,7 +149,7 @@
   function banner(status) {
     const target = document.getElementById('lt-banner')
     const trouble = status.settings_trouble
-      ? t('The saved settings could not be read just now; the last known ones are in force.') + ' ' + status.settings_trouble : ''
+      ? t('The saved settings could not be read just now. The last known ones apply.') + ' ' + status.settings_trouble : ''
     const text = status.problem
       || [trouble, untranscribed(status.speakers_waiting)].concat(status.conditions.map(condition)).filter(Boolean).join(' ')
     if (target.textContent !== text) {

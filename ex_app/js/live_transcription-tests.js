@@ -25,13 +25,13 @@
   }
 
   const cause = (code) => ({
-    configuration: t('A setting is missing or wrong.'),
-    nextcloud: t('Nextcloud does not answer this app as it should.'),
+    configuration: t('A setting is missing or invalid.'),
+    nextcloud: t('Nextcloud gave the app an unexpected answer.'),
     nextcloud_redirected: t('Nextcloud answers with a redirect to another address.'),
     signaling_redirected: t('The address of the high-performance backend redirects to another one.'),
     signaling_unreachable: t('The high-performance backend cannot be reached.'),
-    signaling_refused: t('The high-performance backend does not let this app in.'),
-    signaling_protocol: t('What answers does not behave like a high-performance backend.'),
+    signaling_refused: t('The high-performance backend refuses the app.'),
+    signaling_protocol: t('The server at this address does not behave like a high-performance backend.'),
     stt_redirected: t('The address of the speech-to-text engine redirects to another one.'),
     stt_untrusted: t('The certificate of the speech-to-text engine is not trusted.'),
     stt_unavailable: t('The speech-to-text engine cannot be reached, or gives no text.'),
@@ -71,9 +71,9 @@
       return t('The test is running…')
     }
     if (trial.state === 'failed') {
-      return t('It fails here: {hop}.', { hop: hop(trial.failing) })
+      return t('Failed at: {hop}', { hop: hop(trial.failing) })
     }
-    return trial.state === 'warning' ? t('It works, with a warning.') : t('All is well.')
+    return trial.state === 'warning' ? t('It works, with a warning.') : t('All checks passed.')
   }
 
   function show(target, trial) {
@@ -120,7 +120,7 @@
     button.setAttribute('aria-disabled', 'true')
     target.setAttribute('aria-busy', 'true')
     try {
-      // What is tested is what is in force, so that it has to be saved first.
+      // The tests use the saved settings, so changes are saved first.
       if (!await LT.form.save()) {
         return
       }

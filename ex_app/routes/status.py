@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""For those who run the app: is it well (`/healthz`), and what has it done (`/metrics`).
+"""Routes for monitoring: the app's health (`/healthz`) and its metrics (`/metrics`).
 
-Anybody may ask whether it is well; numbers are told to AppAPI and to local processes on the loopback only. Requests through
+Anybody may read the health; only AppAPI and local processes on the loopback get numbers. Requests through
 the unix socket do not count as local: HaRP's tunnel ends there.
 """
 
@@ -29,17 +29,17 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     async def healthz(request: Request) -> Answer:
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
-        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (it does not give the saved settings),
-        and the codes of `live_transcription.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path` (no audio arrives from
-        the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some who speak are not
-        transcribed), `subscriptions` (more microphones than the app listens to at once), `load`. `explanations`: each in
-        plain words.
+        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (the saved settings cannot be read), and the
+        codes of `live_transcription.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path` (no audio arrives from the
+        media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some people who speak are not
+        transcribed), `subscriptions` (more microphones than the app listens to at once), `load`. `explanations`: each reason
+        in plain words.
 
-        The answer is 200 whatever the status: who is degraded still serves those it has, and a restart would end that.
+        The HTTP status is always 200: a degraded app still serves its calls, and a restart would end them.
         """
         status = engine.status()
         engines = engine.speech_status().engines
-        # Before it has enabled the app Nextcloud tells it nothing, and need not.
+        # Before Nextcloud has enabled the app, it does not answer, and need not.
         trouble = str(saved.trouble) if saved.trouble is not None and lifecycle.enabled else ""
         explanations = _explanations(status, engines, trouble)
         reasons = list(explanations)
@@ -98,7 +98,7 @@ def _explanations(status: EngineStatus, engines: Sequence[EngineState], trouble:
         problems = " ".join(each.problem for each in engines if each.problem)
         found["speech-to-text"] = f"No speech-to-text engine works, so that there are no captions. {problems}".strip()
     if trouble:
-        found["nextcloud"] = f"Nextcloud does not tell the saved settings; the last known ones are in force. {trouble}"
+        found["nextcloud"] = f"The saved settings cannot be read from Nextcloud. The last known ones apply. {trouble}"
     return found | {condition.code: f"{condition.message} {condition.fix}" for condition in status.conditions}
 
 

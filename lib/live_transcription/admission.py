@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How much memory allows to be added, and what is short if not all of it. Pure: `now` in seconds of any monotonic clock."""
+"""Admission by memory: how many streams and subscriptions may be added. Pure: `now` in seconds of any monotonic clock."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from live_transcription.status import Condition
 #: Shares of a memory limit: nothing is added above the first, until usage drops below the second.
 FULL_SHARE = 0.80
 CLEAR_SHARE = 0.75
-#: Bytes that a speech-to-text stream and a subscription are expected to take.
+#: Expected memory use in bytes: a speech-to-text stream, and a subscription.
 SLOT_BYTES = 1 << 20
 SUBSCRIPTION_BYTES = 256 << 10
-#: Seconds until readings show what was added, so that many additions do not all rely on one reading.
+#: Seconds until a reading includes what was added. Until then additions count on top, so many of them cannot share one reading.
 SETTLE_S = 5.0
 
 _MB = 1 << 20
@@ -36,19 +36,19 @@ _MORE = {
 
 
 class Admission:
-    """Memory is limited by every bound of the readings, and to `max_memory` bytes (0: not)."""
+    """Applies every memory bound of the readings, and `max_memory` in bytes (0: no limit)."""
 
     def __init__(self, max_memory: int = 0) -> None:
         self._max_memory = max_memory
         self._tightest: MemoryBound | None = None
         self._memory_limit: int | None = None
         self._memory_full = False
-        # What was added lately: when, and how many bytes it is expected to take; and the sum.
+        # Recent additions: time, and expected bytes; and the sum of the bytes.
         self._promised: deque[tuple[float, int]] = deque()
         self._promised_bytes = 0
 
     def limit(self, max_memory: int) -> None:
-        """Another limit, from the next reading on."""
+        """Set `max_memory`, from the next reading on."""
         self._max_memory = max_memory
 
     @property
@@ -84,13 +84,13 @@ class Admission:
         return max(0, math.ceil((FULL_SHARE * self._tightest.limit - self._expected()) / size))
 
     def promise(self, size: int, now: float) -> None:
-        """So many bytes are on their way; readings show them within `SETTLE_S`."""
+        """Reserve bytes for additions that readings do not include before `SETTLE_S`."""
         if size > 0:
             self._promised.append((now, size))
             self._promised_bytes += size
 
     def shortages(self, consequence: str = "") -> tuple[Condition, ...]:
-        """What is short now, for an administrator. `consequence`: whole sentences."""
+        """The current conditions, for an administrator. `consequence`: whole sentences."""
         if not self._memory_full or (bound := self._tightest) is None:
             return ()
         message = (
@@ -98,7 +98,7 @@ class Admission:
             f"No new speech-to-text streams start until usage drops below {CLEAR_SHARE:.0%}. "
             f"Running captions continue. {consequence}"
         )
-        fix = f"{_MORE[bound.source]}, or lower the number of speakers in the settings."
+        fix = f"{_MORE[bound.source]}, or lower the maximum number of speakers in the settings."
         return (Condition("memory", message.strip(), fix),)
 
     def _weigh(self, now: float) -> None:

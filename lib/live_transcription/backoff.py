@@ -22,7 +22,7 @@ class Backoff:
         self._ceiling_s = first_s
 
     def next_delay(self, spent_s: float = 0.0) -> float:
-        """`spent_s`: what the last attempt took. It counts as waited, so that attempts begin at most `cap_s` apart."""
+        """`spent_s`: duration of the last attempt. It counts as part of the wait, so attempts begin at most `cap_s` apart."""
         share = self._least + (1.0 - self._least) * self._rng()
         delay = share * min(self._ceiling_s, self._cap_s)
         self._ceiling_s = min(self._ceiling_s * 2, self._cap_s)

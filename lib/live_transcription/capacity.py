@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What this process can take: speech-to-text streams, subscriptions, memory and the event loop's lag, for all calls.
+"""The capacity of this process, for all calls: speech-to-text streams, subscriptions, memory and the event loop's lag.
 
-One timer looks after all of it. `fair_shares` decides who gets a stream (a slot) or a subscription, `admission` how many memory
-allows, `load` how often messages come.
+One timer serves all of them. `fair_shares` decides who gets a slot (a speech-to-text stream) or a subscription, `admission` how
+many of them memory allows, and `load` how often captions are sent.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Callable
 
 from live_transcription.admission import SLOT_BYTES, SUBSCRIPTION_BYTES, Admission
 from live_transcription.captions.pace import Pace
+from live_transcription.conditions import speakers_are
 from live_transcription.descriptors import Descriptors
 from live_transcription.fair_shares import Claim, FairShares, ShareRules
 from live_transcription.load import LoadControl
@@ -22,24 +23,23 @@ from live_transcription.observability.memory import MemoryMeter, MemoryReading, 
 from live_transcription.status import Condition, LoadStatus, MemoryStatus
 from live_transcription.stt.audio_budget import AudioBudget, budget_within
 
-#: Between two looks at the event loop's lag and at those who wait, in seconds; and how many of them go by between two readings
-#: of memory.
+#: Seconds between two checks of the event loop's lag and of the waiting claims, and the number of checks per memory reading.
 LAG_S = 0.25
 LOOKS_PER_READING = 4
-#: Between two attempts to give memory back while it is short, in seconds.
+#: Seconds between two attempts to return free memory to the system while memory is low.
 RELEASE_S = 30.0
-#: A slot goes to somebody else after 10 s of silence; speakers in one call take turns of 30 s.
+#: A slot may go to another speaker after 10 s of silence; speakers in one call take turns of 30 s.
 SLOT_RULES = ShareRules(idle_s=10.0, min_hold_s=5.0, rotate_s=30.0)
-#: Publishers that one process subscribes to, or as many as there are slots. One takes 0.2 MB, and 0.2 ms of CPU a second while
-#: it is silent.
+#: Publishers that one process subscribes to, or the number of slots if that is larger. A silent one takes 0.2 MB, and 0.2 ms of
+#: CPU per second.
 MAX_SUBSCRIPTIONS = 2_000
-#: Beyond them publishers take turns: a subscription costs 5 to 9 ms of CPU, so it is given up after a minute of silence at the
-#: earliest.
+#: Beyond that limit publishers take turns. A new subscription costs 5 to 9 ms of CPU, so one is taken away after a minute of
+#: silence at the earliest.
 SUBSCRIPTION_RULES = ShareRules(idle_s=60.0, min_hold_s=10.0, rotate_s=60.0, move_every_s=0.25)
 
 
 class _Claim(Claim):
-    """`changed` is called when the unit is granted or taken."""
+    """`changed` is called when the unit is granted or taken away."""
 
     __slots__ = ("changed",)
 
@@ -49,16 +49,16 @@ class _Claim(Claim):
 
 
 class PublisherClaims:
-    """One publisher's subscription and its slot, the right to a speech-to-text stream. Cheap; returns at once.
+    """One publisher's claims: a subscription, and a slot (the right to a speech-to-text stream). No method waits.
 
-    `on_subscription` is called when the subscription is granted later, or taken. After `release` nothing changes any more.
+    `on_subscription` is called when the subscription is granted later, or taken away. After `release` nothing changes any more.
     """
 
     def __init__(self, capacity: Capacity, call: str, on_subscription: Callable[[], None]) -> None:
         self._capacity = capacity
         self._subscription = _Claim(call, on_subscription)
         self._slot = _Claim(call, self._slot_changed)
-        #: Called when the slot is granted later, or taken.
+        #: Called when the slot is granted later, or taken away.
         self.on_slot: Callable[[], None] = _nothing
         self._released = False
 
@@ -71,32 +71,32 @@ class PublisherClaims:
 
     @property
     def held(self) -> bool:
-        """Whether there is a slot."""
+        """Whether the publisher has a slot."""
         return self._slot.held
 
     def subscribe(self) -> bool:
-        """Ask for a subscription; whether it is there already."""
+        """Request a subscription. Returns whether it was granted at once."""
         self._capacity.want_subscription(self._subscription)
         return self._subscription.held
 
     def speaking(self) -> bool:
-        """Speech has begun. Whether there is a slot for it."""
+        """Speech has begun: request a slot. Returns whether the publisher has one."""
         if not self._released:
             self._capacity.speaking(self._subscription, self._slot)
         return self._slot.held
 
     def silent(self) -> None:
-        """Speech has ended."""
+        """Speech has ended: others may get the slot."""
         if not self._released:
             self._capacity.silent(self._subscription, self._slot)
 
     def lost(self) -> None:
-        """No audio arrives: the subscription failed."""
+        """The subscription failed: the slot is free for others at once."""
         if not self._released:
             self._capacity.lost(self._slot)
 
     def release(self, *, keep: bool = False) -> None:
-        """The publisher is gone. `keep`: it will be back in a moment, and finds its place."""
+        """The publisher is gone. `keep`: reserve the units, since the publisher will be back in a moment."""
         if not self._released:
             self._released = True
             self._capacity.release(self._subscription, self._slot, keep=keep)
@@ -105,9 +105,8 @@ class PublisherClaims:
 class Capacity:
     """Shares slots and subscriptions between the calls, and sets the `pace` of captions.
 
-    `descriptors`: open files limit subscriptions. `audio`: audio that waits may take its share of the memory that there is, and
-    no more. Before `watch` runs there is one reading of memory, and no lag. `read` and `release` take the place of the
-    system in tests.
+    `descriptors`: limits subscriptions by open files. `audio`: the budget of waiting audio, set to a share of the memory limit.
+    Before `watch` runs, memory is read once and the lag is zero. `read` and `release` replace the system in tests.
     """
 
     def __init__(
@@ -132,13 +131,13 @@ class Capacity:
         self._look_at_memory(float("-inf"))
 
     def limit(self, max_speakers: int, max_memory_mb: int) -> None:
-        """New settings; what is short by them shows within a second."""
+        """Apply new settings; conditions follow within a second."""
         self._admission.limit(max_memory_mb << 20)
         self._slots.limit = max_speakers
         self._subscriptions.limit = max(MAX_SUBSCRIPTIONS, max_speakers)
 
     async def watch(self) -> None:
-        """Until it is cancelled."""
+        """Read memory, measure lag and share the units until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
             self._look_at_memory(loop.time())
@@ -160,7 +159,7 @@ class Capacity:
         return PublisherClaims(self, call, on_subscription)
 
     def expect_back(self, call: str) -> None:
-        """This call's publishers get new session ids: the next ones of the call have what these had. Their claims are void."""
+        """The call's publishers get new session ids: void their claims, and reserve their units for the call's next claims."""
         now = self._now()
         self._slots.keep_all(call, now)
         self._subscriptions.keep_all(call, now)
@@ -214,7 +213,7 @@ class Capacity:
             self._descriptors.promise_speakers(added, now)
         for claim in changed:
             if claim.held:
-                # Whoever connects now has a minute to speak before the subscription may go to somebody else.
+                # A new subscription has a minute until it counts as idle.
                 self._subscriptions.pause(claim, now)
         _notify(changed)
 
@@ -222,33 +221,33 @@ class Capacity:
 
     @property
     def speakers_waiting(self) -> int:
-        """Publishers who speak and have no slot."""
+        """Number of publishers that speak without a slot."""
         return self._slots.waiting
 
     @property
     def slots(self) -> int:
-        """Slots that publishers have."""
+        """Number of slots that publishers have."""
         return self._slots.in_use
 
     def shortages(self) -> tuple[Condition, ...]:
-        """What is short now, for an administrator."""
+        """The current shortages, for an administrator."""
         waiting = self._slots.waiting
-        untranscribed = f"{count_of(waiting, 'speaker is', 'speakers are')} not being transcribed." if waiting else ""
+        untranscribed = f"{speakers_are(waiting)} not being transcribed." if waiting else ""
         found = self._admission.shortages(untranscribed)
         if not found and waiting:
             found = (
                 Condition(
                     "speakers",
                     f"All {self._slots.limit} speech-to-text streams are in use. {untranscribed}",
-                    "Raise the number of speakers in the settings if this machine can do more.",
+                    "Raise the maximum number of speakers in the settings if this machine can do more.",
                 ),
             )
         if self._subscriptions.waiting and self._subscriptions.held >= self._subscriptions.limit:
             found += (
                 Condition(
                     "subscriptions",
-                    f"The app listens to {self._subscriptions.limit} microphones, as many as it can at once. The others take "
-                    "turns with silent ones, so that captions for them may start late.",
+                    f"The app listens to {self._subscriptions.limit} microphones, the most it can at once. The others take "
+                    "turns with silent ones, so their captions may start late.",
                     "Ask people who only listen to join the call without a microphone.",
                 ),
             )
@@ -273,11 +272,6 @@ class Capacity:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def count_of(number: int, one: str, many: str) -> str:
-    """`1 speaker is`, `2 speakers are`."""
-    return f"{number} {one if number == 1 else many}"
 
 
 def _nothing() -> None:

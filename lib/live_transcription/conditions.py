@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What keeps captions from people now, from its beginning to its end. Pure: `now` in seconds of any monotonic clock.
+"""Conditions: current problems that prevent captions, from beginning to end. Pure: `now` in seconds of any monotonic clock.
 
-Whoever meets a trouble reports it, once or again and again, and clears it when it is over. `changes` then tells once that the
-condition has begun and once that it has ended, so that an outage of 500 rooms is one line in the log.
+Code that meets a problem reports it, once or repeatedly, and clears it when it is over. `changes` returns each beginning and
+each end once, so an outage of 500 rooms is one line in the log.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from live_transcription.status import Condition
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A condition begins when one source has had the trouble for `after_s` seconds, or when `sources` have it at once."""
+    """A condition begins when one source has reported it for `after_s` seconds, or when `sources` report it at once."""
 
     after_s: float = 0.0
     sources: int = 0
@@ -30,7 +30,7 @@ RULES: Mapping[str, Rule] = {
     "hpb-unreachable": Rule(after_s=5.0),
     # A backend that has just been started has no media server for a moment.
     "hpb-refused": Rule(after_s=5.0),
-    # One subscription may fail by bad luck; its next attempt succeeds within 6 s.
+    # A single subscription may fail by chance; its next attempt then succeeds within 6 s.
     "media-path": Rule(after_s=5.0, sources=3),
     "turn-refused": Rule(),
     "descriptors": Rule(),
@@ -52,7 +52,7 @@ class Change:
 
 
 class _Sightings:
-    """Of one code: the time of each source's first report, and the newest text."""
+    """The reports of one code: the time of each source's first report, and the newest text."""
 
     def __init__(self, condition: Condition) -> None:
         self.condition = condition
@@ -65,24 +65,24 @@ class _Sightings:
 
 
 class Conditions:
-    """The registry. `source` names one place that has the trouble (a subscription, a server); it is never shown."""
+    """The registry. `source` identifies what has the problem (a subscription, a server); it is never shown."""
 
     def __init__(self) -> None:
         self._sightings: dict[str, _Sightings] = {}
 
     def report(self, condition: Condition, now: float, source: Hashable = "") -> None:
-        """`source` has this trouble now. A repeated report replaces the text only."""
+        """`source` has this problem now. A repeated report only replaces the text."""
         sightings = self._sightings.setdefault(condition.code, _Sightings(condition))
         sightings.condition = condition
         sightings.first_seen.setdefault(source, now)
 
     def clear(self, code: str, source: Hashable = "") -> None:
-        """`source` no longer has this trouble. No error if it had none."""
+        """`source` no longer has this problem. No error if it had none."""
         if (sightings := self._sightings.get(code)) is not None:
             sightings.first_seen.pop(source, None)
 
     def observe(self, code: str, troubles: Mapping[Hashable, Condition], now: float) -> None:
-        """The whole picture for one code, by source: report these, clear all others."""
+        """Set all reports of one code, by source: report these, and clear all others."""
         if (sightings := self._sightings.get(code)) is not None:
             for source in sightings.first_seen.keys() - troubles.keys():
                 self.clear(code, source)
@@ -90,7 +90,7 @@ class Conditions:
             self.report(condition, now, source)
 
     def changes(self, now: float) -> tuple[Change, ...]:
-        """What has begun or ended since the last call. Call it about once a second."""
+        """The conditions that have begun or ended since the last call. Call it about once a second."""
         found: list[Change] = []
         for code, sightings in list(self._sightings.items()):
             if sightings.begun_at is None and sightings.begins(RULES.get(code, Rule()), now):
@@ -103,23 +103,28 @@ class Conditions:
         return tuple(found)
 
     def current(self) -> tuple[Condition, ...]:
-        """The conditions that `changes` has announced and that have not ended, in the order of `RULES`."""
+        """The conditions that have begun and not ended, as of the last `changes`, in the order of `RULES`."""
         begun = [sightings.condition for sightings in self._sightings.values() if sightings.begun_at is not None]
         order = list(RULES)
         return tuple(sorted(begun, key=lambda each: order.index(each.code) if each.code in order else len(order)))
 
 
 def hpb_condition(error: LiveTranscriptionError, calls: int) -> Condition:
-    """The condition behind failed attempts to reach the high-performance backend. `calls`: those it concerns now."""
+    """The condition behind failed attempts to reach the high-performance backend. `calls`: number of affected calls."""
     code = "hpb-refused" if isinstance(error, SignalingRefused) else "hpb-unreachable"
     who = {0: "Calls get", 1: "1 call gets"}.get(calls, f"{calls} calls get")
     return Condition(code, f"{who} no captions. {error.message}", error.fix)
 
 
 def media_condition(speakers: int, error: LiveTranscriptionError) -> Condition:
-    """The condition of speakers whose audio does not arrive."""
-    who = "1 speaker is" if speakers == 1 else f"{speakers} speakers are"
-    return Condition("media-path", f"{who} not transcribed, because no audio arrives. {error.message}", error.fix)
+    """The condition for `speakers` whose audio does not arrive."""
+    text = f"{speakers_are(speakers)} not being transcribed, because no audio arrives. {error.message}"
+    return Condition("media-path", text, error.fix)
+
+
+def speakers_are(number: int) -> str:
+    """`1 speaker is`, `2 speakers are`."""
+    return "1 speaker is" if number == 1 else f"{number} speakers are"
 
 
 def turn_condition(servers: Mapping[str, int]) -> Condition:
@@ -127,6 +132,6 @@ def turn_condition(servers: Mapping[str, int]) -> Condition:
     refusals = ", ".join(f"{server} (error {code})" for server, code in sorted(servers.items()))
     return Condition(
         "turn-refused",
-        f"A TURN server refuses the app: {refusals}. Where there is no direct path to the media server, captions need it.",
+        f"A TURN server refuses the app: {refusals}. Without a direct path to the media server, captions need TURN.",
         "Check the TURN servers and their secret in Talk's administration settings.",
     )

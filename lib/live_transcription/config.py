@@ -78,9 +78,9 @@ class SttConfig:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """`languages`: those that may be asked for, empty for all. `max_speakers`: speech-to-text streams at once.
+    """`languages`: offered languages, empty for all. `max_speakers`, `max_calls`: concurrent speech-to-text streams and calls.
 
-    `max_calls`: calls that are transcribed at once. `max_memory_mb`: nothing new beyond it, 0 for no limit.
+    `max_memory_mb`: memory limit in MB, 0 for none; nothing is added beyond a share of it (`admission`).
     """
 
     hpb: HpbConfig

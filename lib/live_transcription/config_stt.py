@@ -26,7 +26,7 @@ _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
 
 def _address_problem(url: str) -> str:
-    """What is wrong with the address of a server, as a whole sentence; "" for nothing."""
+    """What is wrong with a server's address, as a whole sentence; "" if nothing is."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -40,11 +40,11 @@ def _address_problem(url: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class ModalConfig:
-    """`workspace` or `url` (ws, wss, http or https; it wins; without a path it gets `/v1/stream`); raises ConfigurationError.
+    """A Modal workspace, or the `url` of a deployment (ws, wss, http or https), which takes precedence.
 
-    `key`, `secret`: a proxy auth token of the workspace. They are sent to subdomains of `modal.run` only, unless
-    `credentials_anywhere` says that the host of `url` may have them as well. No setting switches off TLS or the check of the
-    server's certificate; only to this machine itself may a connection be without TLS.
+    A `url` without a path gets `/v1/stream`. `key`, `secret`: a proxy auth token of the workspace. They are sent to subdomains
+    of `modal.run` only, unless `credentials_anywhere` allows the host of `url`. TLS and the check of the server's certificate
+    cannot be switched off; only a connection to this machine itself may be without TLS. Raises ConfigurationError.
     """
 
     workspace: str = ""
@@ -63,7 +63,7 @@ class ModalConfig:
                 raise ConfigurationError(
                     "LT_MODAL_URL",
                     "The address has no TLS, so that key, secret and audio would be sent unencrypted.",
-                    fix="Use wss:// in the place of ws://, or https:// in the place of http://.",
+                    fix="Use wss:// instead of ws://, or https:// instead of http://.",
                 )
         elif not _WORKSPACE.fullmatch(self.workspace):
             raise ConfigurationError(
@@ -75,7 +75,7 @@ class ModalConfig:
 
     @property
     def verify_certificates(self) -> bool:
-        """Always: key and secret go there, and Modal's certificates are signed by a public authority."""
+        """Always True: the connection carries key and secret, and Modal's certificates are signed by a public authority."""
         return True
 
     @property
@@ -137,12 +137,12 @@ class MoshiConfig:
 
     @property
     def certificate_fix(self) -> str:
-        """The switch, as the settings page names it."""
+        """The switch for test systems, as labelled on the settings page."""
         return "On a test system you can switch on “moshi-server: accept any certificate”."
 
     @property
     def modules_url(self) -> str:
-        """Where the server tells its used and total slots."""
+        """The address where the server reports its used and total slots."""
         parts = urlsplit(self.stream_url)
         prefix = parts.path.removesuffix(_MOSHI_PATH) if parts.path.endswith(_MOSHI_PATH) else ""
         return urlunsplit(("https" if parts.scheme == "wss" else "http", parts.netloc, f"{prefix}/api/modules_info", "", ""))

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""File descriptors: how many there are, and whether there are enough for one more call or speaker.
+"""File descriptors: how many are in use, and whether there are enough for one more call or speaker.
 
-Calls and speakers are refused before the last descriptor is taken. What is kept in reserve lets running calls reconnect, HTTP
-requests be answered, and files be written.
+Calls and speakers are refused before the last descriptor is taken. The reserve allows running calls to reconnect, HTTP requests
+to be answered, and files to be written.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from dataclasses import dataclass
 from live_transcription.errors import OutOfDescriptors
 from live_transcription.status import Condition
 
-#: What a call takes: its websocket to the HPB, and for a moment a second one or a name server.
+#: Descriptors of a call: its websocket to the HPB, and for a moment a second one or a connection to a name server.
 CALL_DESCRIPTORS = 2
-#: What a speaker takes: UDP sockets for media (one per local address, one per TURN server) and a connection to speech-to-text.
+#: Descriptors of a speaker: UDP sockets (one per local address, one per TURN server), and a speech-to-text connection.
 SPEAKER_DESCRIPTORS = 6
-#: How long it takes until a reading shows what was admitted, in seconds.
+#: Seconds until a reading includes what was admitted.
 SETTLE_S = 5.0
-#: Between two readings, in seconds.
+#: Seconds between two readings.
 READ_S = 1.0
-#: No process gets more than this; what the system allows may be a thousand times as much, and tables are as long as the limit.
+#: The limit is never raised above this. The system may allow a thousand times as many, and tables grow with the limit.
 _MOST = 1 << 20
 #: Smallest and largest number of HTTP connections at once; in between an eighth of the limit.
 _HTTP = (16, 256)
@@ -39,14 +39,14 @@ _SPARE = (16, 128)
 
 @dataclass(frozen=True, slots=True)
 class DescriptorReading:
-    """`used` of `limit` descriptors; `limit` None: none is known."""
+    """`used` of `limit` descriptors are in use; `limit` None: no limit is known."""
 
     used: int
     limit: int | None
 
 
 class DescriptorBudget:
-    """Whether there are descriptors for one more call or speaker. Pure: `now` in seconds of any monotonic clock."""
+    """Decides whether one more call or speaker fits. Pure: `now` in seconds of any monotonic clock."""
 
     def __init__(self) -> None:
         self._reading = DescriptorReading(0, None)
@@ -55,18 +55,18 @@ class DescriptorBudget:
         self._promised_descriptors = 0
 
     def observe(self, reading: DescriptorReading) -> None:
-        """A new reading, about once a second."""
+        """Take a new reading, about once a second."""
         self._reading = reading
 
     def room(self, descriptors: int, now: float) -> float:
-        """How many more calls or speakers that take so many descriptors each may be added; infinite if no limit is known."""
+        """How many more users of `descriptors` descriptors each may be added; infinite if no limit is known."""
         limit = self._reading.limit
         if limit is None:
             return math.inf
         return max(0, (limit - self._used(now) - reserve(limit)) // descriptors)
 
     def promise(self, descriptors: int, now: float) -> None:
-        """So many are about to be taken; readings show them within `SETTLE_S`."""
+        """Reserve descriptors that readings do not include before `SETTLE_S`."""
         if descriptors > 0:
             self._promised.append((now, descriptors))
             self._promised_descriptors += descriptors
@@ -76,14 +76,14 @@ class DescriptorBudget:
         return self.room(SPEAKER_DESCRIPTORS, now) < 1
 
     def shortages(self, now: float) -> tuple[Condition, ...]:
-        """What is short now, for an administrator."""
+        """The current condition, for an administrator."""
         if not self.is_short(now):
             return ()
-        return (Condition("descriptors", f"{self.problem()} Captions of running calls go on.", FIX),)
+        return (Condition("descriptors", f"{self.problem()} Captions of running calls continue.", FIX),)
 
     def problem(self) -> str:
         used, limit = self._reading.used, self._reading.limit
-        return f"Open files are short: {used} of {limit} are in use, so no more calls and speakers are accepted."
+        return f"Too many files are open: {used} of {limit}. New calls and speakers are refused."
 
     def _used(self, now: float) -> int:
         while self._promised and now - self._promised[0][0] >= SETTLE_S:
@@ -101,13 +101,13 @@ def http_connections(limit: int | None) -> int:
 
 
 def reserve(limit: int) -> int:
-    """Descriptors that calls and speakers leave free: for HTTP connections, and to spare."""
+    """Number of descriptors that calls and speakers leave free: for HTTP connections, and some spare ones."""
     smallest, largest = _SPARE
     return http_connections(limit) + max(smallest, min(largest, limit // 16))
 
 
 def raise_limit() -> int | None:
-    """Raise this process's soft limit of descriptors to the hard one; the limit then, None if there is none.
+    """Raise this process's soft limit of descriptors to the hard one. Returns the new limit; None if there is none.
 
     systemd's soft limit is 1,024, because select(2) can do no more; asyncio uses epoll(7).
     """
@@ -116,19 +116,19 @@ def raise_limit() -> int | None:
     if soft != resource.RLIM_INFINITY and soft < wanted:
         try:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-        except (OSError, ValueError):  # a system that allows less than it says
+        except (OSError, ValueError):  # the system allows less than its hard limit says
             return soft
         return wanted
     return None if soft == resource.RLIM_INFINITY else soft
 
 
 def read_descriptors() -> DescriptorReading:
-    """This process's descriptors now. All count as used where even the counting finds none free."""
+    """Count this process's descriptors. If there is none left to count them with, all count as used."""
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft == resource.RLIM_INFINITY:
         return DescriptorReading(0, None)
     try:
-        # Since Linux 6.2 the size is the number of descriptors; it takes neither a descriptor nor, with many, milliseconds.
+        # Since Linux 6.2 the size is the number of descriptors. Reading it takes no descriptor, and no time with many of them.
         used = os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd")) - 1
         return DescriptorReading(used, soft)
     except OSError as error:
@@ -136,7 +136,7 @@ def read_descriptors() -> DescriptorReading:
 
 
 class Descriptors:
-    """The budget of this process, with a reading per second. `read` takes the place of the system in tests."""
+    """The budget of this process, with a reading per second. `read` replaces the system in tests."""
 
     def __init__(self, *, read: Callable[[], DescriptorReading] = read_descriptors) -> None:
         self._read = read
@@ -144,13 +144,13 @@ class Descriptors:
         self._budget.observe(read())
 
     async def watch(self) -> None:
-        """Until it is cancelled."""
+        """Read once a second until cancelled."""
         while True:
             self._budget.observe(self._read())
             await asyncio.sleep(READ_S)
 
     def require_call(self) -> None:
-        """Takes what a call needs. Raises OutOfDescriptors."""
+        """Reserve the descriptors of a call. Raises OutOfDescriptors."""
         now = _now()
         if self._budget.room(CALL_DESCRIPTORS, now) < 1:
             raise OutOfDescriptors(self._budget.problem(), fix=FIX)
@@ -161,7 +161,7 @@ class Descriptors:
         return self._budget.room(SPEAKER_DESCRIPTORS, now)
 
     def promise_speakers(self, number: int, now: float) -> None:
-        """So many speakers are about to be subscribed to."""
+        """Reserve the descriptors of new subscriptions."""
         self._budget.promise(number * SPEAKER_DESCRIPTORS, now)
 
     def shortages(self) -> tuple[Condition, ...]:

@@ -5,26 +5,25 @@
 
 LiveTranscriptionError
 ├── ConfigurationError            a setting is missing or malformed
-├── RequestError                  what a caller of the service asked for cannot be done
+├── RequestError                  the service cannot do what its caller asked for
 │   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
-│       └── OutOfDescriptors
+│       ├── OutOfDescriptors      a further call would take file descriptors that running calls need
 │       └── TooManyCalls          as many calls are transcribed as the settings allow
 ├── SignalingError                the HPB
 │   ├── SignalingUnreachable, SignalingRedirected, SignalingProtocolError, RoomRefused
 │   └── SignalingRefused          an administrator has to act: wrong secret, unknown backend, no SFU, locked out
 ├── WebrtcError                   one publisher's transport
 │   ├── NegotiationFailed, PublisherUnavailable, NoAudio
-│   └── TransportLost             NoMediaPath: it never came about
+│   └── TransportLost             NoMediaPath: it was never established
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
     ├── SttUnavailable, SttRedirected, SttUntrusted, SttAtCapacity, SttExpired, SttProtocolError
     └── SttRefused, SttModelError
 
-Each class has a `code` (stable, for logs, metrics and answers) and says in `retryable` whether trying the same again later
-makes sense. The message says what happened and why; `fix` says what an administrator can do. Neither ever holds a
-secret, a name, or what somebody said.
+Each class has a `code` (stable, for logs, metrics and answers); `retryable` says whether a later retry makes sense. The message
+says what happened and why; `fix` says what an administrator can do. Neither ever contains a secret, a name, or speech.
 """
 
 from __future__ import annotations
@@ -92,7 +91,7 @@ class CallUnavailable(RequestError):
 
 
 class OutOfDescriptors(CallUnavailable):
-    """Another call would take file descriptors that running calls need."""
+    """A further call would take file descriptors that running calls need."""
 
     code = "out_of_descriptors"
 
@@ -176,7 +175,7 @@ class TransportLost(WebrtcError):
 
 
 class NoMediaPath(TransportLost):
-    """ICE found no path to the SFU, or the DTLS handshake on it failed: no audio of this subscription ever arrived."""
+    """ICE found no path to the SFU, or the DTLS handshake failed: this subscription never received audio."""
 
     code = "no_media_path"
 
@@ -209,7 +208,7 @@ class SttRedirected(SttUnavailable):
 
 
 class SttUntrusted(SttUnavailable):
-    """The server's certificate is not trusted. Tried again, since certificates are renewed."""
+    """The server's certificate is not trusted. Retryable, since certificates are renewed."""
 
     code = "stt_untrusted"
 

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""An event loop that takes many small events in few turns.
+"""An event loop that handles many small events in few turns.
 
-A moshi-server sends a message for each 80 ms of a hundred people who talk, 1,250 a second, each of which would wake the loop
-by itself: a turn of the loop then costs more than the message. While events come so fast, the loop waits a few milliseconds
-between two turns and finds a handful each time, as network cards do with interrupts. Below that rate nothing is delayed.
-Media has turns of its own (`webrtc.datagrams`), unless it comes through TURN or the system cannot read it in batches.
+For a hundred people who talk, a moshi-server sends 1,250 messages per second, one for each 80 ms of a speaker. If each one
+wakes the loop, a turn of the loop costs more than the message. While events come so fast, the loop waits a few milliseconds
+between two turns and handles several at once, as network drivers do with interrupts. Below that rate nothing is delayed. Media
+has separate turns (`webrtc.datagrams`), unless it comes through TURN or the system cannot read it in batches.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Callable
 
 from live_transcription.threads import started_threads
 
-#: Time between two turns while events come fast, in seconds. What is made of the datagrams are frames of 80 ms.
+#: Seconds between two turns while events come fast; short compared with frames of 80 ms.
 TURN_S = 0.01
 #: Events per second from which on they come fast: some eight people who talk.
 FAST_PER_S = 400
@@ -78,5 +78,5 @@ class CoalescingSelector(selectors.DefaultSelector):
 def new_event_loop() -> asyncio.AbstractEventLoop:
     """A loop for the whole process, as a factory for `asyncio.Runner` and uvicorn."""
     loop = asyncio.SelectorEventLoop(CoalescingSelector())
-    loop.set_default_executor(started_threads(min(32, (os.cpu_count() or 1) + 4), "asyncio"))  # as many as by default
+    loop.set_default_executor(started_threads(min(32, (os.cpu_count() or 1) + 4), "asyncio"))  # asyncio's own default number
     return loop

@@ -15,7 +15,7 @@ from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus,
 
 
 def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
-    """Prometheus' text format; what is told here only when asked for is taken from `status` and `speech`."""
+    """Prometheus' text format. Values that are computed only on request come from `status` and `speech`."""
     metrics.calls.set(status.calls)
     metrics.speakers.set(status.speakers)
     metrics.speakers_waiting.set(status.speakers_waiting)

@@ -4,21 +4,21 @@
 """Max-min fair shares of a limited resource between groups. Pure: `now` in seconds of any monotonic clock.
 
 The app limits two things: speech-to-text streams (slots) and subscriptions. A group is a call. A claim is one publisher's wish
-for one unit. A claim is active while the publisher needs the unit (speaks), and idle while it only keeps it.
+for one unit. It is active while the publisher needs the unit (speaks), and idle otherwise. A holder is a claim with a unit.
 
-While units are free, whoever asks gets one. When none is free, a waiting claim gets the unit of the first holder that one of
-these rules finds:
+While units are free, each active claim gets one. When none is free, a waiting claim gets the unit of the first holder that one
+of these rules finds:
 
 1. A holder that has been idle for `idle_s`. The longest idle one goes first.
 2. A holder in the largest group, if that group has at least two units more than the waiting claim's group. An idle holder goes
    first, then the one that got its unit first. Holders keep a unit for at least `min_hold_s`, unless the waiting claim's group
-   has none: a group that has nothing never waits for a group that has more than one.
+   has none: such a group never waits for a group with more than one unit.
 3. After the claim has waited for `rotate_s`: a holder in its own group, or in a larger one, that has had its unit for
-`rotate_s`.
+   `rotate_s`.
 
-Groups with fewer units come first, and within a group the claim that has waited longest. Rule 2 needs a difference of two and
-leaves at least one in favour of the group that gave, so that a unit never goes back and forth. A claim that loses its unit
-while it is active waits again, behind the others of its group. By rule 3 every claim gets its turn.
+Groups with fewer units come first, and within a group the claim that has waited longest. Rule 2 needs a difference of two, so
+the giving group never ends up with less than the receiving one, and no unit goes back and forth. An active claim that loses its
+unit waits again, behind the others of its group. By rule 3 every claim gets its turn.
 """
 
 from __future__ import annotations
@@ -30,10 +30,9 @@ from functools import cached_property
 
 @dataclass(frozen=True, slots=True)
 class ShareRules:
-    """Seconds, as the module explains them. `return_s`: how long a group's units are kept while it joins anew.
+    """Times in seconds, see the module. `return_s`: how long a group's units are reserved while it rejoins.
 
-    `move_every_s`: between two units that are taken from a holder, where that costs something. A group that has none need not
-    wait.
+    `move_every_s`: minimum time between two units taken from holders; a group without any unit is exempt.
     """
 
     idle_s: float
@@ -52,18 +51,18 @@ class Claim:
         self.group = group
         self.held = False
         self.active = False
-        #: When the unit was granted, or the waiting began.
+        #: When the unit was granted, or when the claim began to wait.
         self.since = 0.0
-        #: Since when the publisher does not need the unit; counts while it is not active.
+        #: When the claim became idle; valid while it is idle.
         self.idle_since = 0.0
-        #: A unit that is kept for a group that joins anew, until this time; None for a publisher's own claim.
+        #: Reservation for a group that rejoins, until this time; None for a publisher's own claim.
         self.reserved_until: float | None = None
 
 
 class FairShares:
-    """At most `limit` claims hold a unit. Lowering `limit` takes nothing away; it only keeps units from being granted."""
+    """At most `limit` claims hold a unit. Lowering `limit` takes no unit away; it only stops new grants."""
 
-    #: Units that one decision grants at most; the rest follow with the next one.
+    #: Limit of the grants per decision; the rest follow with the next one.
     MOST_GRANTS = 64
 
     def __init__(self, limit: int, rules: ShareRules) -> None:
@@ -78,24 +77,24 @@ class FairShares:
 
     @property
     def held(self) -> int:
-        """Units that are taken, those kept for a group that joins anew included."""
+        """Number of units in use or reserved."""
         return self._held
 
     @property
     def in_use(self) -> int:
-        """Units that publishers have."""
+        """Number of units that publishers have, without reservations."""
         return self._held - sum(map(len, self._kept.values()))
 
     @property
     def waiting(self) -> int:
-        """Active claims without a unit."""
+        """Number of active claims without a unit."""
         return sum(map(len, self._waiting.values()))
 
     def held_by(self, group: str) -> int:
         return len(self._holders.get(group, ()))
 
     def want(self, claim: Claim, now: float) -> None:
-        """The publisher needs a unit. Whoever paused for less than `idle_s` keeps its place in the queue."""
+        """The publisher needs a unit. A claim that paused for less than `idle_s` keeps its place in the queue."""
         if claim.active:
             return
         claim.active = True
@@ -106,7 +105,7 @@ class FairShares:
         self._waiting.setdefault(claim.group, {})[claim] = None
 
     def pause(self, claim: Claim, now: float) -> None:
-        """The publisher does not need the unit now. A holder keeps it until somebody else needs it."""
+        """The publisher does not need the unit now. A holder keeps it until another claim needs it."""
         if not claim.active:
             return
         claim.active = False
@@ -114,7 +113,7 @@ class FairShares:
         self._stop_waiting(claim)
 
     def forsake(self, claim: Claim) -> None:
-        """The publisher cannot use the unit, as its audio does not arrive: it goes to the next claim that waits."""
+        """The publisher cannot use the unit, since its audio does not arrive: the next waiting claim gets it."""
         claim.active = False
         claim.idle_since = float("-inf")
         self._stop_waiting(claim)
@@ -126,9 +125,9 @@ class FairShares:
             self._remove(claim)
 
     def keep(self, claim: Claim, now: float) -> None:
-        """The publisher is gone, but somebody of its group will be back: the group's next claim gets the unit.
+        """The publisher is gone, but will be back under another claim: reserve the unit for the group's next claim.
 
-        For `return_s` at most; others wait for it no longer than for any idle holder. `claim.held` stays as it was.
+        The reservation lasts for `return_s` and counts as an idle holder meanwhile. `claim.held` stays as it was.
         """
         if claim in self._holders.get(claim.group, ()):
             self._remove(claim)
@@ -139,15 +138,15 @@ class FairShares:
         self._stop_waiting(claim)
 
     def keep_all(self, group: str, now: float) -> None:
-        """The group joins anew: `keep` all that it has."""
+        """The group rejoins: reserve all its units."""
         for claim in list(self._holders.get(group, ())):
             if claim.reserved_until is None:
                 self.keep(claim, now)
 
     def decide(self, now: float, room: float = float("inf")) -> list[Claim]:
-        """Grant and take what the rules say; the claims that were changed, in order.
+        """Apply the rules. Returns the claims that got or lost a unit, in order.
 
-        At most `room` more units are held afterwards.
+        `room`: how many units may be added to those held.
         """
         self._expire(now)
         changed: list[Claim] = []
@@ -173,7 +172,7 @@ class FairShares:
         return changed
 
     def _queue(self) -> list[Claim]:
-        """The claim of each group that is next, in the order in which the groups are served."""
+        """The next claim of each group, in the order in which the groups are served."""
         heads = [min(waiting, key=_since) for waiting in self._waiting.values()]
         return sorted(heads, key=lambda claim: (self.held_by(claim.group), claim.since))
 
@@ -181,15 +180,15 @@ class FairShares:
         rules, own = self._rules, self.held_by(claim.group)
         if own and now - self._moved_at < rules.move_every_s:
             return None
-        # 1. Whoever has been idle for long.
+        # 1. A holder that has been idle for long.
         if candidates.idle is not None:
             return candidates.idle
-        # 2. The largest group gives to a smaller one.
+        # 2. A holder in a larger group.
         if candidates.largest >= own + 2:
             found = candidates.of_largest if own == 0 else candidates.of_largest_after_min_hold
             if found is not None:
                 return found
-        # 3. Whoever has waited for long takes turns.
+        # 3. Turns, after a long wait.
         if now - claim.since >= rules.rotate_s:
             turns = (each for each in candidates.after_turn if each.group == claim.group or self.held_by(each.group) > own)
             return next(turns, None)
@@ -278,5 +277,5 @@ def _since(claim: Claim) -> float:
 
 
 def _yields_first(claim: Claim) -> tuple[bool, float]:
-    """Idle ones before active ones; among each, the one that has been so for longest."""
+    """Sort key: idle holders before active ones; among each, the longest first."""
     return (True, claim.since) if claim.active else (False, claim.idle_since)

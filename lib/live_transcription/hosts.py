@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Which host an address names. Pure; the one home of the rules on host names."""
+"""The host of an address, and all rules on host names. Pure."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ def is_host(name: str) -> bool:
 
 
 def is_subdomain(host: str, domain: str) -> bool:
-    """Whether `host`, as it stands in an address, is a plain DNS name below `domain`; credentials may depend on it.
+    """Whether `host`, as written in an address, is a plain DNS name below `domain`. Decides where credentials may be sent.
 
-    Letters, digits, hyphens and dots only, in either case. No for everything that another parser might read as another host: IP
+    Only letters, digits, hyphens and dots are allowed. False for everything that another parser might read as another host: IP
     addresses and zone identifiers, user names, ports, percent-encoding, other alphabets (also xn--), empty labels, a final dot.
     """
     if not host.isascii() or len(host) > _LONGEST_NAME:
@@ -40,7 +40,7 @@ def is_subdomain(host: str, domain: str) -> bool:
 
 
 def host_of(url: str) -> str:
-    """Host and port for messages and logs: never user name, password, path or query."""
+    """Host and port for messages and logs, without user name, password, path or query."""
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -53,7 +53,7 @@ def host_of(url: str) -> str:
 
 
 def is_loopback(url: str) -> bool:
-    """Whether `url` names this machine: no proxy belongs in between, and nobody else reads what is sent in the clear."""
+    """Whether `url` names this machine: no proxy is used, and unencrypted data stays on the machine."""
     try:
         host = urlsplit(url).hostname or ""
     except ValueError:
@@ -63,9 +63,9 @@ def is_loopback(url: str) -> bool:
 
 
 def origin_of(url: str) -> str:
-    """`https://host:port` of an http(s) or ws(s) address, without a default port; "" where it is no such address.
+    """`https://host:port` of an http(s) or ws(s) address, without a default port; "" for any other text.
 
-    Holds no user name, password, path or query, and no character that a message or a log could not show.
+    Contains no user name, password, path or query, and only characters that are safe in messages and logs.
     """
     try:
         parts = urlsplit(url)
@@ -81,7 +81,7 @@ def origin_of(url: str) -> str:
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    """None for names, and for addresses with a zone."""
+    """The IP address; None for names, and for addresses with a zone."""
     try:
         return ipaddress.ip_address(host) if "%" not in host else None
     except ValueError:

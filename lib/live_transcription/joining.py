@@ -16,7 +16,7 @@ ANSWER_S = 1.7
 
 
 class Joining:
-    """Knows who waits, so that a session whose request fails is no target."""
+    """Requests that wait for a call to be joined. A session whose request fails is no target."""
 
     def __init__(self) -> None:
         self._asking: Counter[tuple[Call, str]] = Counter()

@@ -1,30 +1,30 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How much further apart a speaker's captions come while the event loop lags. Pure."""
+"""Load control: spaces a speaker's captions further apart while the event loop lags. Pure."""
 
 from __future__ import annotations
 
 from live_transcription.status import Condition
 
-#: Lag in seconds, smoothed: beyond the first captions come less often, below the second more often again.
+#: Smoothed lag in seconds: above the first, captions come less often; below the second, more often again.
 BUSY_S = 0.08
 CALM_S = 0.04
-#: How far: messages every 0.3 s come every 2.4 s at most.
+#: Largest stretch: from one message per 0.3 s to one per 2.4 s.
 MOST = 8.0
-#: At each sample; slower back than there.
+#: Factors per sample: the stretch grows faster than it shrinks.
 _SLOWER = 1.25
 _FASTER = 0.95
 #: Share of a new sample in the smoothed lag: one hiccup of 0.15 s changes nothing.
 _NEW = 0.25
-#: Beyond this stretch it is worth telling an administrator.
+#: From this stretch on an administrator is informed.
 NOTICEABLE = 2.0
 
 
 class LoadControl:
-    """Takes the event loop's lag, sampled at even times, and gives `stretch`, a factor of 1 to `MOST` for the interval.
+    """Takes regular samples of the event loop's lag and computes `stretch`, a factor of 1 to `MOST` for the interval.
 
-    No word is lost by it: words that wait are sent together.
+    No word is lost: waiting words are sent together.
     """
 
     def __init__(self) -> None:
@@ -33,7 +33,7 @@ class LoadControl:
         self._noticeable = False
 
     def observe(self, lag_s: float) -> float:
-        """By how many seconds a timer came late. Returns the new stretch."""
+        """Take a sample: by how many seconds a timer was late. Returns the new stretch."""
         self.lag_s += (max(0.0, lag_s) - self.lag_s) * _NEW
         if self.lag_s > BUSY_S:
             self.stretch = min(MOST, self.stretch * _SLOWER)
@@ -43,11 +43,11 @@ class LoadControl:
         return self.stretch
 
     def shortages(self) -> tuple[Condition, ...]:
-        """What is short now, for an administrator."""
+        """The current condition, for an administrator."""
         if not self._noticeable:
             return ()
         message = (
-            f"The processor is busy: the app runs {self.lag_s * 1000:.0f} ms late. Captions come {self.stretch:.1f} times "
+            f"The CPU is overloaded: the app runs {self.lag_s * 1000:.0f} ms late. Captions come {self.stretch:.1f} times "
             "less often, with more words each."
         )
-        return (Condition("load", message, "Give the app more processor time, or take fewer speakers at once."),)
+        return (Condition("load", message, "Give the app more CPU, or lower the maximum number of speakers in the settings."),)

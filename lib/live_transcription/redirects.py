@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""No client of this app follows a redirect; its error names the new address instead.
+"""Redirects: no client of this app follows one. The error names the new address instead.
 
-What a client sends (a key, a secret, the HMAC of a hello, audio) is meant for the host that an administrator entered. A
-redirect would pass it to a host of the server's choice, or, over plain http, of anybody's choice on the path.
+A client sends a key, a secret, the HMAC of a hello, or audio, and only to the host that an administrator entered. A redirect
+would pass it to a host chosen by the server or, over plain http, by anyone on the network path.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _HTTP_OF = {"ws": "http", "wss": "https"}
 
 
 class RefusingConnect(connect):
-    """`websockets.connect` that raises `InvalidStatus` where the original follows a redirect."""
+    """`websockets.connect` without redirects: raises `InvalidStatus` instead."""
 
     def process_redirect(self, exc: Exception) -> Exception | str:
         return exc
@@ -30,8 +30,8 @@ class RefusingConnect(connect):
 class Redirect:
     """An answer with an HTTP status of 3xx. `origin`: scheme, host and port of the new address, never more of it.
 
-    `origin` is "" where the answer names no address that could be used, or another path of the same server. `to_itself`: the
-    same address once more, at most with another query.
+    `origin` is "" if the answer names no usable address, or another path of the same server. `to_itself`: the same address
+    again, possibly with another query.
     """
 
     origin: str = ""
@@ -39,16 +39,16 @@ class Redirect:
     to_itself: bool = False
 
     def describe(self, server: str) -> tuple[str, str]:
-        """What happened, and what to do about it. `server` begins the first sentence, such as "The server at example.com"."""
+        """What happened, and what to do. `server` begins the first sentence, such as "The server at example.com"."""
         if self.origin:
             return f"{server} redirects to {self.origin}.", "Enter that address instead, and keep the path."
         if self.same_server:
-            return f"{server} redirects to another path.", "Check the path of the address, and the rules of the web server."
-        return f"{server} redirects, but names no usable address.", "Check the address."
+            return f"{server} redirects to another path.", "Check the path of the address and the web server's rules."
+        return f"{server} redirects, but gives no usable address.", "Check the address."
 
 
 def redirect_of(url: str, status: int, location: str) -> Redirect | None:
-    """What an answer of `status` to a request of `url` means; None: no redirect. `location`: the header, "" without one."""
+    """The redirect in an answer with this `status` to a request for `url`; None if it is none. `location`: the header or ""."""
     if not 300 <= status < 400 or status == 304:
         return None
     if not location.strip():
@@ -66,6 +66,6 @@ def redirect_of(url: str, status: int, location: str) -> Redirect | None:
 
 
 def _as_http(url: str) -> str:
-    """The address with the scheme of the request behind it, since servers answer an upgrade with http or https."""
+    """The address with http or https instead of ws or wss, since servers answer an upgrade with these schemes."""
     scheme, separator, rest = url.partition("://")
     return _HTTP_OF.get(scheme.lower(), scheme) + separator + rest

@@ -53,16 +53,16 @@ from live_transcription.webrtc.probe import IceReport, probe_ice
 
 logger = logging.getLogger(__name__)
 
-#: Between two looks at what may be wrong, in seconds.
+#: Seconds between two checks of all conditions.
 OBSERVE_S = 1.0
-#: How long the last trouble with the HPB counts when no call is left that could tell, in seconds.
+#: Seconds for which the last problem with the HPB counts when no call is left to report it.
 HPB_TROUBLE_S = 300.0
-#: How long the refusal of a TURN server counts while no subscription asks it again, in seconds.
+#: Seconds for which a TURN server's refusal counts while no subscription asks it again.
 TURN_REFUSED_S = 600.0
-#: How long a request that ends a call waits for its last words and its goodbye, in seconds: Talk waits 3 s.
+#: Seconds that a request to end a call waits for the last words and the bye. Talk waits 3 s.
 GRACE_S = 1.7
-#: The same when the app ends or is disabled, in seconds: no request waits then, and on a busy machine the last words take
-#: longer. Docker kills a container 10 s after it has asked it to stop.
+#: The same when the app stops or is disabled. No request waits then, and on a busy machine the last words take longer. Docker
+#: kills a container 10 s after SIGTERM.
 SHUTDOWN_S = 5.0
 
 
@@ -86,7 +86,7 @@ class TranscriptionService:
         self._config = None if isinstance(config, ConfigurationError) else config
         stt = self._config.stt if self._config else SttConfig()
         self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
-        # What the running calls and engines were made with, also while the settings in force are of no use.
+        # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
         self._descriptors = Descriptors()
@@ -128,12 +128,12 @@ class TranscriptionService:
         await self._speech.aclose()
 
     async def prepare(self) -> None:
-        """Have the preferred engine ready: weights there, whole, and loaded. Raises SttError."""
+        """Prepare the preferred engine: its weights are present, complete and loaded. Raises SttError."""
         await self._speech.warm()
 
     def apply(self, config: EngineConfig | ConfigurationError) -> None:
-        """New settings, at once. Calls that run go on, with the new engines from their next stream on; where the HPB's address
-        or secret has changed they are joined anew. What is wrong with the new settings keeps new calls out, not running ones.
+        """Apply new settings at once. Running calls continue, and use the new engines from their next stream on. If the HPB's
+        address or secret has changed, they are restarted. Invalid settings block new calls, and do not affect running ones.
         """
         if isinstance(config, ConfigurationError):
             self._problem, self._config = config, None
@@ -154,7 +154,7 @@ class TranscriptionService:
                 self._join_anew(call)
         self._applied_hpb = config.hpb
         if old is None or old != config:
-            logger.info("New settings are in force", extra={"calls": len(self._calls)})
+            logger.info("New settings are applied", extra={"calls": len(self._calls)})
 
     def export(self) -> tuple[CallSnapshot, ...]:
         """The calls that somebody wants captions in."""
@@ -166,9 +166,9 @@ class TranscriptionService:
         )
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
-        """Take calls up again; they are joined in the background. Targets that do not show up are forgotten after a minute.
+        """Take calls up again; they are joined in the background. Targets that do not appear are forgotten after a minute.
 
-        Where somebody has asked for captions of a room meanwhile, the targets of its snapshot are added to theirs.
+        If the call of a room runs already, the targets of the snapshot are added to it.
         """
         too_many = 0
         for snapshot in snapshots:
@@ -187,9 +187,9 @@ class TranscriptionService:
             for nc_session_id, user_id in snapshot.targets:
                 call.add_target(nc_session_id, user_id)
         if too_many:
-            logger.warning("The limit of calls is reached: %d calls were not taken up again", too_many)
+            logger.warning("%d calls were not taken up again: the maximum number of concurrent calls is reached", too_many)
 
-    # What an administrator asks.
+    # Requests of an administrator.
 
     def speech_status(self) -> SpeechStatus:
         statistics = self._speech.registry.statistics
@@ -207,7 +207,7 @@ class TranscriptionService:
         )
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
-        """As `signaling.probe.probe_hpb`. Where the HPB accepts the hello, calls that it has refused try again at once."""
+        """As `signaling.probe.probe_hpb`. If the HPB accepts the hello, calls that it has refused try again at once."""
         report = await probe_hpb(config, connected, guard=self._guard)
         self._hpb_trouble = None
         return report
@@ -228,9 +228,9 @@ class TranscriptionService:
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
     ) -> None:
-        """Bring captions to this session of the room; idempotent. Returns once the call is joined.
+        """Send captions to this session of the room; idempotent. Returns once the call is joined.
 
-        Raises UnknownLanguage, or CallUnavailable: if the call is not joined within `ANSWER_S`, and at once while the HPB
+        Raises UnknownLanguage. Raises CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB
         refuses the app.
         """
         self._check_language(language)
@@ -261,7 +261,7 @@ class TranscriptionService:
             await self._end([call], GRACE_S)
 
     async def leave_all(self, grace_s: float | None = None) -> None:
-        """End all calls. `grace_s`: time for last words and goodbyes, `SHUTDOWN_S` if None; 0 cuts all calls off."""
+        """End all calls. `grace_s`: seconds for last words and byes, `SHUTDOWN_S` if None; 0 cancels all calls."""
         await self._end(list(self._call_tasks), SHUTDOWN_S if grace_s is None else grace_s)
 
     def languages(self) -> Mapping[str, Language]:
@@ -318,7 +318,7 @@ class TranscriptionService:
         return call
 
     def _check_limits(self, config: EngineConfig, room_token: str) -> None:
-        """Refuse one more call where the app is at a limit."""
+        """Raise CallUnavailable if the app is at a limit. A call that replaces another one of its room does not count."""
         try:
             running = sum(not call.ending for token, call in self._calls.items() if token != room_token)
             if running >= config.max_calls:
@@ -359,7 +359,7 @@ class TranscriptionService:
                 failure = first_of(failures)
                 self._record(failure)
                 logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
-            except* Exception:  # the service is the owner that can act: the other calls go on, this one is started anew
+            except* Exception:  # the other calls go on, and this one is started again
                 broken = True
                 logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
             if broken:  # not within `except*`, where Python 3.11.2 wraps a cancellation into a group
@@ -416,7 +416,7 @@ class TranscriptionService:
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=grace_s)
             for task in late:
-                logger.warning("A call did not end within %.1f s and is cut off", grace_s)
+                logger.warning("A call did not end within %.1f s and was cancelled", grace_s)
                 task.cancel()
 
     # Conditions.
@@ -427,7 +427,7 @@ class TranscriptionService:
             await asyncio.sleep(OBSERVE_S)
 
     def _observe_conditions(self, now: float) -> None:
-        """Look at everything that may be wrong; tell what has begun or ended since the last look."""
+        """Check all conditions; log those that have begun or ended since the last check."""
         shortages = {shortage.code: shortage for shortage in self._capacity.shortages()}
         for code in SHORTAGES:
             self._conditions.observe(code, {"": shortages[code]} if code in shortages else {}, now)
@@ -448,7 +448,7 @@ class TranscriptionService:
             self._tell(change)
 
     def _hpb_troubles(self, now: float) -> tuple[int, list[SignalingError]]:
-        """How many calls are not in their rooms, and why. The last trouble is remembered for a while after its call."""
+        """How many calls are not in their rooms, and why. The last problem is kept for `HPB_TROUBLE_S` after its call."""
         troubles = [trouble for call in self._calls.values() if (trouble := call.trouble) is not None]
         troubled = len(troubles)
         if troubles:
@@ -485,7 +485,6 @@ class TranscriptionService:
 
 def _too_many(calls: int) -> TooManyCalls:
     return TooManyCalls(
-        f"Captions are not available for this call now: {calls} other calls are being captioned, the most that this server "
-        "allows.",
-        fix="Try again when another call has ended. An administrator can raise the number of calls in the settings.",
+        f"Captions are not available for this call: {calls} other calls are being captioned, which is the maximum.",
+        fix="Try again when another call has ended, or ask an administrator to raise the maximum number of calls.",
     )

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the service tells about itself, as plain values."""
+"""The service's status, as plain values."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class RecordedError:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """Something that keeps captions from people, or may soon. `code` is one of `conditions.RULES`.
+    """A problem that prevents captions, or may do so soon. `code` is one of `conditions.RULES`.
 
     `message` says what happens and why, `fix` what an administrator can do. Neither names a room, a session or a person.
     """
@@ -44,7 +44,7 @@ class MemoryStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoadStatus:
-    """`lag_s`: how late the event loop runs, smoothed. `interval_stretch`: factor for the interval between messages."""
+    """`lag_s`: smoothed lag of the event loop. `interval_stretch`: factor for the interval between a speaker's messages."""
 
     lag_s: float = 0.0
     interval_stretch: float = 1.0
@@ -52,8 +52,8 @@ class LoadStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """`speakers`: publishers whose audio is received. `slots`: those of them that may have a speech-to-text stream.
-    `speakers_waiting`: those that speak and are not transcribed, because of one of the `conditions`.
+    """Numbers of publishers. `speakers`: their audio is received. `slots`: they have a slot. `speakers_waiting`: they speak
+    without a slot, because of one of the `conditions`.
     """
 
     calls: int

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a speech-to-text stream tells: the words between `stt`, which hears them, and `captions`, which shows them."""
+"""The events of a speech-to-text stream, from `stt` to `captions`."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Hypothesis:
     """The whole text of the open utterance, replacing the last hypothesis; `final=True` closes the utterance.
 
     `start_s`, `end_s`: where the utterance lies in the audio that was sent to this stream, in seconds.
-    A final with empty text says that the utterance held no words.
+    A final with empty text means that the utterance had no words.
     """
 
     text: str = field(repr=False)
@@ -38,17 +38,17 @@ class Hypothesis:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """The server heard the end of a sentence or turn."""
+    """The server detected the end of a sentence or turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Flushed:
-    """All audio sent before a `flush()` has been transcribed; what it said came before this event."""
+    """All audio sent before a `flush()` has been transcribed; its words came before this event."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restarted:
-    """The stream was replaced and repeats all that it told since its last `Pause`, `Flushed` or final `Hypothesis`."""
+    """The stream was replaced and repeats all words since its last `Pause`, `Flushed` or final `Hypothesis`."""
 
 
 SttEvent: TypeAlias = Token | Hypothesis | Pause | Flushed | Restarted

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Thread pools that need no memory later: all their threads start with them.
+"""Thread pools that start all their threads at once, so that they need no memory later.
 
-`ThreadPoolExecutor` starts a thread when none is idle. A thread takes 8 MB of address space for its stack. Where that is short
-(`ulimit -v`), a job that comes while others run would fail, although a thread is free a moment later.
+`ThreadPoolExecutor` starts a thread when none is idle. A thread takes 8 MB of address space for its stack. If that is not
+available (`ulimit -v`), a job that arrives while others run fails, although a thread is free a moment later.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 
 
 def started_threads(count: int, name: str) -> ThreadPoolExecutor:
-    """An executor with `count` threads that run already, or as many as the system allows."""
+    """An executor with `count` running threads, or as many as the system allows."""
     executor = ThreadPoolExecutor(count, thread_name_prefix=name)
     all_started = threading.Event()
     try:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""TLS as a client: the one way to make a context."""
+"""TLS contexts of clients."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _making = threading.Lock()
 
 
 async def client_context(*, verify: bool) -> ssl.SSLContext:
-    """The context that all connections share. It trusts what the system trusts; `verify=False` accepts any certificate.
+    """The context that all connections share. It trusts the system's authorities; `verify=False` accepts any certificate.
 
-    Made off the loop, since reading the certificates takes tens of milliseconds; made anew when the system's file of trusted
-    certificates has changed, so that an authority added while the app runs counts from the next connection on.
+    It is made in a thread, since reading the certificates takes tens of milliseconds. It is made again when the system's file
+    of trusted certificates has changed, so an authority added while the app runs counts from the next connection on.
     """
     trust = _trust()
     known = _contexts.get(verify)
@@ -43,12 +43,12 @@ def _make(verify: bool, trust: _Trust) -> ssl.SSLContext:
 
 
 def _has_file(trust: _Trust) -> bool:
-    """Whether there is a file of certificates. OpenSSL says nothing where it cannot read it, as when descriptors are short."""
+    """Whether the file of certificates is readable. OpenSSL reports no error if it is not, such as for lack of descriptors."""
     return any(os.path.isfile(path) for path, _ in trust)
 
 
 def _trust() -> _Trust:
-    """Which files OpenSSL reads trusted certificates from, and when they were changed."""
+    """The files from which OpenSSL reads trusted certificates, and when they were last changed."""
     paths = ssl.get_default_verify_paths()
     found: list[tuple[str, int]] = []
     for path in (paths.cafile, paths.capath):

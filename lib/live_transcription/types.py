@@ -103,7 +103,7 @@ class IceServer:
 
 @dataclass(frozen=True, slots=True)
 class TurnAnswer:
-    """A TURN server's answer to a request for a relay. `code`: STUN's error code, or 0 for success. `at`: the loop's time."""
+    """A TURN server's answer to a request for a relay. `code`: STUN error code, 0 for success. `at`: event loop time."""
 
     code: int
     at: float
@@ -132,8 +132,8 @@ class Caption:
 class Utterance:
     """What one speaker said without a long pause, for translations and transcripts.
 
-    `text` is final. It may differ from the captions of the same words: those were committed while the utterance was still
-    growing, and an engine such as Whisper decodes the whole of it once more at its end. Empty where that found no words.
+    `text` is final. It may differ from the captions of the same words, which were committed while the utterance was still
+    growing: an engine such as Whisper decodes all of it once more at the end. Empty if that found no words.
     """
 
     speaker: str

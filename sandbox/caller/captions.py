@@ -13,9 +13,9 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True)
 class ReceivedCaption:
-    """A transcript message. `at`: Unix time of its arrival. `speaker`: HPB session id of the one who speaks.
+    """A transcript message. `at`: Unix time of its arrival. `speaker`: HPB session id of the speaker.
 
-    `final`: as the message says; the app never sends anything else.
+    `final`: as in the message; the app always sends True.
     """
 
     at: float

@@ -79,9 +79,9 @@ class Microphone(MediaStreamTrack):
         super().__init__()
         self.dtx = dtx
         self.muted: Mute | None = None
-        #: The audio level of every packet, whatever it holds; None: the right one.
+        #: A fixed audio level for every packet; None: the real level.
         self.false_level: int | None = None
-        #: What is sent while nothing plays, again and again; empty: digital silence.
+        #: Audio that is repeated while nothing plays; empty: digital silence.
         self.background: tuple[OpusPacket, ...] = ()
         #: Taken for the next packets, as they are: malformed payloads, for instance.
         self.injected: deque[bytes] = deque()

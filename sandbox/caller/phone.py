@@ -21,7 +21,7 @@ _ACTOR_TYPE = "phones"
 
 
 class InternalClient(Participant):
-    """A session that knows the HPB's secret. The HPB says of it that it is in the call with audio, whatever it publishes."""
+    """A session with the HPB's secret. The HPB reports it as in the call with audio, whatever it publishes."""
 
     def __init__(
         self,
@@ -48,14 +48,14 @@ class InternalClient(Participant):
         return self.nextcloud.talk.signaling_settings(None)
 
     def _features(self) -> list[str]:
-        # Without `internal-incall` the server says of us that we are in the call with audio.
+        # Without `internal-incall` the server reports this client as in the call with audio.
         return []
 
     async def _join(self) -> None:
         await self.connection.request({"type": "room", "room": {"roomid": self.room_token}})
 
     async def _leave_nextcloud(self) -> None:
-        """Nextcloud knows nothing of an internal client."""
+        """Nothing to do: Nextcloud does not know internal clients."""
 
 
 class RecordingServer(InternalClient):
@@ -66,7 +66,7 @@ class RecordingServer(InternalClient):
 
 
 class PhoneCaller(InternalClient):
-    """The bridge's internal session with one virtual session for the phone. `session_id` is the internal one: it publishes."""
+    """The bridge's internal session with one virtual session for the phone. `session_id`: the internal one, which publishes."""
 
     def __init__(
         self,

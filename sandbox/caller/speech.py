@@ -122,7 +122,7 @@ def tone(seconds: float, hertz: float = 440.0) -> Speech:
 
 @lru_cache(maxsize=8)
 def room_noise(seconds: float = 4.0, loudness: float = 0.001) -> Speech:
-    """What the microphone of a silent person sends: noise at -60 dBFS."""
+    """The microphone of a silent person: noise at -60 dBFS."""
     samples = np.random.default_rng(1).normal(0.0, loudness, int(seconds * CLOCK_RATE))
     return from_samples("room noise", samples.astype(np.float32))
 

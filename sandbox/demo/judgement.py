@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How good captions were: word errors, and how long words took to the reader's screen. Pure.
+"""Measures captions: word errors, and the time until words are on the reader's screen. Pure.
 
-The messages are shown by a model of Talk's renderer (`sandbox.talk_renderer`) and judged as the reader sees them. Words are
-matched to utterances by what they say, since times alone cannot tell which utterance a late word belongs to.
+A model of Talk's renderer (`sandbox.talk_renderer`) shows the messages, and they are judged as the reader sees them. Words are
+matched to utterances by their text, since times alone do not show which utterance a late word belongs to.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ RENDERERS = {f"{style.value}-{columns}": (style, columns) for style in Style for
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Of one utterance, in seconds: its first word on the screen after its onset, its last one after its last sound.
+    """Seconds from an utterance's onset to its first word on the screen, and from its last sound to its last word.
 
     None: no word of it was shown.
     """
@@ -37,9 +37,9 @@ class Timing:
 
 @dataclass(frozen=True, slots=True)
 class Judgement:
-    """Of one playing of one recording under one renderer. `text`: what the reader saw.
+    """The result of playing one recording, with one renderer. `text`: what the reader saw.
 
-    `word_delays_s`: for each word that was shown, the time from its end in the speech to the screen.
+    `word_delays_s`: for each shown word, the time from its end in the speech to the screen.
     """
 
     language: str
@@ -63,9 +63,9 @@ def judge(
     columns: int = COLUMNS[1],
     speaker: str | None = None,
 ) -> Judgement:
-    """`left_at`: time at which a position of the recording was sent; `captions`: in order of arrival.
+    """`left_at`: when a position of the recording was sent; `captions`: in order of arrival.
 
-    `speaker`: whom to judge, where others have captions, too.
+    `speaker`: the speaker to judge if others have captions, too.
     """
     renderer = TalkRenderer(style, columns=columns)
     for caption in captions:
@@ -113,7 +113,7 @@ def median_of(values: Sequence[float | None]) -> float | None:
 
 
 def p95_of(values: Sequence[float | None]) -> float | None:
-    """The 95th percentile of those that there are, to the millisecond."""
+    """The 95th percentile of the known values, to the millisecond."""
     known = [value for value in values if value is not None]
     if len(known) < 2:
         return median_of(known)

@@ -16,7 +16,7 @@ from sandbox.score import WordErrors
 
 #: Highest word error rate that counts as right, by language.
 MAX_WER = {"en": 0.08, "fr": 0.20}
-#: What the product aims at on two cores, as shown on screen; missing it is shown, but is no failure on an unknown machine.
+#: Targets on two cores, as seen on the screen. A missed one is reported, but is no failure on an unknown machine.
 AIMS_S = {
     "first_word_p50_s": 1.2,
     "first_word_p95_s": 2.0,
@@ -74,8 +74,8 @@ def report(
 ) -> Report:
     """`judgements`: of each playing, by renderer. `joins`: from the request to the first audio, per room.
 
-    `leaked`: the app's log holds what somebody said. `words_served`: how many words the server of `engine` has said; None
-    where the app transcribes by itself.
+    `leaked`: the app's log contains speech. `words_served`: number of words that the server of `engine` has sent; None if the
+    app transcribes by itself.
     """
     faults = []
     renderers = {name: _figures([by_name[name] for by_name in judgements], words_served is not None) for name in RENDERERS}
@@ -120,7 +120,7 @@ def _seconds(value: float | None) -> str:
 
 
 def _figures(judgements: Sequence[Judgement], by_word: bool) -> dict[str, float | None]:
-    """Under one renderer. `by_word`: the engine tells words one by one, so that each has a delay of its own."""
+    """Figures with one renderer. `by_word`: the engine sends words one by one, so each has its own delay."""
     figures: dict[str, float | None] = {}
     for language in sorted({judgement.language for judgement in judgements}):
         mine = [judgement.errors for judgement in judgements if judgement.language == language]

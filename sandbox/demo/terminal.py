@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The calls in a terminal: utterances scroll, those that go on stand in live lines below. In a log file: whole utterances."""
+"""The calls in a terminal: finished utterances scroll, current ones are in live lines below. A log file has only the former."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ from sandbox.caller import ReceivedCaption
 from sandbox.talk_renderer import Style, TalkRenderer
 
 _TRANSCRIPT = 200
-#: A line of the transcript ends with a sentence of so many characters, or when nothing has come for so many seconds.
+#: A line of the transcript ends at the end of a sentence from so many characters on, or after so many seconds without words.
 _LINE_CHARS, _LINE_QUIET_S = 20, 2.5
 
 
@@ -30,7 +30,7 @@ class Participant:
 
 @dataclass(slots=True)
 class RoomView:
-    """One call. `renderers`: its captions as Talk shows them. `line`: words of the utterance that goes on.
+    """One call. `renderers`: its captions as Talk shows them. `line`: words of the current utterance.
 
     `transcript`: the last of `spoken` lines, one for each utterance.
     """
@@ -49,7 +49,7 @@ class RoomView:
     figures: dict[str, float] = field(default_factory=dict)
 
     def caption(self, caption: ReceivedCaption) -> list[str]:
-        """A message came. Returns the lines of the transcript that it has completed."""
+        """Take a message. Returns the lines of the transcript that it completes."""
         for renderer in self.renderers.values():
             renderer.receive(caption.speaker, caption.text, caption.language, caption.at, final=caption.final)
         lines = self.end_line(caption.at) if caption.speaker == self.speaker else self.end_line()
@@ -60,7 +60,7 @@ class RoomView:
         return lines
 
     def end_line(self, now: float = float("inf")) -> list[str]:
-        """End the utterance that goes on, if nothing has come for a while; by default in any case."""
+        """End the current utterance if nothing has come for a while; by default in any case."""
         if not self.line or now < self.line_at + _LINE_QUIET_S:
             return []
         line, self.line = self.line, ""

@@ -104,7 +104,7 @@ def _check_internal(internal: Frame) -> None:
         raise Refusal("invalid_format")
 
 
-#: The fields that the HPB reads as a message to the SFU, with their types. It relays what does not fit.
+#: The fields that the HPB parses in a message to the SFU, with their types. It relays messages that do not fit.
 _MEDIA_SHAPES: dict[str, type] = {
     "type": str,
     "sid": str,
@@ -112,12 +112,12 @@ _MEDIA_SHAPES: dict[str, type] = {
     "payload": dict,
     "bitrate": int,
 }
-#: Those of version 2 besides.
+#: Additional fields of version 2.
 _CODEC_SHAPES: dict[str, type] = {"audiocodec": str, "videocodec": str, "vp9profile": str, "h264profile": str}
 
 
 def media_data(data: Any, flavour: Flavour) -> Frame | None:
-    """`message.data` checked where it may concern the SFU. None: it has another shape and is relayed. Raises Refusal."""
+    """Check `message.data` for the SFU. Returns None if it has another form and is relayed. Raises Refusal."""
     if not isinstance(data, dict):
         return None
     shapes = _MEDIA_SHAPES | _CODEC_SHAPES if flavour.checks_descriptions else _MEDIA_SHAPES

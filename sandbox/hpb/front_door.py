@@ -27,7 +27,7 @@ PING_S = 54.0
 PONG_S = 60.0
 _MAX_BODY = 256 * 1024
 _MAX_UNSENT = 4 * 1024 * 1024
-#: How `json` writes an octet that was no UTF-8 and was read as a lone surrogate (`surrogateescape`).
+#: How `json` writes an octet that is no UTF-8 and was decoded as a lone surrogate (`surrogateescape`).
 _ESCAPED_OCTET = re.compile(rb"(?<!\\)\\udc([89a-f][0-9a-f])")
 
 
@@ -110,7 +110,7 @@ class Websocket:
         return whole.decode(errors="surrogateescape") if self._opcode is Opcode.TEXT else whole
 
     def send(self, text: str) -> None:
-        """The real HPB relays a participant's octets as they are, be they UTF-8 or not; so does this."""
+        """Relay a participant's octets unchanged, valid UTF-8 or not, like the real HPB."""
         if self.open:
             octets = text.encode()
             if b"\\udc" in octets:

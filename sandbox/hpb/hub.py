@@ -118,7 +118,7 @@ class Hub:
             raise Refusal("hello_expected")
         hello = frame["hello"]
         if hello.get("resumeid"):
-            # The time for a hello goes on: a resume that fails gives no more of it.
+            # A failed resume does not extend the time for a hello.
             await self._resume(connection, frame)
             return
         if connection.hello_deadline is not None:
@@ -183,7 +183,7 @@ class Hub:
         address, now = connection.websocket.address, time.monotonic()
         if self._throttle.blocked(address, "HelloResume", now):
             raise Refusal("too_many_requests")
-        if not resume_id.startswith(self._session_key):  # of before a restart with other keys: it looks like a guess
+        if not resume_id.startswith(self._session_key):  # from before a restart with other keys: it looks like a guess
             await asyncio.sleep(self._throttle.failed(address, "HelloResume", now))
             raise Refusal("no_such_session")
         session = next((session for session in self.sessions.values() if session.resume_id == resume_id), None)
@@ -252,9 +252,9 @@ class Hub:
         await self.release_media(session)
 
     def forget_everything(self, *, new_keys: bool = False) -> None:
-        """As a restart of the process: every session and room is void, every connection cut, no failure remembered.
+        """Like a restart of the process: void every session and room, cut every connection, forget all failures.
 
-        `new_keys`: the configuration has other session keys, so that resume ids of before cannot be read.
+        `new_keys`: the configuration has other session keys, so earlier resume ids cannot be decoded.
         """
         self._throttle.forget()
         if new_keys:

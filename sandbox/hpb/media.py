@@ -18,15 +18,15 @@ from sandbox.sfu import Sfu, SfuError, Source, Subscriber
 HANDLED = frozenset({"requestoffer", "offer", "answer", "endOfCandidates", "selectStream", "candidate"})
 
 
-#: How long the HPB is busy with the end of a subscriber whose client has closed it; a request in this time is lost. Some
-#: milliseconds with a real one, in two of five cases: here it always is, so that nobody relies on being lucky.
+#: Seconds for which the HPB handles the end of a subscriber that its client has closed. A request in this time is lost. With a
+#: real HPB this takes some milliseconds and happens in two of five cases; here it always happens, so no test depends on luck.
 HANGUP_S = 0.9
 
 
 class Media:
-    """`timeout_s`: how long a `requestoffer` waits for its publisher before it is `client_not_found`.
+    """`timeout_s`: how long a `requestoffer` waits for its publisher before the answer `client_not_found`.
 
-    `sessions`: those that may subscribe.
+    `sessions`: the sessions that may subscribe.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Media:
             raise Refusal("client_not_found")
 
     async def offer_own_stream(self, session: Session, receiver: Session, data: Frame, message_id: str | None) -> None:
-        """`sendoffer`: `receiver` gets an offer of what `session` publishes, unasked and in whatever room it is."""
+        """`sendoffer`: `receiver` gets an offer of what `session` publishes, without a request and from any room."""
         room_type = str(data.get("roomType") or "video")
         try:
             await self._subscribe(receiver, session.id, room_type, str(data.get("sid") or ""))
@@ -88,8 +88,8 @@ class Media:
         fresh = session.subscribers[key] = await self.sfu.subscribe(publisher)
         await self.send_offer(session, recipient, room_type, fresh)
         if subscriber is not None:
-            # One that is still there is replaced, and its end is then taken for that of its successor: both are closed.
-            # A real HPB does so in about every second case.
+            # An existing one is replaced, and its end is then mistaken for that of its successor: both are closed.
+            # With a real HPB this happens in about every second case.
             await self.sfu.unsubscribe(subscriber)
             if session.subscribers.get(key) is fresh:
                 await self.sfu.unsubscribe(session.subscribers.pop(key))

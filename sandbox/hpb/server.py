@@ -104,7 +104,7 @@ class HpbStandIn:
     async def restart(self, down_s: float = 0.0, *, internal_secret: str | None = None, new_keys: bool = False) -> None:
         """Every session, room and peer is void; for `down_s` nobody listens on the port.
 
-        `internal_secret`, `new_keys`: the administrator has changed these in the configuration.
+        `internal_secret`, `new_keys`: changes of the configuration.
         """
         if internal_secret is not None:
             self.hub.internal_secret = internal_secret

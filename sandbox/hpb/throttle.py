@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HPB's brake on guessing: failed hellos are counted per address and action. Time is passed in.
+"""The HPB's throttle: failed hellos are counted per address and action. Time is passed in.
 
-The HPB has it since 1.3; 1.2.4 answers every wrong hello at once, for ever.
+The HPB has it since 1.3; 1.2.4 answers every wrong hello at once.
 """
 
 from __future__ import annotations

@@ -34,7 +34,7 @@ OFF = "Turned off, no more captions come"
 LAST = "The last words arrive"
 TITLES = (NEXTCLOUD, OFFERED, ROOM, CALL, AUDIO, ON, FIRST, RIGHT, TIMELY, MUTE, RELOAD, LANGUAGE, OFF, LAST)
 
-#: A GPU that sleeps takes up to two minutes to wake; what is said meanwhile is kept.
+#: A stopped GPU takes up to two minutes to start; speech is kept meanwhile.
 _FIRST_S = 150.0
 _LAST_WORD_S = 15.0
 _QUIET_S = 3.0
@@ -274,7 +274,7 @@ class TestCall:
             await asyncio.sleep(0.02)
 
     async def _caption(self, said: Playback, timeout_s: float, *, since: float | None = None) -> ReceivedCaption | None:
-        """The first caption since the speech began, or since then; None if there is none in time."""
+        """The first caption since the speech began, or since the given time; None if none comes in time."""
         await self._until(said, 0.02)
         begun = self._begun(said) if since is None else since
         try:

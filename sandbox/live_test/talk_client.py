@@ -119,7 +119,7 @@ class TalkClient:
             raise TalkRefused(what, 0, type(error.__cause__ or error).__name__) from None
         location = answer.headers.get("Location", "")
         if (redirect := redirect_of(str(answer.request.url), answer.status_code, location)) is not None:
-            # Followed, it would take passwords and cookies along.
+            # Following a redirect would pass on passwords and cookies.
             raise TalkRefused(what, 0, redirect.describe("it")[0].removesuffix("."))
         try:
             data = answer.json()["ocs"]["data"]

@@ -22,7 +22,7 @@ from sandbox.nextcloud.talk import TALK_TIMEOUT_S, ExAppAnswer
 #: AppAPI's own version, sent as `AA-VERSION`.
 AA_VERSION = "32.0.0"
 
-#: How long an app that is installed may take to answer a heartbeat before it is enabled; AppAPI tries for ten minutes.
+#: Seconds for an installed app to answer a heartbeat before it is enabled; AppAPI tries for ten minutes.
 ENABLE_HEARTBEAT_S = 10.0
 HEARTBEAT_INTERVAL_S = 1.0
 HEARTBEAT_TRIES = 600
@@ -51,7 +51,7 @@ class ExApp:
     url: str = ""
     display_name: str = "Live Transcription"
     enabled: bool = False
-    #: Flagged as enabled, and not told yet.
+    #: Flagged as enabled, but not notified yet.
     enabling: bool = False
     progress: int = -1
     init_error: str = ""
@@ -179,10 +179,10 @@ class AppApi:
         await self._notify()
 
     async def enable(self, app: ExApp) -> bool:
-        """Flags the app as enabled, waits for its container and its heartbeat, and then tells it.
+        """Flag the app as enabled, wait for its container and its heartbeat, and then notify it.
 
-        Between the flag and the request the app may read its settings already. As `AppAPIService::enableExApp` of AppAPI 35,
-        for installations and `occ app_api:app:enable`; without a heartbeat the flag stays, and the app is not told.
+        The app can already read its settings between the flag and the request. Like `AppAPIService::enableExApp` of AppAPI 35,
+        for installations and `occ app_api:app:enable`. Without a heartbeat the flag stays, and the app is not notified.
         """
         app.enabled = app.enabling = True
         try:

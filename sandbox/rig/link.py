@@ -31,7 +31,7 @@ class Link:
         self.refusing = False
         #: Connections that were accepted so far.
         self.accepted = 0
-        #: What clients have said on websockets, each message with its Unix time; the last of them.
+        #: The latest messages of clients on websockets, each with its Unix time.
         self.said: deque[tuple[float, dict[str, Any]]] = deque(maxlen=100_000)
 
     @property
@@ -44,7 +44,7 @@ class Link:
         return len(self._tasks)
 
     def offer_requests(self, publisher: str, since: float = 0.0) -> list[float]:
-        """When clients asked for this session's offer, in Unix time."""
+        """Unix times at which clients requested this session's offer."""
         return [
             at
             for at, said in self.said

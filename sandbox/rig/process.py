@@ -74,7 +74,7 @@ class ServerProcess:
                 return
 
     async def stop(self) -> int | None:
-        """SIGTERM, and SIGKILL where that does not help. Returns the exit code, None if nothing ran."""
+        """Send SIGTERM, then SIGKILL if the process does not end. Returns the exit code; None if nothing ran."""
         return await self._end(signal.SIGTERM)
 
     async def kill(self) -> None:

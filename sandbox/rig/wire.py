@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a client says on a websocket, read from the bytes that pass by (RFC 6455)."""
+"""A client's messages on a websocket, read from the bytes of its connection (RFC 6455)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MAX_LINE = 16_384
 
 
 class ClientMessages:
-    """The JSON messages of one connection, from its first byte on; without compression. Other HTTP requests have none."""
+    """The JSON messages of one connection, from its first byte on, without compression. Other HTTP requests have none."""
 
     def __init__(self) -> None:
         self._reader = StreamReader()
@@ -25,7 +25,7 @@ class ClientMessages:
         next(self._parser)
 
     def feed(self, data: bytes) -> list[dict[str, Any]]:
-        """Returns the messages that are complete with these bytes."""
+        """Take bytes; returns the messages that they complete."""
         self._reader.feed_data(data)
         next(self._parser)
         found, self._found = self._found, []

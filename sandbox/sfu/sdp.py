@@ -45,7 +45,7 @@ def parse(text: str) -> SessionDescription:
 
 
 def transport_section(description: SessionDescription) -> MediaDescription:
-    """The first section that was not rejected and says how its peer is reached."""
+    """The first section that was not rejected and has a transport."""
     for media in description.media:
         if (
             media.kind in ("audio", "video")
@@ -136,7 +136,7 @@ def answer_publisher(offer: SessionDescription, transport: Transport) -> str:
 def offer_subscriber(
     transport: Transport, *, version: int, streams: Sequence[str], audio_ssrc: int, video_ssrc: int, trickle: bool
 ) -> str:
-    """What Janus's videoroom sends to a subscriber of these `streams`; with `trickle` the candidates are no part of it."""
+    """The offer of Janus's videoroom to a subscriber of these `streams`; with `trickle` without the candidates."""
     if trickle:
         transport = Transport(transport.username, transport.password, (), transport.fingerprint)
     lines = _session(transport, "VideoRoom", version, [str(mid) for mid in range(len(streams))])

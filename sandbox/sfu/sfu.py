@@ -22,8 +22,8 @@ class SfuError(Exception):
 
 
 class Sfu:
-    """An async context manager. `offers_added`: a stream that a publisher adds is offered to its subscribers, as by Janus 0.x;
-    Janus 1.x leaves them as they are. `offer_video`: offers hold a video section even where the publisher sends none.
+    """An async context manager. `offers_added`: offer a stream that a publisher adds to its subscribers, as Janus 0.x does and
+    Janus 1.x does not. `offer_video`: offers have a video section even if the publisher sends no video.
 
     `candidates`: "sdp" puts ICE candidates into the offers, as Janus does by default; "trickle" leaves them to messages.
     """

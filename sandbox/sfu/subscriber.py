@@ -23,8 +23,8 @@ from sandbox.sfu.rtp import RtpPacket, build_rtp
 class Subscriber:
     """Made by `Sfu.subscribe`. `sid` names this peer connection; a renegotiation keeps it.
 
-    Its streams are those that the publisher had when it was made, as with Janus 1.x; `add_audio` is for what Janus 0.x does.
-    `sent` counts the packets that went out, the first at Unix time `first_sent_at`; `path` what was done to the others.
+    Its streams are those that the publisher had at that time, as with Janus 1.x; `add_audio` adds one, as Janus 0.x does.
+    `sent` counts the packets sent, the first at Unix time `first_sent_at`; `path` counts what happened to the others.
     """
 
     def __init__(self, certificate: SfuCertificate, publisher: Source, sid: str, *, video: bool, trickle: bool) -> None:
@@ -36,7 +36,7 @@ class Subscriber:
         self._peer = Peer(certificate, offering=True)
         self._transport: sdp.Transport | None = None
         self._ssrc = random.getrandbits(32)
-        #: In the order in which they came to be; the first carries the transport.
+        #: In order of creation; the first carries the transport.
         self._streams = ["audio"] * publisher.has_audio + ["video"] * video
         self._video_ssrc = random.getrandbits(32) if video else None
         self._trickle = trickle

@@ -42,13 +42,13 @@ async def test_a_first_time_administrator_gets_from_nothing_to_a_green_selftest(
     async with opened(browser, world) as seen:
         page = seen.page
         await page.get_by_role("button", name="Run the self-test").click()
-        await expect(page.get_by_text("It fails here: High-performance backend.")).to_be_visible(timeout=15_000)
-        await expect(page.get_by_text("A setting is missing or wrong.")).to_be_visible()
+        await expect(page.get_by_text("Failed at: High-performance backend")).to_be_visible(timeout=15_000)
+        await expect(page.get_by_text("A setting is missing or invalid.")).to_be_visible()
         await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com/standalone-signaling")
         await page.get_by_label("Internal secret", exact=True).fill("the-internal-secret")
         await expect(page.locator("#lt-save-state")).to_have_text("2 changes are not saved.")
         await page.get_by_role("button", name="Run the self-test").click()
-        await expect(page.get_by_text("All is well.")).to_be_visible(timeout=15_000)
+        await expect(page.get_by_text("All checks passed.")).to_be_visible(timeout=15_000)
         await expect(page.locator("[data-result=selftest]").get_by_text(TEXT)).to_be_visible()
         assert world.app.config["lt_internal_secret"] == ConfigValue("the-internal-secret", sensitive=True)
         assert world.engine.probed[-1].url == "https://hpb.example.com/standalone-signaling"
@@ -66,20 +66,20 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         page = seen.page
         address = page.get_by_label("Address of the high-performance backend")
         await address.fill("nonsense")
-        await page.get_by_label("Start the engine when a call is joined").uncheck()
+        await page.get_by_label("Default language").select_option("fr")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("write an address")
+        await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("enter an address")
         await expect(address).to_be_focused()
         below = "(e => document.querySelector('.lt-save').getBoundingClientRect().top - e.getBoundingClientRect().bottom)"
         assert await address.evaluate(below) > 0, "the bar at the bottom hides nothing that has the focus"
         await expect(address).to_have_attribute("aria-invalid", "true")
-        assert "lt_prewarm" not in world.app.config
+        assert "lt_default_language" not in world.app.config
         await address.fill("wss://hpb.example.com")
         await page.get_by_label("Internal secret", exact=True).fill("secret-number-one")
         await page.keyboard.press("Enter")
-        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved.")
         await expect(page.locator("#lt-field-lt_hpb_url-note")).to_have_text("Saved.")
-        assert world.engine.applied[-1].stt.prewarm is False  # type: ignore[union-attr]
+        assert world.engine.applied[-1].default_language == "fr"  # type: ignore[union-attr]
         await page.get_by_label("moshi-server: address").fill("ws://stt.example.com:8080")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-field-lt_moshi_url-note")).to_have_text("Saved.")
@@ -87,7 +87,7 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         await page.get_by_role("button", name="Remove: Internal secret").click()
         await expect(page.locator("#lt-field-lt_internal_secret-note")).to_have_text("Will be removed when you save.")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved.")
         assert "lt_internal_secret" not in world.app.config
 
 
@@ -100,11 +100,11 @@ async def test_engines_are_ordered_by_keyboard_and_defaults_come_back(browser: B
         await page.keyboard.press("Enter")
         await page.get_by_role("checkbox", name="Modal").first.uncheck()
         await page.get_by_role("button", name="Save").click()
-        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved.")
         assert world.app.config["lt_stt_order"].value == "embedded,moshi"
         await page.locator("[data-key=lt_stt_order] [data-reset]").click()
         await page.get_by_role("button", name="Save").click()
-        await expect(page.locator("#lt-save-state")).to_have_text("Saved, and in force.")
+        await expect(page.locator("#lt-save-state")).to_have_text("Saved.")
         assert "lt_stt_order" not in world.app.config
         await expect(page.locator(".lt-order li").first).to_contain_text("Modal")
 
@@ -117,7 +117,7 @@ async def test_a_cold_start_is_counted_with_a_bar(browser: Browser, world: World
         await expect(result).to_contain_text("The test is running…")
         await expect(result).to_contain_text("a sentence is transcribed")
         world.engine.probe_pause.set()
-        await expect(result).to_contain_text("All is well.", timeout=10_000)
+        await expect(result).to_contain_text("All checks passed.", timeout=10_000)
         await expect(result).to_contain_text(TEXT)
 
 
@@ -137,7 +137,7 @@ async def test_the_status_shows_what_goes_on_and_hostile_text_stays_text(browser
         await page.get_by_label("Internal secret", exact=True).fill("some-secret")
         await page.get_by_role("button", name="Test the backend").click()
         await expect(page.locator("[data-result=hpb]")).to_contain_text("<img src=x", timeout=10_000)
-        await expect(page.locator("[data-result=hpb]")).to_contain_text("does not let this app in")
+        await expect(page.locator("[data-result=hpb]")).to_contain_text("refuses the app")
         assert await page.locator("#live-transcription img, #live-transcription script").count() == 0
         assert "owned" not in await page.title()
 
@@ -246,7 +246,7 @@ async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, 
         await expect(page.locator(".lt-plot path")).to_have_count(2)
         await expect(page.locator("#lt-banner")).to_be_hidden()
         await page.get_by_role("button", name="Run the self-test").click()
-        await expect(page.get_by_text("It fails here")).to_be_visible(timeout=15_000)
+        await expect(page.get_by_text("Failed at")).to_be_visible(timeout=15_000)
         await page.screenshot(path=SCREENSHOTS / f"settings-{name}.png")
         await page.get_by_text("Advanced").click()
         assert await violations(page) == []
@@ -263,10 +263,10 @@ async def test_it_speaks_french(browser: Browser, world: World) -> None:
         page = seen.page
         await expect(page.get_by_role("heading", name="Transcription en direct")).to_be_visible()
         await page.get_by_role("button", name="Lancer l\u2019autotest").click()
-        await expect(page.get_by_text("L\u2019échec est ici : Serveur hautes performances.")).to_be_visible(timeout=15_000)
+        await expect(page.get_by_text("Échec à l\u2019étape : Serveur hautes performances")).to_be_visible(timeout=15_000)
         await page.get_by_label("Adresse du serveur hautes performances").fill("ftp://x")
         await page.get_by_role("button", name="Enregistrer").click()
-        await expect(page.locator("#lt-save-state")).to_contain_text("veuillez vérifier les champs signalés")
+        await expect(page.locator("#lt-save-state")).to_contain_text("Corrigez les champs signalés")
         assert await violations(page) == []
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
         await page.screenshot(path=SCREENSHOTS / "settings-french.png")

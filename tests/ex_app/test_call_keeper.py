@@ -239,7 +239,7 @@ async def test_a_full_disk_keeps_the_old_file_and_what_failed_is_written_when_th
             engine.rooms["def"] = {"nc3": None}
             await until(lambda: tried > 20)
             assert rooms_in(tmp_path) == ["abc"]
-            assert caplog.text.count("cannot be written down") == 1
+            assert caplog.text.count("cannot be stored") == 1
         await until(lambda: rooms_in(tmp_path) == ["abc", "def"])
 
 
@@ -300,7 +300,7 @@ async def test_a_storage_that_cannot_be_written_is_told_and_costs_nothing(
     (tmp_path / "file").write_text("")
     engine = FakeEngine(rooms=dict(ROOMS))
     async with kept(engine, tmp_path / "file" / "below"):
-        await until(lambda: "cannot be written down" in caplog.text)
+        await until(lambda: "cannot be stored" in caplog.text)
     assert engine.rooms
     async with kept(engine, None):
         await asyncio.sleep(0.01)

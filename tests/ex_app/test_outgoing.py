@@ -160,7 +160,7 @@ def test_who_may_have_relied_on_the_old_switch_learns_what_to_set(
 )
 def test_connections_that_others_can_read_are_told(environment: dict[str, str], notices: list[str]) -> None:
     found = read_settings(ENVIRONMENT | environment).notices
-    assert [notice.partition(" Whoever")[0] for notice in found] == notices
+    assert [notice.partition(" Anyone")[0] for notice in found] == notices
 
 
 async def ask_hpb(settings: Settings) -> None:

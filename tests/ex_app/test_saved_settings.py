@@ -95,7 +95,7 @@ async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effe
         for _ in range(3):
             await saved.refresh()
         assert [record.message for record in caplog.records if "LT_FINALS_ONLY" in record.message] == [
-            "LT_FINALS_ONLY has no effect any more. Captions are never revised, so each version of Talk shows them once."
+            "LT_FINALS_ONLY no longer has an effect. Captions are never revised, so every version of Talk shows them once."
         ]
         assert "lt_finals_only" not in saved.describe()
         assert not saved.current.problems

@@ -15,7 +15,7 @@ from sandbox import loopback_ice
 from sandbox.ports import has_ipv6
 from sandbox.rig import HPB_SERIES, Rig, RigUnavailable
 from sandbox.rig.installed import turn_program
-from tests.rig.setting import SHORT_SPEECH, Setting, captioned, more_words, setting
+from tests.rig.setting import SHORT_SPEECH, Setting, captioned, eventually, more_words, setting
 
 
 async def caption_once(talk: Setting) -> None:
@@ -31,7 +31,7 @@ async def caption_first_words(talk: Setting) -> None:
     room = talk.room()
     async with talk.speaker(room, speech=SHORT_SPEECH) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions("en")).ok
-        await listener.captions.wait(lambda caption: len(caption.text.split()) >= 3, speaker=speaker.session_id)
+        await listener.captions.wait(more_words(listener, speaker.session_id, 3))
 
 
 @pytest.mark.parametrize("series", [series for series in HPB_SERIES if series != "2.0"], indirect=True)
@@ -53,8 +53,13 @@ async def test_media_through_turn_alone(tmp_path: Path, transport: str) -> None:
         pytest.skip(str(error))
     async with setting(tmp_path, turn_only=True, turn_transport=transport) as talk:
         await caption_first_words(talk)
-        assert talk.rig.turn is not None
-        assert talk.rig.turn.logged("CHANNEL_BIND processed, success") == 2, "the speaker's and the app's relays"
+        turn = talk.rig.turn
+        assert turn is not None
+
+        async def bound() -> bool:
+            return turn.logged("CHANNEL_BIND processed, success") == 2
+
+        await eventually(bound, "the speaker's and the app's relays in the TURN server's log, which is written late")
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
@@ -70,7 +75,7 @@ async def test_the_stock_receive_path(tmp_path: Path) -> None:
         room = talk.room()
         async with talk.speaker(room, speech=SHORT_SPEECH, video=True) as speaker, talk.listener(room) as listener:
             assert (await listener.enable_captions("en")).ok
-            await listener.captions.wait(lambda caption: len(caption.text.split()) >= 3, speaker=speaker.session_id)
+            await listener.captions.wait(more_words(listener, speaker.session_id, 3))
             assert talk.app.usage().threads > before, "aiortc decodes in a thread"
 
 

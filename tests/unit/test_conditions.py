@@ -99,6 +99,6 @@ def test_texts_say_what_happens_why_and_what_to_do() -> None:
     assert (unreachable.code, unreachable.message) == ("hpb-unreachable", "1 call gets no captions. No answer.")
     assert hpb_condition(SignalingUnreachable("No answer."), 2).message.startswith("2 calls get no captions.")
     failure = NoMediaPath("No path.", fix="Let UDP through.")
-    assert media_condition(1, failure).message.startswith("1 speaker is not transcribed")
-    assert media_condition(2, failure).message.startswith("2 speakers are not transcribed")
+    assert media_condition(1, failure).message.startswith("1 speaker is not being transcribed")
+    assert media_condition(2, failure).message.startswith("2 speakers are not being transcribed")
     assert "turn.example.com:3478 (error 401)" in turn_condition({"turn.example.com:3478": 401}).message

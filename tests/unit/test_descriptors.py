@@ -48,7 +48,7 @@ def test_the_reserve_is_kept() -> None:
     assert ours.room(CALL_DESCRIPTORS, 0.0) >= 1, "a call takes less"
     (shortage,) = ours.shortages(0.0)
     assert shortage.code == "descriptors"
-    assert "of 1024 are in use" in shortage.message
+    assert "of 1024." in shortage.message
 
 
 def test_what_was_promised_counts_until_a_reading_shows_it() -> None:
@@ -175,4 +175,4 @@ def test_the_service_refuses_new_calls_and_keeps_those_that_run(
 
     virtual_clock.run(run(), loopback_s=0.0)
     told = [record.getMessage() for record in caplog.records if vars(record).get("code") == "descriptors"]
-    assert len([message for message in told if message.startswith("Open files are short: 250 of 256")]) == 1
+    assert len([message for message in told if message.startswith("Too many files are open: 250 of 256")]) == 1

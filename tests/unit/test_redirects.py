@@ -49,7 +49,7 @@ def test_a_redirect(status: int, location: str, expected: Redirect | None) -> No
     [
         (ELSEWHERE, "The server redirects to https://hpb.example.com."),
         (Redirect(same_server=True), "The server redirects to another path."),
-        (Redirect(), "The server redirects, but names no usable address."),
+        (Redirect(), "The server redirects, but gives no usable address."),
     ],
 )
 def test_what_is_told_of_it(redirect: Redirect, message: str) -> None:

@@ -1,21 +1,21 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When to ask the network. Asked about every frame it would be the dearest part of a talking speaker.
+"""Voice activity detection that runs the network only when its answer matters.
 
-Two answers are wanted: that speech has begun, and that it has ended. Each is worked out as late as it may be. Most of the
-questions are settled by a glance: one window, by a network that has heard nothing before, which finds speech where there is
-plenty and hardly ever where there is none.
+On every frame the network would be the most expensive part of a speaker. Only two answers matter: that speech has begun, and
+that it has ended. Each is computed as late as possible, mostly by a glance: one window through a network without history, which
+reliably finds clear speech and rarely reports speech where there is none.
 
-- **In silence** a frame that is no louder than the noise so far holds no speech. One that is well above it gets a glance, and
-  so does one now and then of sound that is only just above it, so that speech cannot hide in it. What looks at all like
-  speech goes through the network with the frames held before it, and so do the frames that follow, until the network hears
-  no speech and the loudness has gone. What is no speech raises the level of the noise.
-- **In speech** nothing is looked at until silence could have lasted long enough to count. Then comes a glance at the newest of
-  the loud frames held. If it finds speech, the next time a frame much like that is taken for speech without a glance, but
-  only once: the network confirms the speech each second or so, and it is by so much, at most, that something loud which
-  sets in as speech ends can delay the end. If it finds none, all the frames held go through the network, in order. Its state
-  is that of the last time, a few seconds old at most, which serves it far better than none.
+- **In silence** a frame that is no louder than the noise level holds no speech. A clearly louder frame gets a glance. So does
+  an occasional frame that is only slightly louder, so that speech cannot hide there. If the glance suspects speech, the
+  buffered frames and all following ones go through the network, until it finds no speech and the sound is quiet again. Frames
+  without speech raise the noise level.
+- **In speech** nothing is examined until silence could have lasted long enough to count. Then the newest loud buffered frame
+  gets a glance. If it finds speech, the next similar frame counts as speech without a glance, but only once. So the network
+  confirms speech about every second, and a loud sound after the end of speech delays the end by no more than that. If the
+  glance finds none, all buffered frames go through the network, in order. Its state is a few seconds old at most, which is
+  much better than none.
 """
 
 from __future__ import annotations
@@ -27,31 +27,31 @@ from live_transcription.types import SAMPLE_RATE, Frame
 
 #: Probability at which speech begins, and the lower one down to which it goes on.
 START, STOP = 0.5, 0.35
-#: Probability, of a glance in silence, at which the network is to hear more: beginnings are not always plain to see.
+#: Probability of a glance in silence at which the network examines more, since the onset of speech is not always clear.
 PERHAPS = 0.15
-#: Mean square below which no frame is looked at (-80 dBFS).
+#: Mean square below which no frame is examined (-80 dBFS).
 QUIET = 1e-8
-#: How far above the noise, as a ratio of energies, a frame has to be to be looked at (3 dB), or now and then (0.8 dB): what
-#: keeps below is steadier than speech, or so much fainter than the noise that nobody hears words in it.
+#: Ratio of energies to the noise at which a frame is examined (3 dB), or occasionally examined (0.8 dB). Quieter sound is
+#: steadier than speech, or too faint for its words to be understood.
 ABOVE_NOISE, NOT_STEADY = 2.0, 1.2
-#: How much of the way to the energy of a frame the level of the noise goes at once: down to a quieter one, up to a louder one.
+#: How fast the noise level follows the energy of a frame: down to a quieter one, up to a louder one.
 FALL, RISE = 0.25, 0.5
-#: In silence so many frames are held beside the newest for the network to warm up with, or to go back to.
+#: Frames buffered in silence besides the newest, to warm up the network.
 HELD_IN_SILENCE = 2
 #: Sound between the two is glanced at when so many frames have gone by without a glance.
 GLANCE_EVERY = 5
-#: In speech, a frame so far below what speech was like is silence without a look (30 dB).
+#: In speech, a frame so far below the level of speech (30 dB) counts as silence without examination.
 FAR_BELOW = 1e-3
 #: How fast the level of speech follows the frames in which it is found.
 FOLLOW = 0.2
 #: A frame is loud if it has at least this share of the greatest energy among those held.
 LOUD = 0.5
-#: A frame is like speech that was found before if it has this share of its energy, and if its samples are so much alike from
-#: one to the next (correlation) that most of it is below some 2 kHz: voices are, hiss and clatter are not.
+#: A frame is similar to earlier speech if it has this share of its energy, and this correlation from one sample to the next,
+#: which means that most of it is below some 2 kHz. This is true of voices, and not of hiss or clatter.
 LIKE_SPEECH, LIKE_VOICE = 0.25, 0.85
-#: The network is unsure of faint speech until it has heard a second of it: below -34 dBFS it hears it at -23 dBFS.
+#: The network is unsure of faint speech in its first second, so speech below -34 dBFS is amplified to -23 dBFS.
 FAINT_RMS, USUAL_RMS = 0.02, 0.07
-#: Frames held at most, in samples, however long the silence that is asked about.
+#: Limit of the buffered frames in samples, whatever the length of silence in question.
 _LIMIT = round(0.8 * SAMPLE_RATE)
 
 
@@ -80,15 +80,15 @@ class SileroDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the audio so far: what comes next does not follow on it."""
-        # Frames that have not gone through the network; it has heard what comes right before them, if there is a stretch.
+        """Forget the audio so far: the next frame does not continue it."""
+        # Frames that have not gone through the network; if there is a stretch, it has processed the audio before them.
         self._held: list[Frame] = []
         self._held_samples = 0
         self._stretch: Stretch | None = None
         # Samples of speech, and of silence, at the end of the audio that is not held any more.
         self._speech = 0
         self._silence = 0
-        # Mean squares of what is no speech, and of speech; 0 where it is not known.
+        # Mean squares of noise and of speech; 0 if unknown.
         self._noise = QUIET
         self._level = 0.0
         # In silence: the next frame goes through the network, however loud it is. And frames since the last glance.
@@ -112,13 +112,13 @@ class SileroDetector:
             self._look_back()
 
     def speech_for(self, seconds: float) -> bool:
-        """In silence, asked after each frame: has there been speech without a break for so long up to now?"""
+        """In silence, called after each frame: has there been uninterrupted speech for the last `seconds`?"""
         if self._held:
             self._look_at_newest()
         return self._speech >= seconds * SAMPLE_RATE
 
     def silence_for(self, seconds: float) -> bool:
-        """In speech: has there been no speech for so long up to now?"""
+        """In speech: has there been no speech for the last `seconds`?"""
         limit = seconds * SAMPLE_RATE
         if self._silence + self._held_samples < limit:
             return False
@@ -203,7 +203,7 @@ class SileroDetector:
         return glance(self._session, samples[end - GLANCE : end], _gain(energy))
 
     def _hear(self) -> None:
-        """All frames held are done with: they go through the network, but for the silence at the end."""
+        """Pass all buffered frames through the network, except for the silence at the end."""
         energies = [_mean_square(frame) for frame in self._held]
         quiet = max(QUIET, self._level * FAR_BELOW)
         last = len(energies)
@@ -213,7 +213,7 @@ class SileroDetector:
         if heard:
             gain = _gain(max(energies))
             if self._stretch is None or (self._stretch.broken_off and gain > 1.0):
-                # What is made louder would set off a network that has speech in mind.
+                # A network in the middle of speech would be triggered by amplified noise.
                 self._stretch = Stretch(self._session, gain)
             self._stretch.gain = min(self._stretch.gain, gain)
             for frame, probability in zip(heard, self._stretch.hear(heard), strict=True):
@@ -233,7 +233,7 @@ class SileroDetector:
 
 
 class SileroSample:
-    """Whether a frame that stands alone may hold speech: a glance where it is louder than the noise in the frames before."""
+    """Decides whether an isolated frame may hold speech: runs the network only on frames louder than the noise before them."""
 
     __slots__ = ("_noise", "_session")
 

@@ -101,11 +101,11 @@ class FrameQueue:
         return not self._frames
 
     def interrupt(self) -> None:
-        """Let `listen` return now, if it waits, although no frame has come."""
+        """Wake a waiting `listen` although no frame has come."""
         self._wake()
 
     def close(self) -> None:
-        """No more frames; what is in the queue can still be taken."""
+        """Add no more frames; those in the queue can still be taken."""
         self._closed = True
         if self._timer is not None:
             self._timer.cancel()

@@ -59,7 +59,7 @@ class Decoder(Protocol):
         """
 
     def reset(self) -> None:
-        """What comes next does not follow on what was decoded so far."""
+        """Reset the decoder: the next packet does not continue the previous ones."""
 
 
 def decoder() -> Decoder:

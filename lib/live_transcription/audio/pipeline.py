@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A speaker's packets and gaps to frames of 24 kHz mono float32, on a timeline without holes.
+"""Turns a speaker's packets and gaps into frames of 24 kHz mono float32, on a timeline without holes.
 
-What comes is collected, by the duration that each packet states, until it completes a frame, and then decoded in one go
-straight into that frame, which comes not a moment later.
+Packets are collected, by the duration that each one states, until they complete a frame. Then they are decoded in one go,
+directly into that frame, without additional delay.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, Aud
 
 logger = logging.getLogger(__name__)
 
-#: Payloads of so few octets for 10 ms and more hold no sound: they stand for what is not transmitted (RFC 6716,
-#: section 2.1.9), of which a decoder would make comfort noise.
+#: Payloads of at most so many octets for 10 ms and more hold no sound. They mark audio that is not transmitted (RFC 6716,
+#: section 2.1.9), for which a decoder would make comfort noise.
 _DTX_OCTETS = 3
 _DTX_SAMPLES = SAMPLE_RATE * 10 // 1000
 #: Decoded audio below this peak is silence; from then on packets of digital silence need not be decoded.
@@ -34,8 +34,8 @@ _USUAL_SAMPLES = SAMPLE_RATE * 20 // 1000
 #: Where decoded audio meets filled silence, 5 ms of ramp keep the step from clicking.
 _RAMP_SAMPLES = SAMPLE_RATE * 5 // 1000
 _MAX_GAP_SAMPLES = SAMPLE_RATE * 10
-#: Silence beyond this is left out, as are longer mutes without packets: every pause has been noticed by then, and who is muted
-#: costs no frames.
+#: Longer silence is left out, as are longer mutes without packets: every pause has been noticed by then, and muted speakers
+#: cost no frames.
 _MAX_SILENCE_SAMPLES = SAMPLE_RATE * 2
 
 
@@ -112,7 +112,7 @@ class AudioPipeline:
         self._missing = self._framer.missing
 
     def rest(self) -> None:
-        """What is fed next does not follow on what was fed so far: give up the decoder and the open frame."""
+        """Release the decoder and the open frame: the next item does not continue the previous ones."""
         self._waiting = []
         self._decoder = None
         self._framer = Framer(self._frame_ms)
@@ -144,7 +144,7 @@ class AudioPipeline:
             self._queue.put(frame)
 
     def _render(self) -> None:
-        """All that waits becomes samples, and each frame that they complete goes out."""
+        """Turn all waiting packets into samples, and queue each frame that they complete."""
         waiting, self._waiting = self._waiting, []
         for item, samples in waiting:
             if isinstance(item, AudioPacket):
@@ -222,7 +222,7 @@ class AudioPipeline:
         self._written(out)
 
     def _sound(self, out: Frame) -> None:
-        """What stands in `out` of `_space` is heard, after a silence with a ramp."""
+        """Complete the samples in `out` of `_space`, with a ramp after silence."""
         if self._silent_samples:
             self._silent_samples = 0
             ramp = out[:_RAMP_SAMPLES]

@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Which audio of a silent publisher is worth decoding. Pure: no clock but the audio itself.
+"""Selects the audio of a silent publisher that is worth decoding. Pure: the audio itself is the clock.
 
-Packets are kept for `KEPT_S` without being decoded. A suspicion of speech hands them on, and ends the watch: from then on
-everything is decoded, and voice activity detection has the last word. Two things raise a suspicion:
+Packets are kept for `KEPT_S` without being decoded. A suspicion of speech releases them and ends the watch. From then on
+everything is decoded, and voice activity detection decides. Two things raise a suspicion:
 
-- **Audio levels** (RFC 6464): packets in a row that are well above the level of the noise. This costs nothing and is noticed at
-  once. Levels that were wrong `PATIENCE` times in a row are not believed for a while, which doubles up to half a minute.
+- **Audio levels** (RFC 6464): consecutive packets well above the noise level. This costs nothing and is immediate. Levels that
+  were wrong `PATIENCE` times in a row are ignored for a while, which doubles up to half a minute.
 - **Samples**: one frame of 80 ms in ten is decoded, whatever the levels say. Speech is noticed within one or two samples (0.8 s
-  each), and none of it is lost, as the packets before it are still there.
+  each). None of it is lost, since the packets before it are still kept.
 
-Digital silence (level 127) is not kept. One packet in two seconds is decoded all the same: where it holds sound, the levels are
-wrong, and the owner is told to ignore them.
+Digital silence (level 127) is not kept. One packet in two seconds is decoded nevertheless. If it holds sound, the levels are
+wrong, and `on_wrong_levels` is called.
 
-A decoder begins anew at each sample and after each watch. The packets before those that matter bring it up to date.
+The decoder starts from scratch at each sample and after each watch. The packets before the ones that matter warm it up.
 """
 
 from __future__ import annotations
@@ -32,34 +32,35 @@ from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, Aud
 
 Item: TypeAlias = AudioPacket | AudioGap
 
-#: Kept at most: so much audio in seconds, so many packets and gaps, so many octets.
+#: Limits of what is kept: seconds of audio, number of packets and gaps, octets.
 KEPT_S = 2.5
 MOST_ITEMS = 256
 MOST_OCTETS = 1 << 16
-#: Handed on where levels raise the suspicion, in seconds: the gate's pre-roll, and a little to begin with.
+#: Seconds of audio released when levels raise the suspicion: the gate's pre-roll, plus a little to warm up the decoder.
 LEVEL_KEPT_S = 0.9
-#: Packets in a row that have to be so many dB above the noise. Nothing below -74 dBov is speech.
+#: Consecutive packets needed, and by how many dB above the noise. The noise counts as -80 dBov at least, so nothing below
+#: -74 dBov counts as speech.
 LOUD_PACKETS = 2
 ABOVE_NOISE_DB = 6.0
 QUIETEST_NOISE = 80.0
-#: How fast the level of the noise follows the packets: down to quieter ones, up to louder ones.
+#: How fast the noise level follows the packets: down to quieter ones, and up to louder ones.
 _FALL, _RISE = 0.1, 0.02
-#: Wrong suspicions by levels in a row that cost nothing; how long levels are not believed then, in seconds, and at most.
+#: Consecutive wrong suspicions by levels that have no consequence; then seconds for which levels are ignored, first and most.
 PATIENCE = 3
 DISBELIEF_S = (4.0, 30.0)
-#: Between two samples, and what of it is decoded: to bring the decoder up to date, and to be looked at; in seconds.
+#: Seconds from one sample to the next, and what is decoded for a sample: warm-up of the decoder, then the frame to examine.
 SAMPLE_EVERY_S = 0.8
 WARM_UP_S, SAMPLE_S = 0.06, 0.08
-#: Between two packets of digital silence that are decoded, in seconds, and the peak from which they are none.
+#: Seconds between two packets of digital silence that are decoded, and the peak amplitude from which they count as sound.
 CHECK_EVERY_S = 2.0
 SOUND_PEAK = 0.01
-#: Payloads of so few octets hold no sound (RFC 6716, section 2.1.9; an empty frame).
+#: Payloads of at most so many octets hold no sound (RFC 6716, section 2.1.9; an empty frame).
 _EMPTY_OCTETS = 3
 _USUAL_SAMPLES = SAMPLE_RATE * 20 // 1000
 
 
 class Sample(Protocol):
-    """Looks at samples of one publisher."""
+    """Examines samples of one publisher."""
 
     def may_be_speech(self, frame: Frame) -> bool: ...
 
@@ -67,16 +68,16 @@ class Sample(Protocol):
 class SpeechWatch:
     """One publisher's watch. `on_wrong_levels` is called when digital silence turns out to be sound.
 
-    What is never decoded counts in `statistics` as rested.
+    Audio that is never decoded counts as rested in `statistics`.
     """
 
     def __init__(self, statistics: PipelineStatistics, sample: Sample, on_wrong_levels: Callable[[], None]) -> None:
-        #: Seconds of audio that were handed on last.
+        #: Seconds of audio that were released last.
         self.handed_on_s = 0.0
         self._statistics = statistics
         self._sample = sample
         self._on_wrong_levels = on_wrong_levels
-        #: Items with their samples, and the sums.
+        #: Items with their number of samples; the totals follow.
         self._kept: deque[tuple[Item, int]] = deque()
         self._kept_samples = 0
         self._kept_octets = 0
@@ -85,7 +86,7 @@ class SpeechWatch:
         self._loud = 0
         self._by_level: float | None = None
         self._wrong = 0
-        # Samples until levels are believed, until the next sample, and until the next check of digital silence.
+        # In samples of audio: until levels count again, until the next sample, and until the next check of digital silence.
         self._disbelief = 0
         self._until_sample = _samples(SAMPLE_EVERY_S / 4)
         self._until_check = 0
@@ -98,14 +99,14 @@ class SpeechWatch:
             self._wrong = self._disbelief = 0
         elif self._by_level is not None:
             self._wrong += 1
-            # What was loud enough to be suspicious is noise, for the moment.
+            # The level that raised the wrong suspicion counts as noise for now.
             self._noise = min(self._noise, self._by_level)
             if self._wrong > PATIENCE:
                 self._disbelief = _samples(min(DISBELIEF_S[1], DISBELIEF_S[0] * 2 ** min(self._wrong - PATIENCE - 1, 8)))
         self._by_level = None
 
     def push(self, item: Item | DecodedAudio) -> Sequence[Item | DecodedAudio]:
-        """Take the next packet or gap. What has to be decoded now, if the watch is over; audio that is decoded ends it."""
+        """Take the next item. Returns the items to decode if the watch is over; already decoded audio ends it."""
         if not isinstance(item, AudioPacket):
             if isinstance(item, DecodedAudio):
                 return (item,)
@@ -113,7 +114,7 @@ class SpeechWatch:
             return ()
         statistics = self._statistics
         statistics.packets += 1
-        if item.audio_level == DIGITAL_SILENCE:  # by far the most frequent: no call unless something is to be done
+        if item.audio_level == DIGITAL_SILENCE:  # by far the most frequent case, so it makes no call without need
             passed = self._packet_samples * (1 + item.skipped)
             statistics.silent += 1
             statistics.rested_samples += passed
@@ -203,7 +204,7 @@ _shared_decoder: Decoder | None = None
 
 
 def _decode(payloads: Sequence[tuple[bytes, int]]) -> Frame:
-    """Packets with their samples, by a decoder that has heard nothing before; empty if one of them is malformed."""
+    """Decode payloads, each with its number of samples, from a reset decoder. Empty if one of them is malformed."""
     global _shared_decoder  # noqa: PLW0603  used within this function only, so one is enough for all publishers
     if _shared_decoder is None:
         _shared_decoder = decoder()

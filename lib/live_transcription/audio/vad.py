@@ -39,7 +39,7 @@ class EnergyDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the audio so far: what comes next does not follow on it."""
+        """Forget the audio so far: the next frame does not continue it."""
         self._floor = self.FLOOR_DB
 
     def probability(self, frame: Frame) -> float:
@@ -56,7 +56,7 @@ class EnergyDetector:
 
 
 class EnergySample(EnergyDetector):
-    """The same for frames that stand alone, a second or so apart."""
+    """The same for isolated frames, about a second apart."""
 
     RISE_DB_PER_S = 50.0
 
@@ -80,7 +80,7 @@ def preload() -> None:
         except (ImportError, OSError) as missing:
             _missing = True
             logger.warning(
-                "Silero voice activity detection is not available (%s), so loudness alone tells speech from silence. "
+                "Silero voice activity detection is not available (%s), so speech is detected by its loudness only. "
                 "Install the extra 'embedded' to get it.",
                 missing,
             )
@@ -93,6 +93,6 @@ def voice_activity_detector() -> SileroDetector | EnergyDetector:
 
 
 def speech_sample() -> SileroSample | EnergySample:
-    """For one publisher of whom only samples are decoded."""
+    """For a publisher that is watched, so that only samples are decoded."""
     preload()
     return EnergySample() if _session is None else SileroSample(_session)

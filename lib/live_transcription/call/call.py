@@ -49,48 +49,48 @@ from live_transcription.webrtc.offer_requests import OfferRequests, replaceable_
 
 logger = logging.getLogger(__name__)
 
-#: How long speakers may take to say their last words when a call ends by itself, in seconds; the bye comes after.
+#: Seconds for the last words of all speakers when a call ends by itself; the bye comes after.
 LAST_WORDS_S = 1.3
-#: How long the bye may take, in seconds.
+#: Seconds for the bye.
 GOODBYE_S = 0.3
-#: Between two attempts to queue last words that a full queue has not taken, in seconds.
+#: Seconds between two attempts to queue last words that a full queue has refused.
 FLUSH_S = 0.02
-#: What the end of a call takes besides last words, in seconds: the bye, and closing what is open.
+#: Seconds that the end of a call takes besides last words: the bye, and closing connections.
 CLOSE_S = 0.4
-#: After a new session publishers keep their slots and subscriptions for so long, in seconds, even where a request fails.
+#: Seconds after a new session for which publishers keep their slots and subscriptions, even if a request fails.
 RETURN_S = 30.0
-#: Wait before a publisher that gave its subscription to another one asks for it again, in seconds.
+#: Seconds before a publisher that lost its subscription to another one asks for a subscription again.
 YIELD_S = 1.0
-#: After so long without signaling the speakers end with their last words, in seconds: the HPB has closed their subscriptions
-#: when it kept our session for 30 s, and nobody can be asked for others.
+#: Seconds without signaling after which all speakers end with their last words. The HPB keeps our session for 30 s and then
+#: closes our subscriptions, and without signaling there are no new ones.
 CUT_OFF_S = 45.0
 ROOM_TYPE = "video"
 
 
 class Claims(Slot, Protocol):
-    """A publisher's claims on what is limited; `capacity.PublisherClaims` is the real one."""
+    """A publisher's claims on limited resources; implemented by `capacity.PublisherClaims`."""
 
     @property
     def subscribed(self) -> bool: ...
     def subscribe(self) -> bool:
-        """Ask for a subscription; whether it is there already."""
+        """Request a subscription. Returns whether it was granted at once."""
 
     def release(self, *, keep: bool = False) -> None:
-        """The publisher is gone. `keep`: it will be back in a moment, and finds its place."""
+        """The publisher is gone. `keep`: reserve the units, since the publisher will be back in a moment."""
 
 
 class Sharing(Protocol):
-    """What all calls share; `capacity.Capacity` is the real one."""
+    """The resources that all calls share; implemented by `capacity.Capacity`."""
 
     def claims(self, call: str, on_subscription: Callable[[], None]) -> Claims:
-        """For one publisher. `on_subscription` is called when its subscription is granted later, or taken."""
+        """For one publisher. `on_subscription` is called when its subscription is granted later, or taken away."""
 
     def expect_back(self, call: str) -> None:
         """The publishers of this call get new session ids."""
 
 
 class PublisherChannel:
-    """What one subscriber says to its publisher (`webrtc.subscriber.SubscriberChannel`), by way of the call's session."""
+    """A subscriber's messages about its publisher (`webrtc.subscriber.SubscriberChannel`), sent in the call's session."""
 
     def __init__(self, connection: SignalingConnection, publisher: str) -> None:
         self._connection = connection
@@ -107,10 +107,10 @@ class PublisherChannel:
 
 
 class Call:
-    """Runs one room's captions until `end()`, until nobody wants them any more, or until there is no such room.
+    """Captions one room until `end()`, until there is no reader, or until the room does not exist.
 
-    An HPB that is away or refuses us is tried again; who wants captions is remembered meanwhile. `run` raises an ExceptionGroup
-    of `RoomRefused` where the HPB does not let us into this room.
+    While the HPB is unreachable or refuses the app, the call keeps its targets and tries again. `run` raises an ExceptionGroup
+    of `RoomRefused` if the HPB refuses this room.
     """
 
     def __init__(
@@ -146,8 +146,8 @@ class Call:
         self._offer_alarm = Alarm(self._subscribe)
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
-        # Publishers by session id: whom to ask for an offer, the claims of those who were taken from there, the requests that
-        # were refused, and when those whose peer was closed may be asked again.
+        # By the publisher's session id: the queue of publishers to ask for an offer, the claims of those taken from the queue,
+        # the requests of those without a stream, and the earliest time of the next request after a closed peer.
         self._offers = OfferQueue()
         self._claims: dict[str, Claims] = {}
         self._changed_claims: set[str] = set()
@@ -160,7 +160,7 @@ class Call:
         self._last_words_s = LAST_WORDS_S
         self._tasks: asyncio.TaskGroup | None = None
 
-    # What the service asks for; all of it takes effect at once and never waits.
+    # Requests of the service; all take effect at once and never wait.
 
     def add_target(self, nc_session_id: str, user_id: str | None) -> None:
         self._targets.add(nc_session_id, user_id, self._now())
@@ -182,20 +182,20 @@ class Call:
             speaker.set_language(language)
 
     def set_receive_path(self, receive_path: ReceivePath) -> None:
-        """For whoever is subscribed from now on; running subscriptions go on as they are."""
+        """Applies to new subscriptions; running ones keep theirs."""
         self._config = replace(self._config, receive_path=receive_path)
         for speaker in self._speakers.values():
             speaker.receive_path = receive_path
 
     def take_over(self, other: Call) -> None:
-        """This call replaces another one of the same room: its targets, and the slots and subscriptions of its publishers."""
+        """Replace another call of the same room: take its targets, and the slots and subscriptions of its publishers."""
         other._expect_back()
         self._returning_until = other._returning_until
         for target in other.targets():
             self.add_target(target.nc_session_id, target.user_id)
 
     def end(self, *, within_s: float = LAST_WORDS_S + CLOSE_S) -> None:
-        """End the call. `within_s`: how long that may take, most of it for the last words; the first request counts."""
+        """End the call. `within_s`: seconds that this may take, most of them for the last words; the first request counts."""
         if not self._ended.is_set():
             self._last_words_s = max(0.0, within_s - CLOSE_S)
         self._ended.set()
@@ -213,20 +213,20 @@ class Call:
 
     @property
     def trouble(self) -> SignalingError | None:
-        """Why we are not in the room, as far as known."""
+        """Why the app is not in the room, if known."""
         return self._connection.last_error
 
     @property
     def refused(self) -> asyncio.Event:
-        """Set while the HPB refuses us; `trouble` says why."""
+        """Set while the HPB refuses the app; `trouble` says why."""
         return self._connection.refused
 
     def path_failures(self) -> Mapping[str, NoMediaPath]:
-        """Why no audio gets here from the SFU, by the publisher's session id."""
+        """Failures of the path to the SFU, by the publisher's session id."""
         return {name: failure for name, speaker in self._speakers.items() if (failure := speaker.path_failure) is not None}
 
     def turn_answers(self) -> Mapping[str, TurnAnswer]:
-        """The last answer of each TURN server that was asked, by its address."""
+        """The last answer of each TURN server, by the server's address."""
         answers = [answer for speaker in self._speakers.values() for answer in speaker.turn_answers.items()]
         return dict(sorted(answers, key=lambda answer: answer[1].at))
 
@@ -236,14 +236,14 @@ class Call:
 
     @property
     def speaker_count(self) -> int:
-        """Publishers whose stream was offered to us."""
+        """Number of publishers that the SFU has sent an offer for."""
         return 0 if self._tasks is None else len(self._speakers.keys() - self._offers.pending)
 
     @property
     def target_count(self) -> int:
         return len(self._targets)
 
-    # The call's own life.
+    # Lifetime.
 
     async def run(self) -> None:
         try:
@@ -265,7 +265,7 @@ class Call:
             self._tasks = None
             if self._ended.is_set():
                 self._release_claims()
-            else:  # it failed, and will be started again
+            else:  # the call failed, and will be started again
                 self._expect_back()
             self.joined.clear()
             self._delivery.close()
@@ -274,7 +274,7 @@ class Call:
             self._offer_alarm.cancel()
 
     async def _stay_connected(self) -> None:
-        """Where there is no such room the call is over at once, not when all of it is closed: nobody may join it any more."""
+        """End the call as soon as the room is refused, before anything is closed, so that no request joins it any more."""
         try:
             await self._connection.run()
         except SignalingError:
@@ -282,7 +282,7 @@ class Call:
             raise
 
     async def _prefetch(self) -> None:
-        """Have what the first speaker needs at hand when the room is joined."""
+        """Fetch the ICE servers before the first speaker needs them."""
         await self._ice_servers()
 
     async def _warm(self) -> None:
@@ -362,13 +362,13 @@ class Call:
     # Speakers.
 
     def _reconcile(self) -> None:
-        """Make the speakers match the room: those who publish audio and whom somebody else wants to read."""
+        """Make the speakers match the room: every publisher of audio that somebody else wants to read."""
         if self._tasks is None or self._ended.is_set():
             return
         now = self._now()
         empty_since = self._targets.empty_since(now)
         if empty_since is not None and now >= empty_since + self._config.no_target_linger_s:
-            logger.info("Nobody wants captions any more", extra={"room": self.room_token})
+            logger.info("The call ends: it has had no reader for a while", extra={"room": self.room_token})
             self.end()
             return
         if self._cut_off(now):
@@ -390,7 +390,7 @@ class Call:
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 
     def _cut_off(self, now: float) -> bool:
-        """Whether signaling has been away for so long that the HPB has closed our subscriptions."""
+        """Whether signaling has been interrupted for so long that the HPB has closed our subscriptions."""
         return self._interrupted_at is not None and now >= self._interrupted_at + CUT_OFF_S
 
     def _start_and_stop_speakers(self) -> None:
@@ -399,7 +399,7 @@ class Call:
         self._subscribe()
 
     def _changed_publishers(self) -> Iterable[str]:
-        """Sessions of which `_review` may decide otherwise than before; all publishers if the first or only reader changed."""
+        """Sessions to `_review`: those that changed, and all publishers if `Targets.readership` changed."""
         changed = self._roster.take_changed()
         readership = self._targets.readership()
         if readership == self._readership:
@@ -427,7 +427,7 @@ class Call:
                 self._offers.rest(session_id, requests.due)
 
     def _subscribe(self) -> None:
-        """Ask for offers, as far as the queue and the other calls let us."""
+        """Ask for offers, as far as the queue and the shared limits allow."""
         now = self._now()
         if self._tasks is None or self._ended.is_set() or self._cut_off(now):
             return
@@ -439,16 +439,16 @@ class Call:
             )
             if claims.subscribe() and session_id not in self._speakers:
                 self._start_speaker(session_id, claims)
-        # A grant may have taken a subscription of our own.
+        # A grant may have taken a subscription from another publisher of this call.
         self._offer_alarm.set(now if self._changed_claims else self._offers.deadline)
 
     def _subscription_changed(self, session_id: str) -> None:
-        """Called in the course of another call's work, or of the process's: what follows is done in ours."""
+        """Called from another call or from `Capacity`: only note the change, and handle it from our own alarm."""
         self._changed_claims.add(session_id)
         self._offer_alarm.set(self._now())
 
     def _follow_claims(self, session_id: str, now: float) -> None:
-        """The subscription was granted after a wait, or another publisher needs it more; or both, one after the other."""
+        """Start or stop the speaker after its subscription was granted or taken away."""
         claims = self._claims.get(session_id)
         if claims is None:
             return
@@ -496,7 +496,7 @@ class Call:
         task.add_done_callback(self._speaker_tasks.pop)
 
     def _unavailable(self, speaker: Speaker) -> None:
-        """The publisher has no stream. Its claims go to others until it is asked again."""
+        """The publisher has no stream. Release its claims until the next request is due."""
         session_id = speaker.session_id
         if self._speakers.get(session_id) is speaker:
             now = self._now()
@@ -506,9 +506,9 @@ class Call:
             self._subscribe()
 
     def _stop_speaker(self, session_id: str, *, keep: bool = False, closes_peer: bool = True) -> None:
-        """The last words still come; the session id is free for another speaker at once. `keep`: so is its place.
+        """Let a speaker end with its last words. Another speaker may use the session id at once. `keep`: reserve its units.
 
-        `closes_peer`: the HPB needs a moment to notice that; the next request for this publisher waits for it.
+        `closes_peer`: delay the next request for this publisher until the HPB has noticed that the peer is closed.
         """
         self._release(session_id, keep=keep)
         self._speakers.pop(session_id).end()
@@ -527,7 +527,7 @@ class Call:
         began_at = self._now()
         try:
             await speaker.run()
-        except Exception:  # the call is the owner that can act: the other speakers go on, this one is started anew
+        except Exception:  # the other speakers go on, and this one is started again
             logger.exception("A speaker failed", extra={"room": self.room_token, "speaker": speaker.session_id})
             if self._speakers.get(speaker.session_id) is speaker:
                 del self._speakers[speaker.session_id]
@@ -537,7 +537,7 @@ class Call:
                 self._offers.rest(speaker.session_id, now + self._restarts.failed(speaker.session_id, now - began_at))
                 self._subscribe()
         finally:
-            # Who is back before their last words were out goes on speaking.
+            # A speaker may have come back before its last words were delivered.
             if speaker.session_id not in self._speakers:
                 self._delivery.forget(speaker.session_id)
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A call's captions on their way out: in an order that can be read, to each who wants them, every word once."""
+"""Delivery of a call's captions: readable order, every recipient, every word once."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from live_transcription.observability import metrics
 from live_transcription.signaling.requests import Recipient
 from live_transcription.types import Caption, Utterance
 
-#: Wait before a message that a full queue did not take is offered again, in seconds; the next caption offers it, too.
+#: Seconds before a message that a full queue refused is offered again; the next caption offers it, too.
 OFFER_AGAIN_S = 0.5
 
 
@@ -32,16 +32,16 @@ class CaptionSink(Protocol):
 
 @dataclass(slots=True)
 class _Outgoing:
-    """`served`: sessions that have it already."""
+    """`served`: sessions that have received it."""
 
     caption: Caption
     served: set[str] = field(default_factory=set)
 
 
 class CaptionDelivery:
-    """Takes the speakers' committed words. What cannot be sent yet waits in the floor, which bounds and merges it.
+    """Sends the speakers' committed words. Words that cannot be sent yet wait in the floor, which merges and bounds them.
 
-    `on_sent`: a message has reached all who want it.
+    `on_sent` is called when a message was sent to all its recipients.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class CaptionDelivery:
         self._targets = targets
         self._on_sent = on_sent
         self._floor = CaptionFloor(pace)
-        # Taken off the floor and not yet sent to everybody.
+        # Taken from the floor, and not yet sent to every recipient.
         self._outgoing: _Outgoing | None = None
         self._counted_bytes = self._counted_dropped = 0
         self._alarm = Alarm(self.flush)
@@ -62,7 +62,7 @@ class CaptionDelivery:
         return self._outgoing is not None and self._sink.in_room
 
     def offer(self, caption: Caption) -> None:
-        """A speaker's words."""
+        """Add committed words of a speaker."""
         self._floor.offer(caption, self._now())
         self.flush()
 
@@ -72,17 +72,17 @@ class CaptionDelivery:
         self.flush()
 
     def leave(self, speaker: str, *, leaving: bool = True) -> None:
-        """The speaker leaves: their last words go out at once. `leaving=False`: they are back."""
+        """The speaker leaves: send the last words without waiting for the floor. `leaving=False`: the speaker is back."""
         self._floor.leave(speaker, leaving=leaving)
         self.flush()
 
     def forget(self, speaker: str) -> None:
-        """The last words of a speaker who left have been offered."""
+        """No more words of this speaker will be offered."""
         self._floor.forget(speaker)
         self.flush()
 
     def flush(self) -> None:
-        """Send what may be sent now."""
+        """Send all messages that are due."""
         now = self._now()
         blocked = not self._sink.in_room
         while not blocked and (outgoing := self._outgoing or self._take(now)) is not None:
@@ -95,7 +95,7 @@ class CaptionDelivery:
         self._alarm.set(again if blocked else self._floor.next_deadline())
 
     def close(self) -> None:
-        """Nothing goes out any more; what still waits is counted as dropped."""
+        """Send nothing more; count what still waits as dropped."""
         self._alarm.cancel()
         self._floor.clear()
         self._count()
@@ -112,7 +112,7 @@ class CaptionDelivery:
         return _Outgoing(message.caption)
 
     def _send(self, outgoing: _Outgoing, now: float) -> bool:
-        """False: not taken by all, although somebody may want it."""
+        """Returns False if the queue refused the message for some recipient."""
         caption = outgoing.caption
         for recipient in self._targets.recipients(caption.speaker, now, outgoing.served):
             if not self._sink.send_caption(recipient, caption):

@@ -1,17 +1,18 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whom to ask for an offer next. Pure: `now` comes in, the next deadline goes out.
+"""Decides which publisher to ask for an offer next. Pure: `now` comes in, the next deadline goes out.
 
-The in-call flag says that a participant has a microphone, but not that it publishes. The HPB answers a request for a stream
-that does not exist after up to 10 s, so those who only claim a microphone must neither keep the others waiting nor cost much:
+The in-call flag says that a participant has a microphone, but not that it publishes. The HPB takes up to 10 s to answer a
+request for a stream that does not exist. So participants that only claim a microphone must not delay the others, or cost much:
 
-- At most `MOST_PENDING` requests of a call are on their way at once, and at most `MOST_RETRIES` of them are retries.
-- Publishers that have not been asked yet come first: in turns the one that appeared first and the one that appeared last, so
-  that nobody waits behind thousands who arrived together. While `MOST_NEWCOMERS` of them are on their way, a retry that is due
-  goes first, so that an endless stream of newcomers keeps nobody waiting either.
-- Publishers without a stream rest until `webrtc.offer_requests` has the next request due. After that, one of them is asked
-  every `RETRY_EVERY_S`: the one that has been due for longest.
+- At most `MOST_PENDING` requests of a call are pending at once, and at most `MOST_RETRIES` of them are retries.
+- Publishers that have not been asked yet come first, alternately the oldest and the newest of them. So nobody waits behind
+  thousands who arrived together.
+- While `MOST_NEWCOMERS` of these are pending, a retry that is due comes first. So an endless stream of newcomers does not
+  block retries.
+- Publishers without a stream rest until `webrtc.offer_requests` has the next request due. Then one of them is asked every
+  `RETRY_EVERY_S`: the one that has been due for longest.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ from __future__ import annotations
 import heapq
 from collections.abc import Set
 
-#: Requests of one call that may be without an answer at once.
+#: Limit of the requests of one call that have no answer yet.
 MOST_PENDING = 64
-#: Retries leave the rest to newcomers.
+#: Limit for retries; the rest is left to newcomers.
 MOST_RETRIES = 48
-#: Newcomers leave the rest to retries that are due.
+#: Limit for publishers that have not been asked before, while a retry is due.
 MOST_NEWCOMERS = 48
-#: The least time between two retries, in seconds.
+#: Seconds between two retries, at least.
 RETRY_EVERY_S = 0.125
 
 
 class OfferQueue:
-    """Publishers by session id."""
+    """The publishers of one call, by session id."""
 
     def __init__(self) -> None:
         self._known: set[str] = set()
@@ -49,30 +50,30 @@ class OfferQueue:
 
     @property
     def pending(self) -> Set[str]:
-        """Publishers that were taken and have not answered yet."""
+        """Publishers with a request that has no answer yet."""
         return self._pending
 
     def add(self, session_id: str) -> None:
-        """Somebody may publish. Nothing happens if they are known."""
+        """Add a participant that may publish. Does nothing if it is known."""
         if session_id not in self._known:
             self._known.add(session_id)
             self._new[session_id] = None
 
     def remove(self, session_id: str) -> None:
-        """They do not publish any more. Nothing happens if they are not known."""
+        """Remove a participant that no longer publishes. Does nothing if it is unknown."""
         self._known.discard(session_id)
         self._new.pop(session_id, None)
         self._resting.pop(session_id, None)
         self.answered(session_id)
 
     def clear(self) -> None:
-        """Every session id is void."""
+        """Remove all publishers: a new session makes every session id void."""
         for session_id in list(self._known):
             self.remove(session_id)
         self._due.clear()
 
     def take(self, now: float) -> str | None:
-        """The next publisher to ask; it counts as pending from now on. None: nobody may be asked at present."""
+        """Take the next publisher to ask, which is pending from now on. None: no request may be sent now."""
         if len(self._pending) >= MOST_PENDING:
             return None
         if len(self._pending) - len(self._retried) < MOST_NEWCOMERS:
@@ -85,12 +86,12 @@ class OfferQueue:
         return session_id
 
     def answered(self, session_id: str) -> None:
-        """An offer came."""
+        """An offer came: the publisher is no longer pending."""
         self._pending.discard(session_id)
         self._retried.discard(session_id)
 
     def rest(self, session_id: str, until: float) -> None:
-        """Ask no earlier than `until`, which replaces an earlier rest. Nothing happens if they are not known."""
+        """Do not ask this publisher before `until`, which replaces an earlier rest. Does nothing if it is unknown."""
         if session_id not in self._known:
             return
         self.answered(session_id)
@@ -99,7 +100,7 @@ class OfferQueue:
 
     @property
     def deadline(self) -> float | None:
-        """When `take` may give somebody again, if nothing else changes before."""
+        """When `take` may return another publisher, if nothing else changes before."""
         if len(self._pending) >= MOST_PENDING or len(self._retried) >= MOST_RETRIES:
             return None
         self._drop_stale()
@@ -123,6 +124,6 @@ class OfferQueue:
         return session_id
 
     def _drop_stale(self) -> None:
-        """Entries of those who have gone, or rest until another time."""
+        """Drop entries of publishers that were removed or got another rest."""
         while self._due and self._resting.get(self._due[0][1]) != self._due[0][0]:
             heapq.heappop(self._due)

@@ -25,7 +25,7 @@ from live_transcription.signaling.events import (
 
 logger = logging.getLogger(__name__)
 
-#: Participants of one room. One more is ignored until somebody leaves; the next update that names them adds them.
+#: Limit of participants in one room. A further one is ignored until somebody leaves; the next update that lists it adds it.
 MAX_PARTICIPANTS = 50_000
 
 _PUBLISHING = InCall.IN_CALL | InCall.WITH_AUDIO
@@ -41,18 +41,18 @@ class Change(NamedTuple):
 class Roster:
     """The room's participants by HPB session id. An update that omits a value keeps the earlier one.
 
-    A publisher has the in-call flags 1 (in call) and 2 (audio). Virtual entries (phone numbers) have no stream: the SIP bridge
-    publishes their audio on its own internal session. So internal sessions count like all others, except our own.
+    A publisher has the in-call flags 1 (in call) and 2 (audio). Virtual participants (phone numbers) have no stream: the SIP
+    bridge publishes their audio on its own internal session. So internal sessions count like all others, except our own.
     Signaling does not show whether a publisher is muted.
 
-    Each event costs time in proportion to the participants it names, not to the size of the room.
+    The cost of an event is proportional to the number of participants it lists, not to the size of the room.
     """
 
     def __init__(self, *, max_participants: int = MAX_PARTICIPANTS) -> None:
         self._max_participants = max_participants
         self._own_session_id: str | None = None
         self._participants: dict[str, Participant] = {}
-        # Session ids in the order in which they became known; the values of the inner dictionaries mean nothing.
+        # Session ids in the order in which they became known; the inner dictionaries are ordered sets.
         self._by_nextcloud_session: dict[str, dict[str, None]] = {}
         self._by_user: dict[str, dict[str, None]] = {}
         self._publishers: dict[str, None] = {}
@@ -95,11 +95,11 @@ class Roster:
         return [change for change in changes if change is not None]
 
     def publishers(self) -> AbstractSet[str]:
-        """Session ids that publish audio, in the order in which they began. A live view: copy it before the next event."""
+        """Session ids that publish audio, oldest first. A live view: copy it before the next event."""
         return self._publishers.keys()
 
     def take_changed(self) -> list[str]:
-        """Session ids of which `present`, `publishers` or `expects_audio` says something else than at the last call."""
+        """Session ids for which `present`, `publishers` or `expects_audio` has changed since the last call."""
         changed = list(self._changed)
         self._changed.clear()
         return changed
@@ -107,7 +107,7 @@ class Roster:
     def expects_audio(self, publisher: str) -> bool:
         """False for an internal session while no phone is in the room: a recording server claims audio and publishes none.
 
-        A SIP bridge is an internal session too and looks the same, but phones (virtual participants) come with it.
+        A SIP bridge is an internal session, too, but phones (virtual participants) come with it.
         """
         return publisher not in self._internal or bool(self._virtual)
 
@@ -119,7 +119,7 @@ class Roster:
         return session_id in self._participants
 
     def session_of(self, nextcloud_session_id: str) -> str | None:
-        """The HPB session that has Talk's session id; the latest if there are several."""
+        """The HPB session with this Talk session id; the latest if there are several."""
         sessions = self._by_nextcloud_session.get(nextcloud_session_id)
         return next(reversed(sessions)) if sessions else None
 

@@ -3,8 +3,8 @@
 
 """The participants who asked for captions, and the HPB sessions that reach them. Pure.
 
-Talk names a target by its own session id (`ncSessionId`), which a page reload changes. So a target is bound to its user
-too, and follows that user to a new session.
+Talk names a target by its own session id (`ncSessionId`), which a page reload changes. So a target is also bound to its
+user, and follows that user to a new session.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from live_transcription.signaling.requests import Recipient
 
 #: From this many targets on, one message to everybody in the call is cheaper; clients that did not ask ignore it.
 CALL_RECIPIENT_TARGETS = 4
-#: How long the HPB may list the old session beside the new one after a reload, in seconds: it keeps a session that was dropped
-#: without a goodbye for 30 s.
+#: Seconds after a reload for which the HPB may list the old session beside the new one: it keeps a session that was dropped
+#: without a bye for 30 s.
 RELOAD_OVERLAP_S = 35.0
-#: Only the latest sessions of a user are searched for a reloaded page, so that a user with thousands of them costs no more.
+#: Only the latest sessions of a user are searched for a reloaded page, which bounds the cost of a user with thousands of them.
 FOLLOWED_SESSIONS = 16
-#: Talk session ids that are remembered although they have left, at least.
+#: Minimum number of departed Talk session ids that are remembered.
 _REMEMBERED = 1000
 
 
@@ -55,7 +55,7 @@ class _Entry:
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """The sessions that read captions, whoever speaks. Valid before `until`, or until a target or its participant changes."""
+    """The sessions that read captions, of any speaker. Valid before `until`, or until a target or its participant changes."""
 
     recipients: dict[str, Recipient]
     in_call: tuple[str, ...]
@@ -66,11 +66,11 @@ class _Reach:
 class Targets:
     """The targets of one room. `now` is seconds of any monotonic clock.
 
-    A target is reached while its session is in the room and has not left the call. One that is unknown or has left waits for
-    `grace_s`, then it is forgotten: a reload comes back within it, with a new session of the same user.
+    A target is reached while its session is in the room and has not left the call. A target that is unknown or has left waits
+    for `grace_s` and is then forgotten. A reload comes back within that time, with a new session of the same user.
 
-    `roster` is the call's: events go through `apply`, which updates both. An event costs time in proportion to the participants
-    it names and the targets of their users; a caption in proportion to the sessions it goes to.
+    `roster` is the call's: events go through `apply`, which updates both. The cost of an event is proportional to the number of
+    participants it lists and of their users' targets; the cost of a caption, to the number of sessions that receive it.
     """
 
     def __init__(self, roster: Roster, *, grace_s: float = 60.0) -> None:
@@ -78,7 +78,7 @@ class Targets:
         self._grace_s = grace_s
         self._entries: dict[str, _Entry] = {}
         self._orders = count()
-        # Indexes of the entries: names by user, sessions of the reached ones, names of the waiting ones, longest wait first.
+        # Indexes of the entries: names by user, sessions of reached targets, and names of waiting targets, longest wait first.
         self._by_user: dict[str, dict[str, None]] = {}
         self._attached: dict[str, _Entry] = {}
         self._waiting: dict[str, None] = {}
@@ -135,13 +135,13 @@ class Targets:
         return tuple(Target(nc_session_id, entry.user_id) for nc_session_id, entry in self._entries.items())
 
     def suspend(self) -> None:
-        """Forget no target until `resume`: we are not in the room, so nobody can be seen to come back."""
+        """Forget no target until `resume`: while the app is not in the room, it cannot see anybody come back."""
         self._suspended = True
         if self._entries:
             self._empty_since = None
 
     def resume(self, now: float) -> None:
-        """We are in the room again. Waiting targets have their whole time to come back."""
+        """The app is in the room again. Waiting targets have the full `grace_s` to come back."""
         self._suspended = False
         self._empty_since = None
         for name in self._waiting:
@@ -169,7 +169,7 @@ class Targets:
         return len(self._attached) > (publisher in self._attached)
 
     def readership(self) -> frozenset[str] | None:
-        """What `wants` depends on: the sessions of targets; None for two or more, when everybody is wanted."""
+        """What `wants` depends on: the sessions of the targets. None for two or more, since then every speaker has a reader."""
         return frozenset(self._attached) if len(self._attached) < 2 else None
 
     def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:
@@ -196,7 +196,7 @@ class Targets:
     def empty_since(self, now: float) -> float | None:
         """Since when nobody can be reached, for the rule when to leave the call; None while somebody can.
 
-        Starts anew with each request for captions and each new session.
+        Starts again with each request for captions and each new session.
         """
         self._settle(set(), self._expire(now), now)
         return self._empty_since
@@ -207,7 +207,7 @@ class Targets:
             return None
         return self._entries[next(iter(self._waiting))].away_since + self._grace_s
 
-    # What a caption needs.
+    # Used for each caption.
 
     def _reached(self, now: float) -> _Reach:
         if self._reach is None or now >= self._reach.until:
@@ -226,10 +226,10 @@ class Targets:
         return self._reach
 
     def _successors(self, entry: _Entry, now: float) -> dict[str, float]:
-        """Sessions to which the user of a target that still seems to be there may have reloaded, and when they were first seen.
+        """Sessions that may be the reloaded page of a target whose old session is still listed, and when they were first seen.
 
-        A page reloaded without a goodbye has its old session beside the new one until the HPB drops it, and nothing tells
-        the two apart. If the old one has outlived that, the new one is another device.
+        When a page is reloaded without a bye, the HPB lists the old session beside the new one until it drops the old one.
+        Until then nothing distinguishes the two. If the old session lives longer than that, the new one is another device.
         """
         if entry.session_id is None or entry.user_id is None:
             return {}
@@ -241,7 +241,7 @@ class Targets:
         }
         return dict(reversed(found.items()))
 
-    # What an event changes.
+    # Used for each event.
 
     def _take(self, changes: list[Change], now: float) -> None:
         names: set[str] = set()
@@ -259,7 +259,7 @@ class Targets:
         self._settle(names, users, now)
 
     def _settle(self, names: Iterable[str], users: Iterable[str], now: float) -> None:
-        """Attach, detach and follow until these targets, and all targets of these users, fit the room."""
+        """Attach, detach and follow until these targets, and all targets of these users, match the room."""
         while dirty := {*names, *(name for user in users for name in self._by_user.get(user, ()))}:
             self._reach = None
             names, users = (), set()
@@ -275,7 +275,7 @@ class Targets:
             self._empty_since = now
 
     def _bind(self, name: str, entry: _Entry, now: float) -> bool:
-        """Bind one target to its session. True: it goes by another name from now on, and this one is free."""
+        """Bind one target to its session. Returns True if it got another name, so that this one is free."""
         session_id = self._roster.session_of(name)
         participant = self._roster.get(session_id) if session_id else None
         if participant is not None and self._is_reachable(entry, participant):
@@ -287,7 +287,7 @@ class Targets:
         return self._follow_user(name, entry, now)
 
     def _follow_user(self, name: str, entry: _Entry, now: float) -> bool:
-        """Bind a waiting target to a session with which its user has come back."""
+        """Bind a waiting target to a new session of its user."""
         if entry.user_id is None:
             return False
         for new_name, participant in self._free_sessions(entry.user_id):
@@ -300,7 +300,7 @@ class Targets:
         return False
 
     def _free_sessions(self, user_id: str) -> Iterable[tuple[str, Participant]]:
-        """Sessions of this user that may become a target unasked, latest first: they are none yet, and have not declined."""
+        """Sessions of this user that may become a target without asking, latest first: not targets yet, and not declined."""
         for session_id in islice(self._roster.sessions_of_user(user_id), FOLLOWED_SESSIONS):
             participant = self._roster.get(session_id)
             assert participant is not None
@@ -318,7 +318,7 @@ class Targets:
         participant = self._roster.get(session_id)
         return participant is not None and participant.has(InCall.IN_CALL)
 
-    # The entries and their indexes.
+    # Entries and indexes.
 
     def _insert(self, name: str, entry: _Entry) -> None:
         self._entries[name] = entry
@@ -365,7 +365,7 @@ class Targets:
                 del self._by_user[entry.user_id]
 
     def _freed(self, name: str) -> set[str]:
-        """The user whose waiting targets may follow the session of this name, which is no target any more."""
+        """The user whose waiting targets may follow this session, which is no target any more."""
         session_id = self._roster.session_of(name)
         participant = self._roster.get(session_id) if session_id else None
         return {participant.user_id} if participant is not None and participant.user_id is not None else set()
@@ -382,7 +382,7 @@ class Targets:
         return users
 
     def _forget_old_sessions(self) -> None:
-        """Keep the first sight of as many sessions as twice the largest room, so that a reconnect of all does not lose any."""
+        """Remember twice as many sessions as the room has had at most, so that none is lost when all reconnect."""
         self._largest_room = max(self._largest_room, len(self._roster))
         if len(self._first_seen) > 2 * self._largest_room + _REMEMBERED:
             self._first_seen = {name: seen for name, seen in self._first_seen.items() if self._roster.session_of(name)}

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speech-to-text events of one speaker to committed words and utterances."""
+"""Turns speech-to-text events of one speaker into committed words and utterances."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class CaptionAssembler:
     """Takes the events of either family of engines (see `stt.base`), and commits every word once.
 
     Pure: `now` is seconds of any monotonic clock; the caller calls `tick(now)` at `next_deadline()`. All texts are
-    single-spaced, and hold at least one letter or digit.
+    single-spaced and contain at least one letter or digit.
     """
 
     def __init__(self, policy: CaptionPolicy | None = None) -> None:
@@ -28,7 +28,7 @@ class CaptionAssembler:
 
     @property
     def disagreed(self) -> int:
-        """Committed words that a later hypothesis has otherwise, so far."""
+        """Number of committed words that differ in a later hypothesis, so far."""
         return self._hypotheses.disagreed
 
     def feed(self, event: SttEvent, now: float) -> list[Committed]:
@@ -55,7 +55,7 @@ class CaptionAssembler:
         return committed
 
     def finalise(self, now: float) -> list[Committed]:
-        """Commit the rest at once: the speaker left, the language changed, or the stream failed for good."""
+        """Commit the rest at once: the speaker left, the language changed, or the stream failed permanently."""
         committed = self._words.close(now) + self._hypotheses.close()
         self._said.close()
         return committed

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Which speaker's words are shown next: one block at a time, at a pace that can be read.
+"""Decides which speaker's words are shown next: one block at a time, at a readable pace.
 
 Talk begins a new block whenever the speaker changes, and scrolls one line every two seconds. So one speaker at a time has
-the floor; the words of the others wait and follow in order, those of one speaker in one message.
+the floor. The words of the others wait and follow in order, each speaker's in one message.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ from live_transcription.types import Caption
 
 #: Seconds between two messages of a speaker.
 INTERVAL_S = 0.3
-#: For how many seconds others wait for the holder of the floor, at most; the second value where the reader is behind.
+#: Seconds that others wait for the holder of the floor, at most; the second value while the caption box is behind.
 HOLD_S, LONGEST_HOLD_S = 2.5, 5.0
-#: A speaker who has said nothing new for so many seconds has paused.
+#: Seconds without new words after which a speaker counts as paused.
 PAUSE_S = 1.0
-#: Words may wait for so many seconds, and in so many bytes of UTF-8 per call; beyond that the oldest are dropped.
+#: Limits of waiting words per call, in seconds and in bytes of UTF-8; beyond them the oldest are dropped.
 LONGEST_WAIT_S = 120.0
 MOST_BYTES = 64 * 1024
 #: Longest message in characters, unless a single commit is longer.
 MESSAGE_CHARS = 2000
-#: The pace of Talk's caption box on a narrow screen: characters in a line, and seconds from one line to the next.
+#: Talk's caption box on a narrow screen: characters per line, and seconds from one line to the next.
 LINE_CHARS = 40
 LINE_S = 2.0
-#: Lines that may wait to be scrolled before the floor is held longer.
+#: Lines that may wait to be scrolled before the caption box counts as behind.
 BACKLOG_LINES = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`waited_s`: how long its oldest words waited for another speaker; None where nobody else had the floor."""
+    """`waited_s`: how long its oldest words waited for another speaker; None if no other speaker had the floor."""
 
     caption: Caption
     waited_s: float | None
@@ -44,7 +44,7 @@ class Message:
 
 @dataclass(slots=True)
 class _Speaker:
-    """`waiting`: commits with the times at which they came. `leaving`: the last words go out at once; `gone`: no more come."""
+    """`waiting`: commits with their arrival times. `leaving`: last words do not wait for the floor. `gone`: no more come."""
 
     waiting: deque[tuple[float, Caption]] = field(default_factory=deque)
     last_sent_at: float = float("-inf")
@@ -54,12 +54,12 @@ class _Speaker:
 
 
 class CaptionFloor:
-    """Takes each speaker's committed words and gives messages in the order to send. Nothing is repeated or reordered.
+    """Takes each speaker's committed words and returns messages in the order to send. Nothing is repeated or reordered.
 
     The floor goes to the speaker who has waited longest: when its holder has ended a sentence or paused, or `HOLD_S` after
-    somebody else had words. While the reader's box is behind, it is held until the box has caught up, or `LONGEST_HOLD_S`.
-    Pure: `now` is seconds of any monotonic clock. The caller takes `next_message(now)` until it is None, again after
-    each change, and at `next_deadline()`.
+    another speaker has words. While the caption box is behind, the floor changes when the box has caught up, or after
+    `LONGEST_HOLD_S`. Pure: `now` is seconds of any monotonic clock. The caller takes `next_message(now)` until it is None,
+    after each change and at `next_deadline()`.
     """
 
     def __init__(self, pace: Pace | None = None) -> None:
@@ -70,15 +70,15 @@ class CaptionFloor:
         self._holder: str | None = None
         self._held_since = float("-inf")
         self._sentence_ended = False
-        # Where the last line of the open block ends, and when the reader's box has scrolled to it.
+        # Estimates: where the last line of the open block ends, and when the caption box has scrolled to it.
         self._column = 0
         self._scrolled_at = float("-inf")
-        #: Bytes that wait, and words dropped so far.
+        #: Waiting bytes, and words dropped so far.
         self.waiting_bytes = 0
         self.dropped_words = 0
 
     def offer(self, caption: Caption, now: float) -> None:
-        """Words were committed."""
+        """Add committed words."""
         speaker = self._speakers.setdefault(caption.speaker, _Speaker())
         speaker.waiting.append((now, caption))
         speaker.ended = False
@@ -92,21 +92,21 @@ class CaptionFloor:
             self._speakers[speaker].ended = True
 
     def leave(self, speaker: str, *, leaving: bool = True) -> None:
-        """The speaker leaves the call: Talk soon discards their captions. `leaving=False`: they are back."""
+        """The speaker leaves the call, so Talk soon discards their captions. `leaving=False`: the speaker is back."""
         if leaving:
             self._speakers.setdefault(speaker, _Speaker()).leaving = True
         elif (back := self._speakers.get(speaker)) is not None:
             back.leaving = back.gone = False
 
     def forget(self, speaker: str) -> None:
-        """The speaker's last words have been offered."""
+        """No more words of this speaker will be offered."""
         left = self._speakers.get(speaker)
         if left is not None:
             left.ended = left.leaving = left.gone = True
             self._remove_if_gone(speaker)
 
     def next_message(self, now: float) -> Message | None:
-        """What may be sent now."""
+        """The next message that is due; None if there is none."""
         self._drop_oldest(now)
         due = [entry for entry in self._due() if entry[0] <= now]
         if not due:
@@ -128,16 +128,16 @@ class CaptionFloor:
         return Message(replace(caption, text=text), now - since if taken else None)
 
     def next_deadline(self) -> float | None:
-        """When `next_message` is to be called next; None while nothing waits."""
+        """When to call `next_message` next; None while nothing waits."""
         return min((at for at, _ in self._due()), default=None)
 
     def clear(self) -> None:
-        """Drop what waits, and count it."""
+        """Drop and count all waiting words."""
         while self.waiting_bytes:
             self._drop(min(self._waiting, key=self._waiting_since))
 
     def _due(self) -> list[tuple[float, str]]:
-        """Who may speak from when on; of those who may at the same time the first goes first."""
+        """The speakers with waiting words and when each may send, by priority."""
         waiting = sorted(self._waiting, key=self._waiting_since)
         due = [(float("-inf"), name) for name in waiting if self._speakers[name].leaving]
         others = [name for name in waiting if name != self._holder]
@@ -151,12 +151,12 @@ class CaptionFloor:
         return self._speakers[name].last_sent_at + INTERVAL_S * self._pace.stretch
 
     def _free_at(self, wanted_since: float) -> float:
-        """When the floor may go to somebody who wants it."""
+        """When the floor may go to a speaker who has waited since `wanted_since`."""
         holder = self._speakers.get(self._holder or "")
         if holder is None:
             return float("-inf")
         asked_at = max(self._held_since, wanted_since)
-        # The line that is being read, and those that may wait.
+        # One line is being read, and `BACKLOG_LINES` may wait.
         caught_up_at = self._scrolled_at - (1 + BACKLOG_LINES) * LINE_S
         earliest = min(asked_at + LONGEST_HOLD_S, caught_up_at)
         latest = min(asked_at + LONGEST_HOLD_S, max(asked_at + HOLD_S, caught_up_at))
@@ -168,7 +168,7 @@ class CaptionFloor:
         return self._speakers[name].waiting[0][0]
 
     def _show(self, name: str, text: str, now: float) -> None:
-        """Keep account of what the reader sees."""
+        """Update the estimate of the caption box."""
         if name != self._holder:
             self._holder, self._held_since, self._column = name, now, 0
             lines = 1

@@ -3,9 +3,9 @@
 
 """The commit policy for engines that rewrite their hypothesis (Whisper): words on which two hypotheses agree.
 
-Of the words on which two consecutive hypotheses agree the last one is held back, since its case and punctuation depend on
-what follows. A word is not in doubt for longer than `CaptionPolicy.longest_doubt_s`. No commit ends within a number or an
-elision, which the next hypothesis may write in another way.
+Words on which two consecutive hypotheses agree are committed, except the last one, whose case and punctuation depend on what
+follows. No word stays in doubt for longer than `CaptionPolicy.longest_doubt_s`. No commit ends within a number or an elision,
+which the next hypothesis may spell differently.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ class HypothesisStream:
         self._policy = policy
         self._said = said
         self._text = ""
-        # Words beyond the committed ones in the last hypothesis, and when there first was a word at each position.
+        # Words after the committed ones in the last hypothesis, and when each position first had a word.
         self._doubtful: list[str] = []
         self._since: list[float] = []
         self._overdue_at: float | None = None
-        # Bare words before this utterance that it begins with, and its own words as they were committed.
+        # Bare words of earlier utterances that this one repeats at its start, and its own words as committed.
         self._carried: list[str] = []
         self._committed = ""
-        #: Committed words that the engine's final text has otherwise, so far.
+        #: Number of committed words that differ in the engine's final text, so far.
         self.disagreed = 0
 
     @property
@@ -38,7 +38,7 @@ class HypothesisStream:
         return bool(self._text)
 
     def update(self, hypothesis: Hypothesis, now: float) -> list[Committed]:
-        """A hypothesis came: the whole text of the open utterance."""
+        """Take a hypothesis: the whole text of the open utterance."""
         if hypothesis.final:
             return self._finish(hypothesis.text)
         words = split(hypothesis.text)
@@ -55,18 +55,18 @@ class HypothesisStream:
         return self._commit(max(agreed - 1, self._overdue(now)), now)
 
     def expire(self, now: float) -> list[Committed]:
-        """Commit what has been in doubt for too long."""
+        """Commit words that have been in doubt for too long."""
         return self._commit(self._overdue(now), now) if self._overdue_at is not None and now >= self._overdue_at else []
 
     def next_deadline(self) -> float | None:
         return self._overdue_at
 
     def close(self) -> list[Committed]:
-        """Commit the last hypothesis as it is: the engine will not improve it."""
+        """Commit the rest of the last hypothesis: no better one will come."""
         return self._finish(self._text) if self._text else []
 
     def drop(self) -> str:
-        """Drop the words in doubt: another engine repeats them. Returns what was committed of the open utterance."""
+        """Drop the words in doubt, since another engine repeats them. Returns the committed words of the open utterance."""
         committed, self._committed = self._committed, ""
         self._text, self._doubtful, self._since, self._overdue_at = "", [], [], None
         return committed
@@ -86,7 +86,7 @@ class HypothesisStream:
         committed, self._doubtful = self._doubtful[:count], self._doubtful[count:]
         self._since = self._since[count:]
         limit = self._since[0] + self._policy.longest_doubt_s if self._since else None
-        # What could not be cut in time waits for the next hypothesis.
+        # Overdue words that may not be cut here wait for the next hypothesis.
         self._overdue_at = limit if limit is not None and limit > now else None
         if not committed:
             return []
@@ -99,12 +99,12 @@ class HypothesisStream:
         words = split(text)
         bares = [bare(word) for word in words]
         count = self._count(words)
-        # Words that were committed beyond the end of this utterance belong to the next one.
+        # Words committed beyond the end of this utterance belong to the next one.
         said = self._said.words
         covered = align(bares, said, len(said))[0] if count == len(words) else len(said)
         committed = [*self._carried, *map(bare, split(self._committed))]
         self.disagreed += max(0, align(committed, bares, len(committed))[1] - len(said[covered:]))
-        # Leave out what belongs to utterances that have ended: an engine that takes over repeats them.
+        # An engine that takes over repeats words of utterances that have ended: leave them out.
         utterance = "".join(words[align(said[: self._said.ended], bares, self._said.ended)[0] :]).strip()
         known = self.is_open or bool(words)
         self.drop()

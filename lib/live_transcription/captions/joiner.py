@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Word streams to text: the two dialects of Kyutai's servers.
+"""Joins the tokens of a word stream to text, in the two dialects of Kyutai's servers.
 
 The native server and the deployed proxy send whole words. The proxy as specified sends pieces, where leading white space
-starts a word. A session speaks words until something shows that it does not: a piece with leading white space, or a token that
-continues the word before it.
+starts a word. A session counts as sending whole words until a token shows otherwise: a piece with leading white space, or a
+token that continues the word before it.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ class Joiner:
 
     def __init__(self) -> None:
         self.pieces = False
-        #: Tokens are whole words, so that nothing that follows can continue one.
+        #: Tokens are whole words, so no token continues the one before it.
         self.words_are_whole = True
-        #: Punctuation comes in tokens of its own, after the word that it belongs to.
+        #: Punctuation comes in tokens of its own, after its word.
         self.marks_come_alone = False
 
     def observe(self, token: Token) -> None:
@@ -35,7 +35,7 @@ class Joiner:
         self.marks_come_alone |= clings(token.text)
 
     def starts_word(self, token: Token) -> bool:
-        """Whether this token begins a new word, so that the text before it is complete."""
+        """Whether this token begins a new word, which completes the text before it."""
         if token.starts_word is not None:
             return token.starts_word and not clings(token.text)
         return token.text[:1].isspace() if self.pieces else not clings(token.text)

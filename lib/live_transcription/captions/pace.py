@@ -7,7 +7,7 @@ from __future__ import annotations
 
 
 class Pace:
-    """`stretch`: factor of 1 or more for the interval between a speaker's messages, set from the load of the machine."""
+    """`stretch`: factor (at least 1) for the interval between a speaker's messages, set from the load of the machine."""
 
     __slots__ = ("stretch",)
 

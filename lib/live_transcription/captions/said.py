@@ -3,8 +3,8 @@
 
 """The committed words of one speaker that an engine may repeat. Pure.
 
-An engine that rewrites its hypothesis repeats them in each one. A stream that was replaced, by another connection or another
-engine, repeats them once. Nothing before a closed point (a pause, a flush, the end of a hypothesis) is repeated.
+An engine that rewrites its hypothesis repeats them in each one. After a stream is replaced by another connection or engine, the
+new stream repeats them once. Nothing before a closed point (a pause, a flush, the end of a hypothesis) is repeated.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from live_transcription.captions.words import LONGEST, align, bare
 
-#: By how much the times of one word differ between two hearings, in seconds.
+#: Seconds by which the times of one word may differ between two recognitions.
 JITTER_S = 0.24
 _SAME_S = 0.04
 
@@ -27,17 +27,17 @@ class Said:
         #: How many of them belong to utterances that have ended.
         self.ended = 0
         self._until_s: float | None = None
-        # While they are said again: the words that have been repeated, or the last one only where words have times.
+        # During a repetition: the words repeated so far, or only the last one if words have times.
         self._again: list[str] | None = None
 
     def add(self, word: str, start_s: float | None) -> None:
-        """Add a committed word of a word stream; `start_s`: its time in seconds of the stream, if known."""
+        """Add a committed word of a word stream. `start_s`: its time in the stream in seconds, if known."""
         self.ended = max(0, self.ended - max(0, len(self.words) + 1 - LONGEST))
         self.words = [*self.words[1 - LONGEST :], bare(word)]
         self.certain, self._until_s = True, start_s
 
     def replace(self, words: Sequence[str]) -> None:
-        """Take the newest version of the committed words, as a hypothesis spells them."""
+        """Replace the committed words by their spelling in the newest hypothesis."""
         self.ended = align(self.words[: self.ended], words, self.ended)[0]
         self.words, self.certain, self._until_s, self._again = list(words), True, None, None
 
@@ -59,7 +59,7 @@ class Said:
         self._again = None
 
     def is_new(self, word: str, start_s: float | None) -> bool:
-        """Whether a word of a word stream is more than a repetition: by its time if words have one, else by alignment."""
+        """Whether a word of a word stream is new, not a repetition: by its time if words have one, else by alignment."""
         if self._again is None:
             return True
         if start_s is not None and self._until_s is not None:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The commit policy for word streams (Kyutai): a word is final as it comes.
+"""The commit policy for word streams (Kyutai): a word is final when it arrives.
 
-Where a token may be half a word it is held until the next word begins, the server hears a pause, or a flush is done. Where
-punctuation comes in tokens of its own, a word is held for a moment so that its punctuation can come with it.
+A token that may be half a word is buffered until the next word begins, the server detects a pause, or a flush is done. If
+punctuation comes in tokens of its own, a word is buffered briefly so that its punctuation is committed with it.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ class WordStream:
         self._said = said
         self._joiner = Joiner()
         self._held: list[Token] = []
-        # Held when the stream broke: repeated by the next connection, or committed as they are.
+        # Buffered when the stream broke: repeated by the next connection, or committed as they are.
         self._broken_off: list[Token] = []
         self._utterance = ""
         self._last_at = self._held_at = 0.0
 
     def add(self, token: Token, now: float) -> list[Committed]:
-        """A token came."""
+        """Take a token."""
         self._joiner.observe(token)
         self._broken_off = []
         complete = has_word(self._joiner.join(self._held)) and self._joiner.starts_word(token)
         committed = self._commit(now) if complete else []
-        # A mark whose word is committed would stand alone.
+        # The word of this mark is committed already: the mark would stand alone.
         if self._held or (token.text.strip() and not clings(token.text)):
             self._held.append(token)
         too_long = len(self._held) > self._policy.max_chars or len(self._joiner.join(self._held)) > 2 * self._policy.max_chars
@@ -47,14 +47,14 @@ class WordStream:
         return committed
 
     def begin_again(self) -> None:
-        """The stream was replaced, perhaps by a server that speaks the other dialect."""
+        """The stream was replaced, perhaps by a server that uses the other dialect."""
         if text := self._joiner.join(self._held):
             self._broken_off = [Token(text, start_s=self._held[0].start_s)]
         self._held = []
         self._joiner = Joiner()
 
     def leave_to_hypotheses(self) -> None:
-        """Drop the open utterance: an engine of the other family repeats it, and ends it."""
+        """Drop the open utterance, which an engine of the other family repeats and ends."""
         self._held, self._broken_off, self._utterance = [], [], ""
 
     def take_over(self, committed: str, now: float) -> None:
@@ -62,14 +62,14 @@ class WordStream:
         self._utterance, self._last_at = join(self._utterance, committed), now
 
     def close(self, now: float) -> list[Committed]:
-        """A pause, a flush or the end: commit what is held; the utterance ends."""
+        """A pause, a flush or the end of the stream: commit the buffered word and end the utterance."""
         if self._broken_off:
             self._said.go_on()
             self._held, self._broken_off = self._broken_off, []
         return [*self._commit(now), *self._end()]
 
     def expire(self, now: float) -> list[Committed]:
-        """Commit a word whose punctuation does not come; end an utterance that has been quiet for long enough."""
+        """Commit a word whose punctuation has not come; end an utterance without words for `idle_s`."""
         deadline = self.next_deadline()
         if deadline is None or now < deadline:
             return []
@@ -81,7 +81,7 @@ class WordStream:
         return self._last_at + self._policy.idle_s if self._utterance else None
 
     def _commit(self, now: float) -> list[Committed]:
-        """Commit the held word, unless it was committed before a break."""
+        """Commit the buffered word, unless it was committed before a break."""
         text, start_s = self._joiner.join(self._held), self._held[0].start_s if self._held else None
         if not has_word(text):
             return []
@@ -93,7 +93,7 @@ class WordStream:
         self._said.add(text, start_s)
         self._utterance = join(self._utterance, text)
         sentence = len(self._utterance) >= self._policy.sentence_chars and ends_sentence(self._utterance)
-        # A digit may follow on a digit and a full stop ("3." "14").
+        # A digit may follow a digit and a full stop ("3." "14").
         if sentence and not self._utterance[:-1][-1:].isdigit():
             return [*ended, Committed(text, self._take_utterance())]
         return [*ended, Committed(text)]

@@ -43,7 +43,7 @@ _NUMERALS = re.compile(
     r"|\w+zehn|zwanzig|dreißig|\w+zig|hundert|tausend|komma|prozent"
 )
 
-#: Words that are aligned; of a longer text the last ones.
+#: Number of words that are aligned: the last ones of a longer text.
 LONGEST = 400
 
 
@@ -126,10 +126,10 @@ def ends_sentence(text: str) -> bool:
 
 
 def align(said: Sequence[str], text: Sequence[str], wanted: int) -> tuple[int, int]:
-    """How many words of `text` say what `said` says, and in how many words they differ. Both are bare words.
+    """How many words at the start of `text` correspond to `said`, and in how many words they differ. Both are bare words.
 
-    That is the prefix of `text` with the least Levenshtein distance to `said`; of equally near ones one that ends with the
-    same word, then the one whose length is nearest to `wanted`.
+    This is the prefix of `text` with the smallest Levenshtein distance to `said`. Among equals, one that ends with the same
+    word wins, then the one whose length is closest to `wanted`.
     """
     if list(text[: len(said)]) == list(said):
         return len(said), 0

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Limits for log lines that repeat, so that no failure and no stranger can fill the disk.
+"""Limits for repeated log lines, so that neither a failure nor a stranger can fill the disk.
 
-`LogLimit` is for one place in the code that strangers can reach: it writes once per interval and counts the rest.
-`RepeatFilter` stands in front of a log handler and limits every line of every library the same way.
+`LogLimit` is for one place in the code that strangers can trigger: it permits one line per interval and counts the rest.
+`RepeatFilter` is added to a log handler and limits the lines of all libraries in the same way.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from typing import Any
 
 from live_transcription.observability import metrics
 
-#: How long a line counts as a repetition of an earlier one, in seconds.
+#: Seconds for which a line counts as a repetition of an earlier one.
 INTERVAL_S = 60.0
 #: Equal lines (same logger, level, text, `extra` fields and exception) that are written per interval.
 EQUAL_LINES = 5
-#: Lines of one place in the code that are written per interval, whatever their arguments: room tokens and error texts differ.
+#: Lines from one place in the code that are written per interval, whatever their arguments: room tokens and error texts differ.
 LINES_OF_A_PLACE = 60
 #: The same for lines with a traceback, which take kilobytes.
 TRACEBACKS_OF_A_PLACE = 10
-#: Whoever sets the level to debug wants to see more: both limits grow by this factor for debug lines.
+#: Factor on both limits for debug lines, since level DEBUG is set to see more.
 _DEBUG_FACTOR = 20
-#: Keys remembered at once. The oldest goes, and with it the count of its repetitions.
+#: Limit of remembered keys. The oldest is forgotten, with its count.
 _REMEMBERED = 1000
-#: Time between two looks for keys whose interval is over, in seconds.
+#: Seconds between two searches for keys whose interval is over.
 _SWEEP_S = 1.0
-#: Longest text of a line that is quoted in its summary.
+#: Characters of a line that its summary quotes, at most.
 _SUMMARISED = 500
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -51,7 +51,7 @@ class LogLimit:
         self._windows: OrderedDict[Hashable, _Window] = OrderedDict()
 
     def permit(self, key: Hashable = None, *, lines: int | None = None) -> int | None:
-        """None: do not write this line. Else write it; the number says how many were left out since the last one of this key.
+        """Returns None if the line must not be written; else the number of lines of this key suppressed since the last one.
 
         `lines` replaces the limit's own number for this key.
         """
@@ -72,7 +72,7 @@ class LogLimit:
         return left_out
 
     def take_expired(self) -> list[tuple[Hashable, int]]:
-        """Keys whose interval is over, with how many lines were left out (at least one); each is given once."""
+        """Keys whose interval is over, with the number of suppressed lines (at least one); each is returned once."""
         now = self._clock()
         over = [key for key, window in self._windows.items() if now - window.began_at >= self._interval_s]
         return [(key, left_out) for key in over if (left_out := self._windows.pop(key).left_out)]
@@ -88,14 +88,14 @@ class _Window:
 
 
 class RepeatFilter(logging.Filter):
-    """Lets a handler write a bounded number of lines per place and minute, and says how many it left out.
+    """Limits the lines that a handler writes, per place in the code and minute.
 
-    Lines that were left out are counted in the metric `live_transcription_log_lines_suppressed` and told by a line
-    "Repeated N times: …" once their minute is over and any line is written. May be called from any thread.
+    Suppressed lines are counted in the metric `live_transcription_log_lines_suppressed`. Once their minute is over, the next
+    line of any kind is preceded by a summary "Repeated N times: …". May be called from any thread.
     """
 
     def __init__(self, handler: logging.Handler, clock: Callable[[], float], *, count: bool = True) -> None:
-        """`handler`: the one that this filter is added to. `count`: whether the metric counts what this filter leaves out."""
+        """`handler`: the handler that this filter is added to. `count`: whether the metric counts the suppressed lines."""
         super().__init__()
         self._handler = handler
         self._count = count
@@ -114,7 +114,7 @@ class RepeatFilter(logging.Filter):
         most = factor * (TRACEBACKS_OF_A_PLACE if traceback else LINES_OF_A_PLACE)
         with self._lock:
             summaries = self._summaries()
-            # An equal line that is left out does not use up its place's share.
+            # A suppressed equal line does not count for its place.
             permitted = (
                 self._equal.permit(_key_of_line(record), lines=factor * EQUAL_LINES) is not None
                 and self._places.permit(_key_of_place(record), lines=most) is not None
@@ -160,7 +160,7 @@ def extra_of(record: logging.LogRecord) -> dict[str, Any]:
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """The record's text; of a record whose arguments do not fit its text, the text alone."""
+    """The record's text; without its arguments if they do not fit."""
     try:
         return record.getMessage()
     except (TypeError, ValueError, KeyError):

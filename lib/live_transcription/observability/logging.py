@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Logs for machines and for people who read them: one JSON object per line on standard output.
+"""Structured logs: one JSON object per line on standard output.
 
-Captions, names and secrets are never logged. The first two are up to whoever logs; secrets that slip into a line all the
-same, through a library's message or a traceback, are starred out here, in each form in which they travel. Lines that repeat are
-limited (`log_limit`).
+Captions, names and secrets are never logged. Callers must not pass captions or names. Secrets that still get into a line,
+through a library's message or a traceback, are replaced by asterisks here, in every encoding in which they are sent. Repeated
+lines are limited (`log_limit`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the app counts and times, for Prometheus. One registry per process, none of the client library's global one.
+"""The app's metrics for Prometheus, in one registry per process instead of the client library's global one.
 
 Labels are bounded and never name rooms, sessions or people.
 """
@@ -22,15 +22,15 @@ speakers = Gauge("live_transcription_speakers", "Publishers whose audio is recei
 targets = Gauge("live_transcription_targets", "Sessions that get captions now", registry=registry)
 speakers_waiting = Gauge(
     "live_transcription_speakers_waiting",
-    "Publishers that speak and are not transcribed, as no stream is free",
+    "Publishers that speak and are not transcribed because no stream is free",
     registry=registry,
 )
-slots = Gauge("live_transcription_slots", "Publishers that have the right to a speech-to-text stream", registry=registry)
+slots = Gauge("live_transcription_slots", "Publishers with a slot, the right to a speech-to-text stream", registry=registry)
 untranscribed_seconds = Counter(
     "live_transcription_untranscribed_seconds", "Speech that was not transcribed because no stream was free", registry=registry
 )
 calls_refused = Counter(
-    "live_transcription_calls_refused", "Requests for captions in one more call that were refused, by code", ["code"],
+    "live_transcription_calls_refused", "Refused requests for captions in a further call, by code", ["code"],
     registry=registry,
 )  # fmt: skip
 tasks = Gauge("live_transcription_tasks", "Tasks of the event loop, waiting ones included", registry=registry)
@@ -47,7 +47,7 @@ interval_stretch = Gauge(
     "Factor for the interval between a speaker's messages; above 1 under load",
     registry=registry,
 )
-condition = Gauge("live_transcription_condition", "1 while this condition holds, by code", ["code"], registry=registry)
+condition = Gauge("live_transcription_condition", "1 while this condition exists, by code", ["code"], registry=registry)
 conditions = Counter("live_transcription_conditions", "Times that a condition has begun, by code", ["code"], registry=registry)
 
 log_lines_suppressed = Counter(
@@ -61,17 +61,17 @@ captions_repeated = Counter(
     registry=registry,
 )
 captions_waiting_bytes = Gauge(
-    "live_transcription_captions_waiting_bytes", "Text that waits for the floor or for signaling", registry=registry
+    "live_transcription_captions_waiting_bytes", "Caption text that waits for the floor or for signaling", registry=registry
 )
-words_committed = Counter("live_transcription_words_committed", "Words that speech-to-text gave", registry=registry)
+words_committed = Counter("live_transcription_words_committed", "Words committed from speech-to-text", registry=registry)
 words_disagreed = Counter(
     "live_transcription_words_disagreed",
-    "Committed words that speech-to-text had otherwise at the end of the utterance",
+    "Committed words that differ in the final text of the utterance",
     registry=registry,
 )
 words_dropped = Counter(
     "live_transcription_words_dropped",
-    "Words dropped because they had waited too long, or too many waited",
+    "Words dropped because they waited too long or too many were waiting",
     registry=registry,
 )
 signaling_frames_dropped = Counter(
@@ -83,12 +83,12 @@ frames_dropped = Counter(
 )
 media_messages_rejected = Counter(
     "live_transcription_media_messages_rejected",
-    "Offers and candidates that participants forged, or that the app did not ask for",
+    "Offers and candidates rejected because participants forged them or the app did not request them",
     ["kind", "reason"],
     registry=registry,
 )
 datagrams_rejected = Counter(
-    "live_transcription_datagrams_rejected", "Datagrams at the media sockets that were dropped, by reason", ["reason"],
+    "live_transcription_datagrams_rejected", "Datagrams dropped at the media sockets, by reason", ["reason"],
     registry=registry,
 )  # fmt: skip
 packets_lost = Counter("live_transcription_packets_lost", "RTP packets that never came", registry=registry)
@@ -108,7 +108,7 @@ stt_errors = Counter(
 )  # fmt: skip
 stt_gate_seconds = Counter(
     "live_transcription_stt_gate_seconds",
-    "Audio at the silence gate, by what came of it: passed on, or saved (never sent)",
+    "Audio at the silence gate, by outcome: passed on, or saved (never sent)",
     ["outcome"],
     registry=registry,
 )
@@ -126,19 +126,19 @@ join_seconds = Histogram(
 )
 first_word_seconds = Histogram(
     "live_transcription_first_word_seconds",
-    "From speech onset to the first committed word; without waiting for another speaker",
+    "From speech onset to the first committed word, without the wait for another speaker",
     buckets=_LATENCY_BUCKETS,
     registry=registry,
 )
 last_word_seconds = Histogram(
     "live_transcription_last_word_seconds",
-    "From the end of speech to the last committed word; without waiting for another speaker",
+    "From the end of speech to the last committed word, without the wait for another speaker",
     buckets=_LATENCY_BUCKETS,
     registry=registry,
 )
 floor_wait_seconds = Histogram(
     "live_transcription_floor_wait_seconds",
-    "For how long words waited for another speaker before they took the floor",
+    "How long words waited for another speaker before they got the floor",
     buckets=_LATENCY_BUCKETS,
     registry=registry,
 )

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Saying hello as an internal client, and not getting locked out by it.
+"""Hellos of an internal client, rationed so that the HPB does not lock the app out.
 
-The HPB counts failed hellos per address. After 10 within 30 minutes it refuses every hello from that address, the right ones
-too, until the oldest of the 10 is 30 minutes old. So while a credential is not known to work one hello at a time may try it,
-a refused credential rests for five minutes, and all hellos of the process together stay below the HPB's limit.
+The HPB counts failed hellos per address. After 10 within 30 minutes it refuses every hello from that address, even a correct
+one, until the oldest of the 10 is 30 minutes old. So only one hello at a time tries a credential that is not known to work, a
+refused credential rests for five minutes, and all hellos of the process together stay below the HPB's limit.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ from live_transcription.errors import SignalingRefused
 from live_transcription.signaling.refusals import UNCOUNTED, too_many_tries
 from live_transcription.types import Secret
 
-#: Wait before a refused credential is tried once more, in seconds.
+#: Seconds before a refused credential is tried again.
 RETRY_AFTER_S = 300.0
-#: The HPB's window, in seconds, and how many hellos of ours may fail in it. The HPB takes 9; a process that was replaced within
-#: the window may have spent some.
+#: The HPB's window in seconds, and how many of our hellos may fail in it. The HPB allows 9, but an earlier process may have
+#: used some of them.
 WINDOW_S = 1800.0
 MAX_FAILURES = 8
-#: While an HPB that has accepted us before answers no hello, one is sent so often, in seconds. After so many in the window each
-#: waits for as long as the HPB may hold a refusal back: the HPB may have another secret now, and count them.
+#: Seconds between two hellos while an HPB that has accepted us before does not answer. After `_HASTY_HELLOS` in the window,
+#: each hello waits as long as the HPB may delay a refusal, since the HPB may have another secret by now and count them.
 UNANSWERED_PACE_S = 6.0
 _HASTY_HELLOS = MAX_FAILURES - 1
-#: Credentials remembered; an administrator who corrects a setting makes another one.
+#: Limit of remembered credentials; each corrected setting adds one.
 _MAX_CREDENTIALS = 8
 
 
@@ -43,9 +43,10 @@ def hello_token(internal_secret: Secret, random: str) -> str:
 
 @dataclass(slots=True)
 class _Credential:
-    """`works`: the last hello was accepted, at `accepted_at`, and nothing has put it in doubt since.
+    """`works`: the last hello was accepted, at `accepted_at`, and the credential is not in doubt.
 
-    `has_worked`: no hello was refused since one was accepted. `failures`: of all credentials at this HPB.
+    `has_worked`: no hello was refused since one was accepted. `failures`: times of failures, shared by all credentials at this
+    HPB.
     """
 
     failures: deque[float]
@@ -60,9 +61,9 @@ class _Credential:
 
 @dataclass(eq=False, slots=True)
 class HelloAttempt:
-    """Leave to send one hello. Its outcome goes back to the guard: `accepted`, `refused` or `abandoned`.
+    """Permission to send one hello. Report its outcome to the guard: `accepted`, `refused` or `abandoned`.
 
-    `patient`: the HPB may hold a refusal back for up to 25 s, and an impatient client would only be counted once more.
+    `patient`: wait up to 25 s for the answer. The HPB may delay a refusal by so much, and another hello would count again.
     """
 
     _credential: _Credential
@@ -72,7 +73,7 @@ class HelloAttempt:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """No hello now. Ask again at `until` if that is known, or when a listener is called. `refusal`: what the HPB has said."""
+    """No hello now. Ask again at `until` if that is known, or when a listener is called. `refusal`: the HPB's last answer."""
 
     until: float | None = None
     refusal: SignalingRefused | None = None
@@ -82,7 +83,7 @@ HelloLeave: TypeAlias = HelloAttempt | Wait
 
 
 class HelloGuard:
-    """Decides who may say hello: one for all calls and tests of the service. Pure: `now` in seconds comes in."""
+    """Decides who may send a hello. One for all calls and tests of the service. Pure: `now` in seconds comes in."""
 
     def __init__(self) -> None:
         self._credentials: OrderedDict[tuple[str, Secret, str], _Credential] = OrderedDict()
@@ -96,14 +97,14 @@ class HelloGuard:
         self._listeners.remove(listener)
 
     def refusal(self, config: HpbConfig, now: float) -> SignalingRefused | None:
-        """The HPB's answer to this credential, where it refused it within the last `RETRY_AFTER_S`."""
+        """The HPB's refusal of this credential, if it is not older than `RETRY_AFTER_S`."""
         credential = self._credential(config)
         return _copy(credential.refusal) if now < credential.retry_at else None
 
     def obstacle(self, config: HpbConfig, now: float, *, urgent: bool = False) -> Wait | None:
-        """Why a hello has to wait; None: it may be sent. To be asked before a connection that has no other purpose.
+        """Why a hello has to wait; None: it may be sent. Check this before opening a connection just for a hello.
 
-        `urgent`: an administrator waits for the outcome, so that a refused credential may be tried before its rest is over.
+        `urgent`: an administrator waits for the outcome, so a refused credential may be tried before its rest is over.
         """
         credential = self._credential(config)
         if credential.works:
@@ -121,10 +122,10 @@ class HelloGuard:
         return None
 
     def ask(self, config: HpbConfig, now: float, *, lost_at: float | None = None, urgent: bool = False) -> HelloLeave:
-        """Leave to send a hello now, or why it has to wait.
+        """Permission to send a hello now, or why it has to wait.
 
-        `lost_at`: the asker had a session until then, and the HPB no longer knows it. So the HPB may have restarted with
-        another secret, unless it has accepted a hello since.
+        `lost_at`: the caller had a session until then, which the HPB no longer knows. The HPB may have restarted with another
+        secret, unless it has accepted a hello since.
         """
         credential = self._credential(config)
         if lost_at is not None and credential.accepted_at <= lost_at:
@@ -156,7 +157,7 @@ class HelloGuard:
     def abandoned(self, attempt: HelloAttempt, now: float, *, sent: bool = True) -> None:
         """No outcome: the connection broke, or the server answered something else. Idempotent, also after an outcome.
 
-        A hello that was `sent` counts as failed: the HPB may have refused it, and held the answer back.
+        A hello that was `sent` counts as failed, since the HPB may have refused it and delayed the answer.
         """
         if attempt in attempt._credential.attempts:
             if sent and not attempt._credential.works:
@@ -168,7 +169,7 @@ class HelloGuard:
         key = (config.url, config.internal_secret, config.backend_url)
         credential = self._credentials.get(key)
         if credential is None:
-            # The HPB counts what comes from our address, whichever secret it was.
+            # The HPB counts per address, whichever secret was used.
             known = (other.failures for (url, *_), other in self._credentials.items() if url == config.url)
             credential = self._credentials[key] = _Credential(next(known, deque(maxlen=MAX_FAILURES)))
         self._credentials.move_to_end(key)
@@ -183,5 +184,5 @@ class HelloGuard:
 
 
 def _copy(refusal: SignalingRefused | None) -> SignalingRefused | None:
-    """A raised exception collects its own traceback, so that each asker gets one of its own."""
+    """A raised exception collects a traceback, so each caller gets its own copy."""
     return refusal and SignalingRefused(refusal.message, fix=refusal.fix, reason=refusal.reason)

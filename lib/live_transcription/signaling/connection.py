@@ -36,31 +36,30 @@ logger = logging.getLogger("live_transcription.signaling")
 _library_logger = logging.getLogger("live_transcription.signaling.websocket")
 _library_logger.setLevel(logging.WARNING)
 
-#: Largest frame taken from the HPB. An entry of `participants/update` has up to 730 octets, two ids of 255 characters included:
-#: 7.3 MB for a room of 10,000, twice that if all of them are listed as changed, too.
+#: Largest frame accepted from the HPB. An entry of `participants/update` has up to 730 octets, with two ids of 255 characters.
+#: A room of 10,000 takes 7.3 MB, and twice that if all of them are listed as changed, too.
 MAX_FRAME_BYTES = 16 * 1024 * 1024
 #: Frames beyond this size are parsed in slices, between which other calls run. One of this size takes 1 to 2 ms.
 LARGE_FRAME_CHARS = 256 * 1024
-#: Messages that the websocket library may hold for us beside the one it is receiving, before it stops reading. It counts no
-#: octets, and by default holds 16.
+#: Complete messages that the websocket library may buffer before it stops reading. It does not count octets; its default is 16.
 LIBRARY_MESSAGES = 1
 #: For TCP, TLS and the websocket's handshake together.
 OPEN_TIMEOUT_S = 3.0
-#: While the HPB is away attempts of a room begin at most so many seconds apart, at least a quarter of it.
+#: While the HPB is unreachable, attempts of a room begin at most so many seconds apart, and at least a quarter of it.
 RETRY_S = 6.0
-#: Rooms that wait for the same moment go ahead within so many seconds of it, one by one.
+#: Rooms that wait for the same moment are spread over so many seconds.
 SPREAD_S = 2.0
 #: The HPB drops a websocket that is silent for 60 s.
 PING_INTERVAL_S = 15.0
 PING_TIMEOUT_S = 10.0
 #: Time in the room after which a connection counts as sound, and the next retry comes at once.
 SOUND_AFTER_S = 10.0
-#: How long an open websocket waits for leave to say hello; the HPB waits 2 s for a hello.
+#: How long an open websocket waits for permission to send a hello; the HPB waits 2 s for one.
 HELLO_LEAVE_S = 0.8
 
 
 class SignalingConnection:
-    """One room. `run()` keeps us in it, `next_event()` tells what happens there; the sends queue and never wait.
+    """One room. `run()` stays connected, `next_event()` returns the room's events; the send methods queue and never wait.
 
     Sends while the websocket is broken wait for the resume of the session, and are void if it cannot be resumed.
     """
@@ -91,7 +90,7 @@ class SignalingConnection:
         self._events = EventQueue(event_limit, octets=event_octets)
         self._to_send = asyncio.Event()
         self._guard_changed = asyncio.Event()
-        #: Set while the HPB refuses us, so that nobody needs to wait for the room to be joined; `last_error` says why.
+        #: Set while the HPB refuses the app, so that nobody waits for the room to be joined; `last_error` says why.
         self.refused = asyncio.Event()
         self._ended = asyncio.Event()
         self._life: asyncio.Timeout | None = None
@@ -134,7 +133,7 @@ class SignalingConnection:
 
     @property
     def repeated_captions(self) -> int:
-        """Captions that were sent again after a break because nothing proved that the HPB had read them."""
+        """Number of captions sent again after a break because nothing proved that the HPB had read them."""
         return self._protocol.outbox.repeated
 
     @property
@@ -145,8 +144,9 @@ class SignalingConnection:
     async def run(self) -> None:
         """Connect, join, resume and reconnect until `close()`. For one task, once.
 
-        An HPB that is away is tried again within `RETRY_S`, one that refuses us as `HelloGuard` allows. Raises `RoomRefused`
-        when there is no such room. Cancelling it cuts the websocket without a bye, so that the HPB keeps the session for 30 s.
+        An unreachable HPB is tried again within `RETRY_S`; one that refuses the app, as `HelloGuard` allows. Raises
+        `RoomRefused` if the room does not exist. Cancelling cuts the websocket without a bye, so the HPB keeps the session
+        for 30 s.
         """
         if self._life is not None:
             raise RuntimeError("SignalingConnection.run() was called twice")
@@ -276,7 +276,7 @@ class SignalingConnection:
             octets = 0
             try:
                 async with asyncio.timeout_at(self._protocol.deadline):
-                    # The HPB relays what participants write octet by octet: text that is no UTF-8 would end the connection.
+                    # The HPB relays participants' octets unchanged: with decoding, invalid UTF-8 would end the connection.
                     message = await websocket.recv(decode=False)
             except TimeoutError:
                 self._protocol.timer(self._now())
@@ -295,7 +295,7 @@ class SignalingConnection:
                 return self._protocol.drop_reason
 
     async def _receive(self, message: bytes) -> int:
-        """Feed one message to the protocol. Returns the octets behind the events that are still to be published."""
+        """Feed one message to the protocol. Returns the number of octets of the events that are still to be published."""
         text = message.decode("utf-8", "replace")
         if len(text) <= LARGE_FRAME_CHARS:
             self._protocol.receive_text(text, self._now())
@@ -342,7 +342,7 @@ class SignalingConnection:
                 await websocket.close()
 
     async def _publish(self, octets: int = 0) -> None:
-        """Hand the protocol's events to the call, made of a frame of so many octets; wait while its queue is full."""
+        """Pass the protocol's events to the call; wait while its queue is full. `octets`: size of the frame behind them."""
         if self._protocol.in_room and self._in_room_since is None:
             self._in_room_since = self._now()
             self._last_error = None
@@ -365,7 +365,7 @@ class SignalingConnection:
         )
 
     def _note(self, error: SignalingError) -> None:
-        """Remember why we are not in the room. Logged at INFO when it is news: each attempt of each room meets it again."""
+        """Remember why we are not in the room. Logged at INFO only when it changes, since every attempt fails the same way."""
         level = logging.DEBUG if str(error) == str(self._last_error) else logging.INFO
         logger.log(level, "Not in the room: %s", error, extra={**self._log_fields, "code": error.code})
         self._last_error = error
@@ -374,10 +374,10 @@ class SignalingConnection:
         else:
             self.refused.clear()
 
-    # Leave to say hello, which all calls of the service share.
+    # Permission to send a hello, shared by all calls of the service.
 
     async def _wait_until_hello_may_be_sent(self) -> None:
-        """Before a connection: it would be in vain while the credential rests after a refusal, or another room tries it."""
+        """Wait before connecting while the credential rests after a refusal or another room tries it."""
         while not self._protocol.can_resume:
             self._guard_changed.clear()
             wait = self._guard.obstacle(self._config, self._now())
@@ -389,7 +389,7 @@ class SignalingConnection:
             await asyncio.sleep(random.uniform(0.0, SPREAD_S))
 
     async def _ask_for_leave(self) -> None:
-        """On an open websocket, whose server waits for a hello."""
+        """Get permission on an open websocket, while the server waits for a hello."""
         give_up_at = self._now() + HELLO_LEAVE_S
         while self._protocol.hello_wanted:
             self._guard_changed.clear()

@@ -10,16 +10,16 @@ from collections import deque
 
 from live_transcription.signaling.events import EndOfStream, SignalingEvent
 
-#: Events that wait for one call.
+#: Limit of the events that wait for one call.
 EVENT_LIMIT = 1024
-#: Octets of the frames behind these events.
+#: Limit of the octets of the frames behind these events.
 EVENT_OCTETS = 32 * 1024 * 1024
 #: The same for the queues of all calls together.
 TOTAL_OCTETS = 128 * 1024 * 1024
 
 
 class EventBudget:
-    """The octets that the event queues of the process share."""
+    """A limit in octets, shared by all event queues of the process."""
 
     def __init__(self, limit: int = TOTAL_OCTETS) -> None:
         self._limit = limit
@@ -42,7 +42,7 @@ class EventBudget:
             writer.set()
 
     async def wait(self, writer: asyncio.Event) -> None:
-        """Wait until `writer` is set: by its own queue, or because octets were released."""
+        """Wait until `writer` is set, by its own queue or because octets were released."""
         writer.clear()
         self._writers.add(writer)
         try:
@@ -57,8 +57,8 @@ PROCESS_BUDGET = EventBudget()
 class EventQueue:
     """One writer, one reader. A full queue makes the writer wait, so that backpressure reaches the websocket.
 
-    Full means `limit` events, `octets` octets, or an exhausted `budget`. An empty queue takes one event whatever its size, so
-    that no call waits for another one.
+    Full means `limit` events, `octets` octets, or an exhausted `budget`. An empty queue takes one event of any size, so no call
+    waits for another one.
     """
 
     def __init__(self, limit: int = EVENT_LIMIT, *, octets: int = EVENT_OCTETS, budget: EventBudget = PROCESS_BUDGET) -> None:
@@ -76,11 +76,11 @@ class EventQueue:
 
     @property
     def octets(self) -> int:
-        """Octets of the frames behind the waiting events."""
+        """Number of octets of the frames behind the waiting events."""
         return self._octets
 
     async def put(self, event: SignalingEvent, octets: int = 0) -> None:
-        """Wait for room, then queue an event made of `octets` octets of a frame. Drops the event if the queue is closed."""
+        """Wait for space, then queue an event. `octets`: its share of the frame. Drops the event if the queue is closed."""
         while not (self._closed or self._has_room(octets)):
             await self._budget.wait(self._writable)
         if not self._closed:
@@ -102,7 +102,7 @@ class EventQueue:
         return event
 
     def close(self) -> None:
-        """Take no more events. The waiting ones can still be read, and no longer count in the budget."""
+        """Take no more events. Waiting ones can still be read, and no longer count in the budget."""
         if not self._closed:
             self._closed = True
             self._release(self._octets)

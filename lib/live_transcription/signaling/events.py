@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a signaling session tells its call, as plain values; `protocol` makes them of the HPB's frames."""
+"""The events of a signaling session, as plain values; `protocol` makes them from the HPB's frames."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ class Participant:
     def has(self, flags: InCall) -> bool:
         """Whether all of these in-call flags are known to be set.
 
-        The operators of IntFlag take a microsecond each, and a large room's update needs one for every participant.
+        Uses plain integers: an operator of IntFlag takes a microsecond, and a large update needs one for every participant.
         """
         return self.in_call is not None and int.__and__(self.in_call, flags) == flags
 
     def updated(self, new: Participant) -> Participant:
-        """This participant after a later entry of the same session, which may omit values."""
+        """This participant updated by a later entry of the same session, which may omit values."""
         return Participant(
             session_id=self.session_id,
             nextcloud_session_id=new.nextcloud_session_id or self.nextcloud_session_id,

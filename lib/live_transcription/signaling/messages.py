@@ -3,11 +3,11 @@
 
 """Frames from the HPB (standalone-signaling-api-v1), parsed into plain values.
 
-The parsers never raise: unknown frames become `Ignored`, broken ones `Invalid`. Both name only constants of this file or of the
-protocol, so that they can be logged.
+The parsers never raise: unknown frames become `Ignored`, broken ones `Invalid`. Both contain only constants of this file or of
+the protocol, so they are safe to log.
 
-The HPB relays what participants write (`message.data`) verbatim, to a session as well as to a room. Offers and candidates count
-only if they have the form in which the HPB itself writes them; see `_written_by_the_hpb`. All others are `Forged`.
+The HPB relays messages of participants (`message.data`) verbatim, to a session as well as to a room. Offers and candidates are
+accepted only in the form in which the HPB itself writes them; see `_written_by_the_hpb`. All others are `Forged`.
 """
 
 from __future__ import annotations
@@ -25,19 +25,20 @@ from live_transcription.signaling.events import CandidateReceived, InCall, Offer
 _INTERNAL_FEATURES = frozenset({"internal-incall", "start-dialout"})
 _NAME = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _MEDIA_MESSAGES = ("offer", "candidate", "endOfCandidates")
-#: The keys that the HPB writes into `message.data` of an offer or candidate, all but `payload` with text (since 2020).
+#: The keys that the HPB writes into `message.data` of an offer or candidate (since 2020). All values except `payload` are text.
+#: Other keys show that a participant wrote the message.
 _MEDIA_KEYS = frozenset(("to", "from", "type", "roomType", "payload", "sid"))
-#: Participants' messages have up to 64 KiB, which take 1.6 ms to parse. Whatever is longer than this is no offer of an SFU.
+#: Participants' messages may have 64 KiB, which take 1.6 ms to parse. An SFU's offer is never longer than this.
 _MAX_MESSAGE_CHARACTERS = 32_768
 _MESSAGE_PREFIX = '{"type":"message",'
-#: Levels of objects in a payload. It has two: the payload and its candidate.
+#: Limit of nested levels in a payload. A real one has two: the payload and its candidate.
 _PAYLOAD_LEVELS = 4
 _MAX_FLAGS = 2**31
-#: Every combination of the known in-call flags. An enumeration remembers each unknown combination for ever.
+#: Every combination of the known in-call flags. IntFlag would cache each unknown combination forever.
 _FLAGS = tuple(InCall(flags) for flags in range(16))
-#: Longest id of a session or user; a participant with a longer session id is left out. Talk stores at most 512 characters.
+#: Longest accepted id of a session or user; a participant with a longer session id is ignored. Talk stores 512 characters.
 MAX_ID_CHARS = 512
-#: Participants in one slice of a large frame: about a millisecond to parse, and one to three for the call to apply.
+#: Participants per slice of a large frame: about 1 ms to parse, and 1 to 3 ms for the call to apply.
 SLICE_ENTRIES = 500
 
 
@@ -142,7 +143,7 @@ class Invalid:
 
 @dataclass(frozen=True, slots=True)
 class Forged:
-    """An offer or candidate that a participant wrote, not the HPB. `kind` is the type of the message."""
+    """An offer or candidate written by a participant, not by the HPB. `kind` is the type of the message."""
 
     kind: str
 
@@ -174,15 +175,15 @@ class _BrokenFrame(Exception):
 
 
 def parse_frame(text: str) -> Frame:
-    """One text frame. Never raises, whatever it holds."""
+    """Parse one text frame. Never raises."""
     frame = _decode(text)
     return frame if isinstance(frame, Invalid | Ignored) else _parse(frame, text)
 
 
 def parse_slices(text: str) -> Iterator[tuple[Frame, float]]:
-    """One large text frame, its participants in several values; each with the share of the frame that it stands for.
+    """Parse one large text frame into slices of its participants. Yields each slice with its share of the frame.
 
-    A value takes about a millisecond, the first one also the time to decode the JSON: 17 ms for a room of 10,000 (7 MB).
+    A slice takes about a millisecond. The first one also decodes the JSON: 17 ms for a room of 10,000 (7 MB).
     """
     frame = _decode(text)
     if isinstance(frame, Invalid | Ignored):
@@ -203,7 +204,7 @@ def _decode(text: str) -> dict[str, Any] | Invalid | Ignored:
 
 
 def _pieces(frame: dict[str, Any]) -> Iterator[tuple[dict[str, Any], float]]:
-    """The frame, with `SLICE_ENTRIES` participants at a time if it lists many."""
+    """Split a frame that lists many participants into frames with `SLICE_ENTRIES` each."""
     event = frame.get("event")
     if frame.get("type") == "event" and isinstance(event, dict):
         match event.get("target"), event.get("type"):
@@ -219,7 +220,7 @@ def _pieces(frame: dict[str, Any]) -> Iterator[tuple[dict[str, Any], float]]:
 
 
 def _update_pieces(update: dict[str, Any]) -> Iterator[tuple[dict[str, Any], float]]:
-    """A participant's entries in `users` and `changed` stay together: the first alone may tell an older state."""
+    """Keep a participant's entries in `users` and `changed` together, since the one in `users` may be older."""
     users, changed = (list(_objects(update.get(key))) for key in ("users", "changed"))
     changes: dict[str | None, list[dict[str, Any]]] = {}
     for entry in changed:
@@ -240,7 +241,7 @@ def _batches(entries: list[Any]) -> Iterator[list[Any]]:
 
 
 def _parse(frame: dict[str, Any], text: str) -> Frame:
-    """`text`: the whole frame as it came, which a message is checked against."""
+    """`text`: the original frame, needed to detect repeated keys in a message."""
     kind = frame.get("type")
     if not isinstance(kind, str):
         return Invalid("no type")
@@ -285,7 +286,7 @@ def _text(parent: dict[str, Any], key: str) -> str | None:
 
 
 def _id(parent: dict[str, Any], key: str) -> str | None:
-    """Like `_text`; None also for what is too long for an id."""
+    """Like `_text`; None also for text that is too long for an id."""
     value = _text(parent, key)
     return value if value is not None and len(value) <= MAX_ID_CHARS else None
 
@@ -431,9 +432,9 @@ def _message(body: dict[str, Any], text: str) -> Frame:
 def _written_by_the_hpb(data: dict[str, Any], text: str) -> bool:
     """Whether `message.data` of a frame with `sender.type` "session" can only come from the HPB itself.
 
-    The HPB keeps an offer or candidate that a participant addresses to a session: it is for the SFU. But whatever it cannot
-    read as such it relays like any other message: one with `"bitrate": "x"` or `"sid": 7`, or with a number that no float64
-    holds. What has none of these, and no key twice, the HPB would have read and kept.
+    The HPB does not relay an offer or candidate that a participant addresses to a session, since it is for the SFU. But a
+    message that it cannot parse as such is relayed like any other: one with `"bitrate": "x"` or `"sid": 7`, with a number that
+    does not fit a float64, or with a repeated key. A message without these flaws comes from the HPB.
     """
     if not data.keys() <= _MEDIA_KEYS:
         return False
@@ -444,7 +445,7 @@ def _written_by_the_hpb(data: dict[str, Any], text: str) -> bool:
 
 
 def _plain(value: object, levels: int) -> bool:
-    """Text, a boolean, null, a number that fits a float64, or an object or array of these."""
+    """Whether this is text, a boolean, null, a number that fits a float64, or an object or array of these."""
     if isinstance(value, dict | list):
         inner = value.values() if isinstance(value, dict) else value
         return levels > 0 and all(_plain(each, levels - 1) for each in inner)
@@ -456,7 +457,7 @@ def _plain(value: object, levels: int) -> bool:
 
 
 def _repeats_a_key(text: str) -> bool:
-    """Whether an object of this frame has a key twice: `json` keeps the last value only."""
+    """Whether an object of this frame has a key twice. `json` alone keeps only the last value."""
     repeated = False
 
     def look(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -467,6 +468,6 @@ def _repeats_a_key(text: str) -> bool:
 
     try:
         json.loads(text, object_pairs_hook=look)
-    except RecursionError:  # the hook takes a level of its own
+    except RecursionError:  # the hook takes an additional level
         return True
     return repeated

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What waits to be sent to the HPB: bounded, in order, and aware of which session it belongs to."""
+"""The frames that wait to be sent to the HPB: bounded, in order, and each bound to its session."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from dataclasses import dataclass, field
 
 #: The HPB closes a websocket that sends a larger frame (its limit is 64 KiB).
 MAX_FRAME_BYTES = 64 * 1024 - 1
-#: What waits to be sent, and as much that no pong has proved to be read.
+#: Limit of the waiting frames, and of the sent frames that no pong has proved to be read.
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFrame:
-    """`control`: belongs to one websocket. Otherwise to the session, or to none if it `outlives_session` (a caption).
+    """`control`: belongs to one websocket. Other frames belong to the session, unless they `outlives_session` (captions).
 
-    `subject`: while it waits, a later frame with the same subject takes its place.
+    `subject`: a waiting frame is replaced by a later frame with the same subject.
     """
 
     text: str = field(repr=False)
@@ -29,7 +29,7 @@ class OutgoingFrame:
 
 
 class _Frames:
-    """Frames of the session in order, with their size."""
+    """A queue of frames, with their total size."""
 
     def __init__(self) -> None:
         self.octets = 0
@@ -50,7 +50,7 @@ class _Frames:
         self.octets += len(frame.text)
 
     def drop(self, subject: str) -> None:
-        """Remove the frames about this subject."""
+        """Remove the frames with this subject."""
         for frame in [frame for frame in self._frames if frame.subject == subject]:
             self._frames.remove(frame)
             self.octets -= len(frame.text)
@@ -62,11 +62,11 @@ class _Frames:
 
 
 class Outbox:
-    """Control frames (hello, join, bye) go first and are few; the session's frames wait until we are in the room.
+    """Control frames (hello, join, bye) are few and go first; the session's frames wait until the app is in the room.
 
-    Holds at most `limit` of the latter, of `MAX_WAITING_BYTES` in total; a full outbox takes no more and counts the frames that
-    it refuses. They are kept until a pong proves that the server has read them: frames written into a
-    connection that has died unnoticed are lost without an error. As many are kept as may wait; then the oldest goes.
+    At most `limit` session frames wait, of `MAX_WAITING_BYTES` in total; a full outbox refuses and counts further ones. After
+    sending, a frame is kept until a pong proves that the server has read it, since frames written into a dead connection are
+    lost without an error. The same limits apply to kept frames; beyond them the oldest is forgotten.
     """
 
     def __init__(self, limit: int) -> None:
@@ -104,7 +104,7 @@ class Outbox:
         return None
 
     def give_back(self, frame: OutgoingFrame) -> None:
-        """A frame whose websocket broke; control frames died with it."""
+        """Requeue a frame that was not sent because its websocket broke. Control frames are void then."""
         if not frame.control:
             self._session.push_front(frame)
 
@@ -118,7 +118,7 @@ class Outbox:
 
     @property
     def unproved(self) -> int | None:
-        """The mark for `proved`, once a ping that is sent now is answered; None if all is proved."""
+        """The mark to pass to `proved` when a ping sent now is answered; None if all frames are proved."""
         return self._sent if self._unproved else None
 
     @property
@@ -131,7 +131,7 @@ class Outbox:
             self._unproved.pop_front()
 
     def take_back(self) -> None:
-        """The websocket is gone: the frames that it may have swallowed are sent again, in order."""
+        """The websocket is gone: requeue the frames that it may have lost, in order."""
         self.repeated += sum(frame.outlives_session for frame in self._unproved)
         for frame in reversed([*self._unproved]):
             self._session.push_front(frame)

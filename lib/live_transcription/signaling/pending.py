@@ -11,7 +11,7 @@ from live_transcription.signaling.events import SubscribeFailed
 
 
 class PendingRequests:
-    """Ids of `requestoffer` and `answer` frames. The HPB does not confirm them, so the oldest are forgotten beyond `limit`."""
+    """Ids of `requestoffer` and `answer` frames. The HPB does not confirm them, so only the latest `limit` are kept."""
 
     def __init__(self, limit: int = 1024) -> None:
         self._limit = limit

@@ -34,7 +34,7 @@ _HELLO_S = 40.0
 
 @dataclass(frozen=True, slots=True)
 class HpbReport:
-    """What the HPB says of itself."""
+    """The HPB's version and features."""
 
     version: str
     features: tuple[str, ...]
@@ -43,10 +43,10 @@ class HpbReport:
 async def probe_hpb(
     config: HpbConfig, connected: Callable[[], None], *, guard: HelloGuard, open_timeout_s: float = 10.0
 ) -> HpbReport:
-    """Says hello with these settings. `connected` is called once the websocket is open.
+    """Send a hello with these settings. `connected` is called once the websocket is open.
 
-    `guard` is the calls' own: it learns the outcome, and refuses a hello that could get the app locked out. Takes up to a
-    minute, as the HPB answers a wrong secret late, on purpose. Raises ConfigurationError, SignalingUnreachable,
+    `guard` is shared with the calls: it gets the outcome, and refuses a hello that could get the app locked out. Takes up to a
+    minute, since the HPB deliberately delays its answer to a wrong secret. Raises ConfigurationError, SignalingUnreachable,
     SignalingProtocolError, or SignalingRefused.
     """
     await _wait_for_turn(config, guard)
@@ -70,7 +70,7 @@ async def probe_hpb(
                 return await _guarded_hello(websocket, config, backend_url, guard)
     except ConnectionClosed as closed:
         raise SignalingUnreachable(
-            f"The high-performance backend at {host} ended the conversation: {closing_reason(closed)}.",
+            f"The high-performance backend at {host} closed the connection: {closing_reason(closed)}.",
             fix="Check that LT_HPB_URL names the signaling server.",
         ) from None
     except (OSError, WebSocketException, ImportError) as error:
@@ -78,7 +78,7 @@ async def probe_hpb(
 
 
 async def _wait_for_turn(config: HpbConfig, guard: HelloGuard) -> None:
-    """While a call tries the same credential its outcome is awaited. Raises SignalingRefused where a hello is too risky."""
+    """Wait for the outcome while a call tries the same credential. Raises SignalingRefused if a hello is too risky."""
     changed = asyncio.Event()
     guard.add_listener(changed.set)
     try:
@@ -97,7 +97,7 @@ async def _guarded_hello(websocket: ClientConnection, config: HpbConfig, backend
     attempt = guard.ask(config, _now(), urgent=True)
     if isinstance(attempt, Wait):
         raise attempt.refusal or SignalingUnreachable(
-            "A call is just logging in to the high-performance backend.", fix="Test again in a moment."
+            "A call is logging in to the high-performance backend at this moment.", fix="Test again in a moment."
         )
     try:
         report = await _hello(websocket, config, backend_url)

@@ -3,8 +3,8 @@
 
 """The HPB's internal client without I/O: one room's session, from hello to bye, over as many websockets as it takes.
 
-The shell tells what happens (`connected`, `receive_text`, `connection_lost`, `timer`, each with `now` in seconds of any
-monotonic clock) and after each call takes what came of it: `next_frame()`, `take_events()`, `deadline`, `hello_wanted`,
+The shell reports what happens (`connected`, `receive_text`, `connection_lost`, `timer`, each with `now` in seconds of any
+monotonic clock). After each call it takes the results: `next_frame()`, `take_events()`, `deadline`, `hello_wanted`,
 `drop_reason`, `refusal`, `failure`. Protocol: standalone-signaling-api-v1 of nextcloud-spreed-signaling 1.2.4 to 2.1.
 """
 
@@ -40,14 +40,14 @@ from live_transcription.types import Caption
 logger = logging.getLogger("live_transcription.signaling")
 
 FEATURE_RECIPIENT_CALL = "recipient-call"
-#: Offers of one publisher that are taken in a row, and per second. Each new one may cost a new peer; a publisher can have
-#: any number of them sent to us.
+#: Offers accepted from one publisher: in a row, and per second. Each may cost a new peer, and a publisher can make the HPB send
+#: any number of them.
 OFFERS_AT_ONCE = 8.0
 OFFERS_PER_S = 1.0
 
 
 class OfferRate:
-    """How many more offers of one publisher are taken: a token bucket."""
+    """A token bucket for the offers of one publisher."""
 
     __slots__ = ("_at", "_left")
 
@@ -56,7 +56,7 @@ class OfferRate:
         self._at = 0.0
 
     def expect_one(self) -> None:
-        """We have asked for one: the answer to that is taken, whatever came before."""
+        """An offer was requested: the next one is accepted, whatever came before."""
         self._left = max(1.0, self._left)
 
     def accepts(self, now: float) -> bool:
@@ -83,11 +83,11 @@ class SignalingProtocol:
         self.state = State.DISCONNECTED
         #: When `timer` wants to be called, None for never.
         self.deadline: float | None = None
-        #: The websocket is of no more use: close it, say `connection_lost` with this reason, connect anew.
+        #: The websocket is useless: close it, call `connection_lost` with this reason, and connect again.
         self.drop_reason: str | None = None
-        #: Why this websocket is of no more use, where only an administrator can change it. Another one may fare better later.
+        #: Why this websocket is useless, if only an administrator can change that. A later one may succeed.
         self.refusal: SignalingRefused | None = None
-        #: No websocket will be of use: the room does not take us.
+        #: Why every websocket is useless: the HPB refuses the room.
         self.failure: RoomRefused | None = None
         self.session_id: str | None = None
         self.server_version = ""
@@ -95,7 +95,7 @@ class SignalingProtocol:
         #: This websocket carries a session: the hello or the resume was accepted.
         self.authenticated = False
         self.invalid_frames = 0
-        #: The shell tells it what was written, and what a pong has proved to be read.
+        #: The shell reports which frames were written, and which ones a pong has proved to be read.
         self.outbox = Outbox(outbox_limit)
         self._config = config
         self._backend_url = backend_base_url(config.backend_url)
@@ -105,10 +105,9 @@ class SignalingProtocol:
         self._log_fields = {"room": room_token}
         self._events: list[SignalingEvent] = []
         self._pending = PendingRequests()
-        # The caption that was sent last, and its JSON: a caption to 500 readers is encoded once.
+        # The last caption and its JSON, so that a caption to 500 readers is encoded once.
         self._transcript: tuple[Caption, str] | None = None
-        #: By publisher, then by room type, for each offer that was asked for in this session, until the publisher leaves the
-        #: room.
+        #: By publisher, then by room type: the rate of offers requested in this session, until the publisher leaves the room.
         self._asked: dict[str, dict[str, OfferRate]] = {}
         self._now = 0.0
         self._rejections = LogLimit(INTERVAL_S, lambda: self._now)
@@ -122,7 +121,7 @@ class SignalingProtocol:
         self._closing = False
         self._welcomed: frozenset[str] = frozenset()
 
-    # What comes out.
+    # Results.
 
     @property
     def in_room(self) -> bool:
@@ -176,7 +175,7 @@ class SignalingProtocol:
         self._enter(State.GREETING, now + self.timeouts.welcome_s)
 
     def permit_hello(self, now: float, *, patient: bool = False) -> None:
-        """Leave to send the full hello, from `HelloGuard`; only while `hello_wanted`. `patient`: its answer may take long."""
+        """Send the full hello, as `HelloGuard` permits; only while `hello_wanted`. `patient`: the answer may take long."""
         if self.state is not State.AUTHORISING:
             return
         random = self._random_hex()
@@ -230,9 +229,9 @@ class SignalingProtocol:
         self._receive(messages.parse_frame(text), now)
 
     def receive_large(self, text: str, now: float) -> Iterator[float]:
-        """Like `receive_text`, in slices of a millisecond or so. Yields the share of the frame that was received with each.
+        """Like `receive_text`, in slices of about a millisecond. Yields each slice's share of the frame.
 
-        Take the events and let other tasks run in between: all calls share one event loop.
+        Take the events and let other tasks run in between, since all calls share one event loop.
         """
         for frame, share in messages.parse_slices(text):
             self._receive(frame, now)
@@ -245,19 +244,19 @@ class SignalingProtocol:
         logger.log(level, "Invalid frame from the signaling server: %s", reason, extra=self._log_fields)
 
     def close(self) -> None:
-        """Say bye once everything before it is sent; `finished` follows. No more events, no more sends."""
+        """Send bye after everything that waits; `finished` follows. No more events, no more sends."""
         self._closing = True
         self._events.clear()
         if not self.authenticated and not self._over:
             self.outbox.clear()
             self._enter(State.CLOSED)
 
-    # What the call says. False: not taken.
+    # Messages of the call. They return False if the frame was refused.
 
     def request_offer(self, publisher: str, room_type: str) -> bool:
         request_id = self._new_id()
         frame = requests.request_offer(request_id, publisher, room_type)
-        # After an outage one request is enough: each further one would replace the subscriber of the one before.
+        # After an outage one request is enough: each further one would replace the subscriber of the previous one.
         taken = self._send_to(publisher, room_type, request_id, frame, subject=f"offer of {publisher}/{room_type}")
         if taken:
             self._asked.setdefault(publisher, {}).setdefault(room_type, OfferRate()).expect_one()
@@ -290,7 +289,7 @@ class SignalingProtocol:
 
     @property
     def _has_session(self) -> bool:
-        """Also while it is interrupted: what is said then goes out after the resume."""
+        """True also while the session is interrupted: frames are then sent after the resume."""
         return self._joined and not self._closing and not self._over and self.state is not State.REMOVED
 
     def _new_id(self) -> str:
@@ -319,7 +318,7 @@ class SignalingProtocol:
         self._drop("the high-performance backend refuses the app")
 
     def _forget_session(self) -> None:
-        """Whatever was said to or in the old session is void, but captions, which reach those who are still there."""
+        """Void everything of the old session except captions, whose recipients may still be there."""
         self._resume_id = None
         self._resume_until = None
         self._joined = False
@@ -359,7 +358,7 @@ class SignalingProtocol:
 
     def _greet(self, now: float) -> None:
         if self._welcomed and FEATURE_SFU not in self._welcomed:
-            # A server that has just been started may still wait for its SFU.
+            # A server that was just started may still wait for its SFU.
             self._refuse(no_sfu())
         elif self._resume_id is not None:
             self._request_id = self._new_id()
@@ -445,7 +444,7 @@ class SignalingProtocol:
             kind = "offer" if isinstance(event, OfferReceived) else "candidate"
             rate = self._asked.get(event.publisher, {}).get(event.room_type)
             if rate is None:
-                # With `sendoffer` a participant has the HPB send us an offer, asked or not.
+                # With `sendoffer` a participant can make the HPB send an offer that was not requested.
                 self._reject(kind, "not asked for")
                 return
             if isinstance(event, OfferReceived) and not rate.accepts(self._now):
@@ -465,7 +464,7 @@ class SignalingProtocol:
         """Drop an offer or candidate that is not the SFU's answer to us. A participant can send any number of them."""
         metrics.media_messages_rejected.labels(kind, reason).inc()
         if (left_out := self._rejections.permit(reason)) is not None:
-            # Those of a publisher who has just left are not asked for any more, either: no harm is meant.
+            # Offers of a publisher that has just left are not requested any more, either, so they are no attack.
             level = logging.WARNING if reason == "forged" else logging.INFO
             fields = {**self._log_fields, "reason": reason}
             logger.log(level, "Rejected %d offers or candidates of participants (%s)", left_out + 1, reason, extra=fields)

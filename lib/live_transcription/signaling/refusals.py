@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the HPB's refusals mean to an administrator."""
+"""The HPB's refusals, explained for an administrator."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEATURE_SFU = "mcu"
 #: Reason of a refusal of our own: the server has no SFU.
 NO_SFU = "no_sfu"
 TOO_MANY_REQUESTS = "too_many_requests"
-#: Reason of a refusal of our own: one more failed hello could lock us out.
+#: Reason of our own refusal: one more failed hello could lock the app out.
 TOO_MANY_TRIES = "too_many_tries"
 _TOO_OLD_CODES = ("invalid_hello_version", "unsupported-version", "invalid_format")
 #: Answers to a hello that the server does not count as a failed login.
@@ -32,9 +32,9 @@ _WRONG_SECRET = (
 
 
 def hello_refusal(code: str, backend_url: str) -> SignalingRefused | None:
-    """The error for an answer to `hello` that only an administrator can change; None where the next attempt may succeed.
+    """The error for an answer to `hello` that only an administrator can change; None if the next attempt may succeed.
 
-    The change may be one of the HPB's configuration, of which we learn nothing, so that `HelloGuard` tries again in time.
+    The administrator may change the HPB's configuration without our notice, so `HelloGuard` keeps trying.
     """
     match code:
         case "invalid_token" | "auth_failed" | "auth-failed":
@@ -58,9 +58,9 @@ def hello_refusal(code: str, backend_url: str) -> SignalingRefused | None:
 
 
 def too_many_tries(seconds: float) -> SignalingRefused:
-    """`seconds`: until the next try is safe."""
+    """`seconds`: until the next attempt is safe."""
     return SignalingRefused(
-        "The high-performance backend has refused the app several times; another try could lock it out for 30 minutes.",
+        "The high-performance backend has refused the app several times. Another attempt could lock it out for 30 minutes.",
         fix=f"Correct the internal secret. The app tries again in {math.ceil(seconds / 60)} minutes.",
         reason=TOO_MANY_TRIES,
     )

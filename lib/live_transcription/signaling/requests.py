@@ -107,6 +107,6 @@ def transcript_data(caption: Caption) -> str:
 
 
 def transcript(recipient: Recipient, data: str) -> str:
-    """`data`: from `transcript_data`, made once for all recipients."""
+    """`data`: the result of `transcript_data`, made once for all recipients."""
     to = json.dumps(_address(recipient), separators=(",", ":"))
     return f'{{"type":"message","message":{{"recipient":{to},"data":{data}}}}}'

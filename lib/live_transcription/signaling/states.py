@@ -11,10 +11,10 @@ from enum import Enum
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """Seconds. An attempt that meets one silence takes less than 6 s, so that each room tries at least so often.
+    """Seconds. An attempt that times out once takes less than 6 s, so each room tries at least every 6 s.
 
-    `patient_hello_s`: for a credential that may be wrong, as the HPB answers a wrong one up to 25 s late, on purpose.
-    `resume_window_s`: how long a resume is worth trying. The HPB keeps a session for 30 s, from when it noticed the drop.
+    `patient_hello_s`: for a credential that may be wrong, since the HPB deliberately delays a refusal by up to 25 s.
+    `resume_window_s`: how long a resume is worth trying. The HPB keeps a session for 30 s after it has noticed the drop.
     """
 
     welcome_s: float = 1.0
@@ -26,7 +26,7 @@ class Timeouts:
 
 
 class State(Enum):
-    """`GREETING` waits for `welcome`, `AUTHORISING` for leave to say hello; `DROPPED` for its websocket to be closed."""
+    """`GREETING` waits for `welcome`, `AUTHORISING` for permission to say hello; `DROPPED` for its websocket to be closed."""
 
     DISCONNECTED = "disconnected"
     GREETING = "greeting"

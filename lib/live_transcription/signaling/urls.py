@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HPB's and Nextcloud's addresses, as administrators write them, made into what the protocol wants."""
+"""Turns the addresses of the HPB and Nextcloud, as administrators write them, into those of the protocol."""
 
 from __future__ import annotations
 

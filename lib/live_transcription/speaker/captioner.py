@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's events to captions: drives the pure assembler with the loop's time."""
+"""Turns one speaker's events into captions: drives the pure assembler with the loop's time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from live_transcription.types import Caption, Utterance
 
 
 class Captioner:
-    """Gives committed words to `on_caption` as they come, and utterances to `on_utterance` when they end."""
+    """Passes committed words to `on_caption` as they come, and utterances to `on_utterance` when they end."""
 
     def __init__(
         self,

@@ -59,7 +59,7 @@ class HeldSpeech:
         return max(0, ring.dropped - before)
 
     def take(self) -> Iterator[GateAction]:
-        """All of it, a frame at a time; what has not been asked for is still held when the iterator is dropped."""
+        """Take everything, one frame at a time. If the iterator is dropped, the rest stays buffered."""
         ring = self._ring
         while ring is not None and len(self):
             position = ring.start

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The right to a speech-to-text stream, as a speaker sees it; `capacity.PublisherClaims` is the real one."""
+"""A slot, the right to a speech-to-text stream; implemented by `capacity.PublisherClaims`."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Protocol
 
 
 class Slot(Protocol):
-    """Asked for when speech begins. Kept through pauses, unless somebody else needs it."""
+    """Requested when speech begins. Kept through pauses, unless another speaker needs it."""
 
-    #: Called when the slot is granted later, or taken.
+    #: Called when the slot is granted later, or taken away.
     on_slot: Callable[[], None]
 
     @property
@@ -20,17 +20,17 @@ class Slot(Protocol):
         """Whether a stream may be open now."""
 
     def speaking(self) -> bool:
-        """Speech has begun. Whether there is a slot for it."""
+        """Speech has begun: request a slot. Returns whether the speaker has one."""
 
     def silent(self) -> None:
-        """Speech has ended."""
+        """Speech has ended: others may get the slot."""
 
     def lost(self) -> None:
-        """No audio arrives: the subscription failed."""
+        """The subscription failed: the slot is free for others at once."""
 
 
 class FreeSlot:
-    """A slot that nobody takes, for those who run a speaker by itself."""
+    """A slot without competition, for a speaker outside a service."""
 
     on_slot: Callable[[], None]
     held = True

@@ -3,11 +3,11 @@
 
 """One publisher of a call: subscriber -> audio -> speech-to-text -> captions. Knows no signaling.
 
-The speaker owns its transport and its transcriber. A lost transport is subscribed again; a failed stream is opened again;
-neither reaches the call. `end()` is the graceful way out: the words of what was said so far are still committed.
+The speaker owns its transport and its transcriber. It subscribes again after a lost transport, and opens another stream after a
+failed one, without involving the call. `end()` is the graceful way out: the words said so far are still committed.
 
-A silent publisher is watched: its packets are decoded only where they may hold speech (`audio.speech_watch`). Speech that voice
-activity detection finds asks for a slot, and with it a stream is opened.
+A silent publisher is watched: its packets are decoded only if they may hold speech (`audio.speech_watch`). When voice activity
+detection finds speech, the speaker requests a slot and opens a stream.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ __all__ = ["IceServers", "Speaker"]
 
 logger = logging.getLogger(__name__)
 
-#: How long the way to the SFU may take, in seconds, at first and after fruitless attempts. Nearly always it is less than one.
-#: Where the SFU has dropped our peer meanwhile nobody says so: only another attempt helps.
+#: Seconds until the connection to the SFU must be up, at first and after failed attempts. It nearly always takes less than one.
+#: If the SFU has dropped our peer meanwhile, it does not say so, and only another attempt helps.
 CONNECT_S = (4.0, 16.0)
-#: How long a peer without audio is kept, in seconds: in the first minutes, when a microphone is most likely added, and after
-#: a quarter of an hour; in between it is this share of the time without audio.
+#: Seconds for which a peer without audio is kept: in the first minutes, when a microphone is most likely added, and after a
+#: quarter of an hour. In between it is `_WITHOUT_AUDIO_SHARE` of the time without audio.
 WITHOUT_AUDIO_RANGE_S = (WITHOUT_AUDIO_S, 15.0)
 _WITHOUT_AUDIO_SHARE = 1 / 60
-#: How long the last packets may take to come out of a transport that closes, in seconds; a TURN server may keep it longer.
+#: Seconds for the last packets of a transport that closes; a TURN server may keep it open for longer.
 LAST_PACKETS_S = 0.15
 
 
@@ -71,9 +71,9 @@ class Speaker:
         slot: Slot | None = None,
         on_unavailable: Callable[[], None] = lambda: None,
     ) -> None:
-        """`requests` remembers how earlier subscribers of this publisher fared."""
+        """`requests`: the history of earlier requests for this publisher, if there were any."""
         self.session_id = session_id
-        #: In force from the next subscription on; may be set at any time.
+        #: Applies from the next subscription on; may be set at any time.
         self.receive_path = config.receive_path
         self._channel = channel
         self._ice_servers = ice_servers
@@ -97,7 +97,7 @@ class Speaker:
         self._watch = SpeechWatch(self._pipeline.statistics, speech_sample(), self._ignore_levels)
         self._levels_are_wrong = False
         self._spoke = False
-        #: Takes what comes: the pipeline, or the watch. Without a gate silence is transcribed, too.
+        #: Receives all items: the pipeline or the watch. Without a gate there is no watch, since silence is transcribed, too.
         self._feed: Callable[[AudioPacket | AudioGap | DecodedAudio], None] = (
             self._watch_item if config.audio.gate else self._pipeline.feed
         )
@@ -134,15 +134,15 @@ class Speaker:
         self._ending.set()
 
     def give_up(self) -> None:
-        """The last words take too long: commit those that are known, before `run` is cancelled."""
+        """The last words take too long: commit the known ones before `run` is cancelled."""
         self._captioner.finalise()
 
     def set_language(self, language: str) -> None:
-        """What is open is finished in the old language; what comes next is heard in the new one."""
+        """The open utterance is finished in the old language; later speech is transcribed in the new one."""
         self._transcriber.language = language
 
     def expect(self, expected: bool) -> None:
-        """Whether this publisher is expected to have a stream. Otherwise requests are rare, and refusals logged as debug."""
+        """Whether this publisher is expected to have a stream. If not, requests are rare and refusals are logged as debug."""
         if self._subscriber is not None:
             self._subscriber.expect(expected)
         else:
@@ -150,17 +150,17 @@ class Speaker:
 
     @property
     def requests(self) -> OfferRequests:
-        """The requests for this publisher's offers, to be continued by another speaker."""
+        """The requests for this publisher's offers, for the speaker that replaces this one."""
         return self._requests
 
     @property
     def path_failure(self) -> NoMediaPath | None:
-        """Why no audio gets here from the SFU; None while a subscription is connected, and before one has failed."""
+        """The failure of the path to the SFU; None while a subscription is connected, and before one has failed."""
         return None if self._subscriber is not None and self._subscriber.connected else self._path_failure
 
     @property
     def turn_answers(self) -> Mapping[str, TurnAnswer]:
-        """The last answer of each TURN server that was asked, by its address."""
+        """The last answer of each TURN server, by the server's address."""
         return self._turn_answers if self._subscriber is None else {**self._turn_answers, **self._subscriber.turn_answers}
 
     @property
@@ -180,7 +180,7 @@ class Speaker:
             self._subscriber.refused(reason)
 
     async def _receive(self) -> None:
-        """Subscribe again whenever a peer is lost; `OfferRequests` says when the SFU is asked."""
+        """Subscribe again whenever a peer is lost; `OfferRequests` decides when to request an offer."""
         connect_s = CONNECT_S[0]
         while True:
             subscriber = self._subscriber = Subscriber(
@@ -239,7 +239,7 @@ class Speaker:
         self._feed(item)
 
     def _be_quiet(self, spoke: bool) -> None:
-        """Nobody speaks and no stream is open: watch from the next item on."""
+        """The publisher is silent and no stream is open: watch from the next item on."""
         self._spoke = spoke
         if self._feed == self._pipeline.feed:
             self._feed = self._begin_to_watch
@@ -263,7 +263,7 @@ class Speaker:
                 self._pipeline.feed(each)
 
     def _ignore_levels(self) -> None:
-        """The publisher says digital silence where there is sound."""
+        """The publisher's audio levels say digital silence although there is sound."""
         self._levels_are_wrong = True
         if self._subscriber is not None:
             self._subscriber.ignore_audio_levels()

@@ -1,20 +1,20 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's audio to text: frames through the silence gate into a stream of the backend, events to the captioner.
+"""Transcribes one speaker: frames go through the silence gate into a stream of the backend, events go to the captioner.
 
-A stream lives from the first word to a long silence. When it fails, only this speaker waits: the utterance that was open
-is closed with the words it has, and the next speech opens another stream after a backoff.
+A stream lives from the first word to a long silence. When it fails, only this speaker waits: the open utterance is closed with
+the words it has, and the next speech opens another stream after a backoff.
 
-A stream needs a slot (`speaker.slot`), which is asked for when speech begins. Without one, only the newest `WAITING_S` of
-speech are kept, for the case that a slot comes free. When the slot is taken the stream ends like any other: its last words are
+A stream needs a slot (`speaker.slot`), which is requested when speech begins. Without a slot, only the newest `WAITING_S` of
+speech are kept, in case a slot becomes free. When the slot is taken away, the stream ends like any other: its last words are
 delivered.
 
-A change of language ends the stream, which may have much to say yet (a cold start); what is said meanwhile is held for the
-next. So is what is said between a failure that may pass and the next attempt.
+A change of language ends the stream, which may still have many words to deliver (a cold start). Speech in the meantime is
+buffered for the next stream. So is speech between a failure that may pass and the next attempt.
 
-While somebody speaks, and while nobody does, a frame's whole way lies within the queue's `put`: it waits for no task, and what
-it touches is at hand. The task has its turn where something changes (`_take`).
+While nothing changes, a frame is processed entirely within the queue's `put`, without waiting for a task. The task runs only
+when something changes (`_take`).
 """
 
 from __future__ import annotations
@@ -43,31 +43,31 @@ logger = logging.getLogger(__name__)
 STALL_S = 0.7
 #: An open stream without frames is closed after this long; the gate's own limit counts audio, of which there is none.
 IDLE_CLOSE_S = 20.0
-#: How long the last words of a speaker who has left may take while the call goes on, on a machine that has much to do. Where
-#: the call ends, too, its own time is shorter (`call.end`).
+#: Seconds for the last words of a speaker who has left while the call goes on; a busy machine needs several. If the call ends,
+#: too, its own limit is shorter (`call.end`).
 DRAIN_S = 10.0
 #: Wait after a failed stream, doubled up to the second value, in seconds; the second at once where trying again mends nothing.
 RETRY_S = (0.5, 15.0)
 #: Speech held for the next stream, in seconds; the oldest goes.
 HELD_S = 120.0
-#: Speech kept while there is no slot, in seconds: pre-roll, and the time until a slot is granted.
+#: Seconds of speech kept without a slot: pre-roll, and the time until a slot is granted.
 WAITING_S = 2.5
-#: Audio without speech after which an isolated suspicion of speech counts as wrong, in seconds.
+#: Seconds of audio without speech after which an isolated suspicion of speech counts as wrong.
 QUIET_S = 1.5
 #: Held frames that are packed for a stream without a break, so that other speakers are not kept waiting.
 _HELD_AT_ONCE = 12
-#: What a dropped frame counts for, in samples: 80 ms.
+#: Samples in a dropped frame, for counting: 80 ms.
 _USUAL_FRAME = SAMPLE_RATE * 80 // 1000
-#: The gate's counters are passed on after so many frames: a metric costs more than a frame.
+#: Frames between two updates of the gate's metrics, since a metric costs more than a frame.
 _COUNTED_FRAMES = 25
 
 
 class Transcriber:
     """Runs until its queue ends. `language` may be set at any time; the next speech is transcribed in the new one.
 
-    `activity` tells speech from silence for the slot where `gate` does not. `on_quiet` is called while no stream is open, at
-    first and after each `QUIET_S` of audio without speech: the audio that follows need not be decoded. Its argument says
-    whether there was speech since the last call.
+    `activity` detects speech for the slot if `gate` does not. `on_quiet` is called while no stream is open, first at once and
+    then after each `QUIET_S` of audio without speech: the following audio need not be decoded. Its argument says whether there
+    was speech since the last call.
     """
 
     def __init__(
@@ -103,27 +103,27 @@ class Transcriber:
         self._uncounted = 0
         # Codes of failures that were logged since a stream last ended well; one line of each will do.
         self._reported: set[str] = set()
-        # What the gate wants done, in order.
+        # The gate's actions that are still to be done, in order.
         self._todo: list[GateAction] = []
-        # What was said while no stream could take it: for the next.
+        # Speech that no stream could take yet: for the next one.
         self._held = HeldSpeech(HELD_S, codec=best_codec(), budget=PROCESS_BUDGET)
 
     def close(self) -> None:
-        """No more audio: what is in the queue is still heard, then `run` returns."""
+        """No more audio: the rest of the queue is still transcribed, then `run` returns."""
         self._closing.set()
         self._frames.close()
 
     @property
     def quiet(self) -> bool:
-        """Nobody speaks, and no stream is open or about to be."""
+        """The speaker is silent, and no stream is open or about to be."""
         return not (self._streaming or self._gate.speaking or len(self._held))
 
     def attend(self, seconds: float) -> None:
-        """Audio comes that may hold speech; so much of it is from before and comes at once."""
+        """Audio follows that may hold speech; its first `seconds` are from the past and arrive at once."""
         self._quiet_samples = -round(seconds * SAMPLE_RATE)
 
     def forget(self) -> None:
-        """The next frame does not follow on the last."""
+        """Reset the gate's history: the next frame does not continue the last one."""
         self._gate.forget()
 
     async def run(self) -> None:
@@ -157,7 +157,7 @@ class Transcriber:
             retry_s = min(RETRY_S[1], retry_s * 2)
 
     async def _transcribe_safely(self, opening: Iterable[GateAction]) -> list[SttError]:
-        """What the stream failed of: its open utterance is closed then, and the failure is told."""
+        """Transcribe; returns the errors of a failed stream, after closing its open utterance and reporting them."""
         failed: list[SttError] = []
         try:
             await self._transcribe(self.language, opening)
@@ -171,7 +171,7 @@ class Transcriber:
         return failed
 
     async def _listen_on(self, seconds: float, *, keep: bool) -> None:
-        """No stream for so long; what is said is kept for the next one, or not. Raises EndOfStream."""
+        """Wait for `seconds` without a stream. `keep`: buffer speech for the next one. Raises EndOfStream."""
         clock = asyncio.get_running_loop().time
         until = clock() + seconds
         while (left_s := until - clock()) > 0:
@@ -195,7 +195,7 @@ class Transcriber:
                     return actions[index + 1 :]
 
     async def _until_slot(self, opening: Iterable[GateAction]) -> Iterable[GateAction] | None:
-        """The newest speech, once there is a slot for it; None if the speech ended before. Raises EndOfStream."""
+        """Wait for a slot and return the newest speech; None if the speech ended before. Raises EndOfStream."""
         kept = HeldSpeech(WAITING_S, codec=best_codec(), budget=PROCESS_BUDGET)
         try:
             actions: Iterable[GateAction] = opening
@@ -242,7 +242,7 @@ class Transcriber:
 
     @contextlib.contextmanager
     def _limit(self, reader: asyncio.Task[None]) -> Iterator[None]:
-        """A stream whose slot was taken has `DRAIN_S` for its last words, although the speaker is there."""
+        """Limit the last words to `DRAIN_S` if the slot was taken away, although the speaker is still there."""
         timer = None if self._slot.held else asyncio.get_running_loop().call_later(DRAIN_S, reader.cancel)
         try:
             yield
@@ -256,12 +256,12 @@ class Transcriber:
         await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
         _, late = await asyncio.wait([reader], timeout=DRAIN_S)
         if late:
-            logger.warning("Speech-to-text gave no end within %.1f s; the utterance closes with what it has", DRAIN_S)
+            logger.warning("Speech-to-text did not finish within %.1f s; the utterance closes with the known words", DRAIN_S)
             reader.cancel()
         closing.cancel()
 
     async def _hold(self, reader: asyncio.Task[None]) -> bool:
-        """Go on listening until the last words are out, or until the queue has ended: then True."""
+        """Buffer speech until the last words are out. Returns True if the queue has ended."""
         while not reader.done():
             listening = asyncio.create_task(self._next_actions(), name="listen ahead")
             try:
@@ -315,7 +315,7 @@ class Transcriber:
                     return False
 
     async def _act(self, stream: SttStream, action: GateAction) -> bool:
-        """Do what the gate says; whether the stream is to be closed."""
+        """Do one action of the gate. Returns whether the stream is to be closed."""
         match action:
             case Speech(frames=frames):
                 for frame in frames:
@@ -336,7 +336,7 @@ class Transcriber:
         self._spoken = speaking
 
     async def _next_actions(self, stream: SttStream | None = None, language: str | None = None) -> Sequence[GateAction]:
-        """As `_actions`, where a stream is open; it is given at once what it can take at once."""
+        """Like `_actions`, with an open stream, which gets frames directly if it can take them at once."""
         try:
             return await self._actions(STALL_S if self._gate.speaking else IDLE_CLOSE_S, stream, language)
         except TimeoutError:
@@ -350,7 +350,7 @@ class Transcriber:
     async def _actions(
         self, timeout_s: float | None = None, stream: SttStream | None = None, language: str | None = None
     ) -> Sequence[GateAction]:
-        """What the gate wants done. Raises EndOfStream, and TimeoutError where no frame has come for so long."""
+        """The gate's next actions. Raises EndOfStream, and TimeoutError after `timeout_s` without a frame."""
         if not self._todo:
             await self._frames.listen(lambda frame: self._take(frame, stream, language), timeout_s)
         todo, self._todo = self._todo, []
@@ -383,7 +383,7 @@ class Transcriber:
         return actions
 
     def _note_speech(self) -> None:
-        """Tell the slot where speech begins or ends."""
+        """Notify the slot when speech begins or ends."""
         if self._activity is not None and not self._gate.speaking:
             self._activity.stalled()
         speaking = (self._activity or self._gate).speaking
@@ -409,7 +409,7 @@ class Transcriber:
 
     def _count_gate(self) -> None:
         self._uncounted = 0
-        # What was saved is passed after all where it turns out to be pre-roll; a counter never goes back.
+        # Saved audio may still be passed as pre-roll, but a counter never decreases.
         for outcome, seconds in (("passed", self._gate.passed_s), ("saved", self._gate.saved_s)):
             if (more_s := seconds - self._counted_s[outcome]) > 0:
                 self._counted_s[outcome] = seconds

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The first of several backends that understands the language and works, and back to a better one as soon as it does.
+"""Uses the first of several backends that supports the language and works, and returns to a better one as soon as it works.
 
-Which one serves is decided whenever a stream is opened; below `ResilientBackend` that is also after each failure and, where
-a stream says that it is `replaceable`, at a pause. So an utterance that one backend drops is heard again by the next.
+The backend is chosen whenever a stream is opened. Below `ResilientBackend` that is also after each failure and, if a stream is
+`replaceable`, at a pause. So an utterance that one backend drops is transcribed by the next.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class FallbackBackend(SttBackend):
-    """`backends`: the best first. `patience_s`: how long the opening of one may take while another is at hand."""
+    """`backends`: the best first. `patience_s`: seconds for opening one while another is available."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class FallbackBackend(SttBackend):
 
     @property
     def health(self) -> tuple[HealthReport, ...]:
-        """What is known of each backend, the best first."""
+        """The state of each backend, the best first."""
         now = asyncio.get_running_loop().time()
         return tuple(health.report(now) for health in self._health)
 
@@ -118,7 +118,7 @@ class FallbackBackend(SttBackend):
             raise SttRefused(
                 f"No speech-to-text backend understands the language {language}.", fix="Enable the embedded engine."
             )
-        # Where none is known to work, each gets its try all the same.
+        # If none is known to work, each is tried.
         candidates = [index for index in fit if self.usable(index)] or fit
         failures: list[SttError] = []
         for index in candidates:
@@ -172,7 +172,7 @@ class FallbackBackend(SttBackend):
 
 
 class _FallbackStream(SttStream):
-    """A stream of one of the backends, whose fate is told to its health."""
+    """A stream of one of the backends, whose success or failure is reported to the backend's health."""
 
     def __init__(self, owner: FallbackBackend, index: int, stream: SttStream, better: Sequence[int], others: bool) -> None:
         self._owner = owner

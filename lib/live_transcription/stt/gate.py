@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The silence gate: only speech reaches a backend, and a stream is open only while somebody speaks now and then.
+"""The silence gate: only speech reaches a backend, and a stream is open only while there is speech now and then.
 
 Pure: no clock but the audio itself. Frames in, actions out.
 
@@ -40,21 +40,21 @@ class ActivityDetector(Protocol):
         """Take the next frame."""
 
     def speech_for(self, seconds: float) -> bool:
-        """Has there been speech, without a break, for the last so many seconds?"""
+        """Has there been uninterrupted speech for the last `seconds`?"""
 
     def silence_for(self, seconds: float) -> bool:
-        """Has there been no speech for the last so many seconds?"""
+        """Has there been no speech for the last `seconds`?"""
 
     def reset(self) -> None:
         """The next frame does not follow on the last."""
 
 
-#: What the gate needs of voice activity detection: one or the other.
+#: The kinds of voice activity detection that the gate accepts.
 Detector: TypeAlias = FrameDetector | ActivityDetector
 
 
 class AlwaysSpeech:
-    """A detector that hears speech in everything: the gate stays open, and finding pauses is up to the engine."""
+    """A detector that reports speech in every frame: the gate stays open, and the engine detects pauses."""
 
     def probability(self, frame: Frame) -> float:
         del frame
@@ -179,7 +179,7 @@ class SilenceGate:
         self._end_speech()
 
     def forget(self) -> None:
-        """What comes next does not follow on what was heard so far."""
+        """Drop the history: the next frame does not continue the previous ones."""
         self._detector.reset()
         self._pre_roll.clear()
         self._pre_roll_samples = 0

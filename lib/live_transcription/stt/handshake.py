@@ -6,7 +6,7 @@
 | seen | error | tried again |
 |---|---|---|
 | 401, 403, 404, 410 | SttRefused: wrong credentials or address | never |
-| 3xx to the same address, 502 to 504, no answer in time | SttStarting: a container wakes up | soon, for as long as it takes |
+| 3xx to the same address, 502 to 504, no answer in time | SttStarting: a container starts | soon, for as long as it takes |
 | any other 3xx | SttRedirected: another address | with backoff |
 | 429 | SttAtCapacity | with backoff |
 | a certificate that is not trusted | SttUntrusted | with backoff |
@@ -34,11 +34,11 @@ from live_transcription.errors import (
 from live_transcription.redirects import redirect_of
 
 _TRUST = "Serve the whole certificate chain, or install its authority where this app runs."
-_WAIT = "Nothing to do if it has just been idle; otherwise look into the server's log."
+_WAIT = "If it was idle, wait a moment. Otherwise check the server's log."
 
 
 class SttStarting(SttUnavailable):
-    """The server is waking up; the same request will do in a moment."""
+    """The server is starting; the same request will succeed in a moment."""
 
     code = "stt_starting"
 
@@ -52,7 +52,7 @@ class SttStalled(SttUnavailable):
 def status_error(status: int, service: str, *, url: str = "", location: str = "") -> SttError | None:
     """The error behind an HTTP status; None for success (2xx, and 101 of an upgrade).
 
-    `url` is what was asked, `location` the answer's header of that name.
+    `url`: the requested address. `location`: the answer's header of that name.
     """
     if status == 101 or 200 <= status < 300:
         return None
@@ -60,7 +60,7 @@ def status_error(status: int, service: str, *, url: str = "", location: str = ""
         return SttRefused(f"{service} refused the credentials (HTTP {status}).", fix="Check the key and the secret.")
     if status in (404, 410):
         return SttRefused(
-            f"{service} knows no such address (HTTP {status}).", fix="Check the address and that the app is deployed."
+            f"{service} does not know this address (HTTP {status}).", fix="Check the address and that the app is deployed."
         )
     if status == 429:
         return SttAtCapacity(f"{service} has too many sessions (HTTP 429).", fix="Allow more containers or sessions.")
@@ -71,30 +71,30 @@ def status_error(status: int, service: str, *, url: str = "", location: str = ""
     if redirect is not None or status in (502, 503, 504):
         return SttStarting(f"{service} is still starting (HTTP {status}).", fix=_WAIT)
     if status >= 500:
-        return SttUnavailable(f"{service} failed (HTTP {status}).", fix="Look into the server's log.")
-    return SttProtocolError(f"{service} does not take our request (HTTP {status}).", fix="Check the address and the version.")
+        return SttUnavailable(f"{service} failed (HTTP {status}).", fix="Check the server's log.")
+    return SttProtocolError(f"{service} rejects the request (HTTP {status}).", fix="Check the address and the version.")
 
 
 def opening_error(error: Exception, service: str, *, url: str = "", certificate_fix: str = "") -> SttError:
-    """The error behind a failed websocket handshake or HTTP request. Holds nothing of headers and bodies.
+    """The error behind a failed websocket handshake or HTTP request. Contains nothing of headers and bodies.
 
-    `url` is what was asked. `certificate_fix`: what to do about a certificate that is not trusted, besides mending it.
+    `url`: the requested address. `certificate_fix`: another remedy for an untrusted certificate than a trusted one.
     """
     if isinstance(error, SttError):
         return error
     if isinstance(error, InvalidStatus):
         location = next(iter(error.response.headers.get_all("Location")), "")
         refusal = status_error(error.response.status_code, service, url=url, location=location)
-        return refusal or SttProtocolError(f"{service} speaks no websocket here.", fix="Check the address.")
+        return refusal or SttProtocolError(f"{service} has no websocket there.", fix="Check the address.")
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
         return SttStarting(f"{service} gave no answer in time.", fix=_WAIT)
     if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return SttUntrusted(
-            f"{service} shows a certificate that this system does not trust.",
+            f"The certificate of {service} is not trusted by this system.",
             fix=" ".join(filter(None, (_TRUST, certificate_fix))),
         )
     if isinstance(error, InvalidHandshake) and not isinstance(error, OSError) and error.__cause__ is None:
-        return SttProtocolError(f"{service} speaks no websocket here ({type(error).__name__}).", fix="Check the address.")
+        return SttProtocolError(f"{service} has no websocket there ({type(error).__name__}).", fix="Check the address.")
     if isinstance(error, (OSError, EOFError, WebSocketException, httpx.TransportError)):
         return SttUnavailable(
             f"{service} cannot be reached ({type(error).__name__}).",

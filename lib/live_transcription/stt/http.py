@@ -16,9 +16,9 @@ from live_transcription.tls import client_context
 
 
 class Server(Protocol):
-    """Where a server is: `config_stt` has one for each kind. `headers()` holds the credentials in the clear.
+    """A server's address and credentials, implemented in `config_stt`. `headers()` contains the credentials in plain text.
 
-    `certificate_fix`: what else an administrator can do about a certificate that is not trusted; "" for nothing.
+    `certificate_fix`: another remedy for an untrusted certificate than a trusted one; "" if there is none.
     """
 
     @property
@@ -38,7 +38,7 @@ class Server(Protocol):
 
 @asynccontextmanager
 async def get(server: Server, url: str, service: str) -> AsyncIterator[httpx.Response]:
-    """A successful answer, whose body is still to be read. Raises SttError (see `handshake`), also for what its body raises."""
+    """A successful answer, whose body is still to be read. Raises SttError (see `handshake`), also while the body is read."""
     try:
         context = await client_context(verify=server.verify_certificates)
         async with (

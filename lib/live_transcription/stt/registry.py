@@ -73,7 +73,7 @@ class SttRegistry:
         self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None
         self._backend: SttBackend | None = None
-        if self._engines:  # a single one as well: it keeps account of whether the engine works
+        if self._engines:  # also for a single engine, since it tracks whether the engine works
             self._fallback = FallbackBackend(self._engines, patience_s=config.patience_s, statistics=self.statistics)
             self._backend = self._fallback
         if remote and self._backend is not None:
@@ -94,7 +94,7 @@ class SttRegistry:
         return None
 
     def health(self) -> tuple[HealthReport, ...]:
-        """What is known of each engine."""
+        """The state of each engine."""
         return self._fallback.health if self._fallback is not None else ()
 
     def languages(self) -> Mapping[str, Language]:

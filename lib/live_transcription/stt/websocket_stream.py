@@ -35,10 +35,10 @@ _CLOSE_S = 1.0
 #: How long a server may take for its first word of protocol after the handshake, in seconds.
 _READY_S = 10.0
 
-#: What the system may hold of audio that a server does not take, in bytes (it doubles this for its own needs): some two
-#: seconds, and enough for a replay at four times real time over a third of a second of round trip.
+#: Send buffer in bytes (the system doubles it for its own needs): some two seconds of audio, and enough for a replay at four
+#: times real time with a round trip of a third of a second.
 _SEND_BUFFER = 128 * 1024
-#: How long a server may keep us from sending, in seconds.
+#: Seconds for which a server may block sending.
 _SEND_S = 6.0
 
 # The library writes headers, credentials included, at debug level: never.
@@ -81,7 +81,7 @@ class Dialect(Protocol):
 
 
 class WebsocketStream(SttStream):
-    """One connection. Its reader is whoever reads `events()`: nothing piles up here, TCP holds the server back."""
+    """One connection. It is read only by `events()`, so nothing accumulates here, and TCP slows the server down."""
 
     def __init__(self, connection: ClientConnection, dialect: Dialect, statistics: SttStatistics) -> None:
         self._connection = connection
@@ -119,7 +119,7 @@ class WebsocketStream(SttStream):
 
     @property
     def _free(self) -> bool:
-        """Nothing waits to be sent, so that what is sent now goes out at once."""
+        """Whether nothing waits to be sent, so that a message would be sent at once."""
         connection = self._connection
         return not (
             self._transmitting or connection.protocol.state is not State.OPEN or connection.transport.get_write_buffer_size()

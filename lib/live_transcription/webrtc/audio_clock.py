@@ -1,22 +1,22 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Holds the audio of a stream against the time that has passed, which no publisher can make up. Pure.
+"""Limits the audio of a stream to the time that has passed, which a publisher cannot forge. Pure.
 
-Sequence numbers and timestamps are the publisher's word: taken literally, jumps of 50 packets make 51 s of audio per second.
+Sequence numbers and timestamps are the publisher's claims. Taken literally, jumps of 50 packets make 51 s of audio per second.
 """
 
 from __future__ import annotations
 
 from live_transcription.types import OPUS_CLOCK_RATE
 
-#: Silence and concealment may run ahead of the clock by so much: the first packet may have been late. In ticks, like all here.
+#: How far gaps may run ahead of the clock, since the first packet may have been late. All limits are in ticks.
 _TOLERANCE = OPUS_CLOCK_RATE // 10
-#: Time that has passed without audio counts up to this: a path that buffers delivers it later in one go.
+#: How much time without audio counts: a path that buffers delivers the audio later in one burst.
 _MOST_CREDIT = 10 * OPUS_CLOCK_RATE
-#: Packets may run ahead of the clock by so much; those beyond are dropped.
+#: How far packets may run ahead of the clock; further ones are dropped.
 _MOST_DEBT = 10 * OPUS_CLOCK_RATE
-#: How fast packets that ran ahead are forgiven, as a part of the time that passes.
+#: How fast the lead of packets is forgiven, as a share of the passing time.
 _FORGIVEN = 0.25
 
 
@@ -26,7 +26,7 @@ class AudioClock:
     __slots__ = ("_balance", "_now")
 
     def __init__(self) -> None:
-        #: Ticks that have passed less those that were given out.
+        #: Ticks that have passed, minus ticks of audio.
         self._balance = 0.0
         self._now: float | None = None
 
@@ -34,7 +34,7 @@ class AudioClock:
         """`now` in seconds of a monotonic clock."""
         if self._now is not None and now > self._now:
             passed = (now - self._now) * OPUS_CLOCK_RATE
-            if self._balance < -_TOLERANCE:  # by packets alone: forgiving them lets no gap be filled now
+            if self._balance < -_TOLERANCE:  # only packets lead so far; forgiving them allows no gap yet
                 passed += min(passed * _FORGIVEN, -_TOLERANCE - self._balance)
             self._balance = min(_MOST_CREDIT, self._balance + passed)
         self._now = now
@@ -47,7 +47,7 @@ class AudioClock:
         return True
 
     def fill(self, ticks: int) -> int:
-        """Count a gap; how much of it may be filled."""
+        """Count a gap. Returns how much of it may be filled."""
         filled = max(0, min(ticks, int(self._balance + _TOLERANCE)))
         self._balance -= filled
         return filled

@@ -38,7 +38,7 @@ class Consent:
 
     @property
     def expires_at(self) -> float:
-        """From then on nothing may be sent any more, unless consent is given before."""
+        """When consent expires: from then on nothing may be sent."""
         return self._given_at + EXPIRES_S
 
     def expired(self, now: float) -> bool:

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""UDP sockets for media: many datagrams by one call, and all sockets of the process together while datagrams come fast.
+"""UDP sockets for media: several datagrams per call, and all sockets of the process together while datagrams come fast.
 
-Fifty people who talk send 2,500 datagrams a second. If each wakes the event loop, a turn of the loop costs more than the
-datagram, and what is needed for it has left the processor's cache since the last of the same speaker. So sockets are watched
-by the event loop only until media comes. Then they have an epoll set of their own, which the loop watches in their place while
-few speak; while many do, the set is asked at intervals, as network cards do with interrupts. Nothing else waits for that.
+Fifty people who talk send 2,500 datagrams per second. If each one wakes the event loop, a turn of the loop costs more than the
+datagram, and the speaker's objects have left the CPU cache since the last one. So the event loop watches a socket only until
+media comes. Then the socket moves to a separate epoll set. The loop watches this set while few people speak, and polls it at
+intervals while many do, as network drivers do with interrupts. Nothing else waits for that.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ _log_limit = LogLimit(INTERVAL_S, time.monotonic)
 
 
 def report_rejected(reason: str) -> None:
-    """Count a datagram that was dropped. `reason` is a constant: a label of the metric and of a line each minute at most."""
+    """Count a dropped datagram, and log at most one line per minute. `reason`: a constant, the label of the metric."""
     metrics.datagrams_rejected.labels(reason).inc()
     if (left_out := _log_limit.permit(reason)) is not None:
         logger.info("Dropped %d datagrams that are not the SFU's", left_out + 1, extra={"reason": reason})
 
 
 def report_failure(error: Exception) -> None:
-    """Count a datagram whose handling failed, which is a defect; its traceback is logged once a minute at most."""
+    """Count a datagram whose handling failed, which is a defect; log its traceback at most once per minute."""
     metrics.datagrams_rejected.labels("failure").inc()
     if (left_out := _log_limit.permit("failure")) is not None:
-        logger.error("Handling a datagram failed; %d such failures since the last line", left_out + 1, exc_info=error)
+        logger.error("Handling a datagram failed (%d times since the last line)", left_out + 1, exc_info=error)
 
 
 class MediaProtocol(asyncio.DatagramProtocol):
@@ -101,7 +101,7 @@ class MediaSocket(asyncio.DatagramTransport):
         protocol.connection_made(self)
 
     def read(self) -> int:
-        """Take what waits in the socket, at most `MAX_DATAGRAMS`; how many those were."""
+        """Read the waiting datagrams, at most `MAX_DATAGRAMS`. Returns their number."""
         if self._closing:  # the descriptor may be another's by now
             return 0
         try:
@@ -226,7 +226,7 @@ class Turns:
             self._ready.close()
 
     def _take(self) -> None:
-        """A part of a turn; what is left of it, or in a socket, comes as soon as the tasks of the loop have had theirs."""
+        """Do a part of a turn. The rest, and datagrams left in a socket, follow after the loop's other tasks have run."""
         now = self._loop.time()
         if not self._due:
             self._due.extend(descriptor for descriptor, _ in self._ready.poll(0))

@@ -11,7 +11,7 @@ from contextlib import suppress
 from live_transcription.webrtc.ice_connection import IceConnection
 
 _MAX_DATAGRAMS = 64
-#: A DTLS record that holds an alert in the clear (RFC 6347, section 4.1; RFC 5246, section 7.2).
+#: A DTLS record with an unencrypted alert (RFC 6347, section 4.1; RFC 5246, section 7.2).
 _ALERT = 21
 _ALERT_OCTETS = 15
 #: When our first flight is sent again, in seconds after the one before; DTLS itself does so after one second.
@@ -25,7 +25,7 @@ class DtlsLink:
         self._connection = connection
         self._datagrams: asyncio.Queue[bytes | None] = asyncio.Queue(_MAX_DATAGRAMS)
         self.closed = False
-        #: The number of the last alert that the SFU sent in the clear, as it does when it ends a handshake.
+        #: The number of the last unencrypted alert of the SFU, which it sends when it ends a handshake.
         self.alert: int | None = None
         self._answered = False
         self._flight: bytes | None = None
@@ -44,10 +44,10 @@ class DtlsLink:
             self._datagrams.put_nowait(data)
 
     async def repeat_first_flight(self) -> None:
-        """Send our ClientHello again until the SFU says something.
+        """Send our ClientHello again until the SFU answers.
 
-        The SFU may learn a moment after us that ICE is done, and Janus drops what comes before. The copy is exact, so that a
-        server which has the first one discards it by its record number (RFC 6347, section 4.1.2.6).
+        The SFU may notice a moment after us that ICE is done, and Janus drops earlier datagrams. The copy is exact, so a server
+        that has the first one discards it by its record number (RFC 6347, section 4.1.2.6).
         """
         for wait_s in _REPEAT_S:
             await asyncio.sleep(wait_s)

@@ -3,11 +3,11 @@
 
 """ICE (RFC 8445) with local candidates that may be added at any time.
 
-The only file that touches private names of aioice. From it come the connectivity checks and the TURN client; gathering is
-our own, so that an answer never waits for a STUN or TURN server, and so is keeping consent. Datagrams are sorted by their
-first byte (RFC 7983): RTP goes to its callback with no task, queue or STUN parser in between.
+The only file that uses private names of aioice, for the connectivity checks and the TURN client. Gathering and consent are our
+own, so that an answer never waits for a STUN or TURN server. Datagrams are sorted by their first byte (RFC 7983): RTP goes to
+its callback with no task, queue or STUN parser in between.
 
-Anybody may send datagrams to these sockets. STUN has to bear our ufrag or answer a request of ours, DTLS has to come from the
+Anybody can send datagrams to these sockets. STUN must carry our ufrag or answer a request of ours, DTLS must come from the
 address of a candidate pair (RFC 8445, section 12), and SRTP is authenticated by its receiver. The rest is dropped and counted.
 """
 
@@ -44,13 +44,13 @@ logger = logging.getLogger(__name__)
 
 #: The first octets of STUN's binding request and its success and error responses (RFC 8489, section 5).
 _REQUEST = b"\x00\x01"
-#: What libnice keeps a path alive with; there is nothing to answer (RFC 8445, section 11).
+#: libnice keeps a path alive with indications, which need no answer (RFC 8445, section 11).
 _INDICATION = b"\x00\x11"
 _SUCCESS = b"\x01\x01"
 _ERROR = b"\x01\x11"
-#: How often a socket is read in a row for what has come: 16 datagrams.
+#: Consecutive reads of a socket: 16 datagrams in all.
 _READS = 4
-#: How long a TURN server may take to confirm that a relay is given back, in seconds.
+#: Seconds for a TURN server to confirm the release of a relay.
 _CLOSE_S = 1.0
 
 
@@ -59,7 +59,7 @@ def host_addresses() -> list[str]:
     return ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or ["127.0.0.1", "::1"]
 
 
-#: What media is put into that was not read by `datagrams`.
+#: Buffer for media that was not read by `datagrams`.
 _relayed = Datagram()
 
 
@@ -118,7 +118,7 @@ class IceConnection(aioice.Connection):
         self.on_dtls = on_dtls
         self._local_candidates_start = self._local_candidates_end = True
         self._consent: Consent | None = None
-        #: What the USERNAME of each check begins with (RFC 8445, section 7.2.2).
+        #: The prefix of the USERNAME of each check (RFC 8445, section 7.2.2).
         self.username_prefix = f"{self.local_username}:".encode()
 
     def has_pair(self, protocol: ice.StunProtocol, remote: tuple[str, int]) -> bool:
@@ -212,7 +212,7 @@ class IceConnection(aioice.Connection):
         pair.protocol.transport.sendto(data, pair.remote_addr)
 
     def read_now(self) -> None:
-        """Take what waits in the socket of the chosen path, though it may not be its turn."""
+        """Read the socket of the chosen path now, before its turn."""
         pair = self._nominated.get(1)
         if pair is not None and isinstance(pair.protocol.transport, MediaSocket):
             for _ in range(_READS):
@@ -246,7 +246,7 @@ class IceConnection(aioice.Connection):
         return consent is not None and data[:2] == _SUCCESS and consent.given(data, asyncio.get_running_loop().time())
 
     def data_received(self, data: bytes, component: int) -> None:  # noqa: ARG002
-        """Called for STUN that cannot be parsed; aioice would queue it for ever."""
+        """Called for STUN that cannot be parsed; aioice would queue it forever."""
         report_rejected("malformed STUN")
 
     def protocol_lost(self, protocol: ice.StunProtocol) -> None:

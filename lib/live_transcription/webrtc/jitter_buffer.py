@@ -8,7 +8,7 @@ waited for, 20 to 60 ms, as the reordering seen lately suggests; then everything
 is back at zero. What cannot be waited for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1. A packet with others
 `skipped` before it stands for all of them: it begins where the first of these would.
 
-Gaps never add up to more than the time that has passed, and packets that come much faster than they play are dropped; see
+Gaps never add up to more than the time that has passed, and packets that arrive much faster than real time are dropped; see
 `AudioClock`.
 """
 
@@ -43,7 +43,7 @@ class JitterStatistics:
     """Counts of packets, except `silences` and `resyncs` (events) and `longest_wait_s`.
 
     `reordered` came late but in time, `late` after they were given up, `lost` never came or came late, `skipped` was digital
-    silence that nobody waited for, `excess` came faster than it plays. `fec_offered`: lost packets whose successor was handed
+    silence that nobody waited for, `excess` came faster than real time. `fec_offered`: lost packets whose successor was handed
     over with the gap.
     """
 
@@ -85,7 +85,7 @@ class JitterBuffer:
         return min(self._max_wait_s, max(self._min_wait_s, 2 * self._lateness_s))
 
     def push(self, packet: AudioPacket, ssrc: int, now: float) -> list[Item]:
-        """Take a packet; what may be played now, in order."""
+        """Take a packet. Returns the items that may be played now, in order."""
         self.statistics.received += 1
         self._clock.advance(now)
         if ssrc != self._ssrc:
@@ -114,14 +114,14 @@ class JitterBuffer:
         return self._suspect(packet)
 
     def poll(self, now: float) -> list[Item]:
-        """What may be played at `now`; to be called at `deadline`."""
+        """The items that may be played at `now`. Call it at `deadline`."""
         if self.deadline is None or now < self.deadline:
             return []
         self._clock.advance(now)
         return self._advance(now)
 
     def flush(self) -> list[Item]:
-        """All that is held, with gaps for what is missing: nothing more will come."""
+        """All remaining items, with gaps for missing packets: nothing more will come."""
         items: list[Item] = []
         while self._held:
             items += self._give_up() if self._next not in self._held else self._play(self._held.pop(self._next)[0])
@@ -149,7 +149,7 @@ class JitterBuffer:
         return self._restart(self._ssrc, stray, packet)
 
     def _first_number(self, packet: AudioPacket) -> int:
-        """The number of the first packet that this one stands for; those that were there already are not among them."""
+        """The number of the first packet that this one represents, without those that were received already."""
         missing = (packet.sequence_number - self._next) & _SEQUENCE_MASK
         if missing > MAX_DROPOUT:
             return packet.sequence_number

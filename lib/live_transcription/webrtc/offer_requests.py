@@ -1,16 +1,16 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When to ask the HPB for a publisher's offer. Pure: `now` comes in, the next deadline goes out.
+"""Decides when to request a publisher's offer from the HPB. Pure: `now` comes in, the next deadline goes out.
 
-Three facts about the HPB (its source, 1.2.4 to 2.1.1) decide the times:
+Three facts about the HPB (its source, 1.2.4 to 2.1.1) determine the times:
 
-- A request that arrives while the HPB still handles the end of our previous peer is lost, or refused. So a peer that was
-  closed is given `REPLACE_S` before the next request.
-- A request for a publisher that is not there yet waits on the HPB for up to `PUBLISHER_WAIT_S`, and is answered in the moment
-  the publisher comes. Asking more often is no faster.
-- Each waiting request makes a Janus subscriber of its own in that moment. Each replaces the one before, and may take it down.
-  So at most two requests wait at a time, and one where the HPB has shown that it answers.
+- A request that arrives while the HPB still handles the end of our previous peer is lost or refused. So the next request is
+  sent `REPLACE_S` after a peer was closed.
+- A request for a publisher that is not there yet waits on the HPB for up to `PUBLISHER_WAIT_S`, and is answered as soon as the
+  publisher appears. More requests are no faster.
+- Each waiting request then gets its own Janus subscriber. Each subscriber replaces the previous one and may be closed together
+  with it. So at most two requests wait at a time, and only one once the HPB has answered any.
 """
 
 from __future__ import annotations
@@ -22,27 +22,27 @@ from collections.abc import Callable
 
 from live_transcription.backoff import Backoff
 
-#: Between the end of a peer and the request for the next one, in seconds; up to a third more, so that peers that end together
-#: do not all ask at the same time.
+#: Seconds from the end of a peer to the request for the next one; up to a third more, so that peers that end together are not
+#: replaced at the same time.
 REPLACE_S = 1.0
-#: How long an offer is awaited, in seconds. Where the publisher is there it takes some 10 ms, so the request was lost, or the
+#: Seconds to wait for an offer. It takes some 10 ms if the publisher is there. Without an offer, the request was lost or the
 #: publisher is not there yet.
 OFFER_TIMEOUT_S = 3.0
-#: How long the HPB keeps a request before it answers `client_not_found`, in seconds.
+#: Seconds for which the HPB keeps a request before it answers `client_not_found`.
 PUBLISHER_WAIT_S = 10.0
-#: A request without any answer counts as lost after this long, in seconds, where the HPB has answered others.
+#: Seconds after which a request without an answer counts as lost, if the HPB has answered others.
 _LOST_S = 12.0
-#: First and longest wait after a request that was refused, in seconds.
+#: First and longest wait after a refused request, in seconds.
 _REFUSED_S = (1.0, 10.0)
-#: The same for a publisher who probably has no stream.
+#: The same for a publisher that probably has no stream.
 _UNLIKELY_S = (60.0, 300.0)
 
 
 class OfferRequests:
     """The requests for one publisher's offers, from the first subscription to the last.
 
-    `due` is the time of the next request, infinite while none is due. `ask_from`: the first may not be sent earlier.
-    `rng` returns floats in [0, 1).
+    `due` is the time of the next request, infinite while none is due. `ask_from`: earliest time of the first one. `rng` returns
+    floats in [0, 1).
     """
 
     def __init__(self, rng: Callable[[], float] = random.random, *, ask_from: float = 0.0) -> None:
@@ -59,11 +59,11 @@ class OfferRequests:
 
     @property
     def likely(self) -> bool:
-        """Whether a stream is expected of this publisher, or was there a moment ago. An unlikely one is asked seldom."""
+        """Whether a stream is expected of this publisher, or was there recently. If not, requests are rare."""
         return self._expected or self._proven
 
     def expect(self, expected: bool, now: float) -> bool:
-        """One that becomes likely is asked at once, unless a request waits already. Returns whether `due` may have changed."""
+        """A publisher that becomes likely is asked at once, unless a request waits. Returns whether `due` may have changed."""
         before, self._expected = self.likely, expected
         if self.likely == before:
             return False
@@ -96,23 +96,23 @@ class OfferRequests:
             self._proven = False
             self._backoff = self._new_backoff()
         if self.likely and now - asked_at >= PUBLISHER_WAIT_S / 2:
-            self._backoff.reset()  # it has waited on the HPB: there the next one costs little, and is on time
+            self._backoff.reset()  # the request has waited on the HPB: the next one costs little, and waits there, too
         self.due = max(now + self._backoff.next_delay(), self._not_before)
 
     def offered(self) -> None:
-        """An offer has come; none is due as long as its peer lives."""
+        """An offer has come; no request is due while its peer lives."""
         self._waiting.clear()
         self.due = math.inf
 
     def connected(self) -> None:
-        """A peer was connected: its loss is no sign that the next attempt fails."""
+        """A peer was connected, so its later loss does not mean that the next attempt fails."""
         self._unanswered = 0
         self._answers = False
         self._proven = True
         self._backoff = self._new_backoff()
 
     def closed(self, now: float) -> None:
-        """A peer has ended; one that was never connected is replaced ever more slowly."""
+        """A peer has ended. Peers that never connect are replaced after longer and longer waits."""
         self._waiting.clear()
         self._not_before = replaceable_at(now, self._rng)
         self.due = max(self._not_before, now + self._backoff.next_delay())

@@ -3,8 +3,8 @@
 
 """One peer of the SFU, named by the `sid` of its offers: negotiation and transport.
 
-What ends a peer is the loss of ICE consent (RFC 7675), or the end of DTLS. Silence ends nothing: a muted participant sends no
-RTP at all, for as long as the mute lasts.
+A peer ends with the loss of ICE consent (RFC 7675) or with the end of DTLS. Silence does not end it: a muted participant sends
+no RTP at all, for as long as the mute lasts.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Peer:
 
     @property
     def turn_answers(self) -> Mapping[str, TurnAnswer]:
-        """What the TURN servers that were asked have answered, by their address."""
+        """The last answer of each TURN server, by the server's address."""
         return self._transport.turn_answers
 
     def continues(self, offer: Offer) -> bool:
@@ -88,7 +88,7 @@ class Peer:
         self._transport.ignore_audio_levels()
 
     def read_now(self) -> None:
-        """Give the sink what has come but waits for its turn."""
+        """Pass received packets to the sink now, before their turn."""
         self._transport.read_now()
 
     async def run(self) -> None:

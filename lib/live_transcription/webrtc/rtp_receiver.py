@@ -49,7 +49,7 @@ _CIPHERS = b":".join(
     for suite in (b"AES128-GCM-SHA256", b"CHACHA20-POLY1305", b"AES128-SHA", b"AES256-SHA")
     for key in (b"ECDSA", b"RSA")
 )
-#: Alerts that speak of ciphers and certificates (RFC 5246, section 7.2.2).
+#: Alerts about ciphers and certificates (RFC 5246, section 7.2.2).
 _CERTIFICATE_ALERTS = frozenset((40, 42, 43, 44, 45, 46, 48, 71))
 _RENEW_BEFORE = datetime.timedelta(days=7)
 _MAX_SERVERS = 6
@@ -134,7 +134,7 @@ class AudioTransport:
             self.add_remote_candidate(None)
 
     def ignore_audio_levels(self) -> None:
-        """The publisher's levels are wrong: packets come without them, and none stays in the kernel."""
+        """The publisher's levels are wrong: strip them from packets, and filter no packet in the kernel."""
         self._levels_ignored = True
         self._audio_level_id = None
         self._silence_filter.configure(None)
@@ -153,7 +153,7 @@ class AudioTransport:
             )
 
     def local(self, servers: Sequence[IceServer]) -> LocalTransport:
-        """What the answer says of us."""
+        """The app's transport, for the answer."""
         fingerprint = self._certificate.getFingerprints()[0]
         return LocalTransport(
             username_fragment=self._connection.local_username,
@@ -204,7 +204,7 @@ class AudioTransport:
             self._srtp(early)
 
     def read_now(self) -> None:
-        """Give the sink what has come but waits for its turn (`datagrams.Turns`), before it counts as missing."""
+        """Pass received packets to the sink before their turn (`datagrams.Turns`), so that they do not count as missing."""
         self._connection.read_now()
 
     async def keep_alive(self) -> None:
@@ -245,12 +245,12 @@ class AudioTransport:
     def _handshake_failure(self) -> NoMediaPath:
         if self._dtls.encrypted:
             return NoMediaPath(
-                "The SFU's DTLS certificate is not the one in its offer, or it offers no SRTP.",
-                fix="Check whether something between this host and the SFU answers in its place.",
+                "The SFU's DTLS certificate does not match its offer, or the SFU offers no SRTP.",
+                fix="Check whether another host answers in place of the SFU.",
             )
         if self._link.closed:
             return NoMediaPath(
-                "The path to the SFU broke during the DTLS handshake.", fix="Let UDP through between this host and the SFU."
+                "The path to the SFU broke during the DTLS handshake.", fix="Allow UDP between this host and the SFU."
             )
         if self._link.alert in _CERTIFICATE_ALERTS:
             return NoMediaPath(

@@ -3,12 +3,12 @@
 
 """The SFU's offer (SDP, RFC 8866, RFC 9429) and our answer: one Opus stream to receive, everything else rejected.
 
-An offer without audio is answered, too: its first section is accepted as inactive and carries the transport, so that the SFU
-can add audio later, and so that it notices when we close.
+An offer without audio is answered, too: its first section is accepted as inactive and carries the transport. So the SFU can add
+audio later, and notices when we close.
 
-Only what the audio needs is read, so that an odd video section harms nobody. Payload types and header extension ids are always
-those of the offer. Whatever is wrong with an offer is a `NegotiationFailed`. Reading takes time in proportion to the offer's
-length, and the limits below keep an answer from growing much longer than its offer.
+Only lines that matter for the audio are read, so an odd video section does no harm. Payload types and header extension ids are
+always those of the offer. Any fault of an offer raises `NegotiationFailed`. Reading takes linear time, and the limits below
+keep an answer from growing much longer than its offer.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ MAX_LINE_CHARACTERS = 1_024
 MAX_SECTIONS = 16
 #: Per section.
 MAX_FORMATS = 64
-#: Of one peer, in the offer and trickled together. A host with five interfaces and two address families has ten.
+#: Limit of one peer, in the offer and trickled together. A host with five interfaces and two address families has ten.
 MAX_CANDIDATES = 32
 
 _MEDIA = re.compile(r"m=([A-Za-z0-9_-]{1,32}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z0-9/_-]{1,64})((?: [A-Za-z0-9_-]{1,64})+) *")
@@ -94,9 +94,10 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """What the answer and the receiver need of an offer. `active=False`: the publisher sends no audio at present.
+    """The parts of an offer that the answer and the receiver need. `active=False`: the publisher sends no audio at present.
 
-    `mid` and `m_line_index` are of the audio; without audio of the first section, and `payload_types` is empty.
+    `mid` and `m_line_index` are those of the audio section. Without audio they are those of the first section, and
+    `payload_types` is empty.
     """
 
     transport: RemoteTransport
@@ -125,10 +126,10 @@ def parse_offer(sdp: str) -> Offer:
     session, sections = _sections(sdp)
     usable = [section for section in sections if _usable(section)]
     if not usable:
-        raise NegotiationFailed("The offer has no media.", fix="The participant publishes nothing yet.")
+        raise NegotiationFailed("The offer has no media.", fix="Nothing to do: the participant publishes nothing yet.")
     if any(section.first("sframe") is not None for section in (session, *sections)):
         raise NegotiationFailed(
-            "The call is encrypted end to end; its audio cannot be heard by a server.",
+            "The call is end-to-end encrypted, so its audio cannot be transcribed.",
             fix="Turn end-to-end encryption off for calls that need captions.",
         )
     audio = [section for section in usable if section.kind == "audio"]
@@ -173,8 +174,8 @@ def _read(session: _Section, sections: list[_Section], chosen: _Section) -> Offe
 def build_answer(offer: Offer, local: LocalTransport, session_id: int, version: int, *, carrier: int | None = None) -> str:
     """The answer to `offer`: receive the audio, reject everything else (port 0, inactive: no video is ever sent to us).
 
-    `carrier`: index of the section that carries the transport, by the first answer; the audio by default. A bundle loses its
-    transport with that section (RFC 9143), so it is accepted, as inactive.
+    `carrier`: index of the section that carries the transport since the first answer; by default the audio. A bundle would lose
+    its transport with that section (RFC 9143), so it is accepted as inactive.
 
     `session_id` names the peer, `version` grows with each answer (RFC 8866, section 5.2).
     """
@@ -232,7 +233,7 @@ def parse_candidate(text: str) -> Candidate | None:
 
 
 def _reachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an SFU can have this address. Private ones and loopback are usual: it may stand beside this app."""
+    """Whether an SFU can have this address. Private and loopback addresses are usual, since it may run beside this app."""
     if isinstance(address, ipaddress.IPv4Address):
         odd = address.is_reserved or address.packed[0] == 0
     else:
@@ -313,7 +314,7 @@ def _accepted(offer: Offer, section: _Section) -> list[str]:
 
 
 def _inactive(section: _Section, *, port: int) -> list[str]:
-    """A section of which nothing is sent: rejected (port 0), or accepted as inactive."""
+    """A section without media: rejected (port 0), or accepted as inactive."""
     mid, sctp_port = section.first("mid"), section.first("sctp-port")
     formats = frozenset(section.formats)
     return [
@@ -340,7 +341,7 @@ def _opus(section: _Section) -> frozenset[int]:
 
 
 def _extension_id(extensions: dict[str, int], uri: str) -> int | None:
-    """None where there is none that a header extension can have (RFC 8285)."""
+    """The id of a header extension; None if it is missing or not allowed (RFC 8285)."""
     found = extensions.get(uri)
     return found if found in _EXTENSION_IDS else None
 

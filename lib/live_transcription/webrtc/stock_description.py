@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What `RTCPeerConnection` is told of the SFU, and what it says of itself, in the terms of our own SDP and ICE."""
+"""Translates between `RTCPeerConnection` and our own SDP and ICE: the SFU's offer, and the app's answer."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from live_transcription.webrtc.sdp import AUDIO_LEVEL_URI, LocalTransport, Offer
 
 #: Payload types that aiortc takes over from an offer.
 _PAYLOAD_TYPES = range(96, 128)
-#: What aiortc hears of an offer without audio: Janus's payload type of Opus, for the case that audio is added later.
+#: Placeholder for an offer without audio: Janus's payload type of Opus, in case audio is added later.
 _PLACEHOLDER = frozenset((111,))
-#: aiortc sees one section only, whose place in the SFU's offers may change.
+#: aiortc gets only one section, whose position in the SFU's offers may change.
 _MID = "0"
 
 
 def audio_only(offer: Offer) -> str:
-    """The SFU's offer as aiortc gets it: one audio section, inactive where the offer has no audio.
+    """The SFU's offer for aiortc: one audio section, inactive if the offer has no audio.
 
-    Raises NegotiationFailed where aiortc would mistake the payload type.
+    Raises NegotiationFailed if aiortc would mistake the payload type.
     """
     payload_types = sorted(number for number in stock_payload_types(offer) if number in _PAYLOAD_TYPES)
     if not payload_types:
@@ -58,7 +58,7 @@ def stock_payload_types(offer: Offer) -> frozenset[int]:
 
 
 def local_transport(connection: RTCPeerConnection) -> LocalTransport:
-    """What the answer says of us; to be asked once candidates are gathered."""
+    """The app's transport, for the answer; call it once candidates are gathered."""
     transport = connection.getTransceivers()[0].receiver.transport
     gatherer = transport.transport.iceGatherer
     parameters = gatherer.getLocalParameters()

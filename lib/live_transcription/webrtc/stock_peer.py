@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`Peer` on aiortc's public `RTCPeerConnection`: the fallback should a new aiortc break our own receive path, and what that
-path is compared with. Decodes by FFmpeg in a thread per speaker, knows no FEC, no audio levels, no DTX, and costs several
-times as much.
+"""`Peer` on aiortc's public `RTCPeerConnection`: a reference for our own receive path, and a fallback if aiortc breaks that.
 
-aiortc gets an offer of its own that holds the audio only, so that video is never decoded and an odd video section harms
-nobody; the answer to the SFU is built as for our own path. What aiortc does not notice, `StockPeer` does: a decoder that has
-ended (an empty Opus payload is enough).
+It decodes with FFmpeg in a thread per speaker, without FEC, audio levels or DTX, and takes several times as much CPU.
+
+aiortc gets a separate offer with the audio only, so video is never decoded and an odd video section does no harm. The answer to
+the SFU is built as for our own path. `StockPeer` also detects a decoder that has ended (an empty Opus payload is enough), which
+aiortc does not notice.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class StockPeer:
         self.connected = False
         #: Up to date to `_CHECK_S` seconds. `discarded` is not known.
         self.statistics = TransportStatistics()
-        #: aiortc does not tell.
+        #: aiortc does not report it.
         self.turn_answers: Mapping[str, TurnAnswer] = {}
         self._offer = offer
         self._channel = channel
@@ -246,8 +246,8 @@ class StockPeer:
             self._track.set_result(track)
 
     async def _close(self) -> None:
-        """Ends the decoder's thread, the sockets, and the tasks that aiortc forgets. Only what waits for a dead TURN server is
-        left to itself: at most 40 s.
+        """End the decoder's thread, the sockets, and the tasks that aiortc forgets. Only tasks that wait for a dead TURN server
+        remain, for at most 40 s.
         """
         receivers = [transceiver.receiver for transceiver in self._connection.getTransceivers()]
         transports = [receiver.transport for receiver in receivers]

@@ -31,11 +31,11 @@ logger = logging.getLogger(__name__)
 #: never raise.
 PacketSink = Callable[[AudioPacket | AudioGap | DecodedAudio], None]
 
-#: Asked for when an offer has come: credentials of TURN servers expire.
+#: Called for each offer, since the credentials of TURN servers expire.
 IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
 
 CONNECT_TIMEOUT_S = 10.0
-#: Janus 0.x offers anew when the publisher adds audio, Janus 1.x does not: there only another subscriber gets it.
+#: Janus 0.x sends a new offer when the publisher adds audio. Janus 1.x does not, so only a new subscriber gets the audio.
 WITHOUT_AUDIO_S = 2.5
 _MAX_OFFERS = 8
 _MAX_EARLY_CANDIDATES = 64
@@ -53,15 +53,15 @@ class SubscriberStatistics:
 
 
 class Subscriber:
-    """One publisher's audio: asks until an offer comes, answers it, receives until cancelled or lost.
+    """Receives one publisher's audio: requests an offer, answers it, and receives until cancelled or lost.
 
-    `offer`, `candidate` and `refused` are for signaling and may be called at any time. `ice_servers` gives the only STUN and
-    TURN servers that are ever asked. `requests` decides when an offer is asked for, and remembers how earlier subscribers of
-    this publisher fared. `on_unavailable` is called when the HPB has refused every request, and no other is on its way: the
-    owner may end the subscriber then. `without_audio_s`: how long a peer is kept whose offers have no audio.
-    `receive_path="stock"`: by aiortc's own receiver; the jitter statistics stay at zero then.
+    `offer`, `candidate` and `refused` are for signaling and may be called at any time. `ice_servers` returns the only STUN and
+    TURN servers that are ever used. `requests` decides when to request an offer, and knows the results of earlier subscribers
+    of this publisher. `on_unavailable` is called when the HPB has refused every request and no other is pending; the owner may
+    end the subscriber then. `without_audio_s`: how long a peer is kept whose offers have no audio. `receive_path="stock"` uses
+    aiortc's own receiver, and the jitter statistics stay at zero.
 
-    Silence ends nothing, however long: a muted participant may send no RTP at all.
+    Silence does not end a subscriber, however long it lasts: a muted participant may send no RTP at all.
     """
 
     def __init__(
@@ -87,9 +87,9 @@ class Subscriber:
         self._on_unavailable = on_unavailable
         self._connect_timeout_s = connect_timeout_s
         self._without_audio_s = without_audio_s
-        #: When a peer without audio is given up, in the event loop's time.
+        #: When a peer without audio is replaced, in the event loop's time.
         self._without_audio_until: float | None = None
-        #: Whether the publisher sends audio, by the last offer.
+        #: Whether the publisher sends audio, according to the last offer.
         self._active = True
         self._running = False
         self._reported = False
@@ -135,7 +135,7 @@ class Subscriber:
         return SubscriberStatistics(packets, octets, discarded, self._peers, self._jitter_buffer.statistics)
 
     async def run(self) -> None:
-        """Receive until cancelled; then no task, socket or thread is left, and what the jitter buffer held is given out.
+        """Receive until cancelled; then no task, socket or thread is left, and the jitter buffer is flushed.
 
         Raises TransportLost (no path, closed by the SFU, consent expired), NoAudio, NegotiationFailed (an offer that cannot be
         answered), and PublisherUnavailable (the HPB has dropped the peer while it connected).
@@ -167,13 +167,13 @@ class Subscriber:
             self._early.append((sid, candidate))
 
     def ignore_audio_levels(self) -> None:
-        """Packets come without audio levels from now on, as the publisher's are wrong."""
+        """Strip audio levels from packets from now on, since the publisher's levels are wrong."""
         self._levels_ignored = True
         if isinstance(self._peer, Peer):
             self._peer.ignore_audio_levels()
 
     def refused(self, reason: str) -> None:
-        """The HPB has no stream for us (`client_not_found`, …), and is asked again. A connected peer is left alone."""
+        """The HPB has refused the request (`client_not_found`, …): request again. A connected peer is not affected."""
         if not self.connected:
             self._refusal = reason
             self._changed.set()
@@ -197,7 +197,7 @@ class Subscriber:
                 except NegotiationFailed as error:
                     if not self.connected:
                         raise
-                    logger.warning("An offer for a live peer is left out: %s", error)
+                    logger.warning("An offer for a connected peer was ignored: %s", error)
                     continue
                 if self._peer is not None and self._peer.sid == sid and self._peer.continues(offer):
                     self._peer.renegotiate(offer)
@@ -215,7 +215,7 @@ class Subscriber:
                 self._channel.request_offer()
 
     async def _wait(self) -> None:
-        """Until signaling says something, or something is due."""
+        """Wait for a signaling message or the next deadline."""
         deadline = self._requests.due if self._peer is None else self._without_audio_until
         try:
             async with asyncio.timeout_at(None if deadline == math.inf else deadline):
@@ -229,12 +229,12 @@ class Subscriber:
         reason, self._refusal = (self._refusal or "")[:100], None
         refusal = PublisherUnavailable(f"The signaling server has no audio of this participant ({reason}).")
         if self._peer is not None:
-            raise refusal  # of our answer: the HPB has dropped the peer meanwhile
+            raise refusal  # the HPB refuses our answer, since it has dropped the peer meanwhile
         self._requests.refused(_now())
         metrics.speaker_reconnects.labels(refusal.code).inc()
         level = logging.INFO if self._requests.likely and not self._reported else logging.DEBUG
         self._reported = True
-        logger.log(level, "%s It is asked again.", refusal, extra={"code": refusal.code})
+        logger.log(level, "%s The app tries again.", refusal, extra={"code": refusal.code})
         if not self._requests.waits(_now()):
             self._on_unavailable()
 
@@ -243,7 +243,7 @@ class Subscriber:
         self._await_audio()
 
     def _await_audio(self) -> None:
-        """A connected peer without audio is kept for a while: the SFU may offer audio on it."""
+        """Keep a connected peer without audio for a while, since the SFU may offer audio on it."""
         if self._active or not self.connected:
             self._without_audio_until = None
         elif self._without_audio_until is None:

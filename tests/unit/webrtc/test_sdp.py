@@ -175,7 +175,7 @@ def test_several_payload_types_of_opus() -> None:
         (("a=ice-ufrag:uFrg", "a=ice-ufrag:u\u00fc!"), "ICE credentials"),
         (("sha-256", "md5"), "fingerprint"),
         (("a=setup:actpass", "a=setup:holdconn"), "DTLS role"),
-        (("a=mid:1", "a=mid:1\r\na=sframe"), "encrypted end to end"),
+        (("a=mid:1", "a=mid:1\r\na=sframe"), "end-to-end encrypted"),
         (("a=mid:1", "garbage"), "not of the form"),
     ],
 )

@@ -212,7 +212,7 @@ def test_a_defect_in_the_datagram_path_is_logged_once_a_minute(caplog: pytest.Lo
         (50, False, False, "tries again"),
         (None, False, False, "tries again"),
         (None, False, True, "path"),
-        (40, True, False, "not the one in its offer"),
+        (40, True, False, "does not match its offer"),
     ],
 )
 async def test_a_failed_handshake_names_the_certificate_only_where_the_sfu_does(

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Slots for decodes, and how often a speaker may have a partial while all speakers share them."""
+"""Slots for decodes, and how often each speaker gets a hypothesis while all speakers share them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Result = TypeVar("Result")
 
 
 class Priority(IntEnum):
-    """Who goes first when a slot becomes free; within one, who asked first."""
+    """The order in which free slots are given; equal priorities are served first come, first served."""
 
     FINAL = 0
     FIRST_PARTIAL = 1
@@ -30,7 +30,7 @@ class Priority(IntEnum):
 
 
 class Pace:
-    """The interval between a speaker's partials, so that decodes fill no more than `SHARE` of the slots. Pure."""
+    """The interval between a speaker's hypotheses, so that decodes fill no more than `SHARE` of the slots. Pure."""
 
     SHARE = 0.6
     #: A speaker counts as talking for so long after a decode, in seconds.
@@ -53,12 +53,12 @@ class Pace:
         return len(self._last)
 
     def interval_s(self, now: float, share: float = 1.0) -> float:
-        """`share`: of the wanted interval, for a speaker who has just begun."""
+        """`share`: factor on the base interval, for a speaker who has just begun."""
         return max(self._base_s * share, self.talking(now) * self._cost_s / (self._slots * self.SHARE))
 
 
 class DecodePool:
-    """`slots` worker threads. What waits, waits here in order of priority and not in the threads' queue."""
+    """`slots` worker threads. Jobs wait here in order of priority, not in the threads' queue."""
 
     def __init__(self, slots: int, partial_interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._executor = started_threads(slots, "decode")
@@ -72,7 +72,7 @@ class DecodePool:
         self._slow = False
 
     async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
-        """Wait for a slot, call `prepare` (in the loop, so that it sees the newest audio), run what it gives in a thread.
+        """Wait for a slot, call `prepare` (in the loop, so that it sees the newest audio), and run its result in a thread.
 
         Cancelling gives up waiting; a decode that has begun goes on to its end and keeps its slot until then.
         """
@@ -94,7 +94,7 @@ class DecodePool:
         return await asyncio.shield(future)
 
     def partial_interval_s(self, share: float = 1.0) -> float:
-        """Seconds between the starts of a speaker's partials, as things are; `share` as in `Pace.interval_s`."""
+        """Current seconds between the starts of a speaker's hypotheses; `share` as in `Pace.interval_s`."""
         return self._pace.interval_s(self._clock(), share)
 
     @property
@@ -146,8 +146,8 @@ class DecodePool:
         if not self._slow and interval_s > 2 * self._base_s:
             self._slow = True
             logger.warning(
-                "%d people are talking at once, which is much for %d decodes at a time: each is decoded every %.1f s now, so "
-                "words come later. More cores (and slots) help.",
+                "%d people are talking at once, too many for %d decodes at a time. Each is decoded every %.1f s now, so words "
+                "come later. Give the app more CPU cores.",
                 self._pace.talking(now),
                 self._slots,
                 interval_s,

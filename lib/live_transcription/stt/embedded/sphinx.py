@@ -27,7 +27,7 @@ class SphinxEngine:
     name = "pocketsphinx"
     languages = frozenset({"en"})
 
-    #: Most speakers at once.
+    #: Maximum concurrent speakers.
     LIMIT = 8
 
     def __init__(self) -> None:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's stream through an embedded engine: audio in, hypotheses while it is spoken, a final for each utterance.
+"""One speaker's stream through an embedded engine: audio in, hypotheses during speech, a final for each utterance.
 
-An utterance ends at a flush, at the end, or where it grows long: at a pause in it, or between two words at worst. When it
-seems to have fallen silent, the final is decoded on trial; if the flush comes without another sound, it is ready by then.
+An utterance ends at a flush or at the end of the stream. A long one is cut at a pause or, at worst, between two words. When the
+speaker seems to have stopped, the final is decoded on trial; if the flush comes without another sound, it is ready by then.
 """
 
 from __future__ import annotations
@@ -32,12 +32,11 @@ logger = logging.getLogger(__name__)
 class StreamLimits:
     """Seconds of audio, except `events`.
 
-    `first_partial_s`: audio (pre-roll included) before the first hypothesis; `growth_s`: new audio before the next. Up to
-    `early_s` of audio the interval is `early_share` of what it is later, so that two hypotheses agree soon.
-    `hush_s`: quiet at which no other hypothesis is begun; `trial_s`: quiet after which the final is decoded on trial.
-    `cut_s`: from here on an utterance is cut at a pause of `pause_s`, `longest_s`: here it is cut in any case, and
-    `least_s` is left before a cut. `shortest_s`: less audio than this is no utterance. `waiting_s`: audio that may wait
-    to be decoded before `send` makes its caller wait.
+    `first_partial_s`: audio (with pre-roll) before the first hypothesis; `growth_s`: new audio before the next. Up to `early_s`
+    of audio the interval is multiplied by `early_share`, so that two hypotheses agree soon. `hush_s`: quiet after which no
+    further hypothesis is begun; `trial_s`: quiet after which the final is decoded on trial. From `cut_s` on, an utterance is
+    cut at a pause of `pause_s`, and at `longest_s` in any case; at least `least_s` remain before a cut. `shortest_s`: minimum
+    length of an utterance. `waiting_s`: audio that may wait to be decoded before `send` makes its caller wait.
     """
 
     first_partial_s: float = 0.85
@@ -74,7 +73,7 @@ class EmbeddedStream(SttStream):
         self._open = Utterance(0.0)
         self._closed: deque[_Closed] = deque()
         self._ended = False
-        # A hypothesis is being decoded and still wanted: not once it is quiet, as the final on trial can go sooner then.
+        # A hypothesis is being decoded and still wanted. After a quiet moment it is not, so that the trial final can start.
         self._guessing = False
         self._decoded_at = float("-inf")
         self._decoded_length = 0
@@ -212,7 +211,7 @@ class EmbeddedStream(SttStream):
             await self._show_partial(utterance)
 
     def _fell_silent(self, utterance: Utterance) -> bool:
-        """The speaker may be done, and it has not been found out yet what they said."""
+        """Whether the speaker may have finished, and no final was decoded on trial yet."""
         if not self._recogniser.speculative or utterance.accept_trial() is not None:
             return False
         return utterance.quiet_tail_s() >= self._limits.trial_s
@@ -248,7 +247,7 @@ class EmbeddedStream(SttStream):
         return len(utterance)
 
     async def _show(self, utterance: Utterance, text: str | None) -> None:
-        """Send a hypothesis, unless there is no text or the final is due anyway."""
+        """Send a hypothesis, unless it has no text or the utterance has ended."""
         if text and utterance is self._open:
             utterance.shown = text
             await self._emit(Hypothesis(text, final=False, start_s=utterance.start_s, end_s=utterance.end_s))
@@ -271,7 +270,7 @@ class EmbeddedStream(SttStream):
             return
 
     async def _emit(self, event: SttEvent | None) -> None:
-        """Queue an event in place of a hypothesis that nobody has read yet. Waits while nobody reads at all."""
+        """Queue an event. A hypothesis replaces an unread one. Waits while the queue is full."""
         last = self._events[-1] if self._events else None
         if isinstance(event, Hypothesis) and isinstance(last, Hypothesis) and not last.final:
             self._events.pop()

@@ -23,8 +23,8 @@ SILENCE_DB = -62.0
 class Utterance:
     """Audio from `start_s` of the stream on.
 
-    `shown`: the hypothesis that went out last, empty if none did. `trial`: a final that was decoded before the end was
-    certain, and the number of samples it was decoded from.
+    `shown`: the last hypothesis sent, empty if there was none. `trial`: a final decoded before the end was certain, and the
+    number of samples it was decoded from.
     """
 
     def __init__(self, start_s: float) -> None:
@@ -72,7 +72,7 @@ class Utterance:
         return 0.0 if not len(loud) else (levels - 1 - int(loud[-1])) * HOP_S
 
     def quiet_since(self, length: int) -> bool:
-        """Whether it has these first `length` samples, and nothing but quiet after them."""
+        """Whether it has at least `length` samples, and only quiet after them."""
         return 0.0 <= (self._length - length) / RATE <= self.quiet_tail_s()
 
     def accept_trial(self) -> str | None:
@@ -80,7 +80,7 @@ class Utterance:
         return self.trial[1] if self.trial is not None and self.quiet_since(self.trial[0]) else None
 
     def cut(self, position: int) -> Utterance:
-        """Keep the first `position` samples; the rest becomes another utterance."""
+        """Keep the first `position` samples. Returns the rest as another utterance."""
         rest = Utterance(self.start_s + position / RATE)
         rest.append(self.samples[position:])
         self._length = position

@@ -65,7 +65,7 @@ class ModalBackend(SttBackend):
             self._warm_until = clock() + _WARM_FOR_S
 
     async def _ask(self) -> SttError | None:
-        """One GET of the health page."""
+        """Send one GET to the health page."""
         try:
             async with get(self._config, self._config.health_url, _SERVICE):
                 return None
