@@ -33,6 +33,7 @@ from bench.common.recognition import whisper
 from bench.common.results import write
 from live_transcription.audio.vad import preload
 from live_transcription.call.delivery import CaptionDelivery
+from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
 from live_transcription.config import EmbeddedConfig
 from live_transcription.observability import metrics
@@ -91,7 +92,7 @@ class Reader:
 
     def __init__(self) -> None:
         self.messages: list[ReceivedCaption] = []
-        targets = Targets()
+        targets = Targets(Roster())
         targets.reset(0.0)
         joined = Participant("reader", nextcloud_session_id="reader", in_call=InCall.IN_CALL)
         targets.apply(ParticipantsJoined((joined,)), 0.0)

@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import itertools
 import json
 import resource
 import sys
@@ -34,8 +35,10 @@ from live_transcription.call.call import Call
 from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
+from live_transcription.capacity import Capacity
 from live_transcription.captions.pace import Pace
 from live_transcription.config import EngineConfig, HpbConfig
+from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import SessionStarted
@@ -144,6 +147,9 @@ async def caption_cost(participants: int, readers: int, rounds: int, *features: 
     for number in range(readers):
         targets.add(f"nc{number}".ljust(_ID, "n"), f"user-{number}", 0.0)
     delivery = CaptionDelivery(protocol, targets, on_sent=_ignore)
+    # Each look at the clock is later than a message has to wait for the previous one.
+    clock = itertools.count(10.0, 10.0)
+    delivery._now = clock.__next__  # type: ignore[method-assign]
     times = 20
 
     def speak() -> None:
@@ -202,7 +208,7 @@ async def quiet_call() -> AsyncIterator[Call]:
         backend,
         guard=HelloGuard(),
         ice_servers=no_servers,
-        admit=_nobody,
+        sharing=Capacity(read=_full),
         pace=Pace(),
         on_caption_sent=_ignore,
         on_stt_error=_ignore,
@@ -220,8 +226,9 @@ async def quiet_call() -> AsyncIterator[Call]:
         SignalingConnection.run = run  # type: ignore[method-assign]
 
 
-def _nobody(*, returning: bool = False) -> bool:  # noqa: ARG001 - the call names its arguments
-    return False
+def _full() -> MemoryReading:
+    """No memory for one more publisher, so that no speaker is started."""
+    return MemoryReading(1 << 30, (MemoryBound(MemorySource.CONTAINER, 1 << 30, 1 << 30),))
 
 
 def _ignore(_: object) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -30,7 +30,7 @@ class Outcome:
 
 def main(
     name: str,
-    run: Callable[[argparse.Namespace], Awaitable[Outcome]],
+    run: Callable[[argparse.Namespace], Coroutine[Any, Any, Outcome]],
     *,
     description: str,
     arguments: Callable[[argparse.ArgumentParser], None] = lambda _: None,

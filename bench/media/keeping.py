@@ -90,6 +90,7 @@ class KeepingSpeaker:
             channel=channel,
             ice_servers=no_servers,
             on_caption=lambda caption: None,  # noqa: ARG005  there are none
+            on_utterance=lambda utterance: None,  # noqa: ARG005  nor any of these
             on_error=lambda error: None,  # noqa: ARG005  it cannot fail
         )
 

@@ -46,6 +46,7 @@ class Ours:
             channel=GeneratorChannel(tell, peer),
             ice_servers=no_servers,
             on_caption=self._captioned,
+            on_utterance=lambda utterance: None,  # noqa: ARG005  captions are counted
             on_error=self._failed,
         )
         await speaker.run()

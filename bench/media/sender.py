@@ -89,10 +89,12 @@ class Sender:
 
     async def offer(self) -> str:
         transport = await self._peer.gather()
-        return sdp.offer_subscriber(transport, version=1, audio_ssrc=self._ssrc, video_ssrc=None, trickle=False)
+        return sdp.offer_subscriber(
+            transport, version=1, streams=("audio",), audio_ssrc=self._ssrc, video_ssrc=0, trickle=False
+        )
 
     def answer(self, text: str, tasks: asyncio.TaskGroup) -> None:
-        audio = sdp.audio_section(sdp.parse(text))
+        audio = sdp.transport_section(sdp.parse(text))
         self._payload_type = sdp.opus_payload_type(audio)
         self._level_id = sdp.extension_id(audio, sdp.AUDIO_LEVEL_URI)
         self._peer.connect(audio, tasks)
