@@ -56,10 +56,12 @@ async def _crowd(stack: AsyncExitStack, nextcloud: Nextcloud, url: str, room: st
         async with gate:
             return await stack.enter_async_context(guest)
 
+    microphones = []
     for number in range(silent):
         guest = await join(Caller(url, nextcloud, room, None, f"silent {number}"))
         guest.microphone.background = room_noise().packets
         guest.microphone.false_level = 0 if number % 5 == 0 else None
+        microphones.append(nextcloud.talk.rooms.session(guest.nextcloud_session_id))
     crowd = [Claimant(url, nextcloud, room, None, f"claimant {number}", publishes=False) for number in range(claimants)]
     await asyncio.gather(*map(join, crowd))
     sessions = [nextcloud.talk.rooms.session(guest.nextcloud_session_id) for guest in crowd]
@@ -67,7 +69,9 @@ async def _crowd(stack: AsyncExitStack, nextcloud: Nextcloud, url: str, room: st
         session.in_call = IN_CALL | WITH_AUDIO
     for first in range(0, len(sessions), _IN_A_MESSAGE):
         entries = [session.entry() for session in sessions[first : first + _IN_A_MESSAGE]]
-        incall = {"incall": IN_CALL | WITH_AUDIO, "changed": entries, "users": entries}
+        # Whoever joins later learns of the `users` of the last message: the microphones are among them.
+        users = [*entries, *(session.entry() for session in microphones)]
+        incall = {"incall": IN_CALL | WITH_AUDIO, "changed": entries, "users": users}
         await nextcloud.talk.notifier._post(room, {"type": "incall", "incall": incall})
     if nextcloud.talk.notifier.undelivered:
         raise RuntimeError("the HPB did not take all in-call flags")
