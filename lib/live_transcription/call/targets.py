@@ -169,7 +169,7 @@ class Targets:
         return len(self._attached) > (publisher in self._attached)
 
     def readership(self) -> frozenset[str] | None:
-        """What `wants` depends on: the sessions of the targets. None for two or more, since then every speaker has a reader."""
+        """The sessions of the targets, on which `wants` depends. None for two or more: then every speaker has a reader."""
         return frozenset(self._attached) if len(self._attached) < 2 else None
 
     def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:

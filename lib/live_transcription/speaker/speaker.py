@@ -163,10 +163,6 @@ class Speaker:
         """The last answer of each TURN server, by the server's address."""
         return self._turn_answers if self._subscriber is None else {**self._turn_answers, **self._subscriber.turn_answers}
 
-    @property
-    def hears_audio(self) -> bool:
-        return self._subscriber is not None and self._subscriber.last_packet_at is not None
-
     def offer(self, sid: str, sdp: str) -> None:
         if self._subscriber is not None:
             self._subscriber.offer(sid, sdp)

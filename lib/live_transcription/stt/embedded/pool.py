@@ -146,12 +146,12 @@ class DecodePool:
         if not self._slow and interval_s > 2 * self._base_s:
             self._slow = True
             logger.warning(
-                "%d people are talking at once, too many for %d decodes at a time. Each is decoded every %.1f s now, so words "
-                "come later. Give the app more CPU cores.",
+                "Decoding cannot keep up with the speech (concurrent speakers: %d, concurrent decodes: %d). Each speaker is "
+                "now decoded every %.1f s, so words come later. Give the app more CPU cores.",
                 self._pace.talking(now),
                 self._slots,
                 interval_s,
             )
         elif self._slow and interval_s < 1.3 * self._base_s:
             self._slow = False
-            logger.info("Each speaker is decoded every %.1f s again", interval_s)
+            logger.info("The decoding interval is back to %.1f s per speaker", interval_s)
