@@ -31,7 +31,6 @@ from typing import Any
 
 from bench.common.recognition import whisper
 from bench.common.results import write
-from live_transcription.audio.vad import preload
 from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
@@ -45,6 +44,7 @@ from live_transcription.stt.embedded.pool import DecodePool, Priority, Result
 from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.types import SAMPLE_RATE, Caption
+from live_transcription.vad.detector import preload
 from sandbox import proc, recording, virtual_clock
 from sandbox.caller import ReceivedCaption
 from sandbox.demo.judgement import RENDERERS, Judgement, judge, median_of, p95_of

@@ -35,13 +35,13 @@ from live_transcription.call.call import Call
 from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
-from live_transcription.capacity import Capacity
-from live_transcription.captions.pace import Pace
+from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
+from live_transcription.capacity.pace import Pace
+from live_transcription.capacity.watch import Capacity
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
-from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import SessionStarted
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.types import Caption, IceServer, Secret
 

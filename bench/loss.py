@@ -32,11 +32,11 @@ from bench.media.alignment import shifts_ms
 from bench.media.channel import GeneratorChannel
 from bench.media.keeping import KeepingSpeaker, Received
 from bench.media.programs import has_fec, program
-from live_transcription.audio.vad import preload, voice_activity_detector
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Hypothesis, SttBackend, SttStream
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.gate import SilenceGate
+from live_transcription.vad.detector import preload, voice_activity_detector
+from live_transcription.vad.gate import SilenceGate
 from sandbox import loopback_ice, recording
 from sandbox.monologue import FRAME
 from sandbox.score import WordErrors, word_errors

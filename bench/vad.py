@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from live_transcription.audio.activity import SileroDetector
-from live_transcription.audio.silero import Session, open_session
-from live_transcription.stt.gate import Detector, Flush, OpenStream, SilenceGate, Speech
 from live_transcription.types import SAMPLE_RATE, Frame
+from live_transcription.vad.gate import Detector, Flush, OpenStream, SilenceGate, Speech
+from live_transcription.vad.lazy_silero import SileroDetector
+from live_transcription.vad.silero import Session, open_session
 from sandbox import recording
 
 Samples = npt.NDArray[np.float32]

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from ex_app.errors import NextcloudError, NotAllowed
-from ex_app.nextcloud import NextcloudGateway
+from ex_app.nextcloud.gateway import NextcloudGateway
 
 logger = logging.getLogger(__name__)
 

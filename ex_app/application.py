@@ -20,21 +20,21 @@ from starlette.types import Message, Receive, Scope, Send
 
 from ex_app.admins import Admins
 from ex_app.auth import AppApiAuth
-from ex_app.call_keeper import CallKeeper
+from ex_app.call_store import CallKeeper
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
-from ex_app.hops import Hops
+from ex_app.history import Monitor
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
-from ex_app.monitor import Monitor
-from ex_app.nextcloud import NextcloudGateway
-from ex_app.nextcloud_log import NextcloudLog
+from ex_app.nextcloud.gateway import NextcloudGateway
+from ex_app.nextcloud.log import NextcloudLog
 from ex_app.page import menu_page
 from ex_app.routes.admin import admin_routes
 from ex_app.routes.status import status_routes
 from ex_app.routes.talk import talk_routes
-from ex_app.saved_settings import SavedSettings
-from ex_app.settings import Settings
-from ex_app.trial import Trials
+from ex_app.selftest.checks import Hops
+from ex_app.selftest.run import Trials
+from ex_app.settings.read import Settings
+from ex_app.settings.store import SavedSettings
 from live_transcription.observability.logging import Redactor
 
 logger = logging.getLogger(__name__)

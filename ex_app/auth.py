@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ex_app import metrics
 from ex_app.answers import error_answer
-from ex_app.settings import AppIdentity
+from ex_app.settings.read import AppIdentity
 from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)

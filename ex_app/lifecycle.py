@@ -16,7 +16,7 @@ from fastapi import APIRouter
 from ex_app.answers import Answer
 from ex_app.engine import Engine
 from ex_app.errors import NextcloudError, NotReady
-from ex_app.nextcloud import NextcloudGateway, Page
+from ex_app.nextcloud.gateway import NextcloudGateway, Page
 from live_transcription.errors import LiveTranscriptionError
 
 logger = logging.getLogger(__name__)

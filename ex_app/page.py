@@ -14,8 +14,8 @@ from typing import Any
 
 import jinja2
 
-from ex_app.fields import FIELDS, GROUPS
-from ex_app.nextcloud import Page
+from ex_app.nextcloud.gateway import Page
+from ex_app.settings.fields import FIELDS, GROUPS
 
 _HERE = Path(__file__).parent
 _TEMPLATES = _HERE.parent / "templates"

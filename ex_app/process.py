@@ -11,13 +11,13 @@ import time
 from collections.abc import Mapping
 
 from ex_app.application import create_app
-from ex_app.call_keeper import CallKeeper
+from ex_app.call_store import CallKeeper
 from ex_app.instance_lock import StorageInUse, instance_lock
-from ex_app.nextcloud import AppApiGateway
-from ex_app.nextcloud_log import NextcloudLog
+from ex_app.nextcloud.gateway import AppApiGateway
+from ex_app.nextcloud.log import NextcloudLog
 from ex_app.server import server_of
-from ex_app.settings import Settings, read_settings
-from live_transcription.descriptors import http_connections, raise_limit
+from ex_app.settings.read import Settings, read_settings
+from live_transcription.capacity.descriptors import http_connections, raise_limit
 from live_transcription.observability.log_limit import RepeatFilter
 from live_transcription.observability.logging import Redactor, configure_logging
 from live_transcription.service import TranscriptionService

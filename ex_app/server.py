@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from ex_app.http_protocol import BoundedProtocol, ConnectionConfig
 from ex_app.listener import BACKLOG, listening_sockets, log_shortages
-from ex_app.settings import Listen
+from ex_app.settings.read import Listen
 
 logger = logging.getLogger(__name__)
 
@@ -103,7 +103,7 @@ def server_of(app: FastAPI, listen: Listen, calls: Calls, *, max_connections: in
         # A peer's address is that of its connection, never one from a header.
         proxy_headers=False,
         ws="none",
-        loop="live_transcription.event_loop:new_event_loop",
+        loop="live_transcription.runtime.event_loop:new_event_loop",
         lifespan="on",
         backlog=BACKLOG,
         # Requests whose peers have gone run on for a moment without a connection, so they are counted separately.

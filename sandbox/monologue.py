@@ -16,13 +16,13 @@ from typing import Self
 import numpy as np
 
 from live_transcription.audio.frame_queue import FrameQueue
-from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.errors import SttError
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
-from live_transcription.stt.gate import Detector, SilenceGate
 from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
+from live_transcription.vad.detector import voice_activity_detector
+from live_transcription.vad.gate import Detector, SilenceGate
 from sandbox.caller import ReceivedCaption
 from sandbox.score import normalise
 

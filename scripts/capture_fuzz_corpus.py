@@ -23,7 +23,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection, connect
 
 from live_transcription.types import AudioPacket
-from live_transcription.webrtc import rtp_receiver
+from live_transcription.webrtc import audio_transport
 from live_transcription.webrtc.ice_connection import _Datagrams
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.subscriber import Subscriber
@@ -108,7 +108,7 @@ class Tap:
         self.datagrams: list[bytes] = []
         self.rtp: list[bytes] = []
         self.rtcp: list[bytes] = []
-        received, parse, report = _Datagrams.datagram_received, rtp_receiver.parse_rtp, ReceptionReporter.sender_report
+        received, parse, report = _Datagrams.datagram_received, audio_transport.parse_rtp, ReceptionReporter.sender_report
 
         def take_datagram(protocol: _Datagrams, data: bytes | str, address: tuple[Any, ...]) -> None:
             assert isinstance(data, bytes)
@@ -124,7 +124,7 @@ class Tap:
             report(reporter, data, now)
 
         _Datagrams.datagram_received = take_datagram  # type: ignore[method-assign]
-        rtp_receiver.parse_rtp = take_rtp
+        audio_transport.parse_rtp = take_rtp
         ReceptionReporter.sender_report = take_rtcp  # type: ignore[method-assign]
 
 

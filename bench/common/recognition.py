@@ -10,8 +10,8 @@ from collections.abc import Callable
 from live_transcription.stt.base import SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.whisper import WhisperEngine
-from live_transcription.stt.gate import Flush, SilenceGate, Speech
 from live_transcription.types import Frame
+from live_transcription.vad.gate import Flush, SilenceGate, Speech
 
 
 def whisper() -> WhisperEngine:

@@ -11,13 +11,13 @@ from typing import Any
 
 from bench.common.json_lines import tell
 from bench.media.channel import GeneratorChannel
-from live_transcription.audio.vad import preload
 from live_transcription.config import EngineConfig, HpbConfig, ReceivePath, SttConfig
 from live_transcription.config_stt import ModalConfig
 from live_transcription.errors import SttError
 from live_transcription.speaker.speaker import Speaker
-from live_transcription.stt.registry import SttRegistry
+from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import Caption, IceServer, Secret
+from live_transcription.vad.detector import preload
 
 _NO_HPB = HpbConfig("wss://signaling.example.com", Secret("unused"), "https://cloud.example.com")
 

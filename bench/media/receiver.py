@@ -18,7 +18,7 @@ import time
 from typing import Any, Protocol
 
 from bench.common.json_lines import obey
-from live_transcription.event_loop import new_event_loop
+from live_transcription.runtime.event_loop import new_event_loop
 from sandbox import loopback_ice
 
 #: The event loop is asked this often how late it is: rarely enough to cost nothing.

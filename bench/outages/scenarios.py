@@ -17,7 +17,7 @@ import numpy as np
 from bench.common.figures import percentile
 from live_transcription.config import SttConfig
 from live_transcription.config_stt import ModalConfig, MoshiConfig
-from live_transcription.stt.registry import SttRegistry
+from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import SAMPLE_RATE
 from sandbox import recording
 from sandbox.monologue import FRAME_S, Monologue

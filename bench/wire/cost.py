@@ -25,9 +25,9 @@ from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.errors import SttError
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
-from live_transcription.stt.gate import SilenceGate
-from live_transcription.stt.registry import SttRegistry
+from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import SAMPLE_RATE, Caption, Frame
+from live_transcription.vad.gate import SilenceGate
 from sandbox import recording
 from sandbox.monologue import FRAME, FRAME_S
 

@@ -20,13 +20,13 @@ from pydantic import BaseModel, ConfigDict
 from ex_app.admins import Admins
 from ex_app.answers import Answer
 from ex_app.errors import BodyError, NotAllowed
-from ex_app.hops import HOPS, Hops
+from ex_app.history import Monitor
 from ex_app.lifecycle import Lifecycle
-from ex_app.monitor import Monitor
 from ex_app.page import documentation, language_of, render
-from ex_app.saved_settings import SavedSettings
 from ex_app.schemas import read_body
-from ex_app.trial import Trials
+from ex_app.selftest.checks import HOPS, Hops
+from ex_app.selftest.run import Trials
+from ex_app.settings.store import SavedSettings
 
 logger = logging.getLogger(__name__)
 

@@ -18,7 +18,7 @@ from ex_app import metrics
 from ex_app.answers import Answer, error_answer
 from ex_app.engine import Engine, EngineStatus
 from ex_app.lifecycle import Lifecycle
-from ex_app.saved_settings import SavedSettings
+from ex_app.settings.store import SavedSettings
 from live_transcription.status import EngineState
 
 
@@ -29,11 +29,11 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     async def healthz(request: Request) -> Answer:
         """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
 
-        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (the saved settings cannot be read), and the
-        codes of `live_transcription.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path` (no audio arrives from the
-        media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some people who speak are not
-        transcribed), `subscriptions` (more microphones than the app listens to at once), `load`. `explanations`: each reason
-        in plain words.
+        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (the saved settings cannot be read),
+        and the codes of `live_transcription.observability.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path`
+        (no audio arrives from the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some
+        people who speak are not transcribed), `subscriptions` (more microphones than the app listens to at once),
+        `load`. `explanations`: each reason in plain words.
 
         The HTTP status is always 200: a degraded app still serves its calls, and a restart would end them.
         """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Engine settings: plain frozen values, built by `ex_app.settings` or by a test. Units stand in the names."""
+"""Engine settings: plain frozen values, built by `ex_app.settings.read` or by a test. Units stand in the names."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from urllib.parse import urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
-from live_transcription.hosts import is_host, is_loopback, is_subdomain
+from live_transcription.runtime.hosts import is_host, is_loopback, is_subdomain
 from live_transcription.types import Secret
 
 _MODAL_DOMAIN = "modal.run"

@@ -18,12 +18,13 @@ from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
 
-from live_transcription.backoff import Restarts
+from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
-from live_transcription.capacity import Capacity
-from live_transcription.conditions import SHORTAGES, Change, Conditions, hpb_condition, media_condition, turn_condition
+from live_transcription.call.pending_joins import Joining
+from live_transcription.capacity.descriptors import Descriptors
+from live_transcription.capacity.memory import MemoryReading
+from live_transcription.capacity.watch import Capacity
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
-from live_transcription.descriptors import Descriptors
 from live_transcription.errors import (
     CallNotFound,
     CallUnavailable,
@@ -36,17 +37,23 @@ from live_transcription.errors import (
     UnknownLanguage,
     first_of,
 )
-from live_transcription.exposition import caption_statistics, expose
-from live_transcription.joining import Joining
 from live_transcription.observability import metrics
-from live_transcription.observability.memory import MemoryReading
-from live_transcription.signaling.auth import HelloGuard
+from live_transcription.observability.conditions import (
+    SHORTAGES,
+    Change,
+    Conditions,
+    hpb_condition,
+    media_condition,
+    turn_condition,
+)
+from live_transcription.observability.exposition import caption_statistics, expose
+from live_transcription.runtime.backoff import Restarts
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
 from live_transcription.status import CallSnapshot, CaptionStatistics, EngineState, RecordedError, ServiceStatus, SpeechStatus
-from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.stt.current import CurrentBackend
+from live_transcription.stt.engines import SttRegistry
 from live_transcription.stt.probe import probe_speech
-from live_transcription.stt.registry import SttRegistry
 from live_transcription.types import Caption, Frame, IceServer, Language
 from live_transcription.webrtc.ice_servers import IceServerCache
 from live_transcription.webrtc.probe import IceReport, probe_ice

@@ -16,8 +16,8 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import WebSocketException
 
-from live_transcription.redirects import RefusingConnect
-from live_transcription.tls import client_context
+from live_transcription.runtime.redirects import RefusingConnect
+from live_transcription.runtime.tls import client_context
 
 logger = logging.getLogger(__name__)
 

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from live_transcription.redirects import redirect_of
+from live_transcription.runtime.redirects import redirect_of
 
 BACKEND_PATH = "/ocs/v2.php/apps/spreed/api/v3/signaling/backend"
 _SPREED = "/ocs/v2.php/apps/spreed/api"

@@ -12,12 +12,12 @@ import json
 import signal
 from collections.abc import Callable, Sequence
 
-from live_transcription.audio.vad import voice_activity_detector
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.whisper import WhisperEngine
+from live_transcription.vad.detector import voice_activity_detector
 from sandbox import recording
 from sandbox.stt_servers.faults import Fault
 from sandbox.stt_servers.located import located

@@ -17,8 +17,8 @@ import re
 from collections.abc import AsyncIterator, Callable
 
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttStream
-from live_transcription.stt.gate import Detector, Flush, GateLimits, SilenceGate, Speech
 from live_transcription.types import SAMPLE_RATE, Frame
+from live_transcription.vad.gate import Detector, Flush, GateLimits, SilenceGate, Speech
 from sandbox.stt_servers.words import FRAME_S, HeardWord, WordSource, WordSources
 
 _GATE = GateLimits(hangover_s=0.4, close_s=3600.0)

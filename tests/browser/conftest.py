@@ -15,10 +15,10 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, Page, async_playwright
 
-from ex_app import monitor
+from ex_app import history
 from ex_app.application import create_app
-from ex_app.nextcloud import AppApiGateway
-from ex_app.settings import read_settings
+from ex_app.nextcloud.gateway import AppApiGateway
+from ex_app.settings.read import read_settings
 from sandbox.nextcloud import ExApp, Nextcloud
 from sandbox.nextcloud.serving import LoopbackServer
 from tests.ex_app.fakes import FakeEngine
@@ -41,7 +41,7 @@ class World:
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     """An app that AppAPI has installed, by its own protocol, with nothing set but Nextcloud's address."""
-    monkeypatch.setattr(monitor, "SAMPLE_S", 0.3)
+    monkeypatch.setattr(history, "SAMPLE_S", 0.3)
     async with Nextcloud() as cloud:
         app = cloud.app_api.register()
         cloud.talk.stun_servers = [{"urls": ["stun:stun.example.com:443"]}]

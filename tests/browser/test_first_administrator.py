@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 from playwright.async_api import Browser, expect
 
-from ex_app.speech import TEXT
+from ex_app.selftest.recording import TEXT
 from sandbox.demo.processes import bare_environment
 from tests.browser.conftest import ROOT, SCREENSHOTS
 

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from playwright.async_api import Browser, expect
 
-from ex_app.speech import TEXT
+from ex_app.selftest.recording import TEXT
 from live_transcription.errors import SignalingRefused
 from live_transcription.observability import metrics
 from live_transcription.status import Condition, EngineState, MemoryStatus, RecordedError, SpeechStatus

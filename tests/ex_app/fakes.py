@@ -13,8 +13,8 @@ from types import TracebackType
 from typing import Any
 
 from ex_app.errors import NextcloudError
-from ex_app.nextcloud import Page
-from ex_app.speech import TEXT
+from ex_app.nextcloud.gateway import Page
+from ex_app.selftest.recording import TEXT
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import (
     CallNotFound,
@@ -24,7 +24,7 @@ from live_transcription.errors import (
     SttError,
     UnknownLanguage,
 )
-from live_transcription.exposition import caption_statistics, expose
+from live_transcription.observability.exposition import caption_statistics, expose
 from live_transcription.signaling.probe import HpbReport
 from live_transcription.status import (
     CallSnapshot,

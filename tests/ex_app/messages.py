@@ -9,7 +9,7 @@ import ast
 import re
 from pathlib import Path
 
-from ex_app.fields import FIELDS
+from ex_app.settings.fields import FIELDS
 
 ROOT = Path(__file__).parents[2]
 #: What is the same in every language.
@@ -32,7 +32,7 @@ def page_messages() -> set[str]:
 
 def server_messages() -> set[str]:
     """Titles of the tests' steps, what the fields' checks say where it has no numbers in it, and what is missing."""
-    hops = ast.parse((ROOT / "ex_app/hops.py").read_text(encoding="utf-8"))
+    hops = ast.parse((ROOT / "ex_app/selftest/checks.py").read_text(encoding="utf-8"))
     found = {
         call.args[1].value
         for call in ast.walk(hops)
@@ -43,7 +43,7 @@ def server_messages() -> set[str]:
         and isinstance(call.args[1], ast.Constant)
         and isinstance(call.args[1].value, str)
     }
-    values = ast.parse((ROOT / "ex_app/values.py").read_text(encoding="utf-8"))
+    values = ast.parse((ROOT / "ex_app/settings/parsers.py").read_text(encoding="utf-8"))
     found |= {
         call.args[0].value
         for call in ast.walk(values)
@@ -53,7 +53,7 @@ def server_messages() -> set[str]:
         and isinstance(call.args[0], ast.Constant)
         and isinstance(call.args[0].value, str)
     }
-    settings = ast.parse((ROOT / "ex_app/settings.py").read_text(encoding="utf-8"))
+    settings = ast.parse((ROOT / "ex_app/settings/read.py").read_text(encoding="utf-8"))
     found |= {
         keyword.value.value
         for keyword in ast.walk(settings)

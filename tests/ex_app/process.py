@@ -10,10 +10,10 @@ import os
 import time
 
 from ex_app.application import create_app
-from ex_app.nextcloud import AppApiGateway
+from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.server import server_of
-from ex_app.settings import read_settings
-from live_transcription.descriptors import http_connections, raise_limit
+from ex_app.settings.read import read_settings
+from live_transcription.capacity.descriptors import http_connections, raise_limit
 from live_transcription.observability.logging import configure_logging
 from tests.ex_app.fakes import FakeEngine
 

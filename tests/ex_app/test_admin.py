@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from ex_app.routes.admin import OWN_HEADER
-from ex_app.speech import TEXT, load_speech
+from ex_app.selftest.recording import TEXT, load_speech
 from live_transcription.errors import SignalingRefused, SignalingUnreachable, SttUnavailable
 from live_transcription.status import EngineState, RecordedError, SpeechStatus
 from live_transcription.types import IceServer

@@ -22,7 +22,7 @@ from uvicorn.server import ServerState
 from ex_app import listener, metrics
 from ex_app.http_protocol import ANSWER_S, BODY_S, CLOSE_S, HEAD_S, BoundedProtocol, ConnectionConfig
 from ex_app.listener import BACKLOG, AcceptShortage, ListeningSocket, listening_sockets
-from ex_app.settings import Listen
+from ex_app.settings.read import Listen
 from sandbox import proc, virtual_clock
 from tests.ex_app.fakes import ENVIRONMENT, credentials
 from tests.ex_app.test_server import Running, running

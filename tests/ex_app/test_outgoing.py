@@ -13,12 +13,11 @@ from pathlib import Path
 import pytest
 
 from ex_app.errors import NextcloudError, NextcloudRedirected
-from ex_app.hops import Hops
-from ex_app.nextcloud import AppApiGateway
-from ex_app.saved_settings import SavedSettings
-from ex_app.settings import Settings, read_settings
-from ex_app.trial import Trial
-from live_transcription.backoff import Backoff
+from ex_app.nextcloud.gateway import AppApiGateway
+from ex_app.selftest.checks import Hops
+from ex_app.selftest.run import Trial
+from ex_app.settings.read import Settings, read_settings
+from ex_app.settings.store import SavedSettings
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import (
     ConfigurationError,
@@ -28,11 +27,12 @@ from live_transcription.errors import (
     SttRedirected,
     SttUntrusted,
 )
-from live_transcription.signaling.auth import HelloGuard
+from live_transcription.runtime.backoff import Backoff
 from live_transcription.signaling.connection import SignalingConnection
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
-from live_transcription.stt.modal.backend import ModalBackend
-from live_transcription.stt.moshi.backend import MoshiBackend
+from live_transcription.stt.kyutai.modal.backend import ModalBackend
+from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from tests.certificates import self_signed
 from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud
 from tests.stranger import Stranger, stranger

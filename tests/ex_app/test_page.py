@@ -12,10 +12,10 @@ import httpx
 import pytest
 
 from ex_app import page
-from ex_app.fields import FIELDS
 from ex_app.page import SCRIPTS, documentation, language_of, languages, menu_page, render, translations
-from ex_app.saved_settings import SavedSettings
-from live_transcription.conditions import RULES, SHORTAGES
+from ex_app.settings.fields import FIELDS
+from ex_app.settings.store import SavedSettings
+from live_transcription.observability.conditions import RULES, SHORTAGES
 from tests.ex_app.fakes import ENVIRONMENT, FakeNextcloud, credentials
 from tests.ex_app.messages import all_messages
 

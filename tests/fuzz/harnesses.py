@@ -21,20 +21,21 @@ from aiortc import rtcdtlstransport as dtls
 from fastapi import FastAPI
 
 from ex_app.application import create_app
-from ex_app.call_keeper import FILE_NAME, CallKeeper
+from ex_app.call_store import FILE_NAME, CallKeeper
 from ex_app.errors import NextcloudError
-from ex_app.fields import FIELDS
-from ex_app.nextcloud import AppApiGateway, parse_ice_servers
-from ex_app.settings import AppIdentity, read_settings
+from ex_app.nextcloud.gateway import AppApiGateway, parse_ice_servers
+from ex_app.settings.fields import FIELDS
+from ex_app.settings.read import AppIdentity, read_settings
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
 from live_transcription.errors import NegotiationFailed
 from live_transcription.signaling.events import CandidateReceived, OfferReceived
-from live_transcription.stt.modal import replies as modal_replies
-from live_transcription.stt.moshi import replies as moshi_replies
+from live_transcription.stt.kyutai.modal import replies as modal_replies
+from live_transcription.stt.kyutai.moshi import replies as moshi_replies
 from live_transcription.types import AudioGap, Secret
+from live_transcription.webrtc.audio_transport import AudioTransport
 from live_transcription.webrtc.consent import Consent
 from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.ice_uri import parse_servers
@@ -42,7 +43,6 @@ from live_transcription.webrtc.jitter_buffer import JitterBuffer
 from live_transcription.webrtc.peer import Peer
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.rtp import MalformedRtp, SourceLatch, parse_rtp
-from live_transcription.webrtc.rtp_receiver import AudioTransport
 from live_transcription.webrtc.sdp import (
     MAX_CANDIDATES,
     LocalTransport,

@@ -13,12 +13,12 @@ from functools import partial
 
 import numpy as np
 
-from live_transcription.audio.vad import EnergyDetector
 from live_transcription.config import SttConfig
 from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.stt.base import SttBackend
-from live_transcription.stt.registry import SttRegistry
+from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import SAMPLE_RATE, Frame, Secret
+from live_transcription.vad.detector import EnergyDetector
 from sandbox import recording
 from sandbox.monologue import FRAME, Monologue
 from sandbox.recording import Recording
@@ -105,8 +105,8 @@ async def setting(
 
 def with_help_of(registry: SttRegistry, helper: SttBackend, patience_s: float = 15.0) -> SttBackend:
     """The registry's engines with another one behind them, in the place of the embedded engine."""
-    from live_transcription.stt.fallback import FallbackBackend
-    from live_transcription.stt.resilient import ResilientBackend
+    from live_transcription.stt.fallback.backend import FallbackBackend
+    from live_transcription.stt.resilient.backend import ResilientBackend
 
     engines = (*registry._engines, helper)
     fallback = FallbackBackend(engines, patience_s=patience_s, statistics=registry.statistics)

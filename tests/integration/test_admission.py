@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import pytest
 
-from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
+from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import TranscriptionService
 from sandbox.caller import Speech
 from tests.fakes.stt import rest
@@ -29,7 +29,7 @@ async def until(condition: Callable[[], bool]) -> None:
 async def test_without_memory_nobody_new_is_heard_and_all_are_once_there_is_some(
     talk: TalkOnLoopback, short_speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("live_transcription.capacity.LAG_S", 0.02)
+    monkeypatch.setattr("live_transcription.capacity.watch.LAG_S", 0.02)
     monkeypatch.setattr("live_transcription.service.OBSERVE_S", 0.02)
     used_mb = 100
 

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from live_transcription.backoff import Restarts
 from live_transcription.call.call import Call
+from live_transcription.call.pending_joins import ANSWER_S
 from live_transcription.config import HpbConfig
 from live_transcription.errors import CallNotFound, CallUnavailable, SttModelError, UnknownLanguage
-from live_transcription.joining import ANSWER_S
+from live_transcription.runtime.backoff import Restarts
 from live_transcription.service import TranscriptionService
 from live_transcription.types import Secret
 from sandbox.caller import Speech

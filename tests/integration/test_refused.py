@@ -14,7 +14,7 @@ import pytest
 
 from live_transcription.errors import CallUnavailable, SignalingRefused
 from live_transcription.service import TranscriptionService
-from live_transcription.signaling import auth
+from live_transcription.signaling import hello_guard
 from live_transcription.status import CallSnapshot
 from live_transcription.types import Secret
 from sandbox.caller import Speech
@@ -35,7 +35,7 @@ def conditions(service: TranscriptionService) -> list[str]:
 async def test_captions_come_back_by_themselves_once_the_backend_has_the_right_secret_again(
     talk: TalkOnLoopback, short_speech: Speech, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(auth, "RETRY_AFTER_S", 0.5)
+    monkeypatch.setattr(hello_guard, "RETRY_AFTER_S", 0.5)
     monkeypatch.setattr("live_transcription.service.OBSERVE_S", 0.05)
     service = await talk.service()
     listener = await talk.caller("listener")
@@ -75,7 +75,7 @@ async def test_restored_calls_tests_and_saved_settings_spend_one_budget(talk: Ta
             with pytest.raises(SignalingRefused) as refused:
                 await service.probe_hpb(wrong, lambda: None)
             reasons.append(refused.value.reason)
-    assert talk.failed_hellos() == auth.MAX_FAILURES < ATTEMPTS
+    assert talk.failed_hellos() == hello_guard.MAX_FAILURES < ATTEMPTS
     assert reasons[0] == "invalid_token"
     assert reasons[-1] == "too_many_tries"
     assert "30 minutes" in refused.value.message

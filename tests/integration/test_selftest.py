@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from ex_app.application import create_app
-from ex_app.nextcloud import AppApiGateway
+from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.routes.admin import OWN_HEADER
-from ex_app.settings import read_settings
+from ex_app.settings.read import read_settings
 from live_transcription.service import TranscriptionService
 from sandbox.nextcloud.serving import LoopbackServer
 from tests.integration.conftest import TalkOnLoopback

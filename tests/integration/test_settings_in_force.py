@@ -14,7 +14,7 @@ import pytest
 from live_transcription.config import HpbConfig, SttConfig
 from live_transcription.errors import CallUnavailable, ConfigurationError, SignalingRefused, SignalingUnreachable, SttModelError
 from live_transcription.service import TranscriptionService
-from live_transcription.stt.statistics import SttStatistics
+from live_transcription.stt.metrics import SttStatistics
 from live_transcription.types import IceServer, Secret
 from sandbox.caller import Speech
 from tests.fakes.stt import rest

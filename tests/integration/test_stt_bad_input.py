@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 
 from live_transcription.audio.framer import Framer
+from live_transcription.audio_store.ring import AudioRing
 from live_transcription.config import SttConfig
-from live_transcription.stt.audio_ring import AudioRing
 from live_transcription.types import SAMPLE_RATE
 from sandbox.monologue import Monologue
 from sandbox.stt_servers.dialects import DialectName

@@ -11,8 +11,8 @@ import gc
 import pytest
 from websockets.asyncio.client import ClientConnection
 
-from live_transcription.stt.audio_budget import PROCESS_BUDGET
-from live_transcription.stt.audio_ring import AudioRing
+from live_transcription.audio_store.budget import PROCESS_BUDGET
+from live_transcription.audio_store.ring import AudioRing
 from sandbox.monologue import Monologue
 from sandbox.stt_servers.faults import Fault, FaultKind
 from tests.integration.stt_setting import DIALECTS, SPEECH, TEXT, play, setting, words

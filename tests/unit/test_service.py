@@ -14,16 +14,16 @@ from itertools import pairwise
 
 import pytest
 
+from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
+from live_transcription.capacity.descriptors import DescriptorReading, Descriptors
+from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.descriptors import DescriptorReading, Descriptors
 from live_transcription.errors import ConfigurationError, OutOfDescriptors, SignalingUnreachable, TooManyCalls
 from live_transcription.observability import metrics
-from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.status import CallSnapshot
-from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.types import IceServer, Secret
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeRegistry

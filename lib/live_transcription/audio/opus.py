@@ -19,8 +19,8 @@ import numpy.typing as npt
 
 from live_transcription.audio.resampler import Resampler
 from live_transcription.errors import OpusError
-from live_transcription.libopus import ffi, load
-from live_transcription.opus_packet import MAX_PACKET_TICKS, packet_ticks
+from live_transcription.opus.libopus import ffi, load
+from live_transcription.opus.packet import MAX_PACKET_TICKS, packet_ticks
 from live_transcription.types import OPUS_CLOCK_RATE, SAMPLE_RATE, Frame
 
 TICKS_PER_SAMPLE = OPUS_CLOCK_RATE // SAMPLE_RATE

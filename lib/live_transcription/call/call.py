@@ -14,18 +14,16 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from live_transcription.alarm import Alarm
-from live_transcription.audio.vad import preload as preload_voice_activity
-from live_transcription.backoff import Restarts
 from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.offer_queue import OfferQueue
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
-from live_transcription.captions.pace import Pace
+from live_transcription.capacity.pace import Pace
 from live_transcription.config import EngineConfig, ReceivePath
 from live_transcription.errors import NoMediaPath, SignalingError, SttError
 from live_transcription.observability import metrics
-from live_transcription.signaling.auth import HelloGuard
+from live_transcription.runtime.backoff import Restarts
+from live_transcription.runtime.timer import Alarm
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     CallEndedForAll,
@@ -41,10 +39,12 @@ from live_transcription.signaling.events import (
     SignalingEvent,
     SubscribeFailed,
 )
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.speaker.slot import Slot
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
 from live_transcription.types import Caption, TurnAnswer
+from live_transcription.vad.detector import preload as preload_voice_activity
 from live_transcription.webrtc.offer_requests import OfferRequests, replaceable_at
 
 logger = logging.getLogger(__name__)

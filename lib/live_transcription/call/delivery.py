@@ -10,11 +10,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from live_transcription.alarm import Alarm
 from live_transcription.call.targets import Targets
+from live_transcription.capacity.pace import Pace
 from live_transcription.captions.floor import CaptionFloor
-from live_transcription.captions.pace import Pace
 from live_transcription.observability import metrics
+from live_transcription.runtime.timer import Alarm
 from live_transcription.signaling.requests import Recipient
 from live_transcription.types import Caption, Utterance
 

@@ -9,7 +9,7 @@ from live_transcription.captions.hypotheses import HypothesisStream
 from live_transcription.captions.policy import CaptionPolicy, Committed
 from live_transcription.captions.said import Said
 from live_transcription.captions.word_stream import WordStream
-from live_transcription.stt_events import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
+from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 
 
 class CaptionAssembler:

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from live_transcription.captions.pace import Pace
+from live_transcription.capacity.pace import Pace
 from live_transcription.captions.words import ends_sentence, join
 from live_transcription.types import Caption
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 from live_transcription.captions.policy import CaptionPolicy, Committed
 from live_transcription.captions.said import Said
 from live_transcription.captions.words import align, bare, join, may_end, split, squeeze
-from live_transcription.stt_events import Hypothesis
+from live_transcription.transcript import Hypothesis
 
 
 class HypothesisStream:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from live_transcription.captions.words import attaches, clings, has_word, squeeze
-from live_transcription.stt_events import Token
+from live_transcription.transcript import Token
 
 
 class Joiner:

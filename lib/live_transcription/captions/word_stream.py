@@ -13,7 +13,7 @@ from live_transcription.captions.joiner import Joiner
 from live_transcription.captions.policy import CaptionPolicy, Committed
 from live_transcription.captions.said import Said
 from live_transcription.captions.words import clings, ends_sentence, has_word, join
-from live_transcription.stt_events import Token
+from live_transcription.transcript import Token
 
 
 class WordStream:

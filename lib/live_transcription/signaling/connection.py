@@ -15,20 +15,20 @@ from functools import partial
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
-from live_transcription.backoff import Backoff
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingError, SignalingRefused, SignalingUnreachable
-from live_transcription.hosts import host_of, is_loopback
-from live_transcription.redirects import RefusingConnect
-from live_transcription.signaling.auth import HelloAttempt, HelloGuard, Wait
+from live_transcription.runtime.backoff import Backoff
+from live_transcription.runtime.hosts import host_of, is_loopback
+from live_transcription.runtime.redirects import RefusingConnect
+from live_transcription.runtime.tls import client_context
 from live_transcription.signaling.event_queue import EVENT_LIMIT, EVENT_OCTETS, EventQueue
 from live_transcription.signaling.events import SignalingEvent
+from live_transcription.signaling.hello_guard import HelloAttempt, HelloGuard, Wait
 from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.signaling.reachability import closing_reason, unreachable
 from live_transcription.signaling.requests import Recipient
 from live_transcription.signaling.states import Timeouts
 from live_transcription.signaling.urls import websocket_url
-from live_transcription.tls import client_context
 from live_transcription.types import Caption
 
 logger = logging.getLogger("live_transcription.signaling")

@@ -18,14 +18,14 @@ from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingProtocolError, SignalingRefused, SignalingUnreachable
-from live_transcription.hosts import host_of, is_loopback
-from live_transcription.redirects import RefusingConnect
-from live_transcription.signaling.auth import HelloGuard, Wait, hello_token
+from live_transcription.runtime.hosts import host_of, is_loopback
+from live_transcription.runtime.redirects import RefusingConnect
+from live_transcription.runtime.tls import client_context
+from live_transcription.signaling.hello_guard import HelloGuard, Wait, hello_token
 from live_transcription.signaling.messages import Bye, ErrorFrame, Hello, Welcome, parse_frame
 from live_transcription.signaling.reachability import closing_reason, unreachable
 from live_transcription.signaling.refusals import FEATURE_SFU, NO_SFU, hello_refusal, no_sfu
 from live_transcription.signaling.urls import backend_base_url, websocket_url
-from live_transcription.tls import client_context
 
 #: Largest frame taken, in bytes; the answers of a hello are a few hundred.
 _MAX_FRAME = 64 * 1024

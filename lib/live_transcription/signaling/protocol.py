@@ -19,7 +19,6 @@ from live_transcription.errors import RoomRefused, SignalingRefused
 from live_transcription.observability import metrics
 from live_transcription.observability.log_limit import INTERVAL_S, LogLimit
 from live_transcription.signaling import messages, requests
-from live_transcription.signaling.auth import hello_token
 from live_transcription.signaling.events import (
     CandidateReceived,
     OfferReceived,
@@ -29,6 +28,7 @@ from live_transcription.signaling.events import (
     SessionStarted,
     SignalingEvent,
 )
+from live_transcription.signaling.hello_guard import hello_token
 from live_transcription.signaling.outbox import Outbox, OutgoingFrame
 from live_transcription.signaling.pending import PendingRequests
 from live_transcription.signaling.refusals import FEATURE_SFU, hello_refusal, no_sfu

@@ -19,8 +19,8 @@ from websockets.exceptions import (
 )
 
 from live_transcription.errors import SignalingRedirected, SignalingUnreachable
-from live_transcription.hosts import host_of
-from live_transcription.redirects import redirect_of
+from live_transcription.runtime.hosts import host_of
+from live_transcription.runtime.redirects import redirect_of
 
 _GATEWAY_ERRORS = frozenset({502, 503, 504})
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from live_transcription.errors import SignalingRefused
-from live_transcription.hosts import host_of
+from live_transcription.runtime.hosts import host_of
 
 #: The server's feature that says that an SFU (Janus) is connected.
 FEATURE_SFU = "mcu"

@@ -8,11 +8,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from live_transcription.alarm import Alarm
 from live_transcription.captions.assembler import CaptionAssembler
 from live_transcription.captions.policy import Committed
 from live_transcription.observability import metrics
-from live_transcription.stt_events import SttEvent
+from live_transcription.runtime.timer import Alarm
+from live_transcription.transcript import SttEvent
 from live_transcription.types import Caption, Utterance
 
 

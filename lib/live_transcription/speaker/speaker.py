@@ -18,19 +18,19 @@ from collections.abc import Callable, Mapping
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
-from live_transcription.audio.speech_watch import SpeechWatch
-from live_transcription.audio.vad import speech_sample, voice_activity_detector
 from live_transcription.config import EngineConfig
 from live_transcription.errors import NoAudio, NoMediaPath, SttError, TransportLost, WebrtcError
 from live_transcription.observability import metrics
+from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.speaker.captioner import Captioner
-from live_transcription.speaker.exposition import collector
+from live_transcription.speaker.metrics import collector
 from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
-from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
-from live_transcription.stt.owned_task import end_if_cancelled
 from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, TurnAnswer, Utterance
+from live_transcription.vad.detector import speech_sample, voice_activity_detector
+from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
+from live_transcription.vad.speech_watch import SpeechWatch
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.subscriber import WITHOUT_AUDIO_S, IceServers, Subscriber, SubscriberChannel
 

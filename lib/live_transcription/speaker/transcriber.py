@@ -25,17 +25,17 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
+from live_transcription.audio_store.budget import PROCESS_BUDGET
+from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.errors import SttError
 from live_transcription.observability import metrics
+from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.speaker.captioner import Captioner
-from live_transcription.speaker.held_speech import HeldSpeech
+from live_transcription.speaker.pending_speech import HeldSpeech
 from live_transcription.speaker.slot import FreeSlot, Slot
-from live_transcription.stt.audio_budget import PROCESS_BUDGET
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
-from live_transcription.stt.opus_blocks import best_codec
-from live_transcription.stt.owned_task import end_if_cancelled
 from live_transcription.types import SAMPLE_RATE, Frame
+from live_transcription.vad.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
 
 logger = logging.getLogger(__name__)
 

@@ -16,7 +16,7 @@ from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager
 
-from live_transcription.stt_events import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
+from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 from live_transcription.types import Frame
 
 __all__ = ["Flushed", "Hypothesis", "Pause", "Restarted", "SttBackend", "SttEvent", "SttStream", "Token"]

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.registry import SttRegistry
+from live_transcription.stt.engines import SttRegistry
 
 
 class _Use:

@@ -18,7 +18,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from live_transcription.observability import metrics
-from live_transcription.stt.statistics import Latencies, SttStatistics
+from live_transcription.stt.metrics import Latencies, SttStatistics
 
 _PREFIX = "live_transcription_stt_"
 

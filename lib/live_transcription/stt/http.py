@@ -11,8 +11,8 @@ from typing import Protocol
 
 import httpx
 
-from live_transcription.stt.handshake import opening_error, status_error
-from live_transcription.tls import client_context
+from live_transcription.runtime.tls import client_context
+from live_transcription.stt.kyutai.handshake import opening_error, status_error
 
 
 class Server(Protocol):

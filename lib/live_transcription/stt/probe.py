@@ -9,8 +9,8 @@ import asyncio
 from collections.abc import Callable
 
 from live_transcription.errors import SttError
+from live_transcription.runtime.tasks import owned_task
 from live_transcription.stt.base import Hypothesis, SttBackend, SttEvent, SttStream, Token
-from live_transcription.stt.owned_task import owned_task
 from live_transcription.types import SAMPLE_RATE, Frame
 
 #: Multiple of real time at which the recording is sent.

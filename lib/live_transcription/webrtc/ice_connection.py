@@ -25,6 +25,7 @@ import aioice
 from aioice import Candidate, ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
+from live_transcription.runtime.pacing import next_slot
 from live_transcription.webrtc.consent import INTERVAL_S, Consent
 from live_transcription.webrtc.datagrams import (
     MediaProtocol,
@@ -35,7 +36,6 @@ from live_transcription.webrtc.datagrams import (
     report_rejected,
 )
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer
-from live_transcription.webrtc.pacing import next_slot
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, Datagram
 from live_transcription.webrtc.sdp import MAX_CANDIDATES
 from live_transcription.webrtc.silence_filter import FilteredSocket

@@ -17,7 +17,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from live_transcription.opus_packet import packet_ticks
+from live_transcription.opus.packet import packet_ticks
 from live_transcription.types import OPUS_CLOCK_RATE, AudioGap, AudioPacket
 from live_transcription.webrtc.audio_clock import AudioClock
 

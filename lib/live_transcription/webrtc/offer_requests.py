@@ -20,7 +20,7 @@ import random
 from collections import deque
 from collections.abc import Callable
 
-from live_transcription.backoff import Backoff
+from live_transcription.runtime.backoff import Backoff
 
 #: Seconds from the end of a peer to the request for the next one; up to a third more, so that peers that end together are not
 #: replaced at the same time.

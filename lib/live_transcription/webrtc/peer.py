@@ -17,7 +17,7 @@ from typing import Protocol
 from aioice import Candidate
 
 from live_transcription.types import IceServer, TurnAnswer
-from live_transcription.webrtc.rtp_receiver import AudioTransport, RtpSink, TransportStatistics
+from live_transcription.webrtc.audio_transport import AudioTransport, RtpSink, TransportStatistics
 from live_transcription.webrtc.sdp import Offer, build_answer, format_candidate
 
 

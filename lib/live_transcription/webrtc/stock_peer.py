@@ -35,8 +35,8 @@ from av import AudioFrame
 from live_transcription.errors import NoMediaPath, TransportLost
 from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer, TurnAnswer
 from live_transcription.webrtc.audio_clock import AudioClock
+from live_transcription.webrtc.audio_transport import TransportStatistics
 from live_transcription.webrtc.peer import SubscriberChannel
-from live_transcription.webrtc.rtp_receiver import TransportStatistics
 from live_transcription.webrtc.sdp import MAX_CANDIDATES, Offer, build_answer
 from live_transcription.webrtc.stock_description import (
     audio_only,

@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription import libopus
 from live_transcription.audio.opus import (
     MAX_PACKET_SAMPLES,
     Decoder,
@@ -21,6 +20,7 @@ from live_transcription.audio.opus import (
     packet_samples,
 )
 from live_transcription.errors import OpusError
+from live_transcription.opus import libopus
 from live_transcription.types import Frame
 
 

@@ -14,12 +14,11 @@ import pytest
 
 from live_transcription.call.call import Call
 from live_transcription.call.offer_queue import MOST_PENDING
-from live_transcription.capacity import Capacity, PublisherClaims
-from live_transcription.captions.pace import Pace
+from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
+from live_transcription.capacity.pace import Pace
+from live_transcription.capacity.watch import Capacity, PublisherClaims
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import RoomRefused
-from live_transcription.observability.memory import MemoryBound, MemoryReading, MemorySource
-from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     InCall,
@@ -32,9 +31,10 @@ from live_transcription.signaling.events import (
     SessionStarted,
     SubscribeFailed,
 )
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.requests import Recipient
 from live_transcription.speaker.speaker import Speaker
-from live_transcription.stt_events import Hypothesis
+from live_transcription.transcript import Hypothesis
 from live_transcription.types import Caption, IceServer, Secret
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend
@@ -248,7 +248,7 @@ def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_silent_publishers_give_their_subscription_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", 2)
+    monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", 2)
     machine = Machine()
     machine.capacity.limit(1, 0)
     requests = asked(monkeypatch)
@@ -515,7 +515,7 @@ def test_who_becomes_likely_while_a_subscription_is_awaited_claims_one_only(monk
 
 
 def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_awaited_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", 2)
+    monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", 2)
     machine = Machine()
     machine.capacity.limit(1, 0)
     asked(monkeypatch)
@@ -547,7 +547,7 @@ def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_awaited_again
 
 def test_a_call_that_is_cut_off_claims_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other calls can use the subscriptions of its speakers, and those that its publishers wait for."""
-    monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", 1)
+    monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", 1)
     machine = Machine()
     machine.capacity.limit(1, 0)
     asked(monkeypatch)

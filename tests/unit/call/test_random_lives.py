@@ -17,9 +17,9 @@ from typing import Any
 
 import pytest
 
-from live_transcription.capacity import PublisherClaims
+from live_transcription.capacity.fair_shares import Claim, FairShares
+from live_transcription.capacity.watch import PublisherClaims
 from live_transcription.errors import TransportLost
-from live_transcription.fair_shares import Claim, FairShares
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     InCall,
@@ -34,7 +34,7 @@ from live_transcription.signaling.events import (
     SubscribeFailed,
 )
 from live_transcription.types import Caption
-from live_transcription.webrtc.rtp_receiver import TransportStatistics
+from live_transcription.webrtc.audio_transport import TransportStatistics
 from live_transcription.webrtc.subscriber import Subscriber
 from sandbox import virtual_clock
 from tests.unit.call.test_call import TALKING, Machine, call
@@ -156,7 +156,7 @@ class Rig:
         random.seed(seed)  # the backoffs'
         self.rng = random.Random(seed)
         limit = self.rng.choice((3, 30, 2000))
-        monkeypatch.setattr("live_transcription.capacity.MAX_SUBSCRIPTIONS", limit)
+        monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", limit)
         self.machine = Machine()
         self.capacity = self.machine.capacity
         self.capacity.limit(self.rng.choice((1, 2, limit)), 0)

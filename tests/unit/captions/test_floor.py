@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from live_transcription.capacity.pace import Pace
 from live_transcription.captions.floor import LONGEST_WAIT_S, MESSAGE_CHARS, MOST_BYTES, CaptionFloor
-from live_transcription.captions.pace import Pace
 from live_transcription.types import Caption
 from tests.unit.captions.reading import Reading
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from live_transcription.captions.assembler import CaptionAssembler
 from live_transcription.captions.policy import Committed
 from live_transcription.captions.said import JITTER_S
-from live_transcription.stt_events import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
+from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 
 
 def word(number: int, *, sentence_end: bool = False) -> str:

@@ -17,7 +17,7 @@ import register
 from check_info_xml import problems
 from register import RegistrationError, docker_commands, manual_commands, with_image
 
-from ex_app.settings import read_settings
+from ex_app.settings.read import read_settings
 
 
 @pytest.fixture

@@ -15,12 +15,11 @@ from typing import Any
 
 import pytest
 
-from live_transcription.backoff import Backoff
 from live_transcription.call.roster import Roster
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingRefused
-from live_transcription.signaling import auth
-from live_transcription.signaling.auth import HelloGuard
+from live_transcription.runtime.backoff import Backoff
+from live_transcription.signaling import hello_guard
 from live_transcription.signaling.connection import LARGE_FRAME_CHARS, MAX_FRAME_BYTES, SignalingConnection
 from live_transcription.signaling.event_queue import PROCESS_BUDGET
 from live_transcription.signaling.events import (
@@ -34,6 +33,7 @@ from live_transcription.signaling.events import (
     SignalingEvent,
     SubscribeFailed,
 )
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.messages import SLICE_ENTRIES
 from live_transcription.signaling.requests import Recipient
 from live_transcription.signaling.states import Timeouts
@@ -220,7 +220,7 @@ async def test_a_wrong_secret_costs_one_failed_hello_for_ten_rooms() -> None:
 async def test_a_secret_changed_at_a_restart_costs_one_failed_hello_for_ten_rooms_and_ends_none(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(auth, "RETRY_AFTER_S", 0.3)
+    monkeypatch.setattr(hello_guard, "RETRY_AFTER_S", 0.3)
     async with hpb_stub() as stub:
         guard = HelloGuard()
         clients = [connection(stub, guard=guard) for _ in range(10)]
@@ -282,7 +282,7 @@ async def test_a_server_without_sfu_is_refused_before_hello_and_tried_again() ->
 
 
 async def test_no_welcome_and_no_answer_to_hello_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(auth, "UNANSWERED_PACE_S", 0.1)
+    monkeypatch.setattr(hello_guard, "UNANSWERED_PACE_S", 0.1)
     async with hpb_stub(welcome=False, answers_hello=False) as stub:
         client = connection(stub, timeouts=Timeouts(welcome_s=0.01, hello_s=0.05, patient_hello_s=0.05))
         async with running(client):

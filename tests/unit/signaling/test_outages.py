@@ -19,9 +19,9 @@ from websockets.asyncio.server import serve
 
 from live_transcription.config import HpbConfig
 from live_transcription.signaling import connection as module
-from live_transcription.signaling.auth import HelloGuard
 from live_transcription.signaling.connection import OPEN_TIMEOUT_S, RETRY_S, SignalingConnection
 from live_transcription.signaling.events import EndOfStream, SessionStarted
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.types import Secret
 from sandbox import virtual_clock
 from tests.unit.signaling.hpb_stub import SECRET, HpbStub

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.server import serve
 
-from live_transcription.backoff import Backoff
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingUnreachable
-from live_transcription.signaling.auth import HelloGuard
+from live_transcription.runtime.backoff import Backoff
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import SessionStarted
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.types import Secret
 from tests.certificates import self_signed
 from tests.unit.signaling.hpb_stub import SECRET, HpbStub

@@ -12,14 +12,14 @@ from collections.abc import AsyncIterator
 import numpy as np
 
 from live_transcription.audio.frame_queue import FrameQueue
-from live_transcription.capacity import Capacity, PublisherClaims
+from live_transcription.capacity.memory import MemoryReading
+from live_transcription.capacity.watch import Capacity, PublisherClaims
 from live_transcription.observability import metrics
-from live_transcription.observability.memory import MemoryReading
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import WAITING_S, Transcriber
 from live_transcription.stt.base import Hypothesis
-from live_transcription.stt.gate import AlwaysSpeech, SilenceGate
 from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
+from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
 

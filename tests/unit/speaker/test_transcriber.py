@@ -15,8 +15,8 @@ from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import Hypothesis
-from live_transcription.stt.gate import SilenceGate
 from live_transcription.types import Caption, Frame, Utterance
+from live_transcription.vad.gate import SilenceGate
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
 

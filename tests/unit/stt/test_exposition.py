@@ -17,10 +17,10 @@ from live_transcription.config import SttConfig
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
+from live_transcription.stt.engines import SttRegistry
 from live_transcription.stt.exposition import SttCollector
-from live_transcription.stt.gate import SilenceGate
-from live_transcription.stt.registry import SttRegistry
-from live_transcription.stt.statistics import SttStatistics
+from live_transcription.stt.metrics import SttStatistics
+from live_transcription.vad.gate import SilenceGate
 from tests.fakes.stt import FakeBackend
 
 

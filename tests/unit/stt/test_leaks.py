@@ -14,12 +14,12 @@ from collections import Counter
 import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
+from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.config import SttConfig
 from live_transcription.config_stt import ModalConfig
 from live_transcription.errors import SttError
-from live_transcription.stt.audio_budget import PROCESS_BUDGET
-from live_transcription.stt.registry import SttRegistry
-from tests.unit.stt.kyutai_model import speech
+from live_transcription.stt.engines import SttRegistry
+from tests.unit.stt.kyutai.kyutai_model import speech
 
 FRAMES = speech(0, 4)
 

@@ -9,8 +9,8 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
+from live_transcription.runtime.pacing import SLOT_S, next_slot
 from live_transcription.webrtc.consent import EXPIRES_S, Consent
-from live_transcription.webrtc.pacing import SLOT_S, next_slot
 
 PASSWORD = "password-of-the-sfu-at-least-22"
 

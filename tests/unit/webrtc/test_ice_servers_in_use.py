@@ -13,7 +13,7 @@ import pytest
 
 from live_transcription.errors import TransportLost
 from live_transcription.types import IceServer, Secret
-from live_transcription.webrtc import rtp_receiver
+from live_transcription.webrtc import audio_transport
 from live_transcription.webrtc.peer import Peer
 
 from .publisher import Publisher
@@ -29,8 +29,8 @@ def turn(server: TurnServer, transport: str, password: str = PASSWORD) -> IceSer
 @pytest.fixture
 def no_direct_path(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only an IPv6 socket that reaches nobody: the publisher's IPv4 candidates are left to the relay."""
-    monkeypatch.setattr(rtp_receiver, "host_addresses", lambda: ["::1"])
-    monkeypatch.setattr(rtp_receiver, "_RELAY_AFTER_S", 0.0)
+    monkeypatch.setattr(audio_transport, "host_addresses", lambda: ["::1"])
+    monkeypatch.setattr(audio_transport, "_RELAY_AFTER_S", 0.0)
 
 
 def ipv4_only(offer: str) -> str:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.opus_packet import packet_ticks
+from live_transcription.opus.packet import packet_ticks
 from live_transcription.types import AudioGap, AudioPacket
 from live_transcription.webrtc.jitter_buffer import MAX_GAP_TICKS, Item, JitterBuffer
 

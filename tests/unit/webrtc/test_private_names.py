@@ -23,11 +23,11 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport
 from aiortc.rtp import RtcpByePacket, RtpPacket
 from pylibsrtp._binding import lib as srtp
 
+from live_transcription.webrtc.audio_transport import _Certificate
 from live_transcription.webrtc.datagrams import read_little
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.recvmmsg import Datagram
-from live_transcription.webrtc.rtp_receiver import _Certificate
 
 
 @pytest.mark.parametrize(

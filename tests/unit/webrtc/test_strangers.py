@@ -22,9 +22,9 @@ from aiortc import RTCSessionDescription
 from live_transcription.observability import metrics
 from live_transcription.observability.log_limit import LogLimit
 from live_transcription.webrtc import datagrams
+from live_transcription.webrtc.audio_transport import AudioTransport
 from live_transcription.webrtc.dtls_link import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection
-from live_transcription.webrtc.rtp_receiver import AudioTransport
 from live_transcription.webrtc.sdp import parse_offer
 
 from .publisher import Publisher

@@ -19,12 +19,13 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 from aiortc.mediastreams import AudioStreamTrack
 
 from live_transcription.errors import NegotiationFailed, NoAudio, PublisherUnavailable, TransportLost
+from live_transcription.runtime import pacing
 from live_transcription.types import AudioPacket
-from live_transcription.webrtc import consent, datagrams, ice_connection, pacing, rtp_receiver
+from live_transcription.webrtc import audio_transport, consent, datagrams, ice_connection
+from live_transcription.webrtc.audio_transport import AudioTransport
 from live_transcription.webrtc.jitter_buffer import JitterBuffer
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.peer import Peer
-from live_transcription.webrtc.rtp_receiver import AudioTransport
 from sandbox import virtual_clock
 from sandbox.ports import has_ipv6
 
@@ -490,8 +491,8 @@ async def test_nobody_but_the_configured_servers_is_asked(monkeypatch: pytest.Mo
 
 
 async def test_unused_sockets_are_closed_and_reports_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rtp_receiver, "_REPORT_S", (0.1, 0.1))
-    monkeypatch.setattr(rtp_receiver, "_RELEASE_AFTER_S", 0.1)
+    monkeypatch.setattr(audio_transport, "_REPORT_S", (0.1, 0.1))
+    monkeypatch.setattr(audio_transport, "_RELEASE_AFTER_S", 0.1)
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
@@ -548,7 +549,7 @@ async def test_the_answer_is_taken_again_after_a_publisher_adds_audio_late() -> 
 
 async def test_reports_say_how_long_ago_the_last_one_of_the_sfu_came(monkeypatch: pytest.MonkeyPatch) -> None:
     """From it the SFU knows the round-trip time (RFC 3550, section 6.4.1); on this host that is next to nothing."""
-    monkeypatch.setattr(rtp_receiver, "_REPORT_S", (0.3, 0.3))
+    monkeypatch.setattr(audio_transport, "_REPORT_S", (0.3, 0.3))
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()

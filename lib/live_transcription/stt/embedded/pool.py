@@ -14,7 +14,7 @@ from enum import IntEnum
 from itertools import count
 from typing import TypeVar
 
-from live_transcription.threads import started_threads
+from live_transcription.runtime.threads import started_threads
 
 logger = logging.getLogger(__name__)
 

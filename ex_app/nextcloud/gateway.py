@@ -1,0 +1,287 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The app's requests to Nextcloud, behind one small interface. `nc_py_api` (with `niquests` for HTTP) sends them."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import niquests
+from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
+
+from ex_app.errors import NextcloudError, NextcloudRedirected
+from ex_app.settings.read import AppIdentity
+from live_transcription.runtime.redirects import redirect_of
+from live_transcription.types import IceServer, Secret
+
+#: Longest time in seconds for one request; AppAPI enables the app within the one that reports 100 %.
+REQUEST_S = 15
+ENABLING_S = 60
+_MAX_SERVERS = 20
+_APP_API = "/ocs/v1.php/apps/app_api/api/v1"
+
+
+class _NotFound(NextcloudError):
+    """Nextcloud answered 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A page of ours in Nextcloud's top menu. Paths are relative to the app, scripts and styles without their endings.
+
+    `initial_state` is stored in plain text by AppAPI: no secrets.
+    """
+
+    name: str
+    title: str
+    icon: str
+    scripts: tuple[str, ...]
+    styles: tuple[str, ...]
+    initial_state: Mapping[str, Any]
+
+    def resources(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
+        """Kind, what identifies it, and the rest of each thing that belongs to the page."""
+        common = {"type": "top_menu", "name": self.name}
+        yield "initial-state", common | {"key": "app"}, {"value": dict(self.initial_state)}
+        for script in self.scripts:
+            yield "script", common | {"path": script}, {"afterAppId": ""}
+        for style in self.styles:
+            yield "style", common | {"path": style}, {}
+
+
+class NextcloudGateway(Protocol):
+    """Every method may raise NextcloudError, which is worth another try where `retryable` says so."""
+
+    async def ice_servers(self) -> tuple[IceServer, ...]:
+        """STUN and TURN servers that Talk's signaling settings name now; TURN credentials are time-limited."""
+        ...
+
+    async def is_enabled(self) -> bool:
+        """Whether Nextcloud has this app enabled."""
+        ...
+
+    async def report_progress(self, percent: int, error: str = "") -> None:
+        """Progress of the initialisation, 0 to 100. At 100 AppAPI calls `/enabled` before this returns."""
+        ...
+
+    async def log(self, level: int, text: str) -> None:
+        """A line in Nextcloud's log; 0 debug, 1 info, 2 warning, 3 error, 4 fatal."""
+        ...
+
+    async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
+        """Those of the app's saved values that there are, secrets in the clear."""
+        ...
+
+    async def write_value(self, key: str, value: str, *, secret: bool) -> None:
+        """Save a value; a secret one is encrypted and does not show up in Nextcloud's own pages and logs."""
+        ...
+
+    async def delete_values(self, keys: Sequence[str]) -> None:
+        """No error for those that are not there."""
+        ...
+
+    async def put_page(self, page: Page) -> None:
+        """Show the page in the administrators' menu, with scripts, styles and initial state; again and again is harmless."""
+        ...
+
+    async def remove_page(self, page: Page) -> None: ...
+
+    async def is_admin(self, user_id: str) -> bool:
+        """Whether the user is in Nextcloud's group `admin`."""
+        ...
+
+    async def server_version(self) -> str:
+        """Nextcloud's version, to see that it answers."""
+        ...
+
+    async def aclose(self) -> None: ...
+
+
+class AppApiGateway:
+    """The real one. One connection pool for the whole app, opened at the first request."""
+
+    def __init__(self, identity: AppIdentity) -> None:
+        self._identity = identity
+        self._nextcloud: AsyncNextcloudApp | None = None
+
+    async def ice_servers(self) -> tuple[IceServer, ...]:
+        answer = await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings")
+        return parse_ice_servers(answer)
+
+    async def is_enabled(self) -> bool:
+        # nc_py_api's own `enabled_state` hides every failure as "not enabled".
+        return bool(await self._ocs("GET", "/ocs/v1.php/apps/app_api/ex-app/state"))
+
+    async def report_progress(self, percent: int, error: str = "") -> None:
+        body = {"progress": percent, "error": error}
+        await self._ocs("PUT", "/ocs/v1.php/apps/app_api/ex-app/status", json=body, timeout=ENABLING_S)
+
+    async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
+        answer = await self._ocs("POST", f"{_APP_API}/ex-app/config/get-values", json={"configKeys": list(keys)})
+        if not isinstance(answer, list):
+            raise NextcloudError("Nextcloud's answer makes no sense: the saved settings are no list.")
+        values: dict[str, str] = {}
+        for entry in answer:
+            key, value = (entry.get("configkey"), entry.get("configvalue")) if isinstance(entry, dict) else (None, None)
+            if not isinstance(key, str) or not isinstance(value, str | None):
+                raise NextcloudError("Nextcloud's answer makes no sense: a saved setting has no key or is no text.")
+            if key in keys:
+                values[key] = value or ""
+        return values
+
+    async def write_value(self, key: str, value: str, *, secret: bool) -> None:
+        body = {"configKey": key, "configValue": value, "sensitive": secret}
+        await self._ocs("POST", f"{_APP_API}/ex-app/config", json=body)
+
+    async def delete_values(self, keys: Sequence[str]) -> None:
+        with contextlib.suppress(_NotFound):
+            await self._ocs("DELETE", f"{_APP_API}/ex-app/config", json={"configKeys": list(keys)})
+
+    async def put_page(self, page: Page) -> None:
+        entry = {"name": page.name, "displayName": page.title, "icon": page.icon, "adminRequired": 1}
+        await self._ocs("POST", f"{_APP_API}/ui/top-menu", json=entry)
+        for kind, parameters, rest in page.resources():
+            await self._ocs("POST", f"{_APP_API}/ui/{kind}", json=parameters | rest)
+
+    async def remove_page(self, page: Page) -> None:
+        for kind, parameters, _ in page.resources():
+            with contextlib.suppress(_NotFound):
+                await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=parameters)
+        with contextlib.suppress(_NotFound):
+            await self._ocs("DELETE", f"{_APP_API}/ui/top-menu", params={"name": page.name})
+
+    async def is_admin(self, user_id: str) -> bool:
+        # A client of its own, since the user stands in all requests of a client.
+        client = self._new_client()
+        client._session.set_user(user_id)
+        try:
+            answer = await self._ocs("GET", "/ocs/v1.php/cloud/user", client=client)
+        finally:
+            await _close(client)
+        groups = answer.get("groups") if isinstance(answer, dict) else None
+        if not isinstance(groups, list) or answer.get("id") != user_id:
+            raise NextcloudError("Nextcloud does not tell who the administrators are.")
+        return "admin" in groups
+
+    async def server_version(self) -> str:
+        answer = await self._ocs("GET", "/ocs/v1.php/cloud/capabilities")
+        version = answer.get("version") if isinstance(answer, dict) else None
+        version = version.get("string") if isinstance(version, dict) else None
+        if not isinstance(version, str):
+            raise NextcloudError("Nextcloud does not tell its version; is NEXTCLOUD_URL right?")
+        return version[:32]
+
+    async def log(self, level: int, text: str) -> None:
+        await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
+
+    async def aclose(self) -> None:
+        if self._nextcloud is not None:
+            await _close(self._nextcloud)
+            self._nextcloud = None
+
+    async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
+        # Every request carries the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` is
+        # not enough, since nc_py_api loses it when it makes a new session.
+        arguments |= {"allow_redirects": False}
+        if not self._identity.verify_certificates:
+            # The session's setting alone has no effect if REQUESTS_CA_BUNDLE is set.
+            arguments |= {"verify": False}
+        try:
+            return await (client or self._client()).ocs(method, path, **arguments)
+        except NextcloudExceptionNotFound:
+            raise _NotFound(f"Nextcloud does not know {method} {path}.") from None
+        except NextcloudException as error:
+            status = error.status_code
+            if status in (401, 997):
+                raise NextcloudError(
+                    "Nextcloud refused the app's credentials.",
+                    fix="Check that the app is registered and enabled, and that APP_SECRET is the one from its registration.",
+                ) from None
+            raise NextcloudError(f"Nextcloud answered {method} {path} with {status}.") from None
+        except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
+            raise NextcloudError(
+                f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL."
+            ) from None
+        except (niquests.RequestException, OSError) as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
+                raise NextcloudError(
+                    "The certificate of Nextcloud is not trusted by this system.",
+                    fix="Serve the whole certificate chain, or install its authority where this app runs.",
+                ) from None
+            raise NextcloudError(
+                f"Nextcloud could not be reached ({type(error).__name__}).",
+                fix="Check that the app can reach NEXTCLOUD_URL.",
+            ) from None
+
+    def _client(self) -> AsyncNextcloudApp:
+        if self._nextcloud is None:
+            self._nextcloud = self._new_client()
+        return self._nextcloud
+
+    def _new_client(self) -> AsyncNextcloudApp:
+        identity = self._identity
+        if not identity.nextcloud_url or not identity.secret:
+            raise NextcloudError("Nextcloud is unknown: NEXTCLOUD_URL or APP_SECRET is not set.")
+        client = AsyncNextcloudApp(
+            nextcloud_url=identity.nextcloud_url,
+            app_id=identity.app_id,
+            app_version=identity.version,
+            app_secret=identity.secret.reveal(),
+            aa_version=identity.app_api_version,
+            npa_timeout=REQUEST_S,
+            npa_nc_cert=identity.verify_certificates,
+        )
+        client._session.adapter.hooks["response"].append(_refuse_redirect)
+        return client
+
+
+async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
+    """Called for every answer. Raises NextcloudRedirected, since nc_py_api would parse the body of a redirect as JSON."""
+    redirect = redirect_of(response.url or "", response.status_code or 0, str(response.headers.get("Location", "")))
+    if redirect is None:
+        return
+    await response.close()
+    message, fix = redirect.describe("Nextcloud")
+    raise NextcloudRedirected(message, fix=f"{fix} AppAPI's deploy daemon sets it as its Nextcloud URL (NEXTCLOUD_URL).")
+
+
+async def _close(client: AsyncNextcloudApp) -> None:
+    """nc_py_api has no close method."""
+    await client._session.adapter.close()
+    await client._session.adapter_dav.close()
+
+
+def parse_ice_servers(settings: Any) -> tuple[IceServer, ...]:
+    """Servers out of Talk's signaling settings: `stunservers: [{urls}]`, `turnservers: [{urls, username, credential}]`.
+
+    `urls` is a list or one text. What is malformed is left out.
+    """
+    if not isinstance(settings, dict):
+        return ()
+    servers = [*_servers(settings.get("stunservers")), *_servers(settings.get("turnservers"))]
+    return tuple(servers[:_MAX_SERVERS])
+
+
+def _servers(entries: Any) -> Iterator[IceServer]:
+    for entry in entries if isinstance(entries, list) else ():
+        if not isinstance(entry, dict):
+            continue
+        urls = entry.get("urls", entry.get("url"))
+        urls = [urls] if isinstance(urls, str) else urls
+        known = [url for url in urls if _is_ice_url(url)] if isinstance(urls, list) else []
+        username, credential = entry.get("username"), entry.get("credential")
+        if known:
+            yield IceServer(
+                urls=tuple(known),
+                username=username if isinstance(username, str) and username else None,
+                credential=Secret(credential) if isinstance(credential, str) and credential else None,
+            )
+
+
+def _is_ice_url(url: object) -> bool:
+    return isinstance(url, str) and len(url) <= 512 and url.partition(":")[0] in ("stun", "stuns", "turn", "turns")

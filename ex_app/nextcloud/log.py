@@ -1,0 +1,82 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Warnings and errors to Nextcloud's own log, where administrators look first, without ever waiting for Nextcloud."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+
+from ex_app.errors import NextcloudError
+from ex_app.nextcloud.gateway import NextcloudGateway
+from live_transcription.observability.logging import Redactor
+
+#: Lines that wait; beyond it the oldest are dropped and counted.
+QUEUE = 100
+#: At most one line in this time, in seconds.
+PACE_S = 0.5
+#: Wait after Nextcloud did not take a line, in seconds.
+PAUSE_S = 30.0
+_LONGEST = 2000
+#: What talks to Nextcloud: its complaints would feed on themselves.
+_NOT_OURS = ("nc_py_api", "niquests", "urllib3", "urllib3_future", "ex_app.nextcloud.gateway")
+
+
+class NextcloudLog(logging.Handler):
+    """`run` sends what was handled. May be handed records from any thread, also while nothing runs."""
+
+    def __init__(
+        self,
+        nextcloud: NextcloudGateway,
+        redactor: Redactor,
+        *,
+        level: int = logging.WARNING,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        super().__init__(level)
+        self._nextcloud = nextcloud
+        self._redactor = redactor
+        self._sleep = sleep
+        self._lines: deque[tuple[int, str]] = deque(maxlen=QUEUE)
+        self._wake = asyncio.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self.dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.split(".")[0] in _NOT_OURS or record.name in _NOT_OURS:
+            return
+        text = self._redactor.redact(f"{record.name}: {record.getMessage()}")[:_LONGEST]
+        if len(self._lines) == QUEUE:
+            self.dropped += 1
+        self._lines.append((_level_of(record.levelno), text))
+        if self._loop is not None and not self._loop.is_closed():
+            self._loop.call_soon_threadsafe(self._wake.set)
+
+    async def run(self) -> None:
+        """Ends with its task. A line that Nextcloud does not take is tried again after a pause."""
+        self._loop = asyncio.get_running_loop()
+        try:
+            while True:
+                if not self._lines:
+                    self._wake.clear()
+                    await self._wake.wait()
+                    continue
+                level, text = self._lines[0]
+                try:
+                    await self._nextcloud.log(level, text)
+                except NextcloudError:
+                    await self._sleep(PAUSE_S)
+                    continue
+                if self._lines and self._lines[0] == (level, text):
+                    self._lines.popleft()
+                await self._sleep(PACE_S)
+        finally:
+            self._loop = None
+
+
+def _level_of(levelno: int) -> int:
+    """Nextcloud's levels: 0 debug … 4 fatal."""
+    return max(0, min(4, levelno // 10 - 1))

@@ -1,0 +1,57 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""This process's metrics as plain values, for those on the other side of the service's door."""
+
+from __future__ import annotations
+
+import asyncio
+
+from prometheus_client import Histogram
+
+from live_transcription.observability import metrics
+from live_transcription.observability.conditions import RULES
+from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus, SpeechStatus
+
+
+def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
+    """Prometheus' text format. Values that are computed only on request come from `status` and `speech`."""
+    metrics.calls.set(status.calls)
+    metrics.speakers.set(status.speakers)
+    metrics.speakers_waiting.set(status.speakers_waiting)
+    metrics.slots.set(status.slots)
+    metrics.targets.set(status.targets)
+    metrics.tasks.set(_tasks())
+    metrics.resident_memory.set(status.memory.resident)
+    metrics.memory_used.set(status.memory.used or 0)
+    metrics.memory_limit.set(status.memory.limit or 0)
+    metrics.loop_lag_seconds.set(status.load.lag_s)
+    metrics.interval_stretch.set(status.load.interval_stretch)
+    metrics.stt_socket_seconds.set(speech.socket_s)
+    codes = {condition.code for condition in status.conditions}
+    for code in RULES:
+        metrics.condition.labels(code).set(code in codes)
+    return metrics.render()
+
+
+def caption_statistics() -> CaptionStatistics:
+    words = metrics.registry.get_sample_value("live_transcription_words_committed_total")
+    return CaptionStatistics(
+        words=int(words or 0),
+        first_word=buckets_of(metrics.first_word_seconds),
+        last_word=buckets_of(metrics.last_word_seconds),
+    )
+
+
+def buckets_of(histogram: Histogram) -> Buckets:
+    """Cumulative counts by upper bound, the last one infinite."""
+    (metric,) = histogram.collect()
+    return tuple((float(s.labels["le"]), s.value) for s in metric.samples if s.name.endswith("_bucket"))
+
+
+def _tasks() -> int:
+    """Of the running event loop; 0 where none runs."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0

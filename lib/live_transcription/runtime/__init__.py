@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""What asyncio lacks: timers, tasks, back-off, TLS contexts and rules about hosts."""

@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""A stream that outlives its connections."""

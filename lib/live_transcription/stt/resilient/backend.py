@@ -1,0 +1,66 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""A backend whose streams outlive the connections below them (`stt.resilient_stream`)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from live_transcription.audio_store.budget import AudioBudget
+from live_transcription.audio_store.codec import BlockCodec
+from live_transcription.audio_store.ring import AudioRing
+from live_transcription.runtime.tasks import owned_task
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.metrics import SttStatistics
+from live_transcription.stt.resilient.policy import ResiliencePolicy
+from live_transcription.stt.resilient.retry_log import RetryLog
+from live_transcription.stt.resilient.stream import ResilientStream
+
+__all__ = ["ResiliencePolicy", "ResilientBackend"]
+
+
+class ResilientBackend(SttBackend):
+    """A backend on top of another. Its streams open at once, and raise only what trying again does not mend.
+
+    `codec`, `budget`: for the audio that waits, see `stt.audio_ring`.
+    """
+
+    def __init__(
+        self,
+        backend: SttBackend,
+        *,
+        policy: ResiliencePolicy | None = None,
+        statistics: SttStatistics | None = None,
+        random: Random | None = None,
+        codec: BlockCodec | None = None,
+        budget: AudioBudget | None = None,
+    ) -> None:
+        self.name = backend.name
+        self.languages = backend.languages
+        self.statistics = statistics or SttStatistics()
+        self._backend = backend
+        self._policy = policy or ResiliencePolicy()
+        self._random = random or Random()
+        self._codec = codec
+        self._budget = budget
+        self._log = RetryLog()
+
+    @asynccontextmanager
+    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+        """Does not wait for a connection; the first one is opened when there is audio."""
+        ring = AudioRing(self._policy.ring_s, codec=self._codec, budget=self._budget)
+        stream = ResilientStream(self._backend, language, self._policy, self.statistics, self._random, ring, self._log)
+        try:
+            async with owned_task(stream.run(), "stt connections"):
+                yield stream
+        finally:
+            ring.close()
+
+    async def warm(self) -> None:
+        await self._backend.warm()
+
+    async def aclose(self) -> None:
+        await self._backend.aclose()

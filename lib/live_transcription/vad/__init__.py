@@ -1,0 +1,3 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+"""Voice activity detection: which audio goes to speech-to-text."""

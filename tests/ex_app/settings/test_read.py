@@ -1,0 +1,214 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Settings: sources, validation, and messages that name what is wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ex_app.settings.read import read_settings
+from live_transcription.config import EngineConfig
+from live_transcription.errors import ConfigurationError
+from tests.ex_app.fakes import ENVIRONMENT, SECRET
+
+
+def test_a_complete_environment_has_no_problems() -> None:
+    settings = read_settings(
+        ENVIRONMENT | {"SKIP_CERT_VERIFY": "true", "LT_FINALS_ONLY": "1", "LT_MODEL_DIRECTORY": "/models/x"}
+    )
+    assert settings.problems == ()
+    config = settings.engine_config()
+    assert isinstance(config, EngineConfig)
+    assert config.hpb.url == "https://hpb.example.com/standalone-signaling"
+    assert config.hpb.internal_secret.reveal() == "internal-secret-of-the-tests"
+    assert config.hpb.backend_url == "https://cloud.example.com"
+    assert not config.hpb.verify_certificates
+    assert config.stt.embedded is not None
+    assert config.stt.embedded.model_directory == Path("/models/x")
+    assert settings.modal is None
+
+
+def test_an_empty_environment_names_each_missing_setting_once_and_the_rest_has_defaults() -> None:
+    settings = read_settings({})
+    assert [problem.setting for problem in settings.problems] == [
+        "APP_SECRET", "NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET",
+    ]  # fmt: skip
+    assert all(str(problem).startswith(f"{problem.setting} is not set.") for problem in settings.problems)
+    error = settings.engine_config()
+    assert isinstance(error, ConfigurationError)
+    assert "LT_HPB_URL is not set" in str(error)
+    assert "LT_INTERNAL_SECRET is not set" in str(error)
+    assert "APP_SECRET" not in str(error)
+    assert settings.app.app_id == "live_transcription"
+    assert (settings.listen.host, settings.listen.port, settings.listen.unix_socket) == ("127.0.0.1", 8080, None)
+
+
+@pytest.mark.parametrize(
+    ("environment", "port"),
+    [
+        ({}, 8080),
+        ({"PORT": "9000"}, 9000),
+        ({"PORT": "9000", "APP_PORT": "23000"}, 23000),
+        ({"PORT": "nonsense", "APP_PORT": "23000"}, 23000),
+        ({"APP_PORT": ""}, 8080),
+    ],
+)
+def test_which_port(environment: dict[str, str], port: int) -> None:
+    settings = read_settings(ENVIRONMENT | environment)
+    assert settings.listen.port == port
+    assert settings.problems == ()
+
+
+def test_harp_listens_on_its_socket() -> None:
+    assert read_settings(ENVIRONMENT | {"HP_SHARED_KEY": "k" * 10}).listen.unix_socket == Path("/tmp/exapp.sock")
+    given_path = ENVIRONMENT | {"HP_SHARED_KEY": "k" * 10, "HP_EXAPP_SOCK": "/run/x.sock"}
+    assert read_settings(given_path).listen.unix_socket == Path("/run/x.sock")
+    assert read_settings(ENVIRONMENT | {"HP_EXAPP_SOCK": "/run/x.sock"}).listen.unix_socket is None
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("PORT", "0"),
+        ("PORT", "70000"),
+        ("PORT", "٣"),
+        ("LOG_LEVEL", "loud"),
+        ("SKIP_CERT_VERIFY", "maybe"),
+        ("LT_PREWARM", "2"),
+        ("LT_DEFAULT_LANGUAGE", "english please"),
+        ("LT_MODEL_DIRECTORY", "relative/path"),
+        ("MODAL_WORKSPACE", "wss://x"),
+    ],
+)
+def test_a_malformed_value_is_named_and_the_app_goes_on(name: str, value: str) -> None:
+    settings = read_settings(ENVIRONMENT | {name: value})
+    assert settings.problems[0].setting == name
+    assert str(settings.problems[0]).startswith(f"{name} is malformed: ")
+    assert isinstance(settings.engine_config(), EngineConfig)
+    assert settings.listen.port == 8080
+    assert settings.log_level == "INFO"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "hpb.example.com",
+        "ftp://hpb.example.com",
+        "https://",
+        "https:///path",
+        "https://user:password@hpb.example.com",
+        "https://hpb.example.com:port",
+        "https://hpb.example.com:0",
+        "https://hpb.example.com:99999",
+        "https://hpb.example.com/?x=1",
+        "https://hpb.example.com/#x",
+        "https://hpb example.com",
+        "https://hpb.example.com/\x00",
+        "https://[::1",
+        "https://hpb..example.com",
+        "https://" + "x" * 3000,
+    ],
+)
+def test_malformed_addresses_of_the_hpb(url: str) -> None:
+    settings = read_settings(ENVIRONMENT | {"LT_HPB_URL": url})
+    (problem,) = settings.blocking
+    assert problem.setting == "LT_HPB_URL"
+    assert "password" not in str(problem) or "must not contain" in str(problem)
+    assert len(url) < 10 or url not in str(problem)
+    assert isinstance(settings.engine_config(), ConfigurationError)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "wss://hpb.example.com/standalone-signaling/spreed",
+        "http://127.0.0.1:8080",
+        "ws://[::1]:8080/",
+        "https://höhe.example.com",
+    ],
+)
+def test_good_addresses_of_the_hpb(url: str) -> None:
+    assert read_settings(ENVIRONMENT | {"LT_HPB_URL": f" {url} "}).hpb_url == url.rstrip("/")
+
+
+def test_nextclouds_address_is_its_base() -> None:
+    for url in ("https://cloud.example.com/", "https://cloud.example.com/index.php", "https://cloud.example.com/index.php/"):
+        assert read_settings(ENVIRONMENT | {"NEXTCLOUD_URL": url}).app.nextcloud_url == "https://cloud.example.com"
+
+
+def test_modal_needs_all_three_and_tells_key_from_secret() -> None:
+    modal = {"MODAL_WORKSPACE": "workspace", "MODAL_KEY": "wk-key-1", "MODAL_SECRET": "ws-secret-1"}
+    settings = read_settings(ENVIRONMENT | modal)
+    assert settings.modal is not None
+    assert {secret.reveal() for secret in settings.secrets()} >= {SECRET, "wk-key-1", "ws-secret-1"}
+    without = read_settings(ENVIRONMENT | {"MODAL_KEY": "wk-key-1"})
+    assert without.modal is None
+    assert [problem.setting for problem in without.problems] == ["MODAL_WORKSPACE", "MODAL_SECRET"]
+    swapped = read_settings(ENVIRONMENT | modal | {"MODAL_KEY": "ws-secret-1", "MODAL_SECRET": "wk-key-1"})
+    assert [problem.setting for problem in swapped.problems] == ["MODAL_KEY", "MODAL_SECRET"]
+    assert "ws-secret-1" not in str(swapped.problems[0])
+
+
+def test_a_saved_value_comes_first_and_a_malformed_one_falls_back() -> None:
+    saved = {"lt_hpb_url": "https://saved.example.com", "app_secret": "never from here"}
+    settings = read_settings(ENVIRONMENT, saved)
+    assert settings.hpb_url == "https://saved.example.com"
+    assert settings.app.secret.reveal() == SECRET
+    fallen_back = read_settings(ENVIRONMENT, {"lt_hpb_url": "nonsense"})
+    assert fallen_back.hpb_url == "https://hpb.example.com/standalone-signaling"
+    assert [problem.setting for problem in fallen_back.problems] == ["LT_HPB_URL"]
+
+
+def test_settings_never_show_a_secret() -> None:
+    text = repr(read_settings(ENVIRONMENT | {"MODAL_WORKSPACE": "w", "MODAL_KEY": "wk-1234567", "MODAL_SECRET": "ws-1234567"}))
+    assert SECRET not in text
+    assert "internal-secret" not in text
+    assert "1234567" not in text
+
+
+NAMES = [
+    *ENVIRONMENT,
+    "PORT",
+    "APP_PORT",
+    "APP_HOST",
+    "LOG_LEVEL",
+    "SKIP_CERT_VERIFY",
+    "MODAL_KEY",
+    "HP_SHARED_KEY",
+    "HP_EXAPP_SOCK",
+]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=60) | st.from_regex(r"(https?|wss?)://\S{0,20}")))
+def test_no_environment_makes_it_fail_and_no_problem_repeats_a_secret(environment: dict[str, str]) -> None:
+    settings = read_settings(environment)
+    assert 1 <= settings.listen.port <= 65535
+    secret = environment.get("LT_INTERNAL_SECRET", "").strip()
+    if len(secret) > 12:
+        assert not any(secret in str(problem) for problem in settings.problems)
+
+
+def test_a_full_url_takes_the_place_of_a_workspace() -> None:
+    settings = read_settings(ENVIRONMENT | {"LT_MODAL_URL": "wss://stt.example.com"})
+    assert settings.problems == ()
+    assert settings.modal is not None
+    assert settings.modal.stream_url == "wss://stt.example.com/v1/stream"
+
+
+def test_a_moshi_server_is_taken_with_the_key_it_comes_with() -> None:
+    settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "ws://stt.example.com:8080"})
+    assert settings.moshi is not None
+    assert settings.moshi.stream_url == "ws://stt.example.com:8080/api/asr-streaming"
+    assert settings.moshi.key.reveal() == "public_token"
+
+
+def test_a_malformed_server_address_is_named_and_blocks_nothing() -> None:
+    settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "stt.example.com"})
+    assert [problem.setting for problem in settings.problems] == ["LT_MOSHI_URL"]
+    assert settings.moshi is None
+    assert settings.blocking == ()

@@ -1,0 +1,60 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Numbers of the last ten minutes."""
+
+from __future__ import annotations
+
+import pytest
+
+from ex_app.history import SAMPLES, Monitor, quantile
+from live_transcription.observability import metrics
+from live_transcription.status import EngineState, SpeechStatus
+from tests.ex_app.fakes import FakeEngine, fake_status
+
+EMPTY = ((0.5, 0.0), (1.0, 0.0), (float("inf"), 0.0))
+
+
+def test_quantiles_are_those_of_prometheus() -> None:
+    after = ((0.5, 2.0), (1.0, 4.0), (float("inf"), 4.0))
+    assert quantile(EMPTY, EMPTY, 0.5) is None
+    assert quantile(EMPTY, after, 0.5) == 0.5
+    assert quantile(EMPTY, after, 0.75) == pytest.approx(0.75)
+    assert quantile(EMPTY, ((0.5, 0.0), (1.0, 0.0), (float("inf"), 3.0)), 0.5) == 1.0
+    assert quantile(after, after, 0.95) is None
+
+
+def test_only_what_happened_while_it_watched_counts() -> None:
+    now = [0.0]
+    monitor = Monitor(FakeEngine(), lambda: now[0])
+    assert monitor.describe()["latency"]["last"] == {"p50": None, "p95": None}
+    metrics.last_word_seconds.observe(100)
+    monitor.sample()
+    for _ in range(6):
+        now[0] += 10
+        metrics.last_word_seconds.observe(0.7)
+        metrics.words_committed.inc(3)
+        monitor.sample()
+    told = monitor.describe()
+    assert 0.6 <= told["latency"]["last"]["p50"] <= 0.8
+    assert told["words_per_minute"] == 18.0
+    assert len(told["history"]["last_p50"]) == 6
+    for _ in range(200):
+        now[0] += 10
+        monitor.sample()
+    assert len(monitor.describe()["history"]["last_p50"]) == SAMPLES - 1
+    assert monitor.describe()["history"]["last_p50"][-1] is None
+
+
+def test_minutes_paid_and_minutes_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [0.0]
+    engine = FakeEngine(speech=SpeechStatus((EngineState("modal", "up"),), 1, 120.0, 0, 0.0))
+    monkeypatch.setattr(engine, "status", lambda: fake_status(speakers=2))
+    monitor = Monitor(engine, lambda: now[0])
+    for _ in range(31):
+        monitor.sample()
+        now[0] += 10
+    told = monitor.describe()
+    assert (told["gpu_minutes"], told["saved_minutes"]) == (2.0, 8.0)
+    engine.speech = SpeechStatus((EngineState("whisper", "up"),), 0, 0.0, 0, 0.0)
+    assert monitor.describe()["gpu_minutes"] is None

@@ -1,0 +1,201 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+import pytest
+
+from live_transcription.errors import SttAtCapacity, SttError, SttRefused, SttUnavailable
+from live_transcription.stt.fallback.backend import FallbackBackend
+from live_transcription.stt.fallback.health import State
+from live_transcription.stt.kyutai.handshake import SttStarting
+from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
+from live_transcription.types import Frame
+from sandbox.virtual_clock import run
+from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
+
+
+class Embedded(KyutaiModel):
+    name = "whisper"
+    languages = frozenset({"en", "fr", "de"})
+
+    def __init__(self) -> None:
+        super().__init__(whole=True, knows_heard=False, opening_s=lambda now: 0.0, latency_s=0.3)
+
+
+async def play(backend: FallbackBackend, parts: Sequence[Sequence[Frame] | None], language: str = "en") -> Captions:
+    """A speaker on `backend`, as the product stacks it: in real time, None is a flush."""
+    captions = Captions()
+    loop = asyncio.get_running_loop()
+    resilient = ResilientBackend(backend, policy=ResiliencePolicy(ring_s=60), random=Random(1))
+    async with resilient.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
+
+        async def read() -> None:
+            async for event in stream.events():
+                captions.feed(event, loop.time())
+
+        tasks.create_task(read())
+        for part in parts:
+            if part is None:
+                await stream.flush()
+                continue
+            for frame in part:
+                await asyncio.sleep(FRAME_S)
+                await stream.send(frame)
+        await stream.end()
+    return captions
+
+
+def sentences(count: int) -> list[Sequence[Frame] | None]:
+    """Of ten words each, four seconds, and a pause of a second."""
+    parts: list[Sequence[Frame] | None] = []
+    for sentence in range(count):
+        parts += [speech(sentence * 10, 10), silence(0.6), None, silence(0.4)]
+    return parts
+
+
+def fallback(*backends: KyutaiModel, patience_s: float = 15) -> FallbackBackend:
+    return FallbackBackend(backends, patience_s=patience_s, random=Random(1))
+
+
+def test_the_best_that_understands_the_language_serves() -> None:
+    async def scenario() -> None:
+        kyutai, embedded = KyutaiModel(), Embedded()
+        backend = fallback(kyutai, embedded)
+        assert backend.languages == {"en", "fr", "de"}
+        assert backend.name == "kyutai+whisper"
+        await play(backend, sentences(1), "en")
+        await play(backend, sentences(1), "de")
+        assert (len(kyutai.attempts), len(embedded.attempts)) == (1, 1)
+        with pytest.raises(SttRefused, match="language"):
+            async with backend.open_stream("xx"):
+                pass
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("error", [SttUnavailable("down"), SttAtCapacity("full"), SttRefused("HTTP 401")])
+def test_a_backend_that_cannot_be_opened_costs_no_time(error: SttError) -> None:
+    async def scenario() -> None:
+        kyutai, embedded = KyutaiModel(failure=lambda now: error, opening_s=lambda now: 0.1), Embedded()
+        backend = fallback(kyutai, embedded)
+        captions = await play(backend, sentences(2))
+        assert captions.words == list(range(20))
+        assert captions.told_at[0] < 2.0
+        report = backend.health[0]
+        assert report.backend == "kyutai"
+        assert report.problem
+        assert report.error_code == error.code
+        assert report.state in (State.DOWN, State.FULL, State.REFUSED)
+        assert backend.health[1].state is State.UP
+
+    run(scenario())
+
+
+def test_refused_is_never_asked_again() -> None:
+    async def scenario() -> None:
+        kyutai, embedded = KyutaiModel(failure=lambda now: SttRefused("HTTP 401")), Embedded()
+        backend = fallback(kyutai, embedded)
+        for _ in range(10):
+            await play(backend, sentences(10))
+        assert len(kyutai.attempts) == 1
+        assert kyutai.warmed == []
+
+    run(scenario())
+
+
+def test_an_outage_in_mid_sentence_goes_to_the_next_and_back_at_a_pause_without_losing_a_word() -> None:
+    async def scenario() -> None:
+        kyutai = KyutaiModel(break_at=(12.5,), failure=lambda now: SttUnavailable("down") if 12 < now < 40 else None)
+        embedded = Embedded()
+        backend = fallback(kyutai, embedded)
+        captions = await play(backend, sentences(20))
+        assert captions.words == list(range(200))
+        assert captions.restarts == 1
+        assert len(embedded.opened) == 1
+        assert len(kyutai.opened) == 2
+        # Probes grow rarer, so it takes a while to notice; the switch itself waits for a pause.
+        assert 40 < kyutai.opened[1] < 40 + 32 + 6
+        assert backend.health[0].state is State.UP
+        assert backend.statistics.switches == {"whisper": 1, "kyutai": 1}
+
+    run(scenario())
+
+
+def test_one_break_of_a_connection_that_has_worked_is_no_reason_to_leave() -> None:
+    async def scenario() -> None:
+        kyutai, embedded = KyutaiModel(break_at=(12.5,)), Embedded()
+        backend = fallback(kyutai, embedded)
+        captions = await play(backend, sentences(5))
+        assert captions.words == list(range(50))
+        assert embedded.attempts == []
+
+    run(scenario())
+
+
+def test_a_cold_start_beyond_patience_is_bridged_by_the_next() -> None:
+    async def scenario() -> None:
+        kyutai = KyutaiModel(
+            opening_s=lambda now: max(0.2, 60 - now), failure=lambda now: SttStarting("starting") if now < 60 else None
+        )
+        embedded = Embedded()
+        backend = fallback(kyutai, embedded, patience_s=5)
+        captions = await play(backend, sentences(40))
+        assert captions.words == list(range(400))
+        assert captions.told_at[0] < 7
+        assert kyutai.opened
+        assert backend.health[0].state is State.UP
+
+    run(scenario())
+
+
+def test_only_backends_that_are_down_are_tried_all_the_same() -> None:
+    async def scenario() -> None:
+        kyutai = KyutaiModel(failure=lambda now: SttUnavailable("down") if now < 10 else None)
+        backend = fallback(kyutai)
+        captions = await play(backend, sentences(4))
+        assert captions.words == list(range(40))
+
+    run(scenario())
+
+
+def test_many_streams_probe_once() -> None:
+    async def scenario() -> None:
+        kyutai, embedded = KyutaiModel(failure=lambda now: SttUnavailable("down")), Embedded()
+        backend = fallback(kyutai, embedded)
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(6):
+                tasks.create_task(play(backend, sentences(20)))
+        # 100 s with waits of 2, 4, 8, 16, 32 and 60 s.
+        assert 4 <= len(kyutai.warmed) <= 8
+
+    run(scenario())
+
+
+def test_warming_falls_through_to_the_next() -> None:
+    async def scenario() -> None:
+        kyutai, embedded = KyutaiModel(failure=lambda now: SttUnavailable("down")), Embedded()
+        backend = fallback(kyutai, embedded)
+        await backend.warm()
+        assert len(kyutai.warmed) == len(embedded.warmed) == 1
+        assert [report.state for report in backend.health] == [State.DOWN, State.UP]
+        alone = fallback(kyutai)
+        with pytest.raises(SttUnavailable):
+            await alone.warm()
+
+    run(scenario())
+
+
+def test_no_task_is_left_behind() -> None:
+    async def scenario() -> None:
+        kyutai, embedded = KyutaiModel(failure=lambda now: SttUnavailable("down")), Embedded()
+        async with fallback(kyutai, embedded).open_stream("en") as stream:
+            await stream.send(speech(0, 1)[0])
+            await asyncio.sleep(10)
+        assert len(asyncio.all_tasks()) == 1
+
+    run(scenario())

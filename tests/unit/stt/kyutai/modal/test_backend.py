@@ -1,0 +1,401 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from random import Random
+
+import httpx
+import numpy as np
+import pytest
+import respx
+from websockets.asyncio.server import ServerConnection, serve
+
+from live_transcription.config_stt import ModalConfig
+from live_transcription.errors import (
+    SttAtCapacity,
+    SttError,
+    SttExpired,
+    SttProtocolError,
+    SttRedirected,
+    SttRefused,
+    SttUnavailable,
+)
+from live_transcription.stt.base import Flushed, Restarted, SttEvent, Token
+from live_transcription.stt.kyutai.handshake import SttStalled, SttStarting
+from live_transcription.stt.kyutai.modal.backend import ModalBackend
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.types import Secret
+from sandbox.virtual_clock import run
+
+FRAME = np.full(1920, 0.1, np.float32)
+Handler = Callable[[ServerConnection], Awaitable[None]]
+
+
+class Proxy:
+    """Kyutai's proxy as far as a client sees it. `refusals`: HTTP statuses for the first handshakes.
+
+    `location`: of those that are redirects; by default the address that was asked, which is Modal's answer during a cold start.
+    """
+
+    def __init__(
+        self, handler: Handler, *, refusals: list[int] | None = None, opening_s: float = 0.0, location: str = ""
+    ) -> None:
+        self.location = location
+        self.handler = handler
+        self.refusals = refusals or []
+        self.opening_s = opening_s
+        self.handshakes: list[dict[str, str]] = []
+        self.url = ""
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator[Proxy]:
+        async def upgrade(connection: ServerConnection, request: object) -> object:
+            self.handshakes.append({name.lower(): value for name, value in request.headers.raw_items()})  # type: ignore[attr-defined]
+            await asyncio.sleep(self.opening_s)
+            if self.refusals:
+                response = connection.respond(self.refusals.pop(0), "no")
+                itself = f"{self.url.replace('ws:', 'http:')}/v1/stream?__modal_function_call_id=fc-1"
+                response.headers["Location"] = self.location or itself
+                return response
+            return None
+
+        async with serve(self.handler, "127.0.0.1", 0, process_request=upgrade, open_timeout=None, close_timeout=0.1) as server:  # type: ignore[arg-type]
+            self.url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            yield self
+
+
+def backend(proxy: Proxy, *, anywhere: bool = True, open_timeout_s: float = 180) -> ModalBackend:
+    return ModalBackend(
+        ModalConfig(
+            url=proxy.url,
+            key=Secret("wk-test"),
+            secret=Secret("ws-hidden"),
+            credentials_anywhere=anywhere,
+            open_timeout_s=open_timeout_s,
+        )
+    )
+
+
+async def words(connection: ServerConnection) -> None:
+    """A word with each fifth message of audio, as the deployed proxy says them; 1000 for what it cannot take."""
+    heard = 0
+    async for message in connection:
+        if isinstance(message, str) or len(message) % 4:
+            return
+        assert len(message) == 7680
+        heard += np.frombuffer(message, "<f4").any()
+        if heard and heard % 5 == 0 and np.frombuffer(message, "<f4").any():
+            await connection.send(json.dumps({"type": "token", "text": f"w{heard // 5}"}))
+
+
+async def speak(stt: ModalBackend, frames: int = 20) -> list[SttEvent]:
+    async with stt.open_stream("en") as stream:
+        for _ in range(frames):
+            await stream.send(FRAME)
+        await stream.flush()
+        await stream.end()
+        return [event async for event in stream.events()]
+
+
+def test_words_and_a_flush_over_a_real_socket() -> None:
+    async def scenario() -> None:
+        async with Proxy(words).running() as proxy:
+            stt = backend(proxy)
+            assert await speak(stt) == [Token("w1"), Token("w2"), Token("w3"), Token("w4"), Flushed()]
+            (headers,) = proxy.handshakes
+            assert (headers["modal-key"], headers["modal-secret"]) == ("wk-test", "ws-hidden")
+            assert "sec-websocket-extensions" not in headers
+            statistics = stt.statistics
+            assert (statistics.words, statistics.open_sockets, statistics.first_token_s.count) == (4, 0, 1)
+            assert 0.4 < statistics.socket_s(asyncio.get_running_loop().time()) < 3
+
+    run(scenario())
+
+
+def test_credentials_stay_here_for_other_hosts() -> None:
+    async def scenario() -> None:
+        async with Proxy(words).running() as proxy:
+            await speak(backend(proxy, anywhere=False))
+            assert not {"modal-key", "modal-secret"} & proxy.handshakes[0].keys()
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        (401, SttRefused), (403, SttRefused), (404, SttRefused), (302, SttStarting), (303, SttStarting), (307, SttStarting),
+        (429, SttAtCapacity), (500, SttUnavailable), (502, SttStarting), (503, SttStarting), (504, SttStarting),
+        (400, SttProtocolError),
+    ],
+)  # fmt: skip
+def test_a_failed_handshake_is_told_and_no_redirect_followed(status: int, expected: type[SttError]) -> None:
+    async def scenario() -> None:
+        async with Proxy(words, refusals=[status]).running() as proxy:
+            with pytest.raises(expected) as caught:
+                await speak(backend(proxy))
+            assert type(caught.value) is expected
+            assert "hidden" not in repr(caught.value) + str(caught.value.__dict__)
+            assert len(proxy.handshakes) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_a_redirect_to_another_address_is_named_and_not_followed(status: int) -> None:
+    async def scenario() -> None:
+        async with (
+            Proxy(words).running() as elsewhere,
+            Proxy(words, refusals=[status], location=f"{elsewhere.url}/v1/stream?hidden").running() as proxy,
+        ):
+            with pytest.raises(SttRedirected, match=r"redirects to ws://127\.0\.0\.1:\d+\. Enter") as caught:
+                await speak(backend(proxy))
+            assert "hidden" not in str(caught.value)
+            assert (len(proxy.handshakes), elsewhere.handshakes) == (1, [])
+
+    run(scenario())
+
+
+def test_a_handshake_may_hang_as_long_as_a_cold_start_and_no_longer() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        async with Proxy(words, opening_s=120).running() as proxy:
+            assert len(await speak(backend(proxy))) == 5
+            assert 120 <= loop.time() < 125
+        started = loop.time()
+        async with Proxy(words, opening_s=400).running() as proxy:
+            with pytest.raises(SttStarting):
+                await speak(backend(proxy))
+            assert loop.time() - started == pytest.approx(180, abs=1)
+
+    run(scenario())
+
+
+async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
+    proxy = Proxy(words)
+    proxy.url = f"ws://127.0.0.1:{unused_tcp_port}"
+    with pytest.raises(SttUnavailable):
+        await speak(backend(proxy))
+
+
+def test_closes_with_1000_are_told_apart() -> None:
+    async def at_first_audio(connection: ServerConnection) -> None:
+        await connection.recv()
+
+    async def after_a_word(connection: ServerConnection) -> None:
+        await connection.recv()
+        await connection.send('{"type": "token", "text": "a"}')
+
+    async def when_idle(connection: ServerConnection) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(30):
+                    await connection.recv()
+            except TimeoutError:
+                return
+
+    async def at_its_age(connection: ServerConnection) -> None:
+        try:
+            async with asyncio.timeout(29.9 * 60):
+                await words(connection)
+        except TimeoutError:
+            return
+
+    async def failure(handler: Handler, frames: int, every_s: float = 0.08) -> SttError:
+        async with Proxy(handler).running() as proxy, backend(proxy).open_stream("en") as stream:
+
+            async def send() -> None:
+                for _ in range(frames):
+                    await stream.send(FRAME)
+                    await asyncio.sleep(every_s)
+
+            sender = asyncio.create_task(send())
+            try:
+                async for _ in stream.events():
+                    pass
+            except SttError as error:
+                return error
+            finally:
+                sender.cancel()
+                await asyncio.wait([sender])
+        raise AssertionError
+
+    async def scenario() -> None:
+        assert type(await failure(at_first_audio, 1)) is SttAtCapacity
+        assert type(await failure(after_a_word, 1)) is SttUnavailable
+        assert type(await failure(when_idle, 3)) is SttExpired
+        assert type(await failure(at_its_age, 10**6, every_s=5.0)) is SttExpired
+
+    run(scenario())
+
+
+@pytest.mark.parametrize(
+    "rubbish",
+    ["{", "x" * 1_000_000, b"\x00" * 1_000_000, '{"type": "novel"}', "[" * 100_000, '{"type": "ping"}'],
+    ids=["half", "long text", "long binary", "unknown", "nested", "ping"],
+)
+def test_rubbish_between_words_is_passed_over(rubbish: str | bytes) -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send(rubbish)
+        await words(connection)
+
+    async def scenario() -> None:
+        async with Proxy(handler).running() as proxy:
+            assert len(await speak(backend(proxy))) == 5
+
+    run(scenario())
+
+
+def test_a_message_beyond_the_cap_ends_the_connection_only() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        await connection.send("x" * 10_000_000)
+        await connection.wait_closed()
+
+    async def scenario() -> None:
+        async with Proxy(handler).running() as proxy:
+            with pytest.raises(SttUnavailable):
+                await speak(backend(proxy))
+
+    run(scenario())
+
+
+def test_a_server_that_never_answers_is_left() -> None:
+    async def handler(connection: ServerConnection) -> None:
+        async for _ in connection:
+            pass
+
+    async def scenario() -> None:
+        async with Proxy(handler).running() as proxy, backend(proxy).open_stream("en") as stream:
+            for _ in range(300):
+                await stream.send(FRAME)
+            with pytest.raises(SttStalled):
+                async for _ in stream.events():
+                    pass
+            assert asyncio.get_running_loop().time() == pytest.approx(6, abs=0.5)
+
+    run(scenario())
+
+
+def test_a_flush_wakes_a_reader_that_waits_for_the_server() -> None:
+    async def scenario() -> None:
+        async with Proxy(words).running() as proxy, backend(proxy).open_stream("en") as stream:
+            events = stream.events()
+            first = asyncio.ensure_future(anext(events))
+            await stream.send(FRAME)
+            await asyncio.sleep(5)
+            await stream.flush()
+            assert await first == Flushed()
+            assert asyncio.get_running_loop().time() == pytest.approx(5.48, abs=0.1)
+            await events.aclose()
+
+    run(scenario())
+
+
+def test_secrets_never_reach_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    async def scenario() -> None:
+        async with Proxy(words, refusals=[503, 401]).running() as proxy:
+            stt = backend(proxy)
+            for _ in range(2):
+                with pytest.raises(SttError):
+                    await speak(stt)
+            await speak(stt)
+
+    caplog.set_level(logging.DEBUG)
+    for name in list(logging.root.manager.loggerDict):
+        if name.startswith("live_transcription") and not name.endswith(".wire"):
+            caplog.set_level(logging.DEBUG, logger=name)
+    run(scenario())
+    client = [record for record in caplog.records if not record.name.startswith("websockets.server")]
+    assert "ws-hidden" not in "".join(record.getMessage() for record in client)
+
+
+def test_below_the_resilient_stream_a_cold_start_and_a_broken_session_lose_no_word() -> None:
+    sessions = 0
+
+    async def numbers(connection: ServerConnection) -> None:
+        """Says the number that the audio holds; breaks once in mid-sentence."""
+        nonlocal sessions
+        sessions += 1
+        heard = 0
+        async for message in connection:
+            value = round(float(np.frombuffer(message, "<f4")[0]) * 1000)
+            heard += 1
+            if value:
+                await connection.send(json.dumps({"type": "token", "text": f"w{value}"}))
+            if sessions == 1 and heard == 40:
+                return
+
+    async def scenario() -> None:
+        async with Proxy(numbers, refusals=[503, 303, 502], opening_s=2).running() as proxy:
+            stt = ResilientBackend(backend(proxy), random=Random(1))
+            told: list[str] = []
+            async with stt.open_stream("en") as stream:
+
+                async def read() -> None:
+                    async for event in stream.events():
+                        if isinstance(event, Token):
+                            told.append(event.text)
+                        elif isinstance(event, Restarted):
+                            told.clear()
+
+                reader = asyncio.create_task(read())
+                for number in range(1, 101):
+                    await stream.send(np.full(1920, number / 1000, np.float32))
+                    await asyncio.sleep(0.08)
+                await stream.flush()
+                await stream.end()
+                await reader
+            assert told == [f"w{number}" for number in range(1, 101)]
+            assert sessions == 2
+            assert stt.statistics.reconnects["stt_starting"] == 3
+
+    run(scenario())
+
+
+@respx.mock
+async def test_warming_asks_the_health_page_with_credentials_for_modal_only() -> None:
+    host = "team--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run"
+    modal = respx.get(f"https://{host}/health").respond(200)
+    stt = ModalBackend(ModalConfig(workspace="team", key=Secret("wk-test"), secret=Secret("ws-hidden")))
+    await asyncio.gather(*(stt.warm() for _ in range(5)))
+    assert modal.call_count == 1
+    assert modal.calls.last.request.headers["modal-secret"] == "ws-hidden"
+    other = respx.get("https://stt.example.com/health").respond(200)
+    await ModalBackend(ModalConfig(url="https://stt.example.com", key=Secret("wk-test"), secret=Secret("ws-hidden"))).warm()
+    assert "modal-key" not in other.calls.last.request.headers
+
+
+@respx.mock
+@pytest.mark.parametrize("answer", [401, 404, 429, 500, httpx.ConnectError("refused")])
+async def test_warming_says_what_is_wrong(answer: int | Exception) -> None:
+    expected = {401: SttRefused, 404: SttRefused, 429: SttAtCapacity, 500: SttUnavailable}
+    respx.get("https://stt.example.com/health").mock(
+        side_effect=[httpx.Response(answer) if isinstance(answer, int) else answer]
+    )
+    with pytest.raises(expected.get(answer, SttUnavailable)):  # type: ignore[call-overload]
+        await ModalBackend(ModalConfig(url="https://stt.example.com")).warm()
+
+
+def test_warming_waits_while_the_container_starts() -> None:
+    async def scenario() -> None:
+        answers = [
+            httpx.Response(503),
+            httpx.Response(303, headers={"Location": "https://stt.example.com/health?__modal_function_call_id=fc-1"}),
+            httpx.Response(200),
+            httpx.Response(302, headers={"Location": "https://elsewhere.example.com/health"}),
+        ]
+        with respx.mock:
+            route = respx.get("https://stt.example.com/health").mock(side_effect=answers)
+            stt = ModalBackend(ModalConfig(url="https://stt.example.com"))
+            await stt.warm()
+            assert route.call_count == 3
+            with pytest.raises(SttRedirected, match=r"redirects to https://elsewhere\.example\.com\."):
+                await ModalBackend(ModalConfig(url="https://stt.example.com")).warm()
+
+    run(scenario())

@@ -1,0 +1,183 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from live_transcription.errors import SttAtCapacity, SttExpired, SttUnavailable
+from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
+from live_transcription.stt.kyutai.handshake import SttStalled
+from live_transcription.stt.kyutai.modal.close_reason import CloseReason
+from live_transcription.stt.kyutai.modal.protocol import FLUSH_TIMEOUT_S, STALL_S, ModalSession
+
+
+def frame(samples: int = 1920, value: float = 0.25) -> np.ndarray:
+    return np.full(samples, value, np.float32)
+
+
+def token(session: ModalSession, text: str, now: float, **more: object) -> list[SttEvent]:
+    return list(session.receive(json.dumps({"type": "token", "text": text, **more}), now))
+
+
+def sent(messages: object) -> np.ndarray:
+    assert isinstance(messages, list)
+    assert all(len(message) == 7680 for message in messages)
+    return np.concatenate([np.frombuffer(message, "<f4") for message in messages] or [np.empty(0, np.float32)])
+
+
+@given(st.lists(st.integers(0, 6000), max_size=12))
+def test_audio_of_any_length_goes_out_in_steps_of_80_ms(lengths: list[int]) -> None:
+    session = ModalSession(0.0)
+    audio = [np.random.default_rng(length).uniform(-1, 1, length).astype(np.float32) for length in lengths]
+    out = [sent(session.send(part, 0.0)) for part in audio]
+    rest = sent(session.flush(0.0)) if any(lengths) else np.empty(0)
+    whole = np.concatenate([*out, rest]) if out else rest
+    said = np.concatenate(audio) if audio else np.empty(0)
+    assert np.array_equal(whole[: len(said)], said)
+    assert not whole[len(said) :].any()
+    if len(said):
+        assert 8 * 1920 <= len(whole) - len(said) < 9 * 1920
+
+
+def test_text_passes_as_it_came() -> None:
+    session = ModalSession(0.0)
+    assert token(session, " Hel", 1.0) + token(session, "lo", 1.1) == [Token(" Hel"), Token("lo")]
+    assert token(session, "World", 1.2, start_s=0.5, end_s=0.9) == [Token("World", None, 0.5, 0.9)]
+
+
+def test_times_leave_out_the_silence_of_flushes() -> None:
+    session = ModalSession(0.0)
+    for _ in range(10):
+        session.send(frame(), 0.0)
+    session.flush(0.0)
+    # 0.8 s of speech, 0.64 s of silence.
+    assert token(session, "next", 1.0, start_s=1.64) == [Token("next", None, pytest.approx(1.0))]
+
+
+def test_a_repeated_token_with_the_same_time_is_dropped_but_a_repeated_word_is_not() -> None:
+    session = ModalSession(0.0)
+    assert len(token(session, "no", 1.0, start_s=0.5)) == 1
+    assert token(session, "no", 1.0, start_s=0.5) == []
+    assert len(token(session, "no", 1.0, start_s=0.7)) == 1
+    assert len(token(session, "no", 1.0)) == len(token(session, "no", 1.0)) == 1
+
+
+def test_a_pause_needs_words_before_it() -> None:
+    session = ModalSession(0.0)
+    assert session.receive('{"type": "vad_end"}', 0.0) == []
+    token(session, "Hello", 1.0)
+    assert session.receive('{"type": "vad_end"}', 1.2) == [Pause()]
+    assert session.receive('{"type": "vad_end"}', 1.4) == []
+    assert session.receive('{"text": "Bye", "vad_end": true}', 2.0) == [Token("Bye"), Pause()]
+
+
+def test_final_ends_an_utterance_only_where_not_everything_is_final() -> None:
+    every = ModalSession(0.0)
+    assert every.receive('{"text": "a", "final": true}', 0.0) == [Token("a")]
+    assert every.receive('{"text": "b", "final": true}', 0.0) == [Token("b")]
+    some = ModalSession(0.0)
+    assert some.receive('{"text": "a", "final": false}', 0.0) == [Token("a")]
+    assert some.receive('{"text": "b", "final": true}', 0.0) == [Token("b"), Pause()]
+
+
+def test_a_flush_is_done_after_the_models_delay_and_a_quiet() -> None:
+    session = ModalSession(0.0)
+    assert session.next_deadline() is None
+    session.send(frame(), 10.0)
+    assert len(session.flush(10.0)) == 8
+    assert session.tick(10.4) == []
+    assert session.next_deadline() == pytest.approx(10.48)
+    token(session, "late", 10.45)
+    assert session.next_deadline() == pytest.approx(10.75)
+    assert session.tick(10.74) == []
+    assert session.tick(10.75) == [Flushed()]
+    assert session.next_deadline() is None
+
+
+def test_a_flush_ends_even_while_text_keeps_coming() -> None:
+    session = ModalSession(0.0)
+    session.send(frame(), 10.0)
+    session.flush(10.0)
+    now = 10.0
+    while not session.tick(now):
+        token(session, "more", now)
+        now += 0.1
+        assert now < 20
+    assert now == pytest.approx(10 + FLUSH_TIMEOUT_S, abs=0.11)
+
+
+def test_two_flushes_are_answered_in_turn_and_an_empty_one_costs_no_audio() -> None:
+    session = ModalSession(0.0)
+    session.send(frame(), 0.0)
+    session.flush(0.0)
+    assert session.flush(0.3) == []
+    assert session.tick(0.5) == [Flushed()]
+    assert session.tick(0.8) == [Flushed()]
+
+
+def test_end_flushes_what_is_open() -> None:
+    session = ModalSession(0.0)
+    session.send(frame(100), 0.0)
+    assert len(session.end(0.0)) == 9
+    assert not session.ended
+    assert session.tick(1.0) == [Flushed()]
+    assert session.ended
+    quiet = ModalSession(0.0)
+    assert quiet.end(0.0) == []
+    assert quiet.ended
+
+
+def test_a_server_that_never_answers_is_found_out() -> None:
+    session = ModalSession(0.0)
+    now = 0.0
+    with pytest.raises(SttStalled):  # noqa: PT012 - whenever it is
+        while now < 60:
+            session.send(frame(), now)
+            session.receive('{"type": "ping"}', now)
+            session.tick(now)
+            now += 0.08
+    assert 19 < now < 21
+
+
+def test_a_replay_in_no_time_is_given_time_for_its_answer() -> None:
+    session = ModalSession(0.0)
+    for _ in range(400):
+        session.send(frame(), 1.0)
+    assert session.next_deadline() == pytest.approx(STALL_S)
+    assert session.tick(5.9) == []
+    token(session, "there", 5.95)
+    assert session.next_deadline() is None
+
+
+def test_errors_of_the_server_end_the_stream_by_their_kind() -> None:
+    for said, kind in (("no free channels", SttAtCapacity), ("session expired", SttExpired), ("boom", SttUnavailable)):
+        with pytest.raises(kind, match=said):
+            ModalSession(0.0).receive(f'{{"type": "error", "message": "{said}"}}', 0.0)
+
+
+def test_nonsense_is_counted() -> None:
+    session = ModalSession(0.0)
+    for message in ("{", '{"type": "x"}', "y" * 100_000, b"\x00\x01"):
+        assert session.receive(message, 0.0) == []
+    assert session._ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+
+
+def test_a_close_is_told_by_the_sessions_history() -> None:
+    session = ModalSession(100.0, rotate_after_s=1500)
+    assert session.close_reason(1000, 100.1) is CloseReason.RECONNECT
+    session.send(frame(), 101.0)
+    assert session.close_reason(1000, 102.0) is CloseReason.CAPACITY
+    token(session, "hello", 102.0)
+    assert session.close_reason(1000, 102.5) is CloseReason.RECONNECT
+    assert session.close_reason(1000, 126.5) is CloseReason.IDLE
+    assert isinstance(session.closed(1000, 126.5), SttExpired)
+    session.send(frame(), 100 + 29 * 60)
+    assert session.close_reason(1000, 100 + 29 * 60 + 1) is CloseReason.EXPIRED
+    assert not session.replaceable(1599.0)
+    assert session.replaceable(1600.0)

@@ -1,0 +1,187 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+
+import httpx
+import msgpack
+import numpy as np
+import pytest
+import respx
+from websockets.asyncio.server import ServerConnection, serve
+
+from live_transcription.config_stt import MoshiConfig
+from live_transcription.errors import ConfigurationError, SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
+from live_transcription.stt.base import Flushed, Token
+from live_transcription.stt.kyutai.moshi.backend import MoshiBackend, Slots
+from live_transcription.types import Secret
+from sandbox.virtual_clock import run
+
+FRAME = np.full(1920, 0.1, np.float32)
+
+
+@asynccontextmanager
+async def moshi(handler: Callable[[ServerConnection], Awaitable[None]]) -> AsyncIterator[str]:
+    async with serve(handler, "127.0.0.1", 0, close_timeout=0.1) as server:
+        yield f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+
+
+async def pack(connection: ServerConnection, **message: object) -> None:
+    await connection.send(msgpack.packb(message))
+
+
+async def model(connection: ServerConnection) -> None:
+    """A step for each 1920 samples, and a word with the sixth step after every fifth."""
+    assert connection.request is not None
+    assert connection.request.path == "/api/asr-streaming"
+    assert connection.request.headers["kyutai-api-key"] == "mk-test"
+    assert "Sec-WebSocket-Extensions" not in connection.request.headers
+    await pack(connection, type="Ready")
+    steps = 0
+    async for message in connection:
+        audio = msgpack.unpackb(message)
+        assert audio["type"] == "Audio"
+        assert len(audio["pcm"]) == 1920
+        steps += 1
+        if steps > 6 and (steps - 6) % 5 == 0 and any(audio["pcm"]):
+            await pack(connection, type="Word", text=f"w{steps}", start_time=(steps - 6) * 0.08)
+        await pack(connection, type="Step", step_idx=steps, prs=[0, 0, 0, 0], buffered_pcm=0)
+
+
+def backend(url: str) -> MoshiBackend:
+    return MoshiBackend(MoshiConfig(url, Secret("mk-test")))
+
+
+def test_words_and_a_flush_over_a_real_socket() -> None:
+    async def scenario() -> None:
+        async with moshi(model) as url:
+            stt = backend(url)
+            async with stt.open_stream("en") as stream:
+                for _ in range(22):
+                    await stream.send(FRAME)
+                await stream.flush()
+                events = []
+                async for event in stream.events():
+                    events.append(event)
+                    if isinstance(event, Flushed):
+                        await stream.end()
+            assert [event.text for event in events if isinstance(event, Token)] == ["w11", "w16", "w21"]
+            assert isinstance(events[-1], Flushed)
+            statistics = stt.statistics
+            assert (statistics.words, statistics.open_sockets, statistics.first_token_s.count) == (3, 0, 1)
+
+    run(scenario())
+
+
+def test_a_full_server_is_at_capacity_before_any_audio() -> None:
+    async def full(connection: ServerConnection) -> None:
+        await pack(connection, type="Error", message="no free channels")
+
+    async def scenario() -> None:
+        async with moshi(full) as url:
+            with pytest.raises(SttAtCapacity):
+                async with backend(url).open_stream("en"):
+                    pass
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("says", [None, "close"])
+def test_a_server_that_says_nothing_or_closes_is_unavailable(says: str | None) -> None:
+    async def silent(connection: ServerConnection) -> None:
+        if says is None:
+            await connection.wait_closed()
+
+    async def scenario() -> None:
+        async with moshi(silent) as url:
+            with pytest.raises(SttUnavailable):
+                async with backend(url).open_stream("en"):
+                    pass
+
+    run(scenario())
+
+
+def test_a_wrong_key_is_refused() -> None:
+    async def scenario() -> None:
+        def refuse(connection: ServerConnection, request: object) -> object:
+            return connection.respond(401, "Unauthorized")
+
+        async with serve(model, "127.0.0.1", 0, process_request=refuse) as server:  # type: ignore[arg-type]
+            url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            with pytest.raises(SttRefused) as caught:
+                async with backend(url).open_stream("en"):
+                    pass
+            assert "mk-test" not in str(caught.value)
+
+    run(scenario())
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("answer", "slots"),
+    [
+        ({"asr": {"type": "batched_asr", "used_slots": 3, "total_slots": 64}}, Slots(3, 64)),
+        ([{"used_slots": 1, "total_slots": 8}, {"config": {"used_slots": 2, "total_slots": 8}}, {"tts": {}}], Slots(3, 16)),
+        ({"asr": {}}, None),
+        (7, None),
+    ],
+)
+async def test_modules_tell_the_slots(answer: object, slots: Slots | None) -> None:
+    route = respx.get("http://stt.example.com:8080/api/modules_info").respond(json=answer)
+    assert await backend("ws://stt.example.com:8080").slots() == slots
+    assert route.calls.last.request.headers["kyutai-api-key"] == "mk-test"
+    await backend("ws://stt.example.com:8080").warm()
+
+
+@respx.mock
+@pytest.mark.parametrize(
+    ("answer", "expected"),
+    [
+        (httpx.Response(200, json={"asr": {"used_slots": 8, "total_slots": 8}}), SttAtCapacity),
+        (httpx.Response(401), SttRefused),
+        (httpx.Response(503), SttUnavailable),
+        (httpx.Response(200, text="<html>"), SttProtocolError),
+        (httpx.Response(200, text="[" * 100_000), SttProtocolError),
+        (httpx.Response(200, content=b"1" * 1_000_000), SttError),
+        (httpx.ConnectError("refused"), SttUnavailable),
+    ],
+)
+async def test_warming_says_what_is_wrong(answer: httpx.Response | Exception, expected: type[SttError]) -> None:
+    respx.get("https://stt.example.com/api/modules_info").mock(side_effect=[answer])
+    with pytest.raises(expected) as caught:
+        await backend("https://stt.example.com/api/asr-streaming").warm()
+    assert "mk-test" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "stream", "modules"),
+    [
+        ("ws://host:8080", "ws://host:8080/api/asr-streaming", "http://host:8080/api/modules_info"),
+        ("https://host/stt/api/asr-streaming", "wss://host/stt/api/asr-streaming", "https://host/stt/api/modules_info"),
+        ("ws://host/other", "ws://host/other", "http://host/api/modules_info"),
+    ],
+)
+def test_addresses(url: str, stream: str, modules: str) -> None:
+    config = MoshiConfig(url)
+    assert (config.stream_url, config.modules_url) == (stream, modules)
+    assert config.headers() == {"kyutai-api-key": "public_token"}
+
+
+def test_malformed_settings_are_named() -> None:
+    for url in ("host:8080", "ftp://host", "ws://user:pw@host", "ws://"):
+        with pytest.raises(ConfigurationError, match="malformed"):
+            MoshiConfig(url)
+    with pytest.raises(ConfigurationError) as caught:
+        MoshiConfig("ws://host", Secret("a b"))
+    assert caught.value.setting == "LT_MOSHI_KEY"
+
+
+async def test_slots_are_asked_while_others_speak() -> None:
+    # The page and the stream do not share a connection.
+    with respx.mock:
+        respx.get("http://host/api/modules_info").respond(json={})
+        await asyncio.gather(*(backend("ws://host").warm() for _ in range(3)))

@@ -1,0 +1,51 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+from random import Random
+
+import pytest
+
+from live_transcription.errors import (
+    SttAtCapacity,
+    SttError,
+    SttExpired,
+    SttModelError,
+    SttProtocolError,
+    SttRefused,
+    SttUnavailable,
+)
+from live_transcription.stt.kyutai.handshake import SttStalled, SttStarting
+from live_transcription.stt.resilient.retry import RetryPolicy
+
+RETRIED = [SttUnavailable, SttAtCapacity, SttProtocolError, SttExpired]
+
+
+def delays(error: SttError, failures: int, *, worked: bool = False) -> list[float | None]:
+    return [RetryPolicy().delay_s(error, failures, worked, Random(seed)) for seed in range(200)]
+
+
+@pytest.mark.parametrize("kind", [SttRefused, SttModelError])
+def test_what_an_administrator_must_mend_is_not_retried(kind: type[SttError]) -> None:
+    assert set(delays(kind("no"), 1)) == set(delays(kind("no"), 9, worked=True)) == {None}
+
+
+@pytest.mark.parametrize("kind", RETRIED)
+@pytest.mark.parametrize(
+    ("failures", "least", "most"), [(1, 0.5, 1), (2, 1, 2), (3, 2, 4), (4, 4, 8), (5, 8, 16), (6, 15, 20), (60, 15, 20)]
+)
+def test_waits_grow_with_jitter_and_then_stay(kind: type[SttError], failures: int, least: float, most: float) -> None:
+    waits = delays(kind("again"), failures)
+    assert all(wait is not None and least <= wait <= most for wait in waits)
+    assert len(set(waits)) > 100
+
+
+def test_a_session_that_worked_is_replaced_at_once() -> None:
+    assert set(delays(SttExpired("limit"), 0, worked=True)) == {0.0}
+    assert all(wait is not None and wait <= 0.25 for wait in delays(SttUnavailable("broke"), 0, worked=True))
+
+
+@pytest.mark.parametrize("kind", [SttStarting, SttStalled])
+def test_a_server_that_starts_is_asked_steadily(kind: type[SttError]) -> None:
+    assert all(wait is not None and 1.5 <= wait <= 3 for failures in (1, 5, 50) for wait in delays(kind("wait"), failures))

@@ -1,0 +1,400 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from random import Random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttUnavailable
+from live_transcription.stt.base import SttStream, Token
+from live_transcription.stt.fallback.backend import FallbackBackend
+from live_transcription.stt.kyutai.handshake import SttStarting
+from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
+from live_transcription.types import SAMPLE_RATE, Frame
+from sandbox.virtual_clock import run
+from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
+
+
+class Talk:
+    """Plays frames into a stream in real time, as a speaker does, and reads its events."""
+
+    def __init__(self, backend: ResilientBackend) -> None:
+        self.backend = backend
+        self.captions = Captions()
+        self.lags: list[tuple[float, float]] = []
+
+    async def play(self, *parts: Sequence[Frame] | None) -> None:
+        """None among the parts is a flush. Ends the stream after the last."""
+        loop = asyncio.get_running_loop()
+        async with self.backend.open_stream("en") as stream, asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.read(stream))
+            for part in parts:
+                if part is None:
+                    await stream.flush()
+                    continue
+                for frame in part:
+                    await asyncio.sleep(FRAME_S)
+                    await stream.send(frame)
+                    self.lags.append((loop.time(), stream.waiting_s))
+            await stream.end()
+
+    async def read(self, stream: SttStream) -> None:
+        loop = asyncio.get_running_loop()
+        async for event in stream.events():
+            self.captions.feed(event, loop.time())
+
+
+def resilient(model: KyutaiModel, **policy: float) -> ResilientBackend:
+    return ResilientBackend(model, policy=ResiliencePolicy(**policy), random=Random(1))
+
+
+def words(count: int) -> list[int]:
+    return list(range(count))
+
+
+def test_opens_at_once_and_tells_every_word() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel()
+        talk = Talk(resilient(model))
+        await talk.play(speech(0, 10), silence(0.5), None, silence(0.5), speech(10, 10), None)
+        assert talk.captions.closed == words(20)
+        assert talk.captions.restarts == 0
+        assert len(model.attempts) == 1
+        assert model.open == 0
+
+    run(scenario())
+
+
+def test_no_connection_before_there_is_audio() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel()
+        async with resilient(model).open_stream("en") as stream:
+            await stream.flush()
+            assert [type(event).__name__ async for event in _first(stream, 1)] == ["Flushed"]
+            await asyncio.sleep(60)
+        assert model.attempts == []
+
+    run(scenario())
+
+
+async def _first(stream: SttStream, count: int):  # type: ignore[no-untyped-def]
+    async for event in stream.events():
+        yield event
+        count -= 1
+        if not count:
+            return
+
+
+@pytest.mark.parametrize("hanging", [True, False], ids=["handshake hangs", "handshake fails"])
+def test_cold_start_of_a_minute_loses_nothing_and_is_caught_up_within_25_s(hanging: bool) -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(
+            opening_s=lambda now: max(0.3, 60 - now) if hanging else 0.3,
+            failure=lambda now: None if now >= 60 else SttStarting("starting"),
+        )
+        backend = resilient(model, ring_s=90)
+        talk = Talk(backend)
+        await talk.play(speech(0, 250), None)
+        assert talk.captions.closed == words(250)
+        assert backend.statistics.dropped_s == 0
+        assert talk.captions.restarts == 0
+        up = model.opened[0]
+        assert up < 64
+        assert max(lag for at, lag in talk.lags if at > up + 25) < 0.2
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("knows_heard", [True, False], ids=["steps", "quiet"])
+def test_outage_of_ten_seconds_in_mid_sentence(knows_heard: bool) -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(
+            break_at=(7.03,), failure=lambda now: SttUnavailable("down") if 7 < now < 17 else None, knows_heard=knows_heard
+        )
+        backend = resilient(model)
+        talk = Talk(backend)
+        await talk.play(speech(0, 5), silence(0.6), None, silence(0.4), speech(5, 60), silence(0.6), None)
+        assert talk.captions.closed == words(65)
+        assert talk.captions.restarts == 1
+        assert backend.statistics.dropped_s == 0
+        assert 4 < backend.statistics.replayed_s < 5
+        assert backend.statistics.reconnects["stt_unavailable"] >= 3
+
+    run(scenario())
+
+
+@given(
+    breaks=st.lists(st.floats(1, 40), max_size=4),
+    outage_s=st.floats(0, 12),
+    knows_heard=st.booleans(),
+    latency_s=st.sampled_from([0.0, 0.05, 0.2]),
+    sentences=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([0.6, 1.0, 3.0])), min_size=1, max_size=5),
+)
+@settings(max_examples=60, deadline=None)
+def test_no_break_at_any_time_loses_or_repeats_a_word(
+    breaks: list[float], outage_s: float, knows_heard: bool, latency_s: float, sentences: list[tuple[int, float]]
+) -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(
+            break_at=tuple(breaks),
+            failure=lambda now: SttUnavailable("down") if any(at <= now < at + outage_s for at in breaks) else None,
+            knows_heard=knows_heard,
+            latency_s=latency_s,
+        )
+        talk = Talk(resilient(model, ring_s=120))
+        parts: list[Sequence[Frame] | None] = []
+        told = 0
+        for count, pause_s in sentences:
+            parts += [speech(told, count), silence(0.6), None, silence(pause_s)]
+            told += count
+        await talk.play(*parts)
+        assert talk.captions.words == words(told)
+
+    run(scenario())
+
+
+def test_words_that_a_dying_server_withholds_are_heard_again_though_it_seemed_to_flush() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(knows_heard=False, mute=(3.0, 8.0), break_at=(8.0,))
+        talk = Talk(resilient(model))
+        await talk.play(speech(0, 10), silence(0.6), None, silence(3.0), speech(10, 5), silence(0.6), None)
+        assert talk.captions.closed == words(15)
+
+    run(scenario())
+
+
+def test_a_break_after_a_pause_that_was_caught_up_with_loses_nothing_of_what_came_next() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(knows_heard=False, latency_s=0.4, opening_s=lambda now: 5.0, break_at=(7.93,))
+        talk = Talk(resilient(model))
+        await talk.play(speech(0, 2), silence(0.6), None, speech(2, 27), silence(0.6), None)
+        assert talk.captions.words == words(29)
+
+    run(scenario())
+
+
+def test_a_monologue_without_pause_repeats_only_its_last_seconds() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(break_at=(70.0,))
+        backend = resilient(model)
+        talk = Talk(backend)
+        await talk.play(speech(0, 250), None)
+        assert talk.captions.closed == words(250)
+        assert talk.captions.restarts == 1
+        assert backend.statistics.replayed_s <= 15.1
+        assert backend.statistics.dropped_s == 0
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("starts_word", [True, None])
+def test_an_engine_that_rewrites_tells_the_whole_utterance_though_it_hears_only_its_last_seconds(
+    starts_word: bool | None,
+) -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(
+            break_at=(40.0,),
+            failure=lambda now: SttUnavailable("down") if now >= 40 else None,
+            spell=lambda word: Token(f"w{word}" if starts_word else f" w{word}", starts_word),
+        )
+        helper = KyutaiModel(whole=True)
+        talk = Talk(ResilientBackend(FallbackBackend((model, helper), random=Random(1)), random=Random(1)))
+        await talk.play(speech(0, 150), silence(0.6), None, speech(150, 10), None)
+        assert talk.captions.closed == words(160)
+        assert talk.captions.restarts == 1
+
+    run(scenario())
+
+
+def test_an_outage_longer_than_the_ring_drops_the_oldest_counts_it_and_goes_on() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(break_at=(10.0,), failure=lambda now: SttUnavailable("down") if 10 <= now < 70 else None)
+        backend = resilient(model, ring_s=20)
+        talk = Talk(backend)
+        await talk.play(speech(0, 20), silence(0.6), None, speech(20, 280), None)
+        told = talk.captions.closed
+        assert told == sorted(set(told))
+        assert told[:20] == words(20)
+        missing = 300 - len(told)
+        # A word each 0.4 s: what is missing is what the counter says.
+        assert backend.statistics.dropped_s == pytest.approx(missing * 0.4, abs=1.5)
+        assert 35 < backend.statistics.dropped_s < 62
+        assert told[-1] == 299
+
+    run(scenario())
+
+
+def test_rotates_at_a_pause_without_a_word_changed() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(replaceable_after_s=30)
+        backend = resilient(model)
+        talk = Talk(backend)
+        parts: list[Sequence[Frame] | None] = []
+        for sentence in range(20):
+            parts += [speech(sentence * 10, 10), silence(0.6), None, silence(0.4)]
+        await talk.play(*parts)
+        assert talk.captions.closed == words(200)
+        assert talk.captions.restarts == 0
+        assert backend.statistics.reconnects == {"rotation": 3} or backend.statistics.reconnects == {"rotation": 2}
+        assert backend.statistics.replayed_s < 3
+
+    run(scenario())
+
+
+def test_refusal_is_told_at_once_and_never_retried() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(failure=lambda now: SttRefused("HTTP 401"))
+        async with resilient(model).open_stream("en") as stream:
+            await stream.send(speech(0, 1)[0])
+            with pytest.raises(SttRefused):
+                async for _ in stream.events():
+                    pass
+            with pytest.raises(SttRefused):
+                await stream.send(speech(0, 1)[0])
+        await asyncio.sleep(600)
+        assert len(model.attempts) == 1
+
+    run(scenario())
+
+
+@pytest.mark.parametrize("error", [SttAtCapacity("full"), SttUnavailable("down")], ids=["full", "down"])
+def test_backs_off_then_asks_now_and_then(error: SttError) -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(failure=lambda now: error, opening_s=lambda now: 0.0)
+        async with resilient(model).open_stream("en") as stream:
+            await stream.send(speech(0, 1)[0])
+            await asyncio.sleep(300)
+        waits = np.diff(model.attempts)
+        assert all(0.5 * 2**n <= wait <= 2**n for n, wait in enumerate(waits[:5]))
+        assert all(15 <= wait <= 20 for wait in waits[5:])
+
+    run(scenario())
+
+
+def test_a_server_that_takes_sessions_only_to_close_them_is_not_stormed() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(break_at=tuple(np.arange(0.1, 300, 0.05)), opening_s=lambda now: 0.0)
+        talk = Talk(resilient(model, drain_s=60))
+        with pytest.raises(ExceptionGroup):
+            await talk.play(speech(0, 500))
+        assert len(model.attempts) < 30
+
+    run(scenario())
+
+
+def test_an_expired_session_is_replaced_at_once_and_an_idle_one_at_the_next_speech() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(break_at=(15.0, 60.0), break_error=lambda: SttExpired("limit"))
+        talk = Talk(resilient(model))
+        await talk.play(speech(0, 50), silence(0.6), None)
+        assert talk.captions.closed == words(50)
+        assert model.attempts[1] == pytest.approx(15.0, abs=0.01)
+
+        model = KyutaiModel(break_at=(35.0,), break_error=lambda: SttExpired("idle"))
+        backend = resilient(model)
+        captions = Captions()
+        start = asyncio.get_running_loop().time()
+        model.break_at = (start + 35.0,)
+        async with backend.open_stream("en") as stream, asyncio.TaskGroup() as tasks:
+            reader = tasks.create_task(_feed(stream, captions))
+            for frame in speech(0, 5):
+                await stream.send(frame)
+            await stream.flush()
+            await asyncio.sleep(100)
+            assert len(model.attempts) == 1
+            for frame in speech(5, 5):
+                await stream.send(frame)
+            await stream.end()
+            await reader
+        assert captions.words == words(10)
+        assert len(model.attempts) == 2
+
+    run(scenario())
+
+
+async def _feed(stream: SttStream, captions: Captions) -> None:
+    async for event in stream.events():
+        captions.feed(event, 0.0)
+
+
+def test_end_drains_the_tail_even_while_there_is_no_connection() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(break_at=(3.0,), failure=lambda now: SttUnavailable("down") if 3 <= now < 20 else None)
+        talk = Talk(resilient(model))
+        await talk.play(speech(0, 20))
+        assert talk.captions.words == words(20)
+
+    run(scenario())
+
+
+def test_the_drain_ends_and_says_why() -> None:
+    async def scenario() -> None:
+        loop = asyncio.get_running_loop()
+        model = KyutaiModel(failure=lambda now: SttUnavailable("down"))
+        async with resilient(model, drain_s=30).open_stream("en") as stream:
+            await stream.send(speech(0, 1)[0])
+            await stream.end()
+            with pytest.raises(SttUnavailable, match="down"):
+                async for _ in stream.events():
+                    pass
+        assert loop.time() == pytest.approx(30, abs=0.1)
+
+    run(scenario())
+
+
+def test_a_hanging_handshake_ends_with_the_stream() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(opening_s=lambda now: 1e6)
+        async with resilient(model).open_stream("en") as stream:
+            await stream.send(speech(0, 1)[0])
+            await asyncio.sleep(1)
+        assert asyncio.get_running_loop().time() == pytest.approx(1)
+        assert len(asyncio.all_tasks()) == 1
+
+    run(scenario())
+
+
+def test_memory_is_bounded_whatever_the_server_does() -> None:
+    async def scenario() -> None:
+        model = KyutaiModel(opening_s=lambda now: 1e6)
+        backend = resilient(model, ring_s=10)
+        async with backend.open_stream("en") as stream:
+            for _ in range(5000):
+                await stream.send(np.full(1920, np.nan, np.float32))
+                await stream.flush()
+            assert stream._ring.memory_bytes <= 11 * SAMPLE_RATE * 4  # type: ignore[attr-defined]
+            assert len(stream._flushes) <= 10 / FRAME_S + 2  # type: ignore[attr-defined]
+        assert backend.statistics.dropped_s == pytest.approx(5000 * FRAME_S - 10, abs=0.1)
+
+    run(scenario())
+
+
+def test_a_fault_of_ours_reaches_the_reader_and_is_raised() -> None:
+    class Faulty(KyutaiModel):
+        def open_stream(self, language: str):  # type: ignore[no-untyped-def, override]
+            raise ZeroDivisionError
+
+    async def use() -> None:
+        async with resilient(Faulty()).open_stream("en") as stream:
+            await stream.send(speech(0, 1)[0])
+            with pytest.raises(SttError):
+                await _feed(stream, Captions())
+
+    async def scenario() -> None:
+        with pytest.raises(ZeroDivisionError):
+            await use()
+
+    run(scenario())
+
+
+def test_settings_out_of_range_are_refused() -> None:
+    for bad in ({"ring_s": 0}, {"ring_s": 121}, {"replay_speed": 1}):
+        with pytest.raises(ValueError, match="must be"):
+            ResiliencePolicy(**bad)

@@ -1,0 +1,48 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""What the registry knows of an engine that has no other beside it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+
+from live_transcription.config import EngineConfig, HpbConfig, SttConfig
+from live_transcription.config_stt import ModalConfig
+from live_transcription.errors import SttError
+from live_transcription.service import TranscriptionService
+from live_transcription.stt.engines import SttRegistry
+from live_transcription.types import IceServer, Secret
+from sandbox.virtual_clock import run
+from tests.unit.stt.kyutai.modal.test_backend import FRAME, Proxy, words
+
+
+async def no_servers() -> Sequence[IceServer]:
+    return ()
+
+
+def test_a_single_engine_that_refuses_the_credentials_is_known_to_refuse_them_until_it_serves() -> None:
+    async def scenario() -> None:
+        async with Proxy(words, refusals=[401]).running() as proxy:
+            stt = SttConfig(embedded=None, modal=ModalConfig(url=proxy.url, key=Secret("wk-key"), secret=Secret("ws-secret")))
+            hpb = HpbConfig("wss://signaling.example.com", Secret("secret"), "https://cloud.example.com")
+            registry = SttRegistry(stt)
+            async with TranscriptionService(
+                EngineConfig(hpb=hpb, stt=stt), no_servers, registry=registry, wall_clock=lambda: 0.0
+            ) as service:
+                (engine,) = service.speech_status().engines
+                assert (engine.name, engine.state) == ("modal", "unknown")
+                for state in ("refused", "up"):
+                    with contextlib.suppress(SttError):
+                        async with registry.backend().open_stream("en") as stream:
+                            for _ in range(20):
+                                await stream.send(FRAME)
+                            await stream.end()
+                            async for _ in stream.events():
+                                pass
+                    (engine,) = service.speech_status().engines
+                    assert engine.state == state
+                    assert bool(engine.problem) == (state == "refused")
+
+    run(scenario())

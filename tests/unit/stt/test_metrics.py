@@ -1,0 +1,43 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+from __future__ import annotations
+
+import pytest
+
+from live_transcription.stt.metrics import Latencies, SttStatistics
+
+
+def test_open_sockets_are_paid_for_by_time() -> None:
+    statistics = SttStatistics()
+    first = statistics.socket_opened(10.0)
+    second = statistics.socket_opened(20.0)
+    assert statistics.open_sockets == 2
+    assert statistics.socket_s(25.0) == 20.0
+    statistics.socket_closed(first, 30.0)
+    assert statistics.socket_s(30.0) == 30.0
+    assert statistics.socket_s(40.0) == 40.0
+    statistics.socket_closed(second, 40.0)
+    assert statistics.open_sockets == 0
+    assert statistics.socket_s(1000.0) == 40.0
+
+
+def test_latencies_are_counted_by_their_upper_bounds() -> None:
+    latencies = Latencies()
+    for seconds in (0.1, 0.11, 0.75, 999.0):
+        latencies.append(seconds)
+    buckets = dict(latencies.buckets())
+    assert (buckets[0.1], buckets[0.2], buckets[0.6], buckets[0.8], buckets[120.0]) == (1, 2, 2, 3, 3)
+    assert (latencies.count, latencies.sum_s) == (4, pytest.approx(999.96))
+
+
+def test_statistics_add_up_with_the_sockets_that_are_still_open() -> None:
+    one, other = SttStatistics(), SttStatistics()
+    one.words, other.words = 3, 4
+    one.reconnects["rotation"] = other.reconnects["rotation"] = 1
+    other.first_token_s.append(0.5)
+    other.socket_opened(10.0)
+    one.add(other, 15.0)
+    assert (one.words, one.reconnects["rotation"], one.first_token_s.count) == (7, 2, 1)
+    assert one.socket_s(100.0) == 5.0
+    assert one.open_sockets == 0
