@@ -3,8 +3,8 @@
 """Check appinfo/info.xml against what the app store and AppAPI accept: `check_info_xml.py [--release] [info.xml]`.
 
 The store validates against https://apps.nextcloud.com/schema/apps/info.xsd after dropping what it does not know (`routes`);
-AppAPI reads `external-app` itself (ExAppRouteHelper, ExAppEnvVarsHelper). This file says the same rules with the standard
-library alone. `--release` also refuses example.com, which stands where a publisher's own addresses belong.
+AppAPI reads `external-app` itself (ExAppRouteHelper, ExAppEnvVarsHelper, ExAppProxyController). This file applies the same
+rules with the standard library alone. `--release` also refuses example.com, a placeholder for the publisher's addresses.
 """
 
 from __future__ import annotations
@@ -18,12 +18,16 @@ from collections.abc import Callable, Iterator
 from xml.etree import ElementTree as ET  # our own file, and nothing in it is resolved
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from sandbox.appapi_rules import RULES  # noqa: E402  found only now
+
 INFO_XML = ROOT / "appinfo" / "info.xml"
 
 #: Children of <info> in the store's order, with how often each may stand (minimum, maximum; None: any number).
 ORDER: dict[str, tuple[int, int | None]] = {
     "id": (1, 1),
-    "name": (1, None),
+    "name": (1, 1),  # the store allows one per language; AppAPI makes "Array" of two
     "summary": (1, None),
     "description": (1, None),
     "version": (1, 1),
@@ -104,19 +108,21 @@ SEMANTIC_VERSION = re.compile(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(-[0-9A-
 SERVER_VERSION = re.compile(r"\d+(\.\d+){0,2}")
 ADDRESS = re.compile(r"https?://.+")
 
-Rule = Callable[[str], bool]
+ROUTE = re.compile(r"\^\\/\?(\w+)\\/\.\*")
+
+TextRule = Callable[[str], bool]
 
 
-def _length(limit: int) -> Rule:
+def _length(limit: int) -> TextRule:
     return lambda text: 1 <= len(text) <= limit
 
 
-def _full(pattern: str | re.Pattern[str], limit: int = 256) -> Rule:
+def _full(pattern: str | re.Pattern[str], limit: int = 256) -> TextRule:
     return lambda text: len(text) <= limit and re.fullmatch(pattern, text) is not None
 
 
 #: What the text of an element may be, and how to say it.
-TEXTS: dict[str, tuple[Rule, str]] = {
+TEXTS: dict[str, tuple[TextRule, str]] = {
     "id": (_full(r"[a-z]+[a-z0-9_]*[a-z0-9]+"), "may hold a-z, 0-9 and _ only, and must start with a letter"),
     "name": (_length(128), "must have 1 to 128 characters"),
     "summary": (_length(128), "must have 1 to 128 characters"),
@@ -245,15 +251,15 @@ def _routes(app: ET.Element) -> Iterator[str]:
             yield f"route {url!r} names no verb"
         if route.findtext("access_level") not in ACCESS_LEVELS:
             yield f"route {url!r}: access_level must be one of {', '.join(ACCESS_LEVELS)}"
-        if not url.startswith(("^/", "/")):
-            yield f"route {url!r} must start with ^/, since HaRP matches it against the path"
         try:
-            pattern = re.compile(url)
+            re.compile(url)
         except re.error as error:
             yield f"route {url!r} is no regular expression: {error}"
             continue
+        if not (written := ROUTE.fullmatch(url)) or not all(rule(url, f"{written[1]}/x") for rule in RULES):
+            yield rf"route {url!r} must be written as ^\/?name\/.*, the one form that every supported AppAPI and HaRP match"
         for path in NOT_FOR_BROWSERS:
-            if pattern.match(path):
+            if any(rule(url, path.removeprefix("/")) for rule in RULES):
                 yield f"route {url!r} opens {path} to browsers"
         for tag, kind in (("headers_to_exclude", str), ("bruteforce_protection", int)):
             text = route.findtext(tag)

@@ -11,13 +11,16 @@ import contextlib
 import json
 import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+from sandbox.nextcloud.app_info import Route, declared_routes
 from sandbox.nextcloud.ocs import OcsError
 from sandbox.nextcloud.talk import TALK_TIMEOUT_S, ExAppAnswer
+from sandbox.nextcloud.throttle import Throttle
 
 #: AppAPI's own version, sent as `AA-VERSION`.
 AA_VERSION = "32.0.0"
@@ -56,6 +59,10 @@ class ExApp:
     progress: int = -1
     init_error: str = ""
     enabled_error: str = ""
+    #: While AppAPI installs or updates the app, it may report its progress though it is not enabled.
+    installing: bool = True
+    #: The routes that browsers may use, as they were registered.
+    routes: tuple[Route, ...] = field(default_factory=declared_routes)
     config: dict[str, ConfigValue] = field(default_factory=dict)
     log: list[tuple[int, str]] = field(default_factory=list)
     #: What the app registered for the browser, by kind (`top-menu`, `script`, `style`, `initial-state`, `settings`) and key.
@@ -66,8 +73,13 @@ class ExApp:
 class AppApi:
     """The registered apps and AppAPI's requests to them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
         self.apps: dict[str, ExApp] = {}
+        self.throttle = Throttle()
+        #: What an app has saved outlives its registration, with `--rm-data` too: AppAPI removes the volume only.
+        self._configs: dict[str, dict[str, ConfigValue]] = {}
+        #: How a throttled request waits.
+        self.sleep = sleep
         self.nextcloud_url = ""
         #: Users in Nextcloud's group `admin`.
         self.admins = {"admin"}
@@ -84,6 +96,7 @@ class AppApi:
     ) -> ExApp:
         """`url`: where the app listens; can be set later, as with a container that starts now."""
         app = self.apps[app_id] = ExApp(app_id, version, secret or secrets.token_hex(64), url)
+        app.config = self._configs.setdefault(app_id, app.config)
         return app
 
     def environment(self, app: ExApp, *, port: int, storage: str = "") -> dict[str, str]:
@@ -104,17 +117,33 @@ class AppApi:
             environment["APP_PERSISTENT_STORAGE"] = storage
         return environment
 
-    def authenticate(self, headers: Any, *, path: str) -> tuple[ExApp, str]:
-        """The app behind a request and the user that it acts for. OcsError 401 else, also for a disabled app."""
-        app = self.apps.get(headers.get("EX-APP-ID", ""))
-        authorization = headers.get("AUTHORIZATION-APP-API", "")
-        with contextlib.suppress(ValueError):
-            user_id, _, secret = base64.b64decode(authorization, validate=True).decode().partition(":")
-            if app is not None and secret and secrets.compare_digest(secret.encode(), app.secret.encode()):
-                if app.enabled or "/ex-app/state" in path or "/ex-app/status" in path:
-                    return app, user_id
-                raise OcsError(401, "ExApp is disabled")
-        raise OcsError(401, "Current user is not logged in")
+    async def authenticate(self, headers: Any, *, address: str, path: str) -> tuple[ExApp, str]:
+        """The app behind a request and the user that it acts for.
+
+        As `AppAPIService::validateExAppRequestToNC`: a request of an unknown app or with a wrong secret counts against its
+        address, delays every other request from there, whichever app sends it, and ends in 429. Raises OcsError 401 for
+        those and for a disabled app, which may ask for its state only.
+        """
+        delay = self.throttle.delay(address, time.monotonic())
+        if delay is None:
+            raise OcsError(429, "Reached maximum delay")
+        if delay:
+            await self.sleep(delay)
+        app_id = headers.get("EX-APP-ID", "")
+        app = self.apps.get(app_id)
+        user_id, _, secret = _decoded(headers.get("AUTHORIZATION-APP-API", "")).partition(":")
+        subject = f"{app_id}:{user_id}"
+        if app is None or not secrets.compare_digest(secret.encode(), app.secret.encode()):
+            self.throttle.failed(address, subject, time.monotonic())
+            raise OcsError(401, "Current user is not logged in")
+        exempt = path.endswith("/ex-app/state") or (app.installing and path.endswith("/ex-app/status"))
+        if not app.enabled and not exempt:
+            raise OcsError(401, "ExApp is disabled")
+        if not headers.get("EX-APP-VERSION"):
+            raise OcsError(401, "Current user is not logged in")
+        if delay:
+            self.throttle.succeeded(address, subject)
+        return app, user_id
 
     # Requests to the app.
 
@@ -156,7 +185,7 @@ class AppApi:
     async def init(self, app: ExApp) -> None:
         """`POST /init`; the app counts as enabled before it. 404 or 501: it has no init and is enabled at once."""
         app.progress, app.init_error = 0, ""
-        app.enabled = True
+        app.enabled = app.installing = True
         try:
             answer = await self.request(app.app_id, "POST", "/init", timeout_s=INIT_TIMEOUT_S)
         except ExAppUnreachable as error:
@@ -168,13 +197,16 @@ class AppApi:
             await self._init_failed(app, f"/init answered {answer.status}")
 
     async def report_progress(self, app: ExApp, progress: int, error: str) -> None:
-        """The app's `PUT …/ex-app/status`; at 100 AppAPI enables the app before it answers."""
+        """The app's `PUT …/ex-app/status`; at 100 AppAPI enables the app before it answers. Later reports change nothing."""
+        if progress != 0 and app.progress == 100:
+            return
         if error:
             await self._init_failed(app, error)
             return
         app.progress = progress
         app.progress_reports.append(progress)
         if progress >= 100:
+            app.installing = False
             await self.enable(app)
         await self._notify()
 
@@ -260,3 +292,10 @@ def _error_of(answer: ExAppAnswer) -> str:
     if answer.status != 200 or not isinstance(answer.body, dict):
         return f"/enabled answered {answer.status}"
     return str(answer.body.get("error", ""))
+
+
+def _decoded(authorization: str) -> str:
+    try:
+        return base64.b64decode(authorization, validate=True).decode()
+    except ValueError:
+        return ""

@@ -47,7 +47,10 @@ def app_api_routes(app_api: AppApi) -> APIRouter:
     root = "/ocs/v1.php/apps/app_api"
 
     def caller(request: Request) -> ExApp:
-        return app_api.authenticate(request.headers, path=request.url.path)[0]
+        app: ExApp | None = request.state.ex_app
+        if app is None:
+            raise OcsError(401, "Current user is not logged in")
+        return app
 
     @router.get(root + "/ex-app/state")
     async def state(request: Request) -> Response:

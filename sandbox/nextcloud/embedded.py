@@ -13,9 +13,7 @@ import html
 import json
 import re
 import secrets
-import xml.etree.ElementTree as ET
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -23,15 +21,15 @@ from urllib.parse import quote
 import httpx
 from fastapi import APIRouter, Request, Response
 
+from sandbox.appapi_rules import Rule
 from sandbox.nextcloud.app_api import AA_VERSION, AppApi, ExApp
 from sandbox.nextcloud.login import LANGUAGE_COOKIE, USER_COOKIE
 
-LEVELS = {"PUBLIC": 0, "USER": 1, "ADMIN": 2}
 #: Seconds for which browsers may keep what says nothing about it.
 CACHE_S = 3600
 PROXY_TIMEOUT_S = 30.0
-_INFO = Path(__file__).parents[2] / "appinfo" / "info.xml"
 _STYLE = Path(__file__).with_name("core.css")
+_PARENT_SEGMENT = re.compile(r"(?:^|/|%2f)(?:\.|%2e){2}(?:/|%2f|$)", re.IGNORECASE)
 #: Nextcloud's policy for pages; connections go to itself only, scripts need the page's nonce.
 _POLICY = (
     "default-src 'none';base-uri 'none';manifest-src 'self';script-src 'nonce-{nonce}';style-src 'self' 'unsafe-inline';"
@@ -40,29 +38,9 @@ _POLICY = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
-    url: str
-    verbs: frozenset[str]
-    level: int
-
-
-def routes_of(info: Path = _INFO) -> tuple[Route, ...]:
-    """The routes that the app's `info.xml` opens to browsers."""
-    root = ET.parse(info).getroot()
-    return tuple(
-        Route(
-            str(route.findtext("url")),
-            frozenset(verb.strip().upper() for verb in str(route.findtext("verb")).split(",")),
-            LEVELS[str(route.findtext("access_level"))],
-        )
-        for route in root.iterfind(".//routes/route")
-    )
-
-
-def embedded_routes(app_api: AppApi, client: httpx.AsyncClient) -> APIRouter:
+def embedded_routes(app_api: AppApi, client: httpx.AsyncClient, rule: Rule) -> APIRouter:
+    """`rule`: how this AppAPI matches a path against the routes of an app."""
     router = APIRouter()
-    routes = routes_of()
 
     def level(user: str) -> int:
         return 2 if user in app_api.admins else 1 if user else 0
@@ -87,11 +65,11 @@ def embedded_routes(app_api: AppApi, client: httpx.AsyncClient) -> APIRouter:
         """The first route that fits decides; what none fits does not exist. No request token is asked for."""
         app = app_api.apps.get(app_id)
         user = request.cookies.get(USER_COOKIE, "")
-        fitting = (
-            route for route in routes if request.method in route.verbs and re.match(route.url, "/" + path, re.IGNORECASE)
-        )
+        if app is None or not app.enabled or _PARENT_SEGMENT.search(path):
+            return Response(status_code=404)
+        fitting = (route for route in app.routes if request.method in route.verbs and rule(route.url, path))
         route = next(fitting, None)
-        if app is None or not app.enabled or route is None or level(user) < route.level:
+        if route is None or level(user) < route.level:
             return Response(status_code=404)
         headers = {k: v for k, v in request.headers.items() if k not in _NOT_PASSED} | signed(app, user)
         try:

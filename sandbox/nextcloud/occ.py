@@ -11,12 +11,14 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
 from sandbox.nextcloud.app_api import HEARTBEAT_TRIES, AppApi, ConfigValue, ExApp, ExAppUnreachable
+from sandbox.nextcloud.app_info import InvalidInfo, from_json, from_xml
 
 #: The last line of an answer says how the command ended.
 EXIT = "exit:"
@@ -52,7 +54,9 @@ def _parser() -> _Parser:
     register = commands.add_parser("app_api:app:register", add_help=False)
     register.add_argument("app_id")
     register.add_argument("daemon", nargs="?")
-    register.add_argument("--json-info", required=True)
+    register.add_argument("--json-info")
+    register.add_argument("--info-xml")
+    register.add_argument("--env", action="append")
     register.add_argument("--wait-finish", action="store_true")
     unregister = commands.add_parser("app_api:app:unregister", add_help=False)
     unregister.add_argument("app_id")
@@ -65,8 +69,10 @@ def _parser() -> _Parser:
         config.add_argument("app_id")
         config.add_argument("key")
         if verb == "set":
-            config.add_argument("--value", required=True)
-            config.add_argument("--sensitive", action="store_true")
+            config.add_argument("--value")
+            # As Symfony's VALUE_OPTIONAL: without a value it is null, which AppAPI takes for false.
+            config.add_argument("--sensitive", nargs="?")
+            config.add_argument("--update-only", action="store_true")
     return parser
 
 
@@ -76,7 +82,7 @@ class Occ:
     def __init__(self, app_api: AppApi) -> None:
         self.token = secrets.token_hex(32)
         self.daemons: dict[str, Daemon] = {}
-        self._app_api = app_api
+        self.app_api = app_api
 
     async def run(self, arguments: Sequence[str]) -> AsyncIterator[str]:
         """The lines that the command prints. Raises OccError."""
@@ -92,20 +98,20 @@ class Occ:
                     yield line
             case "app:unregister":
                 app = self._app(chosen.app_id)
-                await self._app_api.disable(app)
-                del self._app_api.apps[app.app_id]
+                await self.app_api.disable(app)
+                del self.app_api.apps[app.app_id]
                 yield f"ExApp {app.app_id} successfully unregistered."
             case "app:list":
-                for app in self._app_api.apps.values():
+                for app in self.app_api.apps.values():
                     yield f"{app.app_id} ({app.display_name}): {app.version} [{'enabled' if app.enabled else 'disabled'}]"
             case "app:enable":
                 app = self._app(chosen.app_id)
-                if not await self._app_api.enable(app):
+                if not await self.app_api.enable(app):
                     raise OccError(f"ExApp {app.app_id} could not be enabled: {app.enabled_error}")
                 yield f"ExApp {app.app_id} successfully enabled."
             case "app:disable":
                 app = self._app(chosen.app_id)
-                await self._app_api.disable(app)
+                await self.app_api.disable(app)
                 yield f"ExApp {app.app_id} successfully disabled."
             case _:
                 yield self._configure(chosen)
@@ -120,44 +126,73 @@ class Occ:
         return "Daemon successfully registered."
 
     async def _register(self, chosen: argparse.Namespace) -> AsyncIterator[str]:
-        if chosen.app_id in self._app_api.apps:
-            raise OccError(f"ExApp {chosen.app_id} already registered.")
+        if chosen.app_id in self.app_api.apps:
+            raise OccError(f"ExApp {chosen.app_id} is already registered.")
         try:
-            info: dict[str, Any] = json.loads(chosen.json_info)
-            name = chosen.daemon or info["daemon_config_name"]
-            daemon, port, version, secret = self.daemons[name], int(info["port"]), str(info["version"]), str(info["secret"])
+            given: dict[str, Any] = json.loads(chosen.json_info) if chosen.json_info else {}
+            info = from_json(given, app_id=chosen.app_id) if given else from_xml(_read(chosen.info_xml))
+            daemon = self.daemons[chosen.daemon or given["daemon_config_name"]]
+            port, secret = int(given.get("port", 0)), str(given["secret"]) if given else None
+        except InvalidInfo as error:
+            raise OccError(f"ExApp '{chosen.app_id}' has an invalid definition. {error}") from error
         except (ValueError, TypeError) as error:
-            raise OccError("--json-info is not valid.") from error
+            raise OccError("Invalid app info provided in JSON format") from error
         except KeyError as error:
             raise OccError(f"--json-info or its daemon lacks {error}.") from error
         url = f"{daemon.protocol}://{daemon.host}:{port}"
-        app = self._app_api.register(chosen.app_id, url=url, version=version, secret=secret)
-        app.display_name = str(info.get("name", app.display_name))
+        app = self.app_api.register(info.app_id, url=url, version=info.version, secret=secret)
+        app.display_name, app.routes = info.name, info.routes
         yield f"Waiting for the heartbeat of {app.app_id} at {url} …"
         try:
-            await self._app_api.install(app, timeout_s=HEARTBEAT_TRIES)
+            await self.app_api.install(app, timeout_s=HEARTBEAT_TRIES)
         except (ExAppUnreachable, TimeoutError) as error:
-            del self._app_api.apps[app.app_id]
+            del self.app_api.apps[app.app_id]
             raise OccError(f"ExApp {app.app_id} could not be registered: {error}") from error
         yield f"ExApp {app.app_id} successfully registered."
 
     def _configure(self, chosen: argparse.Namespace) -> str:
-        config = self._app(chosen.app_id).config
+        """As AppAPI's SetConfig, GetConfig and DeleteConfig, with their pitfalls."""
+        app, key = self._app(chosen.app_id), chosen.key
+        known = app.config.get(key)
+        label = f"ExApp {app.app_id} config {key}"
         if chosen.command.endswith(":set"):
-            config[chosen.key] = ConfigValue(chosen.value, chosen.sensitive)
-            return f"ExApp {chosen.app_id} config value {chosen.key} set."
-        if chosen.key not in config:
-            raise OccError(f"ExApp {chosen.app_id} config value {chosen.key} not found.")
+            if not chosen.update_only and known is not None:
+                raise OccError(f"{label} already exists. Use --update-only flag.")
+            if chosen.update_only and known is None:
+                raise OccError(f"{label} not found")
+            sensitive = known.sensitive if known and chosen.sensitive is None else _truth(chosen.sensitive)
+            app.config[key] = ConfigValue(chosen.value or "", sensitive)
+            return f"{label} set to {chosen.value} {'[sensitive]' if sensitive else ''}"
         if chosen.command.endswith(":get"):
-            return config[chosen.key].value
-        del config[chosen.key]
-        return f"ExApp {chosen.app_id} config value {chosen.key} deleted."
+            if known is None:
+                raise OccError(f"{label} not found")
+            return known.value
+        if not app.enabled:
+            raise OccError("")
+        if app.config.pop(key, None) is None:
+            raise OccError(f"{label} not found.")
+        return f"{label} deleted."
 
     def _app(self, app_id: str) -> ExApp:
-        app = self._app_api.apps.get(app_id)
+        app = self.app_api.apps.get(app_id)
         if app is None:
             raise OccError(f"ExApp {app_id} not found.")
         return app
+
+
+def _read(path: str | None) -> str:
+    """info.xml from the path that occ was given. Raises InvalidInfo."""
+    if path is None:
+        raise InvalidInfo("The sandbox has no app store: give --info-xml or --json-info.")
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise InvalidInfo(f"Failed to read info.xml from {path}") from error
+
+
+def _truth(value: str | None) -> bool:
+    """PHP's `filter_var($value, FILTER_VALIDATE_BOOLEAN)`."""
+    return (value or "").strip().lower() in ("1", "true", "on", "yes")
 
 
 def occ_routes(occ: Occ) -> APIRouter:

@@ -12,6 +12,7 @@ from typing import Any, Self
 from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 
+from sandbox.appapi_rules import rule_of
 from sandbox.nextcloud.app_api import AA_VERSION, AppApi
 from sandbox.nextcloud.app_api_routes import app_api_routes
 from sandbox.nextcloud.embedded import embedded_routes
@@ -119,8 +120,12 @@ class Nextcloud:
         async def authenticate(request: Request, call_next: RequestResponseEndpoint) -> Response:
             """Who says that it is an app or a user has to prove it, on public pages too; others are guests."""
             try:
+                request.state.ex_app = None
                 if "EX-APP-ID" in request.headers:
-                    _, request.state.user_id = self.app_api.authenticate(request.headers, path=request.url.path)
+                    address = request.client.host if request.client else ""
+                    request.state.ex_app, request.state.user_id = await self.app_api.authenticate(
+                        request.headers, address=address, path=request.url.path
+                    )
                 else:
                     request.state.user_id = self.accounts.user_of(request)
             except OcsError as error:
@@ -149,5 +154,5 @@ class Nextcloud:
         app.include_router(WebApi(self.talk, self.app_api).router)
         app.include_router(app_api_routes(self.app_api))
         app.include_router(login_routes(self.app_api, self.accounts))
-        app.include_router(embedded_routes(self.app_api, self.app_api.client))
+        app.include_router(embedded_routes(self.app_api, self.app_api.client, rule_of(self.version)))
         return app

@@ -40,17 +40,20 @@ def test_a_release_names_its_publisher(info_xml: str) -> None:
         (("<namespace>", "<donation>x</donation><namespace>"), "out of order"),
         (("<namespace>", "<colour>x</colour><namespace>"), "<colour> is not known"),
         (("<summary>Live captions", "<summary>" + "x" * 128 + "Live captions"), "1 to 128"),
-        (('<name lang="fr">', "<name>"), "<name> stands twice in one language"),
-        (("<name>Live Transcription</name>", ""), "<name> lacks English"),
+        (("</name>", '</name><name lang="fr">Transcription</name>'), "<name> stands 2 times"),
+        (("<name>Live Transcription</name>", ""), "<name> is missing"),
+        (('<summary lang="fr">', "<summary>"), "<summary> stands twice in one language"),
         (('max-version="35"', 'max-version="31"'), "is above max-version"),
         (('max-version="35"', 'max-version="next"'), "is no version"),
         (("https://example.com/live_transcription/issues", "mailto:a@example.com"), "must be an http or https address"),
         (("<name>LT_HPB_URL</name>", "<name>APP_SECRET</name>"), "AppAPI's own"),
         (("<name>LT_HPB_URL</name>", "<name>LT_MOSHI_URL</name>"), "declared twice"),
         (("<name>LT_HPB_URL</name>", "<name>LT HPB</name>"), "no name of an environment variable"),
-        (("<url>^/js/.*</url>", "<url>js/.*</url>"), "must start with ^/"),
-        (("<url>^/js/.*</url>", "<url>^/.*</url>"), "opens /init to browsers"),
-        (("<url>^/js/.*</url>", "<url>^/(js</url>"), "no regular expression"),
+        ((r"<url>^\/?js\/.*</url>", "<url>^/js/.*</url>"), "must be written as"),
+        ((r"<url>^\/?js\/.*</url>", "<url>js/.*</url>"), "must be written as"),
+        ((r"<url>^\/?js\/.*</url>", r"<url>\/?.*</url>"), "opens /init to browsers"),
+        ((r"<url>^\/?js\/.*</url>", "<url>init</url>"), "opens /init to browsers"),
+        ((r"<url>^\/?js\/.*</url>", "<url>^/(js</url>"), "no regular expression"),
         (("<access_level>ADMIN</access_level>", "<access_level>admin</access_level>"), "access_level"),
         (('<headers_to_exclude>["Cookie"]', "<headers_to_exclude>Cookie"), "JSON list of str"),
         (("<bruteforce_protection>[]", "<bruteforce_protection>[true]"), "JSON list of int"),
@@ -65,7 +68,7 @@ def test_what_the_store_or_appapi_would_refuse_is_named(info_xml: str, change: t
 
 def test_only_browsers_paths_are_routes_and_only_for_administrators(info_xml: str) -> None:
     routes = list(ET.fromstring(info_xml).iterfind("external-app/routes/route"))
-    assert [route.findtext("url") for route in routes] == ["^/js/.*", "^/css/.*", "^/img/.*", "^/admin/.*"]
+    assert [route.findtext("url") for route in routes] == [rf"^\/?{name}\/.*" for name in ("js", "css", "img", "admin")]
     assert {route.findtext("access_level") for route in routes} == {"ADMIN"}
 
 

@@ -9,6 +9,7 @@ import asyncio
 import base64
 from collections.abc import AsyncIterator
 
+import httpx
 import nc_py_api
 import pytest
 from fastapi import FastAPI, Request
@@ -201,3 +202,57 @@ async def test_requests_carry_json_and_end_after_their_time(nextcloud: Nextcloud
     the_app(nextcloud).url = "http://127.0.0.1:1"
     with pytest.raises(ExAppUnreachable, match="ConnectError"):
         await nextcloud.app_api.request("live_transcription", "GET", "/capabilities")
+
+
+@pytest.fixture
+async def slow_to_anger() -> AsyncIterator[tuple[Nextcloud, list[float]]]:
+    """A Nextcloud that notes its delays instead of sleeping them."""
+    delays: list[float] = []
+
+    async def note(delay_s: float) -> None:
+        delays.append(delay_s)
+
+    async with Nextcloud() as running:
+        running.app_api.sleep = note
+        yield running, delays
+
+
+async def test_unknown_credentials_slow_and_then_block_every_app_of_the_address(
+    slow_to_anger: tuple[Nextcloud, list[float]],
+) -> None:
+    nextcloud, delays = slow_to_anger
+    app = nextcloud.app_api.register()
+    other = nextcloud.app_api.register("another_app")
+    right, wrong = headers_of(other, other.secret), headers_of(app, "guess")
+    async with httpx.AsyncClient(base_url=nextcloud.url, trust_env=False) as client:
+
+        async def ask(headers: dict[str, str]) -> int:
+            answer = await client.get("/ocs/v1.php/apps/app_api/ex-app/state?format=json", headers=headers)
+            return int(answer.json()["ocs"]["meta"]["statuscode"])
+
+        assert [await ask(wrong) for _ in range(3)] == [997] * 3
+        assert await ask(right) == 100
+        assert delays == [0.2, 0.4, 0.8], "the app with the right secret waits, too"
+        assert [await ask(wrong) for _ in range(10)] == [997] * 8 + [429] * 2
+        assert await ask(right) == 429
+
+
+def headers_of(app: ExApp, secret: str) -> dict[str, str]:
+    authorization = base64.b64encode(f":{secret}".encode()).decode()
+    return {"EX-APP-ID": app.app_id, "EX-APP-VERSION": app.version, "AUTHORIZATION-APP-API": authorization}
+
+
+async def test_what_an_app_saved_outlives_its_registration(nextcloud: Nextcloud, client: AsyncNextcloudApp) -> None:
+    await client.appconfig_ex.set_value("lt_key", "one", sensitive=True)
+    del nextcloud.app_api.apps["live_transcription"]
+    assert nextcloud.app_api.register().config["lt_key"].value == "one"
+
+
+async def test_only_the_initialisation_may_report_progress_while_disabled(
+    nextcloud: Nextcloud, client: AsyncNextcloudApp
+) -> None:
+    app = the_app(nextcloud)
+    app.enabled = app.installing = False
+    with pytest.raises(nc_py_api.NextcloudException) as refused:
+        await client._session.ocs("PUT", "/ocs/v1.php/apps/app_api/ex-app/status", json={"progress": 5, "error": ""})
+    assert refused.value.status_code == 401

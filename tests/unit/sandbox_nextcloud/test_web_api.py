@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
 from sandbox.nextcloud import Nextcloud
+from sandbox.nextcloud.app_info import INFO_XML, declared_routes
 from sandbox.nextcloud.occ import Occ, OccError, occ_routes
 
 API = "/ocs/v2.php/apps/spreed/api"
@@ -118,21 +120,71 @@ async def test_occ_is_for_those_who_can_read_its_token(talk: Talk) -> None:
     assert answer.text == "exit:0\n"
 
 
-async def test_occ_sets_what_the_app_reads_and_says_what_it_cannot_do(talk: Talk) -> None:
-    occ = Occ(talk.cloud.app_api)
+class Shell:
+    """`occ`, and the app that it configures."""
 
-    async def run(*arguments: str) -> str:
-        return "\n".join([line async for line in occ.run(arguments)])
+    def __init__(self, cloud: Nextcloud) -> None:
+        self.occ = Occ(cloud.app_api)
+        self.app = cloud.app_api.register()
+        self.app.enabled = True
 
-    app = talk.cloud.app_api.register()
-    config = ("live_transcription", "lt_default_language")
-    await run("app_api:app:config:set", *config, "--value", "fr")
-    assert app.config["lt_default_language"].value == await run("app_api:app:config:get", *config) == "fr"
+    async def __call__(self, *arguments: str) -> str:
+        return "\n".join([line async for line in self.occ.run(arguments)])
+
+    async def config(self, verb: str, key: str, *options: str) -> str:
+        return await self(f"app_api:app:config:{verb}", "live_transcription", key, *options)
+
+
+@pytest.fixture
+def shell(talk: Talk) -> Shell:
+    return Shell(talk.cloud)
+
+
+async def test_occ_sets_what_the_app_reads(shell: Shell) -> None:
+    await shell.config("set", "lt_default_language", "--value", "fr")
+    assert shell.app.config["lt_default_language"].value == await shell.config("get", "lt_default_language") == "fr"
+    await shell.config("delete", "lt_default_language")
+    with pytest.raises(OccError, match="not found"):
+        await shell.config("get", "lt_default_language")
+
+
+async def test_occ_changes_an_existing_value_only_when_told_so(shell: Shell) -> None:
+    with pytest.raises(OccError, match="not found"):
+        await shell.config("set", "lt_key", "--update-only", "--value", "one")
+    await shell.config("set", "lt_key", "--value", "one", "--sensitive=1")
+    with pytest.raises(OccError, match="Use --update-only flag"):
+        await shell.config("set", "lt_key", "--value", "two")
+    await shell.config("set", "lt_key", "--value", "two", "--update-only")
+    assert (shell.app.config["lt_key"].value, shell.app.config["lt_key"].sensitive) == ("two", True)
+
+
+@pytest.mark.parametrize(
+    ("option", "sensitive"), [(["--sensitive"], False), (["--sensitive=1"], True), (["--sensitive", "true"], True)]
+)
+async def test_sensitive_without_a_value_stores_plain_text(shell: Shell, option: list[str], *, sensitive: bool) -> None:
+    await shell.config("set", "lt_key", *option, "--value=secret")
+    assert shell.app.config["lt_key"].sensitive is sensitive
+
+
+async def test_occ_reads_info_xml_as_appapi_does(shell: Shell, tmp_path: Path) -> None:
+    await shell("app_api:daemon:register", "manual", "Manual", "manual-install", "http", "127.0.0.1:1", "http://127.0.0.1")
+    info = tmp_path / "info.xml"
+    info.write_text(INFO_XML.read_text(encoding="utf-8").replace("<id>live_transcription<", "<id>another<"), encoding="utf-8")
+    lines = shell.occ.run(["app_api:app:register", "another", "manual", "--info-xml", str(info)])
+    await anext(lines)
+    registered = shell.occ.app_api.apps["another"]
+    assert registered.display_name == "Live Transcription"
+    assert registered.routes == declared_routes()
+    await lines.aclose()
+
+
+async def test_occ_says_what_it_cannot_do(shell: Shell) -> None:
     for arguments in (
         ["app_api:app:enable", "another_app"],
         ["app_api:nothing"],
         ["app_api:app:register", "another_app", "--json-info", "{}"],
+        ["app_api:app:register", "another_app"],
         ["app_api:daemon:register", "harp", "HaRP", "docker-install", "http", "harp:8780", "http://127.0.0.1"],
     ):
         with pytest.raises(OccError):
-            await run(*arguments)
+            await shell(*arguments)
