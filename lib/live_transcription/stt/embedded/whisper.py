@@ -66,7 +66,10 @@ class WhisperEngine:
         try:
             from faster_whisper import WhisperModel  # noqa: PLC0415  optional, and slow to import
         except ImportError as error:
-            raise SttModelError("faster-whisper is not installed.", fix="Install the extra 'embedded'.") from error
+            raise SttModelError(
+                f"The package faster-whisper cannot be imported: {error}.",
+                fix="Install it with: pip install --require-hashes -r requirements/runtime.txt",
+            ) from error
         files: dict[str, bytes] | None = None
         name = self._source.name
         if isinstance(self._source, ModelDirectory):
@@ -136,8 +139,6 @@ class WhisperEngine:
 
 class WhisperRecogniser:
     """One speaker's; see `Recogniser`."""
-
-    speculative = True
 
     def __init__(self, engine: WhisperEngine, language: str) -> None:
         self._engine = engine
