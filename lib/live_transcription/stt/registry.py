@@ -67,7 +67,8 @@ class SttRegistry:
                 engines.append(MoshiBackend(config.moshi, statistics=self.statistics))
             elif name == "embedded" and config.embedded is not None:
                 source = weights.find(config.embedded.model_directory)
-                engines.append(EmbeddedBackend(WhisperEngine(source, frozenset(LANGUAGES)), config.embedded))
+                engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device)
+                engines.append(EmbeddedBackend(engine, config.embedded))
         remote = any(isinstance(engine, ModalBackend | MoshiBackend) for engine in engines)
         self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None

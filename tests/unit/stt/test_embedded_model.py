@@ -74,6 +74,15 @@ async def test_a_clip_of_each_language_is_understood(backend: SttBackend) -> Non
         assert isinstance(events[-1], Flushed)
 
 
+async def test_an_engine_that_is_to_use_a_gpu_transcribes_with_and_without_one() -> None:
+    engine = WhisperEngine(weights.bundled(), frozenset({"en"}), "cuda")
+    backend = EmbeddedBackend(engine, EmbeddedConfig(partial_interval_s=0.2))
+    clip = recording.load("en-short")
+    events = await transcribe(backend, "en", clip.pcm(SAMPLE_RATE))
+    assert word_errors(clip.text, text(events), "en").rate <= 0.08
+    await backend.aclose()
+
+
 async def test_silence_noise_and_hum_give_no_text_even_without_the_gate(backend: SttBackend) -> None:
     noise = np.random.default_rng(5)
     seconds = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
