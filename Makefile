@@ -8,6 +8,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 TESTS ?= tests
+UNIT_TESTS := tests/unit tests/ex_app tests/fuzz
 ONCE ?=
 ARGS ?=
 TALK ?= sandbox
@@ -22,7 +23,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test test-pythons check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -51,6 +52,9 @@ demo: $(VENV)/runtime-installed ## Show a captioned call (ONCE=1: end by itself 
 
 test: $(VENV)/dev-installed ## Set up and run all tests (TESTS=tests/unit for a part)
 	@$(RUN) -m pytest $(TESTS)
+
+test-pythons: $(VENV)/dev-installed ## Run the unit tests on each other supported Python of this machine
+	@scripts/test_pythons.sh $(RUN) $(UNIT_TESTS)
 
 check: $(VENV)/dev-installed ## Lint, format, types, arrows, licences
 	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
