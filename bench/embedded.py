@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The embedded engine on real speech in real time: `python -m bench.embedded [--speakers N] [--slots N] [--engine whisper]`.
+"""The embedded engine on real speech in real time: `python -m bench.embedded [--speakers N] [--slots N]`.
 
 Each speaker plays one recording, in 80 ms frames in real time, through the silence gate and its own stream. It measures what a
 reader of captions sees, without network and WebRTC:
@@ -14,7 +14,7 @@ reader of captions sees, without network and WebRTC:
 
 With `--virtual` decodes take a fixed time of a virtual clock, whatever else the machine does; CPU figures are void then.
 
-Prints a summary and writes `build/bench/embedded.json` (`embedded-pocketsphinx.json`).
+Prints a summary and writes `build/bench/embedded.json`.
 """
 
 from __future__ import annotations
@@ -41,8 +41,6 @@ from live_transcription.signaling.requests import Recipient
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.pool import DecodePool, Priority, Result
-from live_transcription.stt.embedded.recogniser import Engine
-from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.types import SAMPLE_RATE, Caption
 from live_transcription.vad.detector import preload
 from sandbox import process_stats, recording, virtual_clock
@@ -54,9 +52,6 @@ from sandbox.word_error_rate import WordErrors, word_errors, writing_errors
 
 #: Longest run in virtual time, in seconds.
 VIRTUAL_LIMIT_S = 3600.0
-
-ENGINES: dict[str, Callable[[], Engine]] = {"whisper": whisper, "pocketsphinx": SphinxEngine}
-
 
 #: Seconds that a decode takes in virtual time, by its priority; as measured on an idle core.
 DECODE_S = {Priority.FINAL: 0.22, Priority.FIRST_PARTIAL: 0.14, Priority.PARTIAL: 0.14}
@@ -138,7 +133,6 @@ async def play(backend: SttBackend, speaker: str, played: Recording, delay_s: fl
 async def measure(
     recordings: Sequence[Recording],
     config: EmbeddedConfig,
-    engine: str,
     *,
     call: bool,
     virtual: bool = False,
@@ -148,12 +142,12 @@ async def measure(
 
     `virtual`: within `sandbox.virtual_clock.run`.
     """
-    weights = ENGINES[engine]()
-    backend = EmbeddedBackend(weights, config)
+    engine = whisper()
+    backend = EmbeddedBackend(engine, config)
     preload()
     began = time.monotonic()
     if virtual:
-        weights.load(config.slots, config.threads)
+        engine.load(config.slots, config.threads)
         backend._pool = VirtualPool(config)
     await backend.warm()
     load_s = time.monotonic() - began
@@ -233,7 +227,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--speakers", type=int, default=2)
     parser.add_argument("--slots", type=int, default=EmbeddedConfig().slots)
-    parser.add_argument("--engine", choices=sorted(ENGINES), default="whisper")
     parser.add_argument("--call", action="store_true", help="all speakers in one call, where they take turns on the screen")
     parser.add_argument("--recordings", default=",".join(recording.LONG), metavar="NAME,…", help="played in turn")
     parser.add_argument("--virtual", action="store_true", help="in virtual time: independent of the machine's load")
@@ -245,9 +238,9 @@ def main() -> None:
     recordings = [recording.load(names[n % len(names)]) for n in range(arguments.speakers)]
     config = EmbeddedConfig(slots=arguments.slots)
     virtual: bool = arguments.virtual
-    work = measure(recordings, config, arguments.engine, call=arguments.call, virtual=virtual)
+    work = measure(recordings, config, call=arguments.call, virtual=virtual)
     result = virtual_clock.run(work, limit_s=VIRTUAL_LIMIT_S) if virtual else asyncio.run(work)
-    path = write("embedded" if arguments.engine == "whisper" else f"embedded-{arguments.engine}", result)
+    path = write("embedded", result)
     for key, value in result.items():
         print(f"{key:>28} {value}")
     print(f"written to {path}")

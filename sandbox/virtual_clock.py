@@ -63,6 +63,14 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
     def _out_of_thread(self, _result: asyncio.Future[Any]) -> None:
         self._virtual.in_threads -= 1
 
+    async def shutdown_default_executor(self, timeout: float | None = None) -> None:  # noqa: ARG002
+        """Wait for the executor's threads, however long: `asyncio.Runner`'s limit would pass at once in virtual time."""
+        self._virtual.in_threads += 1
+        try:
+            await super().shutdown_default_executor()
+        finally:
+            self._virtual.in_threads -= 1
+
 
 def run(coroutine: Coroutine[Any, Any, T], *, limit_s: float = 24 * 3600.0, loopback_s: float = _LOOPBACK_S) -> T:
     """Run it to its end; TimeoutError after so many virtual seconds.

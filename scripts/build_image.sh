@@ -6,7 +6,8 @@
 #
 #   scripts/build_image.sh [IMAGE]     IMAGE: name and tag; default: what appinfo/info.xml names, which AppAPI will ask for
 #
-# BASE_IMAGE: Debian bookworm-slim under another name or with a digest. Without a digest, the tag is resolved first and the build made
+# COMPUTE_DEVICE: CPU (default), or CUDA for the variant with NVIDIA's libraries, whose default tag ends in -cuda.
+# BASE_IMAGE: the Dockerfile's base under another name or with a digest. Without a digest, the tag is resolved first and the build made
 # from the digest, so that it stands in the image's labels. Further arguments for the builder: BUILD_ARGUMENTS.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -17,8 +18,10 @@ fail() { say "$*"; exit 2; }
 text() { python3 -c 'import sys; from xml.etree import ElementTree as E; print(E.parse("appinfo/info.xml").findtext(sys.argv[1]))' "$1"; }
 install=external-app/docker-install
 version=$(text version)
-image=${1:-$(text $install/registry)/$(text $install/image):$(text $install/image-tag)}
-base=${BASE_IMAGE:-docker.io/library/debian:bookworm-slim}
+device=${COMPUTE_DEVICE:-CPU}
+case $device in CPU) suffix= ;; CUDA) suffix=-cuda ;; *) fail "COMPUTE_DEVICE must be CPU or CUDA" ;; esac
+image=${1:-$(text $install/registry)/$(text $install/image):$(text $install/image-tag)$suffix}
+base=${BASE_IMAGE:-$(sed -n 's/^ARG BASE_IMAGE=//p' Dockerfile)}
 revision=$(git rev-parse HEAD 2>/dev/null || echo unknown)
 [ -z "$(git status --porcelain -- Dockerfile lib ex_app templates scripts requirements 2>/dev/null)" ] || revision+=-changed
 
@@ -47,7 +50,7 @@ if [[ $base != *@sha256:* && $base != localhost/* ]]; then
 fi
 
 say "building $image with $engine from $base"
-arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --tag "$image")
+arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "COMPUTE_DEVICE=$device" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --tag "$image")
 # Only Docker's format keeps HEALTHCHECK.
 [ "$engine" = docker ] || arguments+=(--format docker)
 # shellcheck disable=SC2086  # several arguments

@@ -5,8 +5,12 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 command -v uv >/dev/null || { echo "uv is needed: pip install uv"; exit 2; }
-compile=(uv pip compile pyproject.toml --extra embedded --universal --python-version 3.11 --generate-hashes
-         --no-emit-index-url --no-emit-find-links --no-header --quiet)
-UV_NO_CONFIG=1 "${compile[@]}" "$@" -o requirements/runtime.txt
-UV_NO_CONFIG=1 "${compile[@]}" "$@" --group dev -c requirements/runtime.txt -o requirements/dev.txt
-echo "requirements/runtime.txt and requirements/dev.txt are renewed"
+export UV_NO_CONFIG=1
+oldest=$(sed -n 's/^requires-python = ">=\(.*\)"$/\1/p' pyproject.toml)
+compile() {
+  uv pip compile --universal --python-version "$oldest" --generate-hashes --no-emit-index-url --no-emit-find-links --no-header --quiet "$@"
+}
+compile pyproject.toml --extra embedded "$@" -o requirements/runtime.txt
+compile pyproject.toml --extra embedded --group dev "$@" -c requirements/runtime.txt -o requirements/dev.txt
+compile --group cuda "$@" -c requirements/runtime.txt -o requirements/cuda.txt
+echo "requirements/runtime.txt, dev.txt and cuda.txt are renewed"

@@ -189,7 +189,7 @@ def app_environment(nextcloud: Nextcloud, port: int) -> dict[str, str]:
     return {
         "AA_VERSION": "32.0.0", "APP_SECRET": SECRET, "APP_ID": "live_transcription", "APP_DISPLAY_NAME": "Live Transcription",
         "APP_VERSION": "10.0.0", "APP_HOST": "0.0.0.0", "APP_PORT": str(port), "APP_PERSISTENT_STORAGE": STORAGE,
-        "NEXTCLOUD_URL": nextcloud.url, "COMPUTE_DEVICE": "CPU",
+        "NEXTCLOUD_URL": nextcloud.url, "COMPUTE_DEVICE": os.environ.get("COMPUTE_DEVICE", "CPU"),
     }  # fmt: skip
 
 

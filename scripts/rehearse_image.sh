@@ -15,7 +15,9 @@ cd "$(dirname "$0")/.."
 
 HERE=$PWD/build/rehearsal
 IMAGE=localhost/live_transcription-rehearsal
-BASE=${BASE_IMAGE:-localhost/live_transcription-rehearsal-base}
+SUITE=$(sed -n 's/^ARG BASE_IMAGE=.*:\(.*\)-slim$/\1/p' Dockerfile)
+BASE=${BASE_IMAGE:-localhost/live_transcription-rehearsal-$SUITE}
+BASE_TAR=$HERE/$SUITE.tar
 FRP_VERSION=$(sed -n 's/^ARG FRP_VERSION=//p' Dockerfile)
 FRP_MODULE_SUM=h1:o9Kqxe9axV5HVsdXs1ruBfd/UrplpVHN/dlQqHJNgdw= # of the Go checksum database
 export STORAGE_DRIVER=${STORAGE_DRIVER:-vfs} BUILDAH_ISOLATION=${BUILDAH_ISOLATION:-chroot}
@@ -52,19 +54,19 @@ started=$SECONDS
 
 # ---- the base image ----
 if [ -z "${BASE_IMAGE:-}" ]; then
-  if [ ! -e "$HERE/base.tar" ]; then
-    say "making a base system (debootstrap bookworm)"
+  if [ ! -e "$BASE_TAR" ]; then
+    say "making a base system (debootstrap $SUITE)"
     mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' 2>/dev/null | grep -m1 '/debian$' || true)
     [ -n "$mirror" ] || skip "apt knows no Debian mirror"
-    debootstrap --variant=minbase bookworm "$work/base" "$mirror" >"$HERE/debootstrap.log" 2>&1 || { tail -3 "$HERE/debootstrap.log"; skip "debootstrap failed"; }
+    debootstrap --variant=minbase "$SUITE" "$work/base" "$mirror" >"$HERE/debootstrap.log" 2>&1 || { tail -3 "$HERE/debootstrap.log"; skip "debootstrap failed"; }
     # What makes the published -slim image slim.
     rm -rf "$work"/base/var/cache/apt/* "$work"/base/var/lib/apt/lists/* "$work"/base/usr/share/{doc,man,info,locale,lintian}/* "$work"/base/var/log/*
-    tar -C "$work/base" --numeric-owner -cf "$HERE/base.tar.new" . && mv "$HERE/base.tar.new" "$HERE/base.tar"
+    tar -C "$work/base" --numeric-owner -cf "$BASE_TAR.new" . && mv "$BASE_TAR.new" "$BASE_TAR"
     rm -rf "$work/base"
   fi
   if ! buildah inspect --type image "$BASE" >/dev/null 2>&1; then
     mkdir -p "$work/base-context"
-    ln "$HERE/base.tar" "$work/base-context/base.tar" 2>/dev/null || cp "$HERE/base.tar" "$work/base-context/base.tar"
+    ln "$BASE_TAR" "$work/base-context/base.tar" 2>/dev/null || cp "$BASE_TAR" "$work/base-context/base.tar"
     printf 'FROM scratch\nADD base.tar /\nCMD ["bash"]\n' >"$work/base-context/Dockerfile"
     buildah build --quiet --format docker --tag "$BASE" "$work/base-context" >/dev/null
     rm -rf "$work/base-context"

@@ -4,9 +4,17 @@
 
 import sys
 
-if sys.version_info < (3, 11):  # noqa: UP036  this script runs before anything is known
-    have = ".".join(str(part) for part in sys.version_info[:2])
-    sys.exit("Python 3.11 or newer is needed; this is " + have + ". Name another one, as in: make demo PYTHON=python3.12")
+#: The oldest supported version; the same as `requires-python` in pyproject.toml.
+OLDEST = (3, 11, 4)
+
+if sys.version_info < OLDEST:
+    found, oldest = (".".join(str(part) for part in version[:3]) for version in (sys.version_info, OLDEST))
+    same_minor = sys.version_info[:2] == OLDEST[:2]
+    why = "its asyncio time limits fail in cancelled tasks" if same_minor else "it lacks asyncio.TaskGroup and asyncio.timeout"
+    sys.exit(
+        "Python " + found + " (" + sys.executable + ") is too old: " + why + ". "
+        "Python " + oldest + " or newer is needed. Name one, as in: make demo PYTHON=python3.13"
+    )
 try:
     import ensurepip  # noqa: F401
     import venv  # noqa: F401

@@ -96,7 +96,7 @@ def _prepare(language: str) -> list[Recording]:
 
 
 async def _measure(recordings: list[Recording], *, call: bool, virtual: bool) -> dict[str, Any]:
-    work = measure(recordings, EmbeddedConfig(), "whisper", call=call, virtual=virtual)
+    work = measure(recordings, EmbeddedConfig(), call=call, virtual=virtual)
     # A virtual clock belongs to a loop of its own.
     return await asyncio.to_thread(virtual_clock.run, work, limit_s=VIRTUAL_LIMIT_S) if virtual else await work
 

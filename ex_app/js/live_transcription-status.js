@@ -91,7 +91,7 @@
       unknown: t('not used yet'), up: t('works'), starting: t('is starting'), full: t('is full'), down: t('does not work'),
       refused: t('refuses the app: check the settings'),
     }
-    const names = { whisper: t('This machine (Whisper)'), pocketsphinx: t('This machine (PocketSphinx)') }
+    const names = { whisper: t('This machine (Whisper)') }
     if (!list.length) {
       return [LT.el('li', {}, t('None is configured or installed.'))]
     }

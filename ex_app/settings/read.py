@@ -43,6 +43,7 @@ from live_transcription.config import (
     ENGINES,
     RECEIVE_PATHS,
     AudioConfig,
+    Device,
     EmbeddedConfig,
     EngineConfig,
     HpbConfig,
@@ -103,6 +104,7 @@ class Settings:
     moshi: MoshiConfig | None
     default_language: str
     model_directory: Path | None
+    compute_device: Device = "cpu"
     stt_order: tuple[str, ...] = ENGINES
     fallback: bool = True
     languages: tuple[str, ...] = ()
@@ -134,7 +136,7 @@ class Settings:
             languages=self.languages,
             audio=AudioConfig(frame_ms=self.frame_ms, gate=self.gate),
             stt=SttConfig(
-                embedded=EmbeddedConfig(model_directory=self.model_directory),
+                embedded=EmbeddedConfig(model_directory=self.model_directory, device=self.compute_device),
                 modal=self.modal,
                 moshi=self.moshi,
                 order=self.engines_in_use(),
@@ -264,6 +266,7 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         max_memory_mb=reader.take("LT_MAX_MEMORY_MB", megabytes, 0),
         receive_path=reader.take("LT_RECEIVE_PATH", receive_path, RECEIVE_PATHS[0]),
         model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
+        compute_device=bootstrap.take("COMPUTE_DEVICE", _compute_device, "cpu"),
         problems=tuple(reader.problems),
         blocking=tuple(reader.blocking),
         notices=_notices(
@@ -367,6 +370,11 @@ def _default_language(reader: _Reader, languages: tuple[str, ...]) -> str:
 
 def _path(text: str) -> Path | None:
     return absolute_path(text)
+
+
+def _compute_device(text: str) -> Device:
+    """AppAPI's word for the daemon's device. The engine's wheels support CUDA; with ROCM it uses the CPU."""
+    return "cuda" if text.upper() == "CUDA" else "cpu"
 
 
 def _own_version() -> str:

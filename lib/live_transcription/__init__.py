@@ -5,7 +5,3 @@
 
 Nothing in this package knows an HTTP server, AppAPI or Nextcloud; `live_transcription.service` is its only door.
 """
-
-from live_transcription.mended_timeout import mend
-
-mend()

@@ -45,14 +45,20 @@ class AudioConfig:
     gate: bool = True
 
 
+#: Where the embedded engine computes.
+Device = Literal["cpu", "cuda"]
+
+
 @dataclass(frozen=True, slots=True)
 class EmbeddedConfig:
-    """The CPU engine. `model_directory`: a CTranslate2 Whisper model that an administrator prefers to the bundled base.
+    """The embedded engine. `model_directory`: a CTranslate2 Whisper model that an administrator prefers to the bundled base.
 
-    `slots`: decodes under way at once; `threads`: cores that each may use. `partial_interval_s` grows under load.
+    `device`: "cuda" is used if a GPU can be, else the CPU. `slots`: decodes under way at once; `threads`: cores that each may
+    use. `partial_interval_s` grows under load.
     """
 
     model_directory: Path | None = None
+    device: Device = "cpu"
     slots: int = 2
     threads: int = 1
     partial_interval_s: float = 0.5

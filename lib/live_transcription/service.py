@@ -357,7 +357,6 @@ class TranscriptionService:
     async def _supervise(self, call: Call) -> LiveTranscriptionError | None:
         """Run the call to its end; the error that ended it, if any."""
         failure: LiveTranscriptionError | None = None
-        broken = False
         began_at = asyncio.get_running_loop().time()
         try:
             try:
@@ -367,9 +366,7 @@ class TranscriptionService:
                 self._record(failure)
                 logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
             except* Exception:  # the other calls go on, and this one is started again
-                broken = True
                 logger.exception("A call failed unexpectedly", extra={"room": call.room_token})
-            if broken:  # not within `except*`, where Python 3.11.2 wraps a cancellation into a group
                 ran_s = asyncio.get_running_loop().time() - began_at
                 await call.wait_for_end(self._restarts.failed(call.room_token, ran_s))
                 self._start_again(call)

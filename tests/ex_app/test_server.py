@@ -25,6 +25,8 @@ from tests.ex_app.fakes import ENVIRONMENT, SECRET, credentials
 
 ROOT = Path(__file__).parents[2]
 TRANSCRIBE = "/api/v1/call/transcribe"
+#: Seconds after SIGTERM at which scripts/supervise.sh kills the app.
+SUPERVISOR_KILLS_S = 8.0
 
 
 @dataclass
@@ -95,7 +97,7 @@ async def running(
                 await process.communicate()
 
 
-async def test_a_process_serves_and_ends_within_two_seconds_of_sigterm() -> None:
+async def test_a_process_serves_and_ends_before_its_supervisor_kills_it() -> None:
     environment = ENVIRONMENT | {"NEXTCLOUD_URL": "http://127.0.0.1:9", "LOG_LEVEL": "DEBUG"}
     async with running("tests.ex_app.process", environment) as app:
         body = {"roomToken": "abc", "ncSessionId": "nc1", "enable": True}
@@ -105,7 +107,7 @@ async def test_a_process_serves_and_ends_within_two_seconds_of_sigterm() -> None
         hanging = asyncio.create_task(app.client.post(TRANSCRIBE, json=body | {"roomToken": "hang"}, headers=credentials()))
         await asyncio.sleep(0.2)
         took, printed = await app.stop()
-        assert took < 2.5
+        assert took < SUPERVISOR_KILLS_S
         assert isinstance((await asyncio.gather(hanging, return_exceptions=True))[0], httpx.TransportError | httpx.Response)
     lines = [json.loads(line) for line in printed.splitlines()]
     assert {line["level"] for line in lines} <= {"debug", "info", "warning", "error"}
@@ -150,7 +152,7 @@ async def test_the_product_answers_without_any_setting_and_names_what_is_missing
         assert answer.status_code == 503
         assert "LT_HPB_URL is not set" in answer.json()["error"]
         took, printed = await app.stop()
-        assert took < 2.5
+        assert took < SUPERVISOR_KILLS_S
     lines = [json.loads(line) for line in printed.splitlines()]
     named = [line["setting"] for line in lines if "setting" in line]
     expected = {"NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET", "LOG_LEVEL", "MODAL_WORKSPACE", "MODAL_SECRET"}

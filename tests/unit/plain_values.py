@@ -27,7 +27,7 @@ def not_plain(annotation: Any, *, events: bool = False) -> str:
 
     `events`: a callable that takes plain values and gives nothing is allowed: a message back.
     """
-    origin, args = get_origin(annotation), get_args(annotation)
+    origin, args = _parts(annotation)
     if annotation is None or annotation in _SCALARS or origin is Literal:
         return ""
     if origin in (Union, types.UnionType):
@@ -74,7 +74,7 @@ def to_json(value: Any) -> Any:
 
 
 def from_json(annotation: Any, data: Any) -> Any:
-    origin, args = get_origin(annotation), get_args(annotation)
+    origin, args = _parts(annotation)
     if origin in (Union, types.UnionType):
         return from_json(next(arg for arg in args if _fits(arg, data)), data)
     if origin in _LISTS:
@@ -97,6 +97,14 @@ def from_json(annotation: Any, data: Any) -> Any:
         hints = get_type_hints(annotation)
         return annotation(**{name: from_json(hints[name], item) for name, item in data.items() if name != "type"})
     return data
+
+
+def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
+    """Origin and arguments. Looks through generic type aliases, such as `NDArray` of numpy 2.5 and later."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if hasattr(origin, "__value__"):
+        return _parts(origin.__value__[args])
+    return origin, args
 
 
 def _fits(annotation: Any, data: Any) -> bool:

@@ -162,9 +162,8 @@ class Transcriber:
         try:
             await self._transcribe(self.language, opening)
         except* SttError as failures:
-            failed = _leaves(failures)
-        if failed:
             end_if_cancelled()
+            failed = _leaves(failures)
             self._report(failed)
             self._captioner.finalise()
             self._reset_gate()

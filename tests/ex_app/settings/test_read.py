@@ -64,6 +64,22 @@ def test_which_port(environment: dict[str, str], port: int) -> None:
     assert settings.problems == ()
 
 
+@pytest.mark.parametrize(
+    ("environment", "device"),
+    [
+        ({}, "cpu"),
+        ({"COMPUTE_DEVICE": "CPU"}, "cpu"),
+        ({"COMPUTE_DEVICE": "CUDA"}, "cuda"),
+        ({"COMPUTE_DEVICE": "ROCM"}, "cpu"),
+    ],
+)
+def test_the_embedded_engine_computes_where_app_api_says(environment: dict[str, str], device: str) -> None:
+    config = read_settings(ENVIRONMENT | environment).engine_config()
+    assert isinstance(config, EngineConfig)
+    assert config.stt.embedded is not None
+    assert config.stt.embedded.device == device
+
+
 def test_harp_listens_on_its_socket() -> None:
     assert read_settings(ENVIRONMENT | {"HP_SHARED_KEY": "k" * 10}).listen.unix_socket == Path("/tmp/exapp.sock")
     given_path = ENVIRONMENT | {"HP_SHARED_KEY": "k" * 10, "HP_EXAPP_SOCK": "/run/x.sock"}

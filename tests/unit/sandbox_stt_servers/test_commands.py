@@ -48,7 +48,7 @@ async def test_modal_as_a_process_with_a_fault_and_a_key() -> None:
 
 
 @pytest.mark.model
-@pytest.mark.skipif(weights.find(None) is None, reason="the weights of Whisper base are not installed")
+@pytest.mark.skipif(not weights.bundled().installed, reason="the weights of Whisper base are not installed")
 async def test_the_embedded_engine_behind_a_stand_in_hears_what_was_said() -> None:
     spoken = recording.load("en-short")
     pcm = spoken.pcm(24_000).astype("<f4")

@@ -59,8 +59,7 @@ class FakeEngine:
     name = "fake"
     languages = frozenset({"en", "fr"})
 
-    def __init__(self, *, speculative: bool = False) -> None:
-        self.speculative = speculative
+    def __init__(self) -> None:
         self.hold = threading.Event()
         self.hold.set()
         self.fail: Callable[[str], bool] = lambda _: False
@@ -91,7 +90,7 @@ class FakeEngine:
         self.loaded = False
 
     def recogniser(self, language: str) -> Recogniser:
-        return FakeRecogniser(self, self.speculative)
+        return FakeRecogniser(self)
 
     def decode(self, kind: str, samples: Samples) -> str:
         with self._lock:
@@ -113,9 +112,8 @@ class FakeEngine:
 
 
 class FakeRecogniser:
-    def __init__(self, engine: FakeEngine, speculative: bool) -> None:
+    def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
-        self.speculative = speculative
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
         text = self._engine.decode("partial", samples)

@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-#: Rate in Hz that Whisper and pocketsphinx take.
+#: Sample rate in Hz that Whisper expects.
 RATE = 16_000
 
 #: Mono PCM, dtype float32, shape (samples,), 16 kHz, values in [-1, 1].
@@ -20,9 +20,6 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 
 class Recogniser(Protocol):
     """One speaker's view of an engine. Used by one thread at a time."""
-
-    #: Whether a final may be made on trial, while it is not sure yet that the utterance has ended.
-    speculative: bool
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
         """The text so far of an utterance of which `samples` is all there is yet; None if there is nothing to show.

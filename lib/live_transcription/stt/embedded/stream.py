@@ -205,16 +205,14 @@ class EmbeddedStream(SttStream):
             await self._wait(None)
         elif due_in_s > 0:
             await self._wait(due_in_s)
-        elif self._recogniser.speculative and limits.hush_s <= utterance.quiet_tail_s() < limits.trial_s:
+        elif limits.hush_s <= utterance.quiet_tail_s() < limits.trial_s:
             await self._wait(None)
         else:
             await self._show_partial(utterance)
 
     def _fell_silent(self, utterance: Utterance) -> bool:
         """Whether the speaker may have finished, and no final was decoded on trial yet."""
-        if not self._recogniser.speculative or utterance.accept_trial() is not None:
-            return False
-        return utterance.quiet_tail_s() >= self._limits.trial_s
+        return utterance.accept_trial() is None and utterance.quiet_tail_s() >= self._limits.trial_s
 
     async def _try_final(self, utterance: Utterance) -> None:
         length = 0

