@@ -52,6 +52,8 @@ def instructions(work: Callable[[], object]) -> int:
         return trace
 
     before = sys.gettrace()
+    # Python 3.12 reports instructions only if a frame has asked for them before tracing starts.
+    sys._getframe().f_trace_opcodes = True
     sys.settrace(trace)
     try:
         work()
