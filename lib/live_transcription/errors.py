@@ -6,7 +6,7 @@
 LiveTranscriptionError
 ├── ConfigurationError            a setting is missing or malformed
 ├── RequestError                  the service cannot do what its caller asked for
-│   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
+│   ├── UnknownLanguage, CallNotFound
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
 │       ├── OutOfDescriptors      a further call would take file descriptors that running calls need
 │       └── TooManyCalls          as many calls are transcribed as the settings allow
@@ -19,7 +19,9 @@ LiveTranscriptionError
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
-    ├── SttUnavailable, SttRedirected, SttUntrusted, SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttUnavailable            not reachable, or the connection broke
+    │   └── SttStarting, SttStalled, SttRedirected, SttUntrusted
     └── SttRefused, SttModelError
 
 Each class has a `code` (stable, for logs, metrics and answers); `retryable` says whether a later retry makes sense. The message
@@ -28,7 +30,9 @@ says what happened and why; `fix` says what an administrator can do. Neither eve
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+_E = TypeVar("_E", bound=BaseException)
 
 
 class LiveTranscriptionError(Exception):
@@ -67,16 +71,6 @@ class UnknownLanguage(RequestError):
 
 class CallNotFound(RequestError):
     code = "call_not_found"
-
-
-class NotTranscribing(RequestError):
-    code = "not_transcribing"
-    retryable = True
-
-
-class AtCapacity(RequestError):
-    code = "at_capacity"
-    retryable = True
 
 
 class CallUnavailable(RequestError):
@@ -196,9 +190,21 @@ class SttError(LiveTranscriptionError):
 
 
 class SttUnavailable(SttError):
-    """Not reachable, still starting, or the connection broke."""
+    """The server is not reachable, or the connection broke."""
 
     code = "stt_unavailable"
+
+
+class SttStarting(SttUnavailable):
+    """The server is starting; the same request will succeed in a moment."""
+
+    code = "stt_starting"
+
+
+class SttStalled(SttUnavailable):
+    """The server keeps the connection open and accepts audio, but sends nothing back."""
+
+    code = "stt_stalled"
 
 
 class SttRedirected(SttUnavailable):
@@ -241,7 +247,23 @@ class SttModelError(SttError):
     retryable = False
 
 
-def first_of(group: BaseExceptionGroup[LiveTranscriptionError]) -> LiveTranscriptionError:
-    """The first error of a group of groups."""
-    failure = group.exceptions[0]
-    return first_of(failure) if isinstance(failure, BaseExceptionGroup) else failure
+def leaves_of(group: BaseExceptionGroup[_E]) -> list[_E]:
+    """The errors in a group and in the groups within it, in order."""
+    leaves: list[_E] = []
+    for failure in group.exceptions:
+        leaves += leaves_of(failure) if isinstance(failure, BaseExceptionGroup) else [failure]
+    return leaves
+
+
+def main_error(group: BaseExceptionGroup[_E]) -> _E:
+    """The error of a group that decides what to do next.
+
+    An error of this tree comes before any other, and one that a retry cannot mend before one that passes.
+    """
+    return min(leaves_of(group), key=_precedence)
+
+
+def _precedence(failure: BaseException) -> tuple[bool, bool]:
+    if isinstance(failure, LiveTranscriptionError):
+        return False, failure.retryable
+    return True, False

@@ -35,7 +35,7 @@ from live_transcription.errors import (
     SttModelError,
     TooManyCalls,
     UnknownLanguage,
-    first_of,
+    main_error,
 )
 from live_transcription.observability import metrics
 from live_transcription.observability.conditions import (
@@ -363,7 +363,7 @@ class TranscriptionService:
             try:
                 await call.run()
             except* LiveTranscriptionError as failures:
-                failure = first_of(failures)
+                failure = main_error(failures)
                 self._record(failure)
                 logger.error("A call ended: %s", failure, extra={"room": call.room_token, "code": failure.code})
             except* Exception:  # the other calls go on, and this one is started again

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
+from live_transcription.errors import main_error
 from sandbox import loopback_ice
 from sandbox.caller import CallFailed, SignalingError
 from sandbox.demo.judgement import Judgement
@@ -65,8 +66,8 @@ async def run(options: Options) -> int:
 
 
 def _first(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        error = main_error(error)
     return str(error) or type(error).__name__
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 
+from live_transcription.errors import leaves_of
 from sandbox.caller import CallFailed, RemoteCaller, SignalingError
 from sandbox.live_test.checklist import CheckFailed
 from sandbox.live_test.talk_client import TalkRefused
@@ -18,9 +19,8 @@ EXPECTED = (TalkRefused, SignalingError, CallFailed, TimeoutError, ConnectionErr
 
 def first_expected(error: BaseException) -> BaseException | None:
     """The first error of a group that a server may have caused; None if there is none."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for each in error.exceptions if (found := first_expected(each)) is not None), None)
-    return error if isinstance(error, EXPECTED) else None
+    leaves = leaves_of(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return next((leaf for leaf in leaves if isinstance(leaf, EXPECTED)), None)
 
 
 def refused_room(error: TalkRefused, *, guest: bool) -> CheckFailed:

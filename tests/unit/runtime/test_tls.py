@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import ssl
 import threading
@@ -84,3 +85,14 @@ async def test_a_system_without_trusted_certificates_still_gets_a_context(monkey
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere/certs")
     assert (await client_context(verify=True)).verify_mode is ssl.CERT_REQUIRED
+
+
+def test_no_other_module_makes_a_context() -> None:
+    root = Path(__file__).parents[3]
+    found = [
+        str(path.relative_to(root))
+        for package in ("lib", "ex_app")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"create_default_context\(|SSLContext\(|ssl=True", path.read_text(encoding="utf-8"))
+    ]
+    assert found == ["lib/live_transcription/runtime/tls.py"]

@@ -28,6 +28,7 @@ from live_transcription.errors import (
     SttProtocolError,
     SttRedirected,
     SttRefused,
+    SttStarting,
     SttUnavailable,
     SttUntrusted,
 )
@@ -35,18 +36,6 @@ from live_transcription.runtime.redirects import redirect_of
 
 _TRUST = "Serve the whole certificate chain, or install its authority where this app runs."
 _WAIT = "If it was idle, wait a moment. Otherwise check the server's log."
-
-
-class SttStarting(SttUnavailable):
-    """The server is starting; the same request will succeed in a moment."""
-
-    code = "stt_starting"
-
-
-class SttStalled(SttUnavailable):
-    """The server keeps the connection and takes audio, but nothing comes back."""
-
-    code = "stt_stalled"
 
 
 def status_error(status: int, service: str, *, url: str = "", location: str = "") -> SttError | None:

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator
 from random import Random
 
 from live_transcription.audio_store.ring import AudioRing
-from live_transcription.errors import SttError, SttExpired, SttProtocolError, SttUnavailable
+from live_transcription.errors import SttError, SttExpired, SttProtocolError, SttUnavailable, main_error
 from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttBackend, SttEvent, SttStream, Token
 from live_transcription.stt.kyutai.chunker import STEP_SAMPLES
@@ -272,7 +272,7 @@ class ResilientStream(SttStream):
                     reader.cancel()
                 await asyncio.wait([reader])  # not left to the group, see `end_if_cancelled`
         except* SttError as failures:
-            failure = _first(failures)
+            failure = main_error(failures)
         # Not raised above, where Python 3.11.2, Debian's, would put a group around it.
         if failure is not None:
             raise failure
@@ -372,9 +372,3 @@ class ResilientStream(SttStream):
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-def _first(group: BaseExceptionGroup[SttError]) -> SttError:
-    """The failure that a retry is decided by: one that is for good before any other."""
-    failures = [_first(failure) if isinstance(failure, BaseExceptionGroup) else failure for failure in group.exceptions]
-    return min(failures, key=lambda failure: failure.retryable)
