@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
-from live_transcription.capacity.descriptors import DescriptorReading, Descriptors
+from live_transcription.capacity.descriptors import DescriptorReading
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import ConfigurationError, OutOfDescriptors, SignalingUnreachable, TooManyCalls
@@ -36,9 +35,16 @@ async def no_servers() -> Sequence[IceServer]:
     return ()
 
 
-def service(**changes: int) -> TranscriptionService:
-    registry = FakeRegistry()
-    return TranscriptionService(replace(CONFIG, **changes), no_servers, registry=registry, wall_clock=lambda: 0.0)  # type: ignore[arg-type]
+def service(
+    *, read_descriptors: Callable[[], DescriptorReading] = lambda: DescriptorReading(0, None), **changes: int
+) -> TranscriptionService:
+    return TranscriptionService(
+        replace(CONFIG, **changes),  # type: ignore[arg-type]
+        no_servers,
+        registry=FakeRegistry(),
+        wall_clock=lambda: 0.0,
+        read_descriptors=read_descriptors,
+    )
 
 
 def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_can_be_left(
@@ -161,7 +167,6 @@ def test_fewer_calls_and_another_backend_at_once_move_every_running_call(monkeyp
 def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else anybody who asks again and again would keep speakers of running calls waiting."""
     reading = DescriptorReading(100, 400)
-    monkeypatch.setattr("live_transcription.service.Descriptors", partial(Descriptors, read=lambda: reading))
 
     async def stay(call: Call) -> None:
         call.joined.set()
@@ -174,17 +179,17 @@ def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPa
 
     async def run() -> None:
         nonlocal reading
-        async with service(max_calls=1) as ours:
+        async with service(read_descriptors=lambda: reading, max_calls=1) as ours:
             await ours.enable("room", "nc1")
             for number in range(200):
                 with pytest.raises(TooManyCalls):
                     await ours.enable(f"room-{number}", "nc1")
             await asyncio.sleep(2)
             assert [condition.code for condition in ours.status().conditions] == []
-            assert ours._descriptors.speaker_room(asyncio.get_running_loop().time()) > 10
+            assert ours._capacity.claims("room", lambda: None).subscribe()
         before = refused("out_of_descriptors")
         reading = DescriptorReading(390, 400)
-        async with service() as ours:
+        async with service(read_descriptors=lambda: reading) as ours:
             with pytest.raises(OutOfDescriptors):
                 await ours.enable("room", "nc1")
             assert refused("out_of_descriptors") == before + 1
@@ -232,10 +237,10 @@ def test_nothing_is_kept_of_a_call_that_once_failed_and_is_cut_off(monkeypatch: 
         async with service() as ours:
             ours.restore([SNAPSHOT])
             await asyncio.sleep(10)
-            assert ours._restarts.names() == {"room"}
+            assert ours._calls.restarting == {"room"}
             await ours.leave("room")
             await asyncio.sleep(1)
-            assert not ours._restarts.names()
+            assert not ours._calls.restarting
 
     virtual_clock.run(run(), loopback_s=0.0)
 
@@ -351,7 +356,7 @@ def test_an_outage_is_one_condition_however_many_rooms_it_befalls(
             assert codes(ours) == ["hpb-unreachable"], "nothing has shown that it is over"
             monkeypatch.setattr(SignalingConnection, "run", stay_inside)
             ours.restore([SNAPSHOT])
-            next(iter(ours._calls.values())).joined.set()
+            next(iter(ours._calls)).joined.set()
             await asyncio.sleep(2)
             assert codes(ours) == []
 

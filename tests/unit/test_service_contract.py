@@ -41,7 +41,7 @@ from live_transcription.webrtc.probe import IceReport
 from tests.unit.plain_values import from_json, not_plain, to_json
 
 #: What a process brings with it when its service is made; none of it is asked for from outside.
-LOCAL = {"registry", "wall_clock", "read_memory"}
+LOCAL = {"registry", "wall_clock", "read_memory", "read_descriptors"}
 #: What the service asks of the other side: the servers that Talk names now.
 ASKED = {"ice_servers"}
 

@@ -23,7 +23,7 @@ unit waits again, behind the others of its group. By rule 3 every claim gets its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -43,12 +43,13 @@ class ShareRules:
 
 
 class Claim:
-    """One publisher's claim. Only `FairShares` changes it; subclasses may add what their owner needs."""
+    """One publisher's claim. Only `FairShares` changes it. Its owner calls `changed` after a decision that concerns it."""
 
-    __slots__ = ("active", "group", "held", "idle_since", "reserved_until", "since")
+    __slots__ = ("active", "changed", "group", "held", "idle_since", "reserved_until", "since")
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, changed: Callable[[], None] | None = None) -> None:
         self.group = group
+        self.changed = changed
         self.held = False
         self.active = False
         #: When the unit was granted, or when the claim began to wait.

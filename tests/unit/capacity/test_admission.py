@@ -8,7 +8,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.capacity.admission import SETTLE_S, SLOT_BYTES, Admission
+from live_transcription.capacity.admission import SETTLE_S, SLOT_BYTES, MemoryAdmission
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 
 GB = 1 << 30
@@ -18,14 +18,14 @@ def at(share: float, *, source: MemorySource = MemorySource.CONTAINER) -> Memory
     return MemoryReading(int(share * GB), (MemoryBound(source, int(share * GB), GB),))
 
 
-def full(admission: Admission, now: float) -> bool:
+def full(admission: MemoryAdmission, now: float) -> bool:
     room, shortages = admission.room(SLOT_BYTES, now), admission.shortages()
     assert (room == 0) is bool(shortages)
     return room == 0
 
 
 def test_above_eighty_percent_nothing_new_and_below_seventy_five_again() -> None:
-    admission = Admission()
+    admission = MemoryAdmission()
     for now, (share, refused) in enumerate(
         [(0.1, False), (0.79, False), (0.81, True), (0.76, True), (0.74, False), (0.79, False)]
     ):
@@ -40,7 +40,7 @@ def test_above_eighty_percent_nothing_new_and_below_seventy_five_again() -> None
 
 
 def test_no_known_limit_limits_nothing() -> None:
-    admission = Admission()
+    admission = MemoryAdmission()
     assert admission.room(SLOT_BYTES, 0.0) == float("inf")
     admission.observe(MemoryReading(50 * GB), 0.0)
     assert admission.tightest is None
@@ -49,7 +49,7 @@ def test_no_known_limit_limits_nothing() -> None:
 
 
 def test_the_limit_that_is_reached_first_counts() -> None:
-    admission = Admission(GB // 2)
+    admission = MemoryAdmission(GB // 2)
     admission.observe(MemoryReading(GB // 4, (MemoryBound(MemorySource.CONTAINER, GB // 3, GB),)), 0.0)
     assert admission.tightest is not None
     assert admission.tightest.source is MemorySource.SETTING
@@ -61,7 +61,7 @@ def test_the_limit_that_is_reached_first_counts() -> None:
 
 
 def test_a_storm_of_speakers_does_not_run_past_the_limit_on_one_reading() -> None:
-    admission = Admission()
+    admission = MemoryAdmission()
     used = int(0.7 * GB)
     admission.observe(at(0.7), 0.0)
     room = admission.room(SLOT_BYTES, 0.5)
@@ -75,7 +75,7 @@ def test_a_storm_of_speakers_does_not_run_past_the_limit_on_one_reading() -> Non
 
 @given(st.lists(st.floats(0.0, 1.5), max_size=50))
 def test_between_the_two_marks_nothing_changes(shares: list[float]) -> None:
-    admission = Admission()
+    admission = MemoryAdmission()
     before = False
     for number, share in enumerate(shares):
         now = number * 100.0

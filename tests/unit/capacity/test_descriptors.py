@@ -16,19 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_transcription.call.call import Call
-from live_transcription.capacity import descriptors as module
-from live_transcription.capacity.descriptors import (
-    CALL_DESCRIPTORS,
-    SETTLE_S,
-    SPEAKER_DESCRIPTORS,
-    DescriptorBudget,
-    DescriptorReading,
-    Descriptors,
-    http_connections,
-    raise_limit,
-    read_descriptors,
-    reserve,
-)
+from live_transcription.capacity.admission import CALL_DESCRIPTORS, SETTLE_S, SPEAKER_DESCRIPTORS, DescriptorAdmission
+from live_transcription.capacity.descriptors import DescriptorReading, http_connections, raise_limit, read_descriptors, reserve
 from live_transcription.capacity.memory import MemoryReading
 from live_transcription.capacity.watch import Capacity
 from live_transcription.errors import OutOfDescriptors
@@ -36,8 +25,8 @@ from sandbox import virtual_clock
 from tests.unit.test_service import SNAPSHOT, service
 
 
-def budget(used: int, limit: int | None) -> DescriptorBudget:
-    made = DescriptorBudget()
+def budget(used: int, limit: int | None) -> DescriptorAdmission:
+    made = DescriptorAdmission()
     made.observe(DescriptorReading(used, limit))
     return made
 
@@ -122,14 +111,13 @@ def test_subscriptions_wait_for_open_files_and_follow_when_there_are_some() -> N
     reading = [DescriptorReading(250, 256)]
 
     async def run() -> None:
-        ours = Descriptors(read=lambda: reading[0])
-        capacity = Capacity(descriptors=ours, read=lambda: MemoryReading(0))
-        watching = [asyncio.create_task(ours.watch()), asyncio.create_task(capacity.watch())]
+        capacity = Capacity(read=lambda: MemoryReading(0), read_descriptors=lambda: reading[0])
+        watching = asyncio.create_task(capacity.watch())
         granted: list[float] = []
         claims = capacity.claims("room", lambda: granted.append(asyncio.get_running_loop().time()))
         assert not claims.subscribe()
         with pytest.raises(OutOfDescriptors) as refused:
-            ours.require_call()
+            capacity.require_call()
         assert refused.value.code == "out_of_descriptors"
         await asyncio.sleep(60)
         assert not granted
@@ -139,8 +127,7 @@ def test_subscriptions_wait_for_open_files_and_follow_when_there_are_some() -> N
         assert claims.subscribed
         assert len(granted) == 1
         assert capacity.shortages() == ()
-        for task in watching:
-            task.cancel()
+        watching.cancel()
 
     virtual_clock.run(run(), limit_s=1000)
 
@@ -149,7 +136,6 @@ def test_the_service_refuses_new_calls_and_keeps_those_that_run(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     reading = [DescriptorReading(10, 256)]
-    monkeypatch.setattr(module.Descriptors.__init__, "__kwdefaults__", {"read": lambda: reading[0]})
 
     async def stay(call: Call) -> None:
         call.joined.set()
@@ -158,7 +144,7 @@ def test_the_service_refuses_new_calls_and_keeps_those_that_run(
     monkeypatch.setattr(Call, "run", stay)
 
     async def run() -> None:
-        async with service() as ours:
+        async with service(read_descriptors=lambda: reading[0]) as ours:
             await ours.enable("first", "nc1")
             reading[0] = DescriptorReading(250, 256)
             await asyncio.sleep(2)

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.capacity.memory import MemoryBound, MemoryMeter, MemorySource, release_free_memory, resident_memory
+from live_transcription.capacity.memory import MemoryBound, MemoryMeter, MemorySource, release_free_memory
 
 MB = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -51,17 +51,17 @@ def test_without_any_file_nothing_is_known(tmp_path: Path) -> None:
 def test_this_process_takes_what_the_system_says() -> None:
     reading = MemoryMeter.of_this_process().read()
     assert 1 * MB < reading.resident < 100_000 * MB
-    assert resident_memory() > 1 * MB
+    assert MemoryMeter().read().resident > 1 * MB
 
 
 def test_freed_memory_goes_back_to_the_system() -> None:
     blocks = [bytes(3000) for _ in range(30_000)]
     held = blocks[::100]
     del blocks
-    before = resident_memory()
+    before = MemoryMeter().read().resident
     release_free_memory()
     assert held
-    assert resident_memory() <= before
+    assert MemoryMeter().read().resident <= before
 
 
 def test_a_container_sees_its_own_limit_at_the_root_and_files_in_memory_do_not_count(root: Path) -> None:

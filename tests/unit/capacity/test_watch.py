@@ -104,12 +104,12 @@ async def test_a_busy_loop_makes_captions_come_less_often(monkeypatch: pytest.Mo
     monkeypatch.setattr("live_transcription.capacity.watch.LAG_S", 0.001)
     machine = Machine()
     async with machine.watched(), asyncio.timeout(20):
-        while machine.capacity.pace.stretch < 2.0:
+        while machine.capacity.interval.stretch < 2.0:
             time.sleep(0.1)  # noqa: ASYNC251  this is the load
             await asyncio.sleep(0)
         assert machine.capacity.load().interval_stretch >= 2.0
         assert machine.capacity.load().lag_s > 0.05
-        while machine.capacity.pace.stretch > 1.0:  # noqa: ASYNC110  nobody tells
+        while machine.capacity.interval.stretch > 1.0:  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.01)
 
 
