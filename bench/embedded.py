@@ -45,12 +45,12 @@ from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.sphinx import SphinxEngine
 from live_transcription.types import SAMPLE_RATE, Caption
 from live_transcription.vad.detector import preload
-from sandbox import proc, recording, virtual_clock
+from sandbox import process_stats, recording, virtual_clock
 from sandbox.caller import ReceivedCaption
-from sandbox.demo.judgement import RENDERERS, Judgement, judge, median_of, p95_of
+from sandbox.demo.evaluation import RENDERERS, Judgement, judge, median_of, p95_of
 from sandbox.monologue import Monologue
 from sandbox.recording import Recording
-from sandbox.score import WordErrors, word_errors, writing_errors
+from sandbox.word_error_rate import WordErrors, word_errors, writing_errors
 
 #: Longest run in virtual time, in seconds.
 VIRTUAL_LIMIT_S = 3600.0
@@ -166,7 +166,7 @@ async def measure(
         ]
     wall_s, cpu_s = time.monotonic() - began, time.process_time() - cpu
     tracks = [task.result()[0] for task in playing]
-    memory = int(proc.memory(os.getpid()).rss_mb)
+    memory = int(process_stats.memory(os.getpid()).rss_mb)
     await backend.aclose()
     return summarise(tracks, one.messages if call else None) | {
         "engine": backend.name,

@@ -30,8 +30,8 @@ from bench.common.recognition import send, whisper
 from bench.common.results import table, write
 from bench.media.alignment import shifts_ms
 from bench.media.channel import GeneratorChannel
-from bench.media.keeping import KeepingSpeaker, Received
 from bench.media.programs import has_fec, program
+from bench.media.recording_backend import KeepingSpeaker, Received
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Hypothesis, SttBackend, SttStream
 from live_transcription.stt.embedded.backend import EmbeddedBackend
@@ -39,7 +39,7 @@ from live_transcription.vad.detector import preload, voice_activity_detector
 from live_transcription.vad.gate import SilenceGate
 from sandbox import loopback_ice, recording
 from sandbox.monologue import FRAME
-from sandbox.score import WordErrors, word_errors
+from sandbox.word_error_rate import WordErrors, word_errors
 
 STEP_S = 0.02
 CLEAN, JUDGED = "clean", "5 % loss, 30 ms jitter"

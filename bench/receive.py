@@ -29,7 +29,7 @@ from bench.common.machine import media_facts
 from bench.common.results import write
 from bench.media.results import Collected, Level, summary, tables
 from bench.media.rig import ReceiverLate, Rig
-from sandbox import proc
+from sandbox import process_stats
 
 #: `fallback` on demand: the product over aiortc's own receive path, which a setting chooses.
 VARIANTS = ("ours", "stock")
@@ -126,7 +126,7 @@ class Run:
     def _settle(self, level: Level) -> None:
         memory = self._rig.memory(level.variant)
         level.talking_mb, level.talking_uss_mb = memory.rss_mb, memory.uss_mb
-        level.threads = proc.threads(self._rig.receivers[level.variant].pid)
+        level.threads = process_stats.threads(self._rig.receivers[level.variant].pid)
 
     async def _play(
         self, variants: Sequence[str], level: int, scenario: str, program: str, impairment: dict[str, Any], seconds: float

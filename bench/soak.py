@@ -4,9 +4,9 @@
 """Weeks of life in minutes: `python -m bench.soak [--minutes N] [--calls N] [--talking N] [--muted N] [--no-faults]`.
 
 People come, go, mute, reload; calls end and begin; speech-to-text, signaling and the SFU break and come back; the app is
-disabled and enabled, its settings change (`bench.load.life`). How many people there are stays the same, so that what the app
-takes must stay the same too. Every 10 s it is looked at from outside; in the end everybody leaves, and nothing must be left.
-The start, which the end is compared with, comes after a rehearsal in which everything has happened once.
+disabled and enabled, its settings change (`bench.load.churn_script`). The number of people stays the same, so the app's
+memory, descriptors and threads must stay the same too. The benchmark samples them every 10 s from outside; at the end
+everybody leaves, and nothing may remain. The baseline is taken after a warm-up in which every event has happened once.
 
 Prints a line a minute, then a table; writes `build/bench/soak.json` and the series as `build/bench/soak.csv`.
 """
@@ -29,11 +29,11 @@ import httpx
 from bench.common.figures import growth
 from bench.common.machine import service_facts
 from bench.common.results import DIRECTORY, Target
-from bench.load.life import script
-from bench.load.living import Living
+from bench.load.churn import Living
+from bench.load.churn_script import script
 from bench.load.report import report
 from bench.load.setting import Setting, setting, warm_up
-from sandbox.proc import Usage
+from sandbox.process_stats import Usage
 
 SERIES = DIRECTORY / "soak.csv"
 SAMPLE_S = 10.0

@@ -24,7 +24,7 @@ from bench.common.machine import service_facts
 from bench.common.results import Target, table
 from bench.load.report import report
 from bench.load.setting import BenchFailed, BenchRoom, Setting, setting, warm_up
-from sandbox import proc
+from sandbox import process_stats
 
 #: Name, number of calls, and whether captions are asked for when everybody is there already.
 STORMS = (("one call", 1, False), ("five calls", 5, False), ("asked for", 1, True))
@@ -63,7 +63,7 @@ async def blow(of: Setting, storm: Storm, speakers: int, calls: int, *, asked: b
             await of.enable(room)
     before = (await of.metrics(_HEARD))[_HEARD]
     pid = of.app.process.pid or 0
-    began, cpu = time.monotonic(), proc.cpu_seconds(pid)
+    began, cpu = time.monotonic(), process_stats.cpu_seconds(pid)
     if asked:
         await of.enable(rooms[0])
     else:
@@ -74,7 +74,7 @@ async def blow(of: Setting, storm: Storm, speakers: int, calls: int, *, asked: b
             raise BenchFailed(f"not everybody was heard within {_PATIENCE_S:g} s: {found}")
         await asyncio.sleep(_POLL_S)
     storm.everybody.append(time.monotonic() - began)
-    storm.cpu_s.append(proc.cpu_seconds(pid) - cpu)
+    storm.cpu_s.append(process_stats.cpu_seconds(pid) - cpu)
     storm.each += [each["sent_at"] - began for each in await of.load.do("subscriptions") if each["sent_at"] is not None]
     for room in rooms:
         await of.close_room(room)

@@ -12,7 +12,7 @@ import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
-from sandbox import proc
+from sandbox import process_stats
 from sandbox.caller import Caller
 
 _FINGERPRINT = "AB:" * 31 + "AB"
@@ -92,7 +92,7 @@ async def spray(pid: int, datagrams: list[bytes], *, every_s: float = 0.001) -> 
         sending.bind(("127.0.0.1", 0))
         sending.setblocking(False)
         while True:
-            ports = proc.udp_ports(pid)
+            ports = process_stats.udp_ports(pid)
             for port in ports:
                 for datagram in datagrams:
                     with contextlib.suppress(OSError):

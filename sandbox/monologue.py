@@ -24,7 +24,7 @@ from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
 from live_transcription.vad.detector import voice_activity_detector
 from live_transcription.vad.gate import Detector, SilenceGate
 from sandbox.caller import ReceivedCaption
-from sandbox.score import normalise
+from sandbox.word_error_rate import normalise
 
 FRAME = SAMPLE_RATE * 80 // 1000
 FRAME_S = FRAME / SAMPLE_RATE

@@ -22,7 +22,7 @@ from typing import Any
 
 from bench.acceptance.scenario import Outcome, main
 from bench.common.results import Target
-from sandbox import score
+from sandbox import word_error_rate
 from tests.rig.setting import SHORT, SHORT_SPEECH, Setting, setting
 
 #: Words of the last second of `sandbox/recordings/en-short`.
@@ -69,7 +69,7 @@ async def _ending(talk: Setting, *, busy: bool) -> dict[str, Any]:
             took_s = time.monotonic() - asked
         await asyncio.sleep(0.5)
         text = listener.captions.text(speaker.session_id)
-    said, captioned = (score.normalise(words, "en") for words in (SHORT.text, text))
+    said, captioned = (word_error_rate.normalise(words, "en") for words in (SHORT.text, text))
     return {
         "code": code,
         "took_s": round(took_s, 2),

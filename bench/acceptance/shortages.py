@@ -23,7 +23,7 @@ from typing import Any
 
 from bench.acceptance.scenario import Outcome, main
 from bench.common.results import Target
-from sandbox import proc, recording
+from sandbox import process_stats, recording
 from sandbox.caller import Caller, from_recording
 from sandbox.nextcloud.app_api import ExAppUnreachable
 from sandbox.rig.shortage import SHORTAGES
@@ -72,7 +72,7 @@ async def _shortage(talk: Setting, name: str, seconds: float, path: Path) -> dic
         await listener.captions.wait(speaker=speaker.session_id, timeout_s=30)
         await asyncio.sleep(10)
         log = path / "app.log"
-        before, cpu_s, log_bytes = time.time(), proc.cpu_seconds(pid), log.stat().st_size
+        before, cpu_s, log_bytes = time.time(), process_stats.cpu_seconds(pid), log.stat().st_size
         late_talking = asyncio.create_task(_talk_on(late))
         with SHORTAGES[name](pid):
             crowd = [asyncio.create_task(_crowd(talk.app.process.port)) for _ in range(CROWD if name == "descriptors" else 0)]
@@ -92,7 +92,7 @@ async def _shortage(talk: Setting, name: str, seconds: float, path: Path) -> dic
             "back_s": back_s,
             "written_s": written_s,
             "log_bytes": log.stat().st_size - log_bytes,
-            "cpu_s": round(proc.cpu_seconds(pid) - cpu_s, 1),
+            "cpu_s": round(process_stats.cpu_seconds(pid) - cpu_s, 1),
         }
         for task in (talking, late_talking):
             task.cancel()

@@ -3,5 +3,5 @@
 
 """What all benchmarks share: processes that are told what to do, facts of the machine, figures, and results.
 
-What a process costs is read by `sandbox.proc`.
+What a process costs is read by `sandbox.process_stats`.
 """

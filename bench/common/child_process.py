@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from bench.common.json_lines import LONGEST_LINE
-from sandbox.tether import tethered
+from sandbox.die_with_parent import tethered
 
 _START_S = 90.0
 _ANSWER_S = 120.0

@@ -14,7 +14,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from sandbox import proc
+from sandbox import process_stats
 
 _LIBRARIES = ("aiortc", "aioice", "av", "numpy", "onnxruntime", "pylibsrtp", "soxr", "websockets")
 _PROBE_S = 1.0
@@ -61,9 +61,9 @@ def processor() -> str:
 
 def free_cores() -> float:
     """Cores' worth of CPU that nobody used during the last second."""
-    (_, before), began = proc.cores_seconds(), time.monotonic()
+    (_, before), began = process_stats.cores_seconds(), time.monotonic()
     time.sleep(_PROBE_S)
-    _, after = proc.cores_seconds()
+    _, after = process_stats.cores_seconds()
     return round((after - before) / (time.monotonic() - began), 2)
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from bench.load.hearing import FRAME_PACKETS
+from bench.load.audio_locator import FRAME_PACKETS
 
 Array = npt.NDArray[np.float64]
 Notes = Mapping[str, npt.NDArray[np.generic]]

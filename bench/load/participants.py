@@ -177,7 +177,7 @@ class Population:
         session.room_session = secrets.token_urlsafe(191)[:255]
         self._hub.sessions[session.id] = session
         self._hub.by_room_session[session.room_session] = session
-        room = self._hub.rooms.setdefault(token, Room(token, {"name": "Benchmark"}, self._hub.flavour))
+        room = self._hub.rooms.setdefault(token, Room(token, {"name": "Benchmark"}, self._hub.hpb_version))
         publisher = None
         if activity != "listening":
             noted = self._note and activity == "talking"

@@ -22,7 +22,7 @@ import httpx
 from bench.common.child_process import Child
 from sandbox.nextcloud import ExAppUnreachable, Nextcloud
 from sandbox.ports import free_port
-from sandbox.proc import Usage, usage
+from sandbox.process_stats import Usage, usage
 from sandbox.rig import AppProcess
 
 #: Times that a refused or late request for captions is made again, as a user would click again.

@@ -24,7 +24,7 @@ from websockets.http11 import Request, Response
 
 from bench.common.json_lines import Commands, obey, options_line
 from bench.common.websocket_server import websocket_server
-from bench.load.hearing import FRAME_PACKETS, FRAME_SAMPLES, Locator
+from bench.load.audio_locator import FRAME_PACKETS, FRAME_SAMPLES, Locator
 from bench.load.tape import decode, load_tape
 
 _WORD_S = 0.4

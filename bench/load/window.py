@@ -15,8 +15,8 @@ from typing import Any
 from bench.common.figures import summary
 from bench.load.schedule import PACKET_S
 from bench.load.setting import Setting
-from sandbox import proc
-from sandbox.proc import Usage
+from sandbox import process_stats
+from sandbox.process_stats import Usage
 
 _SAMPLE_S = 2.0
 
@@ -73,7 +73,7 @@ async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = 
     pids = (of.app.process.pid or 0, of.load.pid, of.stt.pid, os.getpid())
     await of.load.do("lateness")
     waited_s = of.usage().waited_s
-    began, (busy, _), before = time.monotonic(), proc.cores_seconds(), [proc.cpu_seconds(pid) for pid in pids]
+    began, (busy, _), before = time.monotonic(), process_stats.cores_seconds(), [process_stats.cpu_seconds(pid) for pid in pids]
     samples, health_s, lag_s = [], [], []
     while (left := began + seconds - time.monotonic()) > 0:
         await asyncio.sleep(min(_SAMPLE_S, left))
@@ -83,9 +83,9 @@ async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = 
             health = await of.app.health()
             health_s.append(time.monotonic() - asked)
             lag_s.append(float(health.get("loop_lag_s", 0.0)))
-    cpu = [proc.cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)]
+    cpu = [process_stats.cpu_seconds(pid) - earlier for pid, earlier in zip(pids, before, strict=True)]
     waited_s = of.usage().waited_s - waited_s
-    ended, others = time.monotonic(), proc.cores_seconds()[0] - busy - sum(cpu)
+    ended, others = time.monotonic(), process_stats.cores_seconds()[0] - busy - sum(cpu)
     elapsed = ended - began
     app, load, stt, _ = (each / elapsed for each in cpu)
     lateness = await of.load.do("lateness")

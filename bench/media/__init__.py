@@ -4,5 +4,5 @@
 """The receive path under load, each part in a process of its own, driven by `bench.common`'s JSON lines.
 
 `generator` is the SFU (it sends Opus that was encoded before), `receiver` the product or, for comparison, what programs for
-this job commonly do (`stock`), `ears` the speech-to-text server. `rig` has them all.
+this job commonly do (`stock`), `sink` the speech-to-text server. `rig` has them all.
 """

@@ -104,7 +104,7 @@ class Collected:
             "behind": self.behind(variant, scenario, speakers),
             "generator_ms_per_speaker_s": round(usage.generator_cpu_s * 1000 / speaker_s, 3),
             "generator_late_p95_ms": usage.generator_late_ms,
-            "ears_ms_per_speaker_s": round(usage.ears_cpu_s * 1000 / speaker_s, 3),
+            "ears_ms_per_speaker_s": round(usage.sink_cpu_s * 1000 / speaker_s, 3),
         }
 
 

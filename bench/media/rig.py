@@ -16,7 +16,7 @@ from typing import Any, Self
 
 from bench.common.child_process import Child
 from bench.common.figures import percentile
-from sandbox import proc
+from sandbox import process_stats
 
 _CONNECT_S = 60.0
 
@@ -38,7 +38,7 @@ class Usage:
     sent: int = 0
     generator_cpu_s: float = 0.0
     generator_late_ms: float = 0.0
-    ears_cpu_s: float = 0.0
+    sink_cpu_s: float = 0.0
 
     def add(self, other: Usage) -> None:
         self.seconds += other.seconds
@@ -50,7 +50,7 @@ class Usage:
         self.sent += other.sent
         self.generator_cpu_s += other.generator_cpu_s
         self.generator_late_ms = max(self.generator_late_ms, other.generator_late_ms)
-        self.ears_cpu_s += other.ears_cpu_s
+        self.sink_cpu_s += other.sink_cpu_s
 
     @property
     def lag_max_ms(self) -> float:
@@ -77,8 +77,8 @@ class Rig:
     async def __aenter__(self) -> Self:
         async with self._stack:
             enter = self._stack.enter_async_context
-            self.ears = await enter(Child("bench.media.ears"))
-            url = self.ears.greeting["url"]
+            self.stt_sink = await enter(Child("bench.media.stt_sink"))
+            url = self.stt_sink.greeting["url"]
             self.generator = await enter(Child("bench.media.generator", on_news=self._to_receiver))
             for variant in self._variants:
                 self.receivers[variant] = await enter(
@@ -113,8 +113,8 @@ class Rig:
         after = await self.receivers[variant].do("report")
         return float(after["cpu_s"] - before["cpu_s"])
 
-    def memory(self, variant: str) -> proc.Memory:
-        return proc.memory(self.receivers[variant].pid)
+    def memory(self, variant: str) -> process_stats.Memory:
+        return process_stats.memory(self.receivers[variant].pid)
 
     async def window(self, variant: str, play: dict[str, Any], *, warm_s: float, seconds: float) -> dict[str, Usage]:
         """Play to one variant, let it settle, then measure; the others, which get nothing meanwhile, are measured too."""
@@ -139,11 +139,11 @@ class Rig:
 
     async def _snapshot(self, variant: str) -> dict[str, Any]:
         generator = await self.generator.do("report", group=f"{variant}-")
-        ears = await self.ears.do("report")
+        sink = await self.stt_sink.do("report")
         reports = {name: await child.do("report") for name, child in self.receivers.items()}
-        waited = {name: proc.main_thread_waited_seconds(child.pid) for name, child in self.receivers.items()}
-        drops = {name: proc.udp_drops(child.pid) for name, child in self.receivers.items()}
-        return {"generator": generator, "ears": ears, "receivers": reports, "drops": drops, "waited": waited}
+        waited = {name: process_stats.main_thread_waited_seconds(child.pid) for name, child in self.receivers.items()}
+        drops = {name: process_stats.udp_drops(child.pid) for name, child in self.receivers.items()}
+        return {"generator": generator, "sink": sink, "receivers": reports, "drops": drops, "waited": waited}
 
 
 def _difference(before: dict[str, Any], after: dict[str, Any], name: str, playing: str) -> Usage:
@@ -158,9 +158,9 @@ def _difference(before: dict[str, Any], after: dict[str, Any], name: str, playin
     if name == playing:
         generator, earlier = after["generator"], before["generator"]
         path = f"/{name}"
-        usage.heard_s = after["ears"]["heard_s"].get(path, 0.0) - before["ears"]["heard_s"].get(path, 0.0)
+        usage.heard_s = after["sink"]["heard_s"].get(path, 0.0) - before["sink"]["heard_s"].get(path, 0.0)
         usage.sent = generator["sent"] - earlier["sent"]
         usage.generator_cpu_s = generator["cpu_s"] - earlier["cpu_s"]
         usage.generator_late_ms = generator["late_p95_ms"]
-        usage.ears_cpu_s = after["ears"]["cpu_s"] - before["ears"]["cpu_s"]
+        usage.sink_cpu_s = after["sink"]["cpu_s"] - before["sink"]["cpu_s"]
     return usage

@@ -22,12 +22,12 @@ from live_transcription.types import SAMPLE_RATE
 from sandbox import recording
 from sandbox.monologue import FRAME_S, Monologue
 from sandbox.recording import Recording, Utterance
-from sandbox.score import normalise, word_errors
 from sandbox.stt_servers.fleet import Fleet
 from sandbox.stt_servers.located import located
 from sandbox.stt_servers.modal import ModalStandIn
 from sandbox.stt_servers.moshi import MoshiStandIn
 from sandbox.stt_servers.words import words_of
+from sandbox.word_error_rate import normalise, word_errors
 
 #: A word that is shown later than this after it was spoken lags, in seconds.
 _LAGS_S = 1.2

@@ -11,7 +11,7 @@ import signal
 import sys
 from pathlib import Path
 
-from sandbox.demo.performance import DemoFailed, Options, run
+from sandbox.demo.run import DemoFailed, Options, run
 
 _BUILD = Path("build")
 _EXITS = (

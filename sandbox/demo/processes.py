@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sandbox.tether import tethered
+from sandbox.die_with_parent import tethered
 
 _STOP_S = 8.0
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox.demo.judgement import RENDERERS, Judgement, median_of, p95_of
-from sandbox.score import WordErrors
+from sandbox.demo.evaluation import RENDERERS, Judgement, median_of, p95_of
+from sandbox.word_error_rate import WordErrors
 
 #: Highest word error rate that counts as right, by language.
 MAX_WER = {"en": 0.08, "fr": 0.20}

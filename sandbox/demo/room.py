@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
 
 from sandbox.caller import Caller, Playback, ReceivedCaption, from_recording
-from sandbox.demo.judgement import Judgement, judge_under_all, median_of
+from sandbox.demo.evaluation import Judgement, judge_under_all, median_of
 from sandbox.demo.report import PRINTED
-from sandbox.demo.stage import Stage
+from sandbox.demo.setup import Stage
 from sandbox.demo.view import DemoView, Participant, RoomView
 from sandbox.recording import Recording
 from sandbox.talk_renderer import Style

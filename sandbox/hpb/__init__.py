@@ -3,24 +3,24 @@
 
 """A signaling server of our own on loopback that speaks the HPB's messages to the letter, faults included.
 
-Modelled on nextcloud-spreed-signaling's public behaviour (1.2.4, 2.0.2, 2.1.1; see `flavours`). Media goes through
+Modelled on nextcloud-spreed-signaling's public behaviour (1.2.4, 2.0.2, 2.1.1; see `versions`). Media goes through
 `sandbox.sfu`. In one process with a test: `HpbStandIn`. As its own process: `python -m sandbox.hpb`.
 """
 
 from sandbox.hpb.faults import Faults
-from sandbox.hpb.flavours import FLAVOURS, V1_2_4, V2_0, V2_1, Flavour
-from sandbox.hpb.nextcloud_side import Nextcloud, NextcloudSide, TrustingNextcloud
+from sandbox.hpb.nextcloud_client import Nextcloud, NextcloudClient, TrustingNextcloud
 from sandbox.hpb.server import HpbStandIn
+from sandbox.hpb.versions import HPB_VERSIONS, V1_2_4, V2_0, V2_1, HpbVersion
 
 __all__ = [
-    "FLAVOURS",
+    "HPB_VERSIONS",
     "V1_2_4",
     "V2_0",
     "V2_1",
     "Faults",
-    "Flavour",
     "HpbStandIn",
+    "HpbVersion",
     "Nextcloud",
-    "NextcloudSide",
+    "NextcloudClient",
     "TrustingNextcloud",
 ]

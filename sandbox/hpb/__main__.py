@@ -18,7 +18,7 @@ import sys
 from typing import Any
 
 from sandbox import loopback_ice
-from sandbox.hpb import FLAVOURS, HpbStandIn, Nextcloud
+from sandbox.hpb import HPB_VERSIONS, HpbStandIn, Nextcloud
 from sandbox.sfu import Sfu
 
 
@@ -33,10 +33,13 @@ async def _run(options: dict[str, Any]) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
     sfu_options = {key: options[key] for key in ("certificate", "candidates", "offer_video") if key in options}
-    flavour = FLAVOURS[options.get("version", "2.1.1")]
+    hpb_version = HPB_VERSIONS[options.get("version", "2.1.1")]
     nextcloud = Nextcloud(options["nextcloud_url"], options["backend_secret"])
     secret, port = options["internal_secret"], options.get("port", 0)
-    async with Sfu(**sfu_options) as sfu, HpbStandIn(nextcloud, sfu, internal_secret=secret, flavour=flavour, port=port) as hpb:
+    async with (
+        Sfu(**sfu_options) as sfu,
+        HpbStandIn(nextcloud, sfu, internal_secret=secret, hpb_version=hpb_version, port=port) as hpb,
+    ):
         print(json.dumps({"url": hpb.url, "websocket_url": hpb.websocket_url}), flush=True)
         parent = asyncio.create_task(_end_of_input())
         stopping = asyncio.create_task(stop.wait())

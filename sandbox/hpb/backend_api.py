@@ -11,11 +11,11 @@ from http import HTTPStatus
 from typing import Any
 
 from sandbox.hpb.frames import Frame, event
-from sandbox.hpb.front_door import HttpRequest, HttpResponse
 from sandbox.hpb.hub import Hub
-from sandbox.hpb.nextcloud_side import checksum
+from sandbox.hpb.nextcloud_client import checksum
 from sandbox.hpb.room import Room
 from sandbox.hpb.session import Session
+from sandbox.hpb.websocket_server import HttpRequest, HttpResponse
 
 #: Talk's id for "not in the call".
 _NOT_IN_MEETING = "0"

@@ -32,7 +32,7 @@ class Conversation:
         elif kind == "internal" and session.internal:
             await self._internal_request(session, frame["internal"])
         elif kind == "bye":
-            connection.send(farewell(frame.get("id"), self._hub.flavour))
+            connection.send(farewell(frame.get("id"), self._hub.hpb_version))
             connection.websocket.close()
             await self._hub.close_session(session)
 
@@ -54,7 +54,7 @@ class Conversation:
             if session.id not in self._hub.sessions:
                 return
         await self._hub.leave_room(session)
-        room = self._hub.rooms.setdefault(token, Room(token, allowed.get("properties"), self._hub.flavour))
+        room = self._hub.rooms.setdefault(token, Room(token, allowed.get("properties"), self._hub.hpb_version))
         session.room_session, session.permissions = room_session, allowed.get("permissions")
         if room_session:
             self._hub.by_room_session[room_session] = session
@@ -76,7 +76,7 @@ class Conversation:
         if kind == "control" and not session.internal and "control" not in (session.permissions or ["control"]):
             return
         if kind == "message" and to != "user" and self._hub.media is not None:
-            media = media_data(data, self._hub.flavour)
+            media = media_data(data, self._hub.hpb_version)
             if media is not None and to == "session" and media.get("type") in HANDLED:
                 await self._media_message(session, recipient["sessionid"], media, frame.get("id"))
                 return

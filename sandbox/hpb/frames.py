@@ -10,7 +10,7 @@ import math
 from typing import Any, TypeAlias
 
 from sandbox.hpb.errors import Refusal
-from sandbox.hpb.flavours import Flavour
+from sandbox.hpb.versions import HpbVersion
 
 Frame: TypeAlias = dict[str, Any]
 
@@ -33,7 +33,7 @@ def parse(text: str | bytes) -> Frame:
     return frame
 
 
-def check(frame: Frame, flavour: Flavour) -> None:
+def check(frame: Frame, hpb_version: HpbVersion) -> None:
     """Raises Refusal for what the HPB finds invalid before it looks at the session."""
     kind = frame.get("type")
     if not kind:
@@ -45,7 +45,7 @@ def check(frame: Frame, flavour: Flavour) -> None:
     elif kind == "room":
         _text(frame["room"], "roomid")
     elif kind in ("message", "control"):
-        _check_recipient(frame[kind], flavour)
+        _check_recipient(frame[kind], hpb_version)
     elif kind == "internal":
         _check_internal(frame["internal"])
 
@@ -78,7 +78,7 @@ def _check_hello(hello: Frame) -> None:
         raise Refusal("invalid_format")
 
 
-def _check_recipient(message: Frame, flavour: Flavour) -> None:
+def _check_recipient(message: Frame, hpb_version: HpbVersion) -> None:
     recipient = message.get("recipient")
     if not isinstance(recipient, dict) or "data" not in message:
         raise Refusal("invalid_format")
@@ -87,7 +87,7 @@ def _check_recipient(message: Frame, flavour: Flavour) -> None:
         _text(recipient, "sessionid", needed=True)
     elif kind == "user":
         _text(recipient, "userid", needed=True)
-    elif kind != "room" and (kind != "call" or "recipient-call" not in flavour.features):
+    elif kind != "room" and (kind != "call" or "recipient-call" not in hpb_version.features):
         raise Refusal("invalid_format")
 
 
@@ -116,11 +116,11 @@ _MEDIA_SHAPES: dict[str, type] = {
 _CODEC_SHAPES: dict[str, type] = {"audiocodec": str, "videocodec": str, "vp9profile": str, "h264profile": str}
 
 
-def media_data(data: Any, flavour: Flavour) -> Frame | None:
+def media_data(data: Any, hpb_version: HpbVersion) -> Frame | None:
     """Check `message.data` for the SFU. Returns None if it has another form and is relayed. Raises Refusal."""
     if not isinstance(data, dict):
         return None
-    shapes = _MEDIA_SHAPES | _CODEC_SHAPES if flavour.checks_descriptions else _MEDIA_SHAPES
+    shapes = _MEDIA_SHAPES | _CODEC_SHAPES if hpb_version.checks_descriptions else _MEDIA_SHAPES
     for key, shape in shapes.items():
         value = data.get(key)
         if value is not None and (not isinstance(value, shape) or (isinstance(value, bool) and shape is int)):
@@ -128,16 +128,16 @@ def media_data(data: Any, flavour: Flavour) -> Frame | None:
     if not _fits_float64(data.get("payload")):
         return None
     room_type = data.get("roomType") or ""
-    if room_type not in _STREAM_TYPES and (room_type or flavour.strict_room_type):
+    if room_type not in _STREAM_TYPES and (room_type or hpb_version.strict_room_type):
         raise Refusal("invalid_format")
     payload = data.get("payload") or {}
-    if data.get("type") in ("offer", "answer") and flavour.checks_descriptions:
+    if data.get("type") in ("offer", "answer") and hpb_version.checks_descriptions:
         description = payload.get("sdp")
         if not isinstance(description, str):
             raise Refusal("invalid_sdp")
         if not description.startswith("v=0"):
             raise Refusal("invalid_sdp", "Error parsing SDP from payload.")
-    elif data.get("type") == "candidate" and flavour.checks_candidates:
+    elif data.get("type") == "candidate" and hpb_version.checks_candidates:
         if "candidate" not in payload:
             raise Refusal("no_candidate")
         candidate = payload["candidate"]
@@ -164,10 +164,10 @@ def bye(reason: str) -> Frame:
     return {"type": "bye", "bye": {"reason": reason}}
 
 
-def farewell(message_id: str | None, flavour: Flavour) -> Frame:
+def farewell(message_id: str | None, hpb_version: HpbVersion) -> Frame:
     """The answer to a client's bye."""
     frame: Frame = {**({"id": message_id} if message_id else {}), "type": "bye"}
-    return {**frame, "bye": {"reason": ""}} if flavour.empty_bye else frame
+    return {**frame, "bye": {"reason": ""}} if hpb_version.empty_bye else frame
 
 
 def from_sfu(sender: str, receiver: str, kind: str, room_type: str, sid: str, payload: Frame) -> Frame:

@@ -14,15 +14,15 @@ from typing import Any
 from sandbox.hpb.conversation import Conversation
 from sandbox.hpb.errors import Refusal
 from sandbox.hpb.faults import Faults
-from sandbox.hpb.flavours import Flavour
 from sandbox.hpb.frames import Frame, bye, check, parse
-from sandbox.hpb.front_door import Websocket
 from sandbox.hpb.media import Media
-from sandbox.hpb.nextcloud_side import NextcloudSide
+from sandbox.hpb.nextcloud_client import NextcloudClient
 from sandbox.hpb.room import Room
 from sandbox.hpb.session import Connection, Session, VirtualSession
 from sandbox.hpb.throttle import Throttle
 from sandbox.hpb.tokens import check_internal
+from sandbox.hpb.versions import HpbVersion
+from sandbox.hpb.websocket_server import Websocket
 
 
 class Hub:
@@ -30,8 +30,8 @@ class Hub:
 
     def __init__(
         self,
-        flavour: Flavour,
-        nextcloud: NextcloudSide,
+        hpb_version: HpbVersion,
+        nextcloud: NextcloudClient,
         media: Media | None,
         faults: Faults,
         throttle: Throttle,
@@ -41,7 +41,7 @@ class Hub:
         hello_timeout_s: float,
         session_life_s: float,
     ) -> None:
-        self.flavour = flavour
+        self.hpb_version = hpb_version
         self.nextcloud = nextcloud
         self.media = media
         self.faults = faults
@@ -68,8 +68,8 @@ class Hub:
         """One connection, from the welcome until it ends."""
         connection = Connection(websocket, self.faults)
         self.connections.add(connection)
-        features = self.flavour.welcome_features(mcu=self.media is not None)
-        connection.send({"type": "welcome", "welcome": {"version": self.flavour.version, "features": features}})
+        features = self.hpb_version.welcome_features(mcu=self.media is not None)
+        connection.send({"type": "welcome", "welcome": {"version": self.hpb_version.version, "features": features}})
         self._expect_hello(connection)
         try:
             async for message in websocket.messages():
@@ -101,7 +101,7 @@ class Hub:
         frame: Frame = {}
         try:
             frame = parse(message)
-            check(frame, self.flavour)
+            check(frame, self.hpb_version)
             if connection.session is not None:
                 await self._conversation.handle(connection, connection.session, frame)
             else:
@@ -144,13 +144,15 @@ class Hub:
             connection.hello_deadline.cancel()
         connection.session, session.connection = session, connection
         mcu = self.media is not None
-        features = self.flavour.internal_features(mcu=mcu) if session.internal else self.flavour.client_features(mcu=mcu)
+        features = (
+            self.hpb_version.internal_features(mcu=mcu) if session.internal else self.hpb_version.client_features(mcu=mcu)
+        )
         answer = {
             "version": frame["hello"]["version"],
             "sessionid": session.id,
             "resumeid": session.resume_id,
             "userid": session.user_id,
-            "server": {"version": self.flavour.version, "features": features},
+            "server": {"version": self.hpb_version.version, "features": features},
         }
         connection.send({**({"id": frame["id"]} if frame.get("id") else {}), "type": "hello", "hello": answer})
 
@@ -214,11 +216,11 @@ class Hub:
             virtual.room.remove(virtual)
 
     async def release_media(self, session: Session) -> None:
-        """What it publishes ends; its subscribers' peers stay up or not, as the flavour has it."""
+        """What it publishes ends; its subscribers' peers stay up or not, as the hpb_version has it."""
         if self.media is None:
             return
         await self.media.release(session)
-        if self.flavour.closes_orphans:
+        if self.hpb_version.closes_orphans:
             for other in tuple(self.sessions.values()):
                 for key in [key for key in other.subscribers if key[0] == session.id]:
                     await self.media.sfu.unsubscribe(other.subscribers.pop(key))

@@ -8,9 +8,9 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from sandbox.hpb.flavours import Flavour
 from sandbox.hpb.frames import Frame, event
 from sandbox.hpb.session import IN_CALL, Session, VirtualSession
+from sandbox.hpb.versions import HpbVersion
 
 
 def says_in_call(value: Any) -> bool | None:
@@ -23,17 +23,17 @@ def says_in_call(value: Any) -> bool | None:
 class Room:
     """`users`: the entries that Talk sent last; kept, since an internal client that joins is told them."""
 
-    def __init__(self, token: str, properties: Any, flavour: Flavour) -> None:
+    def __init__(self, token: str, properties: Any, hpb_version: HpbVersion) -> None:
         self.token = token
         self.properties = properties
         self.users: list[Frame] = []
         self.sessions: dict[str, Session | VirtualSession] = {}
         self.in_call: set[str] = set()
-        self._flavour = flavour
+        self._hpb_version = hpb_version
 
     def frame(self) -> Frame:
         room: Frame = {"roomid": self.token}
-        if self._flavour.tells_bandwidth:
+        if self._hpb_version.tells_bandwidth:
             room["bandwidth"] = {"maxstreambitrate": 1048576, "maxscreenbitrate": 2097152}
         if self.properties is not None:
             room["properties"] = self.properties
@@ -82,7 +82,7 @@ class Room:
         if session.user is not None:
             entry["user"] = session.user
         if isinstance(session, Session):
-            if session.features and "join-features" in self._flavour.features:
+            if session.features and "join-features" in self._hpb_version.features:
                 entry["features"] = sorted(session.features)
             if session.room_session:
                 entry["roomsessionid"] = session.room_session
@@ -105,7 +105,7 @@ class Room:
                     "lastPing": int(time.time()),
                     "internal": True,
                 }
-                if session.features and "join-features" in self._flavour.features:
+                if session.features and "join-features" in self._hpb_version.features:
                     ours["features"] = sorted(session.features)
                 result.append(ours)
         return result + [phone.entry() for phone in virtual.values()]

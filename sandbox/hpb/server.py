@@ -13,13 +13,13 @@ from typing import Any, Self
 
 from sandbox.hpb.backend_api import BackendApi
 from sandbox.hpb.faults import Faults
-from sandbox.hpb.flavours import V2_1, Flavour
-from sandbox.hpb.front_door import FrontDoor, HttpRequest, HttpResponse
 from sandbox.hpb.hub import Hub
 from sandbox.hpb.media import Media
-from sandbox.hpb.nextcloud_side import NextcloudSide
+from sandbox.hpb.nextcloud_client import NextcloudClient
 from sandbox.hpb.session import Session
 from sandbox.hpb.throttle import Throttle
+from sandbox.hpb.versions import V2_1, HpbVersion
+from sandbox.hpb.websocket_server import HttpRequest, HttpResponse, WebsocketServer
 from sandbox.sfu import Impairment, Sfu
 
 
@@ -33,11 +33,11 @@ class HpbStandIn:
 
     def __init__(
         self,
-        nextcloud: NextcloudSide,
+        nextcloud: NextcloudClient,
         sfu: Sfu | None,
         *,
         internal_secret: str = "",
-        flavour: Flavour = V2_1,
+        hpb_version: HpbVersion = V2_1,
         host: str = "127.0.0.1",
         port: int = 0,
         hello_timeout_s: float = 2.0,
@@ -49,7 +49,7 @@ class HpbStandIn:
         self.sfu = sfu
         self._tasks = asyncio.TaskGroup()
         self.hub = Hub(
-            flavour,
+            hpb_version,
             nextcloud,
             Media(sfu, self.faults, timeout_s=offer_wait_s, sessions=lambda: self._sessions(None)) if sfu is not None else None,
             self.faults,
@@ -60,8 +60,8 @@ class HpbStandIn:
             session_life_s=session_life_s,
         )
         self._backend = BackendApi(self.hub)
-        features = ", ".join(flavour.welcome_features(mcu=sfu is not None))
-        self._door = FrontDoor(self.hub.serve, self._request, features=features)
+        features = ", ".join(hpb_version.welcome_features(mcu=sfu is not None))
+        self._websocket_server = WebsocketServer(self.hub.serve, self._request, features=features)
         self._host, self._port = host, port
 
     @property
@@ -75,14 +75,14 @@ class HpbStandIn:
 
     async def __aenter__(self) -> Self:
         await self._tasks.__aenter__()
-        await self._door.open(self._host, self._port)
-        self._port = self._door.port
+        await self._websocket_server.open(self._host, self._port)
+        self._port = self._websocket_server.port
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._door.close()
+        await self._websocket_server.close()
         await self.hub.close()
         await self._tasks.__aexit__(kind, error, trace)
 
@@ -112,9 +112,9 @@ class HpbStandIn:
         if self.sfu is not None:
             await self.sfu.close_all()
         if down_s > 0:
-            await self._door.close()
+            await self._websocket_server.close()
             await asyncio.sleep(down_s)
-            await self._door.open(self._host, self._port)
+            await self._websocket_server.open(self._host, self._port)
 
     async def kill_sfu(self, *, silently: bool = True) -> None:
         """Every peer is gone and signaling says nothing of it; `silently` also without DTLS close (SIGKILL, not SIGTERM)."""
@@ -178,7 +178,7 @@ class HpbStandIn:
             for (publisher, _), subscriber in session.subscribers.items()
         ]
         return {
-            "version": self.hub.flavour.version,
+            "version": self.hub.hpb_version.version,
             "connections": len(self.hub.connections),
             "sessions": {session.id: session.kind for session in self.hub.sessions.values()},
             "rooms": {token: len(room.sessions) for token, room in self.hub.rooms.items()},
@@ -193,7 +193,7 @@ class HpbStandIn:
         if request.method == "POST" and path.startswith("/api/v1/room/"):
             return await self._backend.room(path.removeprefix("/api/v1/room/"), request)
         if request.method == "GET" and path == "/api/v1/welcome":
-            return _json({"nextcloud-spreed-signaling": "Welcome", "version": self.hub.flavour.version})
+            return _json({"nextcloud-spreed-signaling": "Welcome", "version": self.hub.hpb_version.version})
         if request.method == "GET" and path == "/sandbox/state":
             return _json(self.state())
         if request.method == "POST" and path.startswith("/sandbox/"):

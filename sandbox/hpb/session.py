@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from sandbox.hpb.faults import Faults
 from sandbox.hpb.frames import Frame
-from sandbox.hpb.front_door import Websocket
+from sandbox.hpb.websocket_server import Websocket
 from sandbox.sfu import Subscriber
 
 if TYPE_CHECKING:

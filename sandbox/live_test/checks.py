@@ -10,13 +10,13 @@ import time
 from contextlib import suppress
 
 from sandbox.caller import Playback, ReceivedCaption, RemoteCaller, from_recording
-from sandbox.demo.judgement import Judgement, judge_under_all, median_of
+from sandbox.demo.evaluation import Judgement, judge_under_all, median_of
 from sandbox.demo.report import AIMS_S, MAX_WER, PRINTED
 from sandbox.live_test.advice import SELF_TEST, refused_captions
 from sandbox.live_test.checklist import CannotCheck, CheckFailed, Checklist
 from sandbox.live_test.talk_client import TalkClient, TalkRefused
 from sandbox.recording import Recording, load
-from sandbox.score import normalise, word_errors
+from sandbox.word_error_rate import normalise, word_errors
 
 NEXTCLOUD = "Nextcloud answers"
 OFFERED = "Talk offers captions"

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from sandbox import loopback_ice
 from sandbox.demo.processes import ProcessFailed, bare_environment
-from sandbox.demo.stage import SpeechToText, set_up
+from sandbox.demo.setup import SpeechToText, set_up
 from sandbox.rig import RigUnavailable, ServerFailed
 
 _LOGS = Path("build") / "live_test"

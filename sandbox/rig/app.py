@@ -15,7 +15,7 @@ from typing import Any, Self
 
 import httpx
 
-from sandbox import loopback_ice, proc
+from sandbox import loopback_ice, process_stats
 from sandbox.nextcloud import ExApp, Nextcloud
 from sandbox.ports import free_port
 from sandbox.rig.process import ServerProcess
@@ -103,4 +103,4 @@ class AppProcess:
         """From the kernel, so that nothing is left out."""
         pid = self.process.pid
         assert pid is not None
-        return Usage(threads=proc.threads(pid), udp=len(proc.udp_drops(pid)))
+        return Usage(threads=process_stats.threads(pid), udp=len(process_stats.udp_drops(pid)))

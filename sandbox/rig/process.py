@@ -13,7 +13,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from sandbox.tether import tethered
+from sandbox.die_with_parent import tethered
 
 READY_TIMEOUT_S = 15.0
 #: As long as Docker waits.

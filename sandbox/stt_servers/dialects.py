@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 from enum import StrEnum
 
-from sandbox.stt_servers.hearing import DELAY_STEPS, UNSURE_STEPS
+from sandbox.stt_servers.audio_locator import DELAY_STEPS, UNSURE_STEPS
 from sandbox.stt_servers.moshi_messages import Outgoing, Step, Word
 
 _PAUSE_HEAD = 2

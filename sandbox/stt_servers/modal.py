@@ -26,11 +26,11 @@ from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
 from sandbox.stt_servers import dialects
+from sandbox.stt_servers.audio_locator import DELAY_S
 from sandbox.stt_servers.cli import serve_until_stopped, source_arguments, word_sources
 from sandbox.stt_servers.dialects import Dialect, DialectName, Spacing
 from sandbox.stt_servers.faults import Fault, FaultKind, SessionFaults
 from sandbox.stt_servers.fleet import Container, Fleet
-from sandbox.stt_servers.hearing import DELAY_S
 from sandbox.stt_servers.model import Channel, NoFreeChannel
 from sandbox.stt_servers.moshi_messages import Audio, Word
 from sandbox.stt_servers.serving import SessionRecord, StandIn, as_json, plain, redirect

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from live_transcription.types import Frame
-from sandbox.stt_servers.hearing import DELAY_STEPS, Hearing
+from sandbox.stt_servers.audio_locator import DELAY_STEPS, Hearing
 from sandbox.stt_servers.moshi_messages import Audio, Incoming, Init, Marker, Outgoing, Ready
 from sandbox.stt_servers.words import FRAME_SAMPLES, WordSource, WordSources
 

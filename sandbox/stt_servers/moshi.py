@@ -21,9 +21,9 @@ from websockets.asyncio.server import ServerConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 
+from sandbox.stt_servers.audio_locator import DELAY_S
 from sandbox.stt_servers.cli import serve_until_stopped, source_arguments, word_sources
 from sandbox.stt_servers.faults import Fault, FaultKind, SessionFaults
-from sandbox.stt_servers.hearing import DELAY_S
 from sandbox.stt_servers.model import Channel, NoFreeChannel
 from sandbox.stt_servers.moshi_messages import Audio, BadMessage, EndWord, Error, Marker, Ready, Step, Word, pack, unpack
 from sandbox.stt_servers.serving import SessionRecord, StandIn, as_json, plain

@@ -23,7 +23,7 @@ from ex_app import listener, metrics
 from ex_app.http_protocol import ANSWER_S, BODY_S, CLOSE_S, HEAD_S, BoundedProtocol, ConnectionConfig
 from ex_app.listener import BACKLOG, AcceptShortage, ListeningSocket, listening_sockets
 from ex_app.settings.read import Listen
-from sandbox import proc, virtual_clock
+from sandbox import process_stats, virtual_clock
 from tests.ex_app.fakes import ENVIRONMENT, credentials
 from tests.ex_app.test_server import Running, running
 
@@ -303,7 +303,7 @@ async def test_half_open_requests_take_no_heartbeat_and_no_log(kind: str, tmp_pa
         async with slow_peers(app, path, 400) as readers:
             for _ in range(5):
                 await app.healthy(20)
-            assert proc.usage(pid).descriptors < 64, "most are left for calls"
+            assert process_stats.usage(pid).descriptors < 64, "most are left for calls"
             async with asyncio.timeout(30):
                 await asyncio.gather(*map(closed, readers))
         _, printed = await app.stop()
@@ -334,11 +334,11 @@ async def test_out_of_descriptors_the_log_has_one_line_and_all_is_well_afterward
         await asyncio.sleep(0.2)
         used = max(map(int, os.listdir(f"/proc/{pid}/fd"))) + 1
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (used, 256))
-        cpu_s = proc.cpu_seconds(pid)
+        cpu_s = process_stats.cpu_seconds(pid)
         port = app.client.base_url.port
         peers = [await asyncio.open_connection("127.0.0.1", port) for _ in range(40)]
         await asyncio.sleep(2.5)
-        assert proc.cpu_seconds(pid) - cpu_s < 1.0, "accept is not tried all the time"
+        assert process_stats.cpu_seconds(pid) - cpu_s < 1.0, "accept is not tried all the time"
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (256, 256))
         for _, writer in peers:
             writer.close()
@@ -381,7 +381,7 @@ async def test_more_rooms_than_descriptors_allow_are_refused_and_the_app_goes_on
             await app.healthy(20)
         refused = [answer["error"] for answer in answers if "Too many files are open" in answer["error"]]
         assert 0 < len(refused) < len(answers)
-        assert proc.usage(app.process.pid).descriptors < 145
+        assert process_stats.usage(app.process.pid).descriptors < 145
         _, printed = await app.stop()
     assert "No new HTTP connections" not in printed
     assert len(printed) < 200_000

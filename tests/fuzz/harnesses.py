@@ -156,7 +156,7 @@ class Participants(Harness):
 
     async def feed(self, case: tuple[str, Any]) -> None:
         recipient, data = case
-        if recipient == "session" and any(_is_for_the_sfu(data, flavour) for flavour in (V1_2_4, V2_0, V2_1)):
+        if recipient == "session" and any(_is_for_the_sfu(data, hpb_version) for hpb_version in (V1_2_4, V2_0, V2_1)):
             return
         self._now += 0.001
         sender = {"type": recipient, "sessionid": "pub-1"}
@@ -165,10 +165,10 @@ class Participants(Harness):
         assert self._client.take_events() == []
 
 
-def _is_for_the_sfu(data: Any, flavour: Any) -> bool:
+def _is_for_the_sfu(data: Any, hpb_version: Any) -> bool:
     """Whether the HPB keeps a message to a session: it reads it as one for the SFU, or refuses it."""
     try:
-        read = media_data(data, flavour)
+        read = media_data(data, hpb_version)
     except Refusal:
         return True
     return read is not None and read.get("type") in HANDLED

@@ -22,12 +22,12 @@ from live_transcription.vad.detector import EnergyDetector
 from sandbox import recording
 from sandbox.monologue import FRAME, Monologue
 from sandbox.recording import Recording
-from sandbox.score import normalise
 from sandbox.stt_servers.fleet import Fleet
 from sandbox.stt_servers.located import located
 from sandbox.stt_servers.modal import Behaviour, ModalStandIn
 from sandbox.stt_servers.moshi import MoshiStandIn
 from sandbox.virtual_clock import run
+from sandbox.word_error_rate import normalise
 
 #: Where the second of two utterances ends in the recording, and a little silence.
 _END_S = 16.2

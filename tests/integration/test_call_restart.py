@@ -19,11 +19,11 @@ import pytest
 from sandbox import loopback_ice, recording
 from sandbox.caller import Caller, from_recording
 from sandbox.demo.processes import Child, bare_environment
+from sandbox.demo.setup import stand_in
 from sandbox.demo.speech_server import speech_server
-from sandbox.demo.stage import stand_in
 from sandbox.nextcloud import Nextcloud
 from sandbox.ports import free_port
-from sandbox.score import normalise
+from sandbox.word_error_rate import normalise
 
 SPOKEN = recording.load("en-conference")
 

@@ -22,8 +22,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 from sandbox.caller import Caller, tone
-from sandbox.hpb import V1_2_4, V2_0, V2_1, Flavour, HpbStandIn
-from sandbox.hpb import Nextcloud as NextcloudSide
+from sandbox.hpb import V1_2_4, V2_0, V2_1, HpbStandIn, HpbVersion
+from sandbox.hpb import Nextcloud as NextcloudClient
 from sandbox.nextcloud import Nextcloud
 from sandbox.rig import Rig, RigUnavailable, hpb_build, janus_program
 from sandbox.sfu import Sfu
@@ -213,8 +213,8 @@ def comparable(frames: list[Any]) -> Counter[str]:
 
 
 @pytest.mark.rig
-@pytest.mark.parametrize(("series", "flavour"), [("1.2", V1_2_4), ("2.0", V2_0), ("2.1", V2_1)])
-async def test_the_stand_in_says_what_the_real_server_says(series: str, flavour: Flavour, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("series", "hpb_version"), [("1.2", V1_2_4), ("2.0", V2_0), ("2.1", V2_1)])
+async def test_the_stand_in_says_what_the_real_server_says(series: str, hpb_version: HpbVersion, tmp_path: Path) -> None:
     try:
         janus_program()
         hpb_build(series)
@@ -227,8 +227,8 @@ async def test_the_stand_in_says_what_the_real_server_says(series: str, flavour:
         nextcloud.hpb_url = rig.hpb_url
         real = await converse(rig.signaling_url, rig.internal_secret, nextcloud)
     async with Nextcloud() as nextcloud:
-        side = NextcloudSide(nextcloud.url, nextcloud.signaling_secret)
-        async with Sfu() as sfu, HpbStandIn(side, sfu, internal_secret="secret", flavour=flavour) as hpb:
+        side = NextcloudClient(nextcloud.url, nextcloud.signaling_secret)
+        async with Sfu() as sfu, HpbStandIn(side, sfu, internal_secret="secret", hpb_version=hpb_version) as hpb:
             nextcloud.hpb_url = hpb.url
             stand_in = await converse(hpb.websocket_url, "secret", nextcloud)
         await side.aclose()

@@ -15,7 +15,7 @@ import pytest
 from sandbox import loopback_ice
 from sandbox.caller import Caller, tone
 from sandbox.demo.processes import Child, ProcessFailed
-from sandbox.demo.stage import stand_in
+from sandbox.demo.setup import stand_in
 from sandbox.nextcloud import Nextcloud
 
 

@@ -23,12 +23,12 @@ from live_transcription.service import TranscriptionService
 from sandbox import recording
 from sandbox.nextcloud import Nextcloud
 from sandbox.nextcloud.serving import LoopbackServer
-from sandbox.score import normalise
 from sandbox.stt_servers.faults import Fault, FaultKind
 from sandbox.stt_servers.fleet import Fleet
 from sandbox.stt_servers.located import located
 from sandbox.stt_servers.modal import Behaviour, ModalStandIn
 from sandbox.stt_servers.moshi import MoshiStandIn
+from sandbox.word_error_rate import normalise
 
 PROXY = "/index.php/apps/app_api/proxy/live_transcription"
 #: The test phrase is a part of it.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sandbox import recording, score
+from sandbox import recording, word_error_rate
 from sandbox.caller import Caller, PhoneCaller, RecordingServer, Speech, from_recording
 from sandbox.nextcloud import Nextcloud
 from sandbox.rig import AppProcess, Link, Rig
@@ -69,7 +69,7 @@ async def setting(
 
 def heard(said: str, captions: str, language: str = "en") -> bool:
     """Whether the captions are what was said, by and large."""
-    return score.word_errors(said, captions, language).rate <= TOLERATED_ERRORS
+    return word_error_rate.word_errors(said, captions, language).rate <= TOLERATED_ERRORS
 
 
 async def captioned(

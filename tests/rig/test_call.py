@@ -12,7 +12,7 @@ from collections.abc import Callable
 
 import pytest
 
-from sandbox import recording, score
+from sandbox import recording, word_error_rate
 from sandbox.caller import Mute, from_recording
 from sandbox.recording import Recording
 from sandbox.talk_renderer import Style, TalkRenderer
@@ -57,7 +57,7 @@ async def caption_beginning(talk: Setting, name: str, language: str) -> tuple[fl
         assert all(caption.language == language for caption in listener.captions.received)
         heard_text = listener.captions.text(speaker.session_id)
     await talk.nextcloud.talk.leave(room)
-    return score.word_errors(text, heard_text, language).rate, heard_text
+    return word_error_rate.word_errors(text, heard_text, language).rate, heard_text
 
 
 async def test_two_calls_are_captioned_at_once_in_their_languages(

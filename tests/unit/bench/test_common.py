@@ -17,7 +17,7 @@ import pytest
 from bench.common.child_process import Child, ChildFailed
 from bench.common.machine import media_facts, service_facts
 from bench.common.results import table, write
-from sandbox import proc
+from sandbox import process_stats
 
 CHILD = """
 import asyncio
@@ -111,10 +111,10 @@ async def test_a_child_that_does_not_start_is_no_child(
 
 @pytest.mark.skipif(not Path("/proc/self/smaps_rollup").exists(), reason="needs Linux's /proc")
 def test_a_process_is_seen_from_outside() -> None:
-    before = proc.usage(os.getpid())
+    before = process_stats.usage(os.getpid())
     sum(number * number for number in range(1_000_000))
     with open(os.devnull, encoding="utf-8"):
-        after = proc.usage(os.getpid())
+        after = process_stats.usage(os.getpid())
     assert after.cpu_s > before.cpu_s
     assert after.descriptors == before.descriptors + 1
     assert 0 < after.pss_mb <= after.rss_mb

@@ -10,9 +10,9 @@ import pytest
 
 from bench.common.figures import Lateness, growth, percentile, summary
 from bench.common.results import Target
-from bench.load.hearing import FRAME_SAMPLES, Locator
+from bench.load.audio_locator import FRAME_SAMPLES, Locator
+from bench.load.churn_script import EVERYDAY, FAULTS, script
 from bench.load.latency import PRE_ROLL_FRAMES, Notes, audio_delays, word_delays
-from bench.load.life import EVERYDAY, FAULTS, script
 from bench.load.schedule import PACKET_S, SLOTS, TapePublisher, deadline
 from bench.load.tape import PACKET_SAMPLES, Tape
 from sandbox.sfu.rtp import RtpPacket

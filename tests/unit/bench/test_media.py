@@ -7,20 +7,17 @@ from __future__ import annotations
 
 import itertools
 import struct
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
-from bench.chart import describe, panels
 from bench.media.alignment import shifts_ms
 from bench.media.programs import encode, has_fec, program, without_pauses
 from bench.media.results import Collected, Level, growth, summary, tables
 from bench.media.rig import Usage
 from bench.media.sender import tails
-from bench.media.svg import Panel, Series, chart, nice_ticks
 from live_transcription.types import SAMPLE_RATE
-from sandbox import proc, recording
+from sandbox import process_stats, recording
 from sandbox.caller.speech import CLOCK_RATE, FRAME_S, OpusPacket
 from sandbox.sfu import ImpairedPath, Impairment
 from sandbox.sfu.rtp import parse_rtp
@@ -80,12 +77,12 @@ def test_a_hole_in_the_timeline_shows_as_a_shift() -> None:
 def test_memory_and_drops_are_read_from_proc() -> None:
     smaps = "55d0-7ffd ---p 00000000 00:00 0    [rollup]\nRss:  10240 kB\nPss:   5120 kB\n"
     smaps += "Private_Clean: 1024 kB\nPrivate_Dirty: 1024 kB\n"
-    assert proc.parse_smaps(smaps) == proc.Memory(10.0, 5.0, 2.0)
+    assert process_stats.parse_smaps(smaps) == process_stats.Memory(10.0, 5.0, 2.0)
     udp = (
         "   sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode ref pointer drops\n"
         " 1407: 0100007F:A1B2 00000000:0000 07 00000000:00000000 00:00000000 00000000     0        0 4242 2 00000000 17\n"
     )
-    assert proc.parse_udp_drops(udp) == {4242: 17}
+    assert process_stats.parse_udp_drops(udp) == {4242: 17}
 
 
 def measured(ours_ms: float, stock_ms: float, *, drops: int = 0) -> Collected:
@@ -125,26 +122,3 @@ def test_memory_counts_from_where_loading_no_longer_outweighs_the_speakers() -> 
         Level("ours", 50, 40, 0.1, 110, 118, 150),
     ]
     assert growth(levels, "ours") == (1.0, 0.2)
-
-
-def test_the_chart_is_well_formed_and_leaves_out_what_fell_behind() -> None:
-    collected = measured(2.5, 15.0, drops=400)
-    receive = {
-        **summary(collected, (10, 50)),
-        "rows": collected.rows(),
-        "memory": [level.row() for level in collected.levels],
-    }
-    cpu, memory = panels(receive)
-    assert {series.label: len(series.points) for series in cpu.series} == {"this app": 2, "common way": 1, "this app, muted": 2}
-    assert [series.label for series in memory.series] == ["this app"]
-    root = ElementTree.fromstring(chart([cpu, memory], title="CPU & memory", description=describe(receive)))
-    texts = [element.text for element in root.iter("{http://www.w3.org/2000/svg}text")]
-    assert {"CPU per speaker", "Memory of the process", "10", "50", "common way"} <= set(texts)
-
-
-def test_labels_of_lines_that_end_together_stay_apart() -> None:
-    panel = Panel("title", "unit", "x", [Series(name, [(1, 0.1), (10, 0.2)]) for name in ("a", "b", "c")])
-    root = ElementTree.fromstring(chart([panel], title="t", description="d"))
-    heights = [float(e.get("y", "")) for e in root.iter("{http://www.w3.org/2000/svg}text") if e.text in ("a", "b", "c")]
-    assert min(b - a for a, b in itertools.pairwise(sorted(heights))) >= 15
-    assert nice_ticks(14.5) == [0, 5, 10, 15]

@@ -45,7 +45,7 @@ class Talk:
         self.hpb, self.sfu, self.schedule = hpb, sfu, Schedule()
         self.population = Population(hpb.hub, sfu, self.schedule, Tape((b"a", b"b"), (30, 30)), speakers=1, note=True)
         self.app = App()
-        room = hpb.hub.rooms[ROOM] = Room(ROOM, None, hpb.hub.flavour)
+        room = hpb.hub.rooms[ROOM] = Room(ROOM, None, hpb.hub.hpb_version)
         hpb.hub.sessions[self.app.id] = self.app
         room.add(self.app)
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 
 from sandbox.caller import ReceivedCaption
-from sandbox.demo.judgement import RENDERERS, Judgement, Timing, judge, judge_under_all
+from sandbox.demo.evaluation import RENDERERS, Judgement, Timing, judge, judge_under_all
 from sandbox.demo.report import report
 from sandbox.demo.terminal import Terminal
 from sandbox.demo.view import DemoView, Participant, RoomView
 from sandbox.recording import Recording, Utterance
-from sandbox.score import WordErrors
+from sandbox.word_error_rate import WordErrors
 
 BEGUN = 1000.0
 

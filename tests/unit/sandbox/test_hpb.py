@@ -16,7 +16,7 @@ import pytest
 from websockets.exceptions import ConnectionClosed
 
 from sandbox.hpb import V1_2_4, V2_0, HpbStandIn, TrustingNextcloud
-from sandbox.hpb.nextcloud_side import checksum
+from sandbox.hpb.nextcloud_client import checksum
 from sandbox.hpb.throttle import Throttle
 from tests.unit.sandbox.signaling_client import BACKEND, INTERNAL_SECRET, Client, internal_auth
 
@@ -352,7 +352,7 @@ async def test_version_1_2_4_wants_a_room_type_and_knows_no_call_recipient() -> 
 
     async with (
         Sfu() as sfu,
-        HpbStandIn(nextcloud, sfu, internal_secret=INTERNAL_SECRET, flavour=V1_2_4) as hpb,
+        HpbStandIn(nextcloud, sfu, internal_secret=INTERNAL_SECRET, hpb_version=V1_2_4) as hpb,
         Client(hpb) as app,
         Client(hpb) as user,
     ):
@@ -461,8 +461,8 @@ async def test_delayed_frames_keep_their_order(hpb: HpbStandIn) -> None:
         assert numbers == [1, 2]
 
 
-async def test_flavours_differ_in_what_they_announce() -> None:
-    async with HpbStandIn(TrustingNextcloud(), None, flavour=V2_0) as hpb, Client(hpb) as client:
+async def test_versions_differ_in_what_they_announce() -> None:
+    async with HpbStandIn(TrustingNextcloud(), None, hpb_version=V2_0) as hpb, Client(hpb) as client:
         assert client.welcome["version"] == "2.0.2"
         assert {"recipient-call", "join-features"} <= set(client.welcome["features"])
         assert "chat-relay" not in client.welcome["features"]

@@ -15,7 +15,7 @@ from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, V
 from aiortc.mediastreams import AudioStreamTrack
 
 from sandbox import loopback_ice
-from sandbox.hpb import V2_0, V2_1, Flavour, HpbStandIn, TrustingNextcloud
+from sandbox.hpb import V2_0, V2_1, HpbStandIn, HpbVersion, TrustingNextcloud
 from sandbox.hpb.media import HANGUP_S
 from sandbox.sfu import Sfu
 from tests.unit.sandbox.signaling_client import INTERNAL_SECRET, Client
@@ -29,10 +29,10 @@ def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @asynccontextmanager
-async def standing_in(sfu: Sfu, flavour: Flavour = V2_1, **options: Any) -> AsyncIterator[HpbStandIn]:
+async def standing_in(sfu: Sfu, hpb_version: HpbVersion = V2_1, **options: Any) -> AsyncIterator[HpbStandIn]:
     async with (
         sfu,
-        HpbStandIn(TrustingNextcloud(), sfu, internal_secret=INTERNAL_SECRET, flavour=flavour, **options) as hpb,
+        HpbStandIn(TrustingNextcloud(), sfu, internal_secret=INTERNAL_SECRET, hpb_version=hpb_version, **options) as hpb,
     ):
         yield hpb
 
@@ -297,11 +297,11 @@ async def test_malformed_media_messages_are_refused(data: dict[str, Any], code: 
         assert (await call.app.until("error"))["code"] == "client_not_found"
 
 
-@pytest.mark.parametrize(("flavour", "states"), [(V2_0, ["connected"]), (V2_1, [])])
+@pytest.mark.parametrize(("hpb_version", "states"), [(V2_0, ["connected"]), (V2_1, [])])
 async def test_who_leaves_stops_publishing_and_later_versions_close_the_subscribers(
-    flavour: Flavour, states: list[str]
+    hpb_version: HpbVersion, states: list[str]
 ) -> None:
-    async with standing_in(Sfu(), flavour) as hpb, Call.held(hpb) as call:
+    async with standing_in(Sfu(), hpb_version) as hpb, Call.held(hpb) as call:
         await call.publish()
         await call.request_offer()
         await call.answer((await call.app.until("message", "offer"))["data"])

@@ -14,7 +14,7 @@ import pytest
 
 from sandbox.caller import Caller, Mute, PhoneCaller, tone
 from sandbox.hpb import HpbStandIn
-from sandbox.hpb import Nextcloud as NextcloudSide
+from sandbox.hpb import Nextcloud as NextcloudClient
 from sandbox.nextcloud import Nextcloud
 from sandbox.sfu import Sfu
 
@@ -35,7 +35,7 @@ class Talk:
 @pytest.fixture
 async def talk() -> AsyncIterator[Talk]:
     async with Nextcloud() as nextcloud, Sfu() as sfu, AsyncExitStack() as stack:
-        side = NextcloudSide(nextcloud.url, nextcloud.signaling_secret)
+        side = NextcloudClient(nextcloud.url, nextcloud.signaling_secret)
         stack.push_async_callback(side.aclose)
         async with HpbStandIn(side, sfu, internal_secret=SECRET) as hpb:
             nextcloud.hpb_url = hpb.url

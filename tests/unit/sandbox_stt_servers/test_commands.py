@@ -16,7 +16,7 @@ import pytest
 
 from live_transcription.stt.embedded import weights
 from sandbox import recording
-from sandbox.score import word_errors
+from sandbox.word_error_rate import word_errors
 from tests.unit.sandbox_stt_servers.clients import ModalClient, closing, open_socket, silence, tone
 
 

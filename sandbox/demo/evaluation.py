@@ -16,9 +16,9 @@ from statistics import median, quantiles
 
 from sandbox.caller import ReceivedCaption
 from sandbox.recording import Recording
-from sandbox.score import WordErrors, normalise, word_errors
 from sandbox.stt_servers.words import words_of_utterance
 from sandbox.talk_renderer import COLUMNS, Style, TalkRenderer
+from sandbox.word_error_rate import WordErrors, normalise, word_errors
 
 #: The renderers that captions are judged under, by name.
 RENDERERS = {f"{style.value}-{columns}": (style, columns) for style in Style for columns in COLUMNS}

@@ -154,7 +154,7 @@ class Websocket:
             self.abort()
 
 
-class FrontDoor:
+class WebsocketServer:
     """Listens on one address. `on_websocket` owns a connection until it returns; `on_request` answers plain HTTP."""
 
     def __init__(

@@ -25,7 +25,7 @@ def checksum(secret: str, random: str, body: bytes) -> str:
     return hmac.new(secret.encode(), random.encode() + body, hashlib.sha256).hexdigest()
 
 
-class NextcloudSide(ABC):
+class NextcloudClient(ABC):
     """`url`: Nextcloud's base URL with a slash at its end; what hellos name as their backend. `secret`: shared with it."""
 
     url: str
@@ -55,7 +55,7 @@ class NextcloudSide(ABC):
         return
 
 
-class Nextcloud(NextcloudSide):
+class Nextcloud(NextcloudClient):
     """The one behind `url`, over HTTP."""
 
     def __init__(self, url: str, secret: str) -> None:
@@ -115,7 +115,7 @@ class Nextcloud(NextcloudSide):
             return
 
 
-class TrustingNextcloud(NextcloudSide):
+class TrustingNextcloud(NextcloudClient):
     """No Nextcloud at all, for tests of signaling alone: any ticket or token is the name of a user who may go anywhere.
 
     `closed_rooms` refuse everybody; `permissions` is what joining users get (None: all); `left` lists who left where.

@@ -80,11 +80,13 @@ def normalise(text: str, language: str) -> list[str]:
         for pattern, replacement in _CONTRACTIONS:
             text = pattern.sub(replacement, text)
     words = []
-    for word in _WORD.findall(text):
-        word = _TITLES.get(code, {}).get(word, word)
-        if word.isascii() and word.isdigit() and len(word) <= 2 and code in _ONES:
-            word = _in_words(int(word), code)
-        words += word.replace("-", " ").replace("'", " " if code == "fr" else "").split()
+    for token in _WORD.findall(text):
+        # Elisions are split before numbers are spelt out, so that "l'1" and "l' 1" read the same.
+        for word in token.split("'") if code == "fr" else [token.replace("'", "")]:
+            word = _TITLES.get(code, {}).get(word, word)
+            if word.isascii() and word.isdigit() and len(word) <= 2 and code in _ONES:
+                word = _in_words(int(word), code)
+            words += word.replace("-", " ").split()
     return words
 
 
