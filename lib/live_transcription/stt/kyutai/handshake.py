@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Why a speech-to-text server could not be reached: one table for websocket handshakes and plain HTTP. Pure.
+"""Why a speech-to-text server could not be reached: one table for websocket handshakes and plain HTTP.
 
 | seen | error | tried again |
 |---|---|---|
