@@ -111,7 +111,7 @@ class SignalingUnreachable(SignalingError):
 
 
 class SignalingRedirected(SignalingUnreachable):
-    """The server answers with a redirect, which is never followed. Tried again, since a web server's rules may be mended."""
+    """The server answers with a redirect, which is never followed. Retried, since an administrator may correct the web server's rules."""
 
     code = "signaling_redirected"
 
@@ -208,7 +208,7 @@ class SttStalled(SttUnavailable):
 
 
 class SttRedirected(SttUnavailable):
-    """The server answers with a redirect, which is never followed. Tried again, since a web server's rules may be mended."""
+    """The server answers with a redirect, which is never followed. Retried, since an administrator may correct the web server's rules."""
 
     code = "stt_redirected"
 
@@ -258,7 +258,7 @@ def leaves_of(group: BaseExceptionGroup[_E]) -> list[_E]:
 def main_error(group: BaseExceptionGroup[_E]) -> _E:
     """The error of a group that decides what to do next.
 
-    An error of this tree comes before any other, and one that a retry cannot mend before one that passes.
+    An error of this tree comes before any other, and one that no retry can cure before one that passes.
     """
     return min(leaves_of(group), key=_precedence)
 

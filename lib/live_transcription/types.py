@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Plain values that more than one room of the engine speaks of. No behaviour beyond hiding secrets."""
+"""Plain values that several packages of the engine share. No behaviour beyond hiding secrets."""
 
 from __future__ import annotations
 

@@ -155,7 +155,7 @@ def test_errors_survive_the_way(kind: type[LiveTranscriptionError]) -> None:
     elif kind is SignalingRefused:
         error = SignalingRefused("No.", fix="Never.", reason="invalid_token")
     else:
-        error = kind("It failed.", fix="Mend it.")
+        error = kind("It failed.", fix="Repair it.")
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
     copy = from_json(kind, json.loads(json.dumps(to_json(error))))

@@ -74,7 +74,7 @@ class Calls:
 
     @property
     def restarting(self) -> frozenset[str]:
-        """The rooms whose calls have failed and wait for their restart, or have failed lately."""
+        """The rooms whose calls have failed and wait for their restart, or have failed recently."""
         return self._restarts.names()
 
     def start(self, room_token: str, language: str | None, *, replaces: Call | None = None) -> Call:

@@ -71,7 +71,7 @@ class FairShares:
         self._rules = rules
         self._holders: dict[str, dict[Claim, None]] = {}
         self._waiting: dict[str, dict[Claim, None]] = {}
-        # Of the holders, those that are kept for groups that join anew.
+        # The holders that are reservations for groups that rejoin.
         self._kept: dict[str, dict[Claim, None]] = {}
         self._held = 0
         self._moved_at = float("-inf")

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When a trouble becomes a condition, and when the condition ends."""
+"""When a problem becomes a condition, and when the condition ends."""
 
 from __future__ import annotations
 

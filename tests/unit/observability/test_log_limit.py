@@ -118,7 +118,7 @@ def test_tracebacks_are_limited_more(log: Log) -> None:
 
 def test_lines_that_differ_are_all_written(log: Log) -> None:
     for number in range(40):
-        log.logger.info("New settings are in force", extra={"calls": number})
+        log.logger.info("New settings are applied", extra={"calls": number})
         log.logger.info("%s", f"line {number}")
         log.clock.now += 20
     assert len(log.lines()) == 80

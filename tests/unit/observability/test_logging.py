@@ -9,8 +9,9 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -68,6 +69,26 @@ def test_secrets_are_starred_out_wherever_they_stand(lines: io.StringIO) -> None
     assert "wk-" not in text
     assert base64.b64encode(SECRET.encode()).decode()[4:-4] not in text
     assert text.count("***") >= 8
+
+
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda secret: quote(secret, safe=""),
+        lambda secret: secret.encode().hex(),
+        lambda secret: json.dumps({"key": secret}),
+        lambda secret: repr([secret]),
+        lambda secret: base64.b64encode(f"user:{secret}".encode()).decode(),
+        lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
+    ],
+    ids=["percent-encoded", "hexadecimal", "JSON", "repr", "basic authentication", "base64url"],
+)
+def test_a_secret_is_redacted_in_each_encoding(encode: Callable[[str], str]) -> None:
+    encoded = encode(SECRET)
+    redacted = Redactor([Secret(SECRET)]).redact(f"before {encoded} after")
+    assert redacted.startswith("before ")
+    assert "***" in redacted
+    assert encoded[3:-3] not in redacted
 
 
 @given(st.text("abcdefXYZ0123456789+/-_:", min_size=12, max_size=40), st.binary(max_size=7), st.binary(max_size=7))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The loop waits between turns only while events come fast, and never with work at hand."""
+"""The loop waits between turns only while events come fast, and never while work is ready."""
 
 from __future__ import annotations
 

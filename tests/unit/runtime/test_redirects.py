@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a redirect is, and what is told of it."""
+"""Which answers are redirects, and what the error says."""
 
 from __future__ import annotations
 
