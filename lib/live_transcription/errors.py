@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The one tree of errors.
+"""All errors of the engine, in one tree.
 
 LiveTranscriptionError
 ├── ConfigurationError            a setting is missing or malformed
@@ -24,8 +24,8 @@ LiveTranscriptionError
     │   └── SttStarting, SttStalled, SttRedirected, SttUntrusted
     └── SttRefused, SttModelError
 
-Each class has a `code` (stable, for logs, metrics and answers); `retryable` says whether a later retry makes sense. The message
-says what happened and why; `fix` says what an administrator can do. Neither ever contains a secret, a name, or speech.
+Each class has a stable `code` for logs, metrics and answers; `retryable` says whether a later retry makes sense. The message says
+what happened and why, `fix` what an administrator can do. Neither ever contains a secret, a name, or speech.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _E = TypeVar("_E", bound=BaseException)
 
 
 class LiveTranscriptionError(Exception):
-    """Base of all; `str()` is the message for an administrator."""
+    """Base of all errors. `str()` is the message for an administrator: what happened and why, then `fix`."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
@@ -57,7 +57,7 @@ class ConfigurationError(LiveTranscriptionError):
 
     def __init__(self, setting: str, message: str, *, fix: str = "") -> None:
         super().__init__(message, fix=fix)
-        self.args = (setting, message)  # what a copy in another process is made of
+        self.args = (setting, message)  # pickle creates a copy from these
         self.setting = setting
 
 
@@ -105,25 +105,25 @@ class SignalingError(LiveTranscriptionError):
 
 
 class SignalingUnreachable(SignalingError):
-    """No connection, or it broke: DNS, TCP, TLS, HTTP status of the upgrade, missed pongs."""
+    """There is no connection, or it broke: DNS, TCP, TLS, HTTP status of the upgrade, missed pongs."""
 
     code = "signaling_unreachable"
 
 
 class SignalingRedirected(SignalingUnreachable):
-    """The server answers with a redirect, which is never followed. Retried, since an administrator may correct the web server's rules."""
+    """The server answers with a redirect, which is never followed. Retried, since the web server may be corrected."""
 
     code = "signaling_redirected"
 
 
 class SignalingProtocolError(SignalingError):
-    """The server said something that breaks its own protocol at a point where we cannot go on."""
+    """The server violated its own protocol in a way that does not allow the session to continue."""
 
     code = "signaling_protocol"
 
 
 class RoomRefused(SignalingError):
-    """The HPB or Nextcloud behind it does not let us into this room."""
+    """The HPB, or Nextcloud behind it, refuses the app access to this room."""
 
     code = "room_refused"
 
@@ -145,7 +145,7 @@ class WebrtcError(LiveTranscriptionError):
 
 
 class NegotiationFailed(WebrtcError):
-    """An offer that we cannot answer: broken SDP, no Opus, no audio, encrypted end to end."""
+    """An offer that cannot be answered: malformed SDP, no Opus, no audio, end-to-end encryption."""
 
     code = "negotiation_failed"
 
@@ -163,7 +163,7 @@ class NoAudio(WebrtcError):
 
 
 class TransportLost(WebrtcError):
-    """ICE or DTLS failed or closed, or the SFU no longer consents to receive from us (RFC 7675)."""
+    """ICE or DTLS failed or closed, or the SFU no longer consents to receive packets (RFC 7675)."""
 
     code = "transport_lost"
 
@@ -179,7 +179,7 @@ class AudioError(LiveTranscriptionError):
 
 
 class OpusError(AudioError):
-    """A payload that libopus refuses. Costs that packet only."""
+    """A payload that libopus refuses. Only this packet is lost."""
 
     code = "opus"
 
@@ -208,7 +208,7 @@ class SttStalled(SttUnavailable):
 
 
 class SttRedirected(SttUnavailable):
-    """The server answers with a redirect, which is never followed. Retried, since an administrator may correct the web server's rules."""
+    """The server answers with a redirect, which is never followed. Retried, since the web server may be corrected."""
 
     code = "stt_redirected"
 
@@ -224,7 +224,7 @@ class SttAtCapacity(SttError):
 
 
 class SttExpired(SttError):
-    """The session reached the server's limit of age or idle time; open another at once."""
+    """The session reached the server's limit of age or idle time. Another one can be opened at once."""
 
     code = "stt_expired"
 

@@ -59,10 +59,11 @@ SHUTDOWN_S = 5.0
 
 
 class TranscriptionService:
-    """An async context manager; everything it started has ended when the block is left.
+    """An async context manager. Everything that it started has ended when the block is left.
 
-    `config` None or a `ConfigurationError`: the service answers, but joins no call and says why.
-    `ice_servers` fetches the servers that Talk names now; the last good answer serves while it fails.
+    With a `ConfigurationError` as `config` the service answers requests, but joins no call; its errors name the problem.
+    `ice_servers` fetches the STUN and TURN servers from Talk; while it fails, its last result is used. `wall_clock` returns
+    seconds since the epoch. `registry`, `read_memory` and `read_descriptors` replace the engines and the system in tests.
     """
 
     def __init__(
@@ -75,7 +76,7 @@ class TranscriptionService:
         read_memory: Callable[[], MemoryReading] | None = None,
         read_descriptors: Callable[[], DescriptorReading] = read_descriptors,
     ) -> None:
-        self._problem = config if isinstance(config, ConfigurationError) else None
+        self._config_error = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
         stt = self._config.stt if self._config else SttConfig()
         self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
@@ -110,17 +111,17 @@ class TranscriptionService:
         await self._stack.__aexit__(kind, error, trace)
 
     async def prepare(self) -> None:
-        """Prepare the preferred engine: its weights are present, complete and loaded. Raises SttError."""
+        """Prepare the preferred engine: check and load its weights. Raises SttError."""
         await self._speech.warm()
 
     def apply(self, config: EngineConfig | ConfigurationError) -> None:
-        """Apply new settings at once. Running calls continue, and use the new engines from their next stream on. If the HPB's
-        address or secret has changed, they are restarted. Invalid settings block new calls, and do not affect running ones.
+        """Apply new settings at once. Running calls continue and use the new engines from their next stream on; they join again
+        if the HPB's address or secret has changed. Invalid settings block new calls and do not affect running ones.
         """
         if isinstance(config, ConfigurationError):
-            self._problem, self._config = config, None
+            self._config_error, self._config = config, None
             return
-        old, self._config, self._problem = self._config, config, None
+        old, self._config, self._config_error = self._config, config, None
         self._capacity.limit(config.max_speakers, config.max_memory_mb)
         if self._applied_stt != config.stt:
             old_engines = self._speech.replace(SttRegistry(config.stt), prewarm=config.stt.prewarm)
@@ -138,7 +139,7 @@ class TranscriptionService:
             logger.info("New settings are applied", extra={"calls": len(self._calls)})
 
     def export(self) -> tuple[CallSnapshot, ...]:
-        """The calls that somebody wants captions in."""
+        """The calls with at least one target."""
         return tuple(
             CallSnapshot(call.room_token, call.language, tuple((t.nc_session_id, t.user_id) for t in targets))
             for call in self._calls
@@ -146,9 +147,9 @@ class TranscriptionService:
         )
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
-        """Take calls up again; they are joined in the background. Targets that do not appear are forgotten after a minute.
+        """Start these calls again, in the background. Targets that do not appear within a minute are removed.
 
-        If the call of a room runs already, the targets of the snapshot are added to it.
+        If a room has a call already, the targets of the snapshot are added to it.
         """
         too_many = 0
         for snapshot in snapshots:
@@ -162,12 +163,12 @@ class TranscriptionService:
                     too_many += 1
                     continue
                 except CallUnavailable as failure:
-                    logger.warning("A call was not taken up again: %s", failure, extra={"room": snapshot.room_token})
+                    logger.warning("A call was not restored: %s", failure, extra={"room": snapshot.room_token})
                     continue
             for nc_session_id, user_id in snapshot.targets:
                 call.add_target(nc_session_id, user_id)
         if too_many:
-            logger.warning("%d calls were not taken up again: the maximum number of concurrent calls is reached", too_many)
+            logger.warning("%d calls were not restored: the maximum number of concurrent calls is reached", too_many)
 
     # Requests of an administrator.
 
@@ -187,19 +188,19 @@ class TranscriptionService:
         )
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
-        """As `signaling.probe.probe_hpb`. If the HPB accepts the hello, calls that it has refused try again at once."""
+        """See `signaling.probe.probe_hpb`. If the HPB accepts the hello, calls that it has refused try again at once."""
         report = await probe_hpb(config, connected, guard=self._guard)
         self._problems.forget_hpb()
         return report
 
     async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
-        """As `webrtc.probe.probe_ice`."""
+        """See `webrtc.probe.probe_ice`."""
         return await probe_ice(servers)
 
     async def probe_engine(
         self, name: str, speech: Frame, language: str, *, opened: Callable[[], None], heard: Callable[[str], None]
     ) -> str:
-        """The text that one engine (`modal`, `moshi`, `embedded`) makes of `speech`. Raises SttError; see `stt.probe`."""
+        """Transcribe `speech` with one engine (`modal`, `moshi`, `embedded`). Raises SttError; see `stt.probe`."""
         engine = self._speech.registry.engine(name)
         if engine is None:
             raise SttModelError(f"The engine {name} is not configured or not installed.", fix="See the settings.")
@@ -208,7 +209,7 @@ class TranscriptionService:
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
     ) -> None:
-        """Send captions to this session of the room; idempotent. Returns once the call is joined.
+        """Send captions to this session of the room. Idempotent; returns when the call is joined.
 
         Raises UnknownLanguage. Raises CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB
         refuses the app.
@@ -221,12 +222,12 @@ class TranscriptionService:
             await self._joining.wait(call, self._calls.task(call), nc_session_id, was_target=was_target)
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
-        """No more captions for this session; no error if it had none."""
+        """Stop captions for this session. No error if it has none."""
         if call := self._calls.get(room_token):
             call.remove_target(nc_session_id)
 
     async def set_language(self, room_token: str, language: str) -> None:
-        """Captions of this room in `language` from the next words on. Raises UnknownLanguage, CallNotFound."""
+        """Change the language of a room's captions from the next words on. Raises UnknownLanguage, CallNotFound."""
         self._check_language(language)
         call = self._calls.active(room_token)
         if call is None:
@@ -234,7 +235,7 @@ class TranscriptionService:
         call.set_language(language)
 
     async def leave(self, room_token: str) -> None:
-        """End this room's captions, last words included; no error if there are none."""
+        """End the captions of a room after its last words. No error if there are none."""
         if call := self._calls.get(room_token):
             await self._calls.end([call], GRACE_S)
 
@@ -243,7 +244,7 @@ class TranscriptionService:
         await self._calls.end_all(SHUTDOWN_S if grace_s is None else grace_s)
 
     def languages(self) -> Mapping[str, Language]:
-        """Those that the engines understand and the settings allow; all that are understood where none of these is allowed."""
+        """Languages that the engines understand and the settings allow; if there is none, all that the engines understand."""
         understood = self._speech.registry.languages()
         allowed = self._config.languages if self._config else ()
         return {code: language for code, language in understood.items() if code in allowed} or understood
@@ -257,7 +258,7 @@ class TranscriptionService:
             captions_sent=self._captions_sent,
             engines=self._speech.registry.engines(),
             last_errors=tuple(self._errors),
-            problem=None if self._problem is None else str(self._problem),
+            problem=None if self._config_error is None else str(self._config_error),
             speakers_waiting=self._capacity.speakers_waiting,
             slots=self._capacity.slots,
             conditions=self._problems.current(),
@@ -269,7 +270,7 @@ class TranscriptionService:
         return caption_statistics()
 
     def metrics(self) -> bytes:
-        """All that the engine counts, in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
+        """All metrics in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
         return expose(self.status())
 
     def _check_language(self, language: str | None) -> None:
@@ -286,8 +287,8 @@ class TranscriptionService:
         """
         config = self._config or (None if replaces is None else replaces.config)
         if config is None:
-            assert self._problem is not None
-            raise CallUnavailable(str(self._problem), cause_code=self._problem.code)
+            assert self._config_error is not None
+            raise CallUnavailable(str(self._config_error), cause_code=self._config_error.code)
         try:
             self._speech.registry.backend()
             call = Call(

@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Seconds; fine where captions are judged (first word <= 1.2 s, last word <= 1.5 s), coarse beyond.
+#: Seconds; fine around the targets (first word <= 1.2 s, last word <= 1.5 s), coarse beyond.
 _LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
 
 registry = CollectorRegistry()
