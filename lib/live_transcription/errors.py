@@ -24,8 +24,8 @@ LiveTranscriptionError
     │   └── SttStarting, SttStalled, SttRedirected, SttUntrusted
     └── SttRefused, SttModelError
 
-Each class has a stable `code` for logs, metrics and answers; `retryable` says whether a later retry makes sense. The message says
-what happened and why, `fix` what an administrator can do. Neither ever contains a secret, a name, or speech.
+Each class has a stable `code` for logs, metrics and answers; `retryable` says whether a later retry makes sense. The message
+says what happened and why, `fix` what an administrator can do. Neither ever contains a secret, a name, or speech.
 """
 
 from __future__ import annotations
