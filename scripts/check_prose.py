@@ -45,7 +45,10 @@ def files(names: list[str]) -> Iterator[Path]:
     for name in names:
         path = ROOT / name
         found = sorted(path.rglob("*")) if path.is_dir() else [path]
-        yield from (each for each in found if each.suffix in {".md", ".py", *_COMMENTS} and each.is_file())
+        exempt = {ROOT / name for name in SETTINGS["exempt"]}
+        yield from (
+            each for each in found if each.suffix in {".md", ".py", *_COMMENTS} and each.is_file() and each not in exempt
+        )
 
 
 def problems(names: list[str]) -> Iterator[str]:
