@@ -296,7 +296,7 @@ def test_calls_that_do_not_end_are_cut_off_when_nobody_waits_any_longer(
                     await ours.leave_all(0.0)
         assert clock() - began_at == pytest.approx(takes_s, abs=0.05)
 
-    virtual_clock.run(run(), loopback_s=0.0)
+    virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
 
 
 def test_readers_of_a_call_that_cannot_be_joined_are_remembered_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
