@@ -21,6 +21,7 @@ import tomllib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -78,10 +79,17 @@ def passes(root: Path, tests: Sequence[str], timeout_s: float = TIMEOUT_S) -> bo
     return {0: True, 1: False, 2: False}.get(done.returncode)  # 2: a module could not be imported
 
 
+@cache
+def passes_unchanged(root: Path, tests: tuple[str, ...]) -> bool:
+    return passes(root, tests, timeout_s=5 * TIMEOUT_S) is True
+
+
 def judge(mutant: Mutant, root: Path) -> str:
     """Apply the mutation, run its tests, and take it back. Returns "" if they noticed."""
     if problem := mutant.problem(root):
         return f"does not apply: {problem}"
+    if not passes_unchanged(root, mutant.tests):
+        return f"the tests fail without any mutation: {' '.join(mutant.tests)}"
     path = root / mutant.file
     original = path.read_text(encoding="utf-8")
     path.write_text(original.replace(mutant.old, mutant.new), encoding="utf-8")
@@ -104,31 +112,24 @@ def main() -> int:
         print("No mutation matches.")
         return 2
     began_at = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
-        roots: queue.SimpleQueue[Path] = queue.SimpleQueue()
+    problems = 0
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder, ThreadPoolExecutor(options.jobs) as workers:
+        copies: queue.SimpleQueue[Path] = queue.SimpleQueue()
         for number in range(options.jobs):
-            roots.put(copy_of_the_tree(Path(folder) / str(number)))
-        tests = sorted({test for mutant in mutants if not mutant.problem() for test in mutant.tests})
-        root = roots.get()
-        if tests and not passes(root, tests, timeout_s=600.0):
-            print(f"The tests fail without any mutation: {' '.join(tests)}")
-            return 1
-        roots.put(root)
+            copies.put(copy_of_the_tree(Path(folder) / str(number)))
 
         def run(mutant: Mutant) -> str:
-            root = roots.get()
+            root = copies.get()
             try:
                 return judge(mutant, root)
             finally:
-                roots.put(root)
+                copies.put(root)
 
-        problems = 0
-        with ThreadPoolExecutor(options.jobs) as workers:
-            for mutant, problem in zip(mutants, workers.map(run, mutants), strict=True):
-                problems += bool(problem)
-                print(f"{'killed' if not problem else 'FAILED':7} {mutant.promise}", flush=True)
-                if problem:
-                    print(f"        {problem}\n        {mutant.file}: {mutant.old}", flush=True)
+        for mutant, problem in zip(mutants, workers.map(run, mutants), strict=True):
+            problems += bool(problem)
+            print(f"{'FAILED' if problem else 'killed':7} {mutant.promise}", flush=True)
+            if problem:
+                print(f"        {problem}\n        {mutant.file}: {mutant.old}", flush=True)
     print(f"{len(mutants) - problems} of {len(mutants)} mutations were noticed, in {time.monotonic() - began_at:.0f} s.")
     return 1 if problems else 0
 

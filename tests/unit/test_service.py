@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The service as owner of calls that fail; what goes on in calls: `tests/integration/test_call.py`."""
+"""The service: limits, restarts, ends and conditions of its calls. `tests/integration/test_call.py` tests the calls themselves."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def service(
     )
 
 
-def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_can_be_left(
+def test_a_call_that_keeps_failing_restarts_less_and_less_often(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     began_at: list[float] = []
@@ -90,7 +90,7 @@ def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_ca
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_beyond_the_limit_of_calls_another_one_is_refused_and_those_that_run_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_beyond_the_limit_is_refused_and_running_calls_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     async def stay(call: Call) -> None:
         call.joined.set()
         await call._ended.wait()
@@ -121,7 +121,7 @@ def test_beyond_the_limit_of_calls_another_one_is_refused_and_those_that_run_go_
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_new_settings_join_running_calls_anew_at_the_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_new_settings_rejoin_running_calls_even_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     joined: list[str] = []
 
     async def stay(call: Call) -> None:
@@ -142,7 +142,7 @@ def test_new_settings_join_running_calls_anew_at_the_limit_too(monkeypatch: pyte
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_fewer_calls_and_another_backend_at_once_move_every_running_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lower_limit_and_another_backend_rejoin_every_running_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is for one more call: those that run would stay with the backend that is no more."""
     urls: list[str] = []
 
@@ -164,7 +164,7 @@ def test_fewer_calls_and_another_backend_at_once_move_every_running_call(monkeyp
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_calls_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else anybody who asks again and again would keep speakers of running calls waiting."""
     reading = DescriptorReading(100, 400)
 
@@ -197,14 +197,14 @@ def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPa
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_audio_that_waits_in_any_call_is_bounded_by_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffered_audio_of_all_calls_is_bounded_by_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROCESS_BUDGET, "limit_bytes", PROCESS_BUDGET.limit_bytes)
     reading = MemoryReading(100 << 20, (MemoryBound(MemorySource.CONTAINER, 100 << 20, 400 << 20),))
     TranscriptionService(CONFIG, no_servers, registry=FakeRegistry(), wall_clock=lambda: 0.0, read_memory=lambda: reading)  # type: ignore[arg-type]
     assert PROCESS_BUDGET.limit_bytes == 100 << 20
 
 
-def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_ends_without_waiting_for_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(call: Call) -> None:
         raise RuntimeError("unexpected")
 
@@ -220,7 +220,7 @@ def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyP
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_nothing_is_kept_of_a_call_that_once_failed_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cancelled_call_leaves_nothing_behind_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rooms come and go for months."""
     began = 0
 
@@ -245,7 +245,7 @@ def test_nothing_is_kept_of_a_call_that_once_failed_and_is_cut_off(monkeypatch: 
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_a_call_that_fails_while_new_settings_are_of_no_use_goes_on_with_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_fails_while_settings_are_invalid_restarts_with_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     began: list[str] = []
 
     async def fail_once(call: Call) -> None:
@@ -271,7 +271,7 @@ def test_a_call_that_fails_while_new_settings_are_of_no_use_goes_on_with_the_old
 @pytest.mark.parametrize(
     ("how", "takes_s"), [("leave", GRACE_S), ("leave_all", SHUTDOWN_S), ("leave_all at once", 0.0), ("the block ends", GRACE_S)]
 )
-def test_calls_that_do_not_end_are_cut_off_when_nobody_waits_any_longer(
+def test_calls_that_do_not_end_are_cancelled_after_the_grace_period(
     monkeypatch: pytest.MonkeyPatch, how: str, takes_s: float
 ) -> None:
     """Talk waits 3 s for an answer, Docker 10 s for the end of the app, and a second signal for nothing."""
@@ -299,7 +299,7 @@ def test_calls_that_do_not_end_are_cut_off_when_nobody_waits_any_longer(
     virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
 
 
-def test_readers_of_a_call_that_cannot_be_joined_are_remembered_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targets_are_kept_while_a_call_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restored call, or one whose settings have changed: nobody can be seen to come back before we are in the room."""
 
     async def stay_outside(connection: SignalingConnection) -> None:
@@ -319,9 +319,7 @@ def test_readers_of_a_call_that_cannot_be_joined_are_remembered_as_long_as_it_ta
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_an_outage_is_one_condition_however_many_rooms_it_befalls(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_of_many_rooms_is_one_condition(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     gone = SignalingUnreachable("Nothing listens.", fix="Start it.")
 
     async def stay_outside(connection: SignalingConnection) -> None:

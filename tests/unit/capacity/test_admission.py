@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When memory has room for another stream, and when it has not."""
+"""When memory allows another stream."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def full(admission: MemoryAdmission, now: float) -> bool:
     return room == 0
 
 
-def test_above_eighty_percent_nothing_new_and_below_seventy_five_again() -> None:
+def test_nothing_is_added_above_80_percent_until_usage_drops_below_75() -> None:
     admission = MemoryAdmission()
     for now, (share, refused) in enumerate(
         [(0.1, False), (0.79, False), (0.81, True), (0.76, True), (0.74, False), (0.79, False)]
@@ -39,7 +39,7 @@ def test_above_eighty_percent_nothing_new_and_below_seventy_five_again() -> None
     assert "container" in shortage.fix
 
 
-def test_no_known_limit_limits_nothing() -> None:
+def test_without_a_known_limit_there_is_always_room_for_streams() -> None:
     admission = MemoryAdmission()
     assert admission.room(SLOT_BYTES, 0.0) == float("inf")
     admission.observe(MemoryReading(50 * GB), 0.0)
@@ -60,7 +60,7 @@ def test_the_limit_that_is_reached_first_counts() -> None:
     assert "settings" in admission.shortages()[0].fix
 
 
-def test_a_storm_of_speakers_does_not_run_past_the_limit_on_one_reading() -> None:
+def test_many_speakers_cannot_share_one_reading() -> None:
     admission = MemoryAdmission()
     used = int(0.7 * GB)
     admission.observe(at(0.7), 0.0)
@@ -74,7 +74,7 @@ def test_a_storm_of_speakers_does_not_run_past_the_limit_on_one_reading() -> Non
 
 
 @given(st.lists(st.floats(0.0, 1.5), max_size=50))
-def test_between_the_two_marks_nothing_changes(shares: list[float]) -> None:
+def test_between_the_two_thresholds_nothing_changes(shares: list[float]) -> None:
     admission = MemoryAdmission()
     before = False
     for number, share in enumerate(shares):

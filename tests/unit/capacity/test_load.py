@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Partials while the processor is busy."""
+"""The interval between captions while the event loop lags."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 from live_transcription.capacity.load import MAX_STRETCH, CaptionInterval
 
 
-def test_a_calm_loop_and_a_single_hiccup_change_nothing() -> None:
+def test_a_single_hiccup_changes_nothing() -> None:
     control = CaptionInterval()
     for lag_s in [0.0, 0.002, 0.01, 0.15, 0.005, 0.03]:
         assert control.observe(lag_s) == 1.0
     assert control.shortages() == ()
 
 
-def test_captions_come_less_often_step_by_step_while_the_loop_lags_and_come_back_when_it_does_not() -> None:
+def test_the_interval_grows_while_the_loop_lags_and_shrinks_afterwards() -> None:
     control = CaptionInterval()
     stretches = [control.observe(0.3) for _ in range(40)]
     assert stretches == sorted(stretches)

@@ -56,7 +56,7 @@ def test_one_object_per_line_with_extra_fields(lines: io.StringIO) -> None:
     assert line["time"].endswith("+00:00")
 
 
-def test_secrets_are_starred_out_wherever_they_stand(lines: io.StringIO) -> None:
+def test_secrets_are_redacted_in_messages_fields_and_tracebacks(lines: io.StringIO) -> None:
     logger = logging.getLogger("x")
     logger.info("token %s", SECRET, extra={"header": f"Bearer {SECRET}", "nested": {"key": SECRET}})
     try:
@@ -92,12 +92,12 @@ def test_a_secret_is_redacted_in_each_encoding(encode: Callable[[str], str]) -> 
 
 
 @given(st.text("abcdefXYZ0123456789+/-_:", min_size=12, max_size=40), st.binary(max_size=7), st.binary(max_size=7))
-def test_no_base64_that_holds_a_secret_can_be_decoded_to_it(secret: str, before: bytes, after: bytes) -> None:
+def test_base64_that_contains_a_secret_cannot_be_decoded_to_it(secret: str, before: bytes, after: bytes) -> None:
     encoded = base64.b64encode(before + secret.encode() + after).decode()
     assert encoded.replace("=", "") not in Redactor([Secret(secret)]).redact(f"Basic {encoded}")
 
 
-def test_a_broken_message_costs_its_arguments_only() -> None:
+def test_a_message_with_wrong_arguments_is_still_logged() -> None:
     record = logging.makeLogRecord({"msg": "%d items", "args": ("many",), "levelname": "INFO"})
     assert json.loads(JsonFormatter().format(record))["message"] == "%d items"
 
@@ -111,10 +111,10 @@ def test_libraries_never_log_frames_or_requests_even_at_debug(restored_logging: 
     assert [line["message"] for line in parsed(stream)] == ["ours"]
 
 
-def test_very_short_secrets_star_out_nothing() -> None:
+def test_very_short_secrets_are_not_redacted() -> None:
     assert Redactor([Secret(""), Secret("a")]).redact("a cat") == "a cat"
 
 
-def test_very_long_messages_are_cut() -> None:
+def test_very_long_messages_are_truncated() -> None:
     record = logging.makeLogRecord({"msg": "x" * 100_000, "levelname": "INFO"})
     assert len(JsonFormatter().format(record)) < 21_000
