@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The service: limits, restarts, ends and conditions of its calls. `tests/integration/test_call.py` tests the calls themselves."""
+"""The service: limits, restarts, ends and conditions of its calls. `tests/integration/test_call.py` tests the calls."""
 
 from __future__ import annotations
 
@@ -220,29 +220,30 @@ def test_the_service_ends_without_waiting_for_a_restart(monkeypatch: pytest.Monk
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_a_cancelled_call_leaves_nothing_behind_after_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rooms come and go for months."""
-    began = 0
+def test_a_cancelled_call_leaves_no_delay_behind_after_its_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    began_at: list[float] = []
 
-    async def fail_once(call: Call) -> None:
-        nonlocal began
-        began += 1
-        if began == 1:
+    async def fail_but_the_fifth_time(call: Call) -> None:
+        began_at.append(asyncio.get_running_loop().time())
+        if len(began_at) != 5:
             raise RuntimeError("unexpected")
         await asyncio.sleep(1e6)
 
-    monkeypatch.setattr(Call, "run", fail_once)
+    monkeypatch.setattr(Call, "run", fail_but_the_fifth_time)
 
     async def run() -> None:
         async with service() as ours:
             ours.restore([SNAPSHOT])
-            await asyncio.sleep(10)
-            assert ours._calls.restarting == {"room"}
+            await asyncio.sleep(200)
+            assert len(began_at) == 5
+            assert began_at[4] - began_at[3] >= 20
             await ours.leave("room")
             await asyncio.sleep(1)
-            assert not ours._calls.restarting
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(6)
+            assert began_at[6] - began_at[5] <= 5.1, "the first failure of a new call"
 
-    virtual_clock.run(run(), loopback_s=0.0)
+    virtual_clock.run(run(), limit_s=1000.0, loopback_s=0.0)
 
 
 def test_a_call_that_fails_while_settings_are_invalid_restarts_with_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:

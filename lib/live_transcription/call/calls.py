@@ -72,11 +72,6 @@ class Calls:
         """The task that runs the call; its result is the error that ended the call."""
         return self._tasks[call]
 
-    @property
-    def restarting(self) -> frozenset[str]:
-        """The rooms whose calls have failed and wait for their restart, or have failed recently."""
-        return self._restarts.names()
-
     def start(self, room_token: str, language: str | None, *, replaces: Call | None = None) -> Call:
         """Start a call. `language` None: the default of the settings. Raises CallUnavailable."""
         call = self._make(room_token, language, replaces)

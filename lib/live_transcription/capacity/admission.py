@@ -68,27 +68,20 @@ class MemoryAdmission:
     """Applies every memory bound of the readings, and `max_memory` in bytes (0: no limit)."""
 
     def __init__(self, max_memory: int = 0) -> None:
-        self._max_memory = max_memory
         self._promises = _Promises()
-        self._full = False
+        #: Applies from the next reading on.
+        self.max_memory = max_memory
+        #: Whether nothing may be added until usage drops below `CLEAR_SHARE`.
+        self.is_short = False
         #: The bound that is reached first; None: no limit is known.
         self.tightest: MemoryBound | None = None
         #: The smallest limit in bytes, however much of it is used; None: no limit is known.
         self.memory_limit: int | None = None
 
-    def limit(self, max_memory: int) -> None:
-        """Set `max_memory`, from the next reading on."""
-        self._max_memory = max_memory
-
-    @property
-    def is_short(self) -> bool:
-        """Whether nothing may be added until usage drops below `CLEAR_SHARE`."""
-        return self._full
-
     def observe(self, reading: MemoryReading, now: float) -> None:
         bounds = [*reading.bounds]
-        if self._max_memory:
-            bounds.append(MemoryBound(MemorySource.SETTING, reading.resident, self._max_memory))
+        if self.max_memory:
+            bounds.append(MemoryBound(MemorySource.SETTING, reading.resident, self.max_memory))
         self.tightest = max(bounds, key=lambda bound: bound.share, default=None)
         self.memory_limit = min((bound.limit for bound in bounds), default=None)
         self.room(1, now)  # updates `is_short`
@@ -97,11 +90,11 @@ class MemoryAdmission:
         """How many units of `size` bytes may be added now; infinite where no limit is known."""
         bound = self.tightest
         if bound is None:
-            self._full = False
+            self.is_short = False
             return math.inf
         expected = bound.used + self._promises.at(now)
-        self._full = expected / bound.limit >= (CLEAR_SHARE if self._full else FULL_SHARE)
-        return 0 if self._full else max(0, math.ceil((FULL_SHARE * bound.limit - expected) / size))
+        self.is_short = expected / bound.limit >= (CLEAR_SHARE if self.is_short else FULL_SHARE)
+        return 0 if self.is_short else max(0, math.ceil((FULL_SHARE * bound.limit - expected) / size))
 
     def promise(self, size: int, now: float) -> None:
         """Reserve so many bytes."""
@@ -109,7 +102,7 @@ class MemoryAdmission:
 
     def shortages(self, consequence: str = "") -> tuple[Condition, ...]:
         """The current condition, for an administrator. `consequence`: whole sentences."""
-        if not self._full or (bound := self.tightest) is None:
+        if not self.is_short or (bound := self.tightest) is None:
             return ()
         message = (
             f"Memory is low: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). "

@@ -126,7 +126,7 @@ class Capacity:
 
     def limit(self, max_speakers: int, max_memory_mb: int) -> None:
         """Apply new settings; conditions follow within a second."""
-        self._memory.limit(max_memory_mb << 20)
+        self._memory.max_memory = max_memory_mb << 20
         self._slots.limit = max_speakers
         self._subscriptions.limit = max(MAX_SUBSCRIPTIONS, max_speakers)
 

@@ -54,7 +54,7 @@ def test_the_limit_that_is_reached_first_counts() -> None:
     assert admission.tightest is not None
     assert admission.tightest.source is MemorySource.SETTING
     assert not full(admission, 0.0)
-    admission.limit(GB // 4)
+    admission.max_memory = GB // 4
     admission.observe(MemoryReading(GB // 4, (MemoryBound(MemorySource.CONTAINER, GB // 3, GB),)), 1.0)
     assert full(admission, 1.0)
     assert "settings" in admission.shortages()[0].fix
