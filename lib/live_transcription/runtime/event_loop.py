@@ -49,7 +49,7 @@ class CoalescingSelector(selectors.DefaultSelector):
         self._next_turn = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        """As in `selectors.BaseSelector`; never delays with `timeout` 0, which means that work is ready."""
+        """As in `selectors.BaseSelector`; with `timeout` 0, that is with work at hand, never delayed."""
         if self._fast and (timeout is None or timeout > 0):
             # A turn takes one datagram of each socket: where more have queued up, they are taken before the loop rests.
             if self._unrested < _UNRESTED and (ready := super().select(0)):

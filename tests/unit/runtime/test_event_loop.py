@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The loop waits between turns only while events come fast, and never while work is ready."""
+"""The loop waits between turns only while events come fast, and never with work at hand."""
 
 from __future__ import annotations
 
@@ -53,11 +53,11 @@ def machine() -> Iterator[Machine]:
     machine.close()
 
 
-def test_does_not_wait_while_few_people_speak(machine: Machine) -> None:
+def test_waits_for_nobody_while_few_speak(machine: Machine) -> None:
     assert machine.turns(200, 8 / FAST_PER_S) == []
 
 
-def test_turns_are_evenly_spaced_while_many_people_speak(machine: Machine) -> None:
+def test_takes_turns_at_even_distance_while_many_speak(machine: Machine) -> None:
     machine.turns(1000, 0.1 / FAST_PER_S)
 
     slept = machine.turns(20, 0.1 / FAST_PER_S)
@@ -66,7 +66,7 @@ def test_turns_are_evenly_spaced_while_many_people_speak(machine: Machine) -> No
     assert all(0 < pause <= TURN_S for pause in slept)
 
 
-def test_ready_work_is_never_delayed(machine: Machine) -> None:
+def test_work_at_hand_is_never_delayed(machine: Machine) -> None:
     machine.turns(1000, 0.1 / FAST_PER_S)
 
     assert machine.turns(10, 0.1 / FAST_PER_S, timeout=0) == []
@@ -78,14 +78,14 @@ def test_a_timer_that_is_due_sooner_is_not_late(machine: Machine) -> None:
     assert max(machine.turns(10, 0.0, timeout=0.001)) <= 0.001
 
 
-def test_a_timer_fires_during_a_flood_of_events(machine: Machine) -> None:
+def test_a_timer_is_due_in_spite_of_a_flood(machine: Machine) -> None:
     machine.turns(1000, 0.1 / FAST_PER_S)
     machine.now += 1.0
 
     assert machine.turns(5, 0.0, timeout=0.5) == []
 
 
-def test_stops_waiting_when_events_become_rare(machine: Machine) -> None:
+def test_stops_waiting_once_it_is_quiet_again(machine: Machine) -> None:
     machine.turns(1000, 0.1 / FAST_PER_S)
     machine.turns(2, 1.0)
 
