@@ -15,10 +15,18 @@ import pytest
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
+from live_transcription.call.pending_joins import ANSWER_S
 from live_transcription.capacity.descriptors import DescriptorReading
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import ConfigurationError, OutOfDescriptors, SignalingUnreachable, TooManyCalls
+from live_transcription.errors import (
+    CallUnavailable,
+    ConfigurationError,
+    OutOfDescriptors,
+    SignalingUnreachable,
+    TooManyCalls,
+    UnknownLanguage,
+)
 from live_transcription.observability import metrics
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
 from live_transcription.signaling.connection import SignalingConnection
@@ -119,6 +127,49 @@ def test_a_call_beyond_the_limit_is_refused_and_running_calls_continue(monkeypat
             assert ours.status().calls == 2
 
     virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_a_request_is_answered_in_time_while_the_call_is_still_being_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def join_late(call: Call) -> None:
+        await asyncio.sleep(5)
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", join_late)
+
+    async def run() -> None:
+        clock = asyncio.get_running_loop().time
+        async with service() as ours:
+            began_at = clock()
+            with pytest.raises(CallUnavailable, match="could not be joined in time"):
+                await ours.enable("room", "nc1")
+            assert clock() - began_at == pytest.approx(ANSWER_S, abs=0.05)
+            assert ours.export() == (), "the session of a failed request is no target"
+            await asyncio.sleep(5)
+            await ours.enable("room", "nc1")
+            assert ours.status().targets == 1
+
+    virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
+
+
+def test_a_language_that_cannot_be_transcribed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stay(call: Call) -> None:
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", stay)
+
+    async def run() -> None:
+        async with service() as ours:
+            with pytest.raises(UnknownLanguage):
+                await ours.enable("room", "nc1", language="tlh")
+            assert ours.export() == ()
+            await ours.enable("room", "nc1", language="fr")
+            with pytest.raises(UnknownLanguage):
+                await ours.set_language("room", "tlh")
+            assert ours.export()[0].language == "fr"
+
+    virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
 
 
 def test_new_settings_rejoin_running_calls_even_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
