@@ -140,35 +140,14 @@ class TranscriptionService:
 
     def export(self) -> tuple[CallSnapshot, ...]:
         """The calls with at least one target."""
-        return tuple(
-            CallSnapshot(call.room_token, call.language, tuple((t.nc_session_id, t.user_id) for t in targets))
-            for call in self._calls
-            if not call.ending and (targets := call.targets())
-        )
+        return self._calls.export()
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
         """Start these calls again, in the background. Targets that do not appear within a minute are removed.
 
         If a room has a call already, the targets of the snapshot are added to it.
         """
-        too_many = 0
-        for snapshot in snapshots:
-            if not snapshot.targets:
-                continue
-            call = self._calls.active(snapshot.room_token)
-            if call is None:
-                try:
-                    call = self._calls.start(snapshot.room_token, snapshot.language)
-                except TooManyCalls:
-                    too_many += 1
-                    continue
-                except CallUnavailable as failure:
-                    logger.warning("A call was not restored: %s", failure, extra={"room": snapshot.room_token})
-                    continue
-            for nc_session_id, user_id in snapshot.targets:
-                call.add_target(nc_session_id, user_id)
-        if too_many:
-            logger.warning("%d calls were not restored: the maximum number of concurrent calls is reached", too_many)
+        self._calls.restore(snapshots)
 
     # Requests of an administrator.
 

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 
 from live_transcription.call.call import Call
-from live_transcription.errors import CallUnavailable, LiveTranscriptionError, main_error
+from live_transcription.errors import CallUnavailable, LiveTranscriptionError, TooManyCalls, main_error
 from live_transcription.runtime.backoff import Restarts
+from live_transcription.status import CallSnapshot
 
 logger = logging.getLogger(__name__)
 
@@ -80,6 +81,33 @@ class Calls:
         self._calls[room_token] = call
         self._tasks[call] = self._group.create_task(self._supervise(call), name="call")
         return call
+
+    def export(self) -> tuple[CallSnapshot, ...]:
+        """The calls with at least one target."""
+        return tuple(
+            CallSnapshot(call.room_token, call.language, tuple((t.nc_session_id, t.user_id) for t in targets))
+            for call in self
+            if not call.ending and (targets := call.targets())
+        )
+
+    def restore(self, snapshots: Iterable[CallSnapshot]) -> None:
+        """Start these calls, or add the targets to the calls that their rooms have."""
+        too_many = 0
+        for snapshot in snapshots:
+            if not snapshot.targets:
+                continue
+            try:
+                call = self.active(snapshot.room_token) or self.start(snapshot.room_token, snapshot.language)
+            except TooManyCalls:
+                too_many += 1
+                continue
+            except CallUnavailable as failure:
+                logger.warning("A call was not restored: %s", failure, extra={"room": snapshot.room_token})
+                continue
+            for nc_session_id, user_id in snapshot.targets:
+                call.add_target(nc_session_id, user_id)
+        if too_many:
+            logger.warning("%d calls were not restored: the maximum number of concurrent calls is reached", too_many)
 
     def rejoin_all(self) -> None:
         """Join every call again with the current settings; the old session delivers its last words meanwhile."""
