@@ -26,6 +26,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +175,7 @@ class FairShares:
 
     def _queue(self) -> list[Claim]:
         """The next claim of each group, in the order in which the groups are served."""
-        heads = [min(waiting, key=_since) for waiting in self._waiting.values()]
+        heads = [min(waiting, key=attrgetter("since")) for waiting in self._waiting.values()]
         return sorted(heads, key=lambda claim: (self.held_by(claim.group), claim.since))
 
     def _victim(self, claim: Claim, now: float, candidates: _Candidates) -> Claim | None:
@@ -271,10 +272,6 @@ def _discard(claims: dict[str, dict[Claim, None]], claim: Claim) -> None:
     del group[claim]
     if not group:
         del claims[claim.group]
-
-
-def _since(claim: Claim) -> float:
-    return claim.since
 
 
 def _yields_first(claim: Claim) -> tuple[bool, float]:

@@ -23,6 +23,10 @@ _LARGEST_FILE = 256 * 1024
 #: Where systemd, Docker, containerd and Podman mount both versions; v2 beside v1 in `unified`.
 _MOUNTS_V2 = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 _MOUNT_V1 = "sys/fs/cgroup/memory"
+#: Files of the limits, file of the usage, and the part of the usage that the kernel can free at once. Beyond `memory.high` the
+#: kernel kills nothing, but slows every process down.
+_FILES_V2 = (("memory.max", "memory.high"), "memory.current", "inactive_file")
+_FILES_V1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
 
 
 class MemorySource(Enum):
@@ -106,26 +110,17 @@ class MemoryMeter:
             if hierarchy == "0" and not controllers:
                 for mount in _MOUNTS_V2:
                     for folder in _upwards(mount, path):
-                        yield from self._group_v2(folder)
+                        yield from self._group(folder, _FILES_V2)
             elif "memory" in controllers.split(","):
                 for folder in _upwards(_MOUNT_V1, path):
-                    yield from self._group_v1(folder)
+                    yield from self._group(folder, _FILES_V1)
 
-    def _group_v2(self, folder: str) -> Iterator[tuple[int, int]]:
-        # Beyond `memory.high` the kernel kills nothing, but slows every process down.
-        found = (_limit(self._text(f"{folder}/{name}")) for name in ("memory.max", "memory.high"))
-        limits = [limit for limit in found if limit is not None]
-        used = _number(self._text(f"{folder}/memory.current")) if limits else None
+    def _group(self, folder: str, files: tuple[tuple[str, ...], str, str]) -> Iterator[tuple[int, int]]:
+        limit_files, usage_file, cache = files
+        limits = [limit for name in limit_files if (limit := _limit(self._text(f"{folder}/{name}"))) is not None]
+        used = _number(self._text(f"{folder}/{usage_file}")) if limits else None
         if used is not None:
-            cache = self._table(f"{folder}/memory.stat").get("inactive_file", 0)
-            yield max(0, used - cache), min(limits)
-
-    def _group_v1(self, folder: str) -> Iterator[tuple[int, int]]:
-        limit = _limit(self._text(f"{folder}/memory.limit_in_bytes"))
-        used = None if limit is None else _number(self._text(f"{folder}/memory.usage_in_bytes"))
-        if used is not None and limit is not None:
-            cache = self._table(f"{folder}/memory.stat").get("total_inactive_file", 0)
-            yield max(0, used - cache), limit
+            yield max(0, used - self._table(f"{folder}/memory.stat").get(cache, 0)), min(limits)
 
     def _table(self, name: str) -> dict[str, int]:
         """Parse lines of a name and a number."""
