@@ -47,6 +47,12 @@ def test_no_other_module_of_the_engine_defines_an_error() -> None:
     assert found == []
 
 
+def test_no_other_module_unwraps_groups() -> None:
+    modules = [*ENGINE.rglob("*.py"), *(ENGINE.parents[1] / "ex_app").rglob("*.py")]
+    unwrapping = re.compile(r"(in|=) \w+\.exceptions\b|\.exceptions\[")
+    assert [path.name for path in modules if unwrapping.search(path.read_text(encoding="utf-8"))] == ["errors.py"]
+
+
 DOWN, REFUSED, SILENT, FAULT = SttUnavailable("down"), SttRefused("HTTP 401"), NoAudio("no audio"), ValueError("fault")
 
 

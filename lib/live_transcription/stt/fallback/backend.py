@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
-from live_transcription.errors import SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
+from live_transcription.errors import SttError, SttExpired, SttRefused, SttUnavailable
 from live_transcription.runtime.tasks import owned_task
 from live_transcription.stt.base import Hypothesis, SttBackend, SttEvent, SttStream, Token
 from live_transcription.stt.fallback.health import BackendHealth, HealthReport
+from live_transcription.stt.kyutai.handshake import SttStarting
 from live_transcription.stt.metrics import SttStatistics
 from live_transcription.types import Frame
 

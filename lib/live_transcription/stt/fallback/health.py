@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
-from live_transcription.errors import SttAtCapacity, SttError, SttStarting
+from live_transcription.errors import SttAtCapacity, SttError
+from live_transcription.stt.kyutai.handshake import SttStarting
 
 #: Between two questions to a backend that is down, in seconds: doubled from the first to the second.
 PROBE_S = (2.0, 60.0)

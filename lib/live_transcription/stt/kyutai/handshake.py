@@ -28,11 +28,14 @@ from live_transcription.errors import (
     SttProtocolError,
     SttRedirected,
     SttRefused,
+    SttStalled,
     SttStarting,
     SttUnavailable,
     SttUntrusted,
 )
 from live_transcription.runtime.redirects import redirect_of
+
+__all__ = ["SttStalled", "SttStarting", "opening_error", "status_error"]
 
 _TRUST = "Serve the whole certificate chain, or install its authority where this app runs."
 _WAIT = "If it was idle, wait a moment. Otherwise check the server's log."

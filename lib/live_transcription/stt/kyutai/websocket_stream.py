@@ -16,13 +16,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed, WebSocketException
 from websockets.protocol import State
 
-from live_transcription.errors import SttError, SttStalled, SttUnavailable
+from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.runtime.hosts import is_loopback
 from live_transcription.runtime.redirects import RefusingConnect
 from live_transcription.runtime.tls import client_context
 from live_transcription.stt.base import SttEvent, SttStream, Token
 from live_transcription.stt.http import Server
-from live_transcription.stt.kyutai.handshake import opening_error
+from live_transcription.stt.kyutai.handshake import SttStalled, opening_error
 from live_transcription.stt.metrics import SttStatistics
 from live_transcription.types import Frame
 

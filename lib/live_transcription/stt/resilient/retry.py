@@ -20,7 +20,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from live_transcription.errors import SttError, SttExpired, SttStalled, SttStarting
+from live_transcription.errors import SttError, SttExpired
+from live_transcription.stt.kyutai.handshake import SttStalled, SttStarting
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,9 +9,10 @@ from random import Random
 
 import pytest
 
-from live_transcription.errors import SttAtCapacity, SttError, SttRefused, SttStarting, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttError, SttRefused, SttUnavailable
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.fallback.health import State
+from live_transcription.stt.kyutai.handshake import SttStarting
 from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
 from live_transcription.types import Frame
 from sandbox.virtual_clock import run

@@ -18,11 +18,10 @@ from live_transcription.errors import (
     SttProtocolError,
     SttRedirected,
     SttRefused,
-    SttStarting,
     SttUnavailable,
     SttUntrusted,
 )
-from live_transcription.stt.kyutai.handshake import opening_error, status_error
+from live_transcription.stt.kyutai.handshake import SttStarting, opening_error, status_error
 
 STATUSES = {
     401: SttRefused, 403: SttRefused, 404: SttRefused, 410: SttRefused,

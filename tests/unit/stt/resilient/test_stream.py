@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttUnavailable
 from live_transcription.stt.base import SttStream, Token
 from live_transcription.stt.fallback.backend import FallbackBackend
+from live_transcription.stt.kyutai.handshake import SttStarting
 from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.virtual_clock import run

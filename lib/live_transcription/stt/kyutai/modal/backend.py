@@ -10,9 +10,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from live_transcription.config_stt import ModalConfig
-from live_transcription.errors import SttError, SttStarting
+from live_transcription.errors import SttError
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.http import get
+from live_transcription.stt.kyutai.handshake import SttStarting
 from live_transcription.stt.kyutai.modal.protocol import ModalSession
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream, open_session
 from live_transcription.stt.metrics import SttStatistics

@@ -15,9 +15,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttUnavailable
 from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
 from live_transcription.stt.kyutai.chunker import FLUSH_STEPS, STEP_S, STEP_SAMPLES, Chunker
+from live_transcription.stt.kyutai.handshake import SttStalled
 from live_transcription.stt.kyutai.moshi.replies import (
     EndWord,
     Error,

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttExpired, SttUnavailable
 from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
+from live_transcription.stt.kyutai.handshake import SttStalled
 from live_transcription.stt.kyutai.modal.close_reason import CloseReason
 from live_transcription.stt.kyutai.modal.protocol import FLUSH_TIMEOUT_S, STALL_S, ModalSession
 
