@@ -20,8 +20,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = tomllib.loads(Path(__file__).with_name("prose.toml").read_text(encoding="utf-8"))
 PHRASES = [(re.compile(pattern, re.IGNORECASE), instead) for pattern, instead in SETTINGS["phrases"]]
-#: Comments of the formats that are neither Markdown nor Python.
-_COMMENTS = {".js": r"//(.*)|/\*(.*)\*/", ".sh": r"#(.*)", ".toml": r"#(.*)", ".yml": r"#(.*)"}
+#: Comments of the formats that are neither Markdown nor Python, and the translated texts of JavaScript.
+_COMMENTS = {".js": r"//.*|/\*.*\*/|\bt\(.*", ".sh": r"#(.*)", ".toml": r"#(.*)", ".yml": r"#(.*)"}
 _CODE = re.compile(r"`[^`\n]*`")
 
 

@@ -34,8 +34,9 @@ def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
         ("module.py", "value = 1  # told later\ntold = 2\n", [1]),
         ("module.py", 'key = "told"\nmessage = f"They are told {key}."\n', [2]),
         ("script.sh", "told=1  # in force\n", [1]),
+        ("page.js", "const told = 1;\nshow(t('All is well.')); // anew\n", [2, 2]),
     ],
-    ids=["Markdown", "code in Markdown", "docstring", "comment", "message", "shell"],
+    ids=["Markdown", "code in Markdown", "docstring", "comment", "message", "shell", "JavaScript"],
 )
 def test_phrases_are_found_with_their_lines(check: ModuleType, tmp_path: Path, name: str, text: str, lines: list[int]) -> None:
     (tmp_path / name).write_text(text)
