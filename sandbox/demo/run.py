@@ -76,7 +76,7 @@ async def _run(options: Options) -> int:
     terminal, view = Terminal(), DemoView()
     programme = _programme(options.recordings)
     if options.stt != "embedded" and options.words == "transcribed":
-        # What listens in the stand-in has to be told the language, which Kyutai has not.
+        # The engine in the stand-in needs the language; Kyutai does not.
         programme = dict(list(programme.items())[:1])
     stt = SpeechToText(options.stt, options.words, next(iter(programme)))
     credits_ = sorted({f"{one.source}: {one.credits} ({one.licence})" for all_ in programme.values() for one in all_})

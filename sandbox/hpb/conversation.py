@@ -80,7 +80,7 @@ class Conversation:
         room.add(session, (allowed.get("session") or {}).get("userid", ""))
 
     async def _replace(self, room_session: str) -> None:
-        """One HPB session per Nextcloud session: the earlier one ends, be it the very one that joins another room with it."""
+        """One HPB session per Nextcloud session: the earlier one ends, even one that joins another room with it."""
         earlier = self._hub.by_room_session.get(room_session) if room_session else None
         if isinstance(earlier, Session):
             if earlier.connection is not None:

@@ -101,7 +101,7 @@ class Session:
         return wanted <= set(self.permissions)
 
     def send(self, frame: Frame) -> None:
-        """To the client now, or when it comes back; without what it has been told already."""
+        """Send a frame to the client now, or when it comes back, without the parts that it has received already."""
         told = self._filtered(frame)
         if told is None:
             return

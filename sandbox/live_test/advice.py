@@ -81,7 +81,7 @@ def not_in_call(error: BaseException, caller: RemoteCaller | None, *, guest: boo
     if isinstance(trouble, ssl.SSLError):
         return CheckFailed(
             "The certificate of the high-performance backend is not trusted here.",
-            "Mend its certificate chain, or set SKIP_CERT_VERIFY=true on a test system.",
+            "Repair its certificate chain, or set SKIP_CERT_VERIFY=true on a test system.",
         )
     what = type(trouble).__name__ if trouble is not None else "it does not answer"
     return CheckFailed(
@@ -92,6 +92,6 @@ def not_in_call(error: BaseException, caller: RemoteCaller | None, *, guest: boo
 
 def _unreachable(error: TalkRefused) -> CheckFailed:
     if "SSL" in error.error:
-        fix = "Mend Nextcloud's certificate chain, or set SKIP_CERT_VERIFY=true on a test system."
+        fix = "Repair Nextcloud's certificate chain, or set SKIP_CERT_VERIFY=true on a test system."
         return CheckFailed("Nextcloud's certificate is not trusted here.", fix)
     return CheckFailed(f"Nextcloud cannot be reached ({error.error}).", "Check NEXTCLOUD_URL, and open it from this machine.")
