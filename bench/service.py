@@ -264,9 +264,7 @@ def show(result: dict[str, Any]) -> None:
     for name in ("join_muted_s", "join_talking_s", "audio_added_ms", "caption_added_ms", "caption_crowded_ms"):
         print(f"{name:<20} {json.dumps({key: result[name][key] for key in ('count', 'p50', 'p95', 'max')})}")
     talking = result["phases"]["talking"]
-    print(
-        f"{'healthz_ms':<20} {json.dumps(talking['healthz_ms'])}, reported loop lag {json.dumps(talking['loop_lag_ms'])}"
-    )
+    print(f"{'healthz_ms':<20} {json.dumps(talking['healthz_ms'])}, reported loop lag {json.dumps(talking['loop_lag_ms'])}")
     for name in ("counters", "heard", "stalled"):
         print(f"{name:<20} {json.dumps(result[name])}")
     if talking["others_share"] > DISTURBED:
