@@ -23,7 +23,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test test-pythons check format run bench fuzz mutants rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -56,12 +56,14 @@ test: $(VENV)/dev-installed ## Set up and run all tests (TESTS=tests/unit for a 
 test-pythons: $(VENV)/dev-installed ## Run the unit tests on each other supported Python of this machine
 	@scripts/test_pythons.sh $(RUN) $(UNIT_TESTS)
 
-check: $(VENV)/dev-installed ## Lint, format, types, arrows, licences
+check: $(VENV)/dev-installed ## Lint, format, types, imports, licences, spelling
 	@echo "==> ruff" && $(BIN)/ruff check . && $(BIN)/ruff format --check --quiet .
 	@echo "==> mypy (strict)" && $(BIN)/mypy
 	@echo "==> import-linter" && $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	@echo "==> reuse" && $(BIN)/reuse lint --lines
 	@echo "==> info.xml" && $(RUN) scripts/check_info_xml.py
+	@echo "==> codespell" && $(BIN)/codespell
+	@echo "==> retired phrases (scripts/prose.toml)" && $(RUN) scripts/check_prose.py
 
 format: $(VENV)/dev-installed ## Put the code in its form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
@@ -86,6 +88,9 @@ acceptance: $(VENV)/dev-installed ## Run the long scenarios on a real HPB and Ja
 
 fuzz: $(VENV)/dev-installed ## Feed hostile input to every surface (CASES=100000; ONLY=offers,rtp SEED=1 START=0 for a part)
 	@$(RUN) -m tests.fuzz --cases $(CASES) --only "$(ONLY)" --seed $(SEED) --start $(START)
+
+mutants: $(VENV)/dev-installed ## Break the code in one place at a time; the tests must notice (ONLY=text for a part)
+	@$(RUN) -m tests.mutants $(if $(ONLY),--only "$(ONLY)")
 
 rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 	@scripts/install_rig.sh

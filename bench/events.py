@@ -35,8 +35,8 @@ from live_transcription.call.call import Call
 from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
+from live_transcription.capacity.load import CaptionInterval
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
-from live_transcription.capacity.pace import Pace
 from live_transcription.capacity.watch import Capacity
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.signaling.connection import SignalingConnection
@@ -209,7 +209,7 @@ async def quiet_call() -> AsyncIterator[Call]:
         guard=HelloGuard(),
         ice_servers=no_servers,
         sharing=Capacity(read=_full),
-        pace=Pace(),
+        interval=CaptionInterval(),
         on_caption_sent=_ignore,
         on_stt_error=_ignore,
     )

@@ -35,7 +35,7 @@ _PATIENCE_S = 15.0
 
 @dataclass
 class Series:
-    """Seconds, one value per join. `first`: until the first speaker is heard, `all`: until every speaker is."""
+    """Seconds, one value per join. `first`: until the first speaker is transcribed, `all`: until every speaker is."""
 
     answer: list[float] = field(default_factory=list)
     first: list[float] = field(default_factory=list)
@@ -80,7 +80,7 @@ async def join_once(nextcloud: Nextcloud, rig: Rig, app: AppProcess, speakers: i
 async def until_heard(app: AppProcess, count: float, started: float) -> float:
     while await app.metric(HEARD) < count:
         if time.monotonic() - started > _PATIENCE_S:
-            raise RuntimeError(f"not every speaker was heard within {_PATIENCE_S:g} s")
+            raise RuntimeError(f"not every speaker was transcribed within {_PATIENCE_S:g} s")
         await asyncio.sleep(_POLL_S)
     return time.monotonic() - started
 

@@ -7,7 +7,7 @@ The app runs in a process of its own, as in production. 100 people talk and 400 
 calls have one speaker each, so that the way of a caption is timed where nobody else has the floor. Phases: nobody, muted people
 only, some of them with RTP silence, everybody, and a speech-to-text server that hangs for a minute.
 
-Prints a table and writes `build/bench/service.json`. Targets that are missed are told; only what fails makes it exit with 1.
+Prints a table and writes `build/bench/service.json`. Missed targets are reported; only failures make it exit with 1.
 """
 
 from __future__ import annotations
@@ -153,7 +153,7 @@ class Service:
             audio = audio_delays(heard, starts, times, packets, window.began, window.ended)
             probes = [rooms[room.token] for room in self._probes]
             said, shown_at, shown_in = heard["sent_at"], sent["shown_at"], sent["shown_in"]
-            until = window.ended - 5.0  # what was said last may still be on its way
+            until = window.ended - 5.0  # the last words may still be on their way
             alone = np.where(np.isin(shown_in, probes), shown_at, 0.0)
             crowded = np.where(np.isin(shown_in, probes), 0.0, shown_at)
             _, never = word_delays(said, shown_at, window.began, until)
@@ -264,9 +264,7 @@ def show(result: dict[str, Any]) -> None:
     for name in ("join_muted_s", "join_talking_s", "audio_added_ms", "caption_added_ms", "caption_crowded_ms"):
         print(f"{name:<20} {json.dumps({key: result[name][key] for key in ('count', 'p50', 'p95', 'max')})}")
     talking = result["phases"]["talking"]
-    print(
-        f"{'healthz_ms':<20} {json.dumps(talking['healthz_ms'])}, loop lag told by the app {json.dumps(talking['loop_lag_ms'])}"
-    )
+    print(f"{'healthz_ms':<20} {json.dumps(talking['healthz_ms'])}, reported loop lag {json.dumps(talking['loop_lag_ms'])}")
     for name in ("counters", "heard", "stalled"):
         print(f"{name:<20} {json.dumps(result[name])}")
     if talking["others_share"] > DISTURBED:

@@ -47,7 +47,7 @@ _CAUSES = ("signaling_reconnects_total", "speaker_reconnects_total", "stt_errors
 
 
 class Observer:
-    """`series`: one row per look. `again`: how often captions had to be asked for again, since a call was lost for good;
+    """`series`: one row per look. `again`: how often captions had to be asked for again, since a call was lost;
     `unanswered`: looks that the app did not answer within seconds.
     """
 
@@ -179,7 +179,7 @@ def _write_series(series: list[dict[str, float]]) -> None:
 
 
 def targets(result: dict[str, Any]) -> list[Target]:
-    """What is left is more than at the start."""
+    """More is left than at the start."""
     before, after = result["before"], result["after"]
     return [
         Target("RSS growth after the 2nd minute", result["rss_growth_percent"], 2.0, "%"),

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Fifty speakers at once: `python -m bench.storm [--speakers N] [--rounds N]`. How long until all of them are heard?
+"""Fifty speakers at once: `python -m bench.storm [--speakers N] [--rounds N]`. How long until all of them are transcribed?
 
 Three storms, each several times: everybody comes into one call that has captions already; the same in five calls at once; and
 somebody asks for captions in a call that all are in. The clock runs until the app says (at `/metrics`) that it has heard
@@ -71,7 +71,7 @@ async def blow(of: Setting, storm: Storm, speakers: int, calls: int, *, asked: b
     while (await of.metrics(_HEARD))[_HEARD] < before + speakers:
         if time.monotonic() - began > _PATIENCE_S:
             found = await of.load.do("counts")
-            raise BenchFailed(f"not everybody was heard within {_PATIENCE_S:g} s: {found}")
+            raise BenchFailed(f"not everybody was transcribed within {_PATIENCE_S:g} s: {found}")
         await asyncio.sleep(_POLL_S)
     storm.everybody.append(time.monotonic() - began)
     storm.cpu_s.append(process_stats.cpu_seconds(pid) - cpu)
@@ -115,7 +115,7 @@ def show(result: dict[str, Any]) -> None:
         (name, *(storm[whom][column] for whom in ("everybody_s", "each_s") for column in _COLUMNS), storm["cpu_ms_per_join"])
         for name, storm in result["storms"].items()
     ]
-    print("\nseconds until everybody was heard, and until each one was; ms of CPU per join")
+    print("\nseconds until everybody was transcribed, and until each one was; ms of CPU per join")
     print(table(("storm", "everybody p50", "p95", "max", "each p50", "p95", "max", "CPU"), rows))
     print(f"the load was late by {result['load_lateness_ms']['p95']} ms (p95)")
 

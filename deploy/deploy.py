@@ -61,7 +61,7 @@ def deploy(settings: Settings, *, check: bool) -> int:
         return _fail("The deployment failed; what Modal said stands above.")
     url = service_url(output) or _ask_for_url()
     if url is None:
-        return _fail("Modal deployed the app, but told no address; look at modal.com/apps.")
+        return _fail("Modal deployed the app, but returned no address; look at modal.com/apps.")
     print("==> 2/3 Fetching the model's weights onto the volume (about 2.5 GB, once; without a GPU)")
     status, _ = _run("run", "-m", "deploy.modal_app::download_weights")
     if status:

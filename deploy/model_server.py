@@ -25,7 +25,7 @@ _STOP_S = 5.0
 
 
 class ModelServerFailed(RuntimeError):
-    """It ended, or was not ready in time; the container is of no use."""
+    """It ended, or was not ready in time; the container cannot be used."""
 
 
 class ModelServer:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The proxy's ASGI app: `GET /health`, `GET /`, and the WebSocket `/v1/stream` (what is said there: `deploy.session`).
+"""The proxy's ASGI app: `GET /health`, `GET /`, and the WebSocket `/v1/stream` (its messages: `deploy.session`).
 
 Credentials are no matter of this app: Modal checks its proxy auth tokens before a request gets here.
 """
@@ -31,7 +31,7 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 STREAM_PATH = "/v1/stream"
 
-#: Seconds that a client may leave what is sent to it unread, and that the model server may take to answer at all.
+#: Seconds that a client may leave messages unread, and that the model server may take to answer.
 _SEND_S = 20.0
 _MODEL_S = 10.0
 
@@ -223,4 +223,4 @@ async def _close(send: Send, close: Close, reply: str = "") -> None:
                 await send({"type": "websocket.send", "text": reply})
             await send({"type": "websocket.close", "code": close.code, "reason": close.reason})
     except (OSError, RuntimeError, TimeoutError):
-        logger.info("The client had gone before it could be told: %d", close.code)
+        logger.info("The client left before the close code was sent: %d", close.code)

@@ -57,7 +57,7 @@ _SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
 @dataclass(frozen=True, slots=True)
 class Close:
-    """A WebSocket close code of RFC 6455 or its registry, and a reason for whoever debugs a client."""
+    """A WebSocket close code of RFC 6455 or its registry, and a reason for the developer of a client."""
 
     code: int
     reason: str
@@ -107,7 +107,7 @@ class ProxySession:
         return self._frames > self._steps
 
     def audio(self, data: bytes, now: float) -> Effects:
-        """What is not a number becomes silence: it would spoil the model's memory of the session for good."""
+        """NaN becomes silence, since it would spoil the model's memory for the rest of the session."""
         self._last_audio_at = now
         if self._closing is not None:
             return Effects()

@@ -19,12 +19,10 @@ from starlette.requests import ClientDisconnect
 from ex_app import metrics
 from ex_app.answers import Answer, error_answer
 from live_transcription.errors import (
-    AtCapacity,
     CallNotFound,
     CallUnavailable,
     ConfigurationError,
     LiveTranscriptionError,
-    NotTranscribing,
     RequestError,
     SignalingError,
     SttError,
@@ -92,8 +90,6 @@ STATUS_OF: tuple[tuple[type[LiveTranscriptionError], int], ...] = (
     (SettingsRefused, 422),
     (NotAllowed, 403),
     (CallNotFound, 404),
-    (NotTranscribing, 412),
-    (AtCapacity, 503),
     (CallUnavailable, 503),
     (NotReady, 503),
     (ConfigurationError, 503),

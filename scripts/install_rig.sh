@@ -4,7 +4,7 @@
 #
 # Installs what the rig (a real high-performance backend and Janus on loopback) is made of, on Debian 12 as root:
 # Janus and coturn as system packages, the backend's builds below build/rig/, where nothing but the rig uses them.
-# Safe to run again: what is there already is left alone. Without root or apt it says so and exits with 77.
+# Safe to run again: installed parts stay as they are. Without root or apt it says so and exits with 77.
 #
 #   scripts/install_rig.sh [--with-2.1]     2.0.x and 1.2.4 are always installed; 2.1.x is built from source, with Go
 set -euo pipefail

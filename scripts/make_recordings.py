@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Make `sandbox/recordings/` anew out of Debian packages: `python scripts/make_recordings.py` (Debian, apt, dpkg-deb).
+"""Make `sandbox/recordings/` again from Debian packages: `python scripts/make_recordings.py` (Debian, apt, dpkg-deb).
 
 Every recording is a few utterances of one speaker with pauses between them, as Ogg Opus at 48 kHz mono, beside a JSON
-file that tells its language, licence, source, credits and what is said when. `recordings.toml` says what goes in.
+file with its language, licence, source, credits, and its words with their times. `recordings.toml` says what goes in.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 #
 # The container's command. AppAPI runs update-ca-certificates in the container as the image's user, so that user has to be root;
-# this script does what needs root (the volume's owner) and goes on as an unprivileged user, for good.
+# this script does what needs root (the volume's owner) and continues as an unprivileged user.
 set -euo pipefail
 
 user=live_transcription

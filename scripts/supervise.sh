@@ -50,7 +50,7 @@ export HOME=${APP_PERSISTENT_STORAGE:-/tmp}
 if [ -n "${HP_SHARED_KEY:-}" ]; then
   configuration=$(mktemp -d "${TMPDIR:-/tmp}/harp.XXXXXX") || exit 1
   trap 'rm -rf -- "$configuration"' EXIT
-  # Anew at each start: AppAPI starts the container once without certificates, brings them, and starts it again.
+  # At each start: AppAPI starts the container once without certificates, brings them, and starts it again.
   python3 "$home/scripts/frpc_config.py" "$configuration/frpc.toml" || exit
 fi
 [ -z "$stopping" ] || exit 0

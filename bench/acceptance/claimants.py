@@ -69,7 +69,7 @@ async def _crowd(stack: AsyncExitStack, nextcloud: Nextcloud, url: str, room: st
         session.in_call = IN_CALL | WITH_AUDIO
     for first in range(0, len(sessions), _IN_A_MESSAGE):
         entries = [session.entry() for session in sessions[first : first + _IN_A_MESSAGE]]
-        # Whoever joins later learns of the `users` of the last message: the microphones are among them.
+        # Later joiners receive the `users` of the last message, which include the microphones.
         users = [*entries, *(session.entry() for session in microphones)]
         incall = {"incall": IN_CALL | WITH_AUDIO, "changed": entries, "users": users}
         await nextcloud.talk.notifier._post(room, {"type": "incall", "incall": incall})

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A process of a benchmark: started, told what to do, and ended with the block (see `bench.common.json_lines`)."""
+"""A process of a benchmark: started, commanded, and ended with the block (see `bench.common.json_lines`)."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ OnNews = Callable[[str, dict[str, Any]], None]
 
 
 class ChildFailed(Exception):
-    """A process of the benchmark ended or did not do what it was told; more may stand on standard error."""
+    """A process of the benchmark ended or did not follow a command; see its standard error."""
 
 
 class Child:

@@ -31,9 +31,9 @@ def options_line() -> dict[str, Any]:
 
 
 async def obey(commands: Commands, **greeting: Any) -> None:
-    """Says that it is ready, and does what it is told, one thing after the other, until the end of standard input.
+    """Reports that it is ready, and executes commands one after the other, until the end of standard input.
 
-    What fails is told and ends nothing, unless nobody waits for an answer.
+    A failed command is reported and ends nothing, unless nobody waits for an answer.
     """
     reader = asyncio.StreamReader(limit=LONGEST_LINE)
     await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)

@@ -92,7 +92,7 @@ def _version(library: str) -> str:
 
 
 def _number_in(path: str, *, kilobytes: bool = False) -> int | None:
-    """The first one; in MB with `kilobytes`. None where it is not told."""
+    """The first one; in MB with `kilobytes`. None if it is unknown."""
     try:
         found = re.search(r"\d+", Path(path).read_text(encoding="utf-8"))
     except OSError:

@@ -128,7 +128,7 @@ class Population:
             await self._depart(person)
 
     async def turn(self, people: list[str], activity: str) -> None:
-        """Mutes, unmutes; signaling is told nothing of it, as in Talk. Raises KeyError, ValueError."""
+        """Mutes, unmutes; without a signaling message, as in Talk. Raises KeyError, ValueError."""
         if activity not in ACTIVITIES[:3]:
             raise ValueError(f"nobody who publishes can be {activity}")
         for name in people:
@@ -151,7 +151,7 @@ class Population:
         return reloaded
 
     async def come_back(self) -> list[dict[str, str]]:
-        """After a restart of the HPB that has forgotten all: everybody joins anew."""
+        """After a restart of the HPB without its state: everybody joins again."""
         everybody, self._people = list(self._people.values()), {}
         for person in everybody:
             await self._withdraw(person)
@@ -161,7 +161,7 @@ class Population:
         return [person.told() for person in back]
 
     async def publish_again(self) -> None:
-        """After the SFU has lost all: everybody publishes anew, and nobody is told."""
+        """After the SFU has lost its state: everybody publishes again, without a message."""
         for person in self._people.values():
             if person.publisher is not None:
                 person.publisher.listeners.clear()

@@ -24,7 +24,7 @@ def report(
     targets: Callable[[Result], Sequence[Target]],
     show: Callable[[Result], None],
 ) -> int:
-    """Runs it to its end. Targets that are missed are told; only what fails makes the exit code 1."""
+    """Runs it to its end. Missed targets are reported; only failures make the exit code 1."""
     try:
         result = asyncio.run(measured)
     except (BenchFailed, ChildFailed) as error:

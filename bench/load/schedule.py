@@ -81,7 +81,7 @@ class Schedule:
         self._slots[publisher.number % SLOTS].discard(publisher)
 
     async def run(self) -> None:
-        """For ever. What is late is sent late, none is left out."""
+        """Runs until cancelled. Late entries are sent late; none is left out."""
         began, tick = time.monotonic(), 0
         while True:
             due, slot = deadline(began, tick)

@@ -10,7 +10,7 @@ Commands (`bench.common`; a peer's name is `group-number`):
 - `prepare {programs}`: encode them now.
 - `play {group, first, count, program, endless, impairment}`: each peer from another place of an endless program, and with a
   seed of its own. `hush {group}` ends it, `touch` sends one packet of silence to each peer that plays nothing.
-- `report {group}`: what was sent since the last report, and how late; `detail` for each peer.
+- `report {group}`: the packets sent since the last report, and how late; `detail` for each peer.
 """
 
 from __future__ import annotations

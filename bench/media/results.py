@@ -22,7 +22,7 @@ _PACKETS_PER_S = 50
 _GENERATOR_LATE_MS = 20.0
 #: Of the time; a receiver that waits for a core more than that is measured on a machine with too much else to do.
 _WAITED_SHARE = 0.15
-#: A speaker without RTP is asked for anew, in the long run this often (`speaker.SILENCE_S`).
+#: A speaker without RTP is requested again, in the long run this often (`speaker.SILENCE_S`).
 _ASKED_ANEW_S = 120.0
 #: Below so many speakers, what the modules take to load outweighs the speakers.
 _FEW = 10

@@ -40,7 +40,7 @@ def _extension(level: int, level_id: int | None) -> bytes:
 class Playback:
     """Where a sender is in its program of `length` steps; `ready` gives their `tails` for the id of the level extension.
 
-    `endless`: the program begins anew when it is over.
+    `endless`: the program repeats.
     """
 
     ready: Callable[[int | None], Sequence[bytes | None]]
@@ -80,7 +80,7 @@ class Sender:
 
     @property
     def level_id(self) -> int | None:
-        """As the answer has it; known once connected."""
+        """From the answer; known once connected."""
         return self._level_id
 
     @property

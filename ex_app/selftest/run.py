@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ex_app.errors import NotReady
-from live_transcription.errors import LiveTranscriptionError
+from live_transcription.errors import LiveTranscriptionError, main_error
 
 logger = logging.getLogger(__name__)
 
@@ -55,8 +55,8 @@ class Step:
         self._end("warning")
 
     def fail(self, error: Exception) -> None:
-        while isinstance(error, ExceptionGroup):
-            error = error.exceptions[0]
+        if isinstance(error, ExceptionGroup):
+            error = main_error(error)
         if isinstance(error, LiveTranscriptionError):
             self.code, self.message, self.fix = error.code, error.message, error.fix
         else:

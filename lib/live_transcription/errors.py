@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The one tree of errors.
+"""All errors of the engine, in one tree.
 
 LiveTranscriptionError
 ├── ConfigurationError            a setting is missing or malformed
 ├── RequestError                  the service cannot do what its caller asked for
-│   ├── UnknownLanguage, CallNotFound, NotTranscribing, AtCapacity
+│   ├── UnknownLanguage, CallNotFound
 │   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
 │       ├── OutOfDescriptors      a further call would take file descriptors that running calls need
 │       └── TooManyCalls          as many calls are transcribed as the settings allow
@@ -19,20 +19,24 @@ LiveTranscriptionError
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
-    ├── SttUnavailable, SttRedirected, SttUntrusted, SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttUnavailable            not reachable, or the connection broke
+    │   └── SttStarting, SttStalled, SttRedirected, SttUntrusted
     └── SttRefused, SttModelError
 
-Each class has a `code` (stable, for logs, metrics and answers); `retryable` says whether a later retry makes sense. The message
-says what happened and why; `fix` says what an administrator can do. Neither ever contains a secret, a name, or speech.
+Each class has a stable `code` for logs, metrics and answers; `retryable` says whether a later retry makes sense. The message
+says what happened and why, `fix` what an administrator can do. Neither ever contains a secret, a name, or speech.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, TypeVar
+
+_E = TypeVar("_E", bound=BaseException)
 
 
 class LiveTranscriptionError(Exception):
-    """Base of all; `str()` is the message for an administrator."""
+    """Base of all errors. `str()` is the message for an administrator: what happened and why, then `fix`."""
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
@@ -53,7 +57,7 @@ class ConfigurationError(LiveTranscriptionError):
 
     def __init__(self, setting: str, message: str, *, fix: str = "") -> None:
         super().__init__(message, fix=fix)
-        self.args = (setting, message)  # what a copy in another process is made of
+        self.args = (setting, message)  # pickle creates a copy from these
         self.setting = setting
 
 
@@ -67,16 +71,6 @@ class UnknownLanguage(RequestError):
 
 class CallNotFound(RequestError):
     code = "call_not_found"
-
-
-class NotTranscribing(RequestError):
-    code = "not_transcribing"
-    retryable = True
-
-
-class AtCapacity(RequestError):
-    code = "at_capacity"
-    retryable = True
 
 
 class CallUnavailable(RequestError):
@@ -111,25 +105,25 @@ class SignalingError(LiveTranscriptionError):
 
 
 class SignalingUnreachable(SignalingError):
-    """No connection, or it broke: DNS, TCP, TLS, HTTP status of the upgrade, missed pongs."""
+    """There is no connection, or it broke: DNS, TCP, TLS, HTTP status of the upgrade, missed pongs."""
 
     code = "signaling_unreachable"
 
 
 class SignalingRedirected(SignalingUnreachable):
-    """The server answers with a redirect, which is never followed. Tried again, since a web server's rules may be mended."""
+    """The server answers with a redirect, which is never followed. Retried, since the web server may be corrected."""
 
     code = "signaling_redirected"
 
 
 class SignalingProtocolError(SignalingError):
-    """The server said something that breaks its own protocol at a point where we cannot go on."""
+    """The server violated its own protocol in a way that does not allow the session to continue."""
 
     code = "signaling_protocol"
 
 
 class RoomRefused(SignalingError):
-    """The HPB or Nextcloud behind it does not let us into this room."""
+    """The HPB, or Nextcloud behind it, refuses the app access to this room."""
 
     code = "room_refused"
 
@@ -151,7 +145,7 @@ class WebrtcError(LiveTranscriptionError):
 
 
 class NegotiationFailed(WebrtcError):
-    """An offer that we cannot answer: broken SDP, no Opus, no audio, encrypted end to end."""
+    """An offer that cannot be answered: malformed SDP, no Opus, no audio, end-to-end encryption."""
 
     code = "negotiation_failed"
 
@@ -169,7 +163,7 @@ class NoAudio(WebrtcError):
 
 
 class TransportLost(WebrtcError):
-    """ICE or DTLS failed or closed, or the SFU no longer consents to receive from us (RFC 7675)."""
+    """ICE or DTLS failed or closed, or the SFU no longer consents to receive packets (RFC 7675)."""
 
     code = "transport_lost"
 
@@ -185,7 +179,7 @@ class AudioError(LiveTranscriptionError):
 
 
 class OpusError(AudioError):
-    """A payload that libopus refuses. Costs that packet only."""
+    """A payload that libopus refuses. Only this packet is lost."""
 
     code = "opus"
 
@@ -196,13 +190,25 @@ class SttError(LiveTranscriptionError):
 
 
 class SttUnavailable(SttError):
-    """Not reachable, still starting, or the connection broke."""
+    """The server is not reachable, or the connection broke."""
 
     code = "stt_unavailable"
 
 
+class SttStarting(SttUnavailable):
+    """The server is starting; the same request will succeed in a moment."""
+
+    code = "stt_starting"
+
+
+class SttStalled(SttUnavailable):
+    """The server keeps the connection open and accepts audio, but sends nothing back."""
+
+    code = "stt_stalled"
+
+
 class SttRedirected(SttUnavailable):
-    """The server answers with a redirect, which is never followed. Tried again, since a web server's rules may be mended."""
+    """The server answers with a redirect, which is never followed. Retried, since the web server may be corrected."""
 
     code = "stt_redirected"
 
@@ -218,7 +224,7 @@ class SttAtCapacity(SttError):
 
 
 class SttExpired(SttError):
-    """The session reached the server's limit of age or idle time; open another at once."""
+    """The session reached the server's limit of age or idle time. Another one can be opened at once."""
 
     code = "stt_expired"
 
@@ -241,7 +247,23 @@ class SttModelError(SttError):
     retryable = False
 
 
-def first_of(group: BaseExceptionGroup[LiveTranscriptionError]) -> LiveTranscriptionError:
-    """The first error of a group of groups."""
-    failure = group.exceptions[0]
-    return first_of(failure) if isinstance(failure, BaseExceptionGroup) else failure
+def leaves_of(group: BaseExceptionGroup[_E]) -> list[_E]:
+    """The errors in a group and in the groups within it, in order."""
+    leaves: list[_E] = []
+    for failure in group.exceptions:
+        leaves += leaves_of(failure) if isinstance(failure, BaseExceptionGroup) else [failure]
+    return leaves
+
+
+def main_error(group: BaseExceptionGroup[_E]) -> _E:
+    """The error of a group that decides what to do next.
+
+    An error of this tree comes before any other, and one that no retry can cure before one that passes.
+    """
+    return min(leaves_of(group), key=_precedence)
+
+
+def _precedence(failure: BaseException) -> tuple[bool, bool]:
+    if isinstance(failure, LiveTranscriptionError):
+        return False, failure.retryable
+    return True, False

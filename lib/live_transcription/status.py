@@ -20,7 +20,7 @@ class RecordedError:
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """A problem that prevents captions, or may do so soon. `code` is one of `conditions.RULES`.
+    """A problem that prevents captions, or may do so soon. `code` is one of `observability.conditions.RULES`.
 
     `message` says what happens and why, `fix` what an administrator can do. Neither names a room, a session or a person.
     """
@@ -32,8 +32,8 @@ class Condition:
 
 @dataclass(frozen=True, slots=True)
 class MemoryStatus:
-    """Bytes. `resident`: this process. `used` of `limit`: the limit that is reached first, of `source` (`container`, `machine`,
-    `process`, `setting`); None and empty where no limit is known.
+    """Bytes. `resident`: this process. `used` of `limit`: the limit that is reached first. `source` says whose limit it is
+    (`container`, `machine`, `process`, `setting`). None and "" if no limit is known.
     """
 
     resident: int = 0
@@ -44,7 +44,7 @@ class MemoryStatus:
 
 @dataclass(frozen=True, slots=True)
 class LoadStatus:
-    """`lag_s`: smoothed lag of the event loop. `interval_stretch`: factor for the interval between a speaker's messages."""
+    """`lag_s`: smoothed lag of the event loop. `interval_stretch`: factor for the interval between a speaker's captions."""
 
     lag_s: float = 0.0
     interval_stretch: float = 1.0
@@ -52,8 +52,8 @@ class LoadStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """Numbers of publishers. `speakers`: their audio is received. `slots`: they have a slot. `speakers_waiting`: they speak
-    without a slot, because of one of the `conditions`.
+    """`speakers`: publishers whose audio is received. `slots`: those with a slot. `speakers_waiting`: those that speak without
+    a slot, because of one of the `conditions`. `problem`: why the settings cannot be used, if so.
     """
 
     calls: int
@@ -87,7 +87,7 @@ class CaptionStatistics:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """One speech-to-text engine: `state` as in `stt.backend_health.State`, `problem` for an administrator."""
+    """One speech-to-text engine: `state` as in `stt.fallback.health.State`, `problem` for an administrator."""
 
     name: str
     state: str
@@ -107,7 +107,7 @@ class SpeechStatus:
 
 @dataclass(frozen=True, slots=True)
 class CallSnapshot:
-    """A call as plain values, to be taken up again; `targets`: Talk's session id and the user's, None for guests."""
+    """A call as plain values, from which it can be restored. `targets`: Nextcloud's session id and user id, None for guests."""
 
     room_token: str
     language: str

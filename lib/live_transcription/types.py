@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Plain values that more than one room of the engine speaks of. No behaviour beyond hiding secrets."""
+"""Plain values that several packages of the engine share. No behaviour beyond hiding secrets."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Frame: TypeAlias = npt.NDArray[np.float32]
 
 
 class Secret:
-    """Text that never shows itself: `repr`, `str` and formatting print stars. `reveal()` is the only way to it."""
+    """Confidential text: `repr`, `str` and formatting print asterisks. Only `reveal()` returns the text."""
 
     __slots__ = ("_text",)
 
@@ -52,12 +52,11 @@ class Secret:
 
 @dataclass(slots=True)
 class AudioPacket:
-    """One RTP packet of a speaker's Opus audio, in sequence order. Never changed once handed on; not `frozen`, which takes
-    four times as long.
+    """One RTP packet of a speaker's Opus audio, in sequence order. Treat it as immutable; `frozen` would be four times as slow.
 
     `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32); `audio_level` the RFC 6464 level in -dBov
     (0 loud … 127 digital silence), None where the publisher does not send it. `skipped`: packets of digital silence right
-    before this one that nobody waited for (`webrtc.silence_filter`).
+    before this one that the kernel dropped (`webrtc.silence_filter`).
     """
 
     payload: bytes
@@ -69,11 +68,10 @@ class AudioPacket:
 
 @dataclass(frozen=True, slots=True)
 class AudioGap:
-    """Time without packets that has to be filled so that the timeline stays whole.
+    """Time without packets, to be filled so that the timeline has no hole.
 
-    `duration` in RTP clock ticks (48 kHz). `lost` tells packet loss (conceal it) from a sender's silence such as
-    DTX or a mute (fill it with silence). `fec_payload` is the packet that follows a lost one: Opus may carry
-    a copy of the lost frame in it (RFC 6716, section 2.1.7).
+    `duration`: RTP clock ticks (48 kHz). `lost`: packets were lost, conceal them; else the sender was silent (DTX or mute).
+    `fec_payload`: the packet after a lost one, which may contain a copy of the lost frame (RFC 6716, section 2.1.7).
     """
 
     duration: int
@@ -111,7 +109,7 @@ class TurnAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language that calls can be captioned in; the form Talk's `/languages` wants is made in `ex_app`."""
+    """A language of captions. `separator`: between words. `rtl`: written from right to left."""
 
     code: str
     name: str
@@ -121,7 +119,7 @@ class Language:
 
 @dataclass(frozen=True, slots=True)
 class Caption:
-    """Committed words of one speaker, as they go to Talk: whole words that were not sent before and are never revised."""
+    """Committed words of one speaker, as sent to Talk: whole words, each sent once and never revised."""
 
     speaker: str
     text: str = field(repr=False)

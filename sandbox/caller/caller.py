@@ -88,7 +88,7 @@ class Caller(Participant):
         await self.nextcloud.talk.leave_call(self.nextcloud_session_id)
 
     async def reload(self, *, bye: bool = True) -> None:
-        """Reloads the page: everything starts anew, with another Nextcloud session. Returns when we are back in the call."""
+        """Reloads the page: everything starts again, with another Nextcloud session. Returns when back in the call."""
         await self._stop_publishing(silently=not bye)
         if bye:
             await self._leave_nextcloud()

@@ -151,7 +151,7 @@ class Participant(ABC):
         await self.connection.leave()
 
     async def vanish(self) -> None:
-        """The network is gone: nobody is told anything, and the HPB finds out after 30 s."""
+        """The network breaks: no message is sent, and the HPB notices after 30 s."""
         await self._stop_publishing(silently=True)
         await self.connection.leave(bye=False)
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
 
+from live_transcription.errors import main_error
 from sandbox import loopback_ice
 from sandbox.caller import CallFailed, SignalingError
 from sandbox.demo.evaluation import Judgement
@@ -65,8 +66,8 @@ async def run(options: Options) -> int:
 
 
 def _first(error: BaseException) -> str:
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    if isinstance(error, BaseExceptionGroup):
+        error = main_error(error)
     return str(error) or type(error).__name__
 
 
@@ -75,7 +76,7 @@ async def _run(options: Options) -> int:
     terminal, view = Terminal(), DemoView()
     programme = _programme(options.recordings)
     if options.stt != "embedded" and options.words == "transcribed":
-        # What listens in the stand-in has to be told the language, which Kyutai has not.
+        # The engine in the stand-in needs the language; Kyutai does not.
         programme = dict(list(programme.items())[:1])
     stt = SpeechToText(options.stt, options.words, next(iter(programme)))
     credits_ = sorted({f"{one.source}: {one.credits} ({one.licence})" for all_ in programme.values() for one in all_})

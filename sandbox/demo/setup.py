@@ -172,7 +172,7 @@ def complaints(log: Path, count: int = 5) -> list[str]:
 
 
 async def _install(nextcloud: Nextcloud, app: ExApp, ex_app: Child, say: Callable[[str], None]) -> None:
-    """As AppAPI does: heartbeat, init with progress, enabled. A process that ends meanwhile is told at once."""
+    """As AppAPI does: heartbeat, init with progress, enabled. The end of a process in the meantime is reported at once."""
 
     async def progress() -> None:
         told = -1

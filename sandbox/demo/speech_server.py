@@ -24,7 +24,7 @@ NAMES = {"modal": "Kyutai on Modal", "moshi": "a moshi-server"}
 
 @dataclass(frozen=True, slots=True)
 class SpeechServer:
-    """`environment`: what the app has to be told to use it. `name`: of what it stands in for."""
+    """`environment`: the variables with which the app uses it. `name`: the server that it stands in for."""
 
     kind: str
     name: str

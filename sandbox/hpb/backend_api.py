@@ -48,7 +48,7 @@ class BackendApi:
         if kind == "disinvite":
             await self._disinvite(token, content)
         elif room is None:
-            pass  # nobody is there who could be told
+            pass  # no session to notify
         elif kind == "incall":
             await self._in_call(room, content)
         elif kind == "participants":

@@ -5,16 +5,34 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from sandbox.hpb.errors import Refusal
 from sandbox.hpb.frames import Frame, bye, farewell, media_data, relayed
 from sandbox.hpb.media import HANDLED, Media
+from sandbox.hpb.nextcloud_client import NextcloudClient
 from sandbox.hpb.room import Room
-from sandbox.hpb.session import Connection, Session, VirtualSession
+from sandbox.hpb.session import Connection, JoinedRoom, Session, VirtualSession
+from sandbox.hpb.versions import HpbVersion
 
-if TYPE_CHECKING:
-    from sandbox.hpb.hub import Hub
+
+class Hub(Protocol):
+    """What a request may use of the server; implemented by `hub.Hub`."""
+
+    hpb_version: HpbVersion
+    nextcloud: NextcloudClient
+    media: Media | None
+    sessions: dict[str, Session]
+    virtual_sessions: dict[str, VirtualSession]
+    by_room_session: dict[str, Session | VirtualSession]
+    rooms: dict[str, Room]
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None: ...
+    def remove_virtual(self, virtual: VirtualSession) -> None: ...
+    async def leave_room(self, session: Session, *, notify: bool = True) -> bool: ...
+    async def close_session(self, session: Session, *, notify: bool = True) -> None: ...
+    async def release_media(self, session: Session) -> None: ...
 
 
 class Conversation:
@@ -62,7 +80,7 @@ class Conversation:
         room.add(session, (allowed.get("session") or {}).get("userid", ""))
 
     async def _replace(self, room_session: str) -> None:
-        """One HPB session per Nextcloud session: the earlier one ends, be it the very one that joins another room with it."""
+        """One HPB session per Nextcloud session: the earlier one ends, even one that joins another room with it."""
         earlier = self._hub.by_room_session.get(room_session) if room_session else None
         if isinstance(earlier, Session):
             if earlier.connection is not None:
@@ -145,7 +163,7 @@ class Conversation:
                 virtual.in_call = content["incall"]
                 await self._in_call_changed(virtual, room)
 
-    async def _in_call_changed(self, session: Session | VirtualSession, room: Room) -> None:
+    async def _in_call_changed(self, session: Session | VirtualSession, room: JoinedRoom) -> None:
         if session.in_call & 1:
             room.in_call.add(session.id)
         else:

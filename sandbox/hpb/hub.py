@@ -216,7 +216,7 @@ class Hub:
             virtual.room.remove(virtual)
 
     async def release_media(self, session: Session) -> None:
-        """What it publishes ends; its subscribers' peers stay up or not, as the hpb_version has it."""
+        """Its streams end; whether its subscribers' peers stay up depends on `hpb_version`."""
         if self.media is None:
             return
         await self.media.release(session)
@@ -226,7 +226,7 @@ class Hub:
                     await self.media.sfu.unsubscribe(other.subscribers.pop(key))
 
     async def leave_room(self, session: Session, *, notify: bool = True) -> bool:
-        """False where it was in none. With `notify` Nextcloud is told in the background."""
+        """False if it was in none. With `notify`, Nextcloud is notified in the background."""
         room = session.room
         if room is None:
             return False
@@ -243,7 +243,7 @@ class Hub:
         return True
 
     async def close_session(self, session: Session, *, notify: bool = True) -> None:
-        """For good: out of the room, media closed, no resume any more."""
+        """Close the session: it leaves the room, its media close, and it cannot be resumed."""
         if self.sessions.pop(session.id, None) is None:
             return
         if session.expiry is not None:

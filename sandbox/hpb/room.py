@@ -21,7 +21,7 @@ def says_in_call(value: Any) -> bool | None:
 
 
 class Room:
-    """`users`: the entries that Talk sent last; kept, since an internal client that joins is told them."""
+    """`users`: the entries that Talk sent last; an internal client that joins receives them."""
 
     def __init__(self, token: str, properties: Any, hpb_version: HpbVersion) -> None:
         self.token = token
@@ -47,7 +47,7 @@ class Room:
             session.send(frame)
 
     def add(self, session: Session | VirtualSession, user_id: str = "") -> None:
-        """Tell all that it joined, and it who is there. An internal client is told the call's participants as well."""
+        """Announce the session to all, and all to the session. An internal client also receives the call's participants."""
         self.sessions[session.id] = session
         session.room = self
         entry = self._join_entry(session)

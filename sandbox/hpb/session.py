@@ -10,20 +10,34 @@ import json
 import secrets
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol
 
 from sandbox.hpb.faults import Faults
 from sandbox.hpb.frames import Frame
 from sandbox.hpb.websocket_server import Websocket
 from sandbox.sfu import Subscriber
 
-if TYPE_CHECKING:
-    from sandbox.hpb.room import Room
-
 IN_CALL, WITH_AUDIO, WITH_PHONE = 1, 2, 8
 
 #: Frames kept for a session without a connection; beyond it the oldest is dropped and counted.
 MAX_PENDING = 10_000
+
+
+class JoinedRoom(Protocol):
+    """What a session knows of the room that it has joined; implemented by `room.Room`."""
+
+    token: str
+    users: list[Frame]
+    in_call: set[str]
+
+    @property
+    def sessions(self) -> Mapping[str, Session | VirtualSession]: ...
+    def frame(self) -> Frame: ...
+    def clients(self) -> Sequence[Session]: ...
+    def remove(self, session: Session | VirtualSession) -> None: ...
+    def publish_users(self) -> None: ...
+    def update_frame(self, users: list[Frame]) -> Frame: ...
 
 
 class Connection:
@@ -60,7 +74,7 @@ class Session:
         self.user = user
         self.features = features
         self.in_call = IN_CALL | WITH_AUDIO if kind == "internal" and "internal-incall" not in features else 0
-        self.room: Room | None = None
+        self.room: JoinedRoom | None = None
         self.room_session = ""
         self.permissions: list[str] | None = None
         self.connection: Connection | None = None
@@ -87,7 +101,7 @@ class Session:
         return wanted <= set(self.permissions)
 
     def send(self, frame: Frame) -> None:
-        """To the client now, or when it comes back; without what it has been told already."""
+        """Send a frame to the client now, or when it comes back, without the parts that it has received already."""
         told = self._filtered(frame)
         if told is None:
             return
@@ -145,7 +159,7 @@ class VirtualSession:
         default = 0 if "internal-incall" in owner.features else IN_CALL | WITH_PHONE
         incall = added.get("incall")
         self.in_call = incall if isinstance(incall, int) else default
-        self.room: Room | None = None
+        self.room: JoinedRoom | None = None
 
     def entry(self) -> Frame:
         """As in `participants/update`."""

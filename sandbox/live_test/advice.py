@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ssl
 
+from live_transcription.errors import leaves_of
 from sandbox.caller import CallFailed, RemoteCaller, SignalingError
 from sandbox.live_test.checklist import CheckFailed
 from sandbox.live_test.talk_client import TalkRefused
@@ -18,9 +19,8 @@ EXPECTED = (TalkRefused, SignalingError, CallFailed, TimeoutError, ConnectionErr
 
 def first_expected(error: BaseException) -> BaseException | None:
     """The first error of a group that a server may have caused; None if there is none."""
-    if isinstance(error, BaseExceptionGroup):
-        return next((found for each in error.exceptions if (found := first_expected(each)) is not None), None)
-    return error if isinstance(error, EXPECTED) else None
+    leaves = leaves_of(error) if isinstance(error, BaseExceptionGroup) else [error]
+    return next((leaf for leaf in leaves if isinstance(leaf, EXPECTED)), None)
 
 
 def refused_room(error: TalkRefused, *, guest: bool) -> CheckFailed:
@@ -81,7 +81,7 @@ def not_in_call(error: BaseException, caller: RemoteCaller | None, *, guest: boo
     if isinstance(trouble, ssl.SSLError):
         return CheckFailed(
             "The certificate of the high-performance backend is not trusted here.",
-            "Mend its certificate chain, or set SKIP_CERT_VERIFY=true on a test system.",
+            "Repair its certificate chain, or set SKIP_CERT_VERIFY=true on a test system.",
         )
     what = type(trouble).__name__ if trouble is not None else "it does not answer"
     return CheckFailed(
@@ -92,6 +92,6 @@ def not_in_call(error: BaseException, caller: RemoteCaller | None, *, guest: boo
 
 def _unreachable(error: TalkRefused) -> CheckFailed:
     if "SSL" in error.error:
-        fix = "Mend Nextcloud's certificate chain, or set SKIP_CERT_VERIFY=true on a test system."
+        fix = "Repair Nextcloud's certificate chain, or set SKIP_CERT_VERIFY=true on a test system."
         return CheckFailed("Nextcloud's certificate is not trusted here.", fix)
     return CheckFailed(f"Nextcloud cannot be reached ({error.error}).", "Check NEXTCLOUD_URL, and open it from this machine.")

@@ -166,7 +166,7 @@ class TestCall:
             self._speaker.mute()
             muted_at = time.time()
             if await self._caption(said, 8.0) is None:
-                raise CheckFailed("What was said before muting got no caption.", _NO_CAPTIONS)
+                raise CheckFailed("The speech before the mute got no caption.", _NO_CAPTIONS)
             await asyncio.sleep(max(0.0, muted_at + 5.0 - time.time()))
             if self._captions(since=muted_at + 3.5):
                 raise CheckFailed("Captions came while the microphone was muted.", "Please report this with the app's log.")
@@ -283,7 +283,7 @@ class TestCall:
             return None
 
     async def _settle(self, said: Playback, recording: Recording) -> list[ReceivedCaption]:
-        """All captions of what was said, once nothing more comes."""
+        """All captions of the speech, once no more arrive."""
         ended = said.left_at(_end_of(recording))
         begun = self._begun(said)
         while time.time() < ended + _LAST_WORD_S:

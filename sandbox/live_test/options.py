@@ -53,7 +53,7 @@ def read_options(environment: Mapping[str, str], *, quick: bool = False) -> Opti
         raise BadOptions("NEXTCLOUD_URL has to look like https://cloud.example.com.")
     if "/call/" in parts.path:
         raise BadOptions("NEXTCLOUD_URL is Nextcloud's address alone; what follows /call/ goes into TALK_ROOM_TOKEN.")
-    # Whoever pastes the whole link means its last part.
+    # Of a whole link only the last part counts.
     token = token.rstrip("/").rpartition("/")[2]
     if not _TOKEN.fullmatch(token):
         raise BadOptions("TALK_ROOM_TOKEN is the last part of the conversation's link: letters and digits.")

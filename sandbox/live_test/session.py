@@ -21,7 +21,7 @@ NAMES = {"speaker": "Caption test (speaks)", "reader": "Caption test (reads)"}
 _PUBLIC = 3
 _MODERATORS = (1, 2, 6)
 _LOBBY = 1
-#: The HPB tells newcomers after this many seconds at most who is there.
+#: The HPB lists the participants to newcomers after this many seconds at most.
 _ROSTER_S = 1.0
 
 

@@ -3,7 +3,7 @@
 
 """`python -m sandbox.nextcloud`, or `make sandbox`: a Nextcloud with Talk and AppAPI to log in to, an HPB and a STUN server.
 
-It runs until it is told to stop and forgets everything then. What to do with it is printed.
+It runs until it is stopped, and keeps nothing. It prints what to do with it.
 """
 
 from __future__ import annotations

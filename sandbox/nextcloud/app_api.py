@@ -237,7 +237,7 @@ class AppApi:
         return app.enabled
 
     async def disable(self, app: ExApp) -> bool:
-        """True if the app said yes; it is disabled in any case, and only after it was told."""
+        """True if the app agreed. It is disabled in any case, after it was notified."""
         try:
             error = _error_of(await self.request(app.app_id, "PUT", "/enabled?enabled=0", timeout_s=ENABLED_TIMEOUT_S))
         except ExAppUnreachable as unreachable:

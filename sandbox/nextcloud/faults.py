@@ -39,7 +39,7 @@ class Fault:
 
 
 class Faults:
-    """The faults in force; the first that matches a request is applied."""
+    """The active faults; the first that matches a request is applied."""
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
@@ -53,7 +53,7 @@ class Faults:
 
     @contextlib.contextmanager
     def during(self, fault: Fault) -> Iterator[Fault]:
-        """The fault is in force inside the block."""
+        """The fault is active inside the block."""
         self.add(fault)
         try:
             yield fault

@@ -77,7 +77,7 @@ def _parser() -> _Parser:
 
 
 class Occ:
-    """`token`: whoever sends it may use the commands."""
+    """`token`: requests with it may use the commands."""
 
     def __init__(self, app_api: AppApi) -> None:
         self.token = secrets.token_hex(32)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m sandbox.rig`: a Nextcloud stand-in with a real HPB and Janus, until it is told to stop.
+"""`python -m sandbox.rig`: a Nextcloud stand-in with a real HPB and Janus, until it is stopped.
 
 Prints one line of JSON with the addresses and secrets once all is ready.
 """

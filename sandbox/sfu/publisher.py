@@ -15,7 +15,7 @@ from sandbox.sfu.rtp import RtpPacket, parse_rtp
 
 
 class Source:
-    """Packets for subscribers, whoever makes them. Each of `listeners` gets each packet."""
+    """Packets for subscribers, from any source. Each of `listeners` gets each packet."""
 
     def __init__(self, sid: str) -> None:
         self.sid = sid

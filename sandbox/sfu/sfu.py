@@ -77,7 +77,7 @@ class Sfu:
         return answer
 
     async def add(self, session: str, stream: str, source: Source) -> None:
-        """What this session publishes, from now on; who waits for it is told."""
+        """Set the stream that this session publishes, and notify those who wait for it."""
         self.publishers[session, stream] = source
         async with self._published:
             self._published.notify_all()

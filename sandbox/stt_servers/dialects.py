@@ -53,7 +53,7 @@ class Dialect:
         return []
 
     def _pause(self, step: Step) -> list[str]:
-        """The heads hear a pause before its last words are out: it is told when they must be."""
+        """The heads detect a pause before the last words are out, and are given the time of these."""
         self._steps += 1
         quiet = self._steps > UNSURE_STEPS and step.prs[_PAUSE_HEAD] > _PAUSE_PROBABILITY
         if quiet and not self._quiet:

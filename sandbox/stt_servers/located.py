@@ -103,7 +103,7 @@ class LocatedWords(WordSource):
         return taken
 
     def _advance(self, place: _Place) -> None:
-        """The recording was heard up to `place` by the end of this frame, from where it was before."""
+        """The recording has been received up to `place` by the end of this frame."""
         if self._place is None:
             return
         begin_s, end_s = self._place.offset / _RATE, place.offset / _RATE
@@ -129,7 +129,7 @@ class LocatedWords(WordSource):
         return _Place(known, begin + best + _FRAME) if alike[best] >= _FOLLOWS else None
 
     def _search(self, probe: _Samples) -> _Place | None:
-        """The place that is most like the probe; the recording that was heard last is looked through first."""
+        """The place that is most like the probe; the most recent recording is searched first."""
         best: tuple[float, _Place] | None = None
         for known in sorted(self._known, key=lambda known: known is not self._last):
             if len(known.energy) == 0:

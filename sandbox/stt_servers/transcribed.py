@@ -191,7 +191,7 @@ def _common(one: list[str], other: list[str]) -> int:
 
 
 def _where_it_goes_on(said: list[str], words: list[str]) -> int:
-    """The index in `words` of the first word after those that were said, though the engine may word them anew.
+    """The index in `words` of the first word after those that were sent, though the engine may reword them.
 
     Letters are compared, for "ill disposed" may come back as "ill-disposed".
     """

@@ -19,10 +19,8 @@ from ex_app import metrics
 from ex_app.application import create_app
 from ex_app.routes import talk as talk_routes
 from live_transcription.errors import (
-    AtCapacity,
     CallUnavailable,
     LiveTranscriptionError,
-    NotTranscribing,
     OutOfDescriptors,
     SignalingRefused,
     SttUnavailable,
@@ -92,10 +90,8 @@ async def test_set_language_and_leave(talk: httpx.AsyncClient, engine: FakeEngin
     ("failure", "status"),
     [
         (CallUnavailable("The backend refused the internal secret.", fix="Set it.", cause_code="signaling_refused"), 503),
-        (AtCapacity("No more speakers are taken."), 503),
         (OutOfDescriptors("Open files are short.", fix="Raise the limit."), 503),
         (TooManyCalls("500 other calls are being captioned.", fix="Try again later."), 503),
-        (NotTranscribing("Not yet."), 412),
         (SignalingRefused("Refused."), 503),
         (SttUnavailable("Not there."), 503),
         (LiveTranscriptionError("Something else."), 550),

@@ -1,25 +1,32 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The service as owner of calls that fail; what goes on in calls: `tests/integration/test_call.py`."""
+"""The service: limits, restarts, ends and conditions of its calls. `tests/integration/test_call.py` tests the calls."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
-from live_transcription.capacity.descriptors import DescriptorReading, Descriptors
+from live_transcription.call.pending_joins import ANSWER_S
+from live_transcription.capacity.descriptors import DescriptorReading
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.config import EngineConfig, HpbConfig
-from live_transcription.errors import ConfigurationError, OutOfDescriptors, SignalingUnreachable, TooManyCalls
+from live_transcription.errors import (
+    CallUnavailable,
+    ConfigurationError,
+    OutOfDescriptors,
+    SignalingUnreachable,
+    TooManyCalls,
+    UnknownLanguage,
+)
 from live_transcription.observability import metrics
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
 from live_transcription.signaling.connection import SignalingConnection
@@ -36,12 +43,19 @@ async def no_servers() -> Sequence[IceServer]:
     return ()
 
 
-def service(**changes: int) -> TranscriptionService:
-    registry = FakeRegistry()
-    return TranscriptionService(replace(CONFIG, **changes), no_servers, registry=registry, wall_clock=lambda: 0.0)  # type: ignore[arg-type]
+def service(
+    *, read_descriptors: Callable[[], DescriptorReading] = lambda: DescriptorReading(0, None), **changes: int
+) -> TranscriptionService:
+    return TranscriptionService(
+        replace(CONFIG, **changes),  # type: ignore[arg-type]
+        no_servers,
+        registry=FakeRegistry(),
+        wall_clock=lambda: 0.0,
+        read_descriptors=read_descriptors,
+    )
 
 
-def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_can_be_left(
+def test_a_call_that_keeps_failing_restarts_less_and_less_often(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     began_at: list[float] = []
@@ -84,7 +98,7 @@ def test_a_call_that_fails_again_and_again_is_started_less_and_less_often_and_ca
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_beyond_the_limit_of_calls_another_one_is_refused_and_those_that_run_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_beyond_the_limit_is_refused_and_running_calls_continue(monkeypatch: pytest.MonkeyPatch) -> None:
     async def stay(call: Call) -> None:
         call.joined.set()
         await call._ended.wait()
@@ -115,7 +129,50 @@ def test_beyond_the_limit_of_calls_another_one_is_refused_and_those_that_run_go_
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_new_settings_join_running_calls_anew_at_the_limit_too(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_request_is_answered_in_time_while_the_call_is_still_being_joined(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def join_late(call: Call) -> None:
+        await asyncio.sleep(5)
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", join_late)
+
+    async def run() -> None:
+        clock = asyncio.get_running_loop().time
+        async with service() as ours:
+            began_at = clock()
+            with pytest.raises(CallUnavailable, match="could not be joined in time"):
+                await ours.enable("room", "nc1")
+            assert clock() - began_at == pytest.approx(ANSWER_S, abs=0.05)
+            assert ours.export() == (), "the session of a failed request is no target"
+            await asyncio.sleep(5)
+            await ours.enable("room", "nc1")
+            assert ours.status().targets == 1
+
+    virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
+
+
+def test_a_language_that_cannot_be_transcribed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def stay(call: Call) -> None:
+        call.joined.set()
+        await call._ended.wait()
+
+    monkeypatch.setattr(Call, "run", stay)
+
+    async def run() -> None:
+        async with service() as ours:
+            with pytest.raises(UnknownLanguage):
+                await ours.enable("room", "nc1", language="tlh")
+            assert ours.export() == ()
+            await ours.enable("room", "nc1", language="fr")
+            with pytest.raises(UnknownLanguage):
+                await ours.set_language("room", "tlh")
+            assert ours.export()[0].language == "fr"
+
+    virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
+
+
+def test_new_settings_rejoin_running_calls_even_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     joined: list[str] = []
 
     async def stay(call: Call) -> None:
@@ -136,7 +193,7 @@ def test_new_settings_join_running_calls_anew_at_the_limit_too(monkeypatch: pyte
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_fewer_calls_and_another_backend_at_once_move_every_running_call(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lower_limit_and_another_backend_rejoin_every_running_call(monkeypatch: pytest.MonkeyPatch) -> None:
     """The limit is for one more call: those that run would stay with the backend that is no more."""
     urls: list[str] = []
 
@@ -158,10 +215,9 @@ def test_fewer_calls_and_another_backend_at_once_move_every_running_call(monkeyp
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_refused_calls_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
     """Else anybody who asks again and again would keep speakers of running calls waiting."""
     reading = DescriptorReading(100, 400)
-    monkeypatch.setattr("live_transcription.service.Descriptors", partial(Descriptors, read=lambda: reading))
 
     async def stay(call: Call) -> None:
         call.joined.set()
@@ -174,17 +230,17 @@ def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPa
 
     async def run() -> None:
         nonlocal reading
-        async with service(max_calls=1) as ours:
+        async with service(read_descriptors=lambda: reading, max_calls=1) as ours:
             await ours.enable("room", "nc1")
             for number in range(200):
                 with pytest.raises(TooManyCalls):
                     await ours.enable(f"room-{number}", "nc1")
             await asyncio.sleep(2)
             assert [condition.code for condition in ours.status().conditions] == []
-            assert ours._descriptors.speaker_room(asyncio.get_running_loop().time()) > 10
+            assert ours._capacity.claims("room", lambda: None).subscribe()
         before = refused("out_of_descriptors")
         reading = DescriptorReading(390, 400)
-        async with service() as ours:
+        async with service(read_descriptors=lambda: reading) as ours:
             with pytest.raises(OutOfDescriptors):
                 await ours.enable("room", "nc1")
             assert refused("out_of_descriptors") == before + 1
@@ -192,14 +248,14 @@ def test_calls_that_are_refused_take_no_descriptors(monkeypatch: pytest.MonkeyPa
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_audio_that_waits_in_any_call_is_bounded_by_the_memory_that_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_buffered_audio_of_all_calls_is_bounded_by_the_memory_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(PROCESS_BUDGET, "limit_bytes", PROCESS_BUDGET.limit_bytes)
     reading = MemoryReading(100 << 20, (MemoryBound(MemorySource.CONTAINER, 100 << 20, 400 << 20),))
     TranscriptionService(CONFIG, no_servers, registry=FakeRegistry(), wall_clock=lambda: 0.0, read_memory=lambda: reading)  # type: ignore[arg-type]
     assert PROCESS_BUDGET.limit_bytes == 100 << 20
 
 
-def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_service_ends_without_waiting_for_a_restart(monkeypatch: pytest.MonkeyPatch) -> None:
     async def fail(call: Call) -> None:
         raise RuntimeError("unexpected")
 
@@ -215,32 +271,33 @@ def test_the_end_of_the_service_waits_for_no_restart(monkeypatch: pytest.MonkeyP
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_nothing_is_kept_of_a_call_that_once_failed_and_is_cut_off(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Rooms come and go for months."""
-    began = 0
+def test_a_cancelled_call_leaves_no_delay_behind_after_its_failures(monkeypatch: pytest.MonkeyPatch) -> None:
+    began_at: list[float] = []
 
-    async def fail_once(call: Call) -> None:
-        nonlocal began
-        began += 1
-        if began == 1:
+    async def fail_but_the_fifth_time(call: Call) -> None:
+        began_at.append(asyncio.get_running_loop().time())
+        if len(began_at) != 5:
             raise RuntimeError("unexpected")
         await asyncio.sleep(1e6)
 
-    monkeypatch.setattr(Call, "run", fail_once)
+    monkeypatch.setattr(Call, "run", fail_but_the_fifth_time)
 
     async def run() -> None:
         async with service() as ours:
             ours.restore([SNAPSHOT])
-            await asyncio.sleep(10)
-            assert ours._restarts.names() == {"room"}
+            await asyncio.sleep(200)
+            assert len(began_at) == 5
+            assert began_at[4] - began_at[3] >= 20
             await ours.leave("room")
             await asyncio.sleep(1)
-            assert not ours._restarts.names()
+            ours.restore([SNAPSHOT])
+            await asyncio.sleep(6)
+            assert began_at[6] - began_at[5] <= 5.1, "the first failure of a new call"
 
-    virtual_clock.run(run(), loopback_s=0.0)
+    virtual_clock.run(run(), limit_s=1000.0, loopback_s=0.0)
 
 
-def test_a_call_that_fails_while_new_settings_are_of_no_use_goes_on_with_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_fails_while_settings_are_invalid_restarts_with_the_old_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     began: list[str] = []
 
     async def fail_once(call: Call) -> None:
@@ -266,7 +323,7 @@ def test_a_call_that_fails_while_new_settings_are_of_no_use_goes_on_with_the_old
 @pytest.mark.parametrize(
     ("how", "takes_s"), [("leave", GRACE_S), ("leave_all", SHUTDOWN_S), ("leave_all at once", 0.0), ("the block ends", GRACE_S)]
 )
-def test_calls_that_do_not_end_are_cut_off_when_nobody_waits_any_longer(
+def test_calls_that_do_not_end_are_cancelled_after_the_grace_period(
     monkeypatch: pytest.MonkeyPatch, how: str, takes_s: float
 ) -> None:
     """Talk waits 3 s for an answer, Docker 10 s for the end of the app, and a second signal for nothing."""
@@ -291,10 +348,10 @@ def test_calls_that_do_not_end_are_cut_off_when_nobody_waits_any_longer(
                     await ours.leave_all(0.0)
         assert clock() - began_at == pytest.approx(takes_s, abs=0.05)
 
-    virtual_clock.run(run(), loopback_s=0.0)
+    virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
 
 
-def test_readers_of_a_call_that_cannot_be_joined_are_remembered_as_long_as_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_targets_are_kept_while_a_call_cannot_be_joined(monkeypatch: pytest.MonkeyPatch) -> None:
     """A restored call, or one whose settings have changed: nobody can be seen to come back before we are in the room."""
 
     async def stay_outside(connection: SignalingConnection) -> None:
@@ -314,9 +371,7 @@ def test_readers_of_a_call_that_cannot_be_joined_are_remembered_as_long_as_it_ta
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-def test_an_outage_is_one_condition_however_many_rooms_it_befalls(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_outage_of_many_rooms_is_one_condition(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
     gone = SignalingUnreachable("Nothing listens.", fix="Start it.")
 
     async def stay_outside(connection: SignalingConnection) -> None:
@@ -351,7 +406,7 @@ def test_an_outage_is_one_condition_however_many_rooms_it_befalls(
             assert codes(ours) == ["hpb-unreachable"], "nothing has shown that it is over"
             monkeypatch.setattr(SignalingConnection, "run", stay_inside)
             ours.restore([SNAPSHOT])
-            next(iter(ours._calls.values())).joined.set()
+            next(iter(ours._calls)).joined.set()
             await asyncio.sleep(2)
             assert codes(ours) == []
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The service's door can be moved to another process: all that goes through it is a plain value (docs/scaling.md)."""
+"""The service can be moved to another process: its arguments and results are plain values (docs/scaling.md)."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ from live_transcription.webrtc.probe import IceReport
 from tests.unit.plain_values import from_json, not_plain, to_json
 
 #: What a process brings with it when its service is made; none of it is asked for from outside.
-LOCAL = {"registry", "wall_clock", "read_memory"}
+LOCAL = {"registry", "wall_clock", "read_memory", "read_descriptors"}
 #: What the service asks of the other side: the servers that Talk names now.
 ASKED = {"ice_servers"}
 
@@ -82,14 +82,14 @@ VALUES: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_what_goes_through_the_door_is_plain(name: str) -> None:
+def test_arguments_and_results_are_plain_values(name: str) -> None:
     method = getattr(TranscriptionService, name)
     assert inspect.isfunction(method), "a property would have to ask the other process at each look"
     for parameter, annotation in get_type_hints(method).items():
         assert not (why := not_plain(annotation, events=parameter != "return")), f"{name}({parameter}): {why}"
 
 
-def test_a_service_is_made_of_plain_values_what_its_process_has_and_one_question() -> None:
+def test_the_constructor_takes_plain_values_local_tools_and_one_question() -> None:
     hints = get_type_hints(TranscriptionService.__init__)
     assert hints.keys() - LOCAL - ASKED == {"config", "return"}, "where would a service in another process have it from?"
     assert not not_plain(hints["config"])
@@ -97,7 +97,7 @@ def test_a_service_is_made_of_plain_values_what_its_process_has_and_one_question
     assert not not_plain(Sequence[IceServer])
 
 
-def test_the_app_uses_nothing_but_the_door() -> None:
+def test_the_app_uses_only_public_methods_of_the_service() -> None:
     used = {name for name in vars(Engine) if not name.startswith("_")}
     assert used <= set(METHODS)
     for name in used:
@@ -112,7 +112,7 @@ def test_the_app_uses_nothing_but_the_door() -> None:
 
 
 @pytest.mark.parametrize(("annotation", "value"), VALUES, ids=lambda value: type(value).__name__)
-def test_values_survive_the_way_to_another_process(annotation: Any, value: Any) -> None:
+def test_values_survive_pickling(annotation: Any, value: Any) -> None:
     assert not not_plain(annotation)
     for copy in (
         pickle.loads(pickle.dumps(value)),
@@ -134,7 +134,7 @@ def test_every_value_of_the_contract_is_tried() -> None:
                 assert str(annotation) in tried, f"{name}({parameter})"
 
 
-def test_frames_survive_the_way() -> None:
+def test_frames_survive_pickling() -> None:
     frame: Frame = np.linspace(-1, 1, 1920, dtype=np.float32)
     for copy in (pickle.loads(pickle.dumps(frame)), from_json(Frame, json.loads(json.dumps(to_json(frame))))):
         assert copy.dtype == np.float32
@@ -147,7 +147,7 @@ def errors(base: type[LiveTranscriptionError] = LiveTranscriptionError) -> list[
 
 
 @pytest.mark.parametrize("kind", errors(), ids=lambda kind: kind.__name__)
-def test_errors_survive_the_way(kind: type[LiveTranscriptionError]) -> None:
+def test_errors_survive_pickling(kind: type[LiveTranscriptionError]) -> None:
     if kind is ConfigurationError:
         error: LiveTranscriptionError = ConfigurationError("LT_HPB_URL", "It is not set.", fix="Set it.")
     elif kind is CallUnavailable:
@@ -155,14 +155,14 @@ def test_errors_survive_the_way(kind: type[LiveTranscriptionError]) -> None:
     elif kind is SignalingRefused:
         error = SignalingRefused("No.", fix="Never.", reason="invalid_token")
     else:
-        error = kind("It failed.", fix="Mend it.")
+        error = kind("It failed.", fix="Repair it.")
     copy = pickle.loads(pickle.dumps(error))
     assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
     copy = from_json(kind, json.loads(json.dumps(to_json(error))))
     assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
 
 
-async def test_what_a_service_really_answers_is_what_it_says() -> None:
+async def test_real_answers_match_their_annotations() -> None:
     async def no_servers() -> Sequence[IceServer]:
         return ()
 
@@ -194,11 +194,11 @@ class Leaky:
      Mapping[str, Any], tuple[Leaky, ...]],
     ids=str,
 )  # fmt: skip
-def test_what_would_leak_an_object_is_noticed(annotation: Any) -> None:
+def test_annotations_that_would_leak_an_object_are_found(annotation: Any) -> None:
     assert not_plain(annotation)
 
 
-def test_a_callable_is_an_event_only_if_it_gives_nothing_back() -> None:
+def test_a_callable_is_an_event_only_if_it_returns_none() -> None:
     assert not not_plain(Callable[[str], None], events=True)
     assert not_plain(Callable[[str], str], events=True)
     assert not_plain(Callable[[Call], None], events=True)

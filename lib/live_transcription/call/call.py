@@ -18,7 +18,7 @@ from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.offer_queue import OfferQueue
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
-from live_transcription.capacity.pace import Pace
+from live_transcription.capacity.load import CaptionInterval
 from live_transcription.config import EngineConfig, ReceivePath
 from live_transcription.errors import NoMediaPath, SignalingError, SttError
 from live_transcription.observability import metrics
@@ -123,7 +123,7 @@ class Call:
         guard: HelloGuard,
         ice_servers: IceServers,
         sharing: Sharing,
-        pace: Pace,
+        interval: CaptionInterval,
         on_caption_sent: Callable[[Caption], None],
         on_stt_error: Callable[[SttError], None],
     ) -> None:
@@ -139,7 +139,7 @@ class Call:
         self._roster = Roster()
         self._targets = Targets(self._roster)
         self._targets.suspend()
-        self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent, pace=pace)
+        self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent, interval=interval)
         self._interrupted_at: float | None = None
         self._dropped_frames = self._repeated_captions = 0
         self._alarm = Alarm(self._reconcile)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from live_transcription.call.targets import Targets
-from live_transcription.capacity.pace import Pace
+from live_transcription.capacity.load import CaptionInterval
 from live_transcription.captions.floor import CaptionFloor
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import Alarm
@@ -45,12 +45,17 @@ class CaptionDelivery:
     """
 
     def __init__(
-        self, sink: CaptionSink, targets: Targets, *, on_sent: Callable[[Caption], None], pace: Pace | None = None
+        self,
+        sink: CaptionSink,
+        targets: Targets,
+        *,
+        on_sent: Callable[[Caption], None],
+        interval: CaptionInterval | None = None,
     ) -> None:
         self._sink = sink
         self._targets = targets
         self._on_sent = on_sent
-        self._floor = CaptionFloor(pace)
+        self._floor = CaptionFloor(interval)
         # Taken from the floor, and not yet sent to every recipient.
         self._outgoing: _Outgoing | None = None
         self._counted_bytes = self._counted_dropped = 0

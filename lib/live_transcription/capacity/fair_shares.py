@@ -23,9 +23,10 @@ unit waits again, behind the others of its group. By rule 3 every claim gets its
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from operator import attrgetter
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +44,13 @@ class ShareRules:
 
 
 class Claim:
-    """One publisher's claim. Only `FairShares` changes it; subclasses may add what their owner needs."""
+    """One publisher's claim. Only `FairShares` changes it. Its owner calls `changed` after a decision that concerns it."""
 
-    __slots__ = ("active", "group", "held", "idle_since", "reserved_until", "since")
+    __slots__ = ("active", "changed", "group", "held", "idle_since", "reserved_until", "since")
 
-    def __init__(self, group: str) -> None:
+    def __init__(self, group: str, changed: Callable[[], None] | None = None) -> None:
         self.group = group
+        self.changed = changed
         self.held = False
         self.active = False
         #: When the unit was granted, or when the claim began to wait.
@@ -70,7 +72,7 @@ class FairShares:
         self._rules = rules
         self._holders: dict[str, dict[Claim, None]] = {}
         self._waiting: dict[str, dict[Claim, None]] = {}
-        # Of the holders, those that are kept for groups that join anew.
+        # The holders that are reservations for groups that rejoin.
         self._kept: dict[str, dict[Claim, None]] = {}
         self._held = 0
         self._moved_at = float("-inf")
@@ -173,7 +175,7 @@ class FairShares:
 
     def _queue(self) -> list[Claim]:
         """The next claim of each group, in the order in which the groups are served."""
-        heads = [min(waiting, key=_since) for waiting in self._waiting.values()]
+        heads = [min(waiting, key=attrgetter("since")) for waiting in self._waiting.values()]
         return sorted(heads, key=lambda claim: (self.held_by(claim.group), claim.since))
 
     def _victim(self, claim: Claim, now: float, candidates: _Candidates) -> Claim | None:
@@ -270,10 +272,6 @@ def _discard(claims: dict[str, dict[Claim, None]], claim: Claim) -> None:
     del group[claim]
     if not group:
         del claims[claim.group]
-
-
-def _since(claim: Claim) -> float:
-    return claim.since
 
 
 def _yields_first(claim: Claim) -> tuple[bool, float]:

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How much memory this process takes, and what stands in its way: the limits of its control groups, of the machine, its own.
+"""Memory of this process, and its limits: those of its control groups, of the machine, and of its address space.
 
-Linux only; elsewhere, and wherever a file is missing or makes no sense, that limit is not known. cgroup v2 as in the kernel's
-`Documentation/admin-guide/cgroup-v2.rst`, v1 as in `cgroup-v1/memory.rst`. The files are the kernel's own, so that reading
-them waits for no disk.
+Works on Linux only. A limit is unknown on other systems, and where its file is missing or malformed. See the kernel's
+`Documentation/admin-guide/cgroup-v2.rst` and `cgroup-v1/memory.rst`. The files are virtual, so no read waits for a disk.
 """
 
 from __future__ import annotations
@@ -18,16 +17,20 @@ from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 
-#: What says "no limit" in v1 is the largest number of pages; nothing near it is one.
+#: Version 1 reports "no limit" as the largest number of pages. No real limit comes near it.
 _NO_LIMIT = 1 << 60
 _LARGEST_FILE = 256 * 1024
-#: Where both versions are mounted by everybody (systemd, Docker, containerd, Podman), v2 beside v1 in `unified`.
+#: Where systemd, Docker, containerd and Podman mount both versions; v2 beside v1 in `unified`.
 _MOUNTS_V2 = ("sys/fs/cgroup", "sys/fs/cgroup/unified")
 _MOUNT_V1 = "sys/fs/cgroup/memory"
+#: Files of the limits, file of the usage, and the part of the usage that the kernel can free at once. Beyond `memory.high` the
+#: kernel kills nothing, but slows every process down.
+_FILES_V2 = (("memory.max", "memory.high"), "memory.current", "inactive_file")
+_FILES_V1 = (("memory.limit_in_bytes",), "memory.usage_in_bytes", "total_inactive_file")
 
 
 class MemorySource(Enum):
-    """Whose limit it is."""
+    """What sets the limit."""
 
     CONTAINER = "container"
     MACHINE = "machine"
@@ -37,7 +40,7 @@ class MemorySource(Enum):
 
 @dataclass(frozen=True, slots=True)
 class MemoryBound:
-    """`used` of `limit` bytes, `limit` above 0. What counts as used is what this limit counts."""
+    """`used` of `limit` bytes are in use, as this limit counts them. `limit` is above 0."""
 
     source: MemorySource
     used: int
@@ -45,13 +48,13 @@ class MemoryBound:
 
     @property
     def share(self) -> float:
-        """1.0: full."""
+        """Fraction of the limit in use; 1.0 means full."""
         return self.used / self.limit
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryReading:
-    """`resident`: bytes of this process in memory, 0 where the system does not tell. No `bounds`: no limit is known."""
+    """`resident`: bytes of this process in memory, 0 if unknown. `bounds` is empty if no limit is known."""
 
     resident: int
     bounds: tuple[MemoryBound, ...] = ()
@@ -90,7 +93,7 @@ class MemoryMeter:
         return (mapped or 0) * page, (resident or 0) * page
 
     def _machine(self, resident: int) -> int | None:
-        """What this process can grow to: others on the machine need memory, too."""
+        """How many bytes this process can grow to, beside the other processes of the machine."""
         values = self._table("proc/meminfo")
         total, available = values.get("MemTotal:"), values.get("MemAvailable:")
         if not total:
@@ -107,29 +110,20 @@ class MemoryMeter:
             if hierarchy == "0" and not controllers:
                 for mount in _MOUNTS_V2:
                     for folder in _upwards(mount, path):
-                        yield from self._group_v2(folder)
+                        yield from self._group(folder, _FILES_V2)
             elif "memory" in controllers.split(","):
                 for folder in _upwards(_MOUNT_V1, path):
-                    yield from self._group_v1(folder)
+                    yield from self._group(folder, _FILES_V1)
 
-    def _group_v2(self, folder: str) -> Iterator[tuple[int, int]]:
-        # Beyond `memory.high` nothing is killed, but everything crawls.
-        found = (_limit(self._text(f"{folder}/{name}")) for name in ("memory.max", "memory.high"))
-        limits = [limit for limit in found if limit is not None]
-        used = _number(self._text(f"{folder}/memory.current")) if limits else None
+    def _group(self, folder: str, files: tuple[tuple[str, ...], str, str]) -> Iterator[tuple[int, int]]:
+        limit_files, usage_file, cache = files
+        limits = [limit for name in limit_files if (limit := _limit(self._text(f"{folder}/{name}"))) is not None]
+        used = _number(self._text(f"{folder}/{usage_file}")) if limits else None
         if used is not None:
-            cache = self._table(f"{folder}/memory.stat").get("inactive_file", 0)
-            yield max(0, used - cache), min(limits)
-
-    def _group_v1(self, folder: str) -> Iterator[tuple[int, int]]:
-        limit = _limit(self._text(f"{folder}/memory.limit_in_bytes"))
-        used = None if limit is None else _number(self._text(f"{folder}/memory.usage_in_bytes"))
-        if used is not None and limit is not None:
-            cache = self._table(f"{folder}/memory.stat").get("total_inactive_file", 0)
-            yield max(0, used - cache), limit
+            yield max(0, used - self._table(f"{folder}/memory.stat").get(cache, 0)), min(limits)
 
     def _table(self, name: str) -> dict[str, int]:
-        """Lines of a name and a number."""
+        """Parse lines of a name and a number."""
         rows = (line.split() for line in self._text(name).splitlines())
         return {row[0]: number for row in rows if len(row) > 1 and (number := _number(row[1])) is not None}
 
@@ -141,16 +135,10 @@ class MemoryMeter:
             return ""
 
 
-def resident_memory() -> int:
-    """Bytes of this process in memory; 0 where the system does not tell (not Linux)."""
-    return MemoryMeter()._pages()[1]
-
-
 def release_free_memory() -> None:
-    """Give back to the system what was freed but is still held by glibc's allocator; may be most of it after many have left.
+    """Return freed memory that glibc's allocator keeps to the system: most of it, after many speakers have left.
 
-    Takes some 50 ms for a few hundred MB, and does not hold the interpreter's lock: meant for a thread. Does nothing elsewhere
-    (musl).
+    Takes some 50 ms for a few hundred MB without the interpreter's lock, so call it in a thread. Does nothing without glibc.
     """
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
@@ -158,7 +146,7 @@ def release_free_memory() -> None:
 
 
 def _upwards(mount: str, path: str) -> Iterator[str]:
-    """Folders of a group and those above it. A container may see its path as the machine does, and only its own folder."""
+    """The folder of a group and those above it. A container may see the machine's path, but only its own folder."""
     parts = [part for part in path.split("/") if part]
     if ".." in parts or len(parts) > 64:
         parts = []
@@ -171,7 +159,7 @@ def _limit(text: str) -> int | None:
 
 
 def _number(text: str) -> int | None:
-    """Of bytes, pages or kB; None where it is none, or too large to be any."""
+    """A number of bytes, pages or kB; None if `text` is no number, or too large."""
     text = text.strip()
     if not (text.isascii() and text.isdigit() and len(text) < 20):
         return None

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The capacity of this process, for all calls: speech-to-text streams, subscriptions, memory and the event loop's lag.
+"""The capacity of this process, shared by all calls: speech-to-text streams, subscriptions, memory, file descriptors and CPU.
 
-One timer serves all of them. `fair_shares` decides who gets a slot (a speech-to-text stream) or a subscription, `admission` how
-many of them memory allows, and `load` how often captions are sent.
+One timer serves all of them. `fair_shares` decides which publisher gets a slot (a speech-to-text stream) or a subscription,
+`admission` how many of them memory and descriptors allow, and `load` how often captions are sent.
 """
 
 from __future__ import annotations
@@ -14,18 +14,24 @@ import sys
 from collections.abc import Callable
 
 from live_transcription.audio_store.budget import AudioBudget, budget_within
-from live_transcription.capacity.admission import SLOT_BYTES, SUBSCRIPTION_BYTES, Admission
-from live_transcription.capacity.descriptors import Descriptors
+from live_transcription.capacity.admission import (
+    SLOT_BYTES,
+    SPEAKER_DESCRIPTORS,
+    SUBSCRIPTION_BYTES,
+    DescriptorAdmission,
+    MemoryAdmission,
+)
+from live_transcription.capacity.descriptors import DescriptorReading
 from live_transcription.capacity.fair_shares import Claim, FairShares, ShareRules
-from live_transcription.capacity.load import LoadControl
+from live_transcription.capacity.load import CaptionInterval
 from live_transcription.capacity.memory import MemoryMeter, MemoryReading, release_free_memory
-from live_transcription.capacity.pace import Pace
 from live_transcription.observability.conditions import speakers_are
 from live_transcription.status import Condition, LoadStatus, MemoryStatus
 
-#: Seconds between two checks of the event loop's lag and of the waiting claims, and the number of checks per memory reading.
+#: Seconds between two checks of the event loop's lag and of the waiting claims.
 LAG_S = 0.25
-LOOKS_PER_READING = 4
+#: Memory and descriptors are read at every fourth check.
+CHECKS_PER_READING = 4
 #: Seconds between two attempts to return free memory to the system while memory is low.
 RELEASE_S = 30.0
 #: A slot may go to another speaker after 10 s of silence; speakers in one call take turns of 30 s.
@@ -38,32 +44,19 @@ MAX_SUBSCRIPTIONS = 2_000
 SUBSCRIPTION_RULES = ShareRules(idle_s=60.0, min_hold_s=10.0, rotate_s=60.0, move_every_s=0.25)
 
 
-class _Claim(Claim):
-    """`changed` is called when the unit is granted or taken away."""
-
-    __slots__ = ("changed",)
-
-    def __init__(self, group: str, changed: Callable[[], None]) -> None:
-        super().__init__(group)
-        self.changed = changed
-
-
 class PublisherClaims:
     """One publisher's claims: a subscription, and a slot (the right to a speech-to-text stream). No method waits.
 
-    `on_subscription` is called when the subscription is granted later, or taken away. After `release` nothing changes any more.
+    `on_subscription` is called when the subscription is granted later, or taken away. After `release` no method has an effect.
     """
 
     def __init__(self, capacity: Capacity, call: str, on_subscription: Callable[[], None]) -> None:
         self._capacity = capacity
-        self._subscription = _Claim(call, on_subscription)
-        self._slot = _Claim(call, self._slot_changed)
+        self._subscription = Claim(call, on_subscription)
+        self._slot = Claim(call, lambda: self.on_slot())  # noqa: PLW0108 - the owner sets `on_slot` later
         #: Called when the slot is granted later, or taken away.
         self.on_slot: Callable[[], None] = _nothing
         self._released = False
-
-    def _slot_changed(self) -> None:
-        self.on_slot()
 
     @property
     def subscribed(self) -> bool:
@@ -76,19 +69,19 @@ class PublisherClaims:
 
     def subscribe(self) -> bool:
         """Request a subscription. Returns whether it was granted at once."""
-        self._capacity.want_subscription(self._subscription)
+        self._capacity.want(self._subscription, None)
         return self._subscription.held
 
     def speaking(self) -> bool:
         """Speech has begun: request a slot. Returns whether the publisher has one."""
         if not self._released:
-            self._capacity.speaking(self._subscription, self._slot)
+            self._capacity.want(self._subscription, self._slot)
         return self._slot.held
 
     def silent(self) -> None:
         """Speech has ended: others may get the slot."""
         if not self._released:
-            self._capacity.silent(self._subscription, self._slot)
+            self._capacity.pause(self._subscription, self._slot)
 
     def lost(self) -> None:
         """The subscription failed: the slot is free for others at once."""
@@ -103,36 +96,37 @@ class PublisherClaims:
 
 
 class Capacity:
-    """Shares slots and subscriptions between the calls, and sets the `pace` of captions.
+    """Shares slots and subscriptions between the calls, and sets the `interval` between captions.
 
-    `descriptors`: limits subscriptions by open files. `audio`: the budget of waiting audio, set to a share of the memory limit.
-    Before `watch` runs, memory is read once and the lag is zero. `read` and `release` replace the system in tests.
+    `audio`: the budget of buffered audio, set to a share of the memory limit. `read` and `read_descriptors` are called once at
+    first, and then about once a second by `watch`; without `read_descriptors` descriptors are unlimited. `release` returns free
+    memory to the system.
     """
 
     def __init__(
         self,
         *,
-        descriptors: Descriptors | None = None,
         audio: AudioBudget | None = None,
         read: Callable[[], MemoryReading] | None = None,
+        read_descriptors: Callable[[], DescriptorReading] | None = None,
         release: Callable[[], None] = release_free_memory,
     ) -> None:
-        self.pace = Pace()
-        self._descriptors = descriptors
+        self.interval = CaptionInterval()
         self._audio = audio
-        self._read = read or MemoryMeter.of_this_process().read
+        self._read_memory = read or MemoryMeter.of_this_process().read
+        self._read_descriptors = read_descriptors or _unlimited
         self._release_memory = release
         self._released_at = float("-inf")
         self._slots = FairShares(sys.maxsize, SLOT_RULES)
         self._subscriptions = FairShares(MAX_SUBSCRIPTIONS, SUBSCRIPTION_RULES)
-        self._admission = Admission()
-        self._load = LoadControl()
+        self._memory = MemoryAdmission()
+        self._descriptors = DescriptorAdmission()
         self._reading = MemoryReading(0)
-        self._look_at_memory(float("-inf"))
+        self.observe(float("-inf"))
 
     def limit(self, max_speakers: int, max_memory_mb: int) -> None:
         """Apply new settings; conditions follow within a second."""
-        self._admission.limit(max_memory_mb << 20)
+        self._memory.max_memory = max_memory_mb << 20
         self._slots.limit = max_speakers
         self._subscriptions.limit = max(MAX_SUBSCRIPTIONS, max_speakers)
 
@@ -140,17 +134,21 @@ class Capacity:
         """Read memory, measure lag and share the units until cancelled."""
         loop = asyncio.get_running_loop()
         while True:
-            self._look_at_memory(loop.time())
-            if self._admission.memory_is_short and loop.time() - self._released_at >= RELEASE_S:
+            self.observe(loop.time())
+            if self._memory.is_short and loop.time() - self._released_at >= RELEASE_S:
                 self._released_at = loop.time()
                 await asyncio.to_thread(self._release_memory)
-                self._look_at_memory(loop.time())
-            for _ in range(LOOKS_PER_READING):
+                self.observe(loop.time())
+            for _ in range(CHECKS_PER_READING):
                 due = loop.time() + LAG_S
                 await asyncio.sleep(LAG_S)
-                self.pace.stretch = self._load.observe(loop.time() - due)
+                self.interval.observe(loop.time() - due)
                 self._share_slots(loop.time())
                 self._share_subscriptions(loop.time())
+
+    def require_call(self) -> None:
+        """Reserve the descriptors of a further call. Raises OutOfDescriptors."""
+        self._descriptors.require_call(self._now())
 
     # Claims.
 
@@ -164,53 +162,48 @@ class Capacity:
         self._slots.keep_all(call, now)
         self._subscriptions.keep_all(call, now)
 
-    def want_subscription(self, subscription: _Claim) -> None:
+    def want(self, subscription: Claim, slot: Claim | None) -> None:
         now = self._now()
         self._subscriptions.want(subscription, now)
-        self._share_subscriptions(now)
+        if slot is None:
+            self._share_subscriptions(now)
+        else:
+            self._slots.want(slot, now)
+            self._share_slots(now)
 
-    def speaking(self, subscription: _Claim, slot: _Claim) -> None:
-        now = self._now()
-        self._subscriptions.want(subscription, now)
-        self._slots.want(slot, now)
-        self._share_slots(now)
-
-    def silent(self, subscription: _Claim, slot: _Claim) -> None:
+    def pause(self, subscription: Claim, slot: Claim) -> None:
         now = self._now()
         self._subscriptions.pause(subscription, now)
         self._slots.pause(slot, now)
 
-    def lost(self, slot: _Claim) -> None:
+    def lost(self, slot: Claim) -> None:
         self._slots.forsake(slot)
 
-    def release(self, subscription: _Claim, slot: _Claim, *, keep: bool) -> None:
+    def release(self, subscription: Claim, slot: Claim, *, keep: bool) -> None:
         for shares, claim in ((self._subscriptions, subscription), (self._slots, slot)):
             if keep:
                 shares.keep(claim, self._now())
             else:
                 shares.drop(claim)
-            claim.changed = _nothing
+            claim.changed = None
 
     def _share_slots(self, now: float) -> None:
         if not self._slots.waiting:
             return
         before = self._slots.held
-        changed = self._slots.decide(now, self._admission.room(SLOT_BYTES, now))
-        self._admission.promise((self._slots.held - before) * SLOT_BYTES, now)
+        changed = self._slots.decide(now, self._memory.room(SLOT_BYTES, now))
+        self._memory.promise((self._slots.held - before) * SLOT_BYTES, now)
         _notify(changed)
 
     def _share_subscriptions(self, now: float) -> None:
         if not self._subscriptions.waiting:
             return
         before = self._subscriptions.held
-        room = self._admission.room(SUBSCRIPTION_BYTES, now)
-        if self._descriptors is not None:
-            room = min(room, self._descriptors.speaker_room(now))
+        room = min(self._memory.room(SUBSCRIPTION_BYTES, now), self._descriptors.room(SPEAKER_DESCRIPTORS, now))
         changed = self._subscriptions.decide(now, room)
         added = self._subscriptions.held - before
-        self._admission.promise(added * SUBSCRIPTION_BYTES, now)
-        if self._descriptors is not None:
-            self._descriptors.promise_speakers(added, now)
+        self._memory.promise(added * SUBSCRIPTION_BYTES, now)
+        self._descriptors.promise(added * SPEAKER_DESCRIPTORS, now)
         for claim in changed:
             if claim.held:
                 # A new subscription has a minute until it counts as idle.
@@ -233,7 +226,7 @@ class Capacity:
         """The current shortages, for an administrator."""
         waiting = self._slots.waiting
         untranscribed = f"{speakers_are(waiting)} not being transcribed." if waiting else ""
-        found = self._admission.shortages(untranscribed)
+        found = self._memory.shortages(untranscribed)
         if not found and waiting:
             found = (
                 Condition(
@@ -251,23 +244,23 @@ class Capacity:
                     "Ask people who only listen to join the call without a microphone.",
                 ),
             )
-        files = () if self._descriptors is None else self._descriptors.shortages()
-        return (*files, *found, *self._load.shortages())
+        return (*self._descriptors.shortages(self._now()), *found, *self.interval.shortages())
 
     def memory(self) -> MemoryStatus:
-        bound = self._admission.tightest
+        bound = self._memory.tightest
         if bound is None:
             return MemoryStatus(self._reading.resident)
         return MemoryStatus(self._reading.resident, bound.used, bound.limit, bound.source.value)
 
     def load(self) -> LoadStatus:
-        return LoadStatus(self._load.lag_s, self._load.stretch)
+        return LoadStatus(self.interval.lag_s, self.interval.stretch)
 
-    def _look_at_memory(self, now: float) -> None:
-        self._reading = self._read()
-        self._admission.observe(self._reading, now)
+    def observe(self, now: float) -> None:
+        self._reading = self._read_memory()
+        self._memory.observe(self._reading, now)
+        self._descriptors.observe(self._read_descriptors())
         if self._audio is not None:
-            self._audio.limit_bytes = budget_within(self._admission.memory_limit)
+            self._audio.limit_bytes = budget_within(self._memory.memory_limit)
 
     @staticmethod
     def _now() -> float:
@@ -278,7 +271,11 @@ def _nothing() -> None:
     return
 
 
+def _unlimited() -> DescriptorReading:
+    return DescriptorReading(0, None)
+
+
 def _notify(changed: list[Claim]) -> None:
     for claim in changed:
-        assert isinstance(claim, _Claim)
-        claim.changed()
+        if claim.changed is not None:
+            claim.changed()

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field, replace
 
-from live_transcription.capacity.pace import Pace
+from live_transcription.capacity.load import CaptionInterval
 from live_transcription.captions.words import ends_sentence, join
 from live_transcription.types import Caption
 
@@ -62,8 +62,8 @@ class CaptionFloor:
     after each change and at `next_deadline()`.
     """
 
-    def __init__(self, pace: Pace | None = None) -> None:
-        self._pace = pace or Pace()
+    def __init__(self, interval: CaptionInterval | None = None) -> None:
+        self._interval = interval or CaptionInterval()
         self._speakers: dict[str, _Speaker] = {}
         # Those of them whose words wait; the values mean nothing.
         self._waiting: dict[str, None] = {}
@@ -148,7 +148,7 @@ class CaptionFloor:
         return due
 
     def _may_speak_at(self, name: str) -> float:
-        return self._speakers[name].last_sent_at + INTERVAL_S * self._pace.stretch
+        return self._speakers[name].last_sent_at + INTERVAL_S * self._interval.stretch
 
     def _free_at(self, wanted_since: float) -> float:
         """When the floor may go to a speaker who has waited since `wanted_since`."""

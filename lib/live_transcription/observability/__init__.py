@@ -1,4 +1,4 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Logs and metrics. Neither ever holds a secret, a name, or what somebody said."""
+"""Logs, metrics and conditions. None of them contains secrets, names or speech."""

@@ -3,8 +3,8 @@
 
 """Conditions: current problems that prevent captions, from beginning to end. Pure: `now` in seconds of any monotonic clock.
 
-Code that meets a problem reports it, once or repeatedly, and clears it when it is over. `changes` returns each beginning and
-each end once, so an outage of 500 rooms is one line in the log.
+A problem is reported once or repeatedly, and cleared when it is over. `changes` returns each beginning and each end once, so an
+outage of 500 rooms is one line in the log.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ RULES: Mapping[str, Rule] = {
     "subscriptions": Rule(),
     "load": Rule(),
 }
-#: Those of them that say that the app or its machine is at a limit, not that something fails.
+#: The conditions that report a limit of the app or its machine, not a failure.
 SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load")
 
 
@@ -81,12 +81,12 @@ class Conditions:
         if (sightings := self._sightings.get(code)) is not None:
             sightings.first_seen.pop(source, None)
 
-    def observe(self, code: str, troubles: Mapping[Hashable, Condition], now: float) -> None:
+    def observe(self, code: str, problems: Mapping[Hashable, Condition], now: float) -> None:
         """Set all reports of one code, by source: report these, and clear all others."""
         if (sightings := self._sightings.get(code)) is not None:
-            for source in sightings.first_seen.keys() - troubles.keys():
+            for source in sightings.first_seen.keys() - problems.keys():
                 self.clear(code, source)
-        for source, condition in troubles.items():
+        for source, condition in problems.items():
             self.report(condition, now, source)
 
     def changes(self, now: float) -> tuple[Change, ...]:

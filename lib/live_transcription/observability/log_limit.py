@@ -13,6 +13,7 @@ import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import Any
 
 from live_transcription.observability import metrics
@@ -27,11 +28,11 @@ LINES_OF_A_PLACE = 60
 TRACEBACKS_OF_A_PLACE = 10
 #: Factor on both limits for debug lines, since level DEBUG is set to see more.
 _DEBUG_FACTOR = 20
-#: Limit of remembered keys. The oldest is forgotten, with its count.
+#: Limit of keys. The oldest key is dropped, with its count.
 _REMEMBERED = 1000
-#: Seconds between two searches for keys whose interval is over.
+#: Seconds between two searches for keys whose interval has ended.
 _SWEEP_S = 1.0
-#: Characters of a line that its summary quotes, at most.
+#: Longest quote of a line in its summary, in characters.
 _SUMMARISED = 500
 _OWN_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName", "color_message"}
 
@@ -72,19 +73,17 @@ class LogLimit:
         return left_out
 
     def take_expired(self) -> list[tuple[Hashable, int]]:
-        """Keys whose interval is over, with the number of suppressed lines (at least one); each is returned once."""
+        """Remove the keys whose interval has ended. Returns those with suppressed lines, and the number of these lines."""
         now = self._clock()
         over = [key for key, window in self._windows.items() if now - window.began_at >= self._interval_s]
         return [(key, left_out) for key in over if (left_out := self._windows.pop(key).left_out)]
 
 
+@dataclass(slots=True)
 class _Window:
-    __slots__ = ("began_at", "left_out", "written")
-
-    def __init__(self, began_at: float) -> None:
-        self.began_at = began_at
-        self.written = 0
-        self.left_out = 0
+    began_at: float
+    written: int = 0
+    left_out: int = 0
 
 
 class RepeatFilter(logging.Filter):
@@ -106,7 +105,7 @@ class RepeatFilter(logging.Filter):
         self._lock = threading.Lock()
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Whether the handler is to write this record."""
+        """Whether the handler should write this record."""
         if isinstance(record, _Summary):
             return True
         traceback = record.exc_info is not None and record.exc_info[0] is not None
@@ -149,18 +148,17 @@ def _key_of_place(record: logging.LogRecord) -> tuple[str, int, str, int]:
 
 
 def _exception_of(record: logging.LogRecord) -> str:
-    if record.exc_info is None or record.exc_info[1] is None:
-        return ""
-    return repr(record.exc_info[1])[:_SUMMARISED]
+    error = record.exc_info and record.exc_info[1]
+    return repr(error)[:_SUMMARISED] if error else ""
 
 
 def extra_of(record: logging.LogRecord) -> dict[str, Any]:
-    """The fields that the caller gave in `extra`."""
+    """The fields that the caller passed as `extra`."""
     return {key: value for key, value in vars(record).items() if key not in _OWN_FIELDS}
 
 
 def message_of(record: logging.LogRecord) -> str:
-    """The record's text; without its arguments if they do not fit."""
+    """The text of the record, without its arguments if they do not match it."""
     try:
         return record.getMessage()
     except (TypeError, ValueError, KeyError):

@@ -24,7 +24,7 @@ from live_transcription.observability.log_limit import RepeatFilter, extra_of, m
 from live_transcription.types import Secret
 
 STARS = "***"
-#: Shorter ones would star out ordinary words; nobody's secret should be that short.
+#: Shorter secrets are not replaced, since they may be parts of ordinary words.
 _SHORTEST_SECRET = 6
 _LONGEST_TEXT = 20_000
 
@@ -49,7 +49,7 @@ _QUIET = {
 
 
 class Redactor:
-    """Stars out known secrets in text."""
+    """Replaces known secrets in text by asterisks."""
 
     def __init__(self, secrets: Iterable[Secret] = ()) -> None:
         self._forms: list[str] = []
@@ -57,7 +57,7 @@ class Redactor:
             self.add(secret)
 
     def add(self, secret: Secret) -> None:
-        """From now on this one too: as it is, percent-encoded, hexadecimal, and within base64."""
+        """Replace this secret from now on: as it is, percent-encoded, hexadecimal, quoted, and within base64."""
         text = secret.reveal()
         if len(text) < _SHORTEST_SECRET:
             return
@@ -105,9 +105,9 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure_logging(level: str, secrets: Iterable[Secret] = (), *, stream: TextIO | None = None) -> Redactor:
-    """Send all logs of the process to `stream` (standard output) as JSON lines, from `level` up.
+    """Write all logs of the process to `stream` (standard output) as JSON lines, from `level` up.
 
-    Returns the redactor, for secrets that come later. Replaces what was configured before.
+    Replaces the earlier configuration. Returns the redactor, so that later secrets can be added.
     """
     redactor = Redactor(secrets)
     handler = logging.StreamHandler(stream or sys.stdout)
@@ -125,7 +125,7 @@ def configure_logging(level: str, secrets: Iterable[Secret] = (), *, stream: Tex
 
 
 def _within_base64(text: str) -> set[str]:
-    """The part of base64 text that this text alone decides, for each position in which it can stand in what is encoded."""
+    """The characters of base64 that depend on this text alone, for each of the three positions that it can have."""
     raw = text.encode()
     forms: set[str] = set()
     for shift in range(3):

@@ -8,140 +8,64 @@ Labels are bounded and never name rooms, sessions or people.
 
 from __future__ import annotations
 
+from functools import partial
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
-#: Seconds; fine where captions are judged (first word <= 1.2 s, last word <= 1.5 s), coarse beyond.
+#: Seconds; fine around the targets (first word <= 1.2 s, last word <= 1.5 s), coarse beyond.
 _LATENCY_BUCKETS = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
 
 registry = CollectorRegistry()
+_NAMESPACE = "live_transcription"  # every name begins with it
+_gauge = partial(Gauge, namespace=_NAMESPACE, registry=registry)
+_counter = partial(Counter, namespace=_NAMESPACE, registry=registry)
+_histogram = partial(Histogram, namespace=_NAMESPACE, registry=registry, buckets=_LATENCY_BUCKETS)
 
-calls = Gauge("live_transcription_calls", "Calls that are transcribed now", registry=registry)
-speakers = Gauge("live_transcription_speakers", "Publishers whose audio is received now", registry=registry)
-targets = Gauge("live_transcription_targets", "Sessions that get captions now", registry=registry)
-speakers_waiting = Gauge(
-    "live_transcription_speakers_waiting",
-    "Publishers that speak and are not transcribed because no stream is free",
-    registry=registry,
-)
-slots = Gauge("live_transcription_slots", "Publishers with a slot, the right to a speech-to-text stream", registry=registry)
-untranscribed_seconds = Counter(
-    "live_transcription_untranscribed_seconds", "Speech that was not transcribed because no stream was free", registry=registry
-)
-calls_refused = Counter(
-    "live_transcription_calls_refused", "Refused requests for captions in a further call, by code", ["code"],
-    registry=registry,
-)  # fmt: skip
-tasks = Gauge("live_transcription_tasks", "Tasks of the event loop, waiting ones included", registry=registry)
-resident_memory = Gauge("live_transcription_resident_memory_bytes", "Memory of this process", registry=registry)
-memory_used = Gauge(
-    "live_transcription_memory_used_bytes", "Memory as the limit counts it that is reached first", registry=registry
-)
-memory_limit = Gauge(
-    "live_transcription_memory_limit_bytes", "The memory limit that is reached first; 0: none is known", registry=registry
-)
-loop_lag_seconds = Gauge("live_transcription_loop_lag_seconds", "How late the event loop runs, smoothed", registry=registry)
-interval_stretch = Gauge(
-    "live_transcription_interval_stretch",
-    "Factor for the interval between a speaker's messages; above 1 under load",
-    registry=registry,
-)
-condition = Gauge("live_transcription_condition", "1 while this condition exists, by code", ["code"], registry=registry)
-conditions = Counter("live_transcription_conditions", "Times that a condition has begun, by code", ["code"], registry=registry)
+calls = _gauge("calls", "Calls that are transcribed now")
+speakers = _gauge("speakers", "Publishers whose audio is received now")
+targets = _gauge("targets", "Sessions that get captions now")
+speakers_waiting = _gauge("speakers_waiting", "Publishers that speak and are not transcribed for lack of a stream")
+slots = _gauge("slots", "Publishers with a slot, the right to a stream")
+untranscribed_seconds = _counter("untranscribed_seconds", "Speech that was not transcribed for lack of a stream")
+calls_refused = _counter("calls_refused", "Refused requests for captions in another call, by code", ["code"])
+tasks = _gauge("tasks", "Tasks of the event loop, waiting ones included")
+resident_memory = _gauge("resident_memory_bytes", "Memory of this process")
+memory_used = _gauge("memory_used_bytes", "Memory in use as counted by the limit that is reached first")
+memory_limit = _gauge("memory_limit_bytes", "The memory limit that is reached first; 0: unknown")
+loop_lag_seconds = _gauge("loop_lag_seconds", "Smoothed lag of the event loop")
+interval_stretch = _gauge("interval_stretch", "Factor for the interval between a speaker's messages; above 1 under load")
+condition = _gauge("condition", "1 while this condition exists, by code", ["code"])
+conditions = _counter("conditions", "Times that a condition has begun, by code", ["code"])
 
-log_lines_suppressed = Counter(
-    "live_transcription_log_lines_suppressed", "Repeated log lines that were not written", ["level"], registry=registry
-)
+log_lines_suppressed = _counter("log_lines_suppressed", "Repeated log lines that were not written", ["level"])
 
-captions_sent = Counter("live_transcription_captions_sent", "Caption messages sent", registry=registry)
-captions_repeated = Counter(
-    "live_transcription_captions_repeated",
-    "Caption messages sent again after a break because nothing proved that the server had read them",
-    registry=registry,
-)
-captions_waiting_bytes = Gauge(
-    "live_transcription_captions_waiting_bytes", "Caption text that waits for the floor or for signaling", registry=registry
-)
-words_committed = Counter("live_transcription_words_committed", "Words committed from speech-to-text", registry=registry)
-words_disagreed = Counter(
-    "live_transcription_words_disagreed",
-    "Committed words that differ in the final text of the utterance",
-    registry=registry,
-)
-words_dropped = Counter(
-    "live_transcription_words_dropped",
-    "Words dropped because they waited too long or too many were waiting",
-    registry=registry,
-)
-signaling_frames_dropped = Counter(
-    "live_transcription_signaling_frames_dropped", "Frames that the full queue to the HPB did not take", registry=registry
-)
+captions_sent = _counter("captions_sent", "Caption messages sent")
+captions_repeated = _counter("captions_repeated", "Caption messages sent again after a break, for lack of a pong")
+captions_waiting_bytes = _gauge("captions_waiting_bytes", "Caption text that waits for the floor or for signaling")
+words_committed = _counter("words_committed", "Words committed from speech-to-text")
+words_disagreed = _counter("words_disagreed", "Committed words that differ in the final text of the utterance")
+words_dropped = _counter("words_dropped", "Words dropped because they waited too long, or too many waited")
+signaling_frames_dropped = _counter("signaling_frames_dropped", "Frames dropped because the queue to the HPB was full")
 
-frames_dropped = Counter(
-    "live_transcription_frames_dropped", "Audio frames dropped because speech-to-text lagged", registry=registry
-)
-media_messages_rejected = Counter(
-    "live_transcription_media_messages_rejected",
-    "Offers and candidates rejected because participants forged them or the app did not request them",
-    ["kind", "reason"],
-    registry=registry,
-)
-datagrams_rejected = Counter(
-    "live_transcription_datagrams_rejected", "Datagrams dropped at the media sockets, by reason", ["reason"],
-    registry=registry,
-)  # fmt: skip
-packets_lost = Counter("live_transcription_packets_lost", "RTP packets that never came", registry=registry)
-packets_late = Counter("live_transcription_packets_late", "RTP packets that came too late to be used", registry=registry)
-packets_undecodable = Counter("live_transcription_packets_undecodable", "Packets that libopus refused", registry=registry)
+frames_dropped = _counter("frames_dropped", "Audio frames dropped because speech-to-text lagged")
+media_messages_rejected = _counter("media_messages_rejected", "Rejected offers and candidates", ["kind", "reason"])
+datagrams_rejected = _counter("datagrams_rejected", "Datagrams dropped at the media sockets, by reason", ["reason"])
+packets_lost = _counter("packets_lost", "RTP packets that never arrived")
+packets_late = _counter("packets_late", "RTP packets that arrived too late")
+packets_undecodable = _counter("packets_undecodable", "Packets that libopus refused")
 
-signaling_reconnects = Counter(
-    "live_transcription_signaling_reconnects", "Signaling sessions after a drop, by outcome", ["outcome"], registry=registry
-)
-speaker_reconnects = Counter(
-    "live_transcription_speaker_reconnects", "Subscriptions that were opened again, by error code", ["code"], registry=registry
-)
-stt_streams = Gauge("live_transcription_stt_streams", "Open speech-to-text streams, by engine", ["engine"], registry=registry)
-stt_errors = Counter(
-    "live_transcription_stt_errors", "Failed speech-to-text streams, by engine and error code", ["engine", "code"],
-    registry=registry,
-)  # fmt: skip
-stt_gate_seconds = Counter(
-    "live_transcription_stt_gate_seconds",
-    "Audio at the silence gate, by outcome: passed on, or saved (never sent)",
-    ["outcome"],
-    registry=registry,
-)
-stt_socket_seconds = Gauge(
-    "live_transcription_stt_socket_seconds",
-    "Seconds of connections to remote speech-to-text so far, which a serverless GPU bills",
-    registry=registry,
-)
+signaling_reconnects = _counter("signaling_reconnects", "Signaling sessions after a drop, by outcome", ["outcome"])
+speaker_reconnects = _counter("speaker_reconnects", "Subscriptions that were opened again, by error code", ["code"])
+stt_streams = _gauge("stt_streams", "Open speech-to-text streams, by engine", ["engine"])
+stt_errors = _counter("stt_errors", "Failed speech-to-text streams, by engine and error code", ["engine", "code"])
+stt_gate_seconds = _counter("stt_gate_seconds", "Audio at the silence gate: passed on, or saved (never sent)", ["outcome"])
 
-join_seconds = Histogram(
-    "live_transcription_join_seconds",
-    "From finding a speaker in the call to their first audio",
-    buckets=_LATENCY_BUCKETS,
-    registry=registry,
-)
-first_word_seconds = Histogram(
-    "live_transcription_first_word_seconds",
-    "From speech onset to the first committed word, without the wait for another speaker",
-    buckets=_LATENCY_BUCKETS,
-    registry=registry,
-)
-last_word_seconds = Histogram(
-    "live_transcription_last_word_seconds",
-    "From the end of speech to the last committed word, without the wait for another speaker",
-    buckets=_LATENCY_BUCKETS,
-    registry=registry,
-)
-floor_wait_seconds = Histogram(
-    "live_transcription_floor_wait_seconds",
-    "How long words waited for another speaker before they got the floor",
-    buckets=_LATENCY_BUCKETS,
-    registry=registry,
-)
+join_seconds = _histogram("join_seconds", "From finding a speaker in the call to their first audio")
+first_word_seconds = _histogram("first_word_seconds", "From speech onset to the first committed word, without floor_wait")
+last_word_seconds = _histogram("last_word_seconds", "From the end of speech to the last committed word, without floor_wait")
+floor_wait_seconds = _histogram("floor_wait_seconds", "How long words waited for the floor while another speaker had it")
 
 
 def render() -> bytes:

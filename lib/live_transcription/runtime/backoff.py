@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Waits between attempts: exponential, base 2, with jitter, so that many rooms or speakers do not come back at once. Pure."""
+"""Delays between attempts: exponential with base 2 and jitter, so that many rooms or speakers do not retry together. Pure."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Backoff:
         self._ceiling_s = first_s
 
     def next_delay(self, spent_s: float = 0.0) -> float:
-        """`spent_s`: duration of the last attempt. It counts as part of the wait, so attempts begin at most `cap_s` apart."""
+        """`spent_s`: duration of the last attempt. It counts as part of the delay, so attempts begin at most `cap_s` apart."""
         share = self._least + (1.0 - self._least) * self._rng()
         delay = share * min(self._ceiling_s, self._cap_s)
         self._ceiling_s = min(self._ceiling_s * 2, self._cap_s)
@@ -33,9 +33,9 @@ class Backoff:
 
 
 class Restarts:
-    """When each owner that failed unexpectedly is started again, by its name: after 5 s at first, after up to 2 min in the end.
+    """Delays before tasks that failed unexpectedly start again, by the task's name: 5 s at first, rising to 2 min.
 
-    One that has run for a minute is well again: its next failure counts as the first.
+    After a run of one minute, the next failure counts as the first.
     """
 
     FIRST_S = 5.0
@@ -47,7 +47,7 @@ class Restarts:
         self._backoffs: dict[str, Backoff] = {}
 
     def failed(self, name: str, ran_s: float) -> float:
-        """How long to wait, in seconds, after a run of `ran_s` seconds. At least half of what the pattern says."""
+        """Seconds to wait after a run of `ran_s` seconds, with at most half of it as jitter."""
         backoff = self._backoffs.get(name)
         if backoff is None:
             backoff = self._backoffs[name] = Backoff(self._rng, first_s=self.FIRST_S, cap_s=self.CAP_S, least=0.5)
@@ -56,7 +56,7 @@ class Restarts:
         return backoff.next_delay()
 
     def forget(self, name: str) -> None:
-        """It has ended well, or is gone."""
+        """The task has ended without a failure, or is not needed any more."""
         self._backoffs.pop(name, None)
 
     def names(self) -> frozenset[str]:

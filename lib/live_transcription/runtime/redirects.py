@@ -39,7 +39,7 @@ class Redirect:
     to_itself: bool = False
 
     def describe(self, server: str) -> tuple[str, str]:
-        """What happened, and what to do. `server` begins the first sentence, such as "The server at example.com"."""
+        """What happened, and what to do. The first sentence begins with `server`, such as "The server at example.com"."""
         if self.origin:
             return f"{server} redirects to {self.origin}.", "Enter that address instead, and keep the path."
         if self.same_server:

@@ -12,12 +12,12 @@ from typing import Any
 
 
 def end_if_cancelled() -> None:
-    """Raise CancelledError where a TaskGroup has dropped it. To be called wherever the errors of one do not end the task.
+    """Raise CancelledError if a TaskGroup has dropped it. Call this where the errors of a group do not end the task.
 
-    Python 3.11 and 3.12: a TaskGroup whose child fails in the moment in which its parent is cancelled raises the child's
-    error alone, and the parent goes on for ever, since nobody cancels it twice. `Task.cancelling()` still tells, with one
-    exception: a group that cancels its parent because a child fails after the group's body has ended does not take that
-    back. So the body itself has to wait for children that may fail.
+    On Python 3.11 and 3.12 a TaskGroup whose child fails while its parent is being cancelled raises only the child's error,
+    and the parent runs on, since nobody cancels it twice. `Task.cancelling()` still shows the request, with one exception: a
+    group that cancels its parent because a child fails after the group's body has ended does not withdraw that request. So
+    the body itself has to wait for children that may fail.
     """
     task = asyncio.current_task()
     if task is not None and task.cancelling():
@@ -26,9 +26,10 @@ def end_if_cancelled() -> None:
 
 @asynccontextmanager
 async def owned_task(coroutine: Coroutine[Any, Any, None], name: str) -> AsyncIterator[None]:
-    """Run it beside the block, and end it with the block. What the block raises stays as it is; a fault of the task is raised.
+    """Run a task beside the block and cancel it at the end of the block. Errors of the block stay as they are.
 
-    Unlike a TaskGroup of one, it neither ends the block when the task fails nor wraps the block's own errors.
+    Unlike a TaskGroup, it neither ends the block when the task fails nor wraps the block's own errors. An error of the task is
+    raised at the end of the block.
     """
     task = asyncio.create_task(coroutine, name=name)
     try:

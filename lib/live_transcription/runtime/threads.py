@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Thread pools that start all their threads at once, so that they need no memory later.
+"""Thread pools that start all their threads at once, so that they need no further memory.
 
 `ThreadPoolExecutor` starts a thread when none is idle. A thread takes 8 MB of address space for its stack. If that is not
-available (`ulimit -v`), a job that arrives while others run fails, although a thread is free a moment later.
+available (`ulimit -v`), a job that arrives while all threads are busy fails, although a thread is free a moment later.
 """
 
 from __future__ import annotations

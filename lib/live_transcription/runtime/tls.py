@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""TLS contexts of clients."""
+"""The TLS context of every client connection."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _making = threading.Lock()
 async def client_context(*, verify: bool) -> ssl.SSLContext:
     """The context that all connections share. It trusts the system's authorities; `verify=False` accepts any certificate.
 
-    It is made in a thread, since reading the certificates takes tens of milliseconds. It is made again when the system's file
-    of trusted certificates has changed, so an authority added while the app runs counts from the next connection on.
+    A thread makes it, since reading the certificates takes tens of milliseconds. It is made again when the system's file of
+    trusted certificates has changed, so an authority that is added while the app runs is trusted from the next connection on.
     """
     trust = _trust()
     known = _contexts.get(verify)
@@ -43,7 +43,7 @@ def _make(verify: bool, trust: _Trust) -> ssl.SSLContext:
 
 
 def _has_file(trust: _Trust) -> bool:
-    """Whether the file of certificates is readable. OpenSSL reports no error if it is not, such as for lack of descriptors."""
+    """Whether there is a file of certificates. OpenSSL reports no error if it cannot read the file."""
     return any(os.path.isfile(path) for path, _ in trust)
 
 

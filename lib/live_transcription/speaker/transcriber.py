@@ -27,7 +27,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
-from live_transcription.errors import SttError
+from live_transcription.errors import SttError, leaves_of
 from live_transcription.observability import metrics
 from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.speaker.captioner import Captioner
@@ -163,7 +163,7 @@ class Transcriber:
             await self._transcribe(self.language, opening)
         except* SttError as failures:
             end_if_cancelled()
-            failed = _leaves(failures)
+            failed = leaves_of(failures)
             self._report(failed)
             self._captioner.finalise()
             self._reset_gate()
@@ -426,10 +426,3 @@ class Transcriber:
 def _sent_now(stream: SttStream, action: GateAction) -> bool:
     """Frames after the first would have to follow on it."""
     return isinstance(action, Speech) and len(action.frames) == 1 and stream.send_now(action.frames[0])
-
-
-def _leaves(group: BaseExceptionGroup[SttError]) -> list[SttError]:
-    leaves: list[SttError] = []
-    for failure in group.exceptions:
-        leaves.extend(_leaves(failure) if isinstance(failure, BaseExceptionGroup) else [failure])
-    return leaves

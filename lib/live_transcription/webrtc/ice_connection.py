@@ -26,6 +26,7 @@ from aioice import Candidate, ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
 from live_transcription.runtime.pacing import next_slot
+from live_transcription.runtime.tls import client_context
 from live_transcription.webrtc.consent import INTERVAL_S, Consent
 from live_transcription.webrtc.datagrams import (
     MediaProtocol,
@@ -172,7 +173,7 @@ class IceConnection(aioice.Connection):
             turn_server=(server.host, server.port),
             turn_username=server.username,
             turn_password=None if server.credential is None else server.credential.reveal(),
-            turn_ssl=server.tls,
+            turn_ssl=await client_context(verify=True) if server.tls else False,  # type: ignore[arg-type]
             turn_transport=server.transport,
         )
         read_little(_relay(protocol)._TurnTransport__inner_protocol.transport)

@@ -16,6 +16,7 @@ from typing import Protocol
 
 from aioice import Candidate
 
+from live_transcription.errors import main_error
 from live_transcription.types import IceServer, TurnAnswer
 from live_transcription.webrtc.audio_transport import AudioTransport, RtpSink, TransportStatistics
 from live_transcription.webrtc.sdp import Offer, build_answer, format_candidate
@@ -100,7 +101,7 @@ class Peer:
             self._on_connected()
             await self._transport.keep_alive()
         except BaseExceptionGroup as failures:
-            raise failures.exceptions[0] from failures
+            raise main_error(failures) from failures
         finally:
             self.connected = False
             await self._transport.aclose()

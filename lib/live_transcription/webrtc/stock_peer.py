@@ -32,7 +32,7 @@ from aiortc import (
 )
 from av import AudioFrame
 
-from live_transcription.errors import NoMediaPath, TransportLost
+from live_transcription.errors import NoMediaPath, TransportLost, main_error
 from live_transcription.types import OPUS_CLOCK_RATE, DecodedAudio, IceServer, TurnAnswer
 from live_transcription.webrtc.audio_clock import AudioClock
 from live_transcription.webrtc.audio_transport import TransportStatistics
@@ -129,7 +129,7 @@ class StockPeer:
                 tasks.create_task(self._take_candidates(), name="candidates")
                 tasks.create_task(self._receive(), name="receive decoded audio")
         except BaseExceptionGroup as failures:
-            raise _leaf(failures) from failures
+            raise main_error(failures) from failures
         except (OSError, ValueError, InvalidStateError) as error:
             raise TransportLost("The offer of the SFU could not be taken, or its transport broke.") from error
         finally:
@@ -284,8 +284,3 @@ def _no_path() -> NoMediaPath:
         fix="Let UDP through between this host and the SFU, or set up a TURN server in Talk's settings. The stock receive "
         "path also needs an SFU whose certificate has an ECDSA key.",
     )
-
-
-def _leaf(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    first = failures.exceptions[0]
-    return _leaf(first) if isinstance(first, BaseExceptionGroup) else first

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from live_transcription.config import ReceivePath
-from live_transcription.errors import LiveTranscriptionError, NegotiationFailed, NoAudio, PublisherUnavailable
+from live_transcription.errors import NegotiationFailed, NoAudio, PublisherUnavailable, main_error
 from live_transcription.observability import metrics
 from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterBuffer, JitterStatistics
@@ -147,7 +147,7 @@ class Subscriber:
             async with asyncio.TaskGroup() as tasks:
                 await self._negotiate(tasks)
         except BaseExceptionGroup as failures:
-            raise _first(failures) from None
+            raise main_error(failures) from None
         finally:
             if self._last_offer is not None:
                 self._requests.closed(_now())
@@ -321,9 +321,3 @@ class Subscriber:
 
 def _now() -> float:
     return asyncio.get_running_loop().time()
-
-
-def _first(failures: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error that says most: one of ours, else the first."""
-    leaves = [_first(failure) if isinstance(failure, BaseExceptionGroup) else failure for failure in failures.exceptions]
-    return next((leaf for leaf in leaves if isinstance(leaf, LiveTranscriptionError)), leaves[0])

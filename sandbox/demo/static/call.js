@@ -86,7 +86,7 @@
 
   function showTranscript(card, room) {
     if (room.spoken < card.lines) {
-      // The demo was started anew while this page stayed open.
+      // The demo was restarted while this page stayed open.
       card.find('.transcript-lines').replaceChildren();
       card.lines = 0;
     }

@@ -14,8 +14,8 @@ import pytest
 
 from live_transcription.call.call import Call
 from live_transcription.call.offer_queue import MOST_PENDING
+from live_transcription.capacity.load import CaptionInterval
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
-from live_transcription.capacity.pace import Pace
 from live_transcription.capacity.watch import Capacity, PublisherClaims
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import RoomRefused
@@ -54,7 +54,7 @@ def call(backend: FakeBackend | None = None, *, sharing: Capacity | None = None)
         guard=HelloGuard(),
         ice_servers=no_servers,
         sharing=sharing or Capacity(read=lambda: MemoryReading(0)),
-        pace=Pace(),
+        interval=CaptionInterval(),
         on_caption_sent=lambda caption: None,
         on_stt_error=lambda error: None,
     )
@@ -532,7 +532,7 @@ def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_awaited_again
             large._take(ParticipantsUpdated(tuple(Participant(each, in_call=TALKING) for each in ("speaker-1", "speaker-2"))))
             machine.used_mb = 100
             while not all(large._claims[each].subscribed for each in ("speaker-1", "speaker-2")):
-                capacity._look_at_memory(asyncio.get_running_loop().time())
+                capacity.observe(asyncio.get_running_loop().time())
                 capacity._share_subscriptions(asyncio.get_running_loop().time())
             # Before the large call has its turn.
             small._take(ParticipantsUpdated((Participant("speaker-3", in_call=TALKING),)))

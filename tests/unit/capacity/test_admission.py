@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When memory has room for another stream, and when it has not."""
+"""When memory allows another stream."""
 
 from __future__ import annotations
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.capacity.admission import SETTLE_S, SLOT_BYTES, Admission
+from live_transcription.capacity.admission import SETTLE_S, SLOT_BYTES, MemoryAdmission
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 
 GB = 1 << 30
@@ -18,14 +18,14 @@ def at(share: float, *, source: MemorySource = MemorySource.CONTAINER) -> Memory
     return MemoryReading(int(share * GB), (MemoryBound(source, int(share * GB), GB),))
 
 
-def full(admission: Admission, now: float) -> bool:
+def full(admission: MemoryAdmission, now: float) -> bool:
     room, shortages = admission.room(SLOT_BYTES, now), admission.shortages()
     assert (room == 0) is bool(shortages)
     return room == 0
 
 
-def test_above_eighty_percent_nothing_new_and_below_seventy_five_again() -> None:
-    admission = Admission()
+def test_nothing_is_added_above_80_percent_until_usage_drops_below_75() -> None:
+    admission = MemoryAdmission()
     for now, (share, refused) in enumerate(
         [(0.1, False), (0.79, False), (0.81, True), (0.76, True), (0.74, False), (0.79, False)]
     ):
@@ -39,8 +39,8 @@ def test_above_eighty_percent_nothing_new_and_below_seventy_five_again() -> None
     assert "container" in shortage.fix
 
 
-def test_no_known_limit_limits_nothing() -> None:
-    admission = Admission()
+def test_without_a_known_limit_there_is_always_room_for_streams() -> None:
+    admission = MemoryAdmission()
     assert admission.room(SLOT_BYTES, 0.0) == float("inf")
     admission.observe(MemoryReading(50 * GB), 0.0)
     assert admission.tightest is None
@@ -49,19 +49,19 @@ def test_no_known_limit_limits_nothing() -> None:
 
 
 def test_the_limit_that_is_reached_first_counts() -> None:
-    admission = Admission(GB // 2)
+    admission = MemoryAdmission(GB // 2)
     admission.observe(MemoryReading(GB // 4, (MemoryBound(MemorySource.CONTAINER, GB // 3, GB),)), 0.0)
     assert admission.tightest is not None
     assert admission.tightest.source is MemorySource.SETTING
     assert not full(admission, 0.0)
-    admission.limit(GB // 4)
+    admission.max_memory = GB // 4
     admission.observe(MemoryReading(GB // 4, (MemoryBound(MemorySource.CONTAINER, GB // 3, GB),)), 1.0)
     assert full(admission, 1.0)
     assert "settings" in admission.shortages()[0].fix
 
 
-def test_a_storm_of_speakers_does_not_run_past_the_limit_on_one_reading() -> None:
-    admission = Admission()
+def test_many_speakers_cannot_share_one_reading() -> None:
+    admission = MemoryAdmission()
     used = int(0.7 * GB)
     admission.observe(at(0.7), 0.0)
     room = admission.room(SLOT_BYTES, 0.5)
@@ -74,8 +74,8 @@ def test_a_storm_of_speakers_does_not_run_past_the_limit_on_one_reading() -> Non
 
 
 @given(st.lists(st.floats(0.0, 1.5), max_size=50))
-def test_between_the_two_marks_nothing_changes(shares: list[float]) -> None:
-    admission = Admission()
+def test_between_the_two_thresholds_nothing_changes(shares: list[float]) -> None:
+    admission = MemoryAdmission()
     before = False
     for number, share in enumerate(shares):
         now = number * 100.0

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Calls and speakers are refused while there are descriptors left for those that run."""
+"""Calls and speakers are refused before the last file descriptor is taken."""
 
 from __future__ import annotations
 
@@ -16,19 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_transcription.call.call import Call
-from live_transcription.capacity import descriptors as module
-from live_transcription.capacity.descriptors import (
-    CALL_DESCRIPTORS,
-    SETTLE_S,
-    SPEAKER_DESCRIPTORS,
-    DescriptorBudget,
-    DescriptorReading,
-    Descriptors,
-    http_connections,
-    raise_limit,
-    read_descriptors,
-    reserve,
-)
+from live_transcription.capacity.admission import CALL_DESCRIPTORS, SETTLE_S, SPEAKER_DESCRIPTORS, DescriptorAdmission
+from live_transcription.capacity.descriptors import DescriptorReading, http_connections, raise_limit, read_descriptors, reserve
 from live_transcription.capacity.memory import MemoryReading
 from live_transcription.capacity.watch import Capacity
 from live_transcription.errors import OutOfDescriptors
@@ -36,13 +25,13 @@ from sandbox import virtual_clock
 from tests.unit.test_service import SNAPSHOT, service
 
 
-def budget(used: int, limit: int | None) -> DescriptorBudget:
-    made = DescriptorBudget()
+def budget(used: int, limit: int | None) -> DescriptorAdmission:
+    made = DescriptorAdmission()
     made.observe(DescriptorReading(used, limit))
     return made
 
 
-def test_the_reserve_is_kept() -> None:
+def test_calls_and_speakers_leave_the_reserve_free() -> None:
     ours = budget(1024 - reserve(1024) - SPEAKER_DESCRIPTORS + 1, 1024)
     assert ours.room(SPEAKER_DESCRIPTORS, 0.0) == 0
     assert ours.room(CALL_DESCRIPTORS, 0.0) >= 1, "a call takes less"
@@ -51,7 +40,7 @@ def test_the_reserve_is_kept() -> None:
     assert "of 1024." in shortage.message
 
 
-def test_what_was_promised_counts_until_a_reading_shows_it() -> None:
+def test_a_promise_counts_until_a_reading_includes_it() -> None:
     ours = budget(100, 1024)
     room = ours.room(SPEAKER_DESCRIPTORS, 0.0)
     assert room == (1024 - 100 - reserve(1024)) // SPEAKER_DESCRIPTORS
@@ -68,14 +57,14 @@ def test_without_a_limit_there_is_always_room() -> None:
 
 
 @given(st.integers(1, 1 << 20), st.integers(0, 1 << 20))
-def test_what_there_is_room_for_leaves_http_and_the_spare(limit: int, used: int) -> None:
+def test_room_never_includes_the_reserve(limit: int, used: int) -> None:
     ours = budget(used, limit)
     taken = ours.room(SPEAKER_DESCRIPTORS, 0.0) * SPEAKER_DESCRIPTORS
     assert taken == 0 or used + taken + http_connections(limit) < limit
     assert 16 <= http_connections(limit) <= 256
 
 
-def test_this_process_is_read() -> None:
+def test_descriptors_of_this_process_are_counted() -> None:
     before = read_descriptors()
     opened = [os.open("/dev/null", os.O_RDONLY) for _ in range(10)]
     try:
@@ -86,7 +75,7 @@ def test_this_process_is_read() -> None:
             os.close(descriptor)
 
 
-def test_where_even_the_counting_finds_no_descriptor_all_are_used(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_all_descriptors_count_as_used_when_none_is_left_to_count_them(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(path: str) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
@@ -118,18 +107,17 @@ def test_the_soft_limit_is_raised_to_the_hard_one(
     assert limit == (limits if wanted is None else wanted)[0]
 
 
-def test_subscriptions_wait_for_open_files_and_follow_when_there_are_some() -> None:
+def test_subscriptions_wait_until_descriptors_are_free() -> None:
     reading = [DescriptorReading(250, 256)]
 
     async def run() -> None:
-        ours = Descriptors(read=lambda: reading[0])
-        capacity = Capacity(descriptors=ours, read=lambda: MemoryReading(0))
-        watching = [asyncio.create_task(ours.watch()), asyncio.create_task(capacity.watch())]
+        capacity = Capacity(read=lambda: MemoryReading(0), read_descriptors=lambda: reading[0])
+        watching = asyncio.create_task(capacity.watch())
         granted: list[float] = []
         claims = capacity.claims("room", lambda: granted.append(asyncio.get_running_loop().time()))
         assert not claims.subscribe()
         with pytest.raises(OutOfDescriptors) as refused:
-            ours.require_call()
+            capacity.require_call()
         assert refused.value.code == "out_of_descriptors"
         await asyncio.sleep(60)
         assert not granted
@@ -139,17 +127,15 @@ def test_subscriptions_wait_for_open_files_and_follow_when_there_are_some() -> N
         assert claims.subscribed
         assert len(granted) == 1
         assert capacity.shortages() == ()
-        for task in watching:
-            task.cancel()
+        watching.cancel()
 
     virtual_clock.run(run(), limit_s=1000)
 
 
-def test_the_service_refuses_new_calls_and_keeps_those_that_run(
+def test_the_service_refuses_new_calls_and_keeps_running_ones(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     reading = [DescriptorReading(10, 256)]
-    monkeypatch.setattr(module.Descriptors.__init__, "__kwdefaults__", {"read": lambda: reading[0]})
 
     async def stay(call: Call) -> None:
         call.joined.set()
@@ -158,7 +144,7 @@ def test_the_service_refuses_new_calls_and_keeps_those_that_run(
     monkeypatch.setattr(Call, "run", stay)
 
     async def run() -> None:
-        async with service() as ours:
+        async with service(read_descriptors=lambda: reading[0]) as ours:
             await ours.enable("first", "nc1")
             reading[0] = DescriptorReading(250, 256)
             await asyncio.sleep(2)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who gets one of a limited number of units, and who has to give one up."""
+"""Which claims get a unit, and which lose theirs."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def held(claims: list[Claim]) -> int:
     return sum(claim.held for claim in claims)
 
 
-def test_a_decision_looks_at_the_holders_once_however_many_groups_wait() -> None:
+def test_a_decision_examines_the_holders_once_for_any_number_of_waiting_groups() -> None:
     def cost(groups: int) -> int:
         fair = shares(1000)
         for number in range(1000 + groups):
@@ -44,7 +44,7 @@ def test_a_decision_looks_at_the_holders_once_however_many_groups_wait() -> None
     assert cost(40) <= 3 * cost(2)
 
 
-def test_an_idle_holder_yields_after_ten_seconds_and_not_before() -> None:
+def test_an_idle_holder_yields_after_ten_seconds() -> None:
     fair = shares(1)
     (first,) = wanting(fair, "a", 1, 0.0)
     fair.pause(first, 1.0)
@@ -70,7 +70,7 @@ def test_a_unit_stays_with_an_idle_holder_while_nobody_needs_it() -> None:
     assert first.held
 
 
-def test_a_speaker_of_another_call_is_served_at_once_however_many_speak_in_one() -> None:
+def test_the_first_speaker_of_another_call_is_served_at_once() -> None:
     fair = shares(20)
     many = wanting(fair, "a", 500, 0.0)
     assert held(many) == 20
@@ -80,7 +80,7 @@ def test_a_speaker_of_another_call_is_served_at_once_however_many_speak_in_one()
     assert fair.held == 20
 
 
-def test_shares_are_max_min_fair_between_calls_and_then_stay() -> None:
+def test_shares_become_max_min_fair_and_then_stay() -> None:
     fair = shares(12)
     claims = {group: wanting(fair, group, count, 0.0) for group, count in (("a", 50), ("b", 50), ("c", 2))}
     moves = 0
@@ -100,7 +100,7 @@ def test_an_idle_holder_goes_first_in_the_largest_call() -> None:
     assert [claim.held for claim in claims] == [True, False, True]
 
 
-def test_within_one_call_all_get_their_turn() -> None:
+def test_speakers_of_one_call_take_turns() -> None:
     fair = shares(2)
     claims = wanting(fair, "a", 5, 0.0)
     served: set[Claim] = {claim for claim in claims if claim.held}
@@ -119,7 +119,7 @@ def test_more_calls_than_units_take_turns() -> None:
     assert len(turns) == 3, "each at least for half a minute"
 
 
-def test_a_short_pause_does_not_cost_the_place_in_the_queue() -> None:
+def test_a_claim_keeps_its_place_through_a_short_pause() -> None:
     fair = shares(1)
     wanting(fair, "a", 1, 0.0)
     (first,) = wanting(fair, "a", 1, 1.0)
@@ -131,7 +131,7 @@ def test_a_short_pause_does_not_cost_the_place_in_the_queue() -> None:
     assert not second.held
 
 
-def test_without_room_nothing_is_added_but_units_still_change_hands() -> None:
+def test_without_room_units_move_but_none_is_added() -> None:
     fair = shares(10)
     (first,) = wanting(fair, "a", 1, 0.0)
     (second,) = wanting(fair, "b", 1, 1.0, room=0)
@@ -142,7 +142,7 @@ def test_without_room_nothing_is_added_but_units_still_change_hands() -> None:
     assert fair.held == 1
 
 
-def test_a_call_that_joins_anew_keeps_its_units_for_a_while() -> None:
+def test_a_call_that_rejoins_keeps_its_units_for_30_seconds() -> None:
     fair = shares(2)
     (old,) = wanting(fair, "a", 1, 0.0)
     wanting(fair, "b", 1, 0.0)
@@ -155,7 +155,7 @@ def test_a_call_that_joins_anew_keeps_its_units_for_a_while() -> None:
     assert fair.held == 2
 
 
-def test_what_a_call_does_not_come_back_for_is_free_again() -> None:
+def test_a_reservation_expires() -> None:
     fair = shares(1)
     wanting(fair, "a", 1, 0.0)
     fair.keep_all("a", 100.0)
@@ -167,7 +167,7 @@ def test_what_a_call_does_not_come_back_for_is_free_again() -> None:
     assert fair.held == 0
 
 
-def test_units_change_hands_at_the_pace_that_the_rules_allow() -> None:
+def test_units_move_no_faster_than_the_rules_allow() -> None:
     fair = FairShares(50, ShareRules(idle_s=10.0, min_hold_s=5.0, rotate_s=30.0, move_every_s=0.25))
     silent = wanting(fair, "a", 50, 0.0)
     for claim in silent:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Memory and its limits as the system's files tell them, made up in a folder."""
+"""Memory and its limits, read from made-up files of the system."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.capacity.memory import MemoryBound, MemoryMeter, MemorySource, release_free_memory, resident_memory
+from live_transcription.capacity.memory import MemoryBound, MemoryMeter, MemorySource, release_free_memory
 
 MB = 1 << 20
 PAGE = os.sysconf("SC_PAGE_SIZE")
@@ -43,25 +43,25 @@ def containers(root: Path) -> list[tuple[int, int]]:
     return [(b.used // MB, b.limit // MB) for b in MemoryMeter(root).read().bounds if b.source is MemorySource.CONTAINER]
 
 
-def test_without_any_file_nothing_is_known(tmp_path: Path) -> None:
+def test_without_the_files_no_limit_is_known(tmp_path: Path) -> None:
     reading = MemoryMeter(tmp_path).read()
     assert (reading.resident, reading.bounds) == (0, ())
 
 
-def test_this_process_takes_what_the_system_says() -> None:
+def test_the_reading_of_this_process_matches_the_system() -> None:
     reading = MemoryMeter.of_this_process().read()
     assert 1 * MB < reading.resident < 100_000 * MB
-    assert resident_memory() > 1 * MB
+    assert MemoryMeter().read().resident > 1 * MB
 
 
-def test_freed_memory_goes_back_to_the_system() -> None:
+def test_freed_memory_returns_to_the_system() -> None:
     blocks = [bytes(3000) for _ in range(30_000)]
     held = blocks[::100]
     del blocks
-    before = resident_memory()
+    before = MemoryMeter().read().resident
     release_free_memory()
     assert held
-    assert resident_memory() <= before
+    assert MemoryMeter().read().resident <= before
 
 
 def test_a_container_sees_its_own_limit_at_the_root_and_files_in_memory_do_not_count(root: Path) -> None:
@@ -71,7 +71,7 @@ def test_a_container_sees_its_own_limit_at_the_root_and_files_in_memory_do_not_c
     assert containers(root) == [(250, 512)]
 
 
-def test_limits_of_the_groups_above_count_each_with_its_own_use(root: Path) -> None:
+def test_limits_of_parent_groups_count_with_their_own_usage(root: Path) -> None:
     write(root, proc__self__cgroup="0::/app.slice/live.service\n")
     group(root, "sys/fs/cgroup/app.slice/live.service", memory__max="max\n", memory__current="1\n")
     group(root, "sys/fs/cgroup/app.slice", memory__max=f"{2048 * MB}\n", memory__high=f"{1024 * MB}\n",
@@ -79,7 +79,7 @@ def test_limits_of_the_groups_above_count_each_with_its_own_use(root: Path) -> N
     assert containers(root) == [(700, 1024)]
 
 
-def test_version_one_also_where_the_path_is_the_machines(root: Path) -> None:
+def test_version_1_works_where_the_container_sees_the_path_of_the_machine(root: Path) -> None:
     write(root, proc__self__cgroup="12:cpu,cpuacct:/docker/0a\n4:memory:/docker/0a\n0::/docker/0a\n")
     group(root, "sys/fs/cgroup/memory", memory__limit_in_bytes=f"{300 * MB}\n", memory__usage_in_bytes=f"{200 * MB}\n",
           memory__stat=f"inactive_file 1\ntotal_inactive_file {50 * MB}\n")  # fmt: skip
@@ -88,7 +88,7 @@ def test_version_one_also_where_the_path_is_the_machines(root: Path) -> None:
     assert containers(root) == []
 
 
-def test_the_machine_leaves_what_others_do_not_use(root: Path) -> None:
+def test_the_limit_of_the_machine_is_what_other_processes_leave(root: Path) -> None:
     write(root, proc__meminfo=f"MemTotal: {4096 * 1024} kB\nMemFree: 1 kB\nMemAvailable: {20 * 1024} kB\n")
     assert MemoryMeter(root).read().bounds == (MemoryBound(MemorySource.MACHINE, 100 * MB, 120 * MB),)
 
@@ -105,7 +105,7 @@ GARBAGE = st.one_of(st.binary(max_size=40), st.sampled_from(NUMBERS), st.lists(s
 
 @settings(deadline=None, max_examples=200)
 @given(st.lists(GARBAGE, min_size=8, max_size=8))
-def test_no_content_of_the_files_breaks_the_reading(contents: list[bytes]) -> None:
+def test_no_file_content_makes_the_reading_fail(contents: list[bytes]) -> None:
     names = ["proc/self/statm", "proc/self/cgroup", "proc/meminfo"]
     names += [f"sys/fs/cgroup/{name}" for name in ("memory.max", "memory.high", "memory.current", "memory.stat")]
     with tempfile.TemporaryDirectory() as folder:

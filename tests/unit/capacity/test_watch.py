@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the process can take, watched over time."""
+"""Slots, subscriptions, memory and load over time."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class Machine:
             await asyncio.wait([watching])
 
 
-def test_memory_is_read_once_a_second_however_many_ask() -> None:
+def test_memory_is_read_once_a_second_for_any_number_of_speakers() -> None:
     machine = Machine()
 
     async def run() -> None:
@@ -82,7 +82,7 @@ def test_memory_is_read_once_a_second_however_many_ask() -> None:
     virtual_clock.run(run())
 
 
-def test_memory_that_is_only_held_is_given_back_before_anybody_is_refused() -> None:
+def test_free_memory_is_returned_before_a_speaker_is_refused() -> None:
     """After many have left, most of what they took is free, and still counts as the process's."""
     machine = Machine()
 
@@ -100,20 +100,20 @@ def test_memory_that_is_only_held_is_given_back_before_anybody_is_refused() -> N
     virtual_clock.run(run())
 
 
-async def test_a_busy_loop_makes_captions_come_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_busy_loop_makes_captions_less_frequent(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("live_transcription.capacity.watch.LAG_S", 0.001)
     machine = Machine()
     async with machine.watched(), asyncio.timeout(20):
-        while machine.capacity.pace.stretch < 2.0:
+        while machine.capacity.interval.stretch < 2.0:
             time.sleep(0.1)  # noqa: ASYNC251  this is the load
             await asyncio.sleep(0)
         assert machine.capacity.load().interval_stretch >= 2.0
         assert machine.capacity.load().lag_s > 0.05
-        while machine.capacity.pace.stretch > 1.0:  # noqa: ASYNC110  nobody tells
+        while machine.capacity.interval.stretch > 1.0:  # noqa: ASYNC110  nobody tells
             await asyncio.sleep(0.01)
 
 
-def test_new_settings_count_from_the_next_reading() -> None:
+def test_new_settings_apply_from_the_next_reading() -> None:
     machine = Machine()
 
     async def run() -> None:
@@ -133,7 +133,7 @@ def test_new_settings_count_from_the_next_reading() -> None:
     virtual_clock.run(run())
 
 
-def test_silent_claimants_hold_nothing_and_a_speaker_of_another_call_is_served_at_once() -> None:
+def test_silent_publishers_take_no_slot() -> None:
     machine = Machine()
 
     async def run() -> None:
@@ -150,7 +150,7 @@ def test_silent_claimants_hold_nothing_and_a_speaker_of_another_call_is_served_a
     virtual_clock.run(run())
 
 
-def test_a_slot_is_given_up_within_a_second_once_its_holder_has_been_silent_for_ten() -> None:
+def test_a_slot_moves_within_a_second_after_ten_seconds_of_silence() -> None:
     machine = Machine()
 
     async def run() -> None:
@@ -174,7 +174,7 @@ def test_a_slot_is_given_up_within_a_second_once_its_holder_has_been_silent_for_
     virtual_clock.run(run())
 
 
-def test_who_is_gone_claims_nothing_any_more() -> None:
+def test_a_released_claim_changes_nothing() -> None:
     """The last words of somebody who has left may have a pause in them."""
     machine = Machine()
 
@@ -193,7 +193,7 @@ def test_who_is_gone_claims_nothing_any_more() -> None:
     virtual_clock.run(run())
 
 
-def test_subscriptions_are_bounded_and_silent_publishers_take_turns() -> None:
+def test_subscriptions_are_limited_and_silent_publishers_take_turns() -> None:
     machine = Machine()
     machine.limits_mb = []
 
@@ -213,7 +213,7 @@ def test_subscriptions_are_bounded_and_silent_publishers_take_turns() -> None:
     virtual_clock.run(run())
 
 
-def test_audio_that_waits_may_take_a_quarter_of_the_smallest_limit_of_memory() -> None:
+def test_buffered_audio_may_take_a_quarter_of_the_smallest_memory_limit() -> None:
     machine = Machine()
 
     async def run() -> list[int]:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.capacity.pace import Pace
+from live_transcription.capacity.load import CaptionInterval
 from live_transcription.captions.floor import LONGEST_WAIT_S, MESSAGE_CHARS, MOST_BYTES, CaptionFloor
 from live_transcription.types import Caption
 from tests.unit.captions.reading import Reading
@@ -34,9 +34,9 @@ def test_the_first_word_is_shown_at_once_and_the_next_ones_together() -> None:
 
 
 def test_under_load_messages_come_further_apart_and_no_word_is_lost() -> None:
-    pace = Pace()
-    reading = Reading(CaptionFloor(pace))
-    pace.stretch = 4.0
+    interval = CaptionInterval()
+    reading = Reading(CaptionFloor(interval))
+    interval.stretch = 4.0
     for word in ("one", "two", "three"):
         reading.say("a", word, 0.4)
     reading.finish()

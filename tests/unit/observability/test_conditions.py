@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When a trouble becomes a condition, and when the condition ends."""
+"""When a problem becomes a condition, and when the condition ends."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def codes(conditions: Conditions) -> list[str]:
     return [condition.code for condition in conditions.current()]
 
 
-def test_a_condition_begins_once_and_ends_once_however_often_it_is_reported() -> None:
+def test_a_condition_begins_and_ends_once_for_any_number_of_reports() -> None:
     conditions = Conditions()
     for now in range(5):
         conditions.report(UNREACHABLE, float(now))
@@ -43,7 +43,7 @@ def test_a_condition_begins_once_and_ends_once_however_often_it_is_reported() ->
     assert conditions.changes(41.0) == ()
 
 
-def test_what_is_over_before_it_counts_is_never_told() -> None:
+def test_a_short_problem_is_never_reported() -> None:
     conditions = Conditions()
     for start in (0.0, 10.0, 20.0):
         conditions.report(UNREACHABLE, start)
@@ -52,7 +52,7 @@ def test_what_is_over_before_it_counts_is_never_told() -> None:
         assert conditions.changes(start + 5.1) == ()
 
 
-def test_several_subscriptions_without_a_path_count_at_once_a_single_one_when_it_lasts() -> None:
+def test_several_lost_paths_count_at_once_and_a_single_one_after_5_seconds() -> None:
     conditions = Conditions()
     conditions.observe("media-path", {"a": NO_PATH, "b": NO_PATH}, 0.0)
     assert conditions.changes(1.0) == ()
@@ -91,7 +91,7 @@ def test_beginnings_and_ends_take_turns(steps: list[tuple[bool, int, int]]) -> N
     assert not told or told[0]
 
 
-def test_texts_say_what_happens_why_and_what_to_do() -> None:
+def test_texts_state_the_effect_the_cause_and_the_fix() -> None:
     refused = hpb_condition(SignalingRefused("It refused the secret.", fix="Set it."), 0)
     assert (refused.code, refused.fix) == ("hpb-refused", "Set it.")
     assert refused.message == "Calls get no captions. It refused the secret."

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Log lines that repeat are written now and then, and counted."""
+"""Repeated log lines are limited and counted."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ def test_equal_lines_are_written_a_few_times_and_then_counted(log: Log) -> None:
     assert len(log.lines()) == EQUAL_LINES + 3, "a new minute"
 
 
-def test_lines_of_one_place_with_changing_arguments_are_limited_too(log: Log) -> None:
+def test_lines_with_changing_arguments_are_limited_per_place(log: Log) -> None:
     for number in range(10_000):
         log.logger.warning("Lost the audio of %d", number)
     assert len(log.lines()) == LINES_OF_A_PLACE
@@ -118,7 +118,7 @@ def test_tracebacks_are_limited_more(log: Log) -> None:
 
 def test_lines_that_differ_are_all_written(log: Log) -> None:
     for number in range(40):
-        log.logger.info("New settings are in force", extra={"calls": number})
+        log.logger.info("New settings are applied", extra={"calls": number})
         log.logger.info("%s", f"line {number}")
         log.clock.now += 20
     assert len(log.lines()) == 80

@@ -9,8 +9,9 @@ import base64
 import io
 import json
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -55,7 +56,7 @@ def test_one_object_per_line_with_extra_fields(lines: io.StringIO) -> None:
     assert line["time"].endswith("+00:00")
 
 
-def test_secrets_are_starred_out_wherever_they_stand(lines: io.StringIO) -> None:
+def test_secrets_are_redacted_in_messages_fields_and_tracebacks(lines: io.StringIO) -> None:
     logger = logging.getLogger("x")
     logger.info("token %s", SECRET, extra={"header": f"Bearer {SECRET}", "nested": {"key": SECRET}})
     try:
@@ -70,13 +71,33 @@ def test_secrets_are_starred_out_wherever_they_stand(lines: io.StringIO) -> None
     assert text.count("***") >= 8
 
 
+@pytest.mark.parametrize(
+    "encode",
+    [
+        lambda secret: quote(secret, safe=""),
+        lambda secret: secret.encode().hex(),
+        lambda secret: json.dumps({"key": secret}),
+        lambda secret: repr([secret]),
+        lambda secret: base64.b64encode(f"user:{secret}".encode()).decode(),
+        lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
+    ],
+    ids=["percent-encoded", "hexadecimal", "JSON", "repr", "basic authentication", "base64url"],
+)
+def test_a_secret_is_redacted_in_each_encoding(encode: Callable[[str], str]) -> None:
+    encoded = encode(SECRET)
+    redacted = Redactor([Secret(SECRET)]).redact(f"before {encoded} after")
+    assert redacted.startswith("before ")
+    assert "***" in redacted
+    assert encoded[3:-3] not in redacted
+
+
 @given(st.text("abcdefXYZ0123456789+/-_:", min_size=12, max_size=40), st.binary(max_size=7), st.binary(max_size=7))
-def test_no_base64_that_holds_a_secret_can_be_decoded_to_it(secret: str, before: bytes, after: bytes) -> None:
+def test_base64_that_contains_a_secret_cannot_be_decoded_to_it(secret: str, before: bytes, after: bytes) -> None:
     encoded = base64.b64encode(before + secret.encode() + after).decode()
     assert encoded.replace("=", "") not in Redactor([Secret(secret)]).redact(f"Basic {encoded}")
 
 
-def test_a_broken_message_costs_its_arguments_only() -> None:
+def test_a_message_with_wrong_arguments_is_still_logged() -> None:
     record = logging.makeLogRecord({"msg": "%d items", "args": ("many",), "levelname": "INFO"})
     assert json.loads(JsonFormatter().format(record))["message"] == "%d items"
 
@@ -90,10 +111,10 @@ def test_libraries_never_log_frames_or_requests_even_at_debug(restored_logging: 
     assert [line["message"] for line in parsed(stream)] == ["ours"]
 
 
-def test_very_short_secrets_star_out_nothing() -> None:
+def test_very_short_secrets_are_not_redacted() -> None:
     assert Redactor([Secret(""), Secret("a")]).redact("a cat") == "a cat"
 
 
-def test_very_long_messages_are_cut() -> None:
+def test_very_long_messages_are_truncated() -> None:
     record = logging.makeLogRecord({"msg": "x" * 100_000, "levelname": "INFO"})
     assert len(JsonFormatter().format(record)) < 21_000

@@ -10,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from live_transcription.observability import metrics
 
 
-def test_the_text_format_is_well_formed_and_holds_only_ours() -> None:
+def test_the_text_format_is_well_formed_and_contains_only_our_metrics() -> None:
     metrics.last_word_seconds.observe(0.7)
     families = list(text_string_to_metric_families(metrics.render().decode()))
     assert families

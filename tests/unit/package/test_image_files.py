@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the image is made of, as far as it can be told without building it (`make rehearse-image` does)."""
+"""The contents of the image, without building it (`make rehearse-image` builds it)."""
 
 from __future__ import annotations
 

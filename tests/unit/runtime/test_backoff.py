@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Waits between attempts to connect, and before what failed is started again."""
+"""Delays between attempts, and before a failed task starts again."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def test_the_first_retry_is_within_half_a_second_and_none_beyond_the_cap(draws: 
     assert all(0 <= delay < 7.0 for delay in delays)
 
 
-def test_what_fails_again_and_again_waits_longer_each_time_up_to_two_minutes() -> None:
+def test_delays_grow_up_to_two_minutes() -> None:
     restarts = Restarts(lambda: 0.999999)
     assert [round(restarts.failed("a", 1.0)) for _ in range(7)] == [5, 10, 20, 40, 80, 120, 120]
     assert round(restarts.failed("b", 1.0)) == 5, "each for itself"
 
 
-def test_what_ran_well_for_a_minute_or_ended_well_starts_over() -> None:
+def test_a_minute_without_failure_or_a_clean_end_resets_the_delay() -> None:
     restarts = Restarts(lambda: 0.0)
     assert [restarts.failed("a", 0.0) for _ in range(4)] == [2.5, 5.0, 10.0, 20.0], "never at once"
     assert restarts.failed("a", 59.0) == 40.0

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Which host an address names, and which hosts get the credentials of Modal."""
+"""The host of an address, and which hosts get Modal's credentials."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ TRICKS = [
 
 
 @pytest.mark.parametrize("host", TRICKS)
-def test_what_only_looks_like_a_host_of_modal(host: str) -> None:
+def test_hosts_that_only_look_like_hosts_of_modal(host: str) -> None:
     assert not is_subdomain(host, "modal.run")
     with suppress(ConfigurationError):
         config = ModalConfig(url=f"wss://{host}/v1/stream", key=Secret("wk-key"), secret=Secret("ws-secret"))
@@ -97,7 +97,7 @@ AUTHORITIES = (
 @settings(max_examples=400)
 @given(st.sampled_from(["wss", "https", "ws", "http", "WSS"]), AUTHORITIES, st.sampled_from(["", "/", "/v1/stream", "/x?y"]))
 @example("wss", "[::1%.modal.run]", "/")
-def test_credentials_leave_for_a_host_of_modal_only_however_the_address_is_read(scheme: str, authority: str, path: str) -> None:
+def test_credentials_go_to_hosts_of_modal_only_however_an_address_is_parsed(scheme: str, authority: str, path: str) -> None:
     try:
         config = ModalConfig(url=f"{scheme}://{authority}{path}", key=Secret("wk-key"), secret=Secret("ws-secret"))
     except ConfigurationError:
@@ -118,7 +118,7 @@ def test_credentials_leave_for_a_host_of_modal_only_however_the_address_is_read(
 
 
 @given(AUTHORITIES)
-def test_no_plaintext_leaves_this_machine_for_modal(authority: str) -> None:
+def test_nothing_is_sent_to_modal_unencrypted(authority: str) -> None:
     try:
         config = ModalConfig(
             url=f"ws://{authority}/", key=Secret("wk-key"), secret=Secret("ws-secret"), credentials_anywhere=True
@@ -162,7 +162,7 @@ def test_a_host(name: str, good: bool) -> None:
         ("", "?"),
     ],
 )
-def test_a_host_for_the_log_holds_nothing_else(url: str, host: str) -> None:
+def test_a_host_for_the_log_contains_nothing_else(url: str, host: str) -> None:
     assert host_of(url) == host
 
 
@@ -205,5 +205,5 @@ def test_no_proxy_on_loopback(url: str, loopback: bool) -> None:
         ("", ""),
     ],
 )
-def test_an_origin_holds_nothing_else(url: str, origin: str) -> None:
+def test_an_origin_contains_nothing_else(url: str, origin: str) -> None:
     assert origin_of(url) == origin

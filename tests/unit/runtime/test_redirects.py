@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a redirect is, and what is told of it."""
+"""Which answers are redirects, and what the error says."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_a_redirect(status: int, location: str, expected: Redirect | None) -> No
         (Redirect(), "The server redirects, but gives no usable address."),
     ],
 )
-def test_what_is_told_of_it(redirect: Redirect, message: str) -> None:
+def test_the_description_of_a_redirect(redirect: Redirect, message: str) -> None:
     told, fix = redirect.describe("The server")
     assert told == message
     assert fix.endswith(".")
@@ -68,7 +68,7 @@ LOCATIONS = st.text(max_size=60) | st.builds(
 
 @settings(max_examples=500)
 @given(LOCATIONS, st.sampled_from([300, 301, 302, 303, 307, 308, 399]))
-def test_whatever_a_server_answers_becomes_a_line_of_plain_text(location: str, status: int) -> None:
+def test_any_answer_becomes_one_line_of_plain_text(location: str, status: int) -> None:
     redirect = redirect_of(ASKED, status, location)
     assert redirect is not None
     assert redirect.origin == "" or re.fullmatch(r"(https?|wss?)://(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:\d+)?", redirect.origin)

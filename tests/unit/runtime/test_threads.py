@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Threads that run before they are needed."""
+"""Pools start their threads before the first job."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def test_all_threads_run_before_the_first_job() -> None:
     assert threading.active_count() == before
 
 
-def test_without_memory_there_are_as_many_threads_as_could_be_started(
+def test_without_memory_the_pool_has_as_many_threads_as_could_be_started(
     no_more_threads: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     executor = started_threads(3, "test")
@@ -40,7 +40,7 @@ def test_without_memory_there_are_as_many_threads_as_could_be_started(
     executor.shutdown()
 
 
-def test_the_loops_own_jobs_need_no_new_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_jobs_of_the_loop_need_no_new_thread(monkeypatch: pytest.MonkeyPatch) -> None:
     async def work() -> list[int]:
         def fail(thread: threading.Thread) -> None:
             raise RuntimeError("can't start new thread")

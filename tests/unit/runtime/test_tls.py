@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The one way to make a TLS context as a client."""
+"""The TLS context that all client connections share."""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import re
 import shutil
 import ssl
 import threading
@@ -34,7 +35,7 @@ def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return path
 
 
-async def test_all_share_a_context_that_is_made_once_and_off_the_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_all_connections_share_a_context_that_a_thread_makes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[threading.Thread] = []
     original = ssl.create_default_context
 
@@ -50,14 +51,14 @@ async def test_all_share_a_context_that_is_made_once_and_off_the_loop(monkeypatc
     assert await client_context(verify=True) is contexts[0]
 
 
-async def test_each_switch_has_a_context_of_its_own() -> None:
+async def test_verified_and_unverified_connections_have_different_contexts() -> None:
     strict, lax = await client_context(verify=True), await client_context(verify=False)
     assert (strict.verify_mode, strict.check_hostname) == (ssl.CERT_REQUIRED, True)
     assert (lax.verify_mode, lax.check_hostname) == (ssl.CERT_NONE, False)
     assert await client_context(verify=True) is strict
 
 
-async def test_a_certificate_that_is_trusted_later_counts_without_a_restart(bundle: Path, tmp_path: Path) -> None:
+async def test_a_certificate_added_later_is_trusted_without_a_restart(bundle: Path, tmp_path: Path) -> None:
     other = tmp_path / "server.pem"
     async with stranger(tls=self_signed(other)) as server:
         host, port = server.host.split(":")
@@ -84,3 +85,14 @@ async def test_a_system_without_trusted_certificates_still_gets_a_context(monkey
     monkeypatch.setenv("SSL_CERT_FILE", "/nowhere/ca.pem")
     monkeypatch.setenv("SSL_CERT_DIR", "/nowhere/certs")
     assert (await client_context(verify=True)).verify_mode is ssl.CERT_REQUIRED
+
+
+def test_no_other_module_makes_a_context() -> None:
+    root = Path(__file__).parents[3]
+    found = [
+        str(path.relative_to(root))
+        for package in ("lib", "ex_app")
+        for path in (root / package).rglob("*.py")
+        if re.search(r"create_default_context\(|SSLContext\(|ssl=True", path.read_text(encoding="utf-8"))
+    ]
+    assert found == ["lib/live_transcription/runtime/tls.py"]

@@ -207,7 +207,7 @@ def test_a_damaged_offer_is_answered_or_refused_never_worse(damages: list[tuple[
 @pytest.mark.parametrize(
     ("offer", "what"),
     [
-        (JANUS + "a=x:" + "y" * 16_384 + "\r\n", "characters"),
+        (JANUS + ("a=x:" + "y" * 1_000 + "\r\n") * 17, "it has .* characters"),
         (JANUS + "a=x\r\n" * 512, "lines"),
         (JANUS + "a=x:" + "y" * 1_024 + "\r\n", "a line"),
         (JANUS + "m=x 9 y 0\r\n" * 14, "sections"),

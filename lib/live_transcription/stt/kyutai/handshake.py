@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Why a speech-to-text server could not be reached: one table for websocket handshakes and plain HTTP. Pure.
+"""Why a speech-to-text server could not be reached: one table for websocket handshakes and plain HTTP.
 
 | seen | error | tried again |
 |---|---|---|
@@ -28,25 +28,17 @@ from live_transcription.errors import (
     SttProtocolError,
     SttRedirected,
     SttRefused,
+    SttStalled,
+    SttStarting,
     SttUnavailable,
     SttUntrusted,
 )
 from live_transcription.runtime.redirects import redirect_of
 
+__all__ = ["SttStalled", "SttStarting", "opening_error", "status_error"]
+
 _TRUST = "Serve the whole certificate chain, or install its authority where this app runs."
 _WAIT = "If it was idle, wait a moment. Otherwise check the server's log."
-
-
-class SttStarting(SttUnavailable):
-    """The server is starting; the same request will succeed in a moment."""
-
-    code = "stt_starting"
-
-
-class SttStalled(SttUnavailable):
-    """The server keeps the connection and takes audio, but nothing comes back."""
-
-    code = "stt_stalled"
 
 
 def status_error(status: int, service: str, *, url: str = "", location: str = "") -> SttError | None:

@@ -20,7 +20,7 @@ from collections.abc import AsyncIterator
 from random import Random
 
 from live_transcription.audio_store.ring import AudioRing
-from live_transcription.errors import SttError, SttExpired, SttProtocolError, SttUnavailable
+from live_transcription.errors import SttError, SttExpired, SttProtocolError, SttUnavailable, main_error
 from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttBackend, SttEvent, SttStream, Token
 from live_transcription.stt.kyutai.chunker import STEP_SAMPLES
@@ -271,7 +271,7 @@ class ResilientStream(SttStream):
                     reader.cancel()
                 await asyncio.wait([reader])  # not left to the group, see `end_if_cancelled`
         except* SttError as failures:
-            raise _first(failures) from None
+            raise main_error(failures) from None
 
     async def _pump(self, connection: Connection) -> None:
         """Send what there is, in order; return at the end of the audio, or where another connection may take over."""
@@ -368,9 +368,3 @@ class ResilientStream(SttStream):
     def _raise_failure(self) -> None:
         if self._failure is not None:
             raise self._failure
-
-
-def _first(group: BaseExceptionGroup[SttError]) -> SttError:
-    """The failure that a retry is decided by: one that is for good before any other."""
-    failures = [_first(failure) if isinstance(failure, BaseExceptionGroup) else failure for failure in group.exceptions]
-    return min(failures, key=lambda failure: failure.retryable)
