@@ -49,7 +49,7 @@ from live_transcription.config import (
     ReceivePath,
     SttConfig,
 )
-from live_transcription.config_stt import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
+from live_transcription.config import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.runtime.hosts import is_loopback
 from live_transcription.types import Secret

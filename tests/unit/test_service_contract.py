@@ -21,7 +21,7 @@ import pytest
 from ex_app.engine import Engine, EngineStatus
 from live_transcription.call.call import Call
 from live_transcription.config import EmbeddedConfig, EngineConfig, HpbConfig, SttConfig
-from live_transcription.config_stt import ModalConfig, MoshiConfig
+from live_transcription.config import ModalConfig, MoshiConfig
 from live_transcription.errors import CallUnavailable, ConfigurationError, LiveTranscriptionError, SignalingRefused
 from live_transcription.service import TranscriptionService
 from live_transcription.signaling.probe import HpbReport

@@ -9,7 +9,7 @@ import contextlib
 from collections.abc import Sequence
 
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import ModalConfig
 from live_transcription.errors import SttError
 from live_transcription.service import TranscriptionService
 from live_transcription.stt.engines import SttRegistry
