@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Figures of the last ten minutes for the status page: captions, latencies, and GPU time."""
+"""The status page's figures for the last ten minutes: captions, latencies and GPU time."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ex_app.engine import Engine
 from live_transcription.status import Buckets
 
-#: Between two samples, in seconds, and how many are kept.
+#: Seconds between two samples, and number of samples kept.
 SAMPLE_S = 10.0
 SAMPLES = 61
 #: Number of samples behind each percentile, since a single sample has too few captions.
@@ -33,8 +33,8 @@ class Sample:
     last: Buckets
 
 
-class Monitor:
-    """`now`: seconds of any monotonic clock."""
+class History:
+    """Samples the engine's status. `now`: seconds of any monotonic clock."""
 
     def __init__(
         self, engine: Engine, now: Callable[[], float], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -43,7 +43,7 @@ class Monitor:
         self._now = now
         self._sleep = sleep
         self._samples: deque[Sample] = deque(maxlen=SAMPLES)
-        self._listened_s = 0.0
+        self._speaking_s = 0.0
 
     async def run(self) -> None:
         while True:
@@ -55,11 +55,11 @@ class Monitor:
         now = self._now()
         if self._samples:
             last = self._samples[-1]
-            self._listened_s += (now - last.at) * (last.speakers + status.speakers) / 2
+            self._speaking_s += (now - last.at) * (last.speakers + status.speakers) / 2
         self._samples.append(Sample(now, statistics.words, status.speakers, statistics.first_word, statistics.last_word))
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for the page; times in seconds, None where there is nothing to tell."""
+        """Plain values for the page; times in seconds, None if unknown."""
         status, speech = self._engine.status(), self._engine.speech_status()
         samples = list(self._samples)
         remote = any(engine.name in ("modal", "moshi") for engine in speech.engines)
@@ -68,14 +68,11 @@ class Monitor:
             "calls": status.calls,
             "speakers": status.speakers,
             "speakers_waiting": status.speakers_waiting,
-            "conditions": [condition.code for condition in status.conditions],
+            "conditions": [asdict(condition) for condition in status.conditions],
             "targets": status.targets,
             "captions": status.captions_sent,
             "words_per_minute": _per_minute(samples),
-            "latency": {
-                "first": _percentiles(samples, "first"),
-                "last": _percentiles(samples, "last"),
-            },
+            "latency": {which: _percentiles(samples, which) for which in ("first", "last")},
             "history": {
                 "step_s": SAMPLE_S,
                 "last_p50": [_quantile_between(samples, index, "last", 0.5) for index in range(1, len(samples))],
@@ -84,7 +81,7 @@ class Monitor:
             },
             "engines": [{"name": e.name, "state": e.state, "problem": e.problem} for e in speech.engines],
             "gpu_minutes": round(speech.socket_s / 60, 1) if remote else None,
-            "saved_minutes": round(max(0.0, self._listened_s - speech.socket_s) / 60, 1) if remote else None,
+            "saved_minutes": round(max(0.0, self._speaking_s - speech.socket_s) / 60, 1) if remote else None,
             "open_connections": speech.open_sockets,
             "reconnects": speech.reconnects,
             "dropped_s": round(speech.dropped_s, 1),
@@ -96,7 +93,10 @@ class Monitor:
 
 
 def quantile(before: Buckets, after: Buckets, share: float) -> float | None:
-    """Of what was observed in between, as Prometheus' `histogram_quantile`: linear within a bucket. None: nothing was."""
+    """The quantile of the observations between two readings, linear within a bucket like Prometheus' `histogram_quantile`.
+
+    None if there are none.
+    """
     counts = [(bound, count - earlier) for (bound, count), (_, earlier) in zip(after, before, strict=True)]
     total = counts[-1][1] if counts else 0
     if total <= 0:

@@ -3,10 +3,10 @@
 
 """HTTP connections of uvicorn, with deadlines and a maximum number.
 
-uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits forever for a request that has
-begun. Each open connection takes a descriptor, so strangers who never finish their requests would take those that calls need.
-Here every phase of a connection has a deadline. When there are too many connections, a new one replaces the slowest one. So a
-peer that sends its request at once is served, however many others are slow.
+uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits forever for the rest of a
+request. Each connection takes a file descriptor, so strangers who never finish their requests would use up those that calls
+need. Here every phase of a connection has a deadline. If there are too many connections, a new one replaces the slowest one, so
+a peer that sends its request at once is served, however many others are slow.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from ex_app import metrics
+from ex_app.responses import connections_cut
 from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class BoundedProtocol(H11Protocol):
 
     def cut(self, reason: str) -> None:
         """Close at once, although the peer may not have read everything."""
-        metrics.connections_cut.labels(reason).inc()
+        connections_cut.labels(reason).inc()
         if (left_out := _log_limit.permit(reason)) is not None:
             logger.warning(
                 "An HTTP connection was closed: %s", _REASONS[reason], extra={"reason": reason, "left_out": left_out}
@@ -152,7 +152,7 @@ class BoundedProtocol(H11Protocol):
 
     def cut_after_answer(self) -> None:
         """Read no further request, and close once the answer is sent."""
-        metrics.connections_cut.labels("busy").inc()
+        connections_cut.labels("busy").inc()
         self.connections.discard(self)
         self.transport.pause_reading()
         self.transport.close()

@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ex_app.settings.read import Listen
+from ex_app.identity import Listen
 from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)

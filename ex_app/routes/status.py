@@ -3,8 +3,8 @@
 
 """Routes for monitoring: the app's health (`/healthz`) and its metrics (`/metrics`).
 
-Anybody may read the health; only AppAPI and local processes on the loopback get numbers. Requests through
-the unix socket do not count as local: HaRP's tunnel ends there.
+Everyone may read the health; only AppAPI and local processes on the loopback get numbers. Requests through the unix socket do
+not count as local, since HaRP's tunnel ends there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,11 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from ex_app import metrics
-from ex_app.answers import Answer, error_answer
-from ex_app.engine import Engine, EngineStatus
+from ex_app.engine import Engine
 from ex_app.lifecycle import Lifecycle
+from ex_app.responses import METRICS_TYPE, Answer, error_answer, render_metrics
 from ex_app.settings.store import SavedSettings
-from live_transcription.status import EngineState
+from live_transcription.status import EngineState, ServiceStatus
 
 
 def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, version: str) -> APIRouter:
@@ -39,9 +38,9 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
         """
         status = engine.status()
         engines = engine.speech_status().engines
-        # Before Nextcloud has enabled the app, it does not answer, and need not.
-        trouble = str(saved.trouble) if saved.trouble is not None and lifecycle.enabled else ""
-        explanations = _explanations(status, engines, trouble)
+        # Nextcloud does not answer the app until it has enabled it.
+        settings_error = str(saved.last_error or "") if lifecycle.enabled else ""
+        explanations = _explanations(status, engines, settings_error)
         reasons = list(explanations)
         if lifecycle.initialising:
             state = "starting"
@@ -80,25 +79,25 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     @router.get("/metrics")
     async def prometheus(request: Request) -> Response:
         if not _may_see_numbers(request):
-            return error_answer(401, "Metrics are for AppAPI and the loopback only.")
-        text = engine.metrics() + metrics.render()
-        return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
+            return error_answer(401, "Metrics are available to AppAPI and on the loopback interface only.")
+        text = engine.metrics() + render_metrics()
+        return Response(text, headers={"Content-Type": METRICS_TYPE, "Cache-Control": "no-store"})
 
     return router
 
 
-def _explanations(status: EngineStatus, engines: Sequence[EngineState], trouble: str) -> dict[str, str]:
-    """Why the app is not quite well, in plain words by reason."""
+def _explanations(status: ServiceStatus, engines: Sequence[EngineState], settings_error: str) -> dict[str, str]:
+    """Why the app is degraded: a text for each reason."""
     found: dict[str, str] = {}
     if status.problem:
         found["configuration"] = status.problem
     if not engines:
-        found["speech-to-text"] = "No speech-to-text engine is configured or installed. See the settings."
+        found["speech-to-text"] = "No speech-to-text engine is configured or installed. Configure one in the settings."
     elif all(each.state in ("down", "refused") for each in engines):
         problems = " ".join(each.problem for each in engines if each.problem)
-        found["speech-to-text"] = f"No speech-to-text engine works, so that there are no captions. {problems}".strip()
-    if trouble:
-        found["nextcloud"] = f"The saved settings cannot be read from Nextcloud. The last known ones apply. {trouble}"
+        found["speech-to-text"] = f"No speech-to-text engine works, so there are no captions. {problems}".strip()
+    if settings_error:
+        found["nextcloud"] = f"Could not read the saved settings from Nextcloud. The last known ones apply. {settings_error}"
     return found | {condition.code: f"{condition.message} {condition.fix}" for condition in status.conditions}
 
 

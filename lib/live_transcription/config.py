@@ -38,7 +38,7 @@ RECEIVE_PATHS: tuple[ReceivePath, ...] = ("direct", "stock")
 
 @dataclass(frozen=True, slots=True)
 class HpbConfig:
-    """The high-performance backend (HPB). `url`: its base or websocket URL. `backend_url`: Nextcloud's base URL in its settings.
+    """The HPB. `url`: its base or websocket URL. `backend_url`: Nextcloud's base URL in its settings.
 
     `verify_certificates=False` accepts any certificate of the HPB, and of no other server.
     """

@@ -112,3 +112,24 @@ class CallSnapshot:
     room_token: str
     language: str
     targets: tuple[tuple[str, str | None], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HpbReport:
+    """Version and features of a high-performance backend (HPB) that accepted a hello."""
+
+    version: str
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IceReport:
+    """Result of a test of a STUN or TURN server. `kind`: `stun` or `turn`. `problem`: empty if the server works.
+
+    `address`: the address that the server returned.
+    """
+
+    kind: str
+    server: str
+    address: str
+    problem: str = ""

@@ -25,19 +25,19 @@ from live_transcription.errors import (
     UnknownLanguage,
 )
 from live_transcription.observability.exposition import caption_statistics, expose
-from live_transcription.signaling.probe import HpbReport
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
     Condition,
     EngineState,
+    HpbReport,
+    IceReport,
     MemoryStatus,
     RecordedError,
     ServiceStatus,
     SpeechStatus,
 )
 from live_transcription.types import Frame, IceServer, Language
-from live_transcription.webrtc.probe import IceReport
 
 SECRET = "app-secret-of-the-tests"
 

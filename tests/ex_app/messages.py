@@ -9,7 +9,7 @@ import ast
 import re
 from pathlib import Path
 
-from ex_app.settings.fields import FIELDS
+from ex_app.settings.table import ON_PAGE
 
 ROOT = Path(__file__).parents[2]
 #: What is the same in every language.
@@ -25,7 +25,7 @@ def page_messages() -> set[str]:
     found |= set(re.findall(r'\("\w+", "([^"]+)"\)', template))
     for script in (ROOT / "ex_app/js").glob("*.js"):
         found |= set(re.findall(r"\bt\('((?:[^'\\]|\\.)+)'", script.read_text(encoding="utf-8")))
-    for entry in FIELDS:
+    for entry in ON_PAGE:
         found |= {entry.label, entry.hint, *(name for _, name in entry.choices)}
     return found - {""}
 

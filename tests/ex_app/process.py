@@ -41,7 +41,7 @@ class SlowEngine(FakeEngine):
 
 if __name__ == "__main__":
     settings = read_settings(os.environ)
-    configure_logging(settings.log_level, settings.secrets())
+    configure_logging(settings.log_level, settings.secrets)
     engine = SlowEngine()
     app = create_app(os.environ, engine, AppApiGateway(settings.app))
     server_of(app, settings.listen, engine, max_connections=http_connections(raise_limit())).run()

@@ -147,7 +147,7 @@ async def test_a_green_selftest(talk: httpx.AsyncClient, nextcloud: FakeNextclou
     nextcloud.servers = (IceServer(("stun:stun.example.com:443",)),)
     trial = await outcome(talk, "/admin/selftest")
     assert (trial["state"], trial["failing"]) == ("ok", "")
-    assert {step["hop"] for step in trial["steps"]} == {"nextcloud", "hpb", "ice", "stt"}
+    assert {step["check"] for step in trial["steps"]} == {"nextcloud", "hpb", "ice", "stt"}
     assert any(step["detail"] == TEXT for step in trial["steps"])
 
 
@@ -180,7 +180,7 @@ async def test_one_failing_hop_does_not_hide_the_others(talk: httpx.AsyncClient,
     nextcloud.failures = 1
     trial = await outcome(talk, "/admin/selftest")
     assert trial["failing"] == "nextcloud"
-    assert {step["hop"] for step in trial["steps"] if step["state"] == "ok"} >= {"hpb", "stt"}
+    assert {step["check"] for step in trial["steps"] if step["state"] == "ok"} >= {"hpb", "stt"}
 
 
 async def test_an_engine_that_says_nothing_or_something_else(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -200,7 +200,7 @@ async def test_progress_is_seen_while_a_test_runs_and_a_second_start_joins_it(
     async with asyncio.timeout(5):
         while True:
             trial = (await talk.get(f"/admin/test/{first['id']}")).json()
-            if trial["steps"] and trial["steps"][-1]["id"] == "stt.hear":
+            if trial["steps"] and trial["steps"][-1]["id"] == "stt.transcribe":
                 break
             await asyncio.sleep(0.01)
     assert trial["state"] == "running"

@@ -21,10 +21,9 @@ from hypothesis import strategies as st
 
 from ex_app import call_store as module
 from ex_app.application import create_app
-from ex_app.call_store import FILE_NAME, STALE_S, CallKeeper, since_boot
+from ex_app.call_store import FILE_NAME, STALE_S, VERSION, CallStore, StoredCalls, parse, serialise, since_boot
 from ex_app.engine import Engine
 from ex_app.lifecycle import Lifecycle
-from ex_app.stored_calls import VERSION, StoredCalls, parse, serialise
 from live_transcription.status import CallSnapshot
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud
 
@@ -33,8 +32,8 @@ BOOT = ("the boot", 5000.0)
 ROOMS: dict[str, dict[str, str | None]] = {"abc": {"nc1": "user-1", "nc2": None}}
 
 
-def keeper_of(engine: FakeEngine, storage: Path | None, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> CallKeeper:
-    return CallKeeper(engine, storage, lambda: now, boot_clock=lambda: boot, sleep=lambda _: asyncio.sleep(0))
+def keeper_of(engine: FakeEngine, storage: Path | None, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> CallStore:
+    return CallStore(engine, storage, lambda: now, boot_clock=lambda: boot, sleep=lambda _: asyncio.sleep(0))
 
 
 async def at_once() -> None:
@@ -42,7 +41,7 @@ async def at_once() -> None:
 
 
 @asynccontextmanager
-async def kept(engine: FakeEngine, storage: Path | None, now: float = NOW, **clock: Any) -> AsyncIterator[CallKeeper]:
+async def kept(engine: FakeEngine, storage: Path | None, now: float = NOW, **clock: Any) -> AsyncIterator[CallStore]:
     """A keeper at work; the process is killed when the block ends."""
     keeper = keeper_of(engine, storage, now, **clock)
     task = asyncio.create_task(keeper.run(at_once))
@@ -74,7 +73,7 @@ async def write_down(storage: Path, rooms: dict[str, dict[str, str | None]] = RO
 
 def taken_up(storage: Path, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> dict[str, dict[str, str | None]]:
     engine = FakeEngine()
-    keeper_of(engine, storage, now, boot).take_up()
+    keeper_of(engine, storage, now, boot).restore()
     return engine.rooms
 
 
@@ -276,15 +275,15 @@ async def test_a_write_that_is_overtaken_replaces_nothing(tmp_path: Path, monkey
     engine = FakeEngine(rooms=dict(ROOMS))
     begun, go_on = threading.Event(), threading.Event()
     main = threading.get_ident()
-    write = CallKeeper._write
+    write = CallStore._write
 
-    def slow(keeper: CallKeeper, *arguments: Any) -> str:
+    def slow(keeper: CallStore, *arguments: Any) -> str:
         if threading.get_ident() != main:
             begun.set()
             go_on.wait(5)
         return write(keeper, *arguments)
 
-    monkeypatch.setattr(CallKeeper, "_write", slow)
+    monkeypatch.setattr(CallStore, "_write", slow)
     async with kept(engine, tmp_path) as keeper:
         await until(begun.is_set)
         engine.rooms["def"] = {"nc3": None}

@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from ex_app import listener, metrics
+from ex_app import listener, responses
 from ex_app.http_protocol import ANSWER_S, BODY_S, CLOSE_S, HEAD_S, BoundedProtocol, ConnectionConfig
+from ex_app.identity import Listen
 from ex_app.listener import BACKLOG, AcceptShortage, ListeningSocket, listening_sockets
-from ex_app.settings.read import Listen
 from sandbox import proc, virtual_clock
 from tests.ex_app.fakes import ENVIRONMENT, credentials
 from tests.ex_app.test_server import Running, running
@@ -204,14 +204,14 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
 
 def test_connections_that_are_cut_are_counted() -> None:
     name = "live_transcription_http_connections_cut_total"
-    before = metrics.registry.get_sample_value(name, {"reason": "head"}) or 0
+    before = responses.registry.get_sample_value(name, {"reason": "head"}) or 0
 
     async def run() -> None:
         Connections().open()
         await asyncio.sleep(HEAD_S + 1)
 
     virtual_clock.run(run(), limit_s=100)
-    assert metrics.registry.get_sample_value(name, {"reason": "head"}) == before + 1
+    assert responses.registry.get_sample_value(name, {"reason": "head"}) == before + 1
 
 
 # Listening sockets.

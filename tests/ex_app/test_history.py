@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ex_app.history import SAMPLES, Monitor, quantile
+from ex_app.history import SAMPLES, History, quantile
 from live_transcription.observability import metrics
 from live_transcription.status import EngineState, SpeechStatus
 from tests.ex_app.fakes import FakeEngine, fake_status
@@ -26,7 +26,7 @@ def test_quantiles_are_those_of_prometheus() -> None:
 
 def test_only_what_happened_while_it_watched_counts() -> None:
     now = [0.0]
-    monitor = Monitor(FakeEngine(), lambda: now[0])
+    monitor = History(FakeEngine(), lambda: now[0])
     assert monitor.describe()["latency"]["last"] == {"p50": None, "p95": None}
     metrics.last_word_seconds.observe(100)
     monitor.sample()
@@ -50,7 +50,7 @@ def test_minutes_paid_and_minutes_saved(monkeypatch: pytest.MonkeyPatch) -> None
     now = [0.0]
     engine = FakeEngine(speech=SpeechStatus((EngineState("modal", "up"),), 1, 120.0, 0, 0.0))
     monkeypatch.setattr(engine, "status", lambda: fake_status(speakers=2))
-    monitor = Monitor(engine, lambda: now[0])
+    monitor = History(engine, lambda: now[0])
     for _ in range(31):
         monitor.sample()
         now[0] += 10

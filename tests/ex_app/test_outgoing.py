@@ -14,8 +14,8 @@ import pytest
 
 from ex_app.errors import NextcloudError, NextcloudRedirected
 from ex_app.nextcloud.gateway import AppApiGateway
-from ex_app.selftest.checks import Hops
-from ex_app.selftest.run import Trial
+from ex_app.selftest.checks import Checks
+from ex_app.selftest.run import Run
 from ex_app.settings.read import Settings, read_settings
 from ex_app.settings.store import SavedSettings
 from live_transcription.config import EngineConfig, HpbConfig
@@ -30,7 +30,8 @@ from live_transcription.errors import (
 from live_transcription.runtime.backoff import Backoff
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.hello_guard import HelloGuard
-from live_transcription.signaling.probe import HpbReport, probe_hpb
+from live_transcription.signaling.probe import probe_hpb
+from live_transcription.status import HpbReport
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from tests.certificates import self_signed
@@ -46,13 +47,13 @@ PEERS = ("hpb", "moshi", "nextcloud", "modal")
 def verified(environment: Mapping[str, str], saved: Mapping[str, str] | None = None) -> dict[str, bool]:
     """Whose certificate is checked."""
     settings = settings_for(dict.fromkeys(PEERS, "peer.example.com"), environment, saved=saved)
-    assert settings.moshi is not None
-    assert settings.modal is not None
+    assert settings.engine.stt.moshi is not None
+    assert settings.engine.stt.modal is not None
     return {
         "hpb": hpb_of(settings).verify_certificates,
-        "moshi": settings.moshi.verify_certificates,
+        "moshi": settings.engine.stt.moshi.verify_certificates,
         "nextcloud": settings.app.verify_certificates,
-        "modal": settings.modal.verify_certificates,
+        "modal": settings.engine.stt.modal.verify_certificates,
     }
 
 
@@ -111,8 +112,8 @@ def test_a_malformed_switch_switches_nothing_off(name: str) -> None:
     assert [problem.setting for problem in settings.problems] == [name]
     assert settings.app.verify_certificates
     assert hpb_of(settings).verify_certificates
-    assert settings.moshi is not None
-    assert settings.moshi.verify_certificates
+    assert settings.engine.stt.moshi is not None
+    assert settings.engine.stt.moshi.verify_certificates
 
 
 @pytest.mark.parametrize(
@@ -174,24 +175,24 @@ async def join_room(settings: Settings) -> None:
 
 
 async def warm_modal(settings: Settings) -> None:
-    assert settings.modal is not None
-    await ModalBackend(settings.modal).warm()
+    assert settings.engine.stt.modal is not None
+    await ModalBackend(settings.engine.stt.modal).warm()
 
 
 async def stream_to_modal(settings: Settings) -> None:
-    assert settings.modal is not None
-    async with ModalBackend(settings.modal).open_stream("en"):
+    assert settings.engine.stt.modal is not None
+    async with ModalBackend(settings.engine.stt.modal).open_stream("en"):
         pass
 
 
 async def warm_moshi(settings: Settings) -> None:
-    assert settings.moshi is not None
-    await MoshiBackend(settings.moshi).warm()
+    assert settings.engine.stt.moshi is not None
+    await MoshiBackend(settings.engine.stt.moshi).warm()
 
 
 async def stream_to_moshi(settings: Settings) -> None:
-    assert settings.moshi is not None
-    async with MoshiBackend(settings.moshi).open_stream("en"):
+    assert settings.engine.stt.moshi is not None
+    async with MoshiBackend(settings.engine.stt.moshi).open_stream("en"):
         pass
 
 
@@ -319,7 +320,7 @@ async def test_nextcloud_can_redirect_again_and_again_without_keeping_connection
 def test_modal_is_refused_without_tls_outside_this_machine(url: str) -> None:
     modal = {"LT_MODAL_URL": url, "LT_MODAL_CREDENTIALS_ANYWHERE": "true", "MODAL_KEY": "wk-1", "MODAL_SECRET": "ws-1"}
     settings = read_settings(ENVIRONMENT | modal)
-    assert settings.modal is None
+    assert settings.engine.stt.modal is None
     (problem,) = settings.problems
     assert isinstance(problem, ConfigurationError)
     assert problem.setting == "LT_MODAL_URL"
@@ -345,10 +346,10 @@ async def test_the_test_of_the_backend_names_the_new_address_with_a_code_of_its_
     async with stranger(status=301, location="https://cloud.example.com/standalone-signaling/spreed") as entered:
         nextcloud = FakeNextcloud()
         saved = SavedSettings(ENVIRONMENT | {"LT_HPB_URL": f"http://{entered.host}"}, nextcloud, lambda _: None)
-        trial = Trial("hpb", lambda: 0.0)
+        run = Run("hpb", lambda: 0.0)
         with pytest.raises(SignalingRedirected):
-            await Hops(ProbingEngine(), nextcloud, saved).run("hpb", trial)
-    step = trial.describe()["steps"][-1]
+            await Checks(ProbingEngine(), nextcloud, saved).run("hpb", run)
+    step = run.describe()["steps"][-1]
     assert (step["id"], step["state"], step["code"]) == ("hpb.connect", "failed", "signaling_redirected")
     assert step["message"] == f"The server at {entered.host} redirects to https://cloud.example.com."
     assert step["fix"] == "Enter that address instead, and keep the path."

@@ -13,8 +13,8 @@ import pytest
 
 from ex_app import page
 from ex_app.page import SCRIPTS, documentation, language_of, languages, menu_page, render, translations
-from ex_app.settings.fields import FIELDS
 from ex_app.settings.store import SavedSettings
+from ex_app.settings.table import ON_PAGE
 from live_transcription.observability.conditions import RULES, SHORTAGES
 from tests.ex_app.fakes import ENVIRONMENT, FakeNextcloud, credentials
 from tests.ex_app.messages import all_messages
@@ -40,7 +40,7 @@ def test_which_language(wanted: str, language: str) -> None:
 def test_every_setting_is_on_the_page_with_a_label_and_no_secret() -> None:
     saved = SavedSettings(ENVIRONMENT | {"MODAL_KEY": "wk-123456"}, FakeNextcloud(), lambda _: None)
     text = render("en", saved.describe(), "10.0.0")
-    for entry in FIELDS:
+    for entry in ON_PAGE:
         assert f'data-key="{entry.key}"' in text
         assert f"lt-field-{entry.key}-error" in text
     for secret in ("wk-123456", ENVIRONMENT["LT_INTERNAL_SECRET"], ENVIRONMENT["APP_SECRET"]):
@@ -85,7 +85,7 @@ def test_the_documentation_names_every_setting(beside: bool, monkeypatch: pytest
     if not beside:
         monkeypatch.setattr(page, "_HERE", tmp_path / "ex_app")
     text = documentation()
-    for entry in FIELDS:
+    for entry in ON_PAGE:
         assert f"`{entry.key}`" in text, entry.key
         assert f"`{entry.variable}`" in text, entry.variable
     assert len(SCRIPTS) == 5

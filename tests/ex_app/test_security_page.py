@@ -13,8 +13,8 @@ import httpx
 import pytest
 
 from ex_app.auth import OPEN_PATHS
-from ex_app.settings.fields import BY_VARIABLE, FIELDS
 from ex_app.settings.read import read_settings
+from ex_app.settings.table import BY_VARIABLE, ON_PAGE
 from live_transcription.config import MoshiConfig
 from live_transcription.signaling.reachability import unreachable
 from live_transcription.types import Secret
@@ -68,9 +68,9 @@ def test_each_switch_that_the_page_names_is_one() -> None:
     settings = read_settings(ENVIRONMENT | dict.fromkeys(switches, "true") | {"LT_MOSHI_URL": "wss://stt.example.com"})
     assert settings.problems == ()
     assert not settings.app.verify_certificates
-    assert not settings.verify_certificates
-    assert settings.moshi is not None
-    assert not settings.moshi.verify_certificates
+    assert not settings.engine.hpb.verify_certificates
+    assert settings.engine.stt.moshi is not None
+    assert not settings.engine.stt.moshi.verify_certificates
 
 
 def test_a_secret_setting_is_in_the_table_of_secrets() -> None:
@@ -83,7 +83,7 @@ def test_a_secret_setting_is_in_the_table_of_secrets() -> None:
     ):
         assert words in table
     known = {"LT_INTERNAL_SECRET", "MODAL_KEY", "MODAL_SECRET", "LT_MOSHI_KEY"}
-    assert {entry.variable for entry in FIELDS if entry.secret} == known
+    assert {entry.variable for entry in ON_PAGE if entry.secret} == known
 
 
 def test_the_errors_name_switches_as_the_settings_page_does() -> None:
@@ -105,5 +105,5 @@ def test_the_secrets_that_the_page_calls_starred_out_are() -> None:
         "LT_MOSHI_KEY": "moshi-key-1",
         "LT_MOSHI_URL": "wss://stt.example.com",
     }
-    starred = {secret.reveal() for secret in read_settings(ENVIRONMENT | secrets).secrets()}
+    starred = {secret.reveal() for secret in read_settings(ENVIRONMENT | secrets).secrets}
     assert starred >= set(secrets.values()) - {"team", "wss://stt.example.com"}

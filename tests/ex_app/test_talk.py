@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ex_app import metrics
+from ex_app import responses
 from ex_app.application import create_app
 from ex_app.routes import talk as talk_routes
 from live_transcription.errors import (
@@ -227,7 +227,7 @@ async def test_a_client_that_leaves_in_mid_body_is_no_error_of_ours(
 ) -> None:
     app = create_app(ENVIRONMENT, engine, nextcloud)
     name = "live_transcription_requests_refused_total"
-    before = metrics.registry.get_sample_value(name, {"status": "500"})
+    before = responses.registry.get_sample_value(name, {"status": "500"})
     messages: list[Any] = [{"type": "http.request", "body": b'{"room', "more_body": True}, {"type": "http.disconnect"}]
     headers = [(key.lower().encode(), value.encode()) for key, value in credentials().items()]
     scope = {
@@ -247,7 +247,7 @@ async def test_a_client_that_leaves_in_mid_body_is_no_error_of_ours(
         answers.append(message)
 
     await app(scope, receive, send)
-    assert metrics.registry.get_sample_value(name, {"status": "500"}) == before
+    assert responses.registry.get_sample_value(name, {"status": "500"}) == before
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert engine.requests == 0
 

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 import ex_app.nextcloud.gateway as nextcloud_module
 from ex_app.errors import NextcloudError
+from ex_app.identity import AppIdentity
 from ex_app.nextcloud.gateway import AppApiGateway, parse_ice_servers
-from ex_app.settings.read import AppIdentity
 from live_transcription.types import IceServer, Secret
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from tests.ex_app.fakes import SECRET

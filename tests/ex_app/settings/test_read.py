@@ -30,7 +30,7 @@ def test_a_complete_environment_has_no_problems() -> None:
     assert not config.hpb.verify_certificates
     assert config.stt.embedded is not None
     assert config.stt.embedded.model_directory == Path("/models/x")
-    assert settings.modal is None
+    assert settings.engine.stt.modal is None
 
 
 def test_an_empty_environment_names_each_missing_setting_once_and_the_rest_has_defaults() -> None:
@@ -133,7 +133,7 @@ def test_malformed_addresses_of_the_hpb(url: str) -> None:
     ],
 )
 def test_good_addresses_of_the_hpb(url: str) -> None:
-    assert read_settings(ENVIRONMENT | {"LT_HPB_URL": f" {url} "}).hpb_url == url.rstrip("/")
+    assert read_settings(ENVIRONMENT | {"LT_HPB_URL": f" {url} "}).engine.hpb.url == url.rstrip("/")
 
 
 def test_nextclouds_address_is_its_base() -> None:
@@ -144,10 +144,10 @@ def test_nextclouds_address_is_its_base() -> None:
 def test_modal_needs_all_three_and_tells_key_from_secret() -> None:
     modal = {"MODAL_WORKSPACE": "workspace", "MODAL_KEY": "wk-key-1", "MODAL_SECRET": "ws-secret-1"}
     settings = read_settings(ENVIRONMENT | modal)
-    assert settings.modal is not None
-    assert {secret.reveal() for secret in settings.secrets()} >= {SECRET, "wk-key-1", "ws-secret-1"}
+    assert settings.engine.stt.modal is not None
+    assert {secret.reveal() for secret in settings.secrets} >= {SECRET, "wk-key-1", "ws-secret-1"}
     without = read_settings(ENVIRONMENT | {"MODAL_KEY": "wk-key-1"})
-    assert without.modal is None
+    assert without.engine.stt.modal is None
     assert [problem.setting for problem in without.problems] == ["MODAL_WORKSPACE", "MODAL_SECRET"]
     swapped = read_settings(ENVIRONMENT | modal | {"MODAL_KEY": "ws-secret-1", "MODAL_SECRET": "wk-key-1"})
     assert [problem.setting for problem in swapped.problems] == ["MODAL_KEY", "MODAL_SECRET"]
@@ -157,10 +157,10 @@ def test_modal_needs_all_three_and_tells_key_from_secret() -> None:
 def test_a_saved_value_comes_first_and_a_malformed_one_falls_back() -> None:
     saved = {"lt_hpb_url": "https://saved.example.com", "app_secret": "never from here"}
     settings = read_settings(ENVIRONMENT, saved)
-    assert settings.hpb_url == "https://saved.example.com"
+    assert settings.engine.hpb.url == "https://saved.example.com"
     assert settings.app.secret.reveal() == SECRET
     fallen_back = read_settings(ENVIRONMENT, {"lt_hpb_url": "nonsense"})
-    assert fallen_back.hpb_url == "https://hpb.example.com/standalone-signaling"
+    assert fallen_back.engine.hpb.url == "https://hpb.example.com/standalone-signaling"
     assert [problem.setting for problem in fallen_back.problems] == ["LT_HPB_URL"]
 
 
@@ -196,19 +196,19 @@ def test_no_environment_makes_it_fail_and_no_problem_repeats_a_secret(environmen
 def test_a_full_url_takes_the_place_of_a_workspace() -> None:
     settings = read_settings(ENVIRONMENT | {"LT_MODAL_URL": "wss://stt.example.com"})
     assert settings.problems == ()
-    assert settings.modal is not None
-    assert settings.modal.stream_url == "wss://stt.example.com/v1/stream"
+    assert settings.engine.stt.modal is not None
+    assert settings.engine.stt.modal.stream_url == "wss://stt.example.com/v1/stream"
 
 
 def test_a_moshi_server_is_taken_with_the_key_it_comes_with() -> None:
     settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "ws://stt.example.com:8080"})
-    assert settings.moshi is not None
-    assert settings.moshi.stream_url == "ws://stt.example.com:8080/api/asr-streaming"
-    assert settings.moshi.key.reveal() == "public_token"
+    assert settings.engine.stt.moshi is not None
+    assert settings.engine.stt.moshi.stream_url == "ws://stt.example.com:8080/api/asr-streaming"
+    assert settings.engine.stt.moshi.key.reveal() == "public_token"
 
 
 def test_a_malformed_server_address_is_named_and_blocks_nothing() -> None:
     settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "stt.example.com"})
     assert [problem.setting for problem in settings.problems] == ["LT_MOSHI_URL"]
-    assert settings.moshi is None
+    assert settings.engine.stt.moshi is None
     assert settings.blocking == ()

@@ -15,9 +15,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ex_app.errors import NextcloudError, SettingsRefused
-from ex_app.settings.fields import BY_KEY, FIELDS
 from ex_app.settings.read import Settings, read_settings
 from ex_app.settings.store import MAX_VALUE, SavedSettings
+from ex_app.settings.table import BY_KEY, ON_PAGE
 from live_transcription.config import EngineConfig
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from sandbox.nextcloud.app_api import ConfigValue
@@ -43,14 +43,14 @@ def saved_settings(nextcloud: Any, **environment: str) -> tuple[SavedSettings, A
 
 
 def test_every_setting_has_a_key_of_its_own_that_app_api_takes() -> None:
-    keys = [entry.key for entry in FIELDS]
+    keys = [entry.key for entry in ON_PAGE]
     assert len(set(keys)) == len(keys)
     assert all(key.startswith("lt_") and len(key) <= 64 for key in keys)
-    assert all(entry.kind != "switch" or entry.default in ("true", "false") for entry in FIELDS)
+    assert all(entry.kind != "switch" or entry.default in ("true", "false") for entry in ON_PAGE)
 
 
 def test_the_defaults_of_the_table_are_those_in_force() -> None:
-    explicit = {entry.variable: entry.default for entry in FIELDS if entry.default}
+    explicit = {entry.variable: entry.default for entry in ON_PAGE if entry.default}
     assert read_settings(ENVIRONMENT | explicit) == read_settings(ENVIRONMENT)
 
 
@@ -58,13 +58,13 @@ async def test_saved_values_win_over_the_environment_and_a_deleted_one_gives_way
     nextcloud = FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com", **MODAL})
     saved, applied = saved_settings(nextcloud)
     await saved.refresh()
-    assert saved.current.hpb_url == "https://saved.example.com"
-    assert saved.current.modal is not None
+    assert saved.current.engine.hpb.url == "https://saved.example.com"
+    assert saved.current.engine.stt.modal is not None
     assert applied.settings == [saved.current]
     await saved.refresh()
     assert len(applied.settings) == 1, "unchanged values are not applied again"
     await saved.save({"lt_hpb_url": None})
-    assert saved.current.hpb_url == ENVIRONMENT["LT_HPB_URL"]
+    assert saved.current.engine.hpb.url == ENVIRONMENT["LT_HPB_URL"]
     assert "lt_hpb_url" not in nextcloud.values
 
 
@@ -82,7 +82,7 @@ async def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
     nextcloud.values["lt_prewarm"] = "0"
     go_on.put_nowait(None)
     await asyncio.wait_for(applied.once.wait(), 5)
-    assert not applied.settings[-1].prewarm
+    assert not applied.settings[-1].engine.stt.prewarm
     assert waits[0] == 60.0
     task.cancel()
 
@@ -108,14 +108,14 @@ async def test_the_last_good_values_stay_while_nextcloud_is_away_and_the_page_sa
     nextcloud.failures = 1
     with pytest.raises(NextcloudError):
         await saved.refresh()
-    assert saved.trouble is not None
-    assert saved.current.hpb_url == "https://saved.example.com"
+    assert saved.last_error is not None
+    assert saved.current.engine.hpb.url == "https://saved.example.com"
     nextcloud.failures = 1
     with pytest.raises(NextcloudError):
         await saved.save({"lt_prewarm": "false"})
-    assert saved.current.prewarm
+    assert saved.current.engine.stt.prewarm
     await saved.refresh()
-    assert saved.trouble is None
+    assert saved.last_error is None
 
 
 @pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.GARBAGE, FaultKind.WRONG_SHAPE, FaultKind.UNAUTHORIZED])
@@ -129,7 +129,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         await saved.refresh()
         with cloud.faults.during(Fault(kind)), pytest.raises(NextcloudError):
             await saved.refresh()
-        assert saved.current.hpb_url == "https://saved.example.com"
+        assert saved.current.engine.hpb.url == "https://saved.example.com"
         await saved.save({"lt_internal_secret": "a-new-secret", "lt_hpb_url": None})
         assert app.config["lt_internal_secret"] == ConfigValue("a-new-secret", sensitive=True)
         assert "lt_hpb_url" not in app.config
@@ -148,7 +148,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("lt_stt_order", "modal,modal"),
         ("lt_stt_order", "cloud"),
         ("lt_frame_ms", "100"),
-        ("lt_receive_path", "fast"),
+        ("lt_receive_path", "direct"),
         ("lt_max_speakers", "0"),
         ("lt_max_calls", "0"),
         ("lt_max_memory_mb", "5"),
@@ -179,9 +179,9 @@ async def test_values_that_do_not_fit_each_other_are_refused() -> None:
         await saved.save({"lt_languages": "en,de", "lt_default_language": "fr"})
     assert set(refused.value.fields) == {"lt_default_language"}
     await saved.save({"lt_languages": "fr,de", "lt_default_language": "fr"})
-    assert saved.current.default_language == "fr"
+    assert saved.current.engine.default_language == "fr"
     await saved.save({"lt_modal_workspace": "half-done"})
-    assert saved.current.modal is None, "what is not complete yet may be saved in pieces"
+    assert saved.current.engine.stt.modal is None, "what is not complete yet may be saved in pieces"
 
 
 async def test_secrets_are_saved_as_secrets_and_never_described() -> None:
@@ -212,7 +212,7 @@ async def test_everything_reaches_the_engine() -> None:
     await saved.save(
         {
             **MODAL, "lt_backend_url": "https://inside.example.com", "lt_skip_cert_verify": "1",
-            "lt_frame_ms": "200", "lt_gate": "off", "lt_receive_path": "stock",
+            "lt_frame_ms": "200", "lt_gate": "off",
             "lt_prewarm": "0", "lt_max_speakers": "12", "lt_max_calls": "34", "lt_max_memory_mb": "2048",
             "lt_languages": "fr,en",
             "lt_stt_order": "embedded,modal",
@@ -227,9 +227,8 @@ async def test_everything_reaches_the_engine() -> None:
     assert (config.max_speakers, config.max_calls, config.max_memory_mb) == (12, 34, 2048)
     assert config.languages == ("en", "fr")
     assert config.stt.order == ("embedded", "modal")
-    assert config.receive_path == "stock"
     await saved.save({"lt_stt_fallback": "false"})
-    assert saved.current.engines_in_use() == ("embedded",)
+    assert saved.current.engine.stt.in_use == ("embedded",)
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
@@ -246,7 +245,7 @@ async def test_no_input_breaks_it(changes: dict[str, str | None]) -> None:
 
 
 async def test_hostile_saved_values_fall_back_and_are_named() -> None:
-    values = {entry.key: "<script>alert(1)</script>\x00" for entry in FIELDS}
+    values = {entry.key: "<script>alert(1)</script>\x00" for entry in ON_PAGE}
     saved, _ = saved_settings(FakeNextcloud(values=values))
     await saved.refresh()
     assert isinstance(saved.current.engine_config(), EngineConfig)

@@ -13,7 +13,8 @@ from xml.etree import ElementTree as ET
 import pytest
 from check_info_xml import problems
 
-from ex_app.settings.read import APP_ID, read_settings
+from ex_app.identity import APP_ID
+from ex_app.settings.read import read_settings
 
 
 def test_ours_is_valid(info_xml: str) -> None:
