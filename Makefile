@@ -22,7 +22,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test check settings format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -58,6 +58,9 @@ check: $(VENV)/dev-installed ## Lint, format, types, arrows, licences
 	@echo "==> import-linter" && $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	@echo "==> reuse" && $(BIN)/reuse lint --lines
 	@echo "==> info.xml" && $(RUN) scripts/check_info_xml.py
+
+settings: $(VENV)/runtime-installed ## Write the table of settings into docs/settings.md and info.xml
+	@$(RUN) scripts/write_settings.py
 
 format: $(VENV)/dev-installed ## Put the code in its form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .

@@ -15,7 +15,6 @@ import binascii
 import hmac
 import logging
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers
@@ -106,7 +105,7 @@ class Admins:
     def __init__(self, nextcloud: NextcloudGateway, now: Callable[[], float] = time.monotonic) -> None:
         self._nextcloud = nextcloud
         self._now = now
-        self._known: OrderedDict[str, tuple[bool, float]] = OrderedDict()
+        self._known: dict[str, tuple[bool, float]] = {}
 
     async def require(self, user_id: str | None) -> None:
         """Raise NotAllowed if there is no user, or if the user is known not to be an administrator."""
@@ -126,7 +125,6 @@ class Admins:
         except (NextcloudError, TimeoutError):
             logger.info("Could not ask Nextcloud whether a user is an administrator, so AppAPI's check decides")
             return
+        if len(self._known) >= _MAX_USERS:
+            self._known.clear()
         self._known[user_id] = (is_admin, self._now())
-        self._known.move_to_end(user_id)
-        while len(self._known) > _MAX_USERS:
-            self._known.popitem(last=False)

@@ -9,7 +9,8 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from fastapi import APIRouter
 
@@ -20,6 +21,7 @@ from ex_app.responses import Answer
 from live_transcription.errors import LiveTranscriptionError
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 #: One step of the initialisation; raises a LiveTranscriptionError, which AppAPI shows to the administrator.
 InitStep: TypeAlias = Callable[[], Awaitable[None]]
@@ -122,16 +124,8 @@ class Lifecycle:
                 self._on_disabled()
 
     async def _put_page(self) -> None:
-        if self._page is None:
-            return
-        for delay in _retries():
-            try:
-                await self._nextcloud.put_page(self._page)
-            except NextcloudError as error:
-                logger.warning("Could not add the settings page to Nextcloud's menu; next attempt in %.0f s. %s", delay, error)
-                await self._sleep(delay)
-            else:
-                return
+        if self._page is not None:
+            await self._insist("add the settings page to Nextcloud's menu", partial(self._nextcloud.put_page, self._page))
 
     async def _remove_page(self) -> None:
         """Remove the page while the request that disables the app runs: afterwards, Nextcloud refuses the app's requests."""
@@ -144,16 +138,10 @@ class Lifecycle:
             logger.warning("Could not remove the settings page from Nextcloud's menu. %s", error)
 
     async def _read_enabled(self) -> None:
-        for delay in _retries():
-            try:
-                enabled = await self._nextcloud.is_enabled()
-            except NextcloudError as error:
-                logger.warning("Could not ask Nextcloud whether the app is enabled; next attempt in %.0f s. %s", delay, error)
-                await self._sleep(delay)
-            else:
-                self._set(enabled)
-                logger.info("The app is %s in Nextcloud", "enabled" if enabled else "not enabled yet")
-                return
+        enabled = await self._insist("ask Nextcloud whether the app is enabled", self._nextcloud.is_enabled)
+        if enabled is not None:
+            self._set(enabled)
+            logger.info("The app is %s in Nextcloud", "enabled" if enabled else "not enabled yet")
 
     async def _init(self) -> None:
         percent = 0
@@ -176,17 +164,19 @@ class Lifecycle:
         await self._report(100)
 
     async def _report(self, percent: int, error: str = "") -> None:
-        for delay in itertools.islice(_retries(), REPORT_ATTEMPTS):
+        request = partial(self._nextcloud.report_progress, percent, error)
+        await self._insist(f"report progress ({percent} %) to Nextcloud", request, REPORT_ATTEMPTS)
+
+    async def _insist(self, what: str, request: Callable[[], Awaitable[T]], attempts: int | None = None) -> T | None:
+        """Repeat a request until Nextcloud answers. Returns the answer; None after `attempts` failures."""
+        for delay in itertools.islice(itertools.chain(RETRY_S, itertools.repeat(RETRY_S[-1])), attempts):
             try:
-                await self._nextcloud.report_progress(percent, error)
-            except NextcloudError as failure:
-                logger.warning(
-                    "Could not report the progress of %d %% to Nextcloud; next attempt in %.0f s. %s", percent, delay, failure
-                )
+                return await request()
+            except NextcloudError as error:
+                logger.warning("Could not %s; next attempt in %.0f s. %s", what, delay, error)
                 await self._sleep(delay)
-            else:
-                return
-        logger.error("Gave up reporting progress (%d %%) to Nextcloud", percent)
+        logger.error("Gave up: could not %s", what)
+        return None
 
     def _run(self, name: str, work: Work) -> None:
         """Start `work` in the background, unless work of this name is running."""
@@ -207,10 +197,6 @@ async def _survive(name: str, work: Work) -> None:
         await work()
     except Exception:
         logger.exception("Background work failed: %s", name)
-
-
-def _retries() -> itertools.chain[float]:
-    return itertools.chain(RETRY_S, itertools.repeat(RETRY_S[-1]))
 
 
 def lifecycle_routes(lifecycle: Lifecycle) -> APIRouter:

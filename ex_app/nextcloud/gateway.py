@@ -59,45 +59,35 @@ class NextcloudGateway(Protocol):
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
         """The STUN and TURN servers in Talk's settings; TURN credentials are time-limited."""
-        ...
 
     async def is_enabled(self) -> bool:
         """Whether Nextcloud has this app enabled."""
-        ...
 
     async def report_progress(self, percent: int, error: str = "") -> None:
         """Report the progress of the initialisation, 0 to 100. At 100, AppAPI calls `/enabled` before this returns."""
-        ...
 
     async def log(self, level: int, text: str) -> None:
         """Add a line to Nextcloud's log. `level`: 0 debug, 1 info, 2 warning, 3 error, 4 fatal."""
-        ...
 
     async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
         """The app's saved values, as far as they exist; secrets in plain text."""
-        ...
 
     async def write_value(self, key: str, value: str, *, secret: bool) -> None:
         """Save a value. Nextcloud encrypts a secret, and does not show it in its pages or logs."""
-        ...
 
     async def delete_values(self, keys: Sequence[str]) -> None:
         """Delete saved values; no error if they do not exist."""
-        ...
 
     async def put_page(self, page: Page) -> None:
         """Add the page, with its scripts, styles and initial state, to the menu of administrators. Idempotent."""
-        ...
 
     async def remove_page(self, page: Page) -> None: ...
 
     async def is_admin(self, user_id: str) -> bool:
         """Whether the user is in Nextcloud's group `admin`."""
-        ...
 
     async def server_version(self) -> str:
         """Nextcloud's version."""
-        ...
 
     async def aclose(self) -> None: ...
 

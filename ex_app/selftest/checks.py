@@ -93,9 +93,7 @@ class Checks:
             name = f"{report.kind.upper()} {report.server}"
             step = run.begin(f"ice.{report.kind}", name)
             if report.problem:
-                step.warn(
-                    f"{name}: {report.problem}.", "Check it in Talk's administration settings, and the firewall in between."
-                )
+                step.warn(f"{name}: {report.problem}.", "Check it in Talk's administration settings, and check the firewall.")
             else:
                 step.succeed(report.address)
         if unusable:
@@ -115,7 +113,7 @@ class Checks:
                 raise ConfigurationError(
                     "LT_STT_ORDER",
                     "None of the selected engines is configured.",
-                    fix="Select another engine, or configure one.",
+                    fix="Configure one, or select another.",
                 )
         speech = await asyncio.to_thread(load_speech)
         failure: Exception | None = None

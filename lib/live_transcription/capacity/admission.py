@@ -21,17 +21,24 @@ SUBSCRIPTION_BYTES = 256 << 10
 SETTLE_S = 5.0
 
 _MB = 1 << 20
-_WHOSE = {
-    MemorySource.CONTAINER: "the container's limit",
-    MemorySource.MACHINE: "what the machine has left for the app",
-    MemorySource.PROCESS: "the limit of the app's address space, ulimit -v",
-    MemorySource.SETTING: "the memory limit of the settings",
-}
-_MORE = {
-    MemorySource.CONTAINER: "Give the container more memory",
-    MemorySource.MACHINE: "Give the machine more memory",
-    MemorySource.PROCESS: "Raise that limit",
-    MemorySource.SETTING: "Raise the memory limit in the settings",
+#: What limits the memory, and what to do about it.
+_TEXTS = {
+    MemorySource.CONTAINER: (
+        "limit of the container",
+        "Give the container more memory, or lower the maximum number of speakers in the settings.",
+    ),
+    MemorySource.MACHINE: (
+        "available on the machine",
+        "Give the machine more memory, or lower the maximum number of speakers in the settings.",
+    ),
+    MemorySource.PROCESS: (
+        "limit of the process, ulimit -v",
+        "Raise this limit, or lower the maximum number of speakers in the settings.",
+    ),
+    MemorySource.SETTING: (
+        "memory limit in the settings",
+        "Raise the memory limit, or lower the maximum number of speakers in the settings.",
+    ),
 }
 
 
@@ -93,13 +100,19 @@ class Admission:
         """The current conditions, for an administrator. `consequence`: whole sentences."""
         if not self._memory_full or (bound := self._tightest) is None:
             return ()
-        message = (
-            f"Memory is low: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). "
-            f"No new speech-to-text streams start until usage drops below {CLEAR_SHARE:.0%}. "
-            f"Running captions continue. {consequence}"
+        limit, fix = _TEXTS[bound.source]
+        condition = Condition.of(
+            "memory",
+            "Memory is low: {used} of {limit} MB are in use ({source}). No new speech-to-text streams start until usage drops "
+            "below {share} %. Running captions continue.",
+            fix,
+            addition=consequence,
+            used=str(_mb(bound.used)),
+            limit=str(_mb(bound.limit)),
+            source=limit,
+            share=f"{CLEAR_SHARE:.0%}".rstrip("%"),
         )
-        fix = f"{_MORE[bound.source]}, or lower the maximum number of speakers in the settings."
-        return (Condition("memory", message.strip(), fix),)
+        return (condition,)
 
     def _weigh(self, now: float) -> None:
         while self._promised and now - self._promised[0][0] >= SETTLE_S:

@@ -79,19 +79,21 @@ class DescriptorBudget:
         """The current condition, for an administrator."""
         if not self.is_short(now):
             return ()
-        return (Condition("descriptors", f"{self.problem()} Captions of running calls continue.", FIX),)
+        return (self.condition(),)
 
-    def problem(self) -> str:
-        used, limit = self._reading.used, self._reading.limit
-        return f"Too many files are open: {used} of {limit}. New calls and speakers are refused."
+    def condition(self) -> Condition:
+        return Condition.of(
+            "descriptors",
+            "Too many files are open: {used} of {limit}. New calls and speakers are refused. Running captions continue.",
+            "Raise the limit of open files (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile of Docker).",
+            used=str(self._reading.used),
+            limit=str(self._reading.limit),
+        )
 
     def _used(self, now: float) -> int:
         while self._promised and now - self._promised[0][0] >= SETTLE_S:
             self._promised_descriptors -= self._promised.popleft()[1]
         return self._reading.used + self._promised_descriptors
-
-
-FIX = "Raise the limit of open files (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile of Docker)."
 
 
 def http_connections(limit: int | None) -> int:
@@ -153,7 +155,8 @@ class Descriptors:
         """Reserve the descriptors of a call. Raises OutOfDescriptors."""
         now = _now()
         if self._budget.room(CALL_DESCRIPTORS, now) < 1:
-            raise OutOfDescriptors(self._budget.problem(), fix=FIX)
+            condition = self._budget.condition()
+            raise OutOfDescriptors(condition.message, fix=condition.fix)
         self._budget.promise(CALL_DESCRIPTORS, now)
 
     def speaker_room(self, now: float) -> float:
