@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ SAMPLE_S = 10.0
 SAMPLES = 61
 #: Number of samples behind each percentile, since a single sample has too few captions.
 WINDOW = 6
+_SHARES = (("p50", 0.5), ("p95", 0.95))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,12 +72,20 @@ class History:
             "conditions": [asdict(condition) for condition in status.conditions],
             "targets": status.targets,
             "captions": status.captions_sent,
-            "words_per_minute": _per_minute(samples),
-            "latency": {which: _percentiles(samples, which) for which in ("first", "last")},
+            "words_per_minute": _rate(samples[-WINDOW - 1 :][0], samples[-1]) if samples else 0.0,
+            "latency": {
+                which: {name: _latency(samples[0], samples[-1], which, share) if samples else None for name, share in _SHARES}
+                for which in ("first", "last")
+            },
             "history": {
                 "step_s": SAMPLE_S,
-                "last_p50": [_quantile_between(samples, index, "last", 0.5) for index in range(1, len(samples))],
-                "last_p95": [_quantile_between(samples, index, "last", 0.95) for index in range(1, len(samples))],
+                **{
+                    f"last_{name}": [
+                        _latency(samples[max(0, index - WINDOW)], samples[index], "last", share)
+                        for index in range(1, len(samples))
+                    ]
+                    for name, share in _SHARES
+                },
                 "words": [_rate(a, b) for a, b in itertools.pairwise(samples)],
             },
             "engines": [{"name": e.name, "state": e.state, "problem": e.problem} for e in speech.engines],
@@ -111,27 +120,12 @@ def quantile(before: Buckets, after: Buckets, share: float) -> float | None:
     return lower
 
 
-def _per_minute(samples: Sequence[Sample]) -> float:
-    window = samples[-(WINDOW + 1) :]
-    return _rate(window[0], window[-1]) if len(window) > 1 else 0.0
-
-
 def _rate(before: Sample, after: Sample) -> float:
     """Committed words per minute."""
     return round(60 * max(0.0, after.words - before.words) / max(1e-3, after.at - before.at), 1)
 
 
-def _percentiles(samples: Sequence[Sample], which: str) -> dict[str, float | None]:
-    if not samples:
-        return {"p50": None, "p95": None}
-    before, after = getattr(samples[0], which), getattr(samples[-1], which)
-    return {name: _rounded(quantile(before, after, share)) for name, share in (("p50", 0.5), ("p95", 0.95))}
-
-
-def _quantile_between(samples: Sequence[Sample], index: int, which: str, share: float) -> float | None:
-    before = samples[max(0, index - WINDOW)]
-    return _rounded(quantile(getattr(before, which), getattr(samples[index], which), share))
-
-
-def _rounded(value: float | None) -> float | None:
+def _latency(before: Sample, after: Sample, which: str, share: float) -> float | None:
+    """Percentile of the `first` or `last` latency between two samples, in seconds."""
+    value = quantile(getattr(before, which), getattr(after, which), share)
     return None if value is None else round(value, 2)

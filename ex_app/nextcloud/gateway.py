@@ -204,8 +204,7 @@ class AppApiGateway:
                     fix="Serve the whole certificate chain, or install its authority where this app runs.",
                 ) from None
             raise NextcloudError(
-                f"Nextcloud could not be reached ({type(error).__name__}).",
-                fix="Check that the app can reach NEXTCLOUD_URL.",
+                f"Nextcloud could not be reached ({type(error).__name__}).", fix="Check that the app can reach NEXTCLOUD_URL."
             ) from None
 
     def _client(self) -> AsyncNextcloudApp:

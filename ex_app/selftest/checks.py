@@ -59,21 +59,9 @@ class Checks:
             config = self._saved.current.engine_config()
             if isinstance(config, ConfigurationError):
                 raise config
-        connect = run.begin("hpb.connect", "The backend can be reached")
-        hello = None
-
-        def connected() -> None:
-            nonlocal hello
-            connect.succeed()
-            hello = run.begin("hpb.hello", "The backend accepts the app")
-
-        try:
-            report = await self._engine.probe_hpb(config.hpb, connected)
-        except Exception as error:
-            (hello or connect).fail(error)
-            raise
-        if hello is not None:
-            hello.succeed(f"Version {report.version}")
+        with run.sequence("hpb.connect", "The backend can be reached") as steps:
+            report = await self._engine.probe_hpb(config.hpb, lambda: steps.next("hpb.hello", "The backend accepts the app"))
+            steps.current.detail = f"Version {report.version}"
         run.begin("hpb.media", "It has a media server").succeed(", ".join(report.features))
 
     async def _check_ice(self, run: Run) -> None:
@@ -111,9 +99,7 @@ class Checks:
             engines = (engine,) if engine else self._saved.current.engine.stt.in_use
             if not engines:
                 raise ConfigurationError(
-                    "LT_STT_ORDER",
-                    "None of the selected engines is configured.",
-                    fix="Configure one, or select another.",
+                    "LT_STT_ORDER", "None of the selected engines is configured.", fix="Configure one, or select another."
                 )
         speech = await asyncio.to_thread(load_speech)
         failure: Exception | None = None
@@ -127,36 +113,22 @@ class Checks:
             raise failure
 
     async def _check_engine(self, run: Run, name: str, speech: Frame) -> None:
-        opening = run.begin("stt.open", name, expected_s=_START_S[name])
-        transcribing = None
+        with run.sequence("stt.open", name, expected_s=_START_S[name]) as steps:
 
-        def opened() -> None:
-            nonlocal transcribing
-            opening.succeed()
-            transcribing = run.begin("stt.transcribe", name)
+            def recognised(text: str) -> None:
+                steps.current.detail = text
 
-        def recognised(text: str) -> None:
-            if transcribing is not None:
-                transcribing.detail = text
-
-        try:
-            text = await self._engine.probe_engine(name, speech, LANGUAGE, opened=opened, heard=recognised)
-        except Exception as error:
-            (transcribing or opening).fail(error)
-            raise
-        if transcribing is None:
-            return
-        if not text:
-            silent = SttUnavailable(
-                f"The engine {name} accepted the recording but returned no text.",
-                fix="See the log of the speech-to-text server.",
+            text = await self._engine.probe_engine(
+                name, speech, LANGUAGE, opened=lambda: steps.next("stt.transcribe", name), heard=recognised
             )
-            transcribing.fail(silent)
-            raise silent
-        if similarity(text) < UNDERSTOOD:
-            transcribing.warn("The text differs from the recording.", f"It should be: {TEXT}", detail=text)
-        else:
-            transcribing.succeed(text)
+            if not text:
+                raise SttUnavailable(
+                    f"The engine {name} accepted the recording but returned no text.",
+                    fix="See the log of the speech-to-text server.",
+                )
+            steps.current.detail = text
+            if similarity(text) < UNDERSTOOD:
+                steps.current.warn("The text differs from the recording.", f"It should be: {TEXT}")
 
 
 def similarity(text: str) -> float:

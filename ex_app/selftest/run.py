@@ -53,8 +53,8 @@ class Step:
         self.detail = detail or self.detail
         self._end("ok")
 
-    def warn(self, message: str, fix: str, *, detail: str = "") -> None:
-        self.message, self.fix, self.detail = message, fix, detail or self.detail
+    def warn(self, message: str, fix: str) -> None:
+        self.message, self.fix = message, fix
         self._end("warning")
 
     def fail(self, error: Exception) -> None:
@@ -100,14 +100,20 @@ class Run:
     @contextlib.contextmanager
     def step(self, id: str, title: str) -> Iterator[Step]:  # noqa: A002
         """A step that succeeds when the block ends, and fails with any exception of the block."""
-        step = self.begin(id, title)
+        with self.sequence(id, title) as steps:
+            yield steps.current
+
+    @contextlib.contextmanager
+    def sequence(self, id: str, title: str, *, expected_s: float = 0.0) -> Iterator[Sequence]:  # noqa: A002
+        """Like `step`, but the block can end this step and begin the next one."""
+        steps = Sequence(self, self.begin(id, title, expected_s=expected_s))
         try:
-            yield step
+            yield steps
         except Exception as error:
-            step.fail(error)
+            steps.current.fail(error)
             raise
-        if step.state == "running":
-            step.succeed()
+        if steps.current.state == "running":
+            steps.current.succeed()
 
     def finish(self, error: Exception | None) -> None:
         """End all steps of the current check. `error` is shown unless one of its steps has failed already."""
@@ -131,6 +137,19 @@ class Run:
             "failing": next((check for check, step in self._steps if step.state == "failed"), ""),
             "steps": [{"check": check, **step.describe()} for check, step in self._steps],
         }
+
+
+@dataclass(slots=True)
+class Sequence:
+    """Steps that follow one another; see `Run.sequence`."""
+
+    run: Run
+    current: Step
+
+    def next(self, id: str, title: str) -> None:  # noqa: A002
+        """The current step has succeeded, and another one begins."""
+        self.current.succeed()
+        self.current = self.run.begin(id, title)
 
 
 class Runs:

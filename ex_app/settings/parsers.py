@@ -54,10 +54,6 @@ def megabytes(text: str) -> int:
     return number
 
 
-def port_number(text: str) -> int:
-    return whole_number(1, 65535)(text)
-
-
 def frame_length(text: str) -> int:
     if text in ("80", "200"):
         return int(text)
@@ -112,15 +108,17 @@ def secret(text: str) -> Secret:
 
 
 def modal_key(text: str) -> Secret:
-    if text.startswith("ws-"):
-        raise ValueError("this is a secret (ws-…); enter the key (wk-…)")
-    return secret(text)
+    return secret(_unlike(text, "ws-", "this is a secret (ws-…); enter the key (wk-…)"))
 
 
 def modal_secret(text: str) -> Secret:
-    if text.startswith("wk-"):
-        raise ValueError("this is a key (wk-…); enter the secret (ws-…)")
-    return secret(text)
+    return secret(_unlike(text, "wk-", "this is a key (wk-…); enter the secret (ws-…)"))
+
+
+def _unlike(text: str, prefix: str, message: str) -> str:
+    if text.startswith(prefix):
+        raise ValueError(message)
+    return text
 
 
 def modal_workspace(text: str) -> str:

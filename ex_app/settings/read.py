@@ -25,6 +25,7 @@ from live_transcription.types import Secret
 
 T = TypeVar("T")
 
+_port = parsers.whole_number(1, 65535)
 #: Without these, no call can be joined.
 _NEEDED = ("NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET")
 
@@ -134,11 +135,11 @@ class _Reader:
 
 
 def _listen(reader: _Reader) -> Listen:
-    port = DEFAULT_PORT if reader.is_set("APP_PORT") else reader.own("PORT", parsers.port_number, DEFAULT_PORT)
+    port = DEFAULT_PORT if reader.is_set("APP_PORT") else reader.own("PORT", _port, DEFAULT_PORT)
     harp = reader.is_set("HP_SHARED_KEY")
     return Listen(
         host=reader.own("APP_HOST", parsers.token, Listen().host),
-        port=reader.own("APP_PORT", parsers.port_number, port),
+        port=reader.own("APP_PORT", _port, port),
         # The default is AppAPI's.
         unix_socket=reader.own("HP_EXAPP_SOCK", parsers.absolute_path, Path("/tmp/exapp.sock")) if harp else None,  # noqa: S108
     )

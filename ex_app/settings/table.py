@@ -12,33 +12,8 @@ from collections.abc import Callable
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
 
-from ex_app.settings.parsers import (
-    absolute_path,
-    boolean,
-    engine_order,
-    frame_length,
-    language,
-    languages,
-    log_level,
-    megabytes,
-    modal_key,
-    modal_secret,
-    modal_workspace,
-    nextcloud_address,
-    secret,
-    server_address,
-    verification,
-    whole_number,
-)
-from live_transcription.config import (
-    AudioConfig,
-    EmbeddedConfig,
-    EngineConfig,
-    HpbConfig,
-    ModalConfig,
-    MoshiConfig,
-    SttConfig,
-)
+from ex_app.settings import parsers
+from live_transcription.config import AudioConfig, EmbeddedConfig, EngineConfig, HpbConfig, ModalConfig, MoshiConfig, SttConfig
 from live_transcription.languages import LANGUAGES
 
 #: The parts of the engine's configuration, by the prefix of `Setting.target`.
@@ -60,7 +35,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """One setting. `variable`: its environment variable. `target`: its field in `EngineConfig`, with dots.
+    """One setting. `variable`: its environment variable. `target`: its field in `EngineConfig`, such as `hpb.url`.
 
     `kind` selects the control on the page: `text`, `url`, `secret`, `switch`, `choice`, `number`, `languages` or `order`.
     `required`: what to do if it is missing. `alias`: the setting whose value applies if this one is not set.
@@ -117,129 +92,129 @@ GROUPS = (
 )
 
 _LANGUAGES = tuple((code, language.name) for code, language in LANGUAGES.items())
+_HPB_EXAMPLE = "https://cloud.example.com/standalone-signaling"
 _MODAL_NEEDS = "Modal needs a workspace, a key and a secret. Until then, it is not used."
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LT_HPB_URL", "url", "hpb", "Address of the high-performance backend",
-        "The signaling server that Talk uses; see Talk's administration settings.",
-        server_address, "hpb.url", placeholder="https://cloud.example.com/standalone-signaling",
-        required="Set it to the address of Talk's high-performance backend, such as "
-        "https://cloud.example.com/standalone-signaling.",
+        "The signaling server that Talk uses; see Talk's administration settings.", parsers.server_address, "hpb.url",
+        placeholder=_HPB_EXAMPLE,
+        required=f"Set it to the address of Talk's high-performance backend, such as {_HPB_EXAMPLE}.",
     ),
     Setting(
         "LT_INTERNAL_SECRET", "secret", "hpb", "Internal secret",
         "The internalsecret in the section [clients] of the signaling server's server.conf, not the secret in Talk's settings.",
-        secret, "hpb.internal_secret",
+        parsers.secret, "hpb.internal_secret",
         required="Set it to the internalsecret in the section [clients] of the high-performance backend's server.conf.",
     ),
     Setting(
         "LT_BACKEND_URL", "url", "hpb", "Address of Nextcloud in the backend's settings",
-        "Only needed if it differs from the address that this app uses.", nextcloud_address, "hpb.backend_url",
+        "Only needed if it differs from the address that this app uses.", parsers.nextcloud_address, "hpb.backend_url",
         placeholder="https://cloud.example.com",
     ),
     Setting(
         "LT_SKIP_CERT_VERIFY", "switch", "hpb", "Accept any certificate of the high-performance backend",
         "For test systems only: anyone on the network path can pose as the backend, read the captions and send false ones.",
-        verification, "hpb.verify_certificates", alias="SKIP_CERT_VERIFY",
+        parsers.verification, "hpb.verify_certificates", alias="SKIP_CERT_VERIFY",
     ),
     Setting(
         "LT_STT_ORDER", "order", "stt", "Engines in order of preference",
-        "If an engine fails, the next one takes over. Engines that are not selected are not used.",
-        engine_order, "stt.order", (("modal", "Modal"), ("moshi", "moshi-server"), ("embedded", "This machine")),
+        "If an engine fails, the next one takes over. Engines that are not selected are not used.", parsers.engine_order,
+        "stt.order", (("modal", "Modal"), ("moshi", "moshi-server"), ("embedded", "This machine")),
     ),
     Setting(
         "LT_STT_FALLBACK", "switch", "stt", "Use the next engine if one fails",
-        "Off: only the first configured engine is used.", boolean, "stt.fallback",
+        "Off: only the first configured engine is used.", parsers.boolean, "stt.fallback",
     ),
     Setting(
         "MODAL_WORKSPACE", "text", "stt", "Modal: workspace", "The name of your workspace on modal.com.",
-        modal_workspace, "stt.modal.workspace", required=_MODAL_NEEDS,
+        parsers.modal_workspace, "stt.modal.workspace", required=_MODAL_NEEDS,
     ),
     Setting(
-        "MODAL_KEY", "secret", "stt", "Modal: key", "The ID of a proxy auth token (wk-…).",
-        modal_key, "stt.modal.key", required=_MODAL_NEEDS,
+        "MODAL_KEY", "secret", "stt", "Modal: key", "The ID of a proxy auth token (wk-…).", parsers.modal_key,
+        "stt.modal.key", required=_MODAL_NEEDS,
     ),
     Setting(
-        "MODAL_SECRET", "secret", "stt", "Modal: secret", "The secret of the proxy auth token (ws-…).",
-        modal_secret, "stt.modal.secret", required=_MODAL_NEEDS,
+        "MODAL_SECRET", "secret", "stt", "Modal: secret", "The secret of the proxy auth token (ws-…).", parsers.modal_secret,
+        "stt.modal.secret", required=_MODAL_NEEDS,
     ),
     Setting(
-        "LT_MODAL_URL", "url", "stt", "Modal: full address",
-        "Replaces the workspace if your deployment has another name.", server_address, "stt.modal.url",
-        placeholder="wss://…modal.run/v1/stream",
+        "LT_MODAL_URL", "url", "stt", "Modal: full address", "Replaces the workspace if your deployment has another name.",
+        parsers.server_address, "stt.modal.url", placeholder="wss://…modal.run/v1/stream",
     ),
     Setting(
         "LT_MODAL_CREDENTIALS_ANYWHERE", "switch", "stt", "Modal: send the key to hosts outside modal.run",
-        "Off: key and secret are only sent to *.modal.run. The certificate is always checked.",
-        boolean, "stt.modal.credentials_anywhere",
+        "Off: key and secret are only sent to *.modal.run. The certificate is always checked.", parsers.boolean,
+        "stt.modal.credentials_anywhere",
     ),
     Setting(
         "LT_MOSHI_URL", "url", "stt", "moshi-server: address",
         "Your own server with Kyutai's model. Without TLS (ws, http), audio and key are sent unencrypted.",
-        server_address, "stt.moshi.url", placeholder="wss://stt.example.com",
+        parsers.server_address, "stt.moshi.url", placeholder="wss://stt.example.com",
     ),
     Setting(
-        "LT_MOSHI_KEY", "secret", "stt", "moshi-server: key", "Empty: the default key of moshi-server.",
-        secret, "stt.moshi.key",
+        "LT_MOSHI_KEY", "secret", "stt", "moshi-server: key", "Empty: the default key of moshi-server.", parsers.secret,
+        "stt.moshi.key",
     ),
     Setting(
         "LT_MOSHI_SKIP_CERT_VERIFY", "switch", "stt", "moshi-server: accept any certificate",
         "For test systems only: anyone on the network path can pose as the server, listen in and read the key.",
-        verification, "stt.moshi.verify_certificates",
+        parsers.verification, "stt.moshi.verify_certificates",
     ),
     Setting(
         "LT_MODEL_DIRECTORY", "text", "stt", "This machine: model directory",
-        "A CTranslate2 Whisper model inside the container. Empty: the built-in model.",
-        absolute_path, "stt.embedded.model_directory", placeholder="/models/whisper-small",
+        "A CTranslate2 Whisper model inside the container. Empty: the built-in model.", parsers.absolute_path,
+        "stt.embedded.model_directory", placeholder="/models/whisper-small",
     ),
     Setting(
-        "LT_DEFAULT_LANGUAGE", "choice", "captions", "Default language",
-        "For conversations without a language setting.", language, "default_language", _LANGUAGES,
+        "LT_DEFAULT_LANGUAGE", "choice", "captions", "Default language", "For conversations without a language setting.",
+        parsers.language, "default_language", _LANGUAGES,
     ),
     Setting(
         "LT_LANGUAGES", "languages", "captions", "Languages to offer",
-        "None selected: all languages that the engines support.", languages, "languages", _LANGUAGES,
+        "None selected: all languages that the engines support.", parsers.languages, "languages", _LANGUAGES,
     ),
     Setting(
         "LT_FRAME_MS", "choice", "advanced", "Length of an audio frame",
-        "80 ms gives the best latency; 200 ms takes slightly less CPU.", frame_length, "audio.frame_ms",
+        "80 ms gives the best latency; 200 ms takes slightly less CPU.", parsers.frame_length, "audio.frame_ms",
         (("80", "80 ms"), ("200", "200 ms")),
     ),
     Setting(
-        "LT_GATE", "switch", "advanced", "Send speech only", "Off: silence is transcribed and billed, too.",
-        boolean, "audio.gate",
+        "LT_GATE", "switch", "advanced", "Send speech only", "Off: silence is transcribed and billed, too.", parsers.boolean,
+        "audio.gate",
     ),
     Setting(
         "LT_PREWARM", "switch", "advanced", "Start the engine when a call is joined",
-        "Off: the engine starts at the first word, so the first captions are late.", boolean, "stt.prewarm",
+        "Off: the engine starts at the first word, so the first captions are late.", parsers.boolean, "stt.prewarm",
     ),
     Setting(
         "LT_MAX_SPEAKERS", "number", "advanced", "Maximum concurrent speakers",
         "People who speak at the same time, in all calls together, 1 to 10000. Silent microphones do not count.",
-        whole_number(1, 10_000), "max_speakers",
+        parsers.whole_number(1, 10_000), "max_speakers",
     ),
     Setting(
         "LT_MAX_CALLS", "number", "advanced", "Maximum concurrent calls",
         "Calls with captions at the same time, 1 to 10000. Captions for further calls are refused.",
-        whole_number(1, 10_000), "max_calls",
+        parsers.whole_number(1, 10_000), "max_calls",
     ),
     Setting(
         "LT_MAX_MEMORY_MB", "number", "advanced", "Memory limit in MB",
         "Above 80 % of it, no new captions start. 0: only the limits of the container and the machine apply.",
-        megabytes, "max_memory_mb",
+        parsers.megabytes, "max_memory_mb",
     ),
     Setting(
         "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "switch", "environment", "Accept any certificate of Nextcloud",
         "For test systems only: anyone on the network path can pose as Nextcloud and read the app's secret and all settings.",
-        verification, alias="SKIP_CERT_VERIFY",
+        parsers.verification, alias="SKIP_CERT_VERIFY",
     ),
     Setting(
         "SKIP_CERT_VERIFY", "switch", "environment", "Accept any certificate of Nextcloud and the high-performance backend",
-        "Applies to each of the two unless its own switch is set. For test systems only.", verification, own_default="false",
+        "Applies to each of the two unless its own switch is set. For test systems only.", parsers.verification,
+        own_default="false",
     ),
     Setting(
-        "LOG_LEVEL", "choice", "environment", "Log level", "debug, info, warning, error or critical.", log_level,
+        "LOG_LEVEL", "choice", "environment", "Log level", "debug, info, warning, error or critical.", parsers.log_level,
         own_default="info",
     ),
 )  # fmt: skip
