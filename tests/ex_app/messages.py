@@ -19,7 +19,7 @@ NAMES = {"Nextcloud", "Modal", "moshi-server"}
 #: Text that no setting accepts, for the messages of the parsers.
 MALFORMED = ("", "-1", "1", "ws-x", "wk-x", "two words", "x://y", "http://[", "http://a@b", "http://a?b", "http://a..b", "é")
 #: The calls whose constant arguments the page shows: by name, the positions of the arguments.
-SHOWN = {"step": (1,), "begin": (1,), "warn": (0, 1), "of": (1, 2)}
+SHOWN = {"step": (1,), "begin": (1,), "sequence": (1,), "next": (1,), "warn": (0, 1), "of": (1, 2)}
 ERRORS = {"NextcloudError": 0, "NotReady": 0, "SttUnavailable": 0, "ConfigurationError": 1}
 
 
@@ -57,8 +57,9 @@ def code_messages(file: Path) -> Iterator[str]:
         if isinstance(node, ast.Dict) and file.name == "admission.py":
             shown: list[ast.expr] = [text for value in node.values if isinstance(value, ast.Tuple) for text in value.elts]
         elif isinstance(node, ast.Call):
-            name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-            positions = SHOWN.get(name) or ((ERRORS[name],) if name in ERRORS else ())
+            method = node.func.attr if isinstance(node.func, ast.Attribute) else ""
+            name = getattr(node.func, "id", "")
+            positions = SHOWN.get(method) or ((ERRORS[name],) if name in ERRORS else ())
             shown = [node.args[position] for position in positions if position < len(node.args)]
             shown += [keyword.value for keyword in node.keywords if keyword.arg == "fix" and name in ERRORS]
         else:
