@@ -8,17 +8,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from fastapi import FastAPI
-from starlette.datastructures import MutableHeaders
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
-from starlette.types import Message, Receive, Scope, Send
 
 from ex_app.auth import Admins, AppApiAuth
+from ex_app.background import Background
 from ex_app.call_store import CallStore
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
@@ -40,8 +41,6 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that stored calls wait for the saved settings after the app is enabled.
 SETTINGS_S = 60.0
-#: Seconds before background work that failed unexpectedly is restarted.
-RESTART_S = 2.0
 _HERE = Path(__file__).parent
 
 
@@ -60,23 +59,26 @@ def create_app(
     `init_steps` run when AppAPI initialises the app. `redactor` gets the secrets that administrators save.
     """
 
+    redactor = redactor or Redactor()
+
     def apply(settings: Settings) -> None:
         for secret in settings.secrets:
-            if redactor is not None:
-                redactor.add(secret)
+            redactor.add(secret)
         engine.apply(settings.engine_config())
 
     saved = SavedSettings(environment, nextcloud, apply)
     identity = saved.current.app
+    background = Background()
     lifecycle = Lifecycle(
         engine,
         nextcloud,
+        background,
         init_steps,
         page=menu_page(identity.version),
         on_enabled=saved.refresh_soon,
         on_disabled=None if calls is None else calls.freeze,
     )
-    history, runs = History(engine, time.monotonic), Runs()
+    history, runs = History(engine, time.monotonic), Runs(background)
 
     async def ready_for_calls() -> None:
         while True:
@@ -91,21 +93,18 @@ def create_app(
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
         try:
             async with engine, asyncio.TaskGroup() as tasks:
-                work: dict[str, Callable[[], Awaitable[None]]] = {"read settings": saved.run, "sample the status": history.run}
+                background.start(tasks)
+                background.run("read settings", saved.run, restart=True)
+                background.run("sample the status", history.run, restart=True)
                 if calls is not None:
-                    work["store calls"] = partial(calls.run, ready_for_calls)
+                    background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
                 if log is not None:
-                    work["send the log to Nextcloud"] = log.run
-                background = [tasks.create_task(_keep_going(name, each), name=name) for name, each in work.items()]
-                runs.start(tasks)
-                lifecycle.start(tasks)
+                    background.run("send the log to Nextcloud", log.run, restart=True)
+                lifecycle.start()
                 yield
                 if calls is not None:
                     calls.freeze()
-                lifecycle.stop()
-                runs.stop()
-                for task in background:
-                    task.cancel()
+                background.stop()
         finally:
             await nextcloud.aclose()
 
@@ -130,27 +129,10 @@ def create_app(
     return app
 
 
-async def _keep_going(name: str, work: Callable[[], Awaitable[None]]) -> None:
-    """Restart `work` after an unexpected failure, such as a lack of memory, so that the failure does not end calls."""
-    while True:
-        try:
-            await work()
-        except Exception:
-            logger.exception("Background work failed and restarts in %.0f s: %s", RESTART_S, name)
-        else:
-            return
-        await asyncio.sleep(RESTART_S)
-
-
 class _Files(StaticFiles):
     """Scripts, styles and images. Without Cache-Control, AppAPI's proxy would let browsers cache them for an hour."""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        async def send_uncached(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                headers = MutableHeaders(scope=message)
-                headers["Cache-Control"] = "no-cache"
-                headers["X-Content-Type-Options"] = "nosniff"
-            await send(message)
-
-        await super().__call__(scope, receive, send_uncached)
+    def file_response(self, *arguments: Any, **options: Any) -> Response:
+        response = super().file_response(*arguments, **options)
+        response.headers.update({"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
+        return response

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -37,19 +37,16 @@ class Sample:
 class History:
     """Samples the engine's status. `now`: seconds of any monotonic clock."""
 
-    def __init__(
-        self, engine: Engine, now: Callable[[], float], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], float]) -> None:
         self._engine = engine
         self._now = now
-        self._sleep = sleep
         self._samples: deque[Sample] = deque(maxlen=SAMPLES)
         self._speaking_s = 0.0
 
     async def run(self) -> None:
         while True:
             self.sample()
-            await self._sleep(SAMPLE_S)
+            await asyncio.sleep(SAMPLE_S)
 
     def sample(self) -> None:
         status, statistics = self._engine.status(), self._engine.caption_statistics()

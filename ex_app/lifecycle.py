@@ -14,6 +14,7 @@ from typing import TypeAlias, TypeVar
 
 from fastapi import APIRouter
 
+from ex_app.background import Background
 from ex_app.engine import Engine
 from ex_app.errors import INTERNAL_ERROR, NextcloudError, NotReady
 from ex_app.nextcloud.gateway import NextcloudGateway, Page
@@ -25,7 +26,6 @@ T = TypeVar("T")
 
 #: One step of the initialisation; raises a LiveTranscriptionError, which AppAPI shows to the administrator.
 InitStep: TypeAlias = Callable[[], Awaitable[None]]
-Work: TypeAlias = Callable[[], Awaitable[None]]
 
 #: Delays in seconds between attempts to reach Nextcloud; the last one is repeated.
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
@@ -47,6 +47,7 @@ class Lifecycle:
         self,
         engine: Engine,
         nextcloud: NextcloudGateway,
+        background: Background,
         init_steps: Sequence[InitStep] = (),
         *,
         page: Page | None = None,
@@ -61,25 +62,15 @@ class Lifecycle:
         self._page = page
         self._on_enabled = on_enabled
         self._on_disabled = on_disabled
+        self._background = background
         self._engine = engine
         self._nextcloud = nextcloud
         self._init_steps = init_steps
         self._sleep = sleep
-        self._tasks: asyncio.TaskGroup | None = None
-        self._running: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        """Ask Nextcloud whether the app is enabled, since AppAPI does not call it when the container restarts.
-
-        `tasks` owns the background work until `stop`.
-        """
-        self._tasks = tasks
-        self._run("read enabled", self._read_enabled)
-
-    def stop(self) -> None:
-        self._tasks = None
-        for task in list(self._running.values()):
-            task.cancel()
+    def start(self) -> None:
+        """Ask Nextcloud whether the app is enabled, since AppAPI does not call it when the container restarts."""
+        self._background.run("read enabled", self._read_enabled)
 
     def require_ready(self) -> None:
         """Raise NotReady if the app is disabled or initialising; Nextcloud may enable it before the initialisation ends."""
@@ -87,18 +78,18 @@ class Lifecycle:
             raise NotReady("Live transcription is still starting.", fix="Try again in a moment.")
         if self.enabled is False:
             # Talk would not ask a disabled app, so it may have been enabled in the meantime.
-            self._run("read enabled", self._read_enabled)
+            self._background.run("read enabled", self._read_enabled)
             raise NotReady("Live transcription is disabled.", fix="Enable the app in Nextcloud.")
 
     def begin_init(self) -> None:
         """Start the initialisation, unless it is running."""
         if not self.initialising:
             self.initialising = True
-            self._run("init", self._init)
+            self._background.run("init", self._init)
 
     async def set_enabled(self, enabled: bool) -> None:
         """Enable or disable the app. Disabling ends all calls."""
-        self._cancel("read enabled")
+        self._background.cancel("read enabled")
         self._set(enabled)
         logger.info("The app was %s", "enabled" if enabled else "disabled")
         if not enabled:
@@ -114,12 +105,12 @@ class Lifecycle:
         if enabled:
             self.serving.set()
             # In the background, so that captions do not wait for the page.
-            self._run("add the page", self._put_page)
+            self._background.run("add the page", self._put_page)
             if self._on_enabled is not None:
                 self._on_enabled()
         else:
             self.serving.clear()
-            self._cancel("add the page")
+            self._background.cancel("add the page")
             if self._on_disabled is not None:
                 self._on_disabled()
 
@@ -177,26 +168,6 @@ class Lifecycle:
                 await self._sleep(delay)
         logger.error("Gave up: could not %s", what)
         return None
-
-    def _run(self, name: str, work: Work) -> None:
-        """Start `work` in the background, unless work of this name is running."""
-        if self._tasks is None or name in self._running:
-            return
-        task = self._tasks.create_task(_survive(name, work), name=name)
-        self._running[name] = task
-        task.add_done_callback(lambda _: self._running.pop(name, None))
-
-    def _cancel(self, name: str) -> None:
-        if task := self._running.get(name):
-            task.cancel()
-
-
-async def _survive(name: str, work: Work) -> None:
-    """Log an unexpected failure, so that it does not end the other background work and the requests."""
-    try:
-        await work()
-    except Exception:
-        logger.exception("Background work failed: %s", name)
 
 
 def lifecycle_routes(lifecycle: Lifecycle) -> APIRouter:

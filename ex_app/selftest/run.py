@@ -16,8 +16,10 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from ex_app.background import Background
 from ex_app.errors import INTERNAL_ERROR, NotReady
 from live_transcription.errors import LiveTranscriptionError
 
@@ -153,21 +155,12 @@ class Sequence:
 
 
 class Runs:
-    """Runs checks in the background. Call `start` with the TaskGroup that owns them."""
+    """Runs checks in the background."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, background: Background, now: Callable[[], float] = time.monotonic) -> None:
+        self._background = background
         self._now = now
-        self._tasks: asyncio.TaskGroup | None = None
         self._runs: OrderedDict[str, Run] = OrderedDict()
-        self._running: dict[str, asyncio.Task[None]] = {}
-
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        self._tasks = tasks
-
-    def stop(self) -> None:
-        self._tasks = None
-        for task in self._running.values():
-            task.cancel()
 
     def get(self, id: str) -> Run | None:  # noqa: A002
         return self._runs.get(id)
@@ -180,15 +173,13 @@ class Runs:
         for run in self._runs.values():
             if run.kind == kind and not run.done:
                 return run
-        if self._tasks is None or len(self._running) >= MAX_RUNNING:
+        if not self._background.is_open or sum(not run.done for run in self._runs.values()) >= MAX_RUNNING:
             raise NotReady("Too many checks are running.", fix="Try again in a moment.")
         run = Run(kind, self._now)
         self._runs[run.id] = run
         while len(self._runs) > MAX_REMEMBERED:
             self._runs.popitem(last=False)
-        task = self._tasks.create_task(_work(run, checks, work), name=f"check {kind}")
-        self._running[run.id] = task
-        task.add_done_callback(lambda _: self._running.pop(run.id, None))
+        self._background.run(f"check {run.id}", partial(_work, run, checks, work))
         return run
 
 

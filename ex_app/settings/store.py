@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ex_app.errors import NextcloudError, SettingsRefused
@@ -43,8 +44,6 @@ class SavedSettings:
         environment: Mapping[str, str],
         nextcloud: NextcloudGateway,
         on_change: Callable[[Settings], None],
-        *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.current = read_settings(environment)
         #: Why the last read of the saved values failed; None if it succeeded, or before the first one.
@@ -54,7 +53,6 @@ class SavedSettings:
         self._environment = environment
         self._nextcloud = nextcloud
         self._on_change = on_change
-        self._sleep = sleep
         self._saved: dict[str, str] = {}
         self._retired_reported: set[str] = set()
         self._lock = asyncio.Lock()
@@ -76,12 +74,9 @@ class SavedSettings:
 
     async def _pause(self, delay: float) -> None:
         self._wake.clear()
-        waits = [asyncio.ensure_future(self._sleep(delay)), asyncio.ensure_future(self._wake.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
 
     async def refresh(self) -> None:
         """Read the saved values once and apply them. Raises NextcloudError; then nothing has changed."""

@@ -12,8 +12,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ex_app import application
+from ex_app import background
 from ex_app.application import create_app
+from ex_app.background import Background
 from ex_app.errors import NextcloudError
 from ex_app.lifecycle import Lifecycle
 from live_transcription.status import Condition, EngineState, MemoryStatus, SpeechStatus
@@ -84,12 +85,14 @@ async def test_a_failed_init_is_told_to_the_administrator(failure: Exception) ->
     async def step() -> None:
         raise failure
 
-    lifecycle = Lifecycle(FakeEngine(), nextcloud, [step])
+    work = Background()
+    lifecycle = Lifecycle(FakeEngine(), nextcloud, work, [step])
     async with asyncio.TaskGroup() as tasks:
-        lifecycle.start(tasks)
+        work.start(tasks)
+        lifecycle.start()
         lifecycle.begin_init()
         await nextcloud.reported.wait()
-        lifecycle.stop()
+        work.stop()
     percent, message = nextcloud.reports[-1]
     assert percent < 100
     assert message
@@ -104,15 +107,17 @@ async def test_reports_and_the_enabled_state_are_tried_again() -> None:
         waits.append(delay)
         await asyncio.sleep(0)
 
-    lifecycle = Lifecycle(FakeEngine(), nextcloud, sleep=sleep)
+    work = Background()
+    lifecycle = Lifecycle(FakeEngine(), nextcloud, work, sleep=sleep)
     async with asyncio.TaskGroup() as tasks:
-        lifecycle.start(tasks)
+        work.start(tasks)
+        lifecycle.start()
         await settle()
         assert lifecycle.enabled is False
         nextcloud.failures = 2
         lifecycle.begin_init()
         await nextcloud.reported.wait()
-        lifecycle.stop()
+        work.stop()
     assert waits == [1.0, 2.0, 4.0, 1.0, 2.0]
     assert nextcloud.reports == [(100, "")]
 
@@ -206,7 +211,7 @@ async def test_background_work_that_fails_for_lack_of_memory_starts_again_and_en
                 raise MemoryError
             return await super().read_values(keys)
 
-    monkeypatch.setattr(application, "RESTART_S", 0.01)
+    monkeypatch.setattr(background, "RESTART_S", 0.01)
     engine, nextcloud = FakeEngine(), Short(values={"lt_hpb_url": "https://saved.example.com"})
     async with create_app(ENVIRONMENT, engine, nextcloud).router.lifespan_context(None):  # type: ignore[arg-type]
         engine.rooms["abc"] = {"nc1": None}

@@ -19,6 +19,7 @@ from ex_app.settings.read import Settings, read_settings
 from ex_app.settings.store import MAX_VALUE, SavedSettings
 from ex_app.settings.table import BY_KEY, ON_PAGE
 from live_transcription.config import EngineConfig
+from sandbox import virtual_clock
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from sandbox.nextcloud.app_api import ConfigValue
 from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeNextcloud
@@ -30,11 +31,9 @@ MODAL = {"lt_modal_workspace": "workspace", "lt_modal_key": "wk-key-1", "lt_moda
 class Applied:
     def __init__(self) -> None:
         self.settings: list[Settings] = []
-        self.once = asyncio.Event()
 
     def __call__(self, settings: Settings) -> None:
         self.settings.append(settings)
-        self.once.set()
 
 
 def saved_settings(nextcloud: Any, **environment: str) -> tuple[SavedSettings, Applied]:
@@ -68,23 +67,24 @@ async def test_saved_values_win_over_the_environment_and_a_deleted_one_gives_way
     assert "lt_hpb_url" not in nextcloud.values
 
 
-async def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
-    nextcloud, waits, go_on = FakeNextcloud(), list[float](), asyncio.Queue[None]()
+def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
+    async def run() -> None:
+        nextcloud, applied = FakeNextcloud(), Applied()
+        saved = SavedSettings(ENVIRONMENT, nextcloud, applied)
+        task = asyncio.create_task(saved.run())
+        await saved.known.wait()
+        nextcloud.values["lt_prewarm"] = "0"
+        await asyncio.sleep(59)
+        assert applied.settings == []
+        await asyncio.sleep(2)
+        assert not applied.settings[-1].engine.stt.prewarm
+        nextcloud.values["lt_prewarm"] = "1"
+        saved.refresh_soon()
+        await asyncio.sleep(1)
+        assert applied.settings[-1].engine.stt.prewarm
+        task.cancel()
 
-    async def sleep(delay: float) -> None:
-        waits.append(delay)
-        await go_on.get()
-
-    applied = Applied()
-    saved = SavedSettings(ENVIRONMENT, nextcloud, applied, sleep=sleep)
-    task = asyncio.create_task(saved.run())
-    await asyncio.wait_for(saved.known.wait(), 5)
-    nextcloud.values["lt_prewarm"] = "0"
-    go_on.put_nowait(None)
-    await asyncio.wait_for(applied.once.wait(), 5)
-    assert not applied.settings[-1].engine.stt.prewarm
-    assert waits[0] == 60.0
-    task.cancel()
+    virtual_clock.run(run(), loopback_s=0.0)
 
 
 async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
