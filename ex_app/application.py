@@ -117,6 +117,7 @@ def create_app(
         # Requests contain rooms and user ids, which FastAPI's OpenTelemetry must not export, whatever the environment says.
         telemetry={"tracing": False, "metrics": False, "logs": False, "operation_spans": False, "auto_configure": False},
     )
+    app.state.lifecycle = lifecycle
     add_error_answers(app)
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))

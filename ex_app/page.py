@@ -58,10 +58,10 @@ def language_of(wanted: str) -> str:
     return "en"
 
 
-def documentation() -> str:
+def documentation(page: Path = _HERE.parent / "docs" / "settings.md") -> str:
     """docs/settings.md, or only its tables if the file is not installed next to the app."""
     try:
-        return (_HERE.parent / "docs" / "settings.md").read_text(encoding="utf-8")
+        return page.read_text(encoding="utf-8")
     except OSError:
         return f"# Settings\n\n{settings_tables()}"
 

@@ -159,12 +159,7 @@ class AppApiGateway:
         return "admin" in groups
 
     async def server_version(self) -> str:
-        answer = await self._ocs("GET", "/ocs/v1.php/cloud/capabilities")
-        version = answer.get("version") if isinstance(answer, dict) else None
-        version = version.get("string") if isinstance(version, dict) else None
-        if not isinstance(version, str):
-            raise NextcloudError("Could not read Nextcloud's version.", fix="Check NEXTCLOUD_URL.")
-        return version[:32]
+        return parse_version(await self._ocs("GET", "/ocs/v1.php/cloud/capabilities"))
 
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
@@ -243,6 +238,15 @@ async def _close(client: AsyncNextcloudApp) -> None:
     """nc_py_api has no close method."""
     await client._session.adapter.close()
     await client._session.adapter_dav.close()
+
+
+def parse_version(capabilities: Any) -> str:
+    """Nextcloud's version in its capabilities: `version: {string}`. Raises NextcloudError."""
+    version = capabilities.get("version") if isinstance(capabilities, dict) else None
+    version = version.get("string") if isinstance(version, dict) else None
+    if not isinstance(version, str):
+        raise NextcloudError("Could not read Nextcloud's version.", fix="Check NEXTCLOUD_URL.")
+    return version[:32]
 
 
 def parse_ice_servers(settings: Any) -> tuple[IceServer, ...]:

@@ -22,7 +22,6 @@ from hypothesis import strategies as st
 from ex_app import call_store as module
 from ex_app.application import create_app
 from ex_app.call_store import FILE_NAME, STALE_S, VERSION, CallStore, StoredCalls, parse, serialise, since_boot
-from ex_app.engine import Engine
 from ex_app.lifecycle import Lifecycle
 from live_transcription.status import CallSnapshot
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud
@@ -32,7 +31,7 @@ BOOT = ("the boot", 5000.0)
 ROOMS: dict[str, dict[str, str | None]] = {"abc": {"nc1": "user-1", "nc2": None}}
 
 
-def keeper_of(engine: FakeEngine, storage: Path | None, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> CallStore:
+def store_of(engine: FakeEngine, storage: Path | None, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> CallStore:
     return CallStore(engine, storage, lambda: now, boot_clock=lambda: boot, sleep=lambda _: asyncio.sleep(0))
 
 
@@ -42,11 +41,11 @@ async def at_once() -> None:
 
 @asynccontextmanager
 async def kept(engine: FakeEngine, storage: Path | None, now: float = NOW, **clock: Any) -> AsyncIterator[CallStore]:
-    """A keeper at work; the process is killed when the block ends."""
-    keeper = keeper_of(engine, storage, now, **clock)
-    task = asyncio.create_task(keeper.run(at_once))
+    """A store at work; the process is killed when the block ends."""
+    store = store_of(engine, storage, now, **clock)
+    task = asyncio.create_task(store.run(at_once))
     try:
-        yield keeper
+        yield store
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -73,7 +72,7 @@ async def write_down(storage: Path, rooms: dict[str, dict[str, str | None]] = RO
 
 def taken_up(storage: Path, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> dict[str, dict[str, str | None]]:
     engine = FakeEngine()
-    keeper_of(engine, storage, now, boot).restore()
+    store_of(engine, storage, now, boot).restore()
     return engine.rooms
 
 
@@ -86,10 +85,10 @@ async def test_what_ran_when_the_app_was_killed_is_taken_up(tmp_path: Path) -> N
 
 async def test_a_stop_writes_down_what_runs_at_that_moment(tmp_path: Path) -> None:
     engine = FakeEngine(rooms=dict(ROOMS))
-    async with kept(engine, tmp_path) as keeper:
+    async with kept(engine, tmp_path) as store:
         await until(lambda: rooms_in(tmp_path) == ["abc"])
         engine.rooms["def"] = {"nc3": "user-2"}
-        await keeper.leave_all()
+        await store.leave_all()
         assert engine.rooms == {}
         await asyncio.sleep(0.02)
         assert engine.rooms == {}, "an app that ends takes nothing up"
@@ -256,7 +255,7 @@ async def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_els
     assert taken_up(tmp_path) == ROOMS
 
 
-async def test_without_memory_for_a_thread_the_keeper_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_without_memory_for_a_thread_the_store_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_thread(*arguments: object) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -275,19 +274,18 @@ async def test_a_write_that_is_overtaken_replaces_nothing(tmp_path: Path, monkey
     engine = FakeEngine(rooms=dict(ROOMS))
     begun, go_on = threading.Event(), threading.Event()
     main = threading.get_ident()
-    write = CallStore._write
 
-    def slow(keeper: CallStore, *arguments: Any) -> str:
+    def slow(stored: StoredCalls) -> bytes:
         if threading.get_ident() != main:
             begun.set()
             go_on.wait(5)
-        return write(keeper, *arguments)
+        return serialise(stored)
 
-    monkeypatch.setattr(CallStore, "_write", slow)
-    async with kept(engine, tmp_path) as keeper:
+    monkeypatch.setattr(module, "serialise", slow)
+    async with kept(engine, tmp_path) as store:
         await until(begun.is_set)
         engine.rooms["def"] = {"nc3": None}
-        await keeper.leave_all()
+        await store.leave_all()
         go_on.set()
         await asyncio.sleep(0.05)
     assert rooms_in(tmp_path) == ["abc", "def"]
@@ -310,23 +308,16 @@ async def test_a_storage_that_cannot_be_written_is_told_and_costs_nothing(
 
 @asynccontextmanager
 async def app_with(engine: FakeEngine, nextcloud: FakeNextcloud, storage: Path) -> AsyncIterator[Lifecycle]:
-    """The app until it is killed: nothing is written down at its end."""
-    lifecycles: list[Lifecycle] = []
-    original = Lifecycle.start
-
-    def start(lifecycle: Lifecycle, tasks: asyncio.TaskGroup) -> None:
-        lifecycles.append(lifecycle)
-        original(lifecycle, tasks)
-
-    keeper = keeper_of(engine, storage)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Lifecycle, "start", start)
-        ours: Engine = engine
-        async with create_app(ENVIRONMENT, ours, nextcloud, calls=keeper).router.lifespan_context(None):  # type: ignore[arg-type]
-            try:
-                yield lifecycles[0]
-            finally:
-                keeper._following = False
+    """The app until it is killed: what it writes at its end does not count."""
+    app = create_app(ENVIRONMENT, engine, nextcloud, calls=store_of(engine, storage))
+    file = storage / FILE_NAME
+    async with app.router.lifespan_context(app):
+        yield app.state.lifecycle
+        content = file.read_bytes() if file.exists() else None
+    if content is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_bytes(content)
 
 
 async def test_the_app_takes_calls_up_once_it_knows_its_settings_and_that_it_is_enabled(tmp_path: Path) -> None:

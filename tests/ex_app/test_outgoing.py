@@ -5,14 +5,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from nc_py_api import AsyncNextcloudApp
 
 from ex_app.errors import NextcloudError, NextcloudRedirected
+from ex_app.nextcloud import gateway as gateway_module
 from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.selftest.checks import Checks
 from ex_app.selftest.run import Run
@@ -171,7 +175,13 @@ async def ask_hpb(settings: Settings) -> None:
 async def join_room(settings: Settings) -> None:
     backoff = Backoff(lambda: 1.0, first_s=60, cap_s=60)
     connection = SignalingConnection(hpb_of(settings), "room", guard=HelloGuard(), backoff=backoff)
-    await connection._open()  # its `run` would try again and again
+    running = asyncio.create_task(connection.run())
+    async with asyncio.timeout(10):
+        while connection.last_error is None:  # noqa: ASYNC110  the next attempt would be a minute later
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+    raise connection.last_error
 
 
 async def warm_modal(settings: Settings) -> None:
@@ -296,12 +306,20 @@ async def test_the_switch_of_nextcloud_counts_whatever_else_the_environment_says
         assert len(cloud.requests) == int(skip)
 
 
-async def test_nextclouds_client_follows_no_redirect_after_it_was_made_anew_either() -> None:
+async def test_nextclouds_client_follows_no_redirect_after_it_was_made_anew_either(monkeypatch: pytest.MonkeyPatch) -> None:
     async with stranger() as elsewhere, stranger(status=307, location=f"http://{elsewhere.host}/") as entered:
         gateway = AppApiGateway(settings_for(dict.fromkeys(PEERS, entered.host), {}, scheme="http").app)
-        gateway._client()._session.init_adapter(restart=True)
+        made: list[AsyncNextcloudApp] = []
+
+        def make(**arguments: Any) -> AsyncNextcloudApp:
+            made.append(AsyncNextcloudApp(**arguments))
+            made[-1]._session.init_adapter(restart=True)
+            return made[-1]
+
+        monkeypatch.setattr(gateway_module, "AsyncNextcloudApp", make)
         with pytest.raises(NextcloudError):
             await gateway.is_enabled()
+        assert made
         assert (len(entered.requests), elsewhere.requests) == (1, [])
         await gateway.aclose()
 
