@@ -126,7 +126,7 @@ class CallStore:
         if self._stopped:
             return
         if snapshots := self._read():
-            logger.info("Resuming %d stored calls", len(snapshots))
+            logger.info("Resuming stored calls: %d", len(snapshots))
             self._engine.restore(snapshots)
         self._following = True
 

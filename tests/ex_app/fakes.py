@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""An engine and a Nextcloud that live in memory."""
+"""Fakes of the engine and of Nextcloud, in memory."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def fake_status(**changes: Any) -> ServiceStatus:
 
 @dataclass
 class FakeEngine:
-    """Remembers what it was asked; `failure` is raised, `hook` awaited by every request."""
+    """Records requests. Each request awaits `hook` and raises `failure`."""
 
     rooms: dict[str, dict[str, str | None]] = field(default_factory=dict)
     languages_of: dict[str, str | None] = field(default_factory=dict)

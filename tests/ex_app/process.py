@@ -19,7 +19,7 @@ from tests.ex_app.fakes import FakeEngine
 
 
 class SlowEngine(FakeEngine):
-    """Rooms that take their time.
+    """An engine with slow rooms.
 
     `enable` of room `hang` never ends; the last words of room `endless` do not; room `thread` keeps a thread busy for a minute.
     """

@@ -79,7 +79,7 @@ async def test_progress_grows_with_the_steps_and_talk_gets_a_503_meanwhile() -> 
 
 
 @pytest.mark.parametrize("failure", [NextcloudError("The model is missing."), ZeroDivisionError("oops")])
-async def test_a_failed_init_is_told_to_the_administrator(failure: Exception) -> None:
+async def test_a_failed_init_is_reported_to_the_administrator(failure: Exception) -> None:
     nextcloud = FakeNextcloud()
 
     async def step() -> None:
@@ -99,7 +99,7 @@ async def test_a_failed_init_is_told_to_the_administrator(failure: Exception) ->
     assert "oops" not in message
 
 
-async def test_reports_and_the_enabled_state_are_tried_again() -> None:
+async def test_requests_to_nextcloud_are_repeated() -> None:
     nextcloud = FakeNextcloud(failures=3, enabled=False)
     waits: list[float] = []
 
@@ -134,7 +134,7 @@ async def test_disabling_ends_all_calls(talk: httpx.AsyncClient, engine: FakeEng
     assert (await talk.put("/enabled", params={"enabled": "perhaps"})).status_code == 400
 
 
-async def test_a_stale_disabled_state_heals_with_talks_next_request(
+async def test_talks_next_request_corrects_a_stale_disabled_state(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
 ) -> None:
     await talk.put("/enabled", params={"enabled": "0"})
@@ -144,7 +144,7 @@ async def test_a_stale_disabled_state_heals_with_talks_next_request(
     assert (await talk.post("/api/v1/call/transcribe", json=ON)).status_code == 200
 
 
-async def test_the_end_closes_engine_and_nextcloud() -> None:
+async def test_the_shutdown_closes_engine_and_gateway() -> None:
     engine, nextcloud = FakeEngine(), FakeNextcloud(failures=1000)
     app = create_app(ENVIRONMENT, engine, nextcloud)
     async with app.router.lifespan_context(app):
@@ -153,14 +153,14 @@ async def test_the_end_closes_engine_and_nextcloud() -> None:
     assert nextcloud.closed
 
 
-async def test_a_stranger_learns_only_whether_it_is_well(anybody: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_without_credentials_only_the_health_is_readable(anybody: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert (await anybody.get("/healthz")).json() == {"status": "ok", "reasons": []}
     engine.problem = "LT_HPB_URL is not set."
     assert (await anybody.get("/healthz")).json() == {"status": "degraded", "reasons": ["configuration"]}
     assert (await anybody.get("/metrics")).status_code == 401
 
 
-async def test_who_runs_it_sees_numbers_but_no_room(talk: httpx.AsyncClient) -> None:
+async def test_app_api_sees_numbers_but_no_rooms(talk: httpx.AsyncClient) -> None:
     await talk.post("/api/v1/call/transcribe", json=ON)
     health = await talk.get("/healthz")
     body = health.json()
@@ -175,9 +175,7 @@ async def test_who_runs_it_sees_numbers_but_no_room(talk: httpx.AsyncClient) -> 
         assert "user-1" not in text
 
 
-async def test_the_loopback_may_see_numbers_and_the_tunnels_socket_may_not(
-    engine: FakeEngine, nextcloud: FakeNextcloud
-) -> None:
+async def test_the_loopback_sees_numbers_and_the_unix_socket_does_not(engine: FakeEngine, nextcloud: FakeNextcloud) -> None:
     app = create_app(ENVIRONMENT, engine, nextcloud)
     for client, status in [(("127.0.0.1", 1), 200), (("::1", 1), 200), (("", 0), 401), (("172.17.0.1", 1), 401)]:
         transport = httpx.ASGITransport(app, client=client)
@@ -186,9 +184,7 @@ async def test_the_loopback_may_see_numbers_and_the_tunnels_socket_may_not(
             assert (await http.get("/metrics", headers=forwarded)).status_code == status
 
 
-async def test_health_says_what_keeps_captions_away(
-    talk: httpx.AsyncClient, engine: FakeEngine, nextcloud: FakeNextcloud
-) -> None:
+async def test_the_health_names_the_reasons(talk: httpx.AsyncClient, engine: FakeEngine, nextcloud: FakeNextcloud) -> None:
     await settle()
     assert (await talk.get("/healthz")).json()["reasons"] == []
     engine.problem = "LT_HPB_URL is not set."
@@ -201,7 +197,7 @@ async def test_health_says_what_keeps_captions_away(
     assert "live_transcription_stt_socket_seconds 90.0" in (await talk.get("/metrics")).text
 
 
-async def test_background_work_that_fails_for_lack_of_memory_starts_again_and_ends_no_call(
+async def test_failed_background_work_restarts_and_ends_no_call(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Short(FakeNextcloud):
@@ -222,29 +218,29 @@ async def test_background_work_that_fails_for_lack_of_memory_starts_again_and_en
     assert "Background work failed and restarts" in caplog.text
 
 
-async def test_the_page_is_shown_when_enabled_and_gone_when_disabled(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+async def test_the_page_is_added_when_enabled_and_removed_when_disabled(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud
+) -> None:
     await talk.put("/enabled", params={"enabled": "0"})
     assert nextcloud.pages == []
     nextcloud.reads = 0
     await talk.put("/enabled", params={"enabled": "1"})
     await settle()
     assert [page.name for page in nextcloud.pages] == ["settings"]
-    assert nextcloud.reads >= 1, "what was saved meanwhile counts at once"
+    assert nextcloud.reads >= 1, "values saved in the meantime apply at once"
     await talk.put("/enabled", params={"enabled": "0"})
     assert nextcloud.pages == []
     nextcloud.failures = 10
     assert (await talk.put("/enabled", params={"enabled": "0"})).json() == {"error": ""}
 
 
-async def test_health_explains_what_is_short_to_who_runs_it_and_names_it_to_others(
-    talk: httpx.AsyncClient, engine: FakeEngine
-) -> None:
+async def test_the_health_explains_a_shortage_to_app_api_only(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     body = (await talk.get("/healthz")).json()
     assert (body["memory_limit_bytes"], body["memory_limit_of"]) == (None, "no limit known")
     engine.conditions = (Condition("memory", "Memory is low.", "Give the container more."),)
     engine.waiting, engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     answer = await talk.get("/healthz")
-    assert answer.status_code == 200, "a probe that restarts the app would end the captions that go on"
+    assert answer.status_code == 200, "a probe that restarts the app would end running captions"
     body = answer.json()
     assert (body["status"], body["reasons"]) == ("degraded", ["memory"])
     assert body["explanations"] == {"memory": "Memory is low. Give the container more."}
@@ -261,7 +257,7 @@ async def test_health_explains_what_is_short_to_who_runs_it_and_names_it_to_othe
     assert (await talk.get("/healthz")).json() == {"status": "degraded", "reasons": ["memory"]}
 
 
-async def test_refused_requests_and_what_the_engine_counts_are_in_one_text(talk: httpx.AsyncClient) -> None:
+async def test_metrics_of_the_app_and_the_engine_are_in_one_answer(talk: httpx.AsyncClient) -> None:
     assert (await talk.post("/api/v1/call/transcribe", json={"roomToken": 1})).status_code >= 400
     text = (await talk.get("/metrics")).text
     assert {"live_transcription_requests_refused", "live_transcription_captions_sent"} <= {

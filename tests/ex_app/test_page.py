@@ -56,7 +56,7 @@ def test_which_language(wanted: str, language: str) -> None:
     assert language_of(wanted) == language
 
 
-def test_every_setting_is_on_the_page_with_a_label_and_no_secret() -> None:
+def test_every_setting_is_on_the_page_and_no_secret_is() -> None:
     saved = SavedSettings(ENVIRONMENT | {"MODAL_KEY": "wk-123456"}, FakeNextcloud(), lambda _: None)
     text = render("en", saved.describe(), "10.0.0")
     for entry in ON_PAGE:
@@ -84,7 +84,7 @@ def test_an_administrator_finds_every_condition_explained() -> None:
         *(f"/{style}.css" for style in menu_page("1").styles),
     ],
 )
-async def test_the_front_end_is_served_to_app_api_only_and_never_cached_unasked(anybody: httpx.AsyncClient, path: str) -> None:
+async def test_static_files_need_credentials_and_are_revalidated(anybody: httpx.AsyncClient, path: str) -> None:
     assert (await anybody.get(path)).status_code == 401
     answer = await anybody.get(path, headers=credentials())
     assert answer.status_code == 200

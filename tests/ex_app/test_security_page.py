@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What docs/security.md says of routes, switches and secrets is so."""
+"""docs/security.md matches the code: routes, switches and secrets."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ async def test_a_route_answers_as_the_page_says(anybody: httpx.AsyncClient, path
     assert (await anybody.get(path, headers=credentials(user="nobody"))).status_code == known
 
 
-def test_each_switch_that_the_page_names_is_one() -> None:
+def test_each_tls_switch_of_the_page_exists() -> None:
     tls = section("TLS")
     switches = set(re.findall(r"`((?:LT_\w+_)?(?:LT_)?SKIP_CERT_VERIFY)`", tls))
     assert {"LT_SKIP_CERT_VERIFY", "LT_MOSHI_SKIP_CERT_VERIFY", "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "SKIP_CERT_VERIFY"} == switches
@@ -86,7 +86,7 @@ def test_a_secret_setting_is_in_the_table_of_secrets() -> None:
     assert {entry.variable for entry in ON_PAGE if entry.secret} == known
 
 
-def test_the_errors_name_switches_as_the_settings_page_does() -> None:
+def test_errors_name_switches_by_their_labels() -> None:
     untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
     untrusted.verify_message = "self-signed certificate"
     hpb = unreachable(untrusted, "wss://hpb.example.com").fix
@@ -95,7 +95,7 @@ def test_the_errors_name_switches_as_the_settings_page_does() -> None:
     assert f"“{BY_VARIABLE['LT_MOSHI_SKIP_CERT_VERIFY'].label}”" in moshi
 
 
-def test_the_secrets_that_the_page_calls_starred_out_are() -> None:
+def test_secrets_are_redacted_as_the_page_says() -> None:
     secrets = {
         "APP_SECRET": "app-secret-1",
         "LT_INTERNAL_SECRET": "internal-1",

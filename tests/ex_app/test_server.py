@@ -33,7 +33,7 @@ class Running:
     client: httpx.AsyncClient
 
     async def stop(self) -> tuple[float, str]:
-        """Seconds from SIGTERM to the end, and all that it printed."""
+        """Seconds from SIGTERM to the end, and the output."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         out, _ = await self.process.communicate()
@@ -113,7 +113,7 @@ async def test_a_process_serves_and_ends_within_two_seconds_of_sigterm() -> None
         assert secret not in printed
 
 
-async def test_app_api_installs_enables_and_disables_it() -> None:
+async def test_app_api_installs_enables_and_disables_the_app() -> None:
     async with Nextcloud() as cloud:
         app = cloud.app_api.register()
         environment = cloud.app_api.environment(app, port=0) | {"LOG_LEVEL": "INFO"}
@@ -140,7 +140,7 @@ async def test_under_harp_it_listens_on_the_unix_socket(tmp_path: Path) -> None:
         await app.stop()
 
 
-async def test_the_product_answers_without_any_setting_and_names_what_is_missing() -> None:
+async def test_without_settings_the_app_answers_and_names_what_is_missing() -> None:
     environment = {"APP_SECRET": SECRET, "LOG_LEVEL": "loud", "MODAL_KEY": "wk-1234567", "LT_MOSHI_URL": "ws://stt.example.com"}
     async with running("ex_app.main", environment) as app:
         assert (await app.client.get("/heartbeat")).json() == {"status": "ok"}

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Settings that an administrator saved: read, kept through trouble, validated, applied."""
+"""Saved settings: read, kept during outages, validated and applied."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def saved_settings(nextcloud: Any, **environment: str) -> tuple[SavedSettings, A
     return SavedSettings(ENVIRONMENT | environment, nextcloud, applied), applied
 
 
-def test_every_setting_has_a_key_of_its_own_that_app_api_takes() -> None:
+def test_every_setting_has_a_unique_key_that_app_api_accepts() -> None:
     keys = [entry.key for entry in ON_PAGE]
     assert len(set(keys)) == len(keys)
     assert all(key.startswith("lt_") and len(key) <= 64 for key in keys)
     assert all(entry.kind != "switch" or entry.default in ("true", "false") for entry in ON_PAGE)
 
 
-def test_the_defaults_of_the_table_are_those_in_force() -> None:
+def test_setting_every_default_explicitly_changes_nothing() -> None:
     explicit = {entry.variable: entry.default for entry in ON_PAGE if entry.default}
     assert read_settings(ENVIRONMENT | explicit) == read_settings(ENVIRONMENT)
 
 
-async def test_saved_values_win_over_the_environment_and_a_deleted_one_gives_way() -> None:
+async def test_saved_values_take_precedence_until_they_are_deleted() -> None:
     nextcloud = FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com", **MODAL})
     saved, applied = saved_settings(nextcloud)
     await saved.refresh()
@@ -67,7 +67,7 @@ async def test_saved_values_win_over_the_environment_and_a_deleted_one_gives_way
     assert "lt_hpb_url" not in nextcloud.values
 
 
-def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
+def test_values_set_by_occ_apply_within_a_minute() -> None:
     async def run() -> None:
         nextcloud, applied = FakeNextcloud(), Applied()
         saved = SavedSettings(ENVIRONMENT, nextcloud, applied)
@@ -87,7 +87,7 @@ def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_retired_setting_is_logged_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for environment, values in ((ENVIRONMENT | {"LT_FINALS_ONLY": "true"}, {}), (ENVIRONMENT, {"lt_finals_only": "true"})):
         caplog.clear()
@@ -101,7 +101,7 @@ async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effe
         assert not saved.current.problems
 
 
-async def test_the_last_good_values_stay_while_nextcloud_is_away_and_the_page_says_so() -> None:
+async def test_the_last_known_values_apply_during_an_outage_of_nextcloud() -> None:
     nextcloud = FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com"})
     saved, _ = saved_settings(nextcloud)
     await saved.refresh()
@@ -119,7 +119,7 @@ async def test_the_last_good_values_stay_while_nextcloud_is_away_and_the_page_sa
 
 
 @pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.GARBAGE, FaultKind.WRONG_SHAPE, FaultKind.UNAUTHORIZED])
-async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
+async def test_an_unusable_answer_of_nextcloud_changes_nothing(kind: FaultKind) -> None:
     async with Nextcloud() as cloud:
         app = cloud.app_api.register(secret=SECRET)
         app.enabled = True
@@ -161,7 +161,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("enabled", "0"),
     ],
 )
-async def test_a_bad_value_is_refused_by_its_field_and_nothing_is_saved(key: str, value: str) -> None:
+async def test_an_invalid_value_is_refused_with_its_key_and_nothing_is_saved(key: str, value: str) -> None:
     nextcloud = FakeNextcloud()
     saved, applied = saved_settings(nextcloud)
     with pytest.raises(SettingsRefused) as refused:
@@ -172,7 +172,7 @@ async def test_a_bad_value_is_refused_by_its_field_and_nothing_is_saved(key: str
     assert applied.settings == []
 
 
-async def test_values_that_do_not_fit_each_other_are_refused() -> None:
+async def test_values_that_contradict_each_other_are_refused() -> None:
     nextcloud = FakeNextcloud()
     saved, _ = saved_settings(nextcloud)
     with pytest.raises(SettingsRefused) as refused:
@@ -181,10 +181,10 @@ async def test_values_that_do_not_fit_each_other_are_refused() -> None:
     await saved.save({"lt_languages": "fr,de", "lt_default_language": "fr"})
     assert saved.current.engine.default_language == "fr"
     await saved.save({"lt_modal_workspace": "half-done"})
-    assert saved.current.engine.stt.modal is None, "what is not complete yet may be saved in pieces"
+    assert saved.current.engine.stt.modal is None, "incomplete settings may be saved one by one"
 
 
-async def test_secrets_are_saved_as_secrets_and_never_described() -> None:
+async def test_secrets_are_saved_encrypted_and_never_described() -> None:
     nextcloud = FakeNextcloud()
     saved, applied = saved_settings(nextcloud)
     await saved.save({"lt_internal_secret": "new-secret-1234", **MODAL})
@@ -197,7 +197,7 @@ async def test_secrets_are_saved_as_secrets_and_never_described() -> None:
             assert secret not in text
 
 
-async def test_a_connection_that_others_can_read_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unencrypted_connection_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     saved, _ = saved_settings(FakeNextcloud())
     await saved.save({"lt_moshi_url": "ws://stt.example.com:8080"})
     await saved.save({"lt_max_speakers": "12"})
@@ -207,7 +207,7 @@ async def test_a_connection_that_others_can_read_is_logged_once(caplog: pytest.L
     assert len([line for line in lines if "Not checked: the certificate of the high-performance backend" in line]) == 1
 
 
-async def test_everything_reaches_the_engine() -> None:
+async def test_saved_settings_reach_the_engine() -> None:
     saved, _ = saved_settings(FakeNextcloud())
     await saved.save(
         {
@@ -233,7 +233,7 @@ async def test_everything_reaches_the_engine() -> None:
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(st.dictionaries(st.sampled_from([*BY_KEY, "enabled", "x"]), st.none() | st.text(max_size=40), max_size=5))
-async def test_no_input_breaks_it(changes: dict[str, str | None]) -> None:
+async def test_any_input_is_saved_or_refused(changes: dict[str, str | None]) -> None:
     nextcloud = FakeNextcloud()
     saved, _ = saved_settings(nextcloud)
     refused = (await asyncio.gather(saved.save(changes), return_exceptions=True))[0]
@@ -244,7 +244,7 @@ async def test_no_input_breaks_it(changes: dict[str, str | None]) -> None:
     assert isinstance(saved.current.engine_config(), EngineConfig)
 
 
-async def test_hostile_saved_values_fall_back_and_are_named() -> None:
+async def test_malformed_saved_values_are_reported_and_the_environment_applies() -> None:
     values = {entry.key: "<script>alert(1)</script>\x00" for entry in ON_PAGE}
     saved, _ = saved_settings(FakeNextcloud(values=values))
     await saved.refresh()
