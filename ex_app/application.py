@@ -76,7 +76,7 @@ def create_app(
         init_steps,
         page=menu_page(identity.version),
         on_enabled=saved.refresh_soon,
-        on_disabled=None if calls is None else calls.freeze,
+        on_disabled=calls.freeze if calls is not None else lambda: None,
     )
     history, runs = History(engine, time.monotonic), Runs(background)
 

@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import logging
 import math
@@ -106,7 +107,7 @@ class CallStore:
         self._written_at = 0.0
         # Writes run in threads, except the last one. The numbers keep an earlier write from replacing a later one.
         self._writing = threading.Lock()
-        self._writes = 0
+        self._numbers = itertools.count(1)
         self._last_write = 0
 
     async def run(self, ready: Callable[[], Awaitable[None]]) -> None:
@@ -142,8 +143,7 @@ class CallStore:
             self._following = False
             calls = tuple(self._engine.export())
             if self._path is not None and (calls or self._written):
-                self._writes += 1
-                self._finish(self._write(self._path, calls, self._writes), calls)
+                self._finish(self._write(self._path, calls, next(self._numbers)), calls)
 
     async def _update(self) -> None:
         if self._path is None or not self._following:
@@ -152,9 +152,8 @@ class CallStore:
         is_fresh = not calls or 0 <= self._wall_clock() - self._written_at < FRESH_S
         if calls == self._written and is_fresh:
             return
-        self._writes += 1
         try:
-            failure = await asyncio.to_thread(self._write, self._path, calls, self._writes)
+            failure = await asyncio.to_thread(self._write, self._path, calls, next(self._numbers))
         except RuntimeError as error:  # no memory for a thread
             failure = str(error)
         self._finish(failure, calls)

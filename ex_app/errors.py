@@ -89,28 +89,21 @@ class TranslationUnavailable(RequestError):
 INTERNAL_ERROR = "Internal error. See the app's log."
 
 #: The first match applies.
-STATUS_OF: tuple[tuple[type[LiveTranscriptionError], int], ...] = (
-    (UnknownLanguage, 400),
-    (SettingsRefused, 422),
-    (NotAllowed, 403),
-    (CallNotFound, 404),
-    (NotTranscribing, 412),
-    (AtCapacity, 503),
-    (CallUnavailable, 503),
-    (NotReady, 503),
-    (ConfigurationError, 503),
-    (SignalingError, 503),
-    (SttError, 503),
-    (NextcloudError, 503),
-    (TranslationUnavailable, 550),
-    (LiveTranscriptionError, 550),
+STATUS_OF: tuple[tuple[tuple[type[LiveTranscriptionError], ...], int], ...] = (
+    ((UnknownLanguage,), 400),
+    ((SettingsRefused,), 422),
+    ((NotAllowed,), 403),
+    ((CallNotFound,), 404),
+    ((NotTranscribing,), 412),
+    ((AtCapacity, CallUnavailable, NotReady, ConfigurationError, SignalingError, SttError, NextcloudError), 503),
+    ((LiveTranscriptionError,), 550),
 )
 
 
 def status_of(error: LiveTranscriptionError) -> int:
     if isinstance(error, BodyError):
         return error.status
-    return next(status for kind, status in STATUS_OF if isinstance(error, kind))
+    return next(status for kinds, status in STATUS_OF if isinstance(error, kinds))
 
 
 def add_error_answers(app: FastAPI) -> None:

@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -142,8 +141,9 @@ class BoundedProtocol(H11Protocol):
             self._deadline = self.loop.call_later(deadline_s, self.cut, phase.name.lower(), text)
 
     def _make_room(self) -> None:
-        others = (each for each in self.connections if isinstance(each, BoundedProtocol) and each is not self)
-        if (slowest := _slowest(others)) is not None:
+        others = [each for each in self.connections if isinstance(each, BoundedProtocol) and each is not self]
+        if waiting := [each for each in others if each.waits_for_peer]:
+            slowest = min(waiting, key=lambda each: each.waiting_since)
             slowest.cut("crowded", "there are too many connections, and this one was the slowest.")
         else:
             self.transport.write(_UNAVAILABLE)
@@ -156,8 +156,3 @@ class BoundedProtocol(H11Protocol):
         self.transport.pause_reading()
         self.transport.close()
         self._enter(_Phase.CLOSE)
-
-
-def _slowest(connections: Iterable[BoundedProtocol]) -> BoundedProtocol | None:
-    """The connection that has waited for its peer the longest."""
-    return min((each for each in connections if each.waits_for_peer), key=lambda each: each.waiting_since, default=None)

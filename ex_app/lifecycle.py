@@ -51,8 +51,8 @@ class Lifecycle:
         init_steps: Sequence[InitStep] = (),
         *,
         page: Page | None = None,
-        on_enabled: Callable[[], None] | None = None,
-        on_disabled: Callable[[], None] | None = None,
+        on_enabled: Callable[[], None] = lambda: None,
+        on_disabled: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.enabled: bool | None = None
@@ -106,13 +106,11 @@ class Lifecycle:
             self.serving.set()
             # In the background, so that captions do not wait for the page.
             self._background.run("add the page", self._put_page)
-            if self._on_enabled is not None:
-                self._on_enabled()
+            self._on_enabled()
         else:
             self.serving.clear()
             self._background.cancel("add the page")
-            if self._on_disabled is not None:
-                self._on_disabled()
+            self._on_disabled()
 
     async def _put_page(self) -> None:
         if self._page is not None:

@@ -46,6 +46,7 @@ class Page:
 
     def resources(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
         """For each resource of the page: its kind, the parameters that identify it, and its other parameters."""
+        yield "top-menu", {"name": self.name}, {"displayName": self.title, "icon": self.icon, "adminRequired": 1}
         common = {"type": "top_menu", "name": self.name}
         yield "initial-state", common | {"key": "app"}, {"value": dict(self.initial_state)}
         for script in self.scripts:
@@ -133,17 +134,13 @@ class AppApiGateway:
             await self._ocs("DELETE", f"{_APP_API}/ex-app/config", json={"configKeys": list(keys)})
 
     async def put_page(self, page: Page) -> None:
-        entry = {"name": page.name, "displayName": page.title, "icon": page.icon, "adminRequired": 1}
-        await self._ocs("POST", f"{_APP_API}/ui/top-menu", json=entry)
-        for kind, parameters, rest in page.resources():
-            await self._ocs("POST", f"{_APP_API}/ui/{kind}", json=parameters | rest)
+        for kind, identity, rest in page.resources():
+            await self._ocs("POST", f"{_APP_API}/ui/{kind}", json=identity | rest)
 
     async def remove_page(self, page: Page) -> None:
-        for kind, parameters, _ in page.resources():
+        for kind, identity, _ in reversed(list(page.resources())):
             with contextlib.suppress(_NotFound):
-                await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=parameters)
-        with contextlib.suppress(_NotFound):
-            await self._ocs("DELETE", f"{_APP_API}/ui/top-menu", params={"name": page.name})
+                await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=identity)
 
     async def is_admin(self, user_id: str) -> bool:
         # A separate client, since a client sends the same user with all its requests.
@@ -179,28 +176,26 @@ class AppApiGateway:
         try:
             return await (client or self._client()).ocs(method, path, **arguments)
         except NextcloudExceptionNotFound:
-            raise _NotFound(f"Nextcloud answered {method} {path} with 404.") from None
+            failure: NextcloudError = _NotFound(f"Nextcloud answered {method} {path} with 404.")
         except NextcloudException as error:
-            status = error.status_code
-            if status in (401, 997):
-                raise NextcloudError(
+            failure = NextcloudError(f"Nextcloud answered {method} {path} with {error.status_code}.")
+            if error.status_code in (401, 997):
+                failure = NextcloudError(
                     "Nextcloud refused the app's credentials.",
                     fix="Check that the app is registered and enabled, and that APP_SECRET is the one from its registration.",
-                ) from None
-            raise NextcloudError(f"Nextcloud answered {method} {path} with {status}.") from None
+                )
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            raise NextcloudError(
-                f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL."
-            ) from None
+            failure = NextcloudError(f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.")
         except (niquests.RequestException, OSError) as error:
+            what = f"Nextcloud could not be reached ({type(error).__name__})."
+            failure = NextcloudError(what, fix="Check that the app can reach NEXTCLOUD_URL.")
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise NextcloudError(
+                failure = NextcloudError(
                     "This system does not trust Nextcloud's certificate.",
                     fix="Serve the whole certificate chain, or install its authority where this app runs.",
-                ) from None
-            raise NextcloudError(
-                f"Nextcloud could not be reached ({type(error).__name__}).", fix="Check that the app can reach NEXTCLOUD_URL."
-            ) from None
+                )
+        # Raised here, so that no library's exception, which may contain the request, is its context.
+        raise failure
 
     def _client(self) -> AsyncNextcloudApp:
         if self._nextcloud is None:

@@ -51,7 +51,8 @@ class NextcloudLog(logging.Handler):
         text = self._redactor.redact(f"{record.name}: {record.getMessage()}")[:_LONGEST]
         if len(self._lines) == QUEUE:
             self.dropped += 1
-        self._lines.append((_level_of(record.levelno), text))
+        # Python's levels are multiples of 10, from DEBUG to CRITICAL; Nextcloud's are 0 to 4.
+        self._lines.append((max(0, min(4, record.levelno // 10 - 1)), text))
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
@@ -75,8 +76,3 @@ class NextcloudLog(logging.Handler):
                 await self._sleep(INTERVAL_S)
         finally:
             self._loop = None
-
-
-def _level_of(levelno: int) -> int:
-    """The level in Nextcloud's log, from 0 (debug) to 4 (fatal)."""
-    return max(0, min(4, levelno // 10 - 1))

@@ -36,17 +36,17 @@ OWN_HEADER = "X-Live-Transcription"
 _HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-class SaveSettings(BaseModel):
-    """Settings by key; null removes the saved value. Settings that are not listed stay as they are."""
-
+class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SaveSettings(_Body):
+    """Settings by key; null removes the saved value. Settings that are not listed stay as they are."""
 
     settings: dict[str, str | None]
 
 
-class StartTest(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
-
+class StartTest(_Body):
     engine: str = ""
 
 

@@ -102,10 +102,8 @@ def _explanations(status: ServiceStatus, engines: Sequence[EngineState], setting
 
 
 def _may_see_numbers(request: Request) -> bool:
-    if request.state.authenticated:
-        return True
-    if request.client is None:
-        return False
+    if request.state.authenticated or request.client is None:
+        return bool(request.state.authenticated)
     try:
         return ipaddress.ip_address(request.client.host).is_loopback
     except ValueError:

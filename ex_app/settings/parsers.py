@@ -108,17 +108,15 @@ def secret(text: str) -> Secret:
 
 
 def modal_key(text: str) -> Secret:
-    return secret(_unlike(text, "ws-", "this is a secret (ws-…); enter the key (wk-…)"))
+    if text.startswith("ws-"):
+        raise ValueError("this is a secret (ws-…); enter the key (wk-…)")
+    return secret(text)
 
 
 def modal_secret(text: str) -> Secret:
-    return secret(_unlike(text, "wk-", "this is a key (wk-…); enter the secret (ws-…)"))
-
-
-def _unlike(text: str, prefix: str, message: str) -> str:
-    if text.startswith(prefix):
-        raise ValueError(message)
-    return text
+    if text.startswith("wk-"):
+        raise ValueError("this is a key (wk-…); enter the secret (ws-…)")
+    return secret(text)
 
 
 def modal_workspace(text: str) -> str:

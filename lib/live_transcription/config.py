@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
@@ -91,6 +91,11 @@ class ModalConfig:
     open_timeout_s: float = 180.0
     rotate_after_s: float = 25 * 60.0
 
+    #: Always: the connection carries key and secret, and Modal's certificates are signed by a public authority.
+    verify_certificates: ClassVar[bool] = True
+    #: What an administrator can do about a certificate that is not trusted.
+    certificate_fix: ClassVar[str] = "The certificate of Modal is always checked."
+
     def __post_init__(self) -> None:
         if self.url:
             _check_address("LT_MODAL_URL", self.url, fix="Use wss://host/v1/stream.")
@@ -106,16 +111,6 @@ class ModalConfig:
             )
         _check_header("MODAL_KEY", self.key)
         _check_header("MODAL_SECRET", self.secret)
-
-    @property
-    def verify_certificates(self) -> bool:
-        """Always True: the connection carries key and secret, and Modal's certificates are signed by a public authority."""
-        return True
-
-    @property
-    def certificate_fix(self) -> str:
-        """What an administrator can do about a certificate that is not trusted."""
-        return "The certificate of Modal is always checked."
 
     @property
     def stream_url(self) -> str:
@@ -150,14 +145,12 @@ class MoshiConfig:
     verify_certificates: bool = True
     open_timeout_s: float = 10.0
 
+    #: The switch for test systems, as labelled on the settings page.
+    certificate_fix: ClassVar[str] = "On a test system you can switch on “moshi-server: accept any certificate”."
+
     def __post_init__(self) -> None:
         _check_address("LT_MOSHI_URL", self.url, fix="Use wss://host, or ws://host:8080 in a network of your own.")
         _check_header("LT_MOSHI_KEY", self.key)
-
-    @property
-    def certificate_fix(self) -> str:
-        """The switch for test systems, as labelled on the settings page."""
-        return "On a test system you can switch on “moshi-server: accept any certificate”."
 
     @property
     def stream_url(self) -> str:
