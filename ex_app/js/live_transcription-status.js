@@ -30,7 +30,7 @@
   function speakers(status) {
     const present = LT.number(status.speakers)
     return status.speakers_waiting
-      ? t('{count} ({waiting} not transcribed)', { count: present, waiting: LT.number(status.speakers_waiting) }) : present
+      ? t('{count} ({waiting} waiting)', { count: present, waiting: LT.number(status.speakers_waiting) }) : present
   }
 
   function tiles(status) {
@@ -125,7 +125,9 @@
   // What is wrong, what the app does about it, and what an administrator can do.
   function condition(found) {
     if (found.template) {
-      const values = Object.fromEntries(found.values.map(([name, value]) => [name, t(value)]))
+      // A value is a number, or a text that has a translation of its own.
+      const shown = (value) => /^\d+(\.\d+)?$/.test(value) ? LT.number(value, (value.split('.')[1] || '').length) : t(value)
+      const values = Object.fromEntries(found.values.map(([name, value]) => [name, shown(value)]))
       return t(found.template, values) + ' ' + t(found.fix)
     }
     const texts = {

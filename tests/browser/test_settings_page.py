@@ -209,7 +209,7 @@ async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, 
             "3 speakers are not being transcribed. Memory is low: 470 of 512"
         )
         await expect(seen.page.locator("#lt-status-state")).to_have_text("At its limit")
-        await expect(seen.page.locator("#lt-tiles")).to_contain_text("0 (3 not transcribed)")
+        await expect(seen.page.locator("#lt-tiles")).to_contain_text("0 (3 waiting)")
         await expect(seen.page.locator("#lt-tiles")).to_contain_text("470 of 512 MB")
         assert await violations(seen.page) == []
 
