@@ -537,7 +537,7 @@ class StoredCalls(Harness):
     async def feed(self, case: bytes) -> None:
         (self._storage / FILE_NAME).write_bytes(case)
         engine = FakeEngine()
-        CallStore(engine, self._storage, lambda: 1_001.0).take_up()
+        CallStore(engine, self._storage, lambda: 1_001.0).restore()
         assert all(len(room) <= 64 for room in engine.rooms)
 
     @asynccontextmanager
