@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import hmac
 import logging
 import time
@@ -91,7 +90,7 @@ class AppApiAuth:
 def _decode(header: str) -> bytes:
     try:
         return base64.b64decode(header, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return b""
 
 

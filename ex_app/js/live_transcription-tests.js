@@ -25,7 +25,6 @@
   }
 
   const cause = (code) => ({
-    configuration: t('A setting is missing or invalid.'),
     nextcloud: t('Nextcloud gave the app an unexpected answer.'),
     nextcloud_redirected: t('Nextcloud redirects to another address.'),
     signaling_redirected: t('The high-performance backend redirects to another address.'),

@@ -101,8 +101,7 @@ class AppApiGateway:
         self._nextcloud: AsyncNextcloudApp | None = None
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        answer = await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings")
-        return parse_ice_servers(answer)
+        return parse_ice_servers(await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"))
 
     async def is_enabled(self) -> bool:
         # nc_py_api's own `enabled_state` hides every failure as "not enabled".

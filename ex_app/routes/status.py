@@ -41,19 +41,18 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
         # Nextcloud does not answer the app until it has enabled it.
         settings_error = str(saved.last_error or "") if lifecycle.enabled else ""
         explanations = _explanations(status, engines, settings_error)
-        reasons = list(explanations)
         if lifecycle.initialising:
             state = "starting"
         elif lifecycle.enabled is False:
             state = "disabled"
         else:
-            state = "degraded" if reasons else "ok"
+            state = "degraded" if explanations else "ok"
         if not _may_see_numbers(request):
-            return Answer({"status": state, "reasons": reasons})
+            return Answer({"status": state, "reasons": list(explanations)})
         return Answer(
             {
                 "status": state,
-                "reasons": reasons,
+                "reasons": list(explanations),
                 "explanations": explanations,
                 "problem": status.problem or "",
                 "version": version,

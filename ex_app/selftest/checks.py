@@ -14,6 +14,7 @@ from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.selftest.recording import LANGUAGE, TEXT, load_speech
 from ex_app.selftest.run import Run
 from ex_app.settings.store import SavedSettings
+from ex_app.settings.table import BY_VARIABLE
 from live_transcription.errors import ConfigurationError, SttUnavailable
 from live_transcription.types import Frame
 
@@ -55,10 +56,15 @@ class Checks:
             await self._saved.refresh()
 
     async def _check_hpb(self, run: Run) -> None:
-        with run.step("hpb.settings", "The settings are complete"):
-            config = self._saved.current.engine_config()
-            if isinstance(config, ConfigurationError):
-                raise config
+        config = self._saved.current.engine_config()
+        if isinstance(config, ConfigurationError):
+            for problem in self._saved.current.blocking:
+                # On the page, a setting goes by its label.
+                label = BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
+                missing = ConfigurationError(problem.setting, "It is missing or malformed.", fix=problem.fix)
+                run.begin("hpb.setting", label).fail(missing)
+            raise config
+        run.begin("hpb.settings", "The settings are complete").succeed()
         with run.sequence("hpb.connect", "The backend can be reached") as steps:
             report = await self._engine.probe_hpb(config.hpb, lambda: steps.next("hpb.hello", "The backend accepts the app"))
             steps.current.detail = f"Version {report.version}"

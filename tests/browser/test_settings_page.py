@@ -43,7 +43,7 @@ async def test_a_first_time_administrator_gets_from_nothing_to_a_green_selftest(
         page = seen.page
         await page.get_by_role("button", name="Run the self-test").click()
         await expect(page.get_by_text("Failed at: High-performance backend")).to_be_visible(timeout=15_000)
-        await expect(page.get_by_text("A setting is missing or invalid.")).to_be_visible()
+        await expect(page.get_by_text("It is missing or malformed.").first).to_be_visible()
         await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com/standalone-signaling")
         await page.get_by_label("Internal secret", exact=True).fill("the-internal-secret")
         await expect(page.locator("#lt-save-state")).to_have_text("2 changes are not saved.")

@@ -13,11 +13,14 @@ import httpx
 import pytest
 
 from ex_app.routes.admin import OWN_HEADER
+from ex_app.selftest.checks import Checks
 from ex_app.selftest.recording import TEXT, load_speech
-from live_transcription.errors import SignalingRefused, SignalingUnreachable, SttUnavailable
+from ex_app.selftest.run import Run
+from ex_app.settings.store import SavedSettings
+from live_transcription.errors import ConfigurationError, SignalingRefused, SignalingUnreachable, SttUnavailable
 from live_transcription.status import EngineState, RecordedError, SpeechStatus
 from live_transcription.types import IceServer
-from tests.ex_app.fakes import SECRET, FakeEngine, FakeNextcloud, credentials
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud, credentials
 
 OWN = {OWN_HEADER: "1"}
 READS = ("/admin/page", "/admin/settings", "/admin/status", "/admin/test/unknown")
@@ -177,6 +180,17 @@ async def test_the_selftest_reports_the_failing_check_the_cause_and_the_fix(
     failed = next(entry for entry in run["steps"] if entry["state"] == "failed")
     assert failed["id"] == step
     assert (failed["message"], failed["fix"], failed["code"]) == (failure.message, failure.fix, failure.code)
+
+
+async def test_the_check_of_the_backend_names_missing_settings_by_their_labels(nextcloud: FakeNextcloud) -> None:
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "LT_INTERNAL_SECRET"}
+    saved = SavedSettings(environment, nextcloud, lambda _: None)
+    run = Run("hpb", lambda: 0.0)
+    with pytest.raises(ConfigurationError):
+        await Checks(FakeEngine(), nextcloud, saved).run("hpb", run)
+    (step,) = run.describe()["steps"]
+    assert (step["title"], step["state"], step["message"]) == ("Internal secret", "failed", "It is missing or malformed.")
+    assert step["fix"].startswith("Set it to the internalsecret")
 
 
 async def test_a_failing_check_does_not_stop_the_others(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
