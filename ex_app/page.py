@@ -39,8 +39,7 @@ def translations(language: str) -> Mapping[str, str]:
     """Texts in `language` by the English text; a text without translation stays English."""
     if language == "en" or language not in languages():
         return {}
-    path = _L10N / f"{language}.json"
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["translations"]
+    found: dict[str, str] = json.loads((_L10N / f"{language}.json").read_text(encoding="utf-8"))["translations"]
     return found
 
 

@@ -14,8 +14,6 @@ from typing import Any
 from fastapi.responses import JSONResponse
 from prometheus_client import CollectorRegistry, Counter, generate_latest
 
-METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8"
-
 registry = CollectorRegistry()
 requests_refused = Counter(
     "live_transcription_requests_refused", "Requests answered with an error, by status", ["status"], registry=registry

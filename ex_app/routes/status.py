@@ -16,8 +16,9 @@ from fastapi import APIRouter, Request, Response
 
 from ex_app.engine import Engine
 from ex_app.lifecycle import Lifecycle
-from ex_app.responses import METRICS_TYPE, Answer, error_answer, render_metrics
+from ex_app.responses import Answer, error_answer, render_metrics
 from ex_app.settings.store import SavedSettings
+from live_transcription.observability import metrics
 from live_transcription.status import EngineState, ServiceStatus
 
 
@@ -80,7 +81,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
         if not _may_see_numbers(request):
             return error_answer(401, "Metrics are available to AppAPI and on the loopback interface only.")
         text = engine.metrics() + render_metrics()
-        return Response(text, headers={"Content-Type": METRICS_TYPE, "Cache-Control": "no-store"})
+        return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
 
     return router
 
