@@ -23,7 +23,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons check format run bench fuzz mutants rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test test-pythons check settings format run bench fuzz mutants rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -64,6 +64,9 @@ check: $(VENV)/dev-installed ## Lint, format, types, imports, licences, spelling
 	@echo "==> info.xml" && $(RUN) scripts/check_info_xml.py
 	@echo "==> codespell" && $(BIN)/codespell
 	@echo "==> retired phrases (scripts/prose.toml)" && $(RUN) scripts/check_prose.py
+
+settings: $(VENV)/runtime-installed ## Write the table of settings into docs/settings.md and info.xml
+	@$(RUN) scripts/write_settings.py
 
 format: $(VENV)/dev-installed ## Put the code in its form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .

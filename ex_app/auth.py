@@ -1,39 +1,45 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""AppAPI's authentication: which requests come from our Nextcloud, and for which of its users.
+"""Authentication: which requests come from our Nextcloud, for which user, and whether that user is an administrator.
 
-AppAPI signs each request with `EX-APP-ID`, `EX-APP-VERSION` and `AUTHORIZATION-APP-API` (base64 of `user:secret`). The secret
-is compared in constant time and never repeated, neither in an answer nor in the log.
+AppAPI sends `EX-APP-ID`, `EX-APP-VERSION` and `AUTHORIZATION-APP-API` (base64 of `user:secret`) with each request. The secret
+is compared in constant time and never appears in an answer or in the log.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
-import binascii
 import hmac
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ex_app import metrics
-from ex_app.answers import error_answer
-from ex_app.settings.read import AppIdentity
+from ex_app.errors import NextcloudError, NotAllowed
+from ex_app.identity import AppIdentity
+from ex_app.nextcloud.gateway import NextcloudGateway
+from ex_app.responses import error_answer, requests_refused
 from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
 
-#: Routes that answer anybody; their content depends on `request.state.authenticated`.
+#: Routes that answer everyone; their content depends on `request.state.authenticated`.
 OPEN_PATHS = frozenset({"/heartbeat", "/healthz", "/metrics"})
-#: Seconds in which a refusal is logged at most once per reason, since strangers can cause any number of them.
+#: Seconds for which Nextcloud's answer about a user is used.
+FRESH_S = 60.0
+#: Longest wait in seconds for that answer.
+ASK_S = 3.0
+_MAX_USERS = 200
+#: Seconds between two log lines about refusals for the same reason, since strangers can cause any number of refusals.
 _LOG_EVERY_S = 10.0
 
 
 class AppApiAuth:
-    """ASGI middleware. Sets `request.state.authenticated` and `request.state.user_id` (None: no user); else answers 401."""
+    """ASGI middleware. Sets `request.state.authenticated` and `request.state.user_id` (None: no user), or answers 401."""
 
     def __init__(self, app: ASGIApp, identity: AppIdentity, open_paths: Iterable[str] = OPEN_PATHS) -> None:
         self._app = app
@@ -55,14 +61,14 @@ class AppApiAuth:
             await self._app(scope, receive, send)
             return
         self._log(refusal)
-        metrics.requests_refused.labels("401").inc()
+        requests_refused.labels("401").inc()
         await error_answer(401, "Not authenticated by AppAPI.")(scope, receive, send)
 
     def _check(self, headers: Headers) -> tuple[str | None, str | None]:
-        """User id and None, or None and the reason of the refusal."""
+        """The user id and None; or None and the reason for the refusal."""
         user_id, _, secret = _decode(headers.get("AUTHORIZATION-APP-API", "")).partition(b":")
         expected = self._identity.secret.reveal().encode()
-        # Compared before anything else is checked, so that the response time reveals nothing.
+        # Compare the secret before checking anything else, so that the response time reveals nothing.
         matches = hmac.compare_digest(secret, expected)
         if not expected:
             return None, "this app has no secret (APP_SECRET)"
@@ -78,11 +84,46 @@ class AppApiAuth:
 
     def _log(self, reason: str) -> None:
         if (left_out := self._log_limit.permit(reason)) is not None:
-            logger.warning("A request was refused: %s", reason, extra={"left_out": left_out})
+            logger.warning("Refused a request: %s", reason, extra={"left_out": left_out})
 
 
 def _decode(header: str) -> bytes:
     try:
         return base64.b64decode(header, validate=True)
-    except (binascii.Error, ValueError):
+    except ValueError:
         return b""
+
+
+class Admins:
+    """Checks that a user is in Nextcloud's group `admin`, as AppAPI does for routes with the access level ADMIN.
+
+    AppAPI refuses everyone else before the request gets here. This second check guards against a mistake in `info.xml`. While
+    Nextcloud does not answer, AppAPI's check is enough; otherwise nobody could repair the settings of a Nextcloud in trouble.
+    """
+
+    def __init__(self, nextcloud: NextcloudGateway, now: Callable[[], float] = time.monotonic) -> None:
+        self._nextcloud = nextcloud
+        self._now = now
+        self._known: dict[str, tuple[bool, float]] = {}
+
+    async def require(self, user_id: str | None) -> None:
+        """Raise NotAllowed if there is no user, or if the user is known not to be an administrator."""
+        if not user_id:
+            raise NotAllowed("This is for administrators only: the request names no user.")
+        known = self._known.get(user_id)
+        if known is None or self._now() - known[1] > FRESH_S:
+            await self._ask(user_id)
+            known = self._known.get(user_id)
+        if known is not None and not known[0]:
+            raise NotAllowed("This is for administrators only.")
+
+    async def _ask(self, user_id: str) -> None:
+        try:
+            async with asyncio.timeout(ASK_S):
+                is_admin = await self._nextcloud.is_admin(user_id)
+        except (NextcloudError, TimeoutError):
+            logger.info("Could not ask Nextcloud whether a user is an administrator, so AppAPI's check decides")
+            return
+        if len(self._known) >= _MAX_USERS:
+            self._known.clear()
+        self._known[user_id] = (is_admin, self._now())

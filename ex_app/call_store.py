@@ -1,32 +1,53 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Stores the running calls and their targets on disk, so that a restarted process takes them up by itself.
+"""Stores the running calls and their targets on disk, so that they resume after a restart.
 
-They are stored in one small JSON file in the app's persistent storage, replaced as a whole and readable by the app only. It
-contains room tokens, session ids and user ids, and no speech. `stored_calls` describes its format.
+They are stored in one small JSON file in the app's persistent storage, which is replaced as a whole and readable by the app
+only. It contains room tokens, session ids and user ids, and no speech:
 
-Calls are stored while the app is enabled. When it is disabled or stopped, the current calls stay in the file and are taken up
-when it is enabled again. An update disables the app, too.
+    {"version": 2,
+     "at": seconds since the epoch,
+     "boot": {"id": the machine's boot, "at": seconds since then},
+     "rooms": [{"room": token, "language": code, "targets": [{"session": Talk's session id, "user": user id}]}],
+     "calls": [{"room": token, "language": code, "targets": [[session id, user id or null]]}]}
+
+Earlier and later versions read and write this file, too. Unknown fields are ignored, all fields except `at`, `room` and
+`session` are optional, and a malformed entry is skipped. So a later version may add fields, and this version still reads its
+file after a downgrade. `calls` repeats `rooms` in the format of version 1, which had no version number: code of that version
+reads only `at` and `calls`. Remove `calls` when that version is no longer in use.
+
+Calls are stored while the app is enabled. When it is disabled, updated or stopped, the current calls stay in the file and
+resume when it is enabled again.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import itertools
+import json
 import logging
+import math
+import os
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeGuard
+
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 
 from ex_app.engine import Engine
-from ex_app.stored_calls import StoredCalls, UnreadableCalls, parse, replace_file, serialise
+from ex_app.schemas import LangId, NcSessionId, RoomToken
 from live_transcription.observability.log_limit import LogLimit
 from live_transcription.status import CallSnapshot
 
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "calls.json"
+VERSION = 2
 #: Seconds between two checks of the calls.
 LOOK_S = 2.0
 #: Seconds after which unchanged calls are written again, so that the file's time says when they last ran.
@@ -37,16 +58,32 @@ _MAX_BYTES = 64 * 1024 * 1024
 _BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
+class UnreadableCalls(Exception):
+    """The file cannot be read at all. The message never repeats its content."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredCalls:
+    """Calls and when they ran. `at`: seconds since the epoch. `boot`: id of the machine's boot and seconds since, if known."""
+
+    calls: tuple[CallSnapshot, ...]
+    at: float
+    boot: tuple[str, float] | None = None
+
+
 def since_boot() -> tuple[str, float] | None:
-    """The id of the machine's boot, and the seconds since then, which do not depend on the clock; None if unknown."""
+    """The id of the machine's boot and the seconds since then, which do not depend on the clock; None if unknown."""
     try:
         return _BOOT_ID.read_text("ascii").strip()[:64], time.clock_gettime(time.CLOCK_BOOTTIME)
     except (OSError, ValueError, AttributeError):
         return None
 
 
-class CallKeeper:
-    """`storage` None: nothing is stored. `wall_clock`: seconds since the epoch; `boot_clock`: like `since_boot`."""
+class CallStore:
+    """Writes the file while calls run, and restores them from it.
+
+    With `storage` None, nothing is stored. `wall_clock`: seconds since the epoch. `boot_clock`: see `since_boot`.
+    """
 
     def __init__(
         self,
@@ -63,34 +100,34 @@ class CallKeeper:
         self._boot_clock = boot_clock
         self._sleep = sleep
         self._log_limit = LogLimit(60.0, time.monotonic)
-        #: Between `take_up` and `freeze` the file follows the calls.
+        #: Between `restore` and `freeze`, the file is updated as calls change.
         self._following = False
         self._stopped = False
         self._written: tuple[CallSnapshot, ...] | None = None
         self._written_at = 0.0
         # Writes run in threads, except the last one. The numbers keep an earlier write from replacing a later one.
         self._writing = threading.Lock()
-        self._writes = 0
+        self._numbers = itertools.count(1)
         self._last_write = 0
 
     async def run(self, ready: Callable[[], Awaitable[None]]) -> None:
-        """Take calls up whenever the app is enabled, and store them while it is. Runs until cancelled or stopped.
+        """Restore calls whenever the app is enabled, and store them while it is. Runs until cancelled or stopped.
 
         `ready` returns once the app is enabled and its settings are known.
         """
         while not self._stopped:
             await ready()
-            self.take_up()
+            self.restore()
             while self._following:
                 await self._sleep(LOOK_S)
-                await self._note()
+                await self._update()
 
-    def take_up(self) -> None:
-        """Restore the calls of the file, and follow the calls from now on."""
+    def restore(self) -> None:
+        """Restore the stored calls, and update the file from now on."""
         if self._stopped:
             return
         if snapshots := self._read():
-            logger.info("%d calls are taken up again", len(snapshots))
+            logger.info("Resuming stored calls: %d", len(snapshots))
             self._engine.restore(snapshots)
         self._following = True
 
@@ -101,24 +138,22 @@ class CallKeeper:
         await self._engine.leave_all(grace_s)
 
     def freeze(self) -> None:
-        """Store the current calls, and keep them in the file until `take_up`, although they end."""
+        """Store the current calls, and leave them in the file until `restore`, although they end."""
         if self._following:
             self._following = False
             calls = tuple(self._engine.export())
             if self._path is not None and (calls or self._written):
-                self._writes += 1
-                self._finish(self._write(self._path, calls, self._writes), calls)
+                self._finish(self._write(self._path, calls, next(self._numbers)), calls)
 
-    async def _note(self) -> None:
+    async def _update(self) -> None:
         if self._path is None or not self._following:
             return
         calls = tuple(self._engine.export())
         is_fresh = not calls or 0 <= self._wall_clock() - self._written_at < FRESH_S
         if calls == self._written and is_fresh:
             return
-        self._writes += 1
         try:
-            failure = await asyncio.to_thread(self._write, self._path, calls, self._writes)
+            failure = await asyncio.to_thread(self._write, self._path, calls, next(self._numbers))
         except RuntimeError as error:  # no memory for a thread
             failure = str(error)
         self._finish(failure, calls)
@@ -137,12 +172,12 @@ class CallKeeper:
         return ""
 
     def _finish(self, failure: str, calls: tuple[CallSnapshot, ...]) -> None:
-        """Note the result of a write. After a failure the old file stays, and the next check tries again."""
+        """Record the result of a write. After a failure, the old file stays and the next check tries again."""
         if not failure:
             self._written, self._written_at = calls, self._wall_clock()
         elif self._log_limit.permit() is not None:
             logger.warning(
-                "The running calls cannot be stored (%s), so a restart would not take them up. Check the app's storage.",
+                "The running calls cannot be stored (%s), so they would not resume after a restart. Check the app's storage.",
                 failure,
             )
 
@@ -155,13 +190,109 @@ class CallKeeper:
         except FileNotFoundError:
             return ()
         except (OSError, UnreadableCalls) as error:
-            logger.warning("The stored calls cannot be read (%s), so no call is taken up again", error)
+            logger.warning("The stored calls cannot be read (%s), so no call resumes", error)
             return ()
         return stored.calls if abs(self._age_s(stored)) <= STALE_S else ()
 
     def _age_s(self, stored: StoredCalls) -> float:
-        """Age by the time since boot if the boot is the same; else by the clock, which may have been set since."""
+        """Age by the time since boot if the boot is the same, otherwise by the clock, which may have been set since."""
         boot = self._boot_clock()
         if boot is not None and stored.boot is not None and boot[0] == stored.boot[0] and boot[1] >= stored.boot[1]:
             return boot[1] - stored.boot[1]
         return self._wall_clock() - stored.at
+
+
+class _Entry(BaseModel):
+    model_config = ConfigDict(strict=True, extra="ignore", hide_input_in_errors=True)
+
+
+class _Target(_Entry):
+    session: NcSessionId
+    user: Annotated[str, StringConstraints(max_length=255)] | None = None
+
+
+class _Room(_Entry):
+    room: RoomToken
+    language: LangId = ""
+    targets: list[Any]
+
+
+def serialise(stored: StoredCalls) -> bytes:
+    content: dict[str, Any] = {"version": VERSION, "at": stored.at}
+    if stored.boot is not None:
+        content["boot"] = {"id": stored.boot[0], "at": stored.boot[1]}
+    content["rooms"] = [
+        {
+            "room": call.room_token,
+            "language": call.language,
+            "targets": [{"session": session, "user": user} for session, user in call.targets],
+        }
+        for call in stored.calls
+    ]
+    content["calls"] = [{"room": call.room_token, "language": call.language, "targets": call.targets} for call in stored.calls]
+    return json.dumps(content, separators=(",", ":")).encode()
+
+
+def parse(content: bytes) -> StoredCalls:
+    """Raises UnreadableCalls."""
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        raise UnreadableCalls("not JSON") from None
+    at = found.get("at") if isinstance(found, dict) else None
+    if not _is_number(at):
+        raise UnreadableCalls("unknown format")
+    entries = found["rooms"] if isinstance(found.get("rooms"), list) else found.get("calls")
+    if not isinstance(entries, list):
+        raise UnreadableCalls("no calls")
+    return StoredCalls(tuple(_calls(entries)), float(at), _boot(found.get("boot")))
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """Replace a file atomically, even if the machine stops meanwhile. Raises OSError; then the old file stays."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_suffix(".new")
+    try:
+        with open(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        draft.replace(path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            draft.unlink()
+        raise
+    # The new name is on disk only after its directory is synchronised. Some file systems neither support nor need that.
+    with contextlib.suppress(OSError):
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+
+
+def _calls(entries: Sequence[Any]) -> Iterator[CallSnapshot]:
+    for entry in entries:
+        with contextlib.suppress(ValidationError):
+            room = _Room.model_validate(entry)
+            if targets := tuple(_targets(room.targets)):
+                yield CallSnapshot(room.room, room.language, targets)
+
+
+def _targets(entries: Sequence[Any]) -> Iterator[tuple[str, str | None]]:
+    for entry in entries:
+        with contextlib.suppress(ValidationError):
+            pair = isinstance(entry, list) and len(entry) >= 2  # version 1
+            target = _Target.model_validate({"session": entry[0], "user": entry[1]} if pair else entry)
+            yield target.session, target.user
+
+
+def _boot(entry: Any) -> tuple[str, float] | None:
+    if not isinstance(entry, dict):
+        return None
+    boot, at = entry.get("id"), entry.get("at")
+    return (boot, float(at)) if isinstance(boot, str) and boot and _is_number(at) else None
+
+
+def _is_number(value: Any) -> TypeGuard[int | float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e18 and math.isfinite(value)

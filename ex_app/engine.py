@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The engine as the app sees it; `live_transcription.service.TranscriptionService` is the real one, tests have their own."""
+"""The engine's interface, implemented by `live_transcription.service.TranscriptionService` and by a fake in the tests."""
 
 from __future__ import annotations
 
@@ -11,76 +11,14 @@ from typing import Any, Protocol
 
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import ConfigurationError
-from live_transcription.status import CallSnapshot, CaptionStatistics, Condition, LoadStatus, MemoryStatus, SpeechStatus
+from live_transcription.status import CallSnapshot, CaptionStatistics, HpbReport, IceReport, ServiceStatus, SpeechStatus
 from live_transcription.types import Frame, IceServer, Language
 
 
-class RecordedError(Protocol):
-    """`at`: seconds since the epoch. `message` is for an administrator and holds no secret, name or caption."""
-
-    @property
-    def at(self) -> float: ...
-    @property
-    def code(self) -> str: ...
-    @property
-    def message(self) -> str: ...
-
-
-class HpbReport(Protocol):
-    """The high-performance backend's version and features."""
-
-    @property
-    def version(self) -> str: ...
-    @property
-    def features(self) -> Sequence[str]: ...
-
-
-class IceReport(Protocol):
-    """One STUN or TURN server; `problem` is empty where it works."""
-
-    @property
-    def kind(self) -> str: ...
-    @property
-    def server(self) -> str: ...
-    @property
-    def address(self) -> str: ...
-    @property
-    def problem(self) -> str: ...
-
-
-class EngineStatus(Protocol):
-    """`problem`: why no call can be joined, if so. The rest as in `live_transcription.status.ServiceStatus`."""
-
-    @property
-    def calls(self) -> int: ...
-    @property
-    def speakers(self) -> int: ...
-    @property
-    def targets(self) -> int: ...
-    @property
-    def captions_sent(self) -> int: ...
-    @property
-    def engines(self) -> Sequence[str]: ...
-    @property
-    def last_errors(self) -> Sequence[RecordedError]: ...
-    @property
-    def problem(self) -> str | None: ...
-    @property
-    def speakers_waiting(self) -> int: ...
-    @property
-    def slots(self) -> int: ...
-    @property
-    def conditions(self) -> Sequence[Condition]: ...
-    @property
-    def memory(self) -> MemoryStatus: ...
-    @property
-    def load(self) -> LoadStatus: ...
-
-
 class Engine(Protocol):
-    """An async context manager; everything it started has ended when the block is left.
+    """An async context manager; when the block is left, everything it started has ended.
 
-    Methods raise errors of `live_transcription.errors`, and answer within two seconds.
+    Methods raise errors of `live_transcription.errors`. Those for Talk's requests answer within two seconds.
     """
 
     async def __aenter__(self) -> Any: ...
@@ -104,6 +42,6 @@ class Engine(Protocol):
         self, name: str, speech: Frame, language: str, *, opened: Callable[[], None], heard: Callable[[str], None]
     ) -> str: ...
     def languages(self) -> Mapping[str, Language]: ...
-    def status(self) -> EngineStatus: ...
+    def status(self) -> ServiceStatus: ...
     def caption_statistics(self) -> CaptionStatistics: ...
     def metrics(self) -> bytes: ...

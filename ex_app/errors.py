@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One table: which error of the engine or the app is which HTTP status to Talk.
+"""The app's errors, and the HTTP status of every error.
 
-Talk shows a caption request's failure to its user for any status but 2xx; it tolerates 404 for a language change, and takes
-550 for "never".
+Talk tells its user that captions failed for any status but 2xx. It ignores a 404 for a language change, and takes 550 to mean
+that retrying is pointless.
 """
 
 from __future__ import annotations
@@ -16,8 +16,7 @@ from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 
-from ex_app import metrics
-from ex_app.answers import Answer, error_answer
+from ex_app.responses import Answer, error_answer, requests_refused
 from live_transcription.errors import (
     CallNotFound,
     CallUnavailable,
@@ -33,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 
 class BodyError(RequestError):
-    """The request's body cannot be used; `status` is the HTTP status that says why."""
+    """The request is invalid; `status` is the HTTP status that says how."""
 
     code = "body"
 
@@ -50,20 +49,20 @@ class NotReady(RequestError):
 
 
 class NextcloudError(LiveTranscriptionError):
-    """Nextcloud did not answer, refused, or said something that makes no sense."""
+    """Nextcloud did not answer, refused the request, or gave an unexpected answer."""
 
     code = "nextcloud"
     retryable = True
 
 
 class NextcloudRedirected(NextcloudError):
-    """Nextcloud's address answers with a redirect. It is not followed, so that the app's secret reaches no other host."""
+    """Nextcloud answered with a redirect. It is not followed, so that the app's secret reaches no other host."""
 
     code = "nextcloud_redirected"
 
 
 class SettingsRefused(RequestError):
-    """`fields`: setting by key -> what is wrong with it; never holds the value itself."""
+    """`fields`: what is wrong, by the setting's key; never contains the value itself."""
 
     code = "settings"
 
@@ -73,7 +72,7 @@ class SettingsRefused(RequestError):
 
 
 class NotAllowed(RequestError):
-    """This user, or this way of asking, may not do that."""
+    """The user or the request is not allowed to do this."""
 
     code = "not_allowed"
 
@@ -84,36 +83,33 @@ class TranslationUnavailable(RequestError):
     code = "no_translation"
 
 
-#: First match counts.
-STATUS_OF: tuple[tuple[type[LiveTranscriptionError], int], ...] = (
-    (UnknownLanguage, 400),
-    (SettingsRefused, 422),
-    (NotAllowed, 403),
-    (CallNotFound, 404),
-    (CallUnavailable, 503),
-    (NotReady, 503),
-    (ConfigurationError, 503),
-    (SignalingError, 503),
-    (SttError, 503),
-    (NextcloudError, 503),
-    (TranslationUnavailable, 550),
-    (LiveTranscriptionError, 550),
+#: Said when the cause is not for the reader of an answer.
+INTERNAL_ERROR = "Internal error. See the app's log."
+
+#: The first match applies.
+STATUS_OF: tuple[tuple[tuple[type[LiveTranscriptionError], ...], int], ...] = (
+    ((UnknownLanguage,), 400),
+    ((SettingsRefused,), 422),
+    ((NotAllowed,), 403),
+    ((CallNotFound,), 404),
+    ((CallUnavailable, NotReady, ConfigurationError, SignalingError, SttError, NextcloudError), 503),
+    ((LiveTranscriptionError,), 550),
 )
 
 
 def status_of(error: LiveTranscriptionError) -> int:
     if isinstance(error, BodyError):
         return error.status
-    return next(status for kind, status in STATUS_OF if isinstance(error, kind))
+    return next(status for kinds, status in STATUS_OF if isinstance(error, kinds))
 
 
 def add_error_answers(app: FastAPI) -> None:
-    """Make every failure of a route an answer of ours."""
+    """Turn every failure of a route into an answer in JSON."""
 
     async def refused(request: Request, error: Exception) -> Answer:
         assert isinstance(error, LiveTranscriptionError)
         status = status_of(error)
-        metrics.requests_refused.labels(str(status)).inc()
+        requests_refused.labels(str(status)).inc()
         log = logger.warning if status >= 500 and not isinstance(error, TranslationUnavailable) else logger.info
         log("%s %s: %s", request.method, request.url.path, error, extra={"status": status, "code": error.code})
         if isinstance(error, SettingsRefused):
@@ -124,15 +120,15 @@ def add_error_answers(app: FastAPI) -> None:
         assert isinstance(error, HTTPException)
         return error_answer(error.status_code, str(error.detail), error.headers)
 
-    async def peer_has_gone(_request: Request, _error: Exception) -> Answer:
-        """The client has gone: nobody reads this answer, and it is no fault of the app."""
+    async def disconnected(_request: Request, _error: Exception) -> Answer:
+        """The client disconnected. Nobody reads this answer, and it is not the app's fault."""
         return error_answer(400, "The connection ended before the request did.")
 
     async def broken(_request: Request, _error: Exception) -> Answer:
-        metrics.requests_refused.labels("500").inc()
-        return error_answer(500, "Internal error; the app's log says more.")
+        requests_refused.labels("500").inc()
+        return error_answer(500, INTERNAL_ERROR)
 
     app.add_exception_handler(LiveTranscriptionError, refused)
-    app.add_exception_handler(ClientDisconnect, peer_has_gone)
+    app.add_exception_handler(ClientDisconnect, disconnected)
     app.add_exception_handler(HTTPException, no_such_route)
     app.add_exception_handler(Exception, broken)

@@ -1,25 +1,26 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Figures of the last ten minutes for the status page: captions, latencies, and GPU time."""
+"""The status page's figures for the last ten minutes: captions, latencies and GPU time."""
 
 from __future__ import annotations
 
 import asyncio
 import itertools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from ex_app.engine import Engine
 from live_transcription.status import Buckets
 
-#: Between two samples, in seconds, and how many are kept.
+#: Seconds between two samples, and number of samples kept.
 SAMPLE_S = 10.0
 SAMPLES = 61
 #: Number of samples behind each percentile, since a single sample has too few captions.
 WINDOW = 6
+_SHARES = (("p50", 0.5), ("p95", 0.95))
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,33 +34,30 @@ class Sample:
     last: Buckets
 
 
-class Monitor:
-    """`now`: seconds of any monotonic clock."""
+class History:
+    """Samples the engine's status. `now`: seconds of any monotonic clock."""
 
-    def __init__(
-        self, engine: Engine, now: Callable[[], float], *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    ) -> None:
+    def __init__(self, engine: Engine, now: Callable[[], float]) -> None:
         self._engine = engine
         self._now = now
-        self._sleep = sleep
         self._samples: deque[Sample] = deque(maxlen=SAMPLES)
-        self._listened_s = 0.0
+        self._speaking_s = 0.0
 
     async def run(self) -> None:
         while True:
             self.sample()
-            await self._sleep(SAMPLE_S)
+            await asyncio.sleep(SAMPLE_S)
 
     def sample(self) -> None:
         status, statistics = self._engine.status(), self._engine.caption_statistics()
         now = self._now()
         if self._samples:
             last = self._samples[-1]
-            self._listened_s += (now - last.at) * (last.speakers + status.speakers) / 2
+            self._speaking_s += (now - last.at) * (last.speakers + status.speakers) / 2
         self._samples.append(Sample(now, statistics.words, status.speakers, statistics.first_word, statistics.last_word))
 
     def describe(self) -> dict[str, Any]:
-        """Plain values for the page; times in seconds, None where there is nothing to tell."""
+        """Plain values for the page; times in seconds, None if unknown."""
         status, speech = self._engine.status(), self._engine.speech_status()
         samples = list(self._samples)
         remote = any(engine.name in ("modal", "moshi") for engine in speech.engines)
@@ -68,23 +66,28 @@ class Monitor:
             "calls": status.calls,
             "speakers": status.speakers,
             "speakers_waiting": status.speakers_waiting,
-            "conditions": [condition.code for condition in status.conditions],
+            "conditions": [asdict(condition) for condition in status.conditions],
             "targets": status.targets,
             "captions": status.captions_sent,
-            "words_per_minute": _per_minute(samples),
+            "words_per_minute": _rate(samples[-WINDOW - 1 :][0], samples[-1]) if samples else 0.0,
             "latency": {
-                "first": _percentiles(samples, "first"),
-                "last": _percentiles(samples, "last"),
+                which: {name: _latency(samples[0], samples[-1], which, share) if samples else None for name, share in _SHARES}
+                for which in ("first", "last")
             },
             "history": {
                 "step_s": SAMPLE_S,
-                "last_p50": [_quantile_between(samples, index, "last", 0.5) for index in range(1, len(samples))],
-                "last_p95": [_quantile_between(samples, index, "last", 0.95) for index in range(1, len(samples))],
+                **{
+                    f"last_{name}": [
+                        _latency(samples[max(0, index - WINDOW)], samples[index], "last", share)
+                        for index in range(1, len(samples))
+                    ]
+                    for name, share in _SHARES
+                },
                 "words": [_rate(a, b) for a, b in itertools.pairwise(samples)],
             },
             "engines": [{"name": e.name, "state": e.state, "problem": e.problem} for e in speech.engines],
             "gpu_minutes": round(speech.socket_s / 60, 1) if remote else None,
-            "saved_minutes": round(max(0.0, self._listened_s - speech.socket_s) / 60, 1) if remote else None,
+            "saved_minutes": round(max(0.0, self._speaking_s - speech.socket_s) / 60, 1) if remote else None,
             "open_connections": speech.open_sockets,
             "reconnects": speech.reconnects,
             "dropped_s": round(speech.dropped_s, 1),
@@ -96,7 +99,10 @@ class Monitor:
 
 
 def quantile(before: Buckets, after: Buckets, share: float) -> float | None:
-    """Of what was observed in between, as Prometheus' `histogram_quantile`: linear within a bucket. None: nothing was."""
+    """The quantile of the observations between two readings, linear within a bucket like Prometheus' `histogram_quantile`.
+
+    None if there are none.
+    """
     counts = [(bound, count - earlier) for (bound, count), (_, earlier) in zip(after, before, strict=True)]
     total = counts[-1][1] if counts else 0
     if total <= 0:
@@ -111,27 +117,12 @@ def quantile(before: Buckets, after: Buckets, share: float) -> float | None:
     return lower
 
 
-def _per_minute(samples: Sequence[Sample]) -> float:
-    window = samples[-(WINDOW + 1) :]
-    return _rate(window[0], window[-1]) if len(window) > 1 else 0.0
-
-
 def _rate(before: Sample, after: Sample) -> float:
     """Committed words per minute."""
     return round(60 * max(0.0, after.words - before.words) / max(1e-3, after.at - before.at), 1)
 
 
-def _percentiles(samples: Sequence[Sample], which: str) -> dict[str, float | None]:
-    if not samples:
-        return {"p50": None, "p95": None}
-    before, after = getattr(samples[0], which), getattr(samples[-1], which)
-    return {name: _rounded(quantile(before, after, share)) for name, share in (("p50", 0.5), ("p95", 0.95))}
-
-
-def _quantile_between(samples: Sequence[Sample], index: int, which: str, share: float) -> float | None:
-    before = samples[max(0, index - WINDOW)]
-    return _rounded(quantile(getattr(before, which), getattr(samples[index], which), share))
-
-
-def _rounded(value: float | None) -> float | None:
+def _latency(before: Sample, after: Sample, which: str, share: float) -> float | None:
+    """Percentile of the `first` or `last` latency between two samples, in seconds."""
+    value = quantile(getattr(before, which), getattr(after, which), share)
     return None if value is None else round(value, 2)

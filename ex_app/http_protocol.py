@@ -3,10 +3,10 @@
 
 """HTTP connections of uvicorn, with deadlines and a maximum number.
 
-uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits forever for a request that has
-begun. Each open connection takes a descriptor, so strangers who never finish their requests would take those that calls need.
-Here every phase of a connection has a deadline. When there are too many connections, a new one replaces the slowest one. So a
-peer that sends its request at once is served, however many others are slow.
+uvicorn closes connections that are idle between two requests (`timeout_keep_alive`), but waits forever for the rest of a
+request. Each connection takes a file descriptor, so strangers who never finish their requests would use up those that calls
+need. Here every phase of a connection has a deadline. If there are too many connections, a new one replaces the slowest one, so
+a peer that sends its request at once is served, however many others are slow.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable
 from enum import Enum
 from typing import Any
 
@@ -23,7 +22,7 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
-from ex_app import metrics
+from ex_app.responses import connections_cut
 from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
@@ -51,16 +50,16 @@ class ConnectionConfig(uvicorn.Config):
 
 
 class _Phase(Enum):
-    """What a connection waits for. The value is the reason that is reported when its deadline passes."""
+    """What a connection waits for: why it is closed when the deadline passes, and the deadline in seconds.
 
-    HEAD = "head"
-    BODY = "body"
-    ANSWER = "answer"
-    IDLE = "idle"
-    CLOSE = "close"
+    uvicorn's own timer ends idle connections.
+    """
 
-
-_DEADLINES_S = {_Phase.HEAD: HEAD_S, _Phase.BODY: BODY_S, _Phase.ANSWER: ANSWER_S, _Phase.CLOSE: CLOSE_S}
+    HEAD = ("the request's head did not arrive in time.", HEAD_S)
+    BODY = ("the request's body did not arrive in time.", BODY_S)
+    ANSWER = ("the request took too long.", ANSWER_S)
+    IDLE = ("", None)
+    CLOSE = ("the peer did not read the answer in time.", CLOSE_S)
 
 
 class BoundedProtocol(H11Protocol):
@@ -109,13 +108,11 @@ class BoundedProtocol(H11Protocol):
         super().timeout_keep_alive_handler()
         self._follow()
 
-    def cut(self, reason: str) -> None:
-        """Close at once, although the peer may not have read everything."""
-        metrics.connections_cut.labels(reason).inc()
+    def cut(self, reason: str, text: str) -> None:
+        """Close at once, even if the peer has not read everything. `reason`: for metrics; `text`: for the log."""
+        connections_cut.labels(reason).inc()
         if (left_out := _log_limit.permit(reason)) is not None:
-            logger.warning(
-                "An HTTP connection was closed: %s", _REASONS[reason], extra={"reason": reason, "left_out": left_out}
-            )
+            logger.warning("Closed an HTTP connection: %s", text, extra={"reason": reason, "left_out": left_out})
         self.connections.discard(self)
         self.transport.abort()
 
@@ -139,35 +136,23 @@ class BoundedProtocol(H11Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-        if phase in _DEADLINES_S:  # uvicorn's own timer ends idle connections
-            self._deadline = self.loop.call_later(_DEADLINES_S[phase], self.cut, phase.value)
+        text, deadline_s = phase.value
+        if deadline_s is not None:
+            self._deadline = self.loop.call_later(deadline_s, self.cut, phase.name.lower(), text)
 
     def _make_room(self) -> None:
-        others = (each for each in self.connections if isinstance(each, BoundedProtocol) and each is not self)
-        if (slowest := _slowest(others)) is not None:
-            slowest.cut("crowded")
+        others = [each for each in self.connections if isinstance(each, BoundedProtocol) and each is not self]
+        if waiting := [each for each in others if each.waits_for_peer]:
+            slowest = min(waiting, key=lambda each: each.waiting_since)
+            slowest.cut("crowded", "there are too many connections, and this one was the slowest.")
         else:
             self.transport.write(_UNAVAILABLE)
             self.cut_after_answer()
 
     def cut_after_answer(self) -> None:
         """Read no further request, and close once the answer is sent."""
-        metrics.connections_cut.labels("busy").inc()
+        connections_cut.labels("busy").inc()
         self.connections.discard(self)
         self.transport.pause_reading()
         self.transport.close()
         self._enter(_Phase.CLOSE)
-
-
-def _slowest(connections: Iterable[BoundedProtocol]) -> BoundedProtocol | None:
-    """The connection that has waited for its peer the longest."""
-    return min((each for each in connections if each.waits_for_peer), key=lambda each: each.waiting_since, default=None)
-
-
-_REASONS = {
-    "head": f"the request's head did not arrive within {HEAD_S:.0f} s.",
-    "body": f"the request's body did not arrive within {BODY_S:.0f} s.",
-    "answer": f"the request took more than {ANSWER_S:.0f} s.",
-    "close": f"the peer did not read the answer within {CLOSE_S:.0f} s.",
-    "crowded": "there are too many connections, and this one was the slowest.",
-}

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One process per storage: two processes would take up the same calls after a restart, and send every caption twice.
+"""One process per storage: two processes would restore the same calls after a restart and send every caption twice.
 
-The lock is flock(2) on a file in the storage. The kernel releases it whenever the process ends, so a killed container leaves no
+The lock is flock(2) on a file in the storage. The kernel releases it when the process ends, so a killed container leaves no
 lock behind. Child processes do not inherit it.
 """
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app's life as AppAPI drives it: heartbeat, initialisation in the background, enabled and disabled."""
+"""The lifecycle that AppAPI controls: heartbeat, initialisation in the background, enabling and disabling."""
 
 from __future__ import annotations
 
@@ -9,35 +9,36 @@ import asyncio
 import itertools
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from fastapi import APIRouter
 
-from ex_app.answers import Answer
+from ex_app.background import Background
 from ex_app.engine import Engine
-from ex_app.errors import NextcloudError, NotReady
+from ex_app.errors import INTERNAL_ERROR, NextcloudError, NotReady
 from ex_app.nextcloud.gateway import NextcloudGateway, Page
+from ex_app.responses import Answer
 from live_transcription.errors import LiveTranscriptionError
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
-#: One step of the initialisation; raises a LiveTranscriptionError that AppAPI shows to the administrator.
+#: One step of the initialisation; raises a LiveTranscriptionError, which AppAPI shows to the administrator.
 InitStep: TypeAlias = Callable[[], Awaitable[None]]
-Sleep: TypeAlias = Callable[[float], Awaitable[None]]
-Work: TypeAlias = Callable[[], Awaitable[None]]
 
-#: Waits in seconds between tries to reach Nextcloud; the last one is repeated.
+#: Delays in seconds between attempts to reach Nextcloud; the last one is repeated.
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
-#: Tries to report progress, each 60 s at most.
-REPORT_TRIES = 10
-#: Seconds for all calls to end when the app is disabled, should they exceed their own limit; AppAPI waits 60 s.
+#: Attempts to report progress, each of 60 s at most.
+REPORT_ATTEMPTS = 10
+#: Longest time in seconds for all calls to end when the app is disabled, if their own limit fails; AppAPI waits 60 s.
 DISABLE_S = 30.0
 #: Longest time in seconds to remove the page when the app is disabled.
 PAGE_S = 15.0
 
 
 class Lifecycle:
-    """Whether the app may serve. `enabled` is None until Nextcloud has answered.
+    """Tracks whether the app is enabled and initialised. `enabled` is None until Nextcloud has answered.
 
     `on_enabled` and `on_disabled` are called at each change, `on_disabled` before the calls end.
     """
@@ -46,12 +47,13 @@ class Lifecycle:
         self,
         engine: Engine,
         nextcloud: NextcloudGateway,
+        background: Background,
         init_steps: Sequence[InitStep] = (),
         *,
         page: Page | None = None,
-        on_enabled: Callable[[], None] | None = None,
-        on_disabled: Callable[[], None] | None = None,
-        sleep: Sleep = asyncio.sleep,
+        on_enabled: Callable[[], None] = lambda: None,
+        on_disabled: Callable[[], None] = lambda: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.enabled: bool | None = None
         self.initialising = False
@@ -60,98 +62,75 @@ class Lifecycle:
         self._page = page
         self._on_enabled = on_enabled
         self._on_disabled = on_disabled
+        self._background = background
         self._engine = engine
         self._nextcloud = nextcloud
         self._init_steps = init_steps
         self._sleep = sleep
-        self._tasks: asyncio.TaskGroup | None = None
-        self._running: dict[str, asyncio.Task[None]] = {}
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        """`tasks` owns what runs in the background until `stop`. A restart of the container calls neither init nor enabled."""
-        self._tasks = tasks
-        self._run("read enabled", self._read_enabled)
-
-    def stop(self) -> None:
-        self._tasks = None
-        for task in list(self._running.values()):
-            task.cancel()
+    def start(self) -> None:
+        """Ask Nextcloud whether the app is enabled, since AppAPI does not call it when the container restarts."""
+        self._background.run("read enabled", self._read_enabled)
 
     def require_ready(self) -> None:
-        """Raises NotReady while the app is being set up or is disabled; Nextcloud flags it enabled before its init ends."""
+        """Raise NotReady if the app is disabled or initialising; Nextcloud may enable it before the initialisation ends."""
         if self.initialising:
-            raise NotReady("Live transcription is still being set up.", fix="Try again in a moment.")
+            raise NotReady("Live transcription is still starting.", fix="Try again in a moment.")
         if self.enabled is False:
-            # A request from Talk says that Nextcloud may see it otherwise by now.
-            self._run("read enabled", self._read_enabled)
+            # Talk would not ask a disabled app, so it may have been enabled in the meantime.
+            self._background.run("read enabled", self._read_enabled)
             raise NotReady("Live transcription is disabled.", fix="Enable the app in Nextcloud.")
 
     def begin_init(self) -> None:
-        """Start the initialisation, unless it is under way."""
+        """Start the initialisation, unless it is running."""
         if not self.initialising:
             self.initialising = True
-            self._run("init", self._init)
+            self._background.run("init", self._init)
 
     async def set_enabled(self, enabled: bool) -> None:
-        """Disabling ends all calls."""
-        self._cancel("read enabled")
-        self._tell(enabled)
+        """Enable or disable the app. Disabling ends all calls."""
+        self._background.cancel("read enabled")
+        self._set(enabled)
         logger.info("The app was %s", "enabled" if enabled else "disabled")
         if not enabled:
             try:
                 async with asyncio.timeout(DISABLE_S):
                     await self._engine.leave_all()
             except TimeoutError:
-                logger.error("Not all calls ended within %.0f s", DISABLE_S)
+                logger.error("Some calls did not end within %.0f s", DISABLE_S)
             await self._remove_page()
 
-    def _tell(self, enabled: bool) -> None:
+    def _set(self, enabled: bool) -> None:
         self.enabled = enabled
         if enabled:
             self.serving.set()
-            # In the background: a page that cannot be shown yet is no reason to keep the captions from anybody.
-            self._run("show the page", self._put_page)
-            if self._on_enabled is not None:
-                self._on_enabled()
+            # In the background, so that captions do not wait for the page.
+            self._background.run("add the page", self._put_page)
+            self._on_enabled()
         else:
             self.serving.clear()
-            self._cancel("show the page")
-            if self._on_disabled is not None:
-                self._on_disabled()
+            self._background.cancel("add the page")
+            self._on_disabled()
 
     async def _put_page(self) -> None:
-        if self._page is None:
-            return
-        for delay in _retries():
-            try:
-                await self._nextcloud.put_page(self._page)
-            except NextcloudError as error:
-                logger.warning("The settings page could not be shown; next try in %.0f s. %s", delay, error)
-                await self._sleep(delay)
-            else:
-                return
+        if self._page is not None:
+            await self._insist("add the settings page to Nextcloud's menu", partial(self._nextcloud.put_page, self._page))
 
     async def _remove_page(self) -> None:
-        """Within the request that disables the app: afterwards Nextcloud no longer listens to it."""
+        """Remove the page while the request that disables the app runs: afterwards, Nextcloud refuses the app's requests."""
         if self._page is None:
             return
         try:
             async with asyncio.timeout(PAGE_S):
                 await self._nextcloud.remove_page(self._page)
         except (NextcloudError, TimeoutError) as error:
-            logger.warning("The settings page could not be removed: %s", error)
+            logger.warning("Could not remove the settings page from Nextcloud's menu. %s", error)
 
     async def _read_enabled(self) -> None:
-        for delay in _retries():
-            try:
-                enabled = await self._nextcloud.is_enabled()
-            except NextcloudError as error:
-                logger.warning("Could not ask Nextcloud whether the app is enabled; next try in %.0f s. %s", delay, error)
-                await self._sleep(delay)
-            else:
-                self._tell(enabled)
-                logger.info("Nextcloud has the app %s", "enabled" if enabled else "not enabled yet")
-                return
+        enabled = await self._insist("ask Nextcloud whether the app is enabled", self._nextcloud.is_enabled)
+        if enabled is not None:
+            self._set(enabled)
+            logger.info("The app is %s in Nextcloud", "enabled" if enabled else "not enabled yet")
 
     async def _init(self) -> None:
         percent = 0
@@ -164,49 +143,29 @@ class Lifecycle:
             logger.error("The initialisation failed: %s", error, extra={"code": error.code})
             await self._report(percent, str(error))
             return
-        except Exception:  # the administrator waits for an answer, whatever went wrong
+        except Exception:  # the administrator waits for the outcome in any case
             logger.exception("The initialisation failed unexpectedly")
-            await self._report(percent, "Internal error; the app's log says more.")
+            await self._report(percent, INTERNAL_ERROR)
             return
         finally:
-            # Before the last report, since AppAPI enables the app within it.
+            # Before the last report, since AppAPI enables the app during it.
             self.initialising = False
         await self._report(100)
 
     async def _report(self, percent: int, error: str = "") -> None:
-        for delay in itertools.islice(_retries(), REPORT_TRIES):
+        request = partial(self._nextcloud.report_progress, percent, error)
+        await self._insist(f"report progress ({percent} %) to Nextcloud", request, REPORT_ATTEMPTS)
+
+    async def _insist(self, what: str, request: Callable[[], Awaitable[T]], attempts: int | None = None) -> T | None:
+        """Repeat a request until Nextcloud answers. Returns the answer; None after `attempts` failures."""
+        for delay in itertools.islice(itertools.chain(RETRY_S, itertools.repeat(RETRY_S[-1])), attempts):
             try:
-                await self._nextcloud.report_progress(percent, error)
-            except NextcloudError as failure:
-                logger.warning("Progress %d %% could not be reported; next try in %.0f s. %s", percent, delay, failure)
+                return await request()
+            except NextcloudError as error:
+                logger.warning("Could not %s; next attempt in %.0f s. %s", what, delay, error)
                 await self._sleep(delay)
-            else:
-                return
-        logger.error("The initialisation's progress of %d %% could not be reported to Nextcloud", percent)
-
-    def _run(self, name: str, work: Work) -> None:
-        """Have `work` done in the background, unless work of this name is under way."""
-        if self._tasks is None or name in self._running:
-            return
-        task = self._tasks.create_task(_survive(name, work), name=name)
-        self._running[name] = task
-        task.add_done_callback(lambda _: self._running.pop(name, None))
-
-    def _cancel(self, name: str) -> None:
-        if task := self._running.get(name):
-            task.cancel()
-
-
-async def _survive(name: str, work: Work) -> None:
-    """A mistake in background work must not take the requests down with it."""
-    try:
-        await work()
-    except Exception:
-        logger.exception("Background work failed: %s", name)
-
-
-def _retries() -> itertools.chain[float]:
-    return itertools.chain(RETRY_S, itertools.repeat(RETRY_S[-1]))
+        logger.error("Gave up: could not %s", what)
+        return None
 
 
 def lifecycle_routes(lifecycle: Lifecycle) -> APIRouter:
@@ -224,7 +183,7 @@ def lifecycle_routes(lifecycle: Lifecycle) -> APIRouter:
     @router.put("/enabled")
     async def enabled(enabled: str = "") -> Answer:
         if enabled not in ("0", "1", "true", "false"):
-            return Answer({"error": "The parameter enabled has to be 0 or 1."}, 400)
+            return Answer({"error": "The parameter enabled must be 0 or 1."}, 400)
         await lifecycle.set_enabled(enabled in ("1", "true"))
         return Answer({"error": ""})
 

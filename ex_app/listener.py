@@ -10,6 +10,7 @@ repeats that after a second. With a backlog of 2,048 that is 2 MB of log per sec
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import logging
 import os
@@ -19,12 +20,12 @@ import time
 from pathlib import Path
 from typing import Any
 
-from ex_app.settings.read import Listen
+from ex_app.identity import Listen
 from live_transcription.observability.log_limit import LogLimit
 
 logger = logging.getLogger(__name__)
 
-#: Connections that may wait to be accepted; AppAPI opens a few at a time.
+#: Connections waiting to be accepted; AppAPI opens a few at a time.
 BACKLOG = 64
 #: Seconds after a failure for which `accept` returns nothing. asyncio listens again after one second.
 PAUSE_S = 0.5
@@ -57,28 +58,25 @@ class ListeningSocket(socket.socket):
 def listening_sockets(listen: Listen) -> list[socket.socket]:
     """Sockets that are bound and not yet listening: one for each address of the host's name that this machine has.
 
-    Raises OSError if one of them is taken, or if the machine has none of them.
+    Raises OSError if one of the addresses is in use, or if this machine has none of them.
     """
     if listen.unix_socket is not None:
         return [_unix_socket(listen.unix_socket)]
     found = socket.getaddrinfo(listen.host or None, listen.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    bound: list[socket.socket] = []
     missing: OSError | None = None
-    try:
-        for family, kind, protocol, _, address in dict.fromkeys(found):
+    with contextlib.ExitStack() as bound:
+        sockets: list[socket.socket] = []
+        for family, _, _, _, address in dict.fromkeys(found):
             try:
-                bound.append(_tcp_socket(family, kind, protocol, address))
+                sockets.append(bound.enter_context(_tcp_socket(family, address)))
             except OSError as error:
                 if error.errno not in _NOT_HERE:
                     raise
                 missing = error
-    except OSError:
-        for each in bound:
-            each.close()
-        raise
-    if not bound and missing is not None:
-        raise missing
-    return bound
+        if not sockets and missing is not None:
+            raise missing
+        bound.pop_all()
+        return sockets
 
 
 def log_shortages(loop: asyncio.AbstractEventLoop) -> None:
@@ -100,28 +98,24 @@ def log_shortages(loop: asyncio.AbstractEventLoop) -> None:
     loop.set_exception_handler(handle)
 
 
-def _tcp_socket(family: int, kind: int, protocol: int, address: Any) -> socket.socket:
-    made = ListeningSocket(family, kind, protocol)
-    try:
+def _tcp_socket(family: int, address: Any) -> socket.socket:
+    with contextlib.ExitStack() as failed:
+        made = failed.enter_context(ListeningSocket(family, socket.SOCK_STREAM))
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         made.bind(address)
-    except OSError:
-        made.close()
-        raise
-    return made
+        failed.pop_all()
+        return made
 
 
 def _unix_socket(path: Path) -> socket.socket:
-    """Replace a socket left behind by a killed process. The tunnel may run as another user, so any user may connect."""
+    """Replace a socket that a killed process left behind. The tunnel may run as another user, so any user may connect."""
     if path.exists() and stat.S_ISSOCK(path.stat().st_mode):
         path.unlink()
-    made = ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
+    with contextlib.ExitStack() as failed:
+        made = failed.enter_context(ListeningSocket(socket.AF_UNIX, socket.SOCK_STREAM))
         made.bind(str(path))
         os.chmod(path, 0o666)  # noqa: S103  requests are authenticated
-    except OSError:
-        made.close()
-        raise
-    return made
+        failed.pop_all()
+        return made

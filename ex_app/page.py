@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The settings page: its entry in Nextcloud's menu, its fragment of HTML, and its languages."""
+"""The settings page: its entry in Nextcloud's menu, its HTML and its translations."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from typing import Any
 import jinja2
 
 from ex_app.nextcloud.gateway import Page
-from ex_app.settings.fields import FIELDS, GROUPS
+from ex_app.settings.table import GROUPS, ON_PAGE, SETTINGS, Setting
 
 _HERE = Path(__file__).parent
 _TEMPLATES = _HERE.parent / "templates"
@@ -36,11 +36,10 @@ def menu_page(version: str) -> Page:
 
 @cache
 def translations(language: str) -> Mapping[str, str]:
-    """English text to text in `language`; what is missing stays English."""
+    """Texts in `language` by the English text; a text without translation stays English."""
     if language == "en" or language not in languages():
         return {}
-    path = _L10N / f"{language}.json"
-    found: dict[str, str] = json.loads(path.read_text(encoding="utf-8"))["translations"]
+    found: dict[str, str] = json.loads((_L10N / f"{language}.json").read_text(encoding="utf-8"))["translations"]
     return found
 
 
@@ -50,7 +49,7 @@ def languages() -> tuple[str, ...]:
 
 
 def language_of(wanted: str) -> str:
-    """The first language of `wanted` that there is: `fr-CA`, or an Accept-Language header. English else."""
+    """The first available language in `wanted` (`fr-CA`, or an Accept-Language header), otherwise English."""
     for tag in wanted[:200].lower().split(","):
         code = re.match(r"\s*([a-z]{2,3})", tag)
         if code and code[1] in languages():
@@ -58,13 +57,28 @@ def language_of(wanted: str) -> str:
     return "en"
 
 
-def documentation() -> str:
-    """What the settings mean, as text; a bare list of them where the page of the documentation is not beside the app."""
+def documentation(page: Path = _HERE.parent / "docs" / "settings.md") -> str:
+    """docs/settings.md, or only its tables if the file is not installed next to the app."""
     try:
-        return (_HERE.parent / "docs" / "settings.md").read_text(encoding="utf-8")
+        return page.read_text(encoding="utf-8")
     except OSError:
-        entries = (f"{entry.label}\n  `{entry.key}`, `{entry.variable}`\n  {entry.hint}\n" for entry in FIELDS)
-        return "# Settings\n\n" + "\n".join(entries)
+        return f"# Settings\n\n{settings_tables()}"
+
+
+def settings_tables() -> str:
+    """The settings as Markdown, one table per group; a part of docs/settings.md."""
+    return "\n".join(
+        f"## {group.title}\n\n{group.intro}\n\n"
+        "| setting | key | environment | default | meaning |\n|---|---|---|---|---|\n"
+        + "".join(map(_row, (setting for setting in SETTINGS if setting.group == group.name)))
+        for group in GROUPS
+    )
+
+
+def _row(setting: Setting) -> str:
+    key = f"`{setting.key}`" if setting in ON_PAGE else ""
+    default = f"`{setting.default}`" if setting.default else ""
+    return f"| {setting.label} | {key} | `{setting.variable}` | {default} | {setting.hint} |\n"
 
 
 @cache
@@ -77,12 +91,16 @@ def _template() -> jinja2.Template:
 
 
 def render(language: str, settings: Mapping[str, Mapping[str, Any]], version: str) -> str:
-    """The fragment that our script puts into Nextcloud's empty page. `settings` as `SavedSettings.describe` gives them."""
+    """The HTML that the page's script puts into Nextcloud's empty page. `settings`: from `SavedSettings.describe`."""
     words = translations(language)
     return _template().render(
         language=language,
         version=version,
         t=lambda text: words.get(text, text),
-        groups=[(group, [(entry, settings[entry.key]) for entry in FIELDS if entry.group == group]) for group in GROUPS],
+        groups=[
+            (group, [(entry, settings[entry.key]) for entry in ON_PAGE if entry.group == group.name])
+            for group in GROUPS
+            if group.on_page
+        ],
         words=dict(words),
     )

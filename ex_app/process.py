@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 
 from ex_app.application import create_app
-from ex_app.call_store import CallKeeper
+from ex_app.call_store import CallStore
 from ex_app.instance_lock import StorageInUse, instance_lock
 from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.nextcloud.log import NextcloudLog
@@ -32,7 +32,7 @@ STORAGE_IN_USE = 4
 def run(environment: Mapping[str, str]) -> int:
     """Run the app until SIGTERM or SIGINT; returns the exit code."""
     settings = read_settings(environment)
-    redactor = configure_logging(settings.log_level, settings.secrets())
+    redactor = configure_logging(settings.log_level, settings.secrets)
     for problem in settings.problems:
         logger.error("%s", problem, extra={"setting": problem.setting})
     for notice in settings.notices:
@@ -49,15 +49,15 @@ def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redacto
     descriptors = raise_limit()
     nextcloud = AppApiGateway(settings.app)
     engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, wall_clock=time.time)
-    calls = CallKeeper(engine, settings.storage, time.time)
+    calls = CallStore(engine, settings.storage, time.time)
     log = NextcloudLog(nextcloud, redactor)
     log.addFilter(RepeatFilter(log, time.monotonic, count=False))
     logging.getLogger().addHandler(log)
     app = create_app(environment, engine, nextcloud, init_steps=[engine.prepare], calls=calls, log=log, redactor=redactor)
     server = server_of(app, settings.listen, calls, max_connections=http_connections(descriptors))
     where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
-    logger.info("Live Transcription %s starts on %s", settings.app.version, where, extra={"descriptors": descriptors})
-    gc.freeze()  # imported modules stay for good, so the collector need not traverse them
+    logger.info("Starting Live Transcription %s on %s", settings.app.version, where, extra={"descriptors": descriptors})
+    gc.freeze()  # imported modules stay, so the garbage collector need not traverse them
     try:
         server.run()
     except OSError as error:

@@ -20,7 +20,7 @@ _LENGTH_DIGITS = 9
 RoomToken = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,64}$")]
 #: Talk's session ids are base64-like text of 255 characters.
 NcSessionId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,512}$")]
-#: Any short text: what it names is looked up, and an unknown one is a bad language (400).
+#: Any short text; an unknown language is refused later (400).
 LangId = Annotated[str, StringConstraints(max_length=64)]
 
 
@@ -48,7 +48,7 @@ class Leave(_Body):
 
 
 class SetTranslationTarget(_Body):
-    """`langId` null: no more translation for this session."""
+    """`langId` null: stop translating for this session."""
 
     room_token: RoomToken = Field(alias="roomToken")
     nc_session_id: NcSessionId = Field(alias="ncSessionId")
@@ -59,7 +59,10 @@ B = TypeVar("B", bound=BaseModel)
 
 
 async def read_body(request: Request, model: type[B]) -> B:
-    """The request's body. Raises BodyError: 413 too long, 400 no JSON, 422 JSON of another shape; never repeats the input."""
+    """The request's body. Raises BodyError: 413 if too long, 400 if not JSON, 422 if it has another structure.
+
+    The error never repeats the input.
+    """
     text = bytearray()
     declared = request.headers.get("content-length", "")
     if declared.isascii() and declared.isdecimal() and (len(declared) > _LENGTH_DIGITS or int(declared) > MAX_BODY):

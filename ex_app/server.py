@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HTTP server: uvicorn on the port or the unix socket that AppAPI expects, and the end of the process.
+"""The HTTP server: uvicorn on the port or unix socket that AppAPI expects, and the end of the process.
 
-The first SIGTERM or SIGINT ends the calls, which deliver their last words while requests drain. That takes at most `SHUTDOWN_S`
-of the service, since Docker kills after 10 s. A second signal ends the rest at once. The exit code is 0 in both cases.
+The first SIGTERM or SIGINT ends the calls, which deliver their last words while requests finish. This takes at most the
+service's `SHUTDOWN_S`, since Docker kills the process after 10 s. A second signal ends the rest at once. Both exit with code 0.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ import uvicorn
 from fastapi import FastAPI
 
 from ex_app.http_protocol import BoundedProtocol, ConnectionConfig
+from ex_app.identity import Listen
 from ex_app.listener import BACKLOG, listening_sockets, log_shortages
-from ex_app.settings.read import Listen
 
 logger = logging.getLogger(__name__)
 
-#: Requests under way at shutdown get this long, in seconds; the calls say goodbye meanwhile.
+#: Seconds for running requests to finish at shutdown, while the calls end.
 DRAIN_S = 1
 #: Seconds after which an idle connection is closed.
 IDLE_S = 5
-#: Seconds for threads that are still busy when everything else has ended, for example with a name server.
+#: Seconds to wait for busy threads when everything else has ended, for example for a name server.
 THREADS_S = 1.0
 
 
 class Calls(Protocol):
-    """The calls, which end before the server does. `grace_s`: seconds for last words, None for the default."""
+    """The calls, which end before the server. `grace_s`: seconds for last words; None for the default."""
 
     async def leave_all(self, grace_s: float | None = None) -> None: ...
 
 
 class Server(uvicorn.Server):
-    """Lets the calls end while requests drain."""
+    """Ends the calls while requests finish."""
 
     def __init__(self, config: ConnectionConfig, calls: Calls, listen: Listen) -> None:
         super().__init__(config)
         self._calls = calls
         self._listen = listen
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._hurry = asyncio.Event()
+        self._second_signal = asyncio.Event()
         self._is_whole_process = False
 
     def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until SIGTERM or SIGINT; the process is to end then. Raises OSError where the address is taken."""
+        """Serve until SIGTERM or SIGINT, then end the process. Raises OSError if the address is in use."""
         self._is_whole_process = True
         super().run(listening_sockets(self._listen) if sockets is None else sockets)
 
@@ -66,7 +66,7 @@ class Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:  # noqa: ARG002
         """Handle a signal. Unlike uvicorn, do not raise it again after the shutdown, which would end the process by it."""
         if self.should_exit and self._loop is not None:
-            self._loop.call_soon_threadsafe(self._hurry.set)
+            self._loop.call_soon_threadsafe(self._second_signal.set)
         self.should_exit = True
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -76,19 +76,19 @@ class Server(uvicorn.Server):
 
     async def _leave_all(self) -> None:
         leaving = asyncio.ensure_future(self._calls.leave_all())
-        hurrying = asyncio.ensure_future(self._hurry.wait())
+        second_signal = asyncio.ensure_future(self._second_signal.wait())
         try:
-            await asyncio.wait([leaving, hurrying], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([leaving, second_signal], return_when=asyncio.FIRST_COMPLETED)
             if leaving.done():
                 leaving.result()
             else:
-                logger.warning("A second signal came: the calls end without their last words")
+                logger.warning("Received a second signal: the calls end without their last words")
                 leaving.cancel()
                 await self._calls.leave_all(0.0)
-        except Exception:  # the shutdown goes on
+        except Exception:  # continue the shutdown
             logger.exception("The calls did not end cleanly")
         finally:
-            hurrying.cancel()
+            second_signal.cancel()
             leaving.cancel()
 
 

@@ -11,8 +11,7 @@ from typing import Any
 
 from bench.common.json_lines import tell
 from bench.media.channel import GeneratorChannel
-from live_transcription.config import EngineConfig, HpbConfig, ReceivePath, SttConfig
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import EngineConfig, HpbConfig, ModalConfig, ReceivePath, SttConfig
 from live_transcription.errors import SttError
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.stt.engines import SttRegistry

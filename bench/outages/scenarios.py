@@ -15,8 +15,7 @@ from random import Random
 import numpy as np
 
 from bench.common.figures import percentile
-from live_transcription.config import SttConfig
-from live_transcription.config_stt import ModalConfig, MoshiConfig
+from live_transcription.config import ModalConfig, MoshiConfig, SttConfig
 from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import SAMPLE_RATE
 from sandbox import recording

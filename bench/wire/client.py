@@ -13,8 +13,7 @@ from dataclasses import dataclass, field
 
 from bench.common.child_process import Child
 from bench.wire.marks import mark
-from live_transcription.config import SttConfig
-from live_transcription.config_stt import ModalConfig, MoshiConfig
+from live_transcription.config import ModalConfig, MoshiConfig, SttConfig
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import SAMPLE_RATE, Caption

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 Live Transcription contributors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 
-// What the page's other scripts share: words, requests through AppAPI's proxy, and elements made of text, never of HTML.
+// Shared by the page's other scripts: translations, requests through AppAPI's proxy, and elements made of text, never of HTML.
 (function () {
   'use strict'
 
@@ -10,13 +10,13 @@
 
   LT.words = {}
 
-  /** English text in the page's language; {name} is replaced by values.name. */
+  /** The translation of an English text; {name} is replaced by values.name. */
   LT.t = function (text, values) {
-    let said = Object.prototype.hasOwnProperty.call(LT.words, text) ? LT.words[text] : text
+    let translated = Object.prototype.hasOwnProperty.call(LT.words, text) ? LT.words[text] : text
     for (const [name, value] of Object.entries(values || {})) {
-      said = said.split('{' + name + '}').join(String(value))
+      translated = translated.split('{' + name + '}').join(String(value))
     }
-    return said
+    return translated
   }
 
   LT.url = function (path) {
@@ -49,22 +49,22 @@
     }
   }
 
-  async function complaint(answer) {
-    let told = {}
+  async function failure(answer) {
+    let body = {}
     try {
-      told = await answer.json()
+      body = await answer.json()
     } catch (error) {
-      told = {}
+      body = {}
     }
-    const text = typeof told.error === 'string' && told.error ? told.error
+    const text = typeof body.error === 'string' && body.error ? LT.t(body.error)
       : LT.t('The app does not answer (status {status}). Is its container running?', { status: answer.status })
-    return new RequestFailed(answer.status, text, told.fields)
+    return new RequestFailed(answer.status, text, body.fields)
   }
 
   LT.request = async function (method, path, body) {
     const answer = await ask(method, path, body)
     if (!answer.ok) {
-      throw await complaint(answer)
+      throw await failure(answer)
     }
     return answer.json()
   }
@@ -72,7 +72,7 @@
   LT.page = async function (path) {
     const answer = await ask('GET', path)
     if (!answer.ok) {
-      throw await complaint(answer)
+      throw await failure(answer)
     }
     return answer.text()
   }
@@ -91,7 +91,7 @@
 
   LT.wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds))
 
-  /** Seconds as people write them where they live. */
+  /** A number in the format of the page's language. */
   LT.number = (value, digits) => Number(value).toLocaleString(document.documentElement.lang || undefined,
     { minimumFractionDigits: digits || 0, maximumFractionDigits: digits || 0 })
 })()

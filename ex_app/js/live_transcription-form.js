@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 Live Transcription contributors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 
-// The settings: what has changed, saving it, and saying field by field what came of it.
+// The settings form: finds what has changed, saves it, and shows the result next to each field.
 (function () {
   'use strict'
 
@@ -9,7 +9,7 @@
   const t = LT.t
   const fields = new Map()
 
-  /** The field's value as it would be saved; of a secret what was typed. */
+  /** The field's value as it would be saved; for a secret, what was typed. */
   function value(field) {
     const control = field.querySelector('select, input:not([type=checkbox])')
     switch (field.dataset.kind) {
@@ -23,7 +23,7 @@
     }
   }
 
-  /** What to save: text, null to take the saved value away, undefined for nothing. */
+  /** What to save: a text, null to remove the saved value, or undefined for no change. */
   function change(field) {
     const state = fields.get(field.dataset.key)
     if (state.reset) {
@@ -72,13 +72,13 @@
   function describe(field) {
     const state = fields.get(field.dataset.key)
     if (state.reset) {
-      note(field, t('Will be removed when you save.'), 'unsaved')
+      note(field, t('Removed when you save.'), 'unsaved')
     } else if (change(field) !== undefined) {
       note(field, t('Not saved yet.'), 'unsaved')
     } else if (state.fresh) {
       note(field, t('Saved.'), 'saved')
     } else if (field.dataset.source === 'environment') {
-      note(field, t('Set by the environment of the container. A value saved here takes precedence.'), '')
+      note(field, t('Set in the environment of the container. A value saved here takes precedence.'), '')
     } else {
       note(field, '', '')
     }
@@ -119,7 +119,7 @@
       if (field.dataset.kind === 'secret') {
         const input = field.querySelector('input')
         input.value = ''
-        input.placeholder = news.set ? t('Set. Leave empty to keep it.') : ''
+        input.placeholder = news.set ? t('Set. Leave empty to keep the current value.') : ''
         field.dataset.set = String(news.set)
         field.querySelector('[data-clear]').hidden = news.source !== 'saved'
       } else {
@@ -157,7 +157,7 @@
     }
   }
 
-  /** True once all is saved; the first wrong field gets the focus else. */
+  /** Returns whether everything is saved; otherwise the first invalid field gets the focus. */
   async function save() {
     const changed = changes()
     for (const state of fields.values()) {

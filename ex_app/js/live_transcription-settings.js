@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 Live Transcription contributors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 
-// The beginning: fetch the page's fragment through AppAPI's proxy, put it into Nextcloud's empty page, and bring it to life.
+// Entry point: loads the page's HTML through AppAPI's proxy, puts it into Nextcloud's empty page, and starts the other scripts.
 (function () {
   'use strict'
 
@@ -15,7 +15,7 @@
     content.classList.add('lt-content')
     try {
       const language = (document.documentElement.lang || 'en').slice(0, 10)
-      // Our own app's template, escaped there; inserted markup never runs scripts.
+      // The app's own template escapes all values; inserted markup never runs scripts.
       content.innerHTML = await LT.page('admin/page?lang=' + encodeURIComponent(language))
     } catch (error) {
       const retry = LT.el('button', { type: 'button', class: 'primary' }, 'Try again')

@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 Live Transcription contributors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 
-// What goes on now: asked for every few seconds while the page is seen.
+// The status, polled every few seconds while the page is visible.
 (function () {
   'use strict'
 
@@ -11,7 +11,6 @@
   const SVG = 'http://www.w3.org/2000/svg'
   const WIDTH = 600
   const HEIGHT = 80
-  const LIMITS = ['descriptors', 'memory', 'speakers', 'subscriptions', 'load']
 
   const seconds = (value) => value === null || value === undefined ? '–' : t('{seconds} s', { seconds: LT.number(value, 2) })
 
@@ -31,7 +30,7 @@
   function speakers(status) {
     const present = LT.number(status.speakers)
     return status.speakers_waiting
-      ? t('{count}, {waiting} not transcribed', { count: present, waiting: LT.number(status.speakers_waiting) }) : present
+      ? t('{count} ({waiting} waiting)', { count: present, waiting: LT.number(status.speakers_waiting) }) : present
   }
 
   function tiles(status) {
@@ -40,9 +39,9 @@
       tile(t('Speakers'), speakers(status)),
       tile(t('Readers'), LT.number(status.targets)),
       tile(t('Words per minute'), LT.number(status.words_per_minute, status.words_per_minute < 10 ? 1 : 0)),
-      tile(t('First words after'), seconds(status.latency.first.p50)),
-      tile(t('Last words after'), seconds(status.latency.last.p50)),
-      tile(t('95 % within'), seconds(status.latency.last.p95)),
+      tile(t('Time to first words'), seconds(status.latency.first.p50)),
+      tile(t('Time to final caption'), seconds(status.latency.last.p50)),
+      tile(t('Time to final caption, 95th percentile'), seconds(status.latency.last.p95)),
       tile(t('Memory'), memory(status)),
     ]
     if (status.gpu_minutes !== null) {
@@ -117,26 +116,27 @@
       return ['warning', status.initialising ? t('Setting up') : t('Disabled')]
     }
     if (status.conditions.length) {
-      const limits = status.conditions.every((code) => LIMITS.includes(code))
+      const limits = status.conditions.every((condition) => condition.template)
       return ['warning', limits ? t('At its limit') : t('Not everything works')]
     }
     return status.calls ? ['ok', t('Captions are running')] : ['ok', t('Ready')]
   }
 
   // What is wrong, what the app does about it, and what an administrator can do.
-  function condition(code) {
+  function condition(found) {
+    if (found.template) {
+      // A value is a number, or a text that has a translation of its own.
+      const shown = (value) => /^\d+(\.\d+)?$/.test(value) ? LT.number(value, (value.split('.')[1] || '').length) : t(value)
+      const values = Object.fromEntries(found.values.map(([name, value]) => [name, shown(value)]))
+      return t(found.template, values) + ' ' + t(found.fix)
+    }
     const texts = {
       'hpb-unreachable': t('The high-performance backend cannot be reached: calls get no captions. The app tries again every few seconds. Check that the backend is running and that this machine can reach it.'),
       'hpb-refused': t('The high-performance backend refuses the app: calls get no captions. The app tries again every five minutes, and at once when you change the settings. Test the backend below to see why.'),
       'media-path': t('Some speakers are not being transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
       'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
-      descriptors: t('Too many files are open. Running calls continue; new calls and speakers are refused until some files are closed. Raise the limit of open files (ulimit -n).'),
-      memory: t('Memory is low. Running captions continue; new ones start when memory is free again. Give the app more memory, or lower the maximum number of speakers.'),
-      speakers: t('All speech-to-text streams are in use. Speakers take turns. Raise the maximum number of speakers if this machine can do more.'),
-      subscriptions: t('There are more microphones than the app can listen to at once. Silent ones take turns, so captions may start late.'),
-      load: t('The CPU is overloaded. Captions come less often, with more words each. Give the app more CPU, or lower the maximum number of speakers.'),
     }
-    return texts[code] || code
+    return texts[found.code] || found.message + ' ' + found.fix
   }
 
   function untranscribed(count) {
@@ -148,10 +148,10 @@
 
   function banner(status) {
     const target = document.getElementById('lt-banner')
-    const trouble = status.settings_trouble
-      ? t('The saved settings could not be read just now. The last known ones apply.') + ' ' + status.settings_trouble : ''
+    const unread = status.settings_error
+      ? t('Could not read the saved settings. The last known ones apply.') + ' ' + status.settings_error : ''
     const text = status.problem
-      || [trouble, untranscribed(status.speakers_waiting)].concat(status.conditions.map(condition)).filter(Boolean).join(' ')
+      || [unread, untranscribed(status.speakers_waiting)].concat(status.conditions.map(condition)).filter(Boolean).join(' ')
     if (target.textContent !== text) {
       target.textContent = text
     }

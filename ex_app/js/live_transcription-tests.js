@@ -1,7 +1,7 @@
 // SPDX-FileCopyrightText: 2026 Live Transcription contributors
 // SPDX-License-Identifier: AGPL-3.0-or-later
 
-// The tests of the hops: started here, run by the app, followed by asking again and again.
+// The checks: started here, run by the app, and polled until they are done.
 (function () {
   'use strict'
 
@@ -10,31 +10,30 @@
   const ASK_AGAIN_MS = 700
   const MARKS = { ok: '✓', warning: '!', failed: '✗', running: '…' }
 
-  const state = (name) => ({ ok: t('Fine'), warning: t('Warning'), failed: t('Failed'), running: t('Running') })[name]
-  const hop = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text') })[name] || name
+  const state = (name) => ({ ok: t('OK'), warning: t('Warning'), failed: t('Failed'), running: t('Running') })[name]
+  const checkName = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text') })[name] || name
   const engine = (name) => ({ modal: 'Modal', moshi: 'moshi-server', embedded: t('This machine') })[name] || name
 
   function title(step) {
     if (step.id === 'stt.open') {
-      return t('{engine}: the engine starts', { engine: engine(step.title) })
+      return t('{engine}: starting the engine', { engine: engine(step.title) })
     }
-    if (step.id === 'stt.hear') {
-      return t('{engine}: a sentence is transcribed', { engine: engine(step.title) })
+    if (step.id === 'stt.transcribe') {
+      return t('{engine}: transcribing a sentence', { engine: engine(step.title) })
     }
     return t(step.title)
   }
 
   const cause = (code) => ({
-    configuration: t('A setting is missing or invalid.'),
     nextcloud: t('Nextcloud gave the app an unexpected answer.'),
-    nextcloud_redirected: t('Nextcloud answers with a redirect to another address.'),
-    signaling_redirected: t('The address of the high-performance backend redirects to another one.'),
+    nextcloud_redirected: t('Nextcloud redirects to another address.'),
+    signaling_redirected: t('The high-performance backend redirects to another address.'),
     signaling_unreachable: t('The high-performance backend cannot be reached.'),
     signaling_refused: t('The high-performance backend refuses the app.'),
-    signaling_protocol: t('The server at this address does not behave like a high-performance backend.'),
-    stt_redirected: t('The address of the speech-to-text engine redirects to another one.'),
+    signaling_protocol: t('The server that answered is not a high-performance backend.'),
+    stt_redirected: t('The speech-to-text engine redirects to another address.'),
     stt_untrusted: t('The certificate of the speech-to-text engine is not trusted.'),
-    stt_unavailable: t('The speech-to-text engine cannot be reached, or gives no text.'),
+    stt_unavailable: t('The speech-to-text engine cannot be reached or returns no text.'),
     stt_at_capacity: t('The speech-to-text engine is busy.'),
     stt_refused: t('The speech-to-text engine refuses the credentials or the address.'),
     stt_model: t('The model on this machine is missing or damaged.'),
@@ -58,7 +57,7 @@
       LT.el('div', { class: 'lt-step-text' },
         LT.el('span', { class: 'lt-step-title' }, LT.el('span', { class: 'lt-sr' }, state(step.state) + ': '), title(step)),
         step.seconds < 0.1 ? null : LT.el('span', { class: 'lt-step-time' }, ' ' + t('{seconds} s', { seconds: LT.number(step.seconds, 1) })),
-        step.detail ? LT.el('div', { class: 'lt-step-detail' }, step.id === 'stt.hear' ? '“' + step.detail + '”' : step.detail) : null,
+        step.detail ? LT.el('div', { class: 'lt-step-detail' }, step.id === 'stt.transcribe' ? '“' + step.detail + '”' : step.detail) : null,
         slow ? bar(step) : null,
         slow && step.seconds > 5 ? LT.el('div', { class: 'lt-hint' }, t('A cold start may take a minute or two.')) : null,
         plain ? LT.el('div', { class: 'lt-step-cause' }, plain) : null,
@@ -66,26 +65,26 @@
         step.fix ? LT.el('div', { class: 'lt-step-fix' }, LT.el('strong', {}, t('What to do:')), ' ' + t(step.fix)) : null))
   }
 
-  function verdict(trial) {
-    if (!trial.done) {
-      return t('The test is running…')
+  function verdict(run) {
+    if (!run.done) {
+      return t('Running the checks…')
     }
-    if (trial.state === 'failed') {
-      return t('Failed at: {hop}', { hop: hop(trial.failing) })
+    if (run.state === 'failed') {
+      return t('Failed at: {step}', { step: checkName(run.failing) })
     }
-    return trial.state === 'warning' ? t('It works, with a warning.') : t('All checks passed.')
+    return run.state === 'warning' ? t('All checks passed, with warnings.') : t('All checks passed.')
   }
 
-  function show(target, trial) {
-    const parts = [LT.el('p', { class: 'lt-verdict lt-verdict--' + (trial.done ? trial.state : 'running') }, verdict(trial))]
+  function show(target, run) {
+    const parts = [LT.el('p', { class: 'lt-verdict lt-verdict--' + (run.done ? run.state : 'running') }, verdict(run))]
     let list = null
     let last = null
-    for (const step of trial.steps) {
-      if (step.hop !== last) {
-        last = step.hop
-        list = LT.el('ul', { class: 'lt-steps', 'aria-label': hop(step.hop) })
-        if (trial.kind === 'selftest') {
-          parts.push(LT.el('h3', {}, hop(step.hop)))
+    for (const step of run.steps) {
+      if (step.check !== last) {
+        last = step.check
+        list = LT.el('ul', { class: 'lt-steps', 'aria-label': checkName(step.check) })
+        if (run.kind === 'selftest') {
+          parts.push(LT.el('h3', {}, checkName(step.check)))
         }
         parts.push(list)
       }
@@ -94,15 +93,15 @@
     target.replaceChildren(...parts)
   }
 
-  async function follow(target, trial) {
+  async function follow(target, run) {
     let failures = 0
-    show(target, trial)
-    while (!trial.done) {
+    show(target, run)
+    while (!run.done) {
       await LT.wait(ASK_AGAIN_MS)
       try {
-        trial = await LT.request('GET', 'admin/test/' + encodeURIComponent(trial.id))
+        run = await LT.request('GET', 'admin/test/' + encodeURIComponent(run.id))
         failures = 0
-        show(target, trial)
+        show(target, run)
       } catch (error) {
         failures += 1
         if (failures > 5 || error.status === 404) {
@@ -112,7 +111,7 @@
     }
   }
 
-  async function run(button, kind) {
+  async function start(button, kind) {
     const target = document.querySelector('[data-result="' + kind + '"]')
     if (button.getAttribute('aria-disabled') === 'true') {
       return
@@ -120,13 +119,13 @@
     button.setAttribute('aria-disabled', 'true')
     target.setAttribute('aria-busy', 'true')
     try {
-      // The tests use the saved settings, so changes are saved first.
+      // The checks use the saved settings, so save changes first.
       if (!await LT.form.save()) {
         return
       }
       await follow(target, await LT.request('POST', kind === 'selftest' ? 'admin/selftest' : 'admin/test/' + kind, {}))
     } catch (error) {
-      target.replaceChildren(LT.el('p', { class: 'lt-verdict lt-verdict--failed' }, t('The test could not be run.') + ' ' + error.message))
+      target.replaceChildren(LT.el('p', { class: 'lt-verdict lt-verdict--failed' }, t('Could not run the checks.') + ' ' + error.message))
     } finally {
       button.removeAttribute('aria-disabled')
       target.removeAttribute('aria-busy')
@@ -135,7 +134,7 @@
 
   function bind(root) {
     for (const button of root.querySelectorAll('[data-test]')) {
-      button.addEventListener('click', () => run(button, button.dataset.test))
+      button.addEventListener('click', () => start(button, button.dataset.test))
     }
   }
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app's requests to Nextcloud, behind one small interface. `nc_py_api` (with `niquests` for HTTP) sends them."""
+"""The app's requests to Nextcloud, behind one small interface; `nc_py_api` (with `niquests` for HTTP) sends them."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import niquests
 from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
 
 from ex_app.errors import NextcloudError, NextcloudRedirected
-from ex_app.settings.read import AppIdentity
+from ex_app.identity import AppIdentity
 from live_transcription.runtime.redirects import redirect_of
 from live_transcription.types import IceServer, Secret
 
-#: Longest time in seconds for one request; AppAPI enables the app within the one that reports 100 %.
+#: Longest time in seconds for one request. AppAPI enables the app during the request that reports 100 %.
 REQUEST_S = 15
 ENABLING_S = 60
 _MAX_SERVERS = 20
@@ -32,9 +32,9 @@ class _NotFound(NextcloudError):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """A page of ours in Nextcloud's top menu. Paths are relative to the app, scripts and styles without their endings.
+    """A page in Nextcloud's top menu. Paths are relative to the app; those of scripts and styles have no extension.
 
-    `initial_state` is stored in plain text by AppAPI: no secrets.
+    AppAPI stores `initial_state` in plain text, so it must not contain secrets.
     """
 
     name: str
@@ -45,7 +45,8 @@ class Page:
     initial_state: Mapping[str, Any]
 
     def resources(self) -> Iterator[tuple[str, dict[str, Any], dict[str, Any]]]:
-        """Kind, what identifies it, and the rest of each thing that belongs to the page."""
+        """For each resource of the page: its kind, the parameters that identify it, and its other parameters."""
+        yield "top-menu", {"name": self.name}, {"displayName": self.title, "icon": self.icon, "adminRequired": 1}
         common = {"type": "top_menu", "name": self.name}
         yield "initial-state", common | {"key": "app"}, {"value": dict(self.initial_state)}
         for script in self.scripts:
@@ -55,63 +56,52 @@ class Page:
 
 
 class NextcloudGateway(Protocol):
-    """Every method may raise NextcloudError, which is worth another try where `retryable` says so."""
+    """Every method may raise NextcloudError; its `retryable` says whether a retry makes sense."""
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        """STUN and TURN servers that Talk's signaling settings name now; TURN credentials are time-limited."""
-        ...
+        """The STUN and TURN servers in Talk's settings; TURN credentials are time-limited."""
 
     async def is_enabled(self) -> bool:
         """Whether Nextcloud has this app enabled."""
-        ...
 
     async def report_progress(self, percent: int, error: str = "") -> None:
-        """Progress of the initialisation, 0 to 100. At 100 AppAPI calls `/enabled` before this returns."""
-        ...
+        """Report the progress of the initialisation, 0 to 100. At 100, AppAPI calls `/enabled` before this returns."""
 
     async def log(self, level: int, text: str) -> None:
-        """A line in Nextcloud's log; 0 debug, 1 info, 2 warning, 3 error, 4 fatal."""
-        ...
+        """Add a line to Nextcloud's log. `level`: 0 debug, 1 info, 2 warning, 3 error, 4 fatal."""
 
     async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
-        """Those of the app's saved values that there are, secrets in the clear."""
-        ...
+        """The app's saved values, as far as they exist; secrets in plain text."""
 
     async def write_value(self, key: str, value: str, *, secret: bool) -> None:
-        """Save a value; a secret one is encrypted and does not show up in Nextcloud's own pages and logs."""
-        ...
+        """Save a value. Nextcloud encrypts a secret, and does not show it in its pages or logs."""
 
     async def delete_values(self, keys: Sequence[str]) -> None:
-        """No error for those that are not there."""
-        ...
+        """Delete saved values; no error if they do not exist."""
 
     async def put_page(self, page: Page) -> None:
-        """Show the page in the administrators' menu, with scripts, styles and initial state; again and again is harmless."""
-        ...
+        """Add the page, with its scripts, styles and initial state, to the menu of administrators. Idempotent."""
 
     async def remove_page(self, page: Page) -> None: ...
 
     async def is_admin(self, user_id: str) -> bool:
         """Whether the user is in Nextcloud's group `admin`."""
-        ...
 
     async def server_version(self) -> str:
-        """Nextcloud's version, to see that it answers."""
-        ...
+        """Nextcloud's version."""
 
     async def aclose(self) -> None: ...
 
 
 class AppApiGateway:
-    """The real one. One connection pool for the whole app, opened at the first request."""
+    """The implementation. One connection pool for the whole app, opened at the first request."""
 
     def __init__(self, identity: AppIdentity) -> None:
         self._identity = identity
         self._nextcloud: AsyncNextcloudApp | None = None
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        answer = await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings")
-        return parse_ice_servers(answer)
+        return parse_ice_servers(await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"))
 
     async def is_enabled(self) -> bool:
         # nc_py_api's own `enabled_state` hides every failure as "not enabled".
@@ -124,12 +114,12 @@ class AppApiGateway:
     async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
         answer = await self._ocs("POST", f"{_APP_API}/ex-app/config/get-values", json={"configKeys": list(keys)})
         if not isinstance(answer, list):
-            raise NextcloudError("Nextcloud's answer makes no sense: the saved settings are no list.")
+            raise NextcloudError("Nextcloud's answer is malformed: the saved settings are not a list.")
         values: dict[str, str] = {}
         for entry in answer:
             key, value = (entry.get("configkey"), entry.get("configvalue")) if isinstance(entry, dict) else (None, None)
             if not isinstance(key, str) or not isinstance(value, str | None):
-                raise NextcloudError("Nextcloud's answer makes no sense: a saved setting has no key or is no text.")
+                raise NextcloudError("Nextcloud's answer is malformed: a saved setting has no key or is not text.")
             if key in keys:
                 values[key] = value or ""
         return values
@@ -143,20 +133,16 @@ class AppApiGateway:
             await self._ocs("DELETE", f"{_APP_API}/ex-app/config", json={"configKeys": list(keys)})
 
     async def put_page(self, page: Page) -> None:
-        entry = {"name": page.name, "displayName": page.title, "icon": page.icon, "adminRequired": 1}
-        await self._ocs("POST", f"{_APP_API}/ui/top-menu", json=entry)
-        for kind, parameters, rest in page.resources():
-            await self._ocs("POST", f"{_APP_API}/ui/{kind}", json=parameters | rest)
+        for kind, identity, rest in page.resources():
+            await self._ocs("POST", f"{_APP_API}/ui/{kind}", json=identity | rest)
 
     async def remove_page(self, page: Page) -> None:
-        for kind, parameters, _ in page.resources():
+        for kind, identity, _ in reversed(list(page.resources())):
             with contextlib.suppress(_NotFound):
-                await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=parameters)
-        with contextlib.suppress(_NotFound):
-            await self._ocs("DELETE", f"{_APP_API}/ui/top-menu", params={"name": page.name})
+                await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=identity)
 
     async def is_admin(self, user_id: str) -> bool:
-        # A client of its own, since the user stands in all requests of a client.
+        # A separate client, since a client sends the same user with all its requests.
         client = self._new_client()
         client._session.set_user(user_id)
         try:
@@ -165,16 +151,11 @@ class AppApiGateway:
             await _close(client)
         groups = answer.get("groups") if isinstance(answer, dict) else None
         if not isinstance(groups, list) or answer.get("id") != user_id:
-            raise NextcloudError("Nextcloud does not tell who the administrators are.")
+            raise NextcloudError("Could not read a user's groups from Nextcloud.")
         return "admin" in groups
 
     async def server_version(self) -> str:
-        answer = await self._ocs("GET", "/ocs/v1.php/cloud/capabilities")
-        version = answer.get("version") if isinstance(answer, dict) else None
-        version = version.get("string") if isinstance(version, dict) else None
-        if not isinstance(version, str):
-            raise NextcloudError("Nextcloud does not tell its version; is NEXTCLOUD_URL right?")
-        return version[:32]
+        return parse_version(await self._ocs("GET", "/ocs/v1.php/cloud/capabilities"))
 
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
@@ -194,29 +175,26 @@ class AppApiGateway:
         try:
             return await (client or self._client()).ocs(method, path, **arguments)
         except NextcloudExceptionNotFound:
-            raise _NotFound(f"Nextcloud does not know {method} {path}.") from None
+            failure: NextcloudError = _NotFound(f"Nextcloud answered {method} {path} with 404.")
         except NextcloudException as error:
-            status = error.status_code
-            if status in (401, 997):
-                raise NextcloudError(
+            failure = NextcloudError(f"Nextcloud answered {method} {path} with {error.status_code}.")
+            if error.status_code in (401, 997):
+                failure = NextcloudError(
                     "Nextcloud refused the app's credentials.",
                     fix="Check that the app is registered and enabled, and that APP_SECRET is the one from its registration.",
-                ) from None
-            raise NextcloudError(f"Nextcloud answered {method} {path} with {status}.") from None
+                )
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            raise NextcloudError(
-                f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL."
-            ) from None
+            failure = NextcloudError(f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.")
         except (niquests.RequestException, OSError) as error:
+            what = f"Nextcloud could not be reached ({type(error).__name__})."
+            failure = NextcloudError(what, fix="Check that the app can reach NEXTCLOUD_URL.")
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise NextcloudError(
-                    "The certificate of Nextcloud is not trusted by this system.",
+                failure = NextcloudError(
+                    "This system does not trust Nextcloud's certificate.",
                     fix="Serve the whole certificate chain, or install its authority where this app runs.",
-                ) from None
-            raise NextcloudError(
-                f"Nextcloud could not be reached ({type(error).__name__}).",
-                fix="Check that the app can reach NEXTCLOUD_URL.",
-            ) from None
+                )
+        # Raised here, so that no library's exception, which may contain the request, is its context.
+        raise failure
 
     def _client(self) -> AsyncNextcloudApp:
         if self._nextcloud is None:
@@ -226,7 +204,7 @@ class AppApiGateway:
     def _new_client(self) -> AsyncNextcloudApp:
         identity = self._identity
         if not identity.nextcloud_url or not identity.secret:
-            raise NextcloudError("Nextcloud is unknown: NEXTCLOUD_URL or APP_SECRET is not set.")
+            raise NextcloudError("NEXTCLOUD_URL or APP_SECRET is not set.", fix="AppAPI sets them when it registers the app.")
         client = AsyncNextcloudApp(
             nextcloud_url=identity.nextcloud_url,
             app_id=identity.app_id,
@@ -241,7 +219,7 @@ class AppApiGateway:
 
 
 async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
-    """Called for every answer. Raises NextcloudRedirected, since nc_py_api would parse the body of a redirect as JSON."""
+    """Raise NextcloudRedirected for a redirect, whose body nc_py_api would parse as JSON. Called for every answer."""
     redirect = redirect_of(response.url or "", response.status_code or 0, str(response.headers.get("Location", "")))
     if redirect is None:
         return
@@ -256,10 +234,19 @@ async def _close(client: AsyncNextcloudApp) -> None:
     await client._session.adapter_dav.close()
 
 
-def parse_ice_servers(settings: Any) -> tuple[IceServer, ...]:
-    """Servers out of Talk's signaling settings: `stunservers: [{urls}]`, `turnservers: [{urls, username, credential}]`.
+def parse_version(capabilities: Any) -> str:
+    """Nextcloud's version in its capabilities: `version: {string}`. Raises NextcloudError."""
+    version = capabilities.get("version") if isinstance(capabilities, dict) else None
+    version = version.get("string") if isinstance(version, dict) else None
+    if not isinstance(version, str):
+        raise NextcloudError("Could not read Nextcloud's version.", fix="Check NEXTCLOUD_URL.")
+    return version[:32]
 
-    `urls` is a list or one text. What is malformed is left out.
+
+def parse_ice_servers(settings: Any) -> tuple[IceServer, ...]:
+    """The servers in Talk's signaling settings: `stunservers: [{urls}]`, `turnservers: [{urls, username, credential}]`.
+
+    `urls` is a list or a text. Malformed entries are skipped.
     """
     if not isinstance(settings, dict):
         return ()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Warnings and errors to Nextcloud's own log, where administrators look first, without ever waiting for Nextcloud."""
+"""Sends warnings and errors to Nextcloud's log, where administrators look first. Logging never waits for Nextcloud."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ from ex_app.errors import NextcloudError
 from ex_app.nextcloud.gateway import NextcloudGateway
 from live_transcription.observability.logging import Redactor
 
-#: Lines that wait; beyond it the oldest are dropped and counted.
+#: Maximum number of buffered lines; when it is exceeded, the oldest is dropped and counted.
 QUEUE = 100
-#: At most one line in this time, in seconds.
-PACE_S = 0.5
-#: Wait after Nextcloud did not take a line, in seconds.
+#: Seconds between two lines.
+INTERVAL_S = 0.5
+#: Seconds before another attempt when Nextcloud has not accepted a line.
 PAUSE_S = 30.0
 _LONGEST = 2000
-#: What talks to Nextcloud: its complaints would feed on themselves.
-_NOT_OURS = ("nc_py_api", "niquests", "urllib3", "urllib3_future", "ex_app.nextcloud.gateway")
+#: Loggers of requests to Nextcloud: their lines would cause more requests.
+_EXCLUDED = {"nc_py_api", "niquests", "urllib3", "urllib3_future", "ex_app.nextcloud.gateway"}
 
 
 class NextcloudLog(logging.Handler):
-    """`run` sends what was handled. May be handed records from any thread, also while nothing runs."""
+    """Buffers records from any thread; `run` sends them."""
 
     def __init__(
         self,
@@ -46,17 +46,18 @@ class NextcloudLog(logging.Handler):
         self.dropped = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.split(".")[0] in _NOT_OURS or record.name in _NOT_OURS:
+        if {record.name, record.name.split(".")[0]} & _EXCLUDED:
             return
         text = self._redactor.redact(f"{record.name}: {record.getMessage()}")[:_LONGEST]
         if len(self._lines) == QUEUE:
             self.dropped += 1
-        self._lines.append((_level_of(record.levelno), text))
+        # Python's levels are multiples of 10, from DEBUG to CRITICAL; Nextcloud's are 0 to 4.
+        self._lines.append((max(0, min(4, record.levelno // 10 - 1)), text))
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._wake.set)
 
     async def run(self) -> None:
-        """Ends with its task. A line that Nextcloud does not take is tried again after a pause."""
+        """Send the lines until cancelled. A line that Nextcloud does not accept is sent again after a pause."""
         self._loop = asyncio.get_running_loop()
         try:
             while True:
@@ -72,11 +73,6 @@ class NextcloudLog(logging.Handler):
                     continue
                 if self._lines and self._lines[0] == (level, text):
                     self._lines.popleft()
-                await self._sleep(PACE_S)
+                await self._sleep(INTERVAL_S)
         finally:
             self._loop = None
-
-
-def _level_of(levelno: int) -> int:
-    """Nextcloud's levels: 0 debug … 4 fatal."""
-    return max(0, min(4, levelno // 10 - 1))

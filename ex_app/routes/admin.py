@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the settings page asks, by way of AppAPI's proxy. For administrators only; secrets go in and never come out.
+"""Routes of the settings page, for administrators only. Secrets can be set but never read.
 
-Three walls: AppAPI lets only administrators through (access level of the route), this app refuses those whom Nextcloud does not
-count among its administrators, and what changes anything needs a header and a content type that another site's page cannot
-send without being asked by the browser first (AppAPI's proxy itself checks no request token).
+Three checks protect them. AppAPI passes on requests of administrators only (access level of the route). The app asks Nextcloud
+whether the user is one (`Admins`). And a change needs a header and a content type that the page of another site cannot send
+without a preflight request of the browser, since AppAPI's proxy checks no request token.
 """
 
 from __future__ import annotations
@@ -17,39 +17,41 @@ from fastapi import APIRouter, Depends, Request, Response
 from fastapi.responses import HTMLResponse, PlainTextResponse
 from pydantic import BaseModel, ConfigDict
 
-from ex_app.admins import Admins
-from ex_app.answers import Answer
+from ex_app.auth import Admins
 from ex_app.errors import BodyError, NotAllowed
-from ex_app.history import Monitor
+from ex_app.history import History
 from ex_app.lifecycle import Lifecycle
 from ex_app.page import documentation, language_of, render
+from ex_app.responses import Answer
 from ex_app.schemas import read_body
-from ex_app.selftest.checks import HOPS, Hops
-from ex_app.selftest.run import Trials
+from ex_app.selftest.checks import CHECKS, Checks
+from ex_app.selftest.run import Runs
 from ex_app.settings.store import SavedSettings
+from live_transcription.config import ENGINES
 
 logger = logging.getLogger(__name__)
 
-#: Needed for all that changes anything; a form or an image of another site cannot send it.
+#: Required for every change; a form or an image of another site cannot send it.
 OWN_HEADER = "X-Live-Transcription"
+_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
-class SaveSettings(BaseModel):
-    """Settings by key; null takes the saved value away. Secrets that are not named stay as they are."""
-
+class _Body(BaseModel):
     model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
+
+
+class SaveSettings(_Body):
+    """Settings by key; null removes the saved value. Settings that are not listed stay as they are."""
 
     settings: dict[str, str | None]
 
 
-class StartTest(BaseModel):
-    model_config = ConfigDict(strict=True, extra="forbid", hide_input_in_errors=True)
-
+class StartTest(_Body):
     engine: str = ""
 
 
 def admin_routes(
-    saved: SavedSettings, hops: Hops, trials: Trials, monitor: Monitor, lifecycle: Lifecycle, admins: Admins, version: str
+    saved: SavedSettings, checks: Checks, runs: Runs, history: History, lifecycle: Lifecycle, admins: Admins, version: str
 ) -> APIRouter:
     async def for_admins(request: Request) -> None:
         await admins.require(request.state.user_id)
@@ -59,7 +61,7 @@ def admin_routes(
         if request.headers.get(OWN_HEADER, "") != "1":
             raise NotAllowed(f"The header {OWN_HEADER} is missing.")
         if content_type != "application/json":
-            raise BodyError(415, "The content type has to be application/json.")
+            raise BodyError(415, "The content type must be application/json.")
 
     router = APIRouter(prefix="/admin", dependencies=[Depends(for_admins)])
     changes = [Depends(not_forged)]
@@ -67,7 +69,7 @@ def admin_routes(
     def settings() -> dict[str, Any]:
         return {
             "settings": saved.describe(),
-            "trouble": str(saved.trouble) if saved.trouble else "",
+            "error": str(saved.last_error or ""),
             "known": saved.known.is_set(),
             "problems": [str(problem) for problem in saved.current.problems],
         }
@@ -76,12 +78,11 @@ def admin_routes(
     async def page(request: Request, lang: str = "") -> HTMLResponse:
         language = language_of(lang or request.headers.get("accept-language", ""))
         text = render(language, saved.describe(), version)
-        return HTMLResponse(text, headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"})
+        return HTMLResponse(text, headers=_HEADERS)
 
     @router.get("/docs")
     async def docs() -> Response:
-        headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
-        return PlainTextResponse(documentation(), headers=headers)
+        return PlainTextResponse(documentation(), headers=_HEADERS)
 
     @router.get("/settings")
     async def get_settings() -> Answer:
@@ -91,43 +92,42 @@ def admin_routes(
     async def put_settings(request: Request) -> Answer:
         body = await read_body(request, SaveSettings)
         await saved.save(body.settings)
-        logger.info("Settings were saved: %s", ", ".join(sorted(body.settings)) or "none")
+        logger.info("Saved settings: %s", ", ".join(sorted(body.settings)) or "none")
         return Answer(settings())
 
     @router.get("/status")
     async def status() -> Answer:
         return Answer(
             {
-                **monitor.describe(),
+                **history.describe(),
                 "version": version,
                 "enabled": lifecycle.enabled,
                 "initialising": lifecycle.initialising,
-                "settings_trouble": str(saved.trouble) if saved.trouble else "",
+                "settings_error": str(saved.last_error or ""),
             }
         )
 
-    @router.post("/test/{hop}", dependencies=changes)
-    async def start_test(request: Request, hop: str) -> Answer:
-        if hop not in HOPS:
-            raise BodyError(404, "There is no such test.")
+    @router.post("/test/{check}", dependencies=changes)
+    async def start_test(request: Request, check: str) -> Answer:
+        if check not in CHECKS:
+            raise BodyError(404, "There is no such check.")
         body = await read_body(request, StartTest)
-        if body.engine not in ("", "modal", "moshi", "embedded"):
+        if body.engine not in ("", *ENGINES):
             raise BodyError(422, "engine: there is no such engine")
-        trial = trials.launch(
-            f"{hop}:{body.engine}" if body.engine else hop, (hop,), lambda name, t: hops.run(name, t, body.engine)
-        )
-        return Answer(trial.describe(), 202)
+        kind = f"{check}:{body.engine}" if body.engine else check
+        run = runs.launch(kind, (check,), lambda name, run: checks.run(name, run, body.engine))
+        return Answer(run.describe(), 202)
 
     @router.post("/selftest", dependencies=changes)
     async def start_selftest(request: Request) -> Answer:
         await read_body(request, StartTest)
-        return Answer(trials.launch("selftest", HOPS, hops.run).describe(), 202)
+        return Answer(runs.launch("selftest", CHECKS, checks.run).describe(), 202)
 
-    @router.get("/test/{trial_id}")
-    async def follow_test(trial_id: str) -> Answer:
-        trial = trials.get(trial_id)
-        if trial is None:
-            raise BodyError(404, "This test is not known any more.")
-        return Answer(trial.describe())
+    @router.get("/test/{run_id}")
+    async def follow_test(run_id: str) -> Answer:
+        run = runs.get(run_id)
+        if run is None:
+            raise BodyError(404, "This run is no longer stored.")
+        return Answer(run.describe())
 
     return router

@@ -3,8 +3,8 @@
 
 """Routes for monitoring: the app's health (`/healthz`) and its metrics (`/metrics`).
 
-Anybody may read the health; only AppAPI and local processes on the loopback get numbers. Requests through
-the unix socket do not count as local: HaRP's tunnel ends there.
+Everyone may read the health; only AppAPI and local processes on the loopback get numbers. Requests through the unix socket do
+not count as local, since HaRP's tunnel ends there.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
-from ex_app import metrics
-from ex_app.answers import Answer, error_answer
-from ex_app.engine import Engine, EngineStatus
+from ex_app.engine import Engine
 from ex_app.lifecycle import Lifecycle
+from ex_app.responses import Answer, error_answer, render_metrics
 from ex_app.settings.store import SavedSettings
-from live_transcription.status import EngineState
+from live_transcription.observability import metrics
+from live_transcription.status import EngineState, ServiceStatus
 
 
 def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, version: str) -> APIRouter:
@@ -39,22 +39,21 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
         """
         status = engine.status()
         engines = engine.speech_status().engines
-        # Before Nextcloud has enabled the app, it does not answer, and need not.
-        trouble = str(saved.trouble) if saved.trouble is not None and lifecycle.enabled else ""
-        explanations = _explanations(status, engines, trouble)
-        reasons = list(explanations)
+        # Nextcloud does not answer the app until it has enabled it.
+        settings_error = str(saved.last_error or "") if lifecycle.enabled else ""
+        explanations = _explanations(status, engines, settings_error)
         if lifecycle.initialising:
             state = "starting"
         elif lifecycle.enabled is False:
             state = "disabled"
         else:
-            state = "degraded" if reasons else "ok"
+            state = "degraded" if explanations else "ok"
         if not _may_see_numbers(request):
-            return Answer({"status": state, "reasons": reasons})
+            return Answer({"status": state, "reasons": list(explanations)})
         return Answer(
             {
                 "status": state,
-                "reasons": reasons,
+                "reasons": list(explanations),
                 "explanations": explanations,
                 "problem": status.problem or "",
                 "version": version,
@@ -80,33 +79,31 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     @router.get("/metrics")
     async def prometheus(request: Request) -> Response:
         if not _may_see_numbers(request):
-            return error_answer(401, "Metrics are for AppAPI and the loopback only.")
-        text = engine.metrics() + metrics.render()
+            return error_answer(401, "Metrics are available to AppAPI and on the loopback interface only.")
+        text = engine.metrics() + render_metrics()
         return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
 
     return router
 
 
-def _explanations(status: EngineStatus, engines: Sequence[EngineState], trouble: str) -> dict[str, str]:
-    """Why the app is not quite well, in plain words by reason."""
+def _explanations(status: ServiceStatus, engines: Sequence[EngineState], settings_error: str) -> dict[str, str]:
+    """Why the app is degraded: a text for each reason."""
     found: dict[str, str] = {}
     if status.problem:
         found["configuration"] = status.problem
     if not engines:
-        found["speech-to-text"] = "No speech-to-text engine is configured or installed. See the settings."
+        found["speech-to-text"] = "No speech-to-text engine is configured or installed. Configure one in the settings."
     elif all(each.state in ("down", "refused") for each in engines):
         problems = " ".join(each.problem for each in engines if each.problem)
-        found["speech-to-text"] = f"No speech-to-text engine works, so that there are no captions. {problems}".strip()
-    if trouble:
-        found["nextcloud"] = f"The saved settings cannot be read from Nextcloud. The last known ones apply. {trouble}"
+        found["speech-to-text"] = f"No speech-to-text engine works, so there are no captions. {problems}".strip()
+    if settings_error:
+        found["nextcloud"] = f"Could not read the saved settings from Nextcloud. The last known ones apply. {settings_error}"
     return found | {condition.code: f"{condition.message} {condition.fix}" for condition in status.conditions}
 
 
 def _may_see_numbers(request: Request) -> bool:
-    if request.state.authenticated:
-        return True
-    if request.client is None:
-        return False
+    if request.state.authenticated or request.client is None:
+        return bool(request.state.authenticated)
     try:
         return ipaddress.ip_address(request.client.host).is_loopback
     except ValueError:

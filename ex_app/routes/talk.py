@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What Talk asks, by way of AppAPI. Talk waits three seconds; every route answers within two.
+"""Routes of Talk, called through AppAPI. Talk waits three seconds; every route answers within two.
 
 Paths, bodies and statuses are those of the official app of the same id, which Talk was written for.
 """
@@ -15,10 +15,10 @@ from typing import Any
 
 from fastapi import APIRouter, Request
 
-from ex_app.answers import Answer
 from ex_app.engine import Engine
 from ex_app.errors import NotReady, TranslationUnavailable
 from ex_app.lifecycle import Lifecycle
+from ex_app.responses import Answer
 from ex_app.schemas import Leave, SetLanguage, SetTranslationTarget, Transcribe, read_body
 from live_transcription.types import Language
 
@@ -74,19 +74,19 @@ def talk_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRouter
 
     @router.get("/api/v1/translation/languages")
     async def translation_languages() -> Answer:
-        raise TranslationUnavailable("There is no translation provider.")
+        raise TranslationUnavailable("This app does not translate.")
 
     @router.post("/api/v1/translation/set-target-language")
     async def set_target_language(request: Request) -> Answer:
         async with _in_time():
             await read_body(request, SetTranslationTarget)
-        raise TranslationUnavailable("There is no translation provider.")
+        raise TranslationUnavailable("This app does not translate.")
 
     return router
 
 
 def describe(languages: Mapping[str, Language]) -> dict[str, Any]:
-    """Languages as Talk wants them; it shows them in this order and cannot do without `metadata`."""
+    """Languages in Talk's format. Talk shows them in this order, and requires `metadata`."""
     return {
         code: {"name": language.name, "metadata": {"separator": language.separator, "rtl": language.rtl}}
         for code, language in languages.items()
@@ -95,9 +95,9 @@ def describe(languages: Mapping[str, Language]) -> dict[str, Any]:
 
 @asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
-    """NotReady (503) where the answer would come too late; what the engine has begun goes on in its own tasks."""
+    """Raise NotReady (503) if the answer would be too late. Work that the engine has started continues in its own tasks."""
     try:
         async with asyncio.timeout(ANSWER_S):
             yield
     except TimeoutError:
-        raise NotReady("This takes longer than Talk waits.", fix="Try again in a moment.") from None
+        raise NotReady("The request took too long.", fix="Try again in a moment.") from None

@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""The self-test of the settings page."""
+"""The self-test: checks that an administrator runs from the settings page."""

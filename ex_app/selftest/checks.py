@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The hops from a voice to a caption, each tried for real: Nextcloud, the HPB, STUN and TURN, speech-to-text."""
+"""The checks: Nextcloud, the HPB, STUN and TURN, and speech-to-text, each with real requests."""
 
 from __future__ import annotations
 
@@ -12,157 +12,132 @@ from ex_app.engine import Engine
 from ex_app.errors import NextcloudError
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.selftest.recording import LANGUAGE, TEXT, load_speech
-from ex_app.selftest.run import Trial
+from ex_app.selftest.run import Run
 from ex_app.settings.store import SavedSettings
-from live_transcription.config import EngineConfig
+from ex_app.settings.table import BY_VARIABLE
 from live_transcription.errors import ConfigurationError, SttUnavailable
 from live_transcription.types import Frame
 
-HOPS = ("nextcloud", "hpb", "ice", "stt")
-#: From this likeness on, the engine has understood the recording.
+#: In the order of the self-test.
+CHECKS = ("nextcloud", "hpb", "ice", "stt")
+#: Lowest similarity at which a text counts as that of the recording.
 UNDERSTOOD = 0.6
+#: Seconds that an engine may take to start, for the progress bar.
+_START_S = {"modal": 90.0, "embedded": 5.0, "moshi": 3.0}
 
 
-class Hops:
-    """The steps of each test. Problems are raised as errors of `live_transcription.errors`; the trial reports them."""
+class Checks:
+    """Each check adds its steps to a run, and raises an error of `live_transcription.errors` if one fails."""
 
     def __init__(self, engine: Engine, nextcloud: NextcloudGateway, saved: SavedSettings) -> None:
         self._engine = engine
         self._nextcloud = nextcloud
         self._saved = saved
 
-    async def run(self, hop: str, trial: Trial, engine: str = "") -> None:
-        """`engine`: which one the hop `stt` asks; "" for each that is in use."""
-        match hop:
+    async def run(self, check: str, run: Run, engine: str = "") -> None:
+        """`check`: one of `CHECKS`. `engine`: the one that `stt` checks; "" for all engines in use."""
+        match check:
             case "nextcloud":
-                await self._try_nextcloud(trial)
+                await self._check_nextcloud(run)
             case "hpb":
-                await self._try_hpb(trial)
+                await self._check_hpb(run)
             case "ice":
-                await self._try_ice(trial)
+                await self._check_ice(run)
             case _:
-                await self._try_stt(trial, engine)
+                await self._check_stt(run, engine)
 
-    async def _try_nextcloud(self, trial: Trial) -> None:
-        with trial.step("nextcloud.reach", "Nextcloud answers") as step:
+    async def _check_nextcloud(self, run: Run) -> None:
+        with run.step("nextcloud.reach", "Nextcloud answers") as step:
             step.detail = f"Nextcloud {await self._nextcloud.server_version()}"
-        with trial.step("nextcloud.enabled", "The app is enabled") as step:
+        with run.step("nextcloud.enabled", "The app is enabled"):
             if not await self._nextcloud.is_enabled():
-                raise NextcloudError("Nextcloud has the app disabled.", fix="Enable Live Transcription under Apps.")
-        with trial.step("nextcloud.settings", "The saved settings can be read"):
+                raise NextcloudError("The app is disabled in Nextcloud.", fix="Enable Live Transcription under Apps.")
+        with run.step("nextcloud.settings", "The saved settings can be read"):
             await self._saved.refresh()
 
-    async def _try_hpb(self, trial: Trial) -> None:
-        with trial.step("hpb.settings", "The settings are complete"):
-            config = self._config()
-        connect = trial.begin("hpb.connect", "The backend can be reached")
-        hello = None
+    async def _check_hpb(self, run: Run) -> None:
+        config = self._saved.current.engine_config()
+        if isinstance(config, ConfigurationError):
+            for problem in self._saved.current.blocking:
+                # On the page, a setting goes by its label.
+                label = BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
+                missing = ConfigurationError(problem.setting, "It is missing or malformed.", fix=problem.fix)
+                run.begin("hpb.setting", label).fail(missing)
+            raise config
+        run.begin("hpb.settings", "The settings are complete").succeed()
+        with run.sequence("hpb.connect", "The backend can be reached") as steps:
+            report = await self._engine.probe_hpb(config.hpb, lambda: steps.next("hpb.hello", "The backend accepts the app"))
+            steps.current.detail = f"Version {report.version}"
+        run.begin("hpb.media", "It has a media server").succeed(", ".join(report.features))
 
-        def connected() -> None:
-            nonlocal hello
-            connect.succeed()
-            hello = trial.begin("hpb.hello", "The backend accepts the app")
-
-        try:
-            report = await self._engine.probe_hpb(config.hpb, connected)
-        except Exception as error:
-            (hello or connect).fail(error)
-            raise
-        if hello is not None:
-            hello.succeed(f"Version {report.version}")
-        trial.begin("hpb.media", "It has a media server").succeed(", ".join(report.features))
-
-    async def _try_ice(self, trial: Trial) -> None:
-        with trial.step("ice.ask", "Talk names its STUN and TURN servers"):
+    async def _check_ice(self, run: Run) -> None:
+        with run.step("ice.ask", "Talk lists its STUN and TURN servers"):
             servers = await self._nextcloud.ice_servers()
         if not servers:
-            trial.begin("ice.none", "No STUN or TURN server is set").warn(
+            run.begin("ice.none", "No STUN or TURN server is configured").warn(
                 "Talk has no STUN or TURN server.",
-                "Fine where this app reaches the media server directly; else set them in Talk's administration settings.",
+                "If this app reaches the media server directly, none is needed. Otherwise add one in Talk's administration "
+                "settings.",
             )
             return
-        asking = trial.begin("ice.servers", "The servers answer")
-        reports, refused = await self._engine.probe_ice(servers)
+        asking = run.begin("ice.servers", "The servers answer")
+        reports, unusable = await self._engine.probe_ice(servers)
         asking.succeed()
         for report in reports:
-            step = trial.begin(f"ice.{report.kind}", f"{report.kind.upper()} {report.server}")
+            name = f"{report.kind.upper()} {report.server}"
+            step = run.begin(f"ice.{report.kind}", name)
             if report.problem:
-                step.warn(
-                    f"{report.kind.upper()} server {report.server}: {report.problem}.",
-                    "Check it in Talk's administration settings, and that this machine may reach it.",
-                )
+                step.warn(f"{name}: {report.problem}.", "Check it in Talk's administration settings, and check the firewall.")
             else:
                 step.succeed(report.address)
-        if refused:
-            trial.begin("ice.unusable", "Addresses that cannot be used").warn(
-                f"{refused} addresses are malformed or unsupported.", ""
+        if unusable:
+            run.begin("ice.unusable", "Unusable addresses").warn(
+                f"Malformed or unsupported addresses: {unusable}.", "Correct them in Talk's administration settings."
             )
         if reports and all(report.problem for report in reports):
             asking.warn(
                 "None of the servers works.",
-                "Captions still work where this app reaches the media server directly; see the servers below.",
+                "Captions still work if this app reaches the media server directly. See the servers below.",
             )
 
-    async def _try_stt(self, trial: Trial, engine: str) -> None:
-        with trial.step("stt.settings", "An engine is configured"):
-            in_use = self._saved.current.engines_in_use()
-            engines = (engine,) if engine else in_use
+    async def _check_stt(self, run: Run, engine: str) -> None:
+        with run.step("stt.settings", "An engine is configured"):
+            engines = (engine,) if engine else self._saved.current.engine.stt.in_use
             if not engines:
                 raise ConfigurationError(
-                    "LT_STT_ORDER",
-                    "None of the engines that may be used is configured.",
-                    fix="Choose another order of engines.",
+                    "LT_STT_ORDER", "None of the selected engines is configured.", fix="Configure one, or select another."
                 )
         speech = await asyncio.to_thread(load_speech)
         failure: Exception | None = None
         for name in engines:
             try:
-                await self._try_engine(trial, name, speech)
-            except Exception as error:  # noqa: BLE001  told in its step; the next engine may do
+                await self._check_engine(run, name, speech)
+            except Exception as error:  # noqa: BLE001  shown in its step; go on with the next engine
                 failure = error
-        # Where another engine takes over captions go on, yet the administrator wants to know.
+        # Captions work as long as one engine does, but an administrator should know.
         if failure is not None:
             raise failure
 
-    async def _try_engine(self, trial: Trial, name: str, speech: Frame) -> None:
-        opening = trial.begin("stt.open", name, expected_s={"modal": 90.0, "embedded": 5.0}.get(name, 3.0))
-        hearing = None
+    async def _check_engine(self, run: Run, name: str, speech: Frame) -> None:
+        with run.sequence("stt.open", name, expected_s=_START_S[name]) as steps:
 
-        def opened() -> None:
-            nonlocal hearing
-            opening.succeed()
-            hearing = trial.begin("stt.hear", name)
+            def recognised(text: str) -> None:
+                steps.current.detail = text
 
-        def heard(text: str) -> None:
-            if hearing is not None:
-                hearing.detail = text
-
-        try:
-            text = await self._engine.probe_engine(name, speech, LANGUAGE, opened=opened, heard=heard)
-        except Exception as error:
-            (hearing or opening).fail(error)
-            raise
-        if hearing is None:
-            return
-        if not text:
-            silent = SttUnavailable(
-                f"The engine {name} took the recording and gave no text.", fix="See the log of the speech-to-text server."
+            text = await self._engine.probe_engine(
+                name, speech, LANGUAGE, opened=lambda: steps.next("stt.transcribe", name), heard=recognised
             )
-            hearing.fail(silent)
-            raise silent
-        if likeness(text) < UNDERSTOOD:
-            hearing.warn("The text differs from the recording.", f"It should be: {TEXT}", detail=text)
-        else:
-            hearing.succeed(text)
-
-    def _config(self) -> EngineConfig:
-        config = self._saved.current.engine_config()
-        if isinstance(config, ConfigurationError):
-            raise config
-        return config
+            if not text:
+                raise SttUnavailable(
+                    f"The engine {name} accepted the recording but returned no text.",
+                    fix="See the log of the speech-to-text server.",
+                )
+            steps.current.detail = text
+            if similarity(text) < UNDERSTOOD:
+                steps.current.warn("The text differs from the recording.", f"It should be: {TEXT}")
 
 
-def likeness(text: str) -> float:
+def similarity(text: str) -> float:
     """Similarity of a text to that of the recording, from 0 to 1."""
     return SequenceMatcher(None, _letters(text), _letters(TEXT)).ratio()
 

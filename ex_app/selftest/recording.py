@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The recording with which the settings page tries out an engine."""
+"""The recording that the self-test sends to an engine."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 
 from live_transcription.types import SAMPLE_RATE, Frame
 
-#: What is said in it; see `recordings/README.md`.
+#: What the recording says; see `recordings/README.md`.
 TEXT = "I'm sorry, but I was unable to locate the person you are calling."
 LANGUAGE = "en"
 _FILE = Path(__file__).parent / "recordings" / "test-phrase.ogg"
 
 
 def load_speech() -> Frame:
-    """About four seconds, three and a half of them speech: float32, 24 kHz mono. Takes a few milliseconds; not for the loop."""
+    """Four seconds with 3.5 s of speech: float32, 24 kHz, mono. Blocks for a few milliseconds; call it in a thread."""
     resampler = av.AudioResampler(format="flt", layout="mono", rate=SAMPLE_RATE)
     parts: list[Frame] = []
     with av.open(str(_FILE)) as container:

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A test that an administrator started, step by step, as the page asks for it again and again while it runs.
+"""Runs of the checks that an administrator starts. The page polls their steps while they run.
 
-Polled rather than streamed: AppAPI's proxy passes an answer on only when it is complete.
+It polls because AppAPI's proxy passes an answer on only when it is complete, so that nothing can be streamed.
 """
 
 from __future__ import annotations
@@ -16,23 +16,28 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from ex_app.errors import NotReady
+from ex_app.background import Background
+from ex_app.errors import INTERNAL_ERROR, NotReady
 from live_transcription.errors import LiveTranscriptionError, main_error
 
 logger = logging.getLogger(__name__)
 
-#: Tests at once, and tests remembered.
+#: Limits of concurrent and of remembered runs.
 MAX_RUNNING, MAX_REMEMBERED = 4, 20
-#: Longest time in seconds for one test; a cold start takes up to three minutes.
-TRIAL_S = 400.0
+#: Longest time in seconds for one check; a cold start takes up to three minutes.
+CHECK_S = 400.0
 _MAX_STEPS = 60
 
 
 @dataclass(slots=True)
 class Step:
-    """`state`: `running`, `ok`, `warning` or `failed`. `expected_s`: how long it may well take, for a bar; 0: no bar."""
+    """One step of a check. `state`: `running`, `ok`, `warning` or `failed`.
+
+    `expected_s`: how long the step may take, for a progress bar; 0 for no bar.
+    """
 
     id: str
     title: str
@@ -50,8 +55,8 @@ class Step:
         self.detail = detail or self.detail
         self._end("ok")
 
-    def warn(self, message: str, fix: str, *, detail: str = "") -> None:
-        self.message, self.fix, self.detail = message, fix, detail or self.detail
+    def warn(self, message: str, fix: str) -> None:
+        self.message, self.fix = message, fix
         self._end("warning")
 
     def fail(self, error: Exception) -> None:
@@ -60,8 +65,8 @@ class Step:
         if isinstance(error, LiveTranscriptionError):
             self.code, self.message, self.fix = error.code, error.message, error.fix
         else:
-            self.code, self.message, self.fix = "internal", "Internal error.", "The app's log says more."
-            logger.error("A test failed unexpectedly", exc_info=error)
+            self.code, self.message = "internal", INTERNAL_ERROR
+            logger.error("A check failed unexpectedly", exc_info=error)
         self._end("failed")
 
     def _end(self, state: str) -> None:
@@ -70,63 +75,60 @@ class Step:
 
     def describe(self) -> dict[str, Any]:
         seconds = (self.now() if self.ended_at is None else self.ended_at) - self.began_at
-        return {
-            "id": self.id,
-            "title": self.title,
-            "state": self.state,
-            "detail": self.detail,
-            "code": self.code,
-            "message": self.message,
-            "fix": self.fix,
-            "seconds": round(seconds, 1),
-            "expected_s": self.expected_s,
-        }
+        shown = ("id", "title", "state", "detail", "code", "message", "fix", "expected_s")
+        return {name: getattr(self, name) for name in shown} | {"seconds": round(seconds, 1)}
 
 
-class Trial:
-    """`hop` is the name of what is being tried now; steps remember it."""
+class Run:
+    """One or more checks, one after another. `check` is the name of the current one; each step belongs to one."""
 
     def __init__(self, kind: str, now: Callable[[], float]) -> None:
         self.id = secrets.token_hex(12)
         self.kind = kind
         self.done = False
         self._now = now
-        self._hop = kind
+        self._check = kind
         self._steps: list[tuple[str, Step]] = []
 
-    def enter(self, hop: str) -> None:
-        self._hop = hop
+    def enter(self, check: str) -> None:
+        self._check = check
 
     def begin(self, id: str, title: str, *, expected_s: float = 0.0) -> Step:  # noqa: A002
         step = Step(id, title, self._now, self._now(), expected_s)
         if len(self._steps) < _MAX_STEPS:
-            self._steps.append((self._hop, step))
+            self._steps.append((self._check, step))
         return step
 
     @contextlib.contextmanager
     def step(self, id: str, title: str) -> Iterator[Step]:  # noqa: A002
-        """Succeeds with the block, fails with what the block raises."""
-        step = self.begin(id, title)
+        """A step that succeeds when the block ends, and fails with any exception of the block."""
+        with self.sequence(id, title) as steps:
+            yield steps.current
+
+    @contextlib.contextmanager
+    def sequence(self, id: str, title: str, *, expected_s: float = 0.0) -> Iterator[Sequence]:  # noqa: A002
+        """Like `step`, but the block can end this step and begin the next one."""
+        steps = Sequence(self, self.begin(id, title, expected_s=expected_s))
         try:
-            yield step
+            yield steps
         except Exception as error:
-            step.fail(error)
+            steps.current.fail(error)
             raise
-        if step.state == "running":
-            step.succeed()
+        if steps.current.state == "running":
+            steps.current.succeed()
 
     def finish(self, error: Exception | None) -> None:
-        """No step goes on; `error` is told if no step of its hop told it."""
-        told = any(hop == self._hop and step.state == "failed" for hop, step in self._steps)
-        if error is not None and not told:
-            running = next((step for hop, step in self._steps if hop == self._hop and step.state == "running"), None)
-            (running or self.begin(f"{self._hop}.failed", "The test")).fail(error)
-        for _, step in self._steps:
+        """End all steps of the current check. `error` is shown unless one of its steps has failed already."""
+        steps = [step for check, step in self._steps if check == self._check]
+        if error is not None and not any(step.state == "failed" for step in steps):
+            running = next((step for step in steps if step.state == "running"), None)
+            (running or self.begin(f"{self._check}.failed", "The check")).fail(error)
+        for step in steps:
             if step.state == "running":
                 step.succeed()
 
     def describe(self) -> dict[str, Any]:
-        """`failing`: the first hop that failed, "" if none did; `state` as of a step."""
+        """`failing`: the first check that failed, or "". `state`: as for a step."""
         states = {step.state for _, step in self._steps}
         worst = next((state for state in ("failed", "warning") if state in states), "ok")
         return {
@@ -134,59 +136,65 @@ class Trial:
             "kind": self.kind,
             "done": self.done,
             "state": worst if self.done else "running",
-            "failing": next((hop for hop, step in self._steps if step.state == "failed"), ""),
-            "steps": [{"hop": hop, **step.describe()} for hop, step in self._steps],
+            "failing": next((check for check, step in self._steps if step.state == "failed"), ""),
+            "steps": [{"check": check, **step.describe()} for check, step in self._steps],
         }
 
 
-class Trials:
-    """Runs tests in the background; `start` with the TaskGroup that owns them."""
+@dataclass(slots=True)
+class Sequence:
+    """Steps that follow one another; see `Run.sequence`."""
 
-    def __init__(self, now: Callable[[], float] = time.monotonic) -> None:
+    run: Run
+    current: Step
+
+    def next(self, id: str, title: str) -> None:  # noqa: A002
+        """The current step has succeeded, and another one begins."""
+        self.current.succeed()
+        self.current = self.run.begin(id, title)
+
+
+class Runs:
+    """Runs checks in the background."""
+
+    def __init__(self, background: Background, now: Callable[[], float] = time.monotonic) -> None:
+        self._background = background
         self._now = now
-        self._tasks: asyncio.TaskGroup | None = None
-        self._trials: OrderedDict[str, Trial] = OrderedDict()
-        self._running: dict[str, asyncio.Task[None]] = {}
+        self._runs: OrderedDict[str, Run] = OrderedDict()
 
-    def start(self, tasks: asyncio.TaskGroup) -> None:
-        self._tasks = tasks
+    def get(self, id: str) -> Run | None:  # noqa: A002
+        return self._runs.get(id)
 
-    def stop(self) -> None:
-        self._tasks = None
-        for task in self._running.values():
-            task.cancel()
+    def launch(self, kind: str, checks: tuple[str, ...], work: Callable[[str, Run], Awaitable[None]]) -> Run:
+        """Start a run of all `checks`, or return the run of this kind that is not done. A failed check does not stop it.
 
-    def get(self, id: str) -> Trial | None:  # noqa: A002
-        return self._trials.get(id)
+        Raises NotReady if too many run.
+        """
+        for run in self._runs.values():
+            if run.kind == kind and not run.done:
+                return run
+        if not self._background.is_open or sum(not run.done for run in self._runs.values()) >= MAX_RUNNING:
+            raise NotReady("Too many checks are running.", fix="Try again in a moment.")
+        run = Run(kind, self._now)
+        self._runs[run.id] = run
+        while len(self._runs) > MAX_REMEMBERED:
+            self._runs.popitem(last=False)
+        self._background.run(f"check {run.id}", partial(_work, run, checks, work))
+        return run
 
-    def launch(self, kind: str, hops: tuple[str, ...], work: Callable[[str, Trial], Awaitable[None]]) -> Trial:
-        """One trial of all `hops`; one that fails does not keep the next from being tried. One of a kind at a time."""
-        for trial in self._trials.values():
-            if trial.kind == kind and not trial.done:
-                return trial
-        if self._tasks is None or len(self._running) >= MAX_RUNNING:
-            raise NotReady("Too many tests are under way.", fix="Try again in a moment.")
-        trial = Trial(kind, self._now)
-        self._trials[trial.id] = trial
-        while len(self._trials) > MAX_REMEMBERED:
-            self._trials.popitem(last=False)
-        task = self._tasks.create_task(self._run(trial, hops, work), name=f"test {kind}")
-        self._running[trial.id] = task
-        task.add_done_callback(lambda _: self._running.pop(trial.id, None))
-        return trial
 
-    async def _run(self, trial: Trial, hops: tuple[str, ...], work: Callable[[str, Trial], Awaitable[None]]) -> None:
-        try:
-            for hop in hops:
-                trial.enter(hop)
-                try:
-                    async with asyncio.timeout(TRIAL_S):
-                        await work(hop, trial)
-                except TimeoutError:
-                    trial.finish(NotReady("It took too long and was given up.", fix="Check whether the server is overloaded."))
-                except Exception as error:  # noqa: BLE001  told to the administrator who waits for the outcome
-                    trial.finish(error)
-                else:
-                    trial.finish(None)
-        finally:
-            trial.done = True
+async def _work(run: Run, checks: tuple[str, ...], work: Callable[[str, Run], Awaitable[None]]) -> None:
+    try:
+        for check in checks:
+            run.enter(check)
+            failure: Exception | None = None
+            try:
+                async with asyncio.timeout(CHECK_S):
+                    await work(check, run)
+            except TimeoutError:
+                failure = NotReady("The check took too long and was stopped.", fix="Check whether the server is overloaded.")
+            except Exception as error:  # noqa: BLE001  shown to the administrator
+                failure = error
+            run.finish(failure)
+    finally:
+        run.done = True

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Settings from three sources: a value that an administrator saved, else the environment, else the default.
+"""Read settings: a value saved by an administrator, otherwise the environment, otherwise the default.
 
-A missing or malformed value never stops the app: it becomes a `ConfigurationError` in `problems`, and the next source counts.
-What the engine cannot do without is told by `engine_config()`. An empty value counts as absent, since AppAPI passes declared
-variables that nobody filled in as empty text.
+A missing or malformed value never stops the app. It becomes a `ConfigurationError` in `problems`, and the next source applies.
+An empty value counts as absent, since AppAPI passes declared variables without a value as empty text.
 """
 
 from __future__ import annotations
@@ -14,366 +13,158 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from ex_app.settings.fields import key_of
-from ex_app.settings.parsers import (
-    absolute_path,
-    boolean,
-    call_count,
-    engine_order,
-    frame_length,
-    hpb_address,
-    known_language,
-    known_languages,
-    log_level,
-    megabytes,
-    modal_key,
-    modal_secret,
-    modal_workspace,
-    nextcloud_address,
-    port_number,
-    receive_path,
-    secret,
-    speaker_count,
-    stt_address,
-    token,
-)
-from live_transcription.config import (
-    ENGINES,
-    RECEIVE_PATHS,
-    AudioConfig,
-    Device,
-    EmbeddedConfig,
-    EngineConfig,
-    HpbConfig,
-    ReceivePath,
-    SttConfig,
-)
-from live_transcription.config_stt import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
+from ex_app.identity import APP_ID, DEFAULT_PORT, AppIdentity, Listen
+from ex_app.settings import parsers
+from ex_app.settings.table import BY_VARIABLE, SECTIONS, SETTINGS, Setting, key_of
+from live_transcription.config import PUBLIC_MOSHI_KEY, Device, EngineConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.runtime.hosts import is_loopback
 from live_transcription.types import Secret
 
 T = TypeVar("T")
 
-APP_ID = "live_transcription"
-DEFAULT_PORT = 8080
-
-
-@dataclass(frozen=True, slots=True)
-class AppIdentity:
-    """The app's identity, from AppAPI. An empty `secret` means that no request can be authenticated.
-
-    `verify_certificates` concerns Nextcloud's certificate.
-    """
-
-    secret: Secret
-    app_id: str = APP_ID
-    version: str = "0"
-    app_api_version: str = ""
-    nextcloud_url: str = ""
-    verify_certificates: bool = True
-
-
-@dataclass(frozen=True, slots=True)
-class Listen:
-    """Where to listen: the unix socket if there is one (HaRP), else host and port."""
-
-    host: str
-    port: int
-    unix_socket: Path | None = None
+_port = parsers.whole_number(1, 65535)
+#: Without these, no call can be joined.
+_NEEDED = ("NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET")
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """All settings, validated. `blocking`: the problems that keep the engine from joining calls.
+    """All settings, validated. `blocking`: those of the `problems` that prevent the engine from joining calls.
 
-    `verify_certificates` concerns the HPB's certificate. `notices`: lines for the log that need no action.
+    `engine` is complete unless there are such problems; use `engine_config()` to start the engine. `secrets` must not be
+    logged. `notices` are lines for the log that need no action.
     """
 
     app: AppIdentity
     listen: Listen
     log_level: str
     storage: Path | None
-    hpb_url: str
-    internal_secret: Secret
-    backend_url: str
-    verify_certificates: bool
-    modal: ModalConfig | None
-    moshi: MoshiConfig | None
-    default_language: str
-    model_directory: Path | None
-    compute_device: Device = "cpu"
-    stt_order: tuple[str, ...] = ENGINES
-    fallback: bool = True
-    languages: tuple[str, ...] = ()
-    frame_ms: int = 80
-    gate: bool = True
-    prewarm: bool = True
-    max_speakers: int = 500
-    max_calls: int = 500
-    max_memory_mb: int = 0
-    receive_path: ReceivePath = "direct"
-    problems: tuple[ConfigurationError, ...] = ()
-    blocking: tuple[ConfigurationError, ...] = ()
+    engine: EngineConfig
+    secrets: frozenset[Secret] = frozenset()
     notices: tuple[str, ...] = ()
+    # Two errors are never equal, so they are left out here; `SavedSettings` compares their texts.
+    problems: tuple[ConfigurationError, ...] = field(default=(), compare=False)
+    blocking: tuple[ConfigurationError, ...] = field(default=(), compare=False)
 
     def engine_config(self) -> EngineConfig | ConfigurationError:
-        """The engine's settings, or the one error that names all that is missing."""
+        """The engine's settings, or one error that names everything that is missing."""
         if self.blocking:
             return ConfigurationError(
-                ", ".join(problem.setting for problem in self.blocking), " ".join(str(problem) for problem in self.blocking)
+                ", ".join(problem.setting for problem in self.blocking), " ".join(map(str, self.blocking))
             )
-        return EngineConfig(
-            hpb=HpbConfig(
-                url=self.hpb_url,
-                internal_secret=self.internal_secret,
-                backend_url=self.backend_url,
-                verify_certificates=self.verify_certificates,
-            ),
-            default_language=self.default_language,
-            languages=self.languages,
-            audio=AudioConfig(frame_ms=self.frame_ms, gate=self.gate),
-            stt=SttConfig(
-                embedded=EmbeddedConfig(model_directory=self.model_directory, device=self.compute_device),
-                modal=self.modal,
-                moshi=self.moshi,
-                order=self.engines_in_use(),
-                prewarm=self.prewarm,
-            ),
-            max_speakers=self.max_speakers,
-            max_calls=self.max_calls,
-            max_memory_mb=self.max_memory_mb,
-            receive_path=self.receive_path,
-        )
-
-    def engines_in_use(self) -> tuple[str, ...]:
-        """The configured engines in order; only the first one without fallback."""
-        configured = {"modal": self.modal is not None, "moshi": self.moshi is not None, "embedded": True}
-        engines = tuple(name for name in self.stt_order if configured[name])
-        return engines if self.fallback else engines[:1]
-
-    def secrets(self) -> tuple[Secret, ...]:
-        """Secrets that must not be logged."""
-        modal = (self.modal.key, self.modal.secret) if self.modal else ()
-        moshi = (self.moshi.key,) if self.moshi and self.moshi.key.reveal() != PUBLIC_MOSHI_KEY else ()
-        return tuple(value for value in (self.app.secret, self.internal_secret, *modal, *moshi) if value)
-
-
-@dataclass(slots=True)
-class _Reader:
-    environment: Mapping[str, str]
-    saved: Mapping[str, str]
-    problems: list[ConfigurationError] = field(default_factory=list)
-    blocking: list[ConfigurationError] = field(default_factory=list)
-
-    def take(self, name: str, parse: Callable[[str], T], default: T, *, required: str = "", needed: bool = False) -> T:
-        """`required`: what to do when it is missing, which is then a problem; `needed`: one that blocks the engine."""
-        malformed: list[ConfigurationError] = []
-        for source in (self.saved.get(key_of(name), ""), self.environment.get(name, "")):
-            if not source.strip():
-                continue
-            try:
-                value = parse(source.strip())
-            except ValueError as error:
-                malformed.append(ConfigurationError(name, f"{name} is malformed: {error}.", fix=required))
-            else:
-                self.problems.extend(malformed)
-                return value
-        for problem in malformed:
-            self._note(problem, blocks=needed)
-        if required and not malformed:
-            self._note(ConfigurationError(name, f"{name} is not set.", fix=required), blocks=needed)
-        return default
-
-    def build(self, make: Callable[[], T]) -> T | None:
-        """What `make` gives; None, and a problem, where it raises ConfigurationError."""
-        try:
-            return make()
-        except ConfigurationError as error:
-            self._note(error, blocks=False)
-            return None
-
-    def is_set(self, name: str) -> bool:
-        return bool(self.saved.get(key_of(name), "").strip() or self.environment.get(name, "").strip())
-
-    def _note(self, problem: ConfigurationError, *, blocks: bool) -> None:
-        self.problems.append(problem)
-        if blocks:
-            self.blocking.append(problem)
+        return self.engine
 
 
 def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | None = None) -> Settings:
-    """Never raises. `saved`: values that an administrator saved, by their keys (`ex_app.settings.fields`)."""
+    """Never raises. `saved`: the values that an administrator saved, by `Setting.key`."""
     reader = _Reader(environment, saved or {})
-    bootstrap = _Reader(environment, {}, reader.problems, reader.blocking)
-    listen = _listen(bootstrap)
-    # Covers only Nextcloud and the HPB. Each has its own switch, which takes precedence.
-    skip_both = bootstrap.take("SKIP_CERT_VERIFY", boolean, False)
-    identity = AppIdentity(
-        secret=bootstrap.take(
-            "APP_SECRET",
-            secret,
-            Secret(""),
-            required="AppAPI sets it. Until then, every request except the heartbeat is refused.",
-        ),
-        app_id=bootstrap.take("APP_ID", token, APP_ID),
-        version=bootstrap.take("APP_VERSION", token, _own_version()),
-        app_api_version=bootstrap.take("AA_VERSION", token, ""),
-        nextcloud_url=bootstrap.take(
-            "NEXTCLOUD_URL", nextcloud_address, "", required="AppAPI sets it to Nextcloud's base address.", needed=True
-        ),
-        # Environment only: a saved value could only be read from Nextcloud itself.
-        verify_certificates=not bootstrap.take("LT_NEXTCLOUD_SKIP_CERT_VERIFY", boolean, skip_both),
-    )
-    skip_hpb = reader.take("LT_SKIP_CERT_VERIFY", boolean, skip_both)
-    hpb_url = reader.take(
-        "LT_HPB_URL",
-        hpb_address,
-        "",
-        required="Set it to the address of Talk's high-performance backend, such as https://cloud.example.com/standalone-signaling.",
-        needed=True,
-    )
-    moshi = _moshi(reader)
-    languages: tuple[str, ...] = reader.take("LT_LANGUAGES", known_languages, tuple[str, ...]())
+    listen, identity = _listen(reader), _identity(reader)
+    values = {setting.target: reader.setting(setting) for setting in SETTINGS if setting.target}
+    engine = _engine(reader, {target: value for target, value in values.items() if value is not None}, identity)
     return Settings(
         app=identity,
         listen=listen,
-        log_level=bootstrap.take("LOG_LEVEL", log_level, "INFO"),
-        storage=bootstrap.take("APP_PERSISTENT_STORAGE", _path, None),
-        hpb_url=hpb_url,
-        internal_secret=reader.take(
-            "LT_INTERNAL_SECRET",
-            secret,
-            Secret(""),
-            required="Set it to the internalsecret in the section [clients] of the high-performance backend's server.conf.",
-            needed=True,
+        log_level=reader.setting(BY_VARIABLE["LOG_LEVEL"]),
+        storage=reader.own("APP_PERSISTENT_STORAGE", parsers.absolute_path, None),
+        engine=engine,
+        secrets=frozenset(
+            value
+            for value in (identity.secret, *values.values())
+            if isinstance(value, Secret) and value.reveal() not in ("", PUBLIC_MOSHI_KEY)
         ),
-        backend_url=reader.take("LT_BACKEND_URL", nextcloud_address, identity.nextcloud_url),
-        verify_certificates=not skip_hpb,
-        modal=_modal(reader),
-        moshi=moshi,
-        default_language=_default_language(reader, languages),
-        languages=languages,
-        stt_order=reader.take("LT_STT_ORDER", engine_order, ENGINES),
-        fallback=reader.take("LT_STT_FALLBACK", boolean, True),
-        frame_ms=reader.take("LT_FRAME_MS", frame_length, 80),
-        gate=reader.take("LT_GATE", boolean, True),
-        prewarm=reader.take("LT_PREWARM", boolean, True),
-        max_speakers=reader.take("LT_MAX_SPEAKERS", speaker_count, 500),
-        max_calls=reader.take("LT_MAX_CALLS", call_count, 500),
-        max_memory_mb=reader.take("LT_MAX_MEMORY_MB", megabytes, 0),
-        receive_path=reader.take("LT_RECEIVE_PATH", receive_path, RECEIVE_PATHS[0]),
-        model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
-        compute_device=bootstrap.take("COMPUTE_DEVICE", _compute_device, "cpu"),
+        notices=_notices(reader, identity, engine),
         problems=tuple(reader.problems),
-        blocking=tuple(reader.blocking),
-        notices=_notices(
-            reader,
-            _Peer("Nextcloud", identity.nextcloud_url, identity.verify_certificates),
-            _Peer("the high-performance backend", hpb_url, not skip_hpb),
-            _Peer("the moshi-server", moshi.stream_url if moshi else "", moshi is None or moshi.verify_certificates),
+        blocking=tuple(
+            problem for problem in reader.problems if problem.setting in _NEEDED and reader.values[problem.setting] is None
         ),
     )
+
+
+class _Reader:
+    """Reads each variable once, and collects `problems`. `values`: what was read, None where there is no valid value."""
+
+    def __init__(self, environment: Mapping[str, str], saved: Mapping[str, str]) -> None:
+        self.problems: list[ConfigurationError] = []
+        self.values: dict[str, Any] = {}
+        self._environment = environment
+        self._saved = saved
+
+    def own(self, variable: str, parse: Callable[[str], T], default: T, *, required: str = "") -> T:
+        """A variable that AppAPI sets; only the environment counts."""
+        value = self.values[variable] = self._parse(variable, parse, required, self._environment.get(variable, ""))
+        return default if value is None else value
+
+    def setting(self, setting: Setting) -> Any:
+        """Its value, otherwise that of its alias, otherwise its own default; None if there is none."""
+        if setting.variable not in self.values:
+            saved = self._saved.get(setting.key, "") if setting.group != "environment" else ""
+            required = setting.required if self._is_required(setting) else ""
+            value = self._parse(setting.variable, setting.parse, required, saved, self._environment.get(setting.variable, ""))
+            if value is None and setting.alias:
+                value = self.setting(BY_VARIABLE[setting.alias])
+            elif value is None and setting.own_default:
+                value = setting.parse(setting.own_default)
+            self.values[setting.variable] = value
+        return self.values[setting.variable]
+
+    def is_set(self, variable: str) -> bool:
+        return bool(self._saved.get(key_of(variable), "").strip() or self._environment.get(variable, "").strip())
+
+    def _is_required(self, setting: Setting) -> bool:
+        """Modal's settings are required once one of them is set, unless the full address replaces them."""
+        if not setting.required or not setting.target.startswith("stt.modal."):
+            return bool(setting.required)
+        modal = [each.variable for each in SETTINGS if each.required and each.target.startswith("stt.modal.")]
+        return any(map(self.is_set, [*modal, "LT_MODAL_URL"])) and not self.setting(BY_VARIABLE["LT_MODAL_URL"])
+
+    def _parse(self, variable: str, parse: Callable[[str], T], required: str, *texts: str) -> T | None:
+        """The first valid one of `texts`. Notes those before it as malformed, and a missing value if it is `required`."""
+        malformed = False
+        for text in filter(None, map(str.strip, texts)):
+            try:
+                return parse(text)
+            except ValueError as error:
+                malformed = True
+                self.problems.append(ConfigurationError(variable, f"{variable} is malformed: {error}.", fix=required))
+        if required and not malformed:
+            self.problems.append(ConfigurationError(variable, f"{variable} is not set.", fix=required))
+        return None
 
 
 def _listen(reader: _Reader) -> Listen:
+    port = DEFAULT_PORT if reader.is_set("APP_PORT") else reader.own("PORT", _port, DEFAULT_PORT)
     harp = reader.is_set("HP_SHARED_KEY")
-    unix_socket = reader.take("HP_EXAPP_SOCK", absolute_path, Path("/tmp/exapp.sock")) if harp else None  # noqa: S108  AppAPI's own default
-    port = reader.take("PORT", port_number, DEFAULT_PORT) if not reader.is_set("APP_PORT") else DEFAULT_PORT
     return Listen(
-        host=reader.take("APP_HOST", token, "127.0.0.1"),
-        port=reader.take("APP_PORT", port_number, port),
-        unix_socket=unix_socket,
+        host=reader.own("APP_HOST", parsers.token, Listen().host),
+        port=reader.own("APP_PORT", _port, port),
+        # The default is AppAPI's.
+        unix_socket=reader.own("HP_EXAPP_SOCK", parsers.absolute_path, Path("/tmp/exapp.sock")) if harp else None,  # noqa: S108
     )
 
 
-def _modal(reader: _Reader) -> ModalConfig | None:
-    names = ("MODAL_WORKSPACE", "MODAL_KEY", "MODAL_SECRET", "LT_MODAL_URL")
-    if not any(reader.is_set(name) for name in names):
-        return None
-    url = reader.take("LT_MODAL_URL", stt_address, "")
-    fix = "Modal needs MODAL_WORKSPACE, MODAL_KEY and MODAL_SECRET; until then speech is transcribed on this machine."
-    workspace = reader.take("MODAL_WORKSPACE", modal_workspace, "", required="" if url else fix)
-    key = reader.take("MODAL_KEY", modal_key, Secret(""), required="" if url else fix)
-    modal = reader.take("MODAL_SECRET", modal_secret, Secret(""), required="" if url else fix)
-    if not url and not (workspace and key and modal):
-        return None
-    anywhere = reader.take("LT_MODAL_CREDENTIALS_ANYWHERE", boolean, False)
-    return reader.build(
-        lambda: ModalConfig(
-            workspace=workspace,
-            key=key,
-            secret=modal,
-            url=url,
-            credentials_anywhere=anywhere,
-        )
+def _identity(reader: _Reader) -> AppIdentity:
+    return AppIdentity(
+        secret=reader.own(
+            "APP_SECRET",
+            parsers.secret,
+            Secret(""),
+            required="AppAPI sets it. Until then, every request except the heartbeat is refused.",
+        ),
+        app_id=reader.own("APP_ID", parsers.token, APP_ID),
+        version=reader.own("APP_VERSION", parsers.token, _own_version()),
+        app_api_version=reader.own("AA_VERSION", parsers.token, ""),
+        nextcloud_url=reader.own(
+            "NEXTCLOUD_URL", parsers.nextcloud_address, "", required="AppAPI sets it to Nextcloud's base address."
+        ),
+        verify_certificates=reader.setting(BY_VARIABLE["LT_NEXTCLOUD_SKIP_CERT_VERIFY"]),
     )
-
-
-def _moshi(reader: _Reader) -> MoshiConfig | None:
-    url = reader.take("LT_MOSHI_URL", stt_address, "")
-    if not url:
-        return None
-    key = reader.take("LT_MOSHI_KEY", secret, Secret(PUBLIC_MOSHI_KEY))
-    skip = reader.take("LT_MOSHI_SKIP_CERT_VERIFY", boolean, False)
-    return reader.build(lambda: MoshiConfig(url=url, key=key, verify_certificates=not skip))
-
-
-@dataclass(frozen=True, slots=True)
-class _Peer:
-    name: str
-    url: str
-    verify: bool
-
-    @property
-    def encrypted(self) -> bool:
-        return self.url.lower().startswith(("https:", "wss:"))
-
-
-def _notices(reader: _Reader, nextcloud: _Peer, hpb: _Peer, moshi: _Peer) -> tuple[str, ...]:
-    """Notices about connections without TLS and about certificates that are not checked."""
-    found: list[str] = []
-    peers = (nextcloud, hpb, moshi)
-    if names := [peer.name for peer in peers if peer.url and not peer.encrypted and not is_loopback(peer.url)]:
-        found.append(f"Without TLS: the connection to {_listed(names)}. Anyone on the network path can read it.")
-    if names := [peer.name for peer in peers if peer.encrypted and not peer.verify]:
-        found.append(f"Not checked: the certificate of {_listed(names)}. Anyone on the network path can pose as that server.")
-    # The HPB's switch once covered moshi-server, too. The notice names the switch that replaces it.
-    if not hpb.verify and moshi.encrypted and not reader.is_set("LT_MOSHI_SKIP_CERT_VERIFY"):
-        found.append(
-            "The certificate of the moshi-server is checked: SKIP_CERT_VERIFY and LT_SKIP_CERT_VERIFY do not cover it. If it "
-            "is self-signed, install its authority where this app runs, or set LT_MOSHI_SKIP_CERT_VERIFY to true on a test "
-            "system."
-        )
-    return tuple(found)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
-
-
-def _default_language(reader: _Reader, languages: tuple[str, ...]) -> str:
-    chosen = reader.take("LT_DEFAULT_LANGUAGE", known_language, "en" if not languages or "en" in languages else languages[0])
-    if languages and chosen not in languages:
-        reader.problems.append(
-            ConfigurationError(
-                "LT_DEFAULT_LANGUAGE",
-                "The default language is not among the languages that are offered.",
-                fix="Offer it, or choose another one.",
-            )
-        )
-        return languages[0]
-    return chosen
-
-
-def _path(text: str) -> Path | None:
-    return absolute_path(text)
 
 
 def _compute_device(text: str) -> Device:
-    """AppAPI's word for the daemon's device. The engine's wheels support CUDA; with ROCM it uses the CPU."""
+    """AppAPI's name of the daemon's device. The engine's wheels support CUDA; with ROCM it uses the CPU."""
     return "cuda" if text.upper() == "CUDA" else "cpu"
 
 
@@ -382,3 +173,76 @@ def _own_version() -> str:
         return version("live-transcription")
     except PackageNotFoundError:
         return "0"
+
+
+def _engine(reader: _Reader, values: Mapping[str, Any], identity: AppIdentity) -> EngineConfig:
+    """Build the engine's configuration from values by `Setting.target`."""
+
+    def section(name: str, **defaults: Any) -> Any:
+        """One part of it; None and a problem if its values do not fit together."""
+        given = {target.rpartition(".")[2]: value for target, value in values.items() if target.rpartition(".")[0] == name}
+        try:
+            return SECTIONS[name](**(defaults | given))
+        except ConfigurationError as error:
+            reader.problems.append(error)
+            return None
+
+    modal = {"stt.modal.url"} & values.keys() or {
+        f"stt.modal.{name}" for name in ("workspace", "key", "secret")
+    } <= values.keys()
+    parts = {
+        "hpb": section("hpb", url="", internal_secret=Secret(""), backend_url=identity.nextcloud_url),
+        "audio": section("audio"),
+        "stt": section(
+            "stt",
+            embedded=section("stt.embedded", device=reader.own("COMPUTE_DEVICE", _compute_device, "cpu")),
+            modal=section("stt.modal") if modal else None,
+            moshi=section("stt.moshi") if "stt.moshi.url" in values else None,
+        ),
+    }
+    languages = values.get("languages", ())
+    default = values.get("default_language", BY_VARIABLE["LT_DEFAULT_LANGUAGE"].default)
+    if languages and default not in languages:
+        if "default_language" in values:
+            reader.problems.append(
+                ConfigurationError(
+                    "LT_DEFAULT_LANGUAGE",
+                    "The default language is not among the languages to offer.",
+                    fix="Select it there, or choose another default language.",
+                )
+            )
+        values = {**values, "default_language": languages[0]}
+    engine: EngineConfig = section("", **parts)
+    return engine
+
+
+def _notices(reader: _Reader, identity: AppIdentity, engine: EngineConfig) -> tuple[str, ...]:
+    """Warnings about connections without TLS and certificates that are not checked."""
+    moshi = engine.stt.moshi
+    peers = [
+        ("Nextcloud", identity.nextcloud_url, identity.verify_certificates),
+        ("the high-performance backend", engine.hpb.url, engine.hpb.verify_certificates),
+        *([("the moshi-server", moshi.stream_url, moshi.verify_certificates)] if moshi else []),
+    ]
+    notices: list[str] = []
+    if names := [name for name, url, _ in peers if url and not _is_encrypted(url) and not is_loopback(url)]:
+        notices.append(f"Without TLS: the connection to {_listed(names)}. Anyone on the network path can read it.")
+    if names := [name for name, url, verify in peers if _is_encrypted(url) and not verify]:
+        notices.append(f"Not checked: the certificate of {_listed(names)}. Anyone on the network path can pose as that server.")
+    # The HPB's switch once covered moshi-server, too. The notice names the switch that replaces it.
+    relied_on_switch = moshi and not engine.hpb.verify_certificates and not reader.is_set("LT_MOSHI_SKIP_CERT_VERIFY")
+    if moshi and relied_on_switch and _is_encrypted(moshi.stream_url):
+        notices.append(
+            "The certificate of the moshi-server is checked: SKIP_CERT_VERIFY and LT_SKIP_CERT_VERIFY do not cover it. If it "
+            "is self-signed, install its authority where this app runs, or set LT_MOSHI_SKIP_CERT_VERIFY to true on a test "
+            "system."
+        )
+    return tuple(notices)
+
+
+def _is_encrypted(url: str) -> bool:
+    return url.lower().startswith(("https:", "wss:"))
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))

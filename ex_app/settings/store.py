@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The current settings: read from Nextcloud repeatedly, saved there, and applied without a restart.
+"""The current settings: read from Nextcloud once a minute, saved there, and applied without a restart.
 
-While Nextcloud is slow, down, or answers garbage, the last good values apply.
+While Nextcloud does not answer, or not properly, the last known values apply.
 """
 
 from __future__ import annotations
@@ -11,133 +11,132 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 from ex_app.errors import NextcloudError, SettingsRefused
 from ex_app.nextcloud.gateway import NextcloudGateway
-from ex_app.settings.fields import BY_KEY, BY_VARIABLE, FIELDS, RETIRED, key_of
 from ex_app.settings.read import Settings, read_settings
+from ex_app.settings.table import BY_KEY, BY_VARIABLE, ON_PAGE, RETIRED, Setting, key_of
 from live_transcription.errors import ConfigurationError
 
 logger = logging.getLogger(__name__)
 
-#: Between two looks at the saved values, in seconds, so that `occ app_api:app:config:set` works.
+#: Seconds between two reads of the saved values, so that `occ app_api:app:config:set` takes effect.
 REFRESH_S = 60.0
-#: Waits in seconds until the saved values have been read for the first time.
+#: Delays in seconds until the saved values have been read for the first time.
 FIRST_TRIES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
-#: Longest time in seconds for one look.
+#: Longest time in seconds for one read.
 READ_S = 10.0
-#: Longest value that is saved; addresses and keys are far shorter.
+#: Longest value that can be saved, in characters; addresses and keys are far shorter.
 MAX_VALUE = 4096
 
 
 class SavedSettings:
-    """`on_change` is called with the settings whenever they have changed, and never concurrently."""
+    """The environment's settings and those that an administrator saved in Nextcloud.
+
+    `on_change` is called with the settings whenever they have changed, and never concurrently.
+    """
 
     def __init__(
         self,
         environment: Mapping[str, str],
         nextcloud: NextcloudGateway,
         on_change: Callable[[Settings], None],
-        *,
-        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.current = read_settings(environment)
-        #: Why the last look at the saved values failed; None while all is well, or nothing was tried.
-        self.trouble: NextcloudError | None = None
+        #: Why the last read of the saved values failed; None if it succeeded, or before the first one.
+        self.last_error: NextcloudError | None = None
         #: Set once the saved values are known.
         self.known = asyncio.Event()
         self._environment = environment
         self._nextcloud = nextcloud
         self._on_change = on_change
-        self._sleep = sleep
         self._saved: dict[str, str] = {}
         self._retired_reported: set[str] = set()
-        self._busy = asyncio.Lock()
-        self._soon = asyncio.Event()
+        self._lock = asyncio.Lock()
+        self._wake = asyncio.Event()
 
     async def run(self) -> None:
-        """Read the saved values, soon at first, then every `REFRESH_S`. Ends with its task."""
+        """Read the saved values until cancelled: soon at first, then every `REFRESH_S`."""
         for delay in itertools.chain(FIRST_TRIES_S, itertools.repeat(REFRESH_S)):
             try:
                 await self.refresh()
             except NextcloudError as error:
-                logger.log(
-                    logging.WARNING if not self.known.is_set() else logging.INFO,
-                    "The saved settings could not be read. The last known ones apply. %s",
-                    error,
-                )
+                level = logging.INFO if self.known.is_set() else logging.WARNING
+                logger.log(level, "Could not read the saved settings. The last known ones apply. %s", error)
             await self._pause(REFRESH_S if self.known.is_set() else delay)
 
-    def look_soon(self) -> None:
-        """Nextcloud listens to the app from now on."""
-        self._soon.set()
+    def refresh_soon(self) -> None:
+        """Read the saved values without delay: Nextcloud answers the app from now on."""
+        self._wake.set()
 
     async def _pause(self, delay: float) -> None:
-        self._soon.clear()
-        waits = [asyncio.ensure_future(self._sleep(delay)), asyncio.ensure_future(self._soon.wait())]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        self._wake.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(delay):
+                await self._wake.wait()
 
     async def refresh(self) -> None:
-        """Read the saved values once and put them into effect. Raises NextcloudError, and then nothing has changed."""
-        async with self._busy:
+        """Read the saved values once and apply them. Raises NextcloudError; then nothing has changed."""
+        async with self._lock:
             await self._read()
 
     async def save(self, changes: Mapping[str, str | None]) -> None:
-        """Save values by key; None takes the saved value away, so that the environment or the default counts.
+        """Save values by key. None removes the saved value, so that the environment or the default applies.
 
-        Raises SettingsRefused with a message per field, and then nothing is saved; NextcloudError.
+        Raises SettingsRefused with a message per setting, and NextcloudError. In the first case nothing is saved.
         """
         self._check(changes)
-        async with self._busy:
+        async with self._lock:
             await self._read()
             self._check_together(changes)
             for key, value in changes.items():
                 if value is not None:
                     await self._nextcloud.write_value(key, value.strip(), secret=BY_KEY[key].secret)
-            if gone := [key for key, value in changes.items() if value is None]:
-                await self._nextcloud.delete_values(gone)
-            self._take({key: text for key, text in {**self._saved, **changes}.items() if text is not None})
+            if removed := [key for key, value in changes.items() if value is None]:
+                await self._nextcloud.delete_values(removed)
+            self._apply(self._after(changes))
 
     def describe(self) -> dict[str, dict[str, Any]]:
-        """Each setting by key: `value` in force as text (never of a secret, which has `set`), `source`, and `problem` if any.
+        """Each setting by key: `source` (`saved`, `environment` or `default`), `problem`, and `value` as text.
 
-        `source`: `saved`, `environment` or `default`.
+        A secret has `set` instead of `value`.
         """
-        problems = {problem.setting: _at_its_field(problem) for problem in reversed(self.current.problems)}
-        described: dict[str, dict[str, Any]] = {}
-        for entry in FIELDS:
-            saved, given = self._saved.get(entry.key, "").strip(), self._environment.get(entry.variable, "").strip()
-            if entry.key == "lt_skip_cert_verify":
-                given = given or self._environment.get("SKIP_CERT_VERIFY", "").strip()
-            source = "saved" if saved else "environment" if given else "default"
-            described[entry.key] = {"source": source, "problem": problems.get(entry.variable, "")}
-            if entry.secret:
-                described[entry.key]["set"] = bool(saved or given)
-            else:
-                described[entry.key]["value"] = _shown(entry.kind, saved or given or entry.default)
-        return described
+        problems = {problem.setting: _without_variable(problem) for problem in reversed(self.current.problems)}
+        return {setting.key: self._describe(setting) | {"problem": problems.get(setting.variable, "")} for setting in ON_PAGE}
+
+    def _describe(self, setting: Setting) -> dict[str, Any]:
+        saved = self._saved.get(setting.key, "").strip()
+        names = filter(None, (setting.variable, setting.alias))
+        given = next(filter(None, (self._environment.get(name, "").strip() for name in names)), "")
+        source = "saved" if saved else "environment" if given else "default"
+        if setting.secret:
+            return {"source": source, "set": source != "default"}
+        text = saved or given or setting.default
+        if setting.kind == "switch":
+            text = str(text.lower() in ("1", "true", "yes", "on")).lower()
+        return {"source": source, "value": text}
+
+    def _after(self, changes: Mapping[str, str | None]) -> dict[str, str]:
+        """The saved values with these changes."""
+        return {key: text for key, text in {**self._saved, **changes}.items() if text is not None}
 
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_S):
-                saved = await self._nextcloud.read_values([*(entry.key for entry in FIELDS), *map(key_of, RETIRED)])
+                saved = await self._nextcloud.read_values([*BY_KEY, *map(key_of, RETIRED)])
         except TimeoutError:
-            self.trouble = NextcloudError("Nextcloud takes too long to tell the saved settings.")
-            raise self.trouble from None
+            self.last_error = NextcloudError("Nextcloud did not return the saved settings in time.")
+            raise self.last_error from None
         except NextcloudError as error:
-            self.trouble = error
+            self.last_error = error
             raise
-        self.trouble = None
+        self.last_error = None
         self.known.set()
         self._report_retired(saved)
-        self._take({key: text for key, text in saved.items() if key in BY_KEY})
+        self._apply({key: text for key, text in saved.items() if key in BY_KEY})
 
     def _report_retired(self, saved: Mapping[str, str]) -> None:
         """Log once that a setting of an earlier version no longer has an effect."""
@@ -146,23 +145,25 @@ class SavedSettings:
                 self._retired_reported.add(variable)
                 logger.info("%s no longer has an effect. %s", variable, reason, extra={"setting": variable})
 
-    def _take(self, saved: Mapping[str, str]) -> None:
+    def _apply(self, saved: Mapping[str, str]) -> None:
         self._saved = {key: value for key, value in saved.items() if len(value) <= MAX_VALUE}
-        settings = read_settings(self._environment, self._saved)
-        if not _same(settings, self.current):
-            for notice in settings.notices:
-                if notice not in self.current.notices:
-                    logger.warning("%s", notice)
-            self.current = settings
-            for problem in settings.problems:
-                logger.warning("%s", problem, extra={"setting": problem.setting})
-            self._on_change(settings)
+        before, settings = self.current, read_settings(self._environment, self._saved)
+        if settings == before and _texts(settings.problems) == _texts(before.problems):
+            return
+        for notice in settings.notices:
+            if notice not in before.notices:
+                logger.warning("%s", notice)
+        self.current = settings
+        for problem in settings.problems:
+            logger.warning("%s", problem, extra={"setting": problem.setting})
+        self._on_change(settings)
 
     def _check(self, changes: Mapping[str, str | None]) -> None:
+        """Raise SettingsRefused if a value is invalid by itself."""
         wrong: dict[str, str] = {}
         for key, value in changes.items():
-            entry = BY_KEY.get(key)
-            if entry is None:
+            setting = BY_KEY.get(key)
+            if setting is None:
                 wrong[key[:64]] = "there is no such setting"
             elif value is not None and not value.strip():
                 wrong[key] = "it is empty"
@@ -170,47 +171,31 @@ class SavedSettings:
                 wrong[key] = f"it is longer than {MAX_VALUE} characters"
             elif value is not None:
                 try:
-                    entry.parse(value.strip())
+                    setting.parse(value.strip())
                 except ValueError as error:
                     wrong[key] = str(error)
         if wrong:
             raise SettingsRefused(wrong)
 
     def _check_together(self, changes: Mapping[str, str | None]) -> None:
-        """Values that are well by themselves may not fit each other; only new trouble is refused, the rest is shown."""
-        after = read_settings(
-            self._environment, {key: text for key, text in {**self._saved, **changes}.items() if text is not None}
-        )
-        before = {str(problem) for problem in self.current.problems}
-        wrong = {
-            BY_VARIABLE[problem.setting].key: str(problem)
-            for problem in after.problems
-            if str(problem) not in before
-            and problem.setting in BY_VARIABLE
-            and changes.get(BY_VARIABLE[problem.setting].key) is not None
-        }
+        """Raise SettingsRefused if a changed value does not fit another one. A problem that existed before is no reason."""
+        before = _texts(self.current.problems)
+        wrong: dict[str, str] = {}
+        for problem in read_settings(self._environment, self._after(changes)).problems:
+            setting = BY_VARIABLE.get(problem.setting)
+            if setting is not None and changes.get(setting.key) is not None and str(problem) not in before:
+                wrong[setting.key] = str(problem)
         if wrong:
             raise SettingsRefused(wrong)
 
 
-def _at_its_field(problem: ConfigurationError) -> str:
-    """Beside the field nobody needs the variable's name."""
+def _without_variable(problem: ConfigurationError) -> str:
+    """The text of a problem as the page shows it next to the field, without the name of the environment variable."""
     text = str(problem)
     for beginning in ("is not set. ", "is malformed: "):
         text = text.removeprefix(f"{problem.setting} {beginning}")
     return text
 
 
-def _same(one: Settings, other: Settings) -> bool:
-    """Errors are never equal; what they say is."""
-
-    def told(settings: Settings) -> tuple[list[str], list[str]]:
-        return [str(problem) for problem in settings.problems], [str(problem) for problem in settings.blocking]
-
-    return told(one) == told(other) and replace(one, problems=(), blocking=()) == replace(other, problems=(), blocking=())
-
-
-def _shown(kind: str, text: str) -> str:
-    if kind == "switch":
-        return "true" if text.lower() in ("1", "true", "yes", "on") else "false"
-    return text
+def _texts(problems: Iterable[ConfigurationError]) -> list[str]:
+    return [str(problem) for problem in problems]

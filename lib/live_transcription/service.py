@@ -40,14 +40,23 @@ from live_transcription.observability import metrics
 from live_transcription.observability.conditions import Change
 from live_transcription.observability.exposition import caption_statistics, expose
 from live_transcription.signaling.hello_guard import HelloGuard
-from live_transcription.signaling.probe import HpbReport, probe_hpb
-from live_transcription.status import CallSnapshot, CaptionStatistics, EngineState, RecordedError, ServiceStatus, SpeechStatus
+from live_transcription.signaling.probe import probe_hpb
+from live_transcription.status import (
+    CallSnapshot,
+    CaptionStatistics,
+    EngineState,
+    HpbReport,
+    IceReport,
+    RecordedError,
+    ServiceStatus,
+    SpeechStatus,
+)
 from live_transcription.stt.current import CurrentBackend
 from live_transcription.stt.engines import SttRegistry
 from live_transcription.stt.probe import probe_speech
 from live_transcription.types import Caption, Frame, IceServer, Language
 from live_transcription.webrtc.ice_servers import IceServerCache
-from live_transcription.webrtc.probe import IceReport, probe_ice
+from live_transcription.webrtc.probe import probe_ice
 
 logger = logging.getLogger(__name__)
 

@@ -23,11 +23,20 @@ class Condition:
     """A problem that prevents captions, or may do so soon. `code` is one of `observability.conditions.RULES`.
 
     `message` says what happens and why, `fix` what an administrator can do. Neither names a room, a session or a person.
+    The settings page translates `template`, if there is one, and inserts `values` into it.
     """
 
     code: str
     message: str
     fix: str
+    template: str = ""
+    values: tuple[tuple[str, str], ...] = ()
+
+    @classmethod
+    def of(cls, code: str, template: str, fix: str, *, addition: str = "", **values: str) -> Condition:
+        """With `values` inserted into `template`. `addition`: further sentences, which the page does not show."""
+        message = f"{template.format(**values)} {addition}".strip()
+        return cls(code, message, fix, template, tuple(values.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,3 +121,24 @@ class CallSnapshot:
     room_token: str
     language: str
     targets: tuple[tuple[str, str | None], ...] = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class HpbReport:
+    """Version and features of a high-performance backend (HPB) that accepted a hello."""
+
+    version: str
+    features: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IceReport:
+    """Result of a test of a STUN or TURN server. `kind`: `stun` or `turn`. `problem`: empty if the server works.
+
+    `address`: the address that the server returned.
+    """
+
+    kind: str
+    server: str
+    address: str
+    problem: str = ""

@@ -94,7 +94,7 @@ async def opened(
     context = await browser.new_context(
         viewport={"width": width, "height": height},
         color_scheme="dark" if dark else "light",
-        locale="fr-FR" if lang == "fr" else "en-GB",
+        locale={"fr": "fr-FR", "de": "de-DE"}.get(lang, "en-GB"),
         reduced_motion="reduce",
     )
     page = await context.new_page()

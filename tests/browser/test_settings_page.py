@@ -43,7 +43,7 @@ async def test_a_first_time_administrator_gets_from_nothing_to_a_green_selftest(
         page = seen.page
         await page.get_by_role("button", name="Run the self-test").click()
         await expect(page.get_by_text("Failed at: High-performance backend")).to_be_visible(timeout=15_000)
-        await expect(page.get_by_text("A setting is missing or invalid.")).to_be_visible()
+        await expect(page.get_by_text("It is missing or malformed.").first).to_be_visible()
         await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com/standalone-signaling")
         await page.get_by_label("Internal secret", exact=True).fill("the-internal-secret")
         await expect(page.locator("#lt-save-state")).to_have_text("2 changes are not saved.")
@@ -56,7 +56,7 @@ async def test_a_first_time_administrator_gets_from_nothing_to_a_green_selftest(
         await page.reload()
         secret = page.get_by_label("Internal secret", exact=True)
         await expect(secret).to_have_value("")
-        await expect(secret).to_have_attribute("placeholder", "Set. Leave empty to keep it.")
+        await expect(secret).to_have_attribute("placeholder", "Set. Leave empty to keep the current value.")
         assert seen.complaints == []
         assert all(url.startswith(world.cloud.url) for url in seen.requested), "nothing comes from elsewhere"
 
@@ -85,7 +85,7 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         await expect(page.locator("#lt-field-lt_moshi_url-note")).to_have_text("Saved.")
         assert world.app.config["lt_internal_secret"].value == "secret-number-one", "an empty secret field changes nothing"
         await page.get_by_role("button", name="Remove: Internal secret").click()
-        await expect(page.locator("#lt-field-lt_internal_secret-note")).to_have_text("Will be removed when you save.")
+        await expect(page.locator("#lt-field-lt_internal_secret-note")).to_have_text("Removed when you save.")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-save-state")).to_have_text("Saved.")
         assert "lt_internal_secret" not in world.app.config
@@ -114,8 +114,8 @@ async def test_a_cold_start_is_counted_with_a_bar(browser: Browser, world: World
     async with opened(browser, world) as seen:
         await seen.page.get_by_role("button", name="Test speech-to-text").click()
         result = seen.page.locator("[data-result=stt]")
-        await expect(result).to_contain_text("The test is running…")
-        await expect(result).to_contain_text("a sentence is transcribed")
+        await expect(result).to_contain_text("Running the checks…")
+        await expect(result).to_contain_text("transcribing a sentence")
         world.engine.probe_pause.set()
         await expect(result).to_contain_text("All checks passed.", timeout=10_000)
         await expect(result).to_contain_text(TEXT)
@@ -201,12 +201,15 @@ async def test_the_page_comes_and_goes_with_the_app(browser: Browser, world: Wor
 
 
 async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, world: World) -> None:
-    world.engine.conditions = (Condition("memory", "Memory is low.", "Give it more."),)
+    memory = "Memory is low: {used} of {limit} MB are in use ({source})."
+    world.engine.conditions = (Condition.of("memory", memory, "Give it more.", used="470", limit="512", source="limit"),)
     world.engine.waiting, world.engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     async with opened(browser, world) as seen:
-        await expect(seen.page.locator("#lt-banner")).to_contain_text("3 speakers are not being transcribed. Memory is low.")
+        await expect(seen.page.locator("#lt-banner")).to_contain_text(
+            "3 speakers are not being transcribed. Memory is low: 470 of 512"
+        )
         await expect(seen.page.locator("#lt-status-state")).to_have_text("At its limit")
-        await expect(seen.page.locator("#lt-tiles")).to_contain_text("0, 3 not transcribed")
+        await expect(seen.page.locator("#lt-tiles")).to_contain_text("0 (3 waiting)")
         await expect(seen.page.locator("#lt-tiles")).to_contain_text("470 of 512 MB")
         assert await violations(seen.page) == []
 
@@ -258,15 +261,41 @@ async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, 
         await page.screenshot(path=SCREENSHOTS / f"settings-{name}-whole.png")
 
 
-async def test_it_speaks_french(browser: Browser, world: World) -> None:
-    async with opened(browser, world, lang="fr") as seen:
+@pytest.mark.parametrize(
+    ("language", "heading", "selftest", "failed", "address", "save", "refused"),
+    [
+        (
+            *("fr", "Transcription en direct", "Lancer l\u2019autotest", "Échec à l\u2019étape : Serveur hautes performances"),
+            *("Adresse du serveur hautes performances", "Enregistrer", "Corrigez les champs signalés"),
+        ),
+        (
+            *("de", "Live-Transkription", "Selbsttest ausführen", "Fehlgeschlagen bei: High-Performance-Backend"),
+            *("Adresse des High-Performance-Backends", "Speichern", "Korrigieren Sie die markierten Felder"),
+        ),
+    ],
+    ids=["French", "German"],
+)
+async def test_it_speaks_the_language_of_the_administrator(
+    browser: Browser,
+    world: World,
+    language: str,
+    heading: str,
+    selftest: str,
+    failed: str,
+    address: str,
+    save: str,
+    refused: str,
+) -> None:
+    async with opened(browser, world, lang=language) as seen:
         page = seen.page
-        await expect(page.get_by_role("heading", name="Transcription en direct")).to_be_visible()
-        await page.get_by_role("button", name="Lancer l\u2019autotest").click()
-        await expect(page.get_by_text("Échec à l\u2019étape : Serveur hautes performances")).to_be_visible(timeout=15_000)
-        await page.get_by_label("Adresse du serveur hautes performances").fill("ftp://x")
-        await page.get_by_role("button", name="Enregistrer").click()
-        await expect(page.locator("#lt-save-state")).to_contain_text("Corrigez les champs signalés")
+        await expect(page.get_by_role("heading", name=heading)).to_be_visible()
+        await page.get_by_role("button", name=selftest).click()
+        await expect(page.get_by_text(failed)).to_be_visible(timeout=15_000)
+        await page.get_by_label(address).fill("ftp://x")
+        await page.get_by_role("button", name=save).click()
+        await expect(page.locator("#lt-save-state")).to_contain_text(refused)
         assert await violations(page) == []
         SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-        await page.screenshot(path=SCREENSHOTS / "settings-french.png")
+        await page.screenshot(path=SCREENSHOTS / f"settings-{language}.png")
+        await page.set_viewport_size({"width": 1280, "height": 4200})
+        await page.screenshot(path=SCREENSHOTS / f"settings-{language}-whole.png")

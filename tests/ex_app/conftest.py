@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app with an engine and a Nextcloud in memory, asked as AppAPI asks."""
+"""The app with a fake engine and a fake Nextcloud, called as AppAPI calls it."""
 
 from __future__ import annotations
 

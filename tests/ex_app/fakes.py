@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""An engine and a Nextcloud that live in memory."""
+"""Fakes of the engine and of Nextcloud, in memory."""
 
 from __future__ import annotations
 
@@ -25,19 +25,19 @@ from live_transcription.errors import (
     UnknownLanguage,
 )
 from live_transcription.observability.exposition import caption_statistics, expose
-from live_transcription.signaling.probe import HpbReport
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
     Condition,
     EngineState,
+    HpbReport,
+    IceReport,
     MemoryStatus,
     RecordedError,
     ServiceStatus,
     SpeechStatus,
 )
 from live_transcription.types import Frame, IceServer, Language
-from live_transcription.webrtc.probe import IceReport
 
 SECRET = "app-secret-of-the-tests"
 
@@ -70,7 +70,7 @@ def fake_status(**changes: Any) -> ServiceStatus:
 
 @dataclass
 class FakeEngine:
-    """Remembers what it was asked; `failure` is raised, `hook` awaited by every request."""
+    """Records requests. Each request awaits `hook` and raises `failure`."""
 
     rooms: dict[str, dict[str, str | None]] = field(default_factory=dict)
     languages_of: dict[str, str | None] = field(default_factory=dict)

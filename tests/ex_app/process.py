@@ -19,7 +19,7 @@ from tests.ex_app.fakes import FakeEngine
 
 
 class SlowEngine(FakeEngine):
-    """Rooms that take their time.
+    """An engine with slow rooms.
 
     `enable` of room `hang` never ends; the last words of room `endless` do not; room `thread` keeps a thread busy for a minute.
     """
@@ -41,7 +41,7 @@ class SlowEngine(FakeEngine):
 
 if __name__ == "__main__":
     settings = read_settings(os.environ)
-    configure_logging(settings.log_level, settings.secrets())
+    configure_logging(settings.log_level, settings.secrets)
     engine = SlowEngine()
     app = create_app(os.environ, engine, AppApiGateway(settings.app))
     server_of(app, settings.listen, engine, max_connections=http_connections(raise_limit())).run()

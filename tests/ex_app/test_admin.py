@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the settings page asks: who may, what comes out, and what the tests tell."""
+"""Routes of the settings page: access, content, and the checks."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ import httpx
 import pytest
 
 from ex_app.routes.admin import OWN_HEADER
+from ex_app.selftest.checks import Checks
 from ex_app.selftest.recording import TEXT, load_speech
-from live_transcription.errors import SignalingRefused, SignalingUnreachable, SttUnavailable
+from ex_app.selftest.run import Run
+from ex_app.settings.store import SavedSettings
+from live_transcription.errors import ConfigurationError, SignalingRefused, SignalingUnreachable, SttUnavailable
 from live_transcription.status import EngineState, RecordedError, SpeechStatus
 from live_transcription.types import IceServer
-from tests.ex_app.fakes import SECRET, FakeEngine, FakeNextcloud, credentials
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud, credentials
 
 OWN = {OWN_HEADER: "1"}
 READS = ("/admin/page", "/admin/settings", "/admin/status", "/admin/test/unknown")
@@ -32,14 +35,14 @@ async def outcome(client: httpx.AsyncClient, path: str, body: dict[str, Any] | N
     assert started.status_code == 202, started.text
     async with asyncio.timeout(10):
         while True:
-            trial: dict[str, Any] = (await client.get(f"/admin/test/{started.json()['id']}")).json()
-            if trial["done"]:
-                return trial
+            run: dict[str, Any] = (await client.get(f"/admin/test/{started.json()['id']}")).json()
+            if run["done"]:
+                return run
             await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("path", READS)
-async def test_only_administrators_get_in(anybody: httpx.AsyncClient, nextcloud: FakeNextcloud, path: str) -> None:
+async def test_only_administrators_have_access(anybody: httpx.AsyncClient, nextcloud: FakeNextcloud, path: str) -> None:
     assert (await anybody.get(path)).status_code == 401
     assert (await anybody.get(path, headers=credentials(secret="wrong"))).status_code == 401
     assert (await anybody.get(path, headers=credentials(user=""))).status_code == 403
@@ -47,7 +50,9 @@ async def test_only_administrators_get_in(anybody: httpx.AsyncClient, nextcloud:
     assert (await anybody.get(path, headers=credentials())).status_code in (200, 404)
 
 
-async def test_while_nextcloud_does_not_tell_app_api_is_believed(anybody: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+async def test_app_apis_check_is_enough_while_nextcloud_does_not_answer(
+    anybody: httpx.AsyncClient, nextcloud: FakeNextcloud
+) -> None:
     nextcloud.failures = 1
     assert (await anybody.get("/admin/settings", headers=credentials(user="user-2"))).status_code == 200
     nextcloud.failures = 0
@@ -57,7 +62,7 @@ async def test_while_nextcloud_does_not_tell_app_api_is_believed(anybody: httpx.
 @pytest.mark.parametrize(
     ("method", "path"), [("PUT", "/admin/settings"), ("POST", "/admin/selftest"), ("POST", "/admin/test/hpb")]
 )
-async def test_another_sites_page_can_change_nothing(
+async def test_the_page_of_another_site_cannot_change_anything(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, method: str, path: str
 ) -> None:
     body = json.dumps({"settings": {"lt_prewarm": "true"}})
@@ -84,7 +89,7 @@ async def test_another_sites_page_can_change_nothing(
         (b'{"settings":{"lt_gate":"\\ud800"}}', 400),
     ],
 )
-async def test_bad_bodies(talk: httpx.AsyncClient, nextcloud: FakeNextcloud, body: bytes, status: int) -> None:
+async def test_invalid_bodies_are_refused(talk: httpx.AsyncClient, nextcloud: FakeNextcloud, body: bytes, status: int) -> None:
     answer = await talk.put("/admin/settings", content=body, headers=OWN | {"Content-Type": "application/json"})
     assert answer.status_code == status, answer.text
     assert answer.headers["Cache-Control"] == "no-store"
@@ -92,7 +97,7 @@ async def test_bad_bodies(talk: httpx.AsyncClient, nextcloud: FakeNextcloud, bod
     assert nextcloud.values == {}
 
 
-async def test_saving_applies_at_once_and_tells_the_new_state(
+async def test_saving_applies_at_once_and_returns_the_new_state(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
 ) -> None:
     answer = await put(talk, {"lt_prewarm": "false", "lt_internal_secret": "a-new-secret-value"})
@@ -108,7 +113,9 @@ async def test_saving_applies_at_once_and_tells_the_new_state(
     assert (await put(talk, {"lt_gate": "false"})).status_code == 503
 
 
-async def test_no_answer_holds_a_secret(talk: httpx.AsyncClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture) -> None:
+async def test_no_answer_contains_a_secret(
+    talk: httpx.AsyncClient, engine: FakeEngine, caplog: pytest.LogCaptureFixture
+) -> None:
     secrets = {
         "lt_internal_secret": "internal-9f3a",
         "lt_modal_key": "wk-9f3a77",
@@ -124,7 +131,7 @@ async def test_no_answer_holds_a_secret(talk: httpx.AsyncClient, engine: FakeEng
             assert secret not in text
 
 
-async def test_the_page_is_a_fragment_without_scripts_in_both_languages(talk: httpx.AsyncClient) -> None:
+async def test_the_page_contains_no_scripts_in_any_language(talk: httpx.AsyncClient) -> None:
     hostile = '"><img src=x onerror=alert(1)>'
     answer = await talk.get("/admin/page", params={"lang": "fr-CA"})
     assert answer.headers["Content-Type"].startswith("text/html")
@@ -145,75 +152,84 @@ async def test_saved_text_cannot_become_html(talk: httpx.AsyncClient, nextcloud:
 
 async def test_a_green_selftest(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
     nextcloud.servers = (IceServer(("stun:stun.example.com:443",)),)
-    trial = await outcome(talk, "/admin/selftest")
-    assert (trial["state"], trial["failing"]) == ("ok", "")
-    assert {step["hop"] for step in trial["steps"]} == {"nextcloud", "hpb", "ice", "stt"}
-    assert any(step["detail"] == TEXT for step in trial["steps"])
+    run = await outcome(talk, "/admin/selftest")
+    assert (run["state"], run["failing"]) == ("ok", "")
+    assert {step["check"] for step in run["steps"]} == {"nextcloud", "hpb", "ice", "stt"}
+    assert any(step["detail"] == TEXT for step in run["steps"])
 
 
 @pytest.mark.parametrize(
-    ("failure", "hop", "step"),
+    ("failure", "check", "step"),
     [
         (SignalingUnreachable("Nothing listens.", fix="Start it."), "hpb", "hpb.connect"),
         (SignalingRefused("Wrong secret.", fix="Set it."), "hpb", "hpb.hello"),
         (SttUnavailable("It is down.", fix="Start it."), "stt", "stt.open"),
     ],
 )
-async def test_the_selftest_names_the_failing_hop_the_cause_and_the_fix(
-    talk: httpx.AsyncClient, engine: FakeEngine, failure: Any, hop: str, step: str
+async def test_the_selftest_reports_the_failing_check_the_cause_and_the_fix(
+    talk: httpx.AsyncClient, engine: FakeEngine, failure: Any, check: str, step: str
 ) -> None:
-    if hop == "hpb":
+    if check == "hpb":
         engine.probe_failure = failure
     else:
         engine.probe_failure = None
         engine.heard = ""
         engine.probe_failure = failure
-    trial = await outcome(talk, f"/admin/test/{hop}")
-    assert (trial["state"], trial["failing"]) == ("failed", hop)
-    failed = next(entry for entry in trial["steps"] if entry["state"] == "failed")
+    run = await outcome(talk, f"/admin/test/{check}")
+    assert (run["state"], run["failing"]) == ("failed", check)
+    failed = next(entry for entry in run["steps"] if entry["state"] == "failed")
     assert failed["id"] == step
     assert (failed["message"], failed["fix"], failed["code"]) == (failure.message, failure.fix, failure.code)
 
 
-async def test_one_failing_hop_does_not_hide_the_others(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+async def test_the_check_of_the_backend_names_missing_settings_by_their_labels(nextcloud: FakeNextcloud) -> None:
+    environment = {name: value for name, value in ENVIRONMENT.items() if name != "LT_INTERNAL_SECRET"}
+    saved = SavedSettings(environment, nextcloud, lambda _: None)
+    run = Run("hpb", lambda: 0.0)
+    with pytest.raises(ConfigurationError):
+        await Checks(FakeEngine(), nextcloud, saved).run("hpb", run)
+    (step,) = run.describe()["steps"]
+    assert (step["title"], step["state"], step["message"]) == ("Internal secret", "failed", "It is missing or malformed.")
+    assert step["fix"].startswith("Set it to the internalsecret")
+
+
+async def test_a_failing_check_does_not_stop_the_others(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
     await talk.get("/admin/settings")
     nextcloud.failures = 1
-    trial = await outcome(talk, "/admin/selftest")
-    assert trial["failing"] == "nextcloud"
-    assert {step["hop"] for step in trial["steps"] if step["state"] == "ok"} >= {"hpb", "stt"}
+    run = await outcome(talk, "/admin/selftest")
+    assert run["failing"] == "nextcloud"
+    assert {step["check"] for step in run["steps"] if step["state"] == "ok"} >= {"hpb", "stt"}
 
 
-async def test_an_engine_that_says_nothing_or_something_else(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_an_engine_that_returns_no_text_or_another_text(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.heard = ""
     assert (await outcome(talk, "/admin/test/stt", {"engine": "embedded"}))["state"] == "failed"
     engine.heard = "Completely different words."
     assert (await outcome(talk, "/admin/test/stt"))["state"] == "warning"
 
 
-async def test_progress_is_seen_while_a_test_runs_and_a_second_start_joins_it(
-    talk: httpx.AsyncClient, engine: FakeEngine
-) -> None:
+async def test_a_second_start_returns_the_running_check(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.probe_pause = asyncio.Event()
     first = (await talk.post("/admin/test/stt", json={}, headers=OWN)).json()
     second = (await talk.post("/admin/test/stt", json={}, headers=OWN)).json()
     assert first["id"] == second["id"]
     async with asyncio.timeout(5):
         while True:
-            trial = (await talk.get(f"/admin/test/{first['id']}")).json()
-            if trial["steps"] and trial["steps"][-1]["id"] == "stt.hear":
+            run = (await talk.get(f"/admin/test/{first['id']}")).json()
+            if run["steps"] and run["steps"][-1]["id"] == "stt.transcribe":
                 break
             await asyncio.sleep(0.01)
-    assert trial["state"] == "running"
+    assert run["state"] == "running"
     engine.probe_pause.set()
 
 
-async def test_unknown_tests_and_engines(talk: httpx.AsyncClient) -> None:
+async def test_unknown_checks_and_engines_are_refused(talk: httpx.AsyncClient) -> None:
     assert (await talk.post("/admin/test/moon", json={}, headers=OWN)).status_code == 404
     assert (await talk.post("/admin/test/stt", json={"engine": "x"}, headers=OWN)).status_code == 422
     assert (await talk.get("/admin/test/../../etc/passwd")).status_code == 404
 
 
-async def test_the_status(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_the_status_of_calls_engines_and_errors(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.rooms = {"abc": {"nc1": None}}
     engine.errors = (RecordedError(1.0, "stt", "<b>bold</b>"), RecordedError(2.0, "stt", "later"))
     engine.speech = SpeechStatus((EngineState("modal", "starting", "It takes long."),), 1, 120.0, 2, 0.5)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who may ask, and that the secret is never repeated."""
+"""Authentication: who has access, and that the secret is never repeated."""
 
 from __future__ import annotations
 
@@ -49,14 +49,14 @@ BAD = [
 
 
 @pytest.mark.parametrize(("method", "path"), PROTECTED)
-async def test_nothing_but_the_heartbeat_answers_a_stranger(anybody: httpx.AsyncClient, method: str, path: str) -> None:
+async def test_a_request_without_credentials_is_refused(anybody: httpx.AsyncClient, method: str, path: str) -> None:
     answer = await anybody.request(method, path, json={"roomToken": "abc", "ncSessionId": "nc1", "enable": True})
     assert answer.status_code == 401
     assert set(answer.json()) == {"error"}
 
 
 @pytest.mark.parametrize("headers", BAD)
-async def test_bad_credentials_are_refused_and_never_repeated(
+async def test_wrong_credentials_are_refused_and_never_repeated(
     anybody: httpx.AsyncClient,
     engine: FakeEngine,
     headers: dict[str, str],
@@ -75,7 +75,7 @@ async def test_bad_credentials_are_refused_and_never_repeated(
     assert headers.get("AUTHORIZATION-APP-API", "no header") not in told
 
 
-async def test_an_app_without_a_secret_lets_nobody_in() -> None:
+async def test_without_a_secret_every_request_is_refused() -> None:
     environment = {key: value for key, value in ENVIRONMENT.items() if key != "APP_SECRET"}
     app = create_app(environment, FakeEngine(), FakeNextcloud())
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://app") as client:
@@ -84,7 +84,7 @@ async def test_an_app_without_a_secret_lets_nobody_in() -> None:
         assert (await client.get("/heartbeat")).json() == {"status": "ok"}
 
 
-async def test_the_right_secret_is_let_in_with_any_user_name(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_the_right_secret_is_accepted_with_any_user_name(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     for number, user in enumerate(["", "user-1", "user@cloud.example.com", "ü"]):
         body = {"roomToken": f"room{number}", "ncSessionId": "nc1", "enable": True}
         assert (await talk.post("/api/v1/call/transcribe", headers=credentials(user), json=body)).status_code == 200
@@ -93,6 +93,6 @@ async def test_the_right_secret_is_let_in_with_any_user_name(talk: httpx.AsyncCl
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 @given(header=st.text(st.characters(min_codepoint=33, max_codepoint=126), max_size=60))
-async def test_no_garbage_gets_in(anybody: httpx.AsyncClient, header: str) -> None:
+async def test_malformed_credentials_are_refused(anybody: httpx.AsyncClient, header: str) -> None:
     headers = credentials() | {"AUTHORIZATION-APP-API": header}
     assert (await anybody.get("/capabilities", headers=headers)).status_code == 401

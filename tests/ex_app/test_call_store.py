@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Calls that ran when the container stopped are taken up again."""
+"""Calls resume after a restart."""
 
 from __future__ import annotations
 
@@ -21,10 +21,8 @@ from hypothesis import strategies as st
 
 from ex_app import call_store as module
 from ex_app.application import create_app
-from ex_app.call_store import FILE_NAME, STALE_S, CallKeeper, since_boot
-from ex_app.engine import Engine
+from ex_app.call_store import FILE_NAME, STALE_S, VERSION, CallStore, StoredCalls, parse, serialise, since_boot
 from ex_app.lifecycle import Lifecycle
-from ex_app.stored_calls import VERSION, StoredCalls, parse, serialise
 from live_transcription.status import CallSnapshot
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud
 
@@ -33,8 +31,8 @@ BOOT = ("the boot", 5000.0)
 ROOMS: dict[str, dict[str, str | None]] = {"abc": {"nc1": "user-1", "nc2": None}}
 
 
-def keeper_of(engine: FakeEngine, storage: Path | None, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> CallKeeper:
-    return CallKeeper(engine, storage, lambda: now, boot_clock=lambda: boot, sleep=lambda _: asyncio.sleep(0))
+def store_of(engine: FakeEngine, storage: Path | None, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> CallStore:
+    return CallStore(engine, storage, lambda: now, boot_clock=lambda: boot, sleep=lambda _: asyncio.sleep(0))
 
 
 async def at_once() -> None:
@@ -42,12 +40,12 @@ async def at_once() -> None:
 
 
 @asynccontextmanager
-async def kept(engine: FakeEngine, storage: Path | None, now: float = NOW, **clock: Any) -> AsyncIterator[CallKeeper]:
-    """A keeper at work; the process is killed when the block ends."""
-    keeper = keeper_of(engine, storage, now, **clock)
-    task = asyncio.create_task(keeper.run(at_once))
+async def kept(engine: FakeEngine, storage: Path | None, now: float = NOW, **clock: Any) -> AsyncIterator[CallStore]:
+    """A running store; the process is killed when the block ends."""
+    store = store_of(engine, storage, now, **clock)
+    task = asyncio.create_task(store.run(at_once))
     try:
-        yield keeper
+        yield store
     finally:
         task.cancel()
         await asyncio.wait([task])
@@ -60,44 +58,44 @@ async def until(condition: Callable[[], object]) -> None:
 
 
 def rooms_in(storage: Path) -> list[str] | None:
-    """Those that are written down; None where there is no file."""
+    """The stored rooms; None if there is no file."""
     with suppress(FileNotFoundError):
         return [call.room_token for call in parse((storage / FILE_NAME).read_bytes()).calls]
     return None
 
 
 async def write_down(storage: Path, rooms: dict[str, dict[str, str | None]] = ROOMS, **clock: Any) -> None:
-    """One life of the app, in which these rooms run, and which is killed."""
+    """Run the app with these rooms, and kill it."""
     async with kept(FakeEngine(rooms=dict(rooms)), storage, **clock):
         await until(lambda: rooms_in(storage) == list(rooms))
 
 
 def taken_up(storage: Path, now: float = NOW, boot: tuple[str, float] | None = BOOT) -> dict[str, dict[str, str | None]]:
     engine = FakeEngine()
-    keeper_of(engine, storage, now, boot).take_up()
+    store_of(engine, storage, now, boot).restore()
     return engine.rooms
 
 
-async def test_what_ran_when_the_app_was_killed_is_taken_up(tmp_path: Path) -> None:
+async def test_calls_resume_after_the_app_was_killed(tmp_path: Path) -> None:
     await write_down(tmp_path)
     assert os.stat(tmp_path / FILE_NAME).st_mode & 0o777 == 0o600
     assert os.listdir(tmp_path) == [FILE_NAME]
     assert taken_up(tmp_path) == ROOMS
 
 
-async def test_a_stop_writes_down_what_runs_at_that_moment(tmp_path: Path) -> None:
+async def test_a_stop_stores_the_current_calls(tmp_path: Path) -> None:
     engine = FakeEngine(rooms=dict(ROOMS))
-    async with kept(engine, tmp_path) as keeper:
+    async with kept(engine, tmp_path) as store:
         await until(lambda: rooms_in(tmp_path) == ["abc"])
         engine.rooms["def"] = {"nc3": "user-2"}
-        await keeper.leave_all()
+        await store.leave_all()
         assert engine.rooms == {}
         await asyncio.sleep(0.02)
-        assert engine.rooms == {}, "an app that ends takes nothing up"
+        assert engine.rooms == {}, "an app that ends restores nothing"
     assert taken_up(tmp_path) == {**ROOMS, "def": {"nc3": "user-2"}}
 
 
-async def test_calls_that_are_over_are_forgotten(tmp_path: Path) -> None:
+async def test_ended_calls_are_removed_from_the_file(tmp_path: Path) -> None:
     engine = FakeEngine(rooms=dict(ROOMS))
     async with kept(engine, tmp_path):
         await until(lambda: rooms_in(tmp_path) == ["abc"])
@@ -109,7 +107,7 @@ async def test_calls_that_are_over_are_forgotten(tmp_path: Path) -> None:
 # How long ago that was.
 
 
-async def test_an_app_that_was_away_for_long_takes_nothing_up(tmp_path: Path) -> None:
+async def test_calls_do_not_resume_after_a_long_downtime(tmp_path: Path) -> None:
     await write_down(tmp_path)
     assert taken_up(tmp_path, NOW + STALE_S + 1, ("the boot", BOOT[1] + STALE_S + 1)) == {}
     assert taken_up(tmp_path, NOW + STALE_S + 1, ("another boot", 20.0)) == {}
@@ -117,21 +115,21 @@ async def test_an_app_that_was_away_for_long_takes_nothing_up(tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("step_s", [-0.1, -1.0, -300.0, -86_400.0, 300.0, 86_400.0])
-async def test_a_clock_that_is_set_between_two_lives_loses_no_call(tmp_path: Path, step_s: float) -> None:
+async def test_a_changed_clock_loses_no_call_within_one_boot(tmp_path: Path, step_s: float) -> None:
     await write_down(tmp_path)
     assert taken_up(tmp_path, NOW + 5 + step_s, ("the boot", BOOT[1] + 5)) == ROOMS
 
 
 @pytest.mark.parametrize("boot", [None, ("another boot", 20.0)])
 @pytest.mark.parametrize("step_s", [-0.1, -1.0, -600.0, 600.0])
-async def test_where_only_the_clock_tells_a_step_of_minutes_loses_no_call(
+async def test_after_a_reboot_a_clock_step_of_minutes_loses_no_call(
     tmp_path: Path, step_s: float, boot: tuple[str, float] | None
 ) -> None:
     await write_down(tmp_path)
     assert taken_up(tmp_path, NOW + 5 + step_s, boot) == ROOMS
 
 
-def test_the_machine_tells_its_boot() -> None:
+def test_the_time_since_boot_is_known() -> None:
     first, second = since_boot(), since_boot()
     if first is None or second is None:
         pytest.skip("this system does not tell its boot")
@@ -142,13 +140,13 @@ def test_the_machine_tells_its_boot() -> None:
 # The form of the file.
 
 
-def test_the_file_of_an_older_version_is_read(tmp_path: Path) -> None:
+def test_a_file_of_an_older_version_is_read(tmp_path: Path) -> None:
     calls = [{"room": "abc", "language": "en", "targets": [["nc1", "user-1"], ["nc2", None]]}]
     (tmp_path / FILE_NAME).write_text(json.dumps({"at": NOW, "calls": calls}))
     assert taken_up(tmp_path) == ROOMS
 
 
-async def test_the_file_of_a_newer_version_is_read(tmp_path: Path) -> None:
+async def test_a_file_of_a_newer_version_is_read(tmp_path: Path) -> None:
     await write_down(tmp_path)
     path = tmp_path / FILE_NAME
     content = json.loads(path.read_text())
@@ -167,8 +165,8 @@ async def test_the_file_of_a_newer_version_is_read(tmp_path: Path) -> None:
     assert taken_up(tmp_path) == {"abc": {"nc1": None, "nc2": None}, "def": {"nc3": None}}
 
 
-async def test_an_older_version_reads_the_file_of_this_one(tmp_path: Path) -> None:
-    """Version 1 wants a number `at`, and `calls` whose targets are pairs; it ignores the rest."""
+async def test_an_older_version_can_read_this_file(tmp_path: Path) -> None:
+    """Version 1 requires a number `at`, and `calls` whose targets are pairs; it ignores the rest."""
     await write_down(tmp_path)
     content = json.loads((tmp_path / FILE_NAME).read_text())
     assert content["at"] == NOW
@@ -188,7 +186,7 @@ SNAPSHOTS = st.builds(
     st.floats(-1e12, 1e12),
     st.none() | st.tuples(st.text("abc-", min_size=1), st.floats(0, 1e9)),
 )
-def test_what_is_written_is_read(calls: tuple[CallSnapshot, ...], at: float, boot: tuple[str, float] | None) -> None:
+def test_a_written_file_is_read_unchanged(calls: tuple[CallSnapshot, ...], at: float, boot: tuple[str, float] | None) -> None:
     stored = StoredCalls(calls, at, boot)
     assert parse(serialise(stored)) == stored
 
@@ -206,13 +204,13 @@ FILES = st.binary(max_size=200) | st.fixed_dictionaries(
 
 
 @given(FILES)
-def test_whatever_is_in_the_file_the_app_starts(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_the_app_starts_with_any_content_of_the_file(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
     storage = tmp_path_factory.mktemp("storage")
     (storage / FILE_NAME).write_bytes(content)
     assert taken_up(storage) == {}
 
 
-def test_a_directory_in_its_place_is_no_reason_not_to_start(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_app_starts_if_a_directory_replaces_the_file(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / FILE_NAME).mkdir()
     assert taken_up(tmp_path) == {}
     assert "cannot be read" in caplog.text
@@ -221,7 +219,7 @@ def test_a_directory_in_its_place_is_no_reason_not_to_start(tmp_path: Path, capl
 # Storages that fail.
 
 
-async def test_a_full_disk_keeps_the_old_file_and_what_failed_is_written_when_there_is_room(
+async def test_a_full_disk_keeps_the_old_file_and_the_write_is_repeated(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     engine = FakeEngine(rooms=dict(ROOMS))
@@ -243,9 +241,7 @@ async def test_a_full_disk_keeps_the_old_file_and_what_failed_is_written_when_th
         await until(lambda: rooms_in(tmp_path) == ["abc", "def"])
 
 
-async def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_else(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_failed_write_leaves_only_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(descriptor: int) -> None:
         raise OSError(errno.EIO, os.strerror(errno.EIO))
 
@@ -257,7 +253,7 @@ async def test_a_file_that_cannot_be_finished_leaves_the_old_one_and_nothing_els
     assert taken_up(tmp_path) == ROOMS
 
 
-async def test_without_memory_for_a_thread_the_keeper_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_thread_that_cannot_start_only_delays_the_write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async def no_thread(*arguments: object) -> None:
         raise RuntimeError("can't start new thread")
 
@@ -271,32 +267,29 @@ async def test_without_memory_for_a_thread_the_keeper_goes_on(tmp_path: Path, mo
             await until(lambda: rooms_in(tmp_path) == ["abc"])
 
 
-async def test_a_write_that_is_overtaken_replaces_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is slow: the app stops while a thread still wants to write what ran before."""
+async def test_a_late_write_does_not_replace_a_newer_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk is slow: the app stops while a thread has yet to write older calls."""
     engine = FakeEngine(rooms=dict(ROOMS))
     begun, go_on = threading.Event(), threading.Event()
     main = threading.get_ident()
-    write = CallKeeper._write
 
-    def slow(keeper: CallKeeper, *arguments: Any) -> str:
+    def slow(stored: StoredCalls) -> bytes:
         if threading.get_ident() != main:
             begun.set()
             go_on.wait(5)
-        return write(keeper, *arguments)
+        return serialise(stored)
 
-    monkeypatch.setattr(CallKeeper, "_write", slow)
-    async with kept(engine, tmp_path) as keeper:
+    monkeypatch.setattr(module, "serialise", slow)
+    async with kept(engine, tmp_path) as store:
         await until(begun.is_set)
         engine.rooms["def"] = {"nc3": None}
-        await keeper.leave_all()
+        await store.leave_all()
         go_on.set()
         await asyncio.sleep(0.05)
     assert rooms_in(tmp_path) == ["abc", "def"]
 
 
-async def test_a_storage_that_cannot_be_written_is_told_and_costs_nothing(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_an_unwritable_storage_is_logged_and_calls_continue(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     engine = FakeEngine(rooms=dict(ROOMS))
     async with kept(engine, tmp_path / "file" / "below"):
@@ -311,37 +304,30 @@ async def test_a_storage_that_cannot_be_written_is_told_and_costs_nothing(
 
 @asynccontextmanager
 async def app_with(engine: FakeEngine, nextcloud: FakeNextcloud, storage: Path) -> AsyncIterator[Lifecycle]:
-    """The app until it is killed: nothing is written down at its end."""
-    lifecycles: list[Lifecycle] = []
-    original = Lifecycle.start
-
-    def start(lifecycle: Lifecycle, tasks: asyncio.TaskGroup) -> None:
-        lifecycles.append(lifecycle)
-        original(lifecycle, tasks)
-
-    keeper = keeper_of(engine, storage)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Lifecycle, "start", start)
-        ours: Engine = engine
-        async with create_app(ENVIRONMENT, ours, nextcloud, calls=keeper).router.lifespan_context(None):  # type: ignore[arg-type]
-            try:
-                yield lifecycles[0]
-            finally:
-                keeper._following = False
+    """The app until it is killed: what it writes at its end does not count."""
+    app = create_app(ENVIRONMENT, engine, nextcloud, calls=store_of(engine, storage))
+    file = storage / FILE_NAME
+    async with app.router.lifespan_context(app):
+        yield app.state.lifecycle
+        content = file.read_bytes() if file.exists() else None
+    if content is None:
+        file.unlink(missing_ok=True)
+    else:
+        file.write_bytes(content)
 
 
-async def test_the_app_takes_calls_up_once_it_knows_its_settings_and_that_it_is_enabled(tmp_path: Path) -> None:
+async def test_calls_resume_once_the_app_is_enabled_and_its_settings_are_known(tmp_path: Path) -> None:
     await write_down(tmp_path)
     engine, nextcloud = FakeEngine(), FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com"})
     async with app_with(engine, nextcloud, tmp_path):
         await until(lambda: engine.rooms)
-        assert engine.applied, "the saved settings are in force before the calls are joined"
+        assert engine.applied, "the saved settings apply before calls are joined"
         assert engine.rooms == ROOMS
-    assert rooms_in(tmp_path) == ["abc"], "a stop forgets nothing"
+    assert rooms_in(tmp_path) == ["abc"], "a stop loses no call"
 
 
-async def test_calls_of_the_first_life_are_written_down_whenever_the_app_is_enabled(tmp_path: Path) -> None:
-    """AppAPI flags an app enabled before its init, so that settings can be read, and tells it later; by hand, minutes later."""
+async def test_calls_are_stored_however_late_the_app_is_enabled(tmp_path: Path) -> None:
+    """AppAPI marks an app as enabled before its init, so that it can read settings, and calls `/enabled` later."""
     engine, nextcloud = FakeEngine(), FakeNextcloud(enabled=False)
     async with app_with(engine, nextcloud, tmp_path) as lifecycle:
         await until(lambda: lifecycle.enabled is False and nextcloud.reads)
@@ -353,8 +339,8 @@ async def test_calls_of_the_first_life_are_written_down_whenever_the_app_is_enab
     assert taken_up(tmp_path) == ROOMS
 
 
-async def test_calls_go_on_after_the_app_was_disabled_and_enabled_again(tmp_path: Path) -> None:
-    """As an update does, with another process in between."""
+async def test_calls_resume_after_the_app_was_disabled_and_enabled(tmp_path: Path) -> None:
+    """As in an update, with another process in between."""
     engine, nextcloud = FakeEngine(), FakeNextcloud()
     async with app_with(engine, nextcloud, tmp_path) as lifecycle:
         await until(lambda: lifecycle.enabled)
@@ -364,7 +350,7 @@ async def test_calls_go_on_after_the_app_was_disabled_and_enabled_again(tmp_path
         await lifecycle.set_enabled(False)
         assert engine.rooms == {}
         await asyncio.sleep(0.02)
-        assert rooms_in(tmp_path) == ["abc", "def"], "what ran is kept while the app is disabled"
+        assert rooms_in(tmp_path) == ["abc", "def"], "the file keeps the calls while the app is disabled"
         await lifecycle.set_enabled(True)
         await until(lambda: engine.rooms)
         assert list(engine.rooms) == ["abc", "def"]
@@ -372,7 +358,7 @@ async def test_calls_go_on_after_the_app_was_disabled_and_enabled_again(tmp_path
         await until(lambda: rooms_in(tmp_path) == ["def"])
 
 
-async def test_an_app_that_is_disabled_right_after_its_start_forgets_nothing(tmp_path: Path) -> None:
+async def test_disabling_the_app_right_after_its_start_loses_no_call(tmp_path: Path) -> None:
     await write_down(tmp_path)
     engine, nextcloud = FakeEngine(), FakeNextcloud(enabled=False)
     async with app_with(engine, nextcloud, tmp_path) as lifecycle:

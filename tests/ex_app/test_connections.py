@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""HTTP connections whose peers are slow, many, or talk nonsense; and a process that is out of descriptors."""
+"""HTTP connections of slow, many or malformed peers, and a process without free descriptors."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 from uvicorn.server import ServerState
 
-from ex_app import listener, metrics
+from ex_app import listener, responses
 from ex_app.http_protocol import ANSWER_S, BODY_S, CLOSE_S, HEAD_S, BoundedProtocol, ConnectionConfig
+from ex_app.identity import Listen
 from ex_app.listener import BACKLOG, AcceptShortage, ListeningSocket, listening_sockets
-from ex_app.settings.read import Listen
 from sandbox import process_stats, virtual_clock
 from tests.ex_app.fakes import ENVIRONMENT, credentials
 from tests.ex_app.test_server import Running, running
@@ -33,7 +33,7 @@ BEGUN = HEAD + b"X-Slow: "
 
 
 class FakeTransport(asyncio.Transport):
-    """Remembers what is written, and when it was closed or cut. `reads`: whether the peer takes what is written."""
+    """Records what is written, and when it was closed or cut. `reads`: whether the peer reads."""
 
     def __init__(self, protocol: asyncio.Protocol, *, reads: bool = True) -> None:
         super().__init__()
@@ -96,7 +96,7 @@ class Connections:
 
 
 def timed(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
-    """A test whose clock is virtual."""
+    """A test with a virtual clock."""
 
     def run() -> None:
         virtual_clock.run(test(), limit_s=1000)
@@ -106,7 +106,7 @@ def timed(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
 
 
 @timed
-async def test_a_head_that_does_not_end_has_a_deadline_however_it_trickles() -> None:
+async def test_an_incomplete_head_is_cut_at_its_deadline() -> None:
     silent, trickling = Connections().open()[1], Connections().open()
     began_at = now()
     for number in range(40):
@@ -118,7 +118,7 @@ async def test_a_head_that_does_not_end_has_a_deadline_however_it_trickles() -> 
 
 
 @timed
-async def test_a_body_that_does_not_end_has_a_deadline_however_it_trickles() -> None:
+async def test_an_incomplete_body_is_cut_at_its_deadline() -> None:
     protocol, transport = Connections().open()
     protocol.data_received(HEAD + b"\r\n")
     began_at = now()
@@ -130,7 +130,7 @@ async def test_a_body_that_does_not_end_has_a_deadline_however_it_trickles() -> 
 
 
 @timed
-async def test_a_request_in_time_is_answered_however_long_the_answer_takes_within_its_limit() -> None:
+async def test_a_complete_request_is_answered_within_the_limit_of_an_answer() -> None:
     protocol, transport = Connections(answer_s=60.0).open()
     await asyncio.sleep(HEAD_S - 0.1)
     protocol.data_received(HEAD + b"\r\n")
@@ -143,7 +143,7 @@ async def test_a_request_in_time_is_answered_however_long_the_answer_takes_withi
 
 
 @timed
-async def test_an_answer_has_a_deadline_too() -> None:
+async def test_an_answer_has_a_deadline() -> None:
     protocol, transport = Connections(answer_s=500.0).open()
     protocol.data_received(b"GET / HTTP/1.1\r\nHost: app\r\n\r\n")
     await asyncio.sleep(ANSWER_S + 1)
@@ -151,7 +151,7 @@ async def test_an_answer_has_a_deadline_too() -> None:
 
 
 @timed
-async def test_a_connection_that_is_kept_alive_has_the_deadlines_anew_for_each_request() -> None:
+async def test_each_request_of_a_connection_has_its_own_deadlines() -> None:
     protocol, transport = Connections().open()
     for _ in range(4):
         protocol.data_received(b"GET / HTTP/1.1\r\nHost: app\r\n\r\n")
@@ -164,7 +164,7 @@ async def test_a_connection_that_is_kept_alive_has_the_deadlines_anew_for_each_r
 
 
 @timed
-async def test_a_peer_that_does_not_read_the_end_of_its_answer_is_cut() -> None:
+async def test_a_peer_that_does_not_read_its_answer_is_cut() -> None:
     protocol, transport = Connections().open(reads=False)
     protocol.data_received(b"GET / HTTP/1.1\r\nHost: app\r\nConnection: close\r\n\r\n")
     await asyncio.sleep(CLOSE_S + 1)
@@ -173,7 +173,7 @@ async def test_a_peer_that_does_not_read_the_end_of_its_answer_is_cut() -> None:
 
 
 @timed
-async def test_of_too_many_connections_the_slowest_makes_room() -> None:
+async def test_a_new_connection_replaces_the_slowest_one() -> None:
     connections = Connections(most=3)
     slow = []
     for _ in range(3):
@@ -190,7 +190,7 @@ async def test_of_too_many_connections_the_slowest_makes_room() -> None:
 
 
 @timed
-async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -> None:
+async def test_a_new_connection_is_refused_while_all_others_are_being_answered() -> None:
     connections = Connections(most=2, answer_s=30.0)
     for _ in range(2):
         connections.open()[0].data_received(b"GET / HTTP/1.1\r\nHost: app\r\n\r\n")
@@ -202,23 +202,23 @@ async def test_where_all_connections_are_being_answered_a_new_one_is_refused() -
     await asyncio.sleep(40)
 
 
-def test_connections_that_are_cut_are_counted() -> None:
+def test_cut_connections_are_counted() -> None:
     name = "live_transcription_http_connections_cut_total"
-    before = metrics.registry.get_sample_value(name, {"reason": "head"}) or 0
+    before = responses.registry.get_sample_value(name, {"reason": "head"}) or 0
 
     async def run() -> None:
         Connections().open()
         await asyncio.sleep(HEAD_S + 1)
 
     virtual_clock.run(run(), limit_s=100)
-    assert metrics.registry.get_sample_value(name, {"reason": "head"}) == before + 1
+    assert responses.registry.get_sample_value(name, {"reason": "head"}) == before + 1
 
 
 # Listening sockets.
 
 
 def test_a_shortage_is_raised_once_per_pause(monkeypatch: pytest.MonkeyPatch) -> None:
-    """asyncio calls `accept` as often as the backlog is long, whatever it raises but BlockingIOError."""
+    """asyncio calls `accept` as often as the backlog is long unless it raises BlockingIOError."""
     clock = [100.0]
 
     def short(listening: socket.socket) -> Any:
@@ -236,7 +236,7 @@ def test_a_shortage_is_raised_once_per_pause(monkeypatch: pytest.MonkeyPatch) ->
             clock[0] += 1.0
 
 
-def test_the_port_of_a_name_is_taken_on_all_its_addresses_or_on_none(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_name_is_bound_on_all_its_addresses_or_none(monkeypatch: pytest.MonkeyPatch) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         with pytest.raises(OSError, match="in use"):
@@ -246,7 +246,7 @@ def test_the_port_of_a_name_is_taken_on_all_its_addresses_or_on_none(monkeypatch
     ours.close()
 
 
-def test_addresses_that_the_machine_does_not_have_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_addresses_that_the_machine_does_not_have_are_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
     def found(*arguments: Any, **options: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (address, 0)) for address in addresses]
 
@@ -273,7 +273,7 @@ def test_the_unix_socket_of_a_killed_process_is_replaced(tmp_path: Path) -> None
 
 @asynccontextmanager
 async def slow_peers(app: Running, unix_socket: Path | None, count: int) -> AsyncIterator[list[asyncio.StreamReader]]:
-    """So many connections whose requests have begun."""
+    """This many connections with incomplete requests."""
     readers: list[asyncio.StreamReader] = []
     async with AsyncExitStack() as stack:
         for number in range(count):
@@ -295,7 +295,7 @@ async def closed(reader: asyncio.StreamReader) -> None:
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix"])
-async def test_half_open_requests_take_no_heartbeat_and_no_log(kind: str, tmp_path: Path) -> None:
+async def test_half_open_requests_block_neither_the_heartbeat_nor_the_log(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "exapp.sock" if kind == "unix" else None
     harp = {} if path is None else {"HP_SHARED_KEY": "shared-key-of-the-tests", "HP_EXAPP_SOCK": str(path)}
     async with running("tests.ex_app.process", UNREACHABLE | harp, path, descriptors=(128, 128)) as app:
@@ -310,7 +310,7 @@ async def test_half_open_requests_take_no_heartbeat_and_no_log(kind: str, tmp_pa
         assert len(printed) < 20_000, printed[-2000:]
 
 
-async def test_a_request_that_makes_no_sense_costs_no_line_of_its_own() -> None:
+async def test_malformed_requests_do_not_fill_the_log() -> None:
     async with running("tests.ex_app.process", UNREACHABLE) as app:
         for _ in range(100):
             reader, writer = await asyncio.open_connection("127.0.0.1", app.client.base_url.port)
@@ -327,7 +327,7 @@ async def test_the_soft_limit_of_descriptors_is_raised_to_the_hard_one() -> None
         assert resource.prlimit(app.process.pid, resource.RLIMIT_NOFILE) == (512, 512)
 
 
-async def test_out_of_descriptors_the_log_has_one_line_and_all_is_well_afterwards() -> None:
+async def test_a_shortage_of_descriptors_is_logged_once_and_then_over() -> None:
     async with running("tests.ex_app.process", UNREACHABLE, descriptors=(256, 256)) as app:
         pid = app.process.pid
         await app.client.aclose()
@@ -355,8 +355,8 @@ async def test_out_of_descriptors_the_log_has_one_line_and_all_is_well_afterward
     assert len(printed) < 20_000
 
 
-async def test_more_rooms_than_descriptors_allow_are_refused_and_the_app_goes_on_answering() -> None:
-    """An HPB that accepts connections and says nothing keeps one descriptor per room."""
+async def test_calls_beyond_the_descriptor_limit_are_refused_and_the_app_still_answers() -> None:
+    """An HPB that accepts connections and sends nothing holds one descriptor per room."""
 
     async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with suppress(ConnectionError):

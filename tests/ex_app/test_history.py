@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Numbers of the last ten minutes."""
+"""The figures of the last ten minutes."""
 
 from __future__ import annotations
 
 import pytest
 
-from ex_app.history import SAMPLES, Monitor, quantile
+from ex_app.history import SAMPLES, History, quantile
 from live_transcription.observability import metrics
 from live_transcription.status import EngineState, SpeechStatus
 from tests.ex_app.fakes import FakeEngine, fake_status
@@ -15,7 +15,7 @@ from tests.ex_app.fakes import FakeEngine, fake_status
 EMPTY = ((0.5, 0.0), (1.0, 0.0), (float("inf"), 0.0))
 
 
-def test_quantiles_are_those_of_prometheus() -> None:
+def test_quantiles_equal_those_of_prometheus() -> None:
     after = ((0.5, 2.0), (1.0, 4.0), (float("inf"), 4.0))
     assert quantile(EMPTY, EMPTY, 0.5) is None
     assert quantile(EMPTY, after, 0.5) == 0.5
@@ -24,9 +24,9 @@ def test_quantiles_are_those_of_prometheus() -> None:
     assert quantile(after, after, 0.95) is None
 
 
-def test_only_what_happened_while_it_watched_counts() -> None:
+def test_only_observations_within_the_history_count() -> None:
     now = [0.0]
-    monitor = Monitor(FakeEngine(), lambda: now[0])
+    monitor = History(FakeEngine(), lambda: now[0])
     assert monitor.describe()["latency"]["last"] == {"p50": None, "p95": None}
     metrics.last_word_seconds.observe(100)
     monitor.sample()
@@ -46,11 +46,11 @@ def test_only_what_happened_while_it_watched_counts() -> None:
     assert monitor.describe()["history"]["last_p50"][-1] is None
 
 
-def test_minutes_paid_and_minutes_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_minutes_of_gpu_and_minutes_saved(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [0.0]
     engine = FakeEngine(speech=SpeechStatus((EngineState("modal", "up"),), 1, 120.0, 0, 0.0))
     monkeypatch.setattr(engine, "status", lambda: fake_status(speakers=2))
-    monitor = Monitor(engine, lambda: now[0])
+    monitor = History(engine, lambda: now[0])
     for _ in range(31):
         monitor.sample()
         now[0] += 10

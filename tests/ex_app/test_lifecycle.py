@@ -12,8 +12,9 @@ import httpx
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
-from ex_app import application
+from ex_app import background
 from ex_app.application import create_app
+from ex_app.background import Background
 from ex_app.errors import NextcloudError
 from ex_app.lifecycle import Lifecycle
 from live_transcription.status import Condition, EngineState, MemoryStatus, SpeechStatus
@@ -78,25 +79,27 @@ async def test_progress_grows_with_the_steps_and_talk_gets_a_503_meanwhile() -> 
 
 
 @pytest.mark.parametrize("failure", [NextcloudError("The model is missing."), ZeroDivisionError("oops")])
-async def test_a_failed_init_is_told_to_the_administrator(failure: Exception) -> None:
+async def test_a_failed_init_is_reported_to_the_administrator(failure: Exception) -> None:
     nextcloud = FakeNextcloud()
 
     async def step() -> None:
         raise failure
 
-    lifecycle = Lifecycle(FakeEngine(), nextcloud, [step])
+    work = Background()
+    lifecycle = Lifecycle(FakeEngine(), nextcloud, work, [step])
     async with asyncio.TaskGroup() as tasks:
-        lifecycle.start(tasks)
+        work.start(tasks)
+        lifecycle.start()
         lifecycle.begin_init()
         await nextcloud.reported.wait()
-        lifecycle.stop()
+        work.stop()
     percent, message = nextcloud.reports[-1]
     assert percent < 100
     assert message
     assert "oops" not in message
 
 
-async def test_reports_and_the_enabled_state_are_tried_again() -> None:
+async def test_requests_to_nextcloud_are_repeated() -> None:
     nextcloud = FakeNextcloud(failures=3, enabled=False)
     waits: list[float] = []
 
@@ -104,15 +107,17 @@ async def test_reports_and_the_enabled_state_are_tried_again() -> None:
         waits.append(delay)
         await asyncio.sleep(0)
 
-    lifecycle = Lifecycle(FakeEngine(), nextcloud, sleep=sleep)
+    work = Background()
+    lifecycle = Lifecycle(FakeEngine(), nextcloud, work, sleep=sleep)
     async with asyncio.TaskGroup() as tasks:
-        lifecycle.start(tasks)
+        work.start(tasks)
+        lifecycle.start()
         await settle()
         assert lifecycle.enabled is False
         nextcloud.failures = 2
         lifecycle.begin_init()
         await nextcloud.reported.wait()
-        lifecycle.stop()
+        work.stop()
     assert waits == [1.0, 2.0, 4.0, 1.0, 2.0]
     assert nextcloud.reports == [(100, "")]
 
@@ -129,7 +134,7 @@ async def test_disabling_ends_all_calls(talk: httpx.AsyncClient, engine: FakeEng
     assert (await talk.put("/enabled", params={"enabled": "perhaps"})).status_code == 400
 
 
-async def test_a_stale_disabled_state_heals_with_talks_next_request(
+async def test_talks_next_request_corrects_a_stale_disabled_state(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
 ) -> None:
     await talk.put("/enabled", params={"enabled": "0"})
@@ -139,7 +144,7 @@ async def test_a_stale_disabled_state_heals_with_talks_next_request(
     assert (await talk.post("/api/v1/call/transcribe", json=ON)).status_code == 200
 
 
-async def test_the_end_closes_engine_and_nextcloud() -> None:
+async def test_the_shutdown_closes_engine_and_gateway() -> None:
     engine, nextcloud = FakeEngine(), FakeNextcloud(failures=1000)
     app = create_app(ENVIRONMENT, engine, nextcloud)
     async with app.router.lifespan_context(app):
@@ -148,14 +153,14 @@ async def test_the_end_closes_engine_and_nextcloud() -> None:
     assert nextcloud.closed
 
 
-async def test_a_stranger_learns_only_whether_it_is_well(anybody: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_without_credentials_only_the_health_is_readable(anybody: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert (await anybody.get("/healthz")).json() == {"status": "ok", "reasons": []}
     engine.problem = "LT_HPB_URL is not set."
     assert (await anybody.get("/healthz")).json() == {"status": "degraded", "reasons": ["configuration"]}
     assert (await anybody.get("/metrics")).status_code == 401
 
 
-async def test_who_runs_it_sees_numbers_but_no_room(talk: httpx.AsyncClient) -> None:
+async def test_app_api_sees_numbers_but_no_rooms(talk: httpx.AsyncClient) -> None:
     await talk.post("/api/v1/call/transcribe", json=ON)
     health = await talk.get("/healthz")
     body = health.json()
@@ -170,9 +175,7 @@ async def test_who_runs_it_sees_numbers_but_no_room(talk: httpx.AsyncClient) -> 
         assert "user-1" not in text
 
 
-async def test_the_loopback_may_see_numbers_and_the_tunnels_socket_may_not(
-    engine: FakeEngine, nextcloud: FakeNextcloud
-) -> None:
+async def test_the_loopback_sees_numbers_and_the_unix_socket_does_not(engine: FakeEngine, nextcloud: FakeNextcloud) -> None:
     app = create_app(ENVIRONMENT, engine, nextcloud)
     for client, status in [(("127.0.0.1", 1), 200), (("::1", 1), 200), (("", 0), 401), (("172.17.0.1", 1), 401)]:
         transport = httpx.ASGITransport(app, client=client)
@@ -181,9 +184,7 @@ async def test_the_loopback_may_see_numbers_and_the_tunnels_socket_may_not(
             assert (await http.get("/metrics", headers=forwarded)).status_code == status
 
 
-async def test_health_says_what_keeps_captions_away(
-    talk: httpx.AsyncClient, engine: FakeEngine, nextcloud: FakeNextcloud
-) -> None:
+async def test_the_health_names_the_reasons(talk: httpx.AsyncClient, engine: FakeEngine, nextcloud: FakeNextcloud) -> None:
     await settle()
     assert (await talk.get("/healthz")).json()["reasons"] == []
     engine.problem = "LT_HPB_URL is not set."
@@ -195,7 +196,7 @@ async def test_health_says_what_keeps_captions_away(
     assert body["engine_states"] == {"modal": "down"}
 
 
-async def test_background_work_that_fails_for_lack_of_memory_starts_again_and_ends_no_call(
+async def test_failed_background_work_restarts_and_ends_no_call(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     class Short(FakeNextcloud):
@@ -205,7 +206,7 @@ async def test_background_work_that_fails_for_lack_of_memory_starts_again_and_en
                 raise MemoryError
             return await super().read_values(keys)
 
-    monkeypatch.setattr(application, "RESTART_S", 0.01)
+    monkeypatch.setattr(background, "RESTART_S", 0.01)
     engine, nextcloud = FakeEngine(), Short(values={"lt_hpb_url": "https://saved.example.com"})
     async with create_app(ENVIRONMENT, engine, nextcloud).router.lifespan_context(None):  # type: ignore[arg-type]
         engine.rooms["abc"] = {"nc1": None}
@@ -213,32 +214,32 @@ async def test_background_work_that_fails_for_lack_of_memory_starts_again_and_en
             while not engine.applied:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         assert engine.rooms
-    assert "Background work failed; it starts again" in caplog.text
+    assert "Background work failed and restarts" in caplog.text
 
 
-async def test_the_page_is_shown_when_enabled_and_gone_when_disabled(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+async def test_the_page_is_added_when_enabled_and_removed_when_disabled(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud
+) -> None:
     await talk.put("/enabled", params={"enabled": "0"})
     assert nextcloud.pages == []
     nextcloud.reads = 0
     await talk.put("/enabled", params={"enabled": "1"})
     await settle()
     assert [page.name for page in nextcloud.pages] == ["settings"]
-    assert nextcloud.reads >= 1, "what was saved meanwhile counts at once"
+    assert nextcloud.reads >= 1, "values saved in the meantime apply at once"
     await talk.put("/enabled", params={"enabled": "0"})
     assert nextcloud.pages == []
     nextcloud.failures = 10
     assert (await talk.put("/enabled", params={"enabled": "0"})).json() == {"error": ""}
 
 
-async def test_health_explains_what_is_short_to_who_runs_it_and_names_it_to_others(
-    talk: httpx.AsyncClient, engine: FakeEngine
-) -> None:
+async def test_the_health_explains_a_shortage_to_app_api_only(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     body = (await talk.get("/healthz")).json()
     assert (body["memory_limit_bytes"], body["memory_limit_of"]) == (None, "no limit known")
     engine.conditions = (Condition("memory", "Memory is low.", "Give the container more."),)
     engine.waiting, engine.memory = 3, MemoryStatus(450 << 20, 470 << 20, 512 << 20, "container")
     answer = await talk.get("/healthz")
-    assert answer.status_code == 200, "a probe that restarts the app would end the captions that go on"
+    assert answer.status_code == 200, "a probe that restarts the app would end running captions"
     body = answer.json()
     assert (body["status"], body["reasons"]) == ("degraded", ["memory"])
     assert body["explanations"] == {"memory": "Memory is low. Give the container more."}
@@ -249,12 +250,13 @@ async def test_health_explains_what_is_short_to_who_runs_it_and_names_it_to_othe
     assert 'live_transcription_condition{code="load"} 0.0' in metrics
     assert "live_transcription_speakers_waiting 3.0" in metrics
     status = (await talk.get("/admin/status")).json()
-    assert (status["conditions"], status["speakers_waiting"], status["memory_limit_bytes"]) == (["memory"], 3, 512 << 20)
+    assert [condition["code"] for condition in status["conditions"]] == ["memory"]
+    assert (status["speakers_waiting"], status["memory_limit_bytes"]) == (3, 512 << 20)
     del talk.headers["AUTHORIZATION-APP-API"]
     assert (await talk.get("/healthz")).json() == {"status": "degraded", "reasons": ["memory"]}
 
 
-async def test_refused_requests_and_what_the_engine_counts_are_in_one_text(talk: httpx.AsyncClient) -> None:
+async def test_metrics_of_the_app_and_the_engine_are_in_one_answer(talk: httpx.AsyncClient) -> None:
     assert (await talk.post("/api/v1/call/transcribe", json={"roomToken": 1})).status_code >= 400
     text = (await talk.get("/metrics")).text
     assert {"live_transcription_requests_refused", "live_transcription_captions_sent"} <= {

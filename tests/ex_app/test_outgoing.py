@@ -1,21 +1,25 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the app sends to the servers in its settings: which TLS switch covers which server, and no redirect is followed."""
+"""Requests to the servers in the settings: which TLS switch covers which server, and that no redirect is followed."""
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+from nc_py_api import AsyncNextcloudApp
 
 from ex_app.errors import NextcloudError, NextcloudRedirected
+from ex_app.nextcloud import gateway as gateway_module
 from ex_app.nextcloud.gateway import AppApiGateway
-from ex_app.selftest.checks import Hops
-from ex_app.selftest.run import Trial
+from ex_app.selftest.checks import Checks
+from ex_app.selftest.run import Run
 from ex_app.settings.read import Settings, read_settings
 from ex_app.settings.store import SavedSettings
 from live_transcription.config import EngineConfig, HpbConfig
@@ -30,7 +34,8 @@ from live_transcription.errors import (
 from live_transcription.runtime.backoff import Backoff
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.hello_guard import HelloGuard
-from live_transcription.signaling.probe import HpbReport, probe_hpb
+from live_transcription.signaling.probe import probe_hpb
+from live_transcription.status import HpbReport
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from tests.certificates import self_signed
@@ -38,7 +43,7 @@ from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud
 from tests.stranger import Stranger, stranger
 
 SWITCHES = ("SKIP_CERT_VERIFY", "LT_SKIP_CERT_VERIFY", "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "LT_MOSHI_SKIP_CERT_VERIFY")
-#: Nothing of this may reach a server that was not entered, nor stand in a message.
+#: None of these may reach a server that was not entered, or appear in a message.
 SECRETS = (SECRET, ENVIRONMENT["LT_INTERNAL_SECRET"], "wk-key-1234", "ws-secret-1234", "mk-key-1234")
 PEERS = ("hpb", "moshi", "nextcloud", "modal")
 
@@ -46,13 +51,13 @@ PEERS = ("hpb", "moshi", "nextcloud", "modal")
 def verified(environment: Mapping[str, str], saved: Mapping[str, str] | None = None) -> dict[str, bool]:
     """Whose certificate is checked."""
     settings = settings_for(dict.fromkeys(PEERS, "peer.example.com"), environment, saved=saved)
-    assert settings.moshi is not None
-    assert settings.modal is not None
+    assert settings.engine.stt.moshi is not None
+    assert settings.engine.stt.modal is not None
     return {
         "hpb": hpb_of(settings).verify_certificates,
-        "moshi": settings.moshi.verify_certificates,
+        "moshi": settings.engine.stt.moshi.verify_certificates,
         "nextcloud": settings.app.verify_certificates,
-        "modal": settings.modal.verify_certificates,
+        "modal": settings.engine.stt.modal.verify_certificates,
     }
 
 
@@ -96,12 +101,12 @@ def test_each_switch_covers_its_own_server_and_modal_is_always_checked(values: t
     }
 
 
-def test_a_saved_switch_is_stronger_than_the_environment_and_keeps_its_meaning() -> None:
+def test_a_saved_switch_takes_precedence_over_the_environment() -> None:
     everything = dict.fromkeys(PEERS, True)
     assert verified({}, {"lt_skip_cert_verify": "true"}) == everything | {"hpb": False}
     assert verified({}, {"lt_moshi_skip_cert_verify": "true"}) == everything | {"moshi": False}
     assert verified({"SKIP_CERT_VERIFY": "1"}, {"lt_skip_cert_verify": "false"}) == everything | {"nextcloud": False}
-    # Nextcloud itself is asked before any saved value is known, and none from there may say whom to trust.
+    # Saved values come from Nextcloud, so none of them may decide whether Nextcloud is trusted.
     assert verified({}, {"lt_nextcloud_skip_cert_verify": "true"}) == everything
 
 
@@ -111,8 +116,8 @@ def test_a_malformed_switch_switches_nothing_off(name: str) -> None:
     assert [problem.setting for problem in settings.problems] == [name]
     assert settings.app.verify_certificates
     assert hpb_of(settings).verify_certificates
-    assert settings.moshi is not None
-    assert settings.moshi.verify_certificates
+    assert settings.engine.stt.moshi is not None
+    assert settings.engine.stt.moshi.verify_certificates
 
 
 @pytest.mark.parametrize(
@@ -128,7 +133,7 @@ def test_a_malformed_switch_switches_nothing_off(name: str) -> None:
         ({"LT_MOSHI_URL": ""}, {"lt_skip_cert_verify": "true"}, False),
     ],
 )
-def test_who_may_have_relied_on_the_old_switch_learns_what_to_set(
+def test_a_notice_names_the_new_switch_if_the_old_one_may_have_been_meant(
     environment: dict[str, str], saved: dict[str, str], noticed: bool
 ) -> None:
     settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "https://stt.example.com"} | environment, saved)
@@ -158,7 +163,9 @@ def test_who_may_have_relied_on_the_old_switch_learns_what_to_set(
         ),
     ],
 )
-def test_connections_that_others_can_read_are_told(environment: dict[str, str], notices: list[str]) -> None:
+def test_notices_name_unencrypted_connections_and_unchecked_certificates(
+    environment: dict[str, str], notices: list[str]
+) -> None:
     found = read_settings(ENVIRONMENT | environment).notices
     assert [notice.partition(" Anyone")[0] for notice in found] == notices
 
@@ -170,28 +177,34 @@ async def ask_hpb(settings: Settings) -> None:
 async def join_room(settings: Settings) -> None:
     backoff = Backoff(lambda: 1.0, first_s=60, cap_s=60)
     connection = SignalingConnection(hpb_of(settings), "room", guard=HelloGuard(), backoff=backoff)
-    await connection._open()  # its `run` would try again and again
+    running = asyncio.create_task(connection.run())
+    async with asyncio.timeout(10):
+        while connection.last_error is None:  # noqa: ASYNC110  the next attempt would be a minute later
+            await asyncio.sleep(0.01)
+    running.cancel()
+    await asyncio.wait([running])
+    raise connection.last_error
 
 
 async def warm_modal(settings: Settings) -> None:
-    assert settings.modal is not None
-    await ModalBackend(settings.modal).warm()
+    assert settings.engine.stt.modal is not None
+    await ModalBackend(settings.engine.stt.modal).warm()
 
 
 async def stream_to_modal(settings: Settings) -> None:
-    assert settings.modal is not None
-    async with ModalBackend(settings.modal).open_stream("en"):
+    assert settings.engine.stt.modal is not None
+    async with ModalBackend(settings.engine.stt.modal).open_stream("en"):
         pass
 
 
 async def warm_moshi(settings: Settings) -> None:
-    assert settings.moshi is not None
-    await MoshiBackend(settings.moshi).warm()
+    assert settings.engine.stt.moshi is not None
+    await MoshiBackend(settings.engine.stt.moshi).warm()
 
 
 async def stream_to_moshi(settings: Settings) -> None:
-    assert settings.moshi is not None
-    async with MoshiBackend(settings.moshi).open_stream("en"):
+    assert settings.engine.stt.moshi is not None
+    async with MoshiBackend(settings.engine.stt.moshi).open_stream("en"):
         pass
 
 
@@ -228,7 +241,7 @@ async def self_signed_peers(tmp_path: Path) -> AsyncIterator[dict[str, Stranger]
 
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")  # by urllib3, which Nextcloud is asked with
 @pytest.mark.parametrize("chosen", list(itertools.product((False, True), repeat=4)))
-async def test_a_self_signed_server_gets_a_request_only_where_its_own_switch_says_so(
+async def test_a_self_signed_server_gets_a_request_only_with_its_own_switch(
     chosen: tuple[bool, ...], self_signed_peers: dict[str, Stranger]
 ) -> None:
     environment = {name: "true" for name, on in zip(SWITCHES, chosen, strict=True) if on}
@@ -248,9 +261,7 @@ async def test_a_self_signed_server_gets_a_request_only_where_its_own_switch_say
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(("peer", "client"), EACH_CLIENT)
-async def test_nothing_is_sent_to_where_a_server_redirects(
-    peer: str, client: Callable[[Settings], Awaitable[None]], status: int
-) -> None:
+async def test_no_redirect_is_followed(peer: str, client: Callable[[Settings], Awaitable[None]], status: int) -> None:
     async with stranger() as elsewhere:
         location = f"http://user:hidden@{elsewhere.host}/hidden?hidden=1"
         async with stranger(status=status, location=location) as entered:
@@ -266,7 +277,7 @@ async def test_nothing_is_sent_to_where_a_server_redirects(
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
 @pytest.mark.parametrize(("peer", "client"), EACH_CLIENT)
-async def test_a_redirect_from_http_to_https_is_named_for_what_it_is(
+async def test_the_error_of_a_redirect_names_the_new_address(
     peer: str, client: Callable[[Settings], Awaitable[None]], status: int
 ) -> None:
     async with stranger(status=status, location="https://cloud.example.com/standalone-signaling/spreed?x=1") as entered:
@@ -280,7 +291,7 @@ async def test_a_redirect_from_http_to_https_is_named_for_what_it_is(
 @pytest.mark.filterwarnings("ignore:Unverified HTTPS request")
 @pytest.mark.parametrize("skip", [False, True])
 @pytest.mark.parametrize("variable", ["", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"])
-async def test_the_switch_of_nextcloud_counts_whatever_else_the_environment_says_of_certificates(
+async def test_nextclouds_switch_applies_whatever_ca_bundle_is_set(
     variable: str, skip: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):
@@ -295,17 +306,25 @@ async def test_the_switch_of_nextcloud_counts_whatever_else_the_environment_says
         assert len(cloud.requests) == int(skip)
 
 
-async def test_nextclouds_client_follows_no_redirect_after_it_was_made_anew_either() -> None:
+async def test_a_renewed_session_follows_no_redirect_either(monkeypatch: pytest.MonkeyPatch) -> None:
     async with stranger() as elsewhere, stranger(status=307, location=f"http://{elsewhere.host}/") as entered:
         gateway = AppApiGateway(settings_for(dict.fromkeys(PEERS, entered.host), {}, scheme="http").app)
-        gateway._client()._session.init_adapter(restart=True)
+        made: list[AsyncNextcloudApp] = []
+
+        def make(**arguments: Any) -> AsyncNextcloudApp:
+            made.append(AsyncNextcloudApp(**arguments))
+            made[-1]._session.init_adapter(restart=True)
+            return made[-1]
+
+        monkeypatch.setattr(gateway_module, "AsyncNextcloudApp", make)
         with pytest.raises(NextcloudError):
             await gateway.is_enabled()
+        assert made
         assert (len(entered.requests), elsewhere.requests) == (1, [])
         await gateway.aclose()
 
 
-async def test_nextcloud_can_redirect_again_and_again_without_keeping_connections() -> None:
+async def test_repeated_redirects_leave_no_connections_open() -> None:
     async with stranger(status=302, location="https://elsewhere.example.com") as entered:
         gateway = AppApiGateway(settings_for(dict.fromkeys(PEERS, entered.host), {}, scheme="http").app)
         for _ in range(30):
@@ -316,10 +335,10 @@ async def test_nextcloud_can_redirect_again_and_again_without_keeping_connection
 
 
 @pytest.mark.parametrize("url", ["ws://stt.example.com", "http://a--b.modal.run", "ws://10.0.0.5:8080/v1/stream"])
-def test_modal_is_refused_without_tls_outside_this_machine(url: str) -> None:
+def test_a_modal_address_needs_tls_unless_it_is_the_loopback(url: str) -> None:
     modal = {"LT_MODAL_URL": url, "LT_MODAL_CREDENTIALS_ANYWHERE": "true", "MODAL_KEY": "wk-1", "MODAL_SECRET": "ws-1"}
     settings = read_settings(ENVIRONMENT | modal)
-    assert settings.modal is None
+    assert settings.engine.stt.modal is None
     (problem,) = settings.problems
     assert isinstance(problem, ConfigurationError)
     assert problem.setting == "LT_MODAL_URL"
@@ -327,40 +346,40 @@ def test_modal_is_refused_without_tls_outside_this_machine(url: str) -> None:
     assert settings.blocking == ()
 
 
-async def test_the_error_of_a_redirect_is_one_of_the_connection() -> None:
-    # Whoever handles an unreachable backend handles this, too: calls go on trying.
+async def test_a_redirect_counts_as_an_unreachable_backend() -> None:
+    # Code that handles an unreachable backend also handles this: calls try again.
     async with stranger(status=302, location="https://elsewhere.example.com") as entered:
         with pytest.raises(SignalingUnreachable):
             await ask_hpb(settings_for(dict.fromkeys(PEERS, entered.host), {}, scheme="http"))
 
 
 class ProbingEngine(FakeEngine):
-    """Asks the backend for real."""
+    """Sends real requests to the backend."""
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
         return await probe_hpb(config, connected, guard=HelloGuard())
 
 
-async def test_the_test_of_the_backend_names_the_new_address_with_a_code_of_its_own() -> None:
+async def test_the_check_of_the_backend_names_the_new_address() -> None:
     async with stranger(status=301, location="https://cloud.example.com/standalone-signaling/spreed") as entered:
         nextcloud = FakeNextcloud()
         saved = SavedSettings(ENVIRONMENT | {"LT_HPB_URL": f"http://{entered.host}"}, nextcloud, lambda _: None)
-        trial = Trial("hpb", lambda: 0.0)
+        run = Run("hpb", lambda: 0.0)
         with pytest.raises(SignalingRedirected):
-            await Hops(ProbingEngine(), nextcloud, saved).run("hpb", trial)
-    step = trial.describe()["steps"][-1]
+            await Checks(ProbingEngine(), nextcloud, saved).run("hpb", run)
+    step = run.describe()["steps"][-1]
     assert (step["id"], step["state"], step["code"]) == ("hpb.connect", "failed", "signaling_redirected")
     assert step["message"] == f"The server at {entered.host} redirects to https://cloud.example.com."
     assert step["fix"] == "Enter that address instead, and keep the path."
 
 
-def test_the_page_has_plain_words_for_each_of_these_codes() -> None:
+def test_the_page_explains_each_of_these_codes() -> None:
     script = (Path(__file__).parents[2] / "ex_app/js/live_transcription-tests.js").read_text(encoding="utf-8")
     for error in (NextcloudRedirected, SignalingRedirected, SttRedirected, SttUntrusted):
         assert f"{error.code}: t(" in script
 
 
-async def test_a_moshi_server_that_relied_on_the_old_switch_is_named_with_the_switch_to_use(tmp_path: Path) -> None:
+async def test_the_error_of_an_untrusted_moshi_server_names_its_switch(tmp_path: Path) -> None:
     async with stranger(tls=self_signed(tmp_path / "moshi.pem")) as moshi:
         settings = settings_for(dict.fromkeys(PEERS, moshi.host), {"LT_SKIP_CERT_VERIFY": "true"})
         with pytest.raises(SttUntrusted, match="moshi-server: accept any certificate") as refused:
@@ -370,7 +389,9 @@ async def test_a_moshi_server_that_relied_on_the_old_switch_is_named_with_the_sw
 
 
 @pytest.mark.parametrize("client", [warm_modal, stream_to_modal])
-async def test_modal_offers_no_switch(client: Callable[[Settings], Awaitable[None]], tmp_path: Path) -> None:
+async def test_the_error_of_an_untrusted_modal_names_no_switch(
+    client: Callable[[Settings], Awaitable[None]], tmp_path: Path
+) -> None:
     async with stranger(tls=self_signed(tmp_path / "modal.pem")) as modal:
         settings = settings_for(dict.fromkeys(PEERS, modal.host), dict.fromkeys(SWITCHES, "true"))
         with pytest.raises(SttUntrusted, match="always checked"):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What docs/security.md says of routes, switches and secrets is so."""
+"""docs/security.md matches the code: routes, switches and secrets."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import httpx
 import pytest
 
 from ex_app.auth import OPEN_PATHS
-from ex_app.settings.fields import BY_VARIABLE, FIELDS
 from ex_app.settings.read import read_settings
-from live_transcription.config_stt import MoshiConfig
+from ex_app.settings.table import BY_VARIABLE, ON_PAGE
+from live_transcription.config import MoshiConfig
 from live_transcription.signaling.reachability import unreachable
 from live_transcription.types import Secret
 from tests.ex_app.fakes import ENVIRONMENT, credentials
@@ -61,16 +61,16 @@ async def test_a_route_answers_as_the_page_says(anybody: httpx.AsyncClient, path
     assert (await anybody.get(path, headers=credentials(user="nobody"))).status_code == known
 
 
-def test_each_switch_that_the_page_names_is_one() -> None:
+def test_each_tls_switch_of_the_page_exists() -> None:
     tls = section("TLS")
     switches = set(re.findall(r"`((?:LT_\w+_)?(?:LT_)?SKIP_CERT_VERIFY)`", tls))
     assert {"LT_SKIP_CERT_VERIFY", "LT_MOSHI_SKIP_CERT_VERIFY", "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "SKIP_CERT_VERIFY"} == switches
     settings = read_settings(ENVIRONMENT | dict.fromkeys(switches, "true") | {"LT_MOSHI_URL": "wss://stt.example.com"})
     assert settings.problems == ()
     assert not settings.app.verify_certificates
-    assert not settings.verify_certificates
-    assert settings.moshi is not None
-    assert not settings.moshi.verify_certificates
+    assert not settings.engine.hpb.verify_certificates
+    assert settings.engine.stt.moshi is not None
+    assert not settings.engine.stt.moshi.verify_certificates
 
 
 def test_a_secret_setting_is_in_the_table_of_secrets() -> None:
@@ -83,10 +83,10 @@ def test_a_secret_setting_is_in_the_table_of_secrets() -> None:
     ):
         assert words in table
     known = {"LT_INTERNAL_SECRET", "MODAL_KEY", "MODAL_SECRET", "LT_MOSHI_KEY"}
-    assert {entry.variable for entry in FIELDS if entry.secret} == known
+    assert {entry.variable for entry in ON_PAGE if entry.secret} == known
 
 
-def test_the_errors_name_switches_as_the_settings_page_does() -> None:
+def test_errors_name_switches_by_their_labels() -> None:
     untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
     untrusted.verify_message = "self-signed certificate"
     hpb = unreachable(untrusted, "wss://hpb.example.com").fix
@@ -95,7 +95,7 @@ def test_the_errors_name_switches_as_the_settings_page_does() -> None:
     assert f"“{BY_VARIABLE['LT_MOSHI_SKIP_CERT_VERIFY'].label}”" in moshi
 
 
-def test_the_secrets_that_the_page_calls_starred_out_are() -> None:
+def test_secrets_are_redacted_as_the_page_says() -> None:
     secrets = {
         "APP_SECRET": "app-secret-1",
         "LT_INTERNAL_SECRET": "internal-1",
@@ -105,5 +105,5 @@ def test_the_secrets_that_the_page_calls_starred_out_are() -> None:
         "LT_MOSHI_KEY": "moshi-key-1",
         "LT_MOSHI_URL": "wss://stt.example.com",
     }
-    starred = {secret.reveal() for secret in read_settings(ENVIRONMENT | secrets).secrets()}
+    starred = {secret.reveal() for secret in read_settings(ENVIRONMENT | secrets).secrets}
     assert starred >= set(secrets.values()) - {"team", "wss://stt.example.com"}

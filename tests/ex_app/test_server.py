@@ -35,7 +35,7 @@ class Running:
     client: httpx.AsyncClient
 
     async def stop(self) -> tuple[float, str]:
-        """Seconds from SIGTERM to the end, and all that it printed."""
+        """Seconds from SIGTERM to the end, and the output."""
         started = time.monotonic()
         self.process.send_signal(signal.SIGTERM)
         out, _ = await self.process.communicate()
@@ -97,7 +97,7 @@ async def running(
                 await process.communicate()
 
 
-async def test_a_process_serves_and_ends_before_its_supervisor_kills_it() -> None:
+async def test_a_process_serves_and_ends_before_docker_would_kill_it() -> None:
     environment = ENVIRONMENT | {"NEXTCLOUD_URL": "http://127.0.0.1:9", "LOG_LEVEL": "DEBUG"}
     async with running("tests.ex_app.process", environment) as app:
         body = {"roomToken": "abc", "ncSessionId": "nc1", "enable": True}
@@ -107,7 +107,7 @@ async def test_a_process_serves_and_ends_before_its_supervisor_kills_it() -> Non
         hanging = asyncio.create_task(app.client.post(TRANSCRIBE, json=body | {"roomToken": "hang"}, headers=credentials()))
         await asyncio.sleep(0.2)
         took, printed = await app.stop()
-        assert took < SUPERVISOR_KILLS_S
+        assert took < 8, "Docker kills a container 10 s after SIGTERM; a request that hangs would take an hour"
         assert isinstance((await asyncio.gather(hanging, return_exceptions=True))[0], httpx.TransportError | httpx.Response)
     lines = [json.loads(line) for line in printed.splitlines()]
     assert {line["level"] for line in lines} <= {"debug", "info", "warning", "error"}
@@ -115,7 +115,7 @@ async def test_a_process_serves_and_ends_before_its_supervisor_kills_it() -> Non
         assert secret not in printed
 
 
-async def test_app_api_installs_enables_and_disables_it() -> None:
+async def test_app_api_installs_enables_and_disables_the_app() -> None:
     async with Nextcloud() as cloud:
         app = cloud.app_api.register()
         environment = cloud.app_api.environment(app, port=0) | {"LOG_LEVEL": "INFO"}
@@ -142,7 +142,7 @@ async def test_under_harp_it_listens_on_the_unix_socket(tmp_path: Path) -> None:
         await app.stop()
 
 
-async def test_the_product_answers_without_any_setting_and_names_what_is_missing() -> None:
+async def test_without_settings_the_app_answers_and_names_what_is_missing() -> None:
     environment = {"APP_SECRET": SECRET, "LOG_LEVEL": "loud", "MODAL_KEY": "wk-1234567", "LT_MOSHI_URL": "ws://stt.example.com"}
     async with running("ex_app.main", environment) as app:
         assert (await app.client.get("/heartbeat")).json() == {"status": "ok"}

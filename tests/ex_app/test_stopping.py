@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How the process ends: by a signal at any moment, by a second one, and beside another process."""
+"""The end of the process: by a signal at any moment, by a second signal, and beside another process."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ async def test_a_signal_at_any_moment_of_the_start_ends_it_with_code_0(wait_s: f
         assert await ended(app, signal.SIGTERM) == 0
 
 
-async def test_a_second_signal_waits_for_no_last_words() -> None:
+async def test_a_second_signal_ends_the_process_without_last_words() -> None:
     async with running("tests.ex_app.process", UNREACHABLE) as app:
         body = BODY | {"roomToken": "endless"}
         assert (await app.client.post(TRANSCRIBE, json=body, headers=credentials())).status_code == 200
@@ -77,15 +77,15 @@ async def test_a_second_signal_waits_for_no_last_words() -> None:
         assert await ended(app, signal.SIGTERM) == 0
 
 
-async def test_a_thread_that_does_not_end_keeps_no_container_alive() -> None:
-    """A name server that does not answer keeps a thread busy for half a minute."""
+async def test_a_blocked_thread_does_not_delay_the_end_of_the_process() -> None:
+    """A name server that does not answer blocks a thread for half a minute."""
     async with running("tests.ex_app.process", UNREACHABLE) as app:
         body = BODY | {"roomToken": "thread"}
         assert (await app.client.post(TRANSCRIBE, json=body, headers=credentials())).status_code == 200
         assert await ended(app, signal.SIGTERM) == 0
 
 
-async def test_a_port_that_is_taken_is_said_in_plain_words() -> None:
+async def test_a_port_in_use_is_reported_in_plain_words() -> None:
     async with running("ex_app.main", UNREACHABLE) as first:
         port = str(first.client.base_url.port)
         async with running("ex_app.main", UNREACHABLE | {"APP_PORT": port}, ready=False) as second:
@@ -98,8 +98,8 @@ async def test_a_port_that_is_taken_is_said_in_plain_words() -> None:
 # One process per storage.
 
 
-async def test_the_next_process_waits_until_the_last_one_has_ended(tmp_path: Path) -> None:
-    """As in an update, where the old container is still saying goodbye."""
+async def test_a_new_process_waits_until_the_old_one_has_ended(tmp_path: Path) -> None:
+    """As in an update, while the old container ends its calls."""
     environment = UNREACHABLE | {"APP_PERSISTENT_STORAGE": str(tmp_path)}
     async with (
         running("ex_app.main", environment) as first,
@@ -114,7 +114,7 @@ async def test_the_next_process_waits_until_the_last_one_has_ended(tmp_path: Pat
         await second.stop()
 
 
-def test_a_second_process_on_the_same_storage_says_so_and_ends(
+def test_a_second_process_on_the_same_storage_ends_with_a_message(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(process, "instance_lock", partial(instance_lock, wait_s=0.0))
@@ -133,7 +133,7 @@ def test_the_wait_for_the_lock_is_bounded(tmp_path: Path) -> None:
         pass
 
 
-def test_a_killed_process_locks_nobody_out(tmp_path: Path) -> None:
+def test_a_killed_process_leaves_no_lock(tmp_path: Path) -> None:
     holder = (
         "import pathlib, sys, time; from ex_app.instance_lock import instance_lock\n"
         "with instance_lock(pathlib.Path(sys.argv[1])): print('held', flush=True); time.sleep(60)"
@@ -150,7 +150,7 @@ def test_a_killed_process_locks_nobody_out(tmp_path: Path) -> None:
             assert (tmp_path / FILE_NAME).stat().st_mode & 0o777 == 0o600
 
 
-def test_without_a_storage_that_can_be_written_the_app_starts(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_the_app_starts_with_an_unwritable_storage(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").write_text("")
     with instance_lock(tmp_path / "file" / "below"):
         assert "cannot be written" in caplog.text
@@ -158,7 +158,7 @@ def test_without_a_storage_that_can_be_written_the_app_starts(tmp_path: Path, ca
         pass
 
 
-def test_main_takes_the_signals_before_it_loads_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_main_handles_signals_before_it_loads_the_app(monkeypatch: pytest.MonkeyPatch) -> None:
     taken: list[int] = []
     monkeypatch.setattr(signal, "signal", lambda number, handler: taken.append(number))
     monkeypatch.setattr(process, "run", lambda environment: len(taken))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Talk's requests."""
+"""Routes of Talk."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ex_app import metrics
+from ex_app import responses
 from ex_app.application import create_app
 from ex_app.routes import talk as talk_routes
 from live_transcription.errors import (
@@ -32,7 +32,9 @@ ON = {"roomToken": "abc123", "ncSessionId": "nc+session/1=", "enable": True}
 TRANSCRIBE = "/api/v1/call/transcribe"
 
 
-async def test_capabilities_come_from_memory_and_name_the_languages(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_capabilities_list_the_languages_without_a_request_to_the_engine(
+    talk: httpx.AsyncClient, engine: FakeEngine
+) -> None:
     answer = await talk.get("/capabilities")
     body = answer.json()["live_transcription"]
     assert body["version"] == "10.0.0"
@@ -48,7 +50,7 @@ async def test_languages_keep_their_order_and_have_metadata(talk: httpx.AsyncCli
     assert answer.json()["en"] == {"name": "English", "metadata": {"separator": " ", "rtl": False}}
 
 
-async def test_captions_on_and_off(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_captions_can_be_turned_on_and_off(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     answer = await talk.post(TRANSCRIBE, json=ON | {"langId": "fr", "translationTargetLangId": None, "later": [1]})
     assert answer.status_code == 200
     assert engine.rooms == {"abc123": {"nc+session/1=": "user-1"}}
@@ -97,7 +99,7 @@ async def test_set_language_and_leave(talk: httpx.AsyncClient, engine: FakeEngin
         (LiveTranscriptionError("Something else."), 550),
     ],
 )
-async def test_failures_have_the_statuses_that_talk_knows(
+async def test_each_error_has_the_status_that_talk_expects(
     talk: httpx.AsyncClient, engine: FakeEngine, failure: LiveTranscriptionError, status: int
 ) -> None:
     engine.failure = failure
@@ -107,7 +109,7 @@ async def test_failures_have_the_statuses_that_talk_knows(
     assert answer.json() == {"error": str(failure), **code}
 
 
-async def test_a_mistake_of_ours_tells_nothing(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_an_internal_error_reveals_no_detail(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.failure = ZeroDivisionError("internal detail")
     answer = await talk.post(TRANSCRIBE, json=ON)
     assert answer.status_code == 500
@@ -126,7 +128,7 @@ async def test_an_engine_that_hangs_gets_a_503_in_time(
         assert (answer.status_code, set(answer.json())) == (503, {"error"})
 
 
-async def test_ten_times_the_same_at_once(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+async def test_ten_concurrent_equal_requests_succeed(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     answers = await asyncio.gather(*(talk.post(TRANSCRIBE, json=ON) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {200}
     assert engine.rooms == {"abc123": {"nc+session/1=": "user-1"}}
@@ -161,7 +163,7 @@ async def test_there_is_no_translation(talk: httpx.AsyncClient) -> None:
         (b'{"x":"' + b"y" * 65_536 + b'"}', 413),
     ],
 )
-async def test_bad_bodies(talk: httpx.AsyncClient, engine: FakeEngine, content: bytes, status: int) -> None:
+async def test_invalid_bodies_are_refused(talk: httpx.AsyncClient, engine: FakeEngine, content: bytes, status: int) -> None:
     answer = await talk.post(TRANSCRIBE, content=content, headers={"Content-Type": "application/json"})
     assert (answer.status_code, set(answer.json())) == (status, {"error"})
     assert engine.requests == 0
@@ -212,18 +214,18 @@ BODIES = st.fixed_dictionaries(
     path=st.sampled_from([TRANSCRIBE, "/api/v1/call/set-language", "/api/v1/call/leave"]),
     body=st.one_of(BODIES, ANYTHING).map(lambda value: json.dumps(value).encode()) | st.binary(max_size=200),
 )
-async def test_any_body_gets_a_clear_answer(talk: httpx.AsyncClient, path: str, body: bytes) -> None:
+async def test_any_body_is_accepted_or_refused_with_a_reason(talk: httpx.AsyncClient, path: str, body: bytes) -> None:
     answer = await talk.post(path, content=body)
     assert answer.status_code in (200, 400, 404, 422)
     assert answer.status_code == 200 or set(answer.json()) == {"error"}
 
 
-async def test_a_client_that_leaves_in_mid_body_is_no_error_of_ours(
+async def test_a_client_that_disconnects_within_the_body_causes_no_error(
     engine: FakeEngine, nextcloud: FakeNextcloud, caplog: pytest.LogCaptureFixture
 ) -> None:
     app = create_app(ENVIRONMENT, engine, nextcloud)
     name = "live_transcription_requests_refused_total"
-    before = metrics.registry.get_sample_value(name, {"status": "500"})
+    before = responses.registry.get_sample_value(name, {"status": "500"})
     messages: list[Any] = [{"type": "http.request", "body": b'{"room', "more_body": True}, {"type": "http.disconnect"}]
     headers = [(key.lower().encode(), value.encode()) for key, value in credentials().items()]
     scope = {
@@ -243,13 +245,13 @@ async def test_a_client_that_leaves_in_mid_body_is_no_error_of_ours(
         answers.append(message)
 
     await app(scope, receive, send)
-    assert metrics.registry.get_sample_value(name, {"status": "500"}) == before
+    assert responses.registry.get_sample_value(name, {"status": "500"}) == before
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert engine.requests == 0
 
 
 @pytest.mark.parametrize("length", ["\u00b2", "9" * 5_000, "-1", "1_0"])
-async def test_an_odd_content_length_is_no_internal_error(talk: httpx.AsyncClient, length: str) -> None:
+async def test_a_malformed_content_length_is_no_internal_error(talk: httpx.AsyncClient, length: str) -> None:
     body = json.dumps(ON).encode()
     answer = await talk.post(TRANSCRIBE, content=body, headers={"Content-Length": length.encode("latin-1")})  # type: ignore[dict-item]
     assert answer.status_code in (200, 413)

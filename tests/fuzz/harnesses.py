@@ -21,11 +21,12 @@ from aiortc import rtcdtlstransport as dtls
 from fastapi import FastAPI
 
 from ex_app.application import create_app
-from ex_app.call_store import FILE_NAME, CallKeeper
+from ex_app.call_store import FILE_NAME, CallStore
 from ex_app.errors import NextcloudError
+from ex_app.identity import AppIdentity
 from ex_app.nextcloud.gateway import AppApiGateway, parse_ice_servers
-from ex_app.settings.fields import FIELDS
-from ex_app.settings.read import AppIdentity, read_settings
+from ex_app.settings.read import read_settings
+from ex_app.settings.table import ON_PAGE
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.call.roster import Roster
@@ -492,9 +493,9 @@ class SettingsValues(Harness):
 
     def __init__(self) -> None:
         self._variables = (
-            [entry.variable for entry in FIELDS] + list(ENVIRONMENT) + ["APP_HOST", "APP_PORT", "SKIP_CERT_VERIFY"]
+            [entry.variable for entry in ON_PAGE] + list(ENVIRONMENT) + ["APP_HOST", "APP_PORT", "SKIP_CERT_VERIFY"]
         )
-        self._keys = [entry.key for entry in FIELDS]
+        self._keys = [entry.key for entry in ON_PAGE]
 
     def case(self, random: Random) -> tuple[dict[str, str], dict[str, str]]:
         def value() -> str:
@@ -503,7 +504,7 @@ class SettingsValues(Harness):
 
         given = {random.choice(self._variables): value() for _ in range(4)}
         saved = {random.choice(self._keys): value() for _ in range(3)}
-        secret = random.choice([entry for entry in FIELDS if entry.secret])
+        secret = random.choice([entry for entry in ON_PAGE if entry.secret])
         given[secret.variable] = saved[secret.key] = value() + self._marker + value()
         return ENVIRONMENT | given, saved
 
@@ -536,7 +537,7 @@ class StoredCalls(Harness):
     async def feed(self, case: bytes) -> None:
         (self._storage / FILE_NAME).write_bytes(case)
         engine = FakeEngine()
-        CallKeeper(engine, self._storage, lambda: 1_001.0).take_up()
+        CallStore(engine, self._storage, lambda: 1_001.0).restore()
         assert all(len(room) <= 64 for room in engine.rooms)
 
     @asynccontextmanager

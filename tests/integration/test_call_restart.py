@@ -119,4 +119,4 @@ async def test_captions_go_on_after_the_process_was_started_again(
             health = (await client.get(f"{app.url}/healthz")).json()
         assert (health["calls"], health["targets"]) == (1, 1)
         assert from_recording(SPOKEN).duration_s > 60, "somebody still talks while the app goes again"
-    assert "1 calls are taken up again" in again.read_text()
+    assert "Resuming stored calls: 1" in again.read_text()

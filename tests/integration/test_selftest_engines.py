@@ -111,7 +111,7 @@ async def test_modal_that_works_shows_what_was_said(page: Page) -> None:
         steps = await page.test()
         assert steps["whole"]["state"] == "ok", steps
         assert steps["stt.open"]["title"] == "modal"
-        assert understood(steps["stt.hear"]["detail"]), steps
+        assert understood(steps["stt.transcribe"]["detail"]), steps
         async with asyncio.timeout(5):
             while server.open_sessions:  # noqa: ASYNC110  the stand-in tells no one
                 await asyncio.sleep(0.02)
@@ -127,7 +127,7 @@ async def test_modals_cold_start_is_counted_and_then_works(page: Page) -> None:
         ]
         assert len({step["seconds"] for step in waiting}) > 3, "the page sees the seconds go by"
         assert waiting[0]["expected_s"] > 2.5, "and has a bar for them"
-        assert understood(steps["stt.hear"]["detail"])
+        assert understood(steps["stt.transcribe"]["detail"])
 
 
 async def test_modals_wrong_key_is_named_at_once(page: Page) -> None:
@@ -166,7 +166,7 @@ async def test_a_moshi_server_that_works_shows_what_was_said(page: Page) -> None
         steps = await page.test()
         assert steps["whole"]["state"] == "ok", steps
         assert steps["stt.open"]["title"] == "moshi"
-        assert understood(steps["stt.hear"]["detail"]), steps
+        assert understood(steps["stt.transcribe"]["detail"]), steps
 
 
 async def test_a_moshi_servers_wrong_key_is_named_at_once(page: Page) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""New settings while calls run, hops tried by themselves, and calls handed over to the next start."""
+"""New settings while calls run, checks of the self-test, and calls that resume after a restart."""
 
 from __future__ import annotations
 

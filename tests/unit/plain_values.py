@@ -47,7 +47,8 @@ def not_plain(annotation: Any, *, events: bool = False) -> str:
         if is_dataclass(annotation):
             if not annotation.__dataclass_params__.frozen:  # type: ignore[attr-defined]
                 return f"{annotation.__name__} can be changed"
-            return _first(get_type_hints(annotation).values())
+            hints = get_type_hints(annotation)
+            return _first(hints[each.name] for each in fields(annotation))
     return f"{annotation} is no plain value"
 
 

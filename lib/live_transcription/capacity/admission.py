@@ -32,17 +32,24 @@ SPEAKER_DESCRIPTORS = 6
 SETTLE_S = 5.0
 
 _MB = 1 << 20
-_WHOSE = {
-    MemorySource.CONTAINER: "the container's limit",
-    MemorySource.MACHINE: "what the machine has left for the app",
-    MemorySource.PROCESS: "the limit of the app's address space, ulimit -v",
-    MemorySource.SETTING: "the memory limit of the settings",
-}
-_MORE = {
-    MemorySource.CONTAINER: "Give the container more memory",
-    MemorySource.MACHINE: "Give the machine more memory",
-    MemorySource.PROCESS: "Raise that limit",
-    MemorySource.SETTING: "Raise the memory limit in the settings",
+#: What limits the memory, and what to do about it.
+_TEXTS = {
+    MemorySource.CONTAINER: (
+        "limit of the container",
+        "Give the container more memory, or lower the maximum number of speakers in the settings.",
+    ),
+    MemorySource.MACHINE: (
+        "available on the machine",
+        "Give the machine more memory, or lower the maximum number of speakers in the settings.",
+    ),
+    MemorySource.PROCESS: (
+        "limit of the process, ulimit -v",
+        "Raise this limit, or lower the maximum number of speakers in the settings.",
+    ),
+    MemorySource.SETTING: (
+        "memory limit in the settings",
+        "Raise the memory limit, or lower the maximum number of speakers in the settings.",
+    ),
 }
 
 
@@ -104,13 +111,19 @@ class MemoryAdmission:
         """The current condition, for an administrator. `consequence`: whole sentences."""
         if not self.is_short or (bound := self.tightest) is None:
             return ()
-        message = (
-            f"Memory is low: {_mb(bound.used)} of {_mb(bound.limit)} MB are in use ({_WHOSE[bound.source]}). "
-            f"No new speech-to-text streams start until usage drops below {CLEAR_SHARE:.0%}. "
-            f"Running captions continue. {consequence}"
+        limit, fix = _TEXTS[bound.source]
+        condition = Condition.of(
+            "memory",
+            "Memory is low: {used} of {limit} MB are in use ({source}). No new speech-to-text streams start until usage drops "
+            "below {share} %. Running captions continue.",
+            fix,
+            addition=consequence,
+            used=str(_mb(bound.used)),
+            limit=str(_mb(bound.limit)),
+            source=limit,
+            share=f"{CLEAR_SHARE:.0%}".rstrip("%"),
         )
-        fix = f"{_MORE[bound.source]}, or lower the maximum number of speakers in the settings."
-        return (Condition("memory", message.strip(), fix),)
+        return (condition,)
 
 
 class DescriptorAdmission:
@@ -118,8 +131,6 @@ class DescriptorAdmission:
 
     The reserve allows running calls to reconnect, HTTP requests to be answered, and files to be written.
     """
-
-    FIX = "Raise the limit of open files (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile of Docker)."
 
     def __init__(self) -> None:
         self._reading = DescriptorReading(0, None)
@@ -142,18 +153,24 @@ class DescriptorAdmission:
     def require_call(self, now: float) -> None:
         """Reserve the descriptors of a call. Raises OutOfDescriptors."""
         if self.room(CALL_DESCRIPTORS, now) < 1:
-            raise OutOfDescriptors(self._problem(), fix=self.FIX)
+            condition = self._condition()
+            raise OutOfDescriptors(condition.message, fix=condition.fix)
         self.promise(CALL_DESCRIPTORS, now)
 
     def shortages(self, now: float) -> tuple[Condition, ...]:
         """The current condition, for an administrator."""
         if self.room(SPEAKER_DESCRIPTORS, now) >= 1:
             return ()
-        return (Condition("descriptors", f"{self._problem()} Captions of running calls continue.", self.FIX),)
+        return (self._condition(),)
 
-    def _problem(self) -> str:
-        used, limit = self._reading.used, self._reading.limit
-        return f"Too many files are open: {used} of {limit}. New calls and speakers are refused."
+    def _condition(self) -> Condition:
+        return Condition.of(
+            "descriptors",
+            "Too many files are open: {used} of {limit}. New calls and speakers are refused. Running captions continue.",
+            "Raise the limit of open files (ulimit -n, LimitNOFILE= of systemd, --ulimit nofile of Docker).",
+            used=str(self._reading.used),
+            limit=str(self._reading.limit),
+        )
 
 
 def _mb(size: int) -> int:

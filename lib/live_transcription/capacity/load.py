@@ -49,8 +49,11 @@ class CaptionInterval:
         """The current condition, for an administrator."""
         if not self._noticeable:
             return ()
-        message = (
-            f"The CPU is overloaded: the app runs {self.lag_s * 1000:.0f} ms late. Captions come {self.stretch:.1f} times "
-            "less often, with more words each."
+        condition = Condition.of(
+            "load",
+            "The CPU is overloaded: the app runs {lag} ms late. Captions come {factor} times less often, with more words each.",
+            "Give the app more CPU, or lower the maximum number of speakers in the settings.",
+            lag=f"{self.lag_s * 1000:.0f}",
+            factor=f"{self.stretch:.1f}",
         )
-        return (Condition("load", message, "Give the app more CPU, or lower the maximum number of speakers in the settings."),)
+        return (condition,)

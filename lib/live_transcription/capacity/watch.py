@@ -229,19 +229,22 @@ class Capacity:
         found = self._memory.shortages(untranscribed)
         if not found and waiting:
             found = (
-                Condition(
+                Condition.of(
                     "speakers",
-                    f"All {self._slots.limit} speech-to-text streams are in use. {untranscribed}",
+                    "All {limit} speech-to-text streams are in use.",
                     "Raise the maximum number of speakers in the settings if this machine can do more.",
+                    addition=untranscribed,
+                    limit=str(self._slots.limit),
                 ),
             )
         if self._subscriptions.waiting and self._subscriptions.held >= self._subscriptions.limit:
             found += (
-                Condition(
+                Condition.of(
                     "subscriptions",
-                    f"The app listens to {self._subscriptions.limit} microphones, the most it can at once. The others take "
-                    "turns with silent ones, so their captions may start late.",
+                    "The app receives {limit} microphones, its maximum. The others take turns with silent ones, so their "
+                    "captions may start late.",
                     "Ask people who only listen to join the call without a microphone.",
+                    limit=str(self._subscriptions.limit),
                 ),
             )
         return (*self._descriptors.shortages(self._now()), *found, *self.interval.shortages())

@@ -10,7 +10,6 @@ import json
 import secrets
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any
 
 from websockets.asyncio.client import ClientConnection
@@ -26,18 +25,11 @@ from live_transcription.signaling.messages import Bye, ErrorFrame, Hello, Welcom
 from live_transcription.signaling.reachability import closing_reason, unreachable
 from live_transcription.signaling.refusals import FEATURE_SFU, NO_SFU, hello_refusal, no_sfu
 from live_transcription.signaling.urls import backend_base_url, websocket_url
+from live_transcription.status import HpbReport
 
 #: Largest frame taken, in bytes; the answers of a hello are a few hundred.
 _MAX_FRAME = 64 * 1024
 _HELLO_S = 40.0
-
-
-@dataclass(frozen=True, slots=True)
-class HpbReport:
-    """The HPB's version and features."""
-
-    version: str
-    features: tuple[str, ...]
 
 
 async def probe_hpb(

@@ -11,6 +11,7 @@ from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.config import SttConfig
 from live_transcription.errors import SttModelError
+from live_transcription.languages import LANGUAGES
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
@@ -23,29 +24,6 @@ from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.stt.metrics import SttStatistics
 from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
 from live_transcription.types import Language
-
-#: What Whisper understands well enough to read along, out of its 99 languages; in the order that Talk shows.
-LANGUAGES: Mapping[str, Language] = {
-    language.code: language
-    for language in (
-        Language("en", "English"),
-        Language("fr", "French"),
-        Language("de", "German"),
-        Language("es", "Spanish"),
-        Language("it", "Italian"),
-        Language("pt", "Portuguese"),
-        Language("nl", "Dutch"),
-        Language("ca", "Catalan"),
-        Language("pl", "Polish"),
-        Language("ru", "Russian"),
-        Language("uk", "Ukrainian"),
-        Language("tr", "Turkish"),
-        Language("sv", "Swedish"),
-        Language("ja", "Japanese", separator=""),
-        Language("ko", "Korean"),
-        Language("zh", "Chinese", separator=""),
-    )
-}
 
 
 class SttRegistry:
@@ -60,7 +38,7 @@ class SttRegistry:
         self.statistics = SttStatistics()
         collector.attach(self.statistics)
         engines: list[SttBackend] = []
-        for name in config.order:
+        for name in config.in_use:
             if name == "modal" and config.modal is not None:
                 engines.append(ModalBackend(config.modal, statistics=self.statistics))
             elif name == "moshi" and config.moshi is not None:

@@ -16,7 +16,7 @@ from live_transcription.stt.kyutai.handshake import opening_error, status_error
 
 
 class Server(Protocol):
-    """A server's address and credentials, implemented in `config_stt`. `headers()` contains the credentials in plain text.
+    """A server's address and credentials, implemented in `config`. `headers()` contains the credentials in plain text.
 
     `certificate_fix`: another remedy for an untrusted certificate than a trusted one; "" if there is none.
     """

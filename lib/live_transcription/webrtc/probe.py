@@ -9,10 +9,10 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from aioice import stun
 
+from live_transcription.status import IceReport
 from live_transcription.types import IceServer
 from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
@@ -20,16 +20,6 @@ from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_serv
 #: Time in seconds for one server.
 SERVER_S = 6.0
 _RESEND_S = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class IceReport:
-    """One server. `kind`: `stun` or `turn`; `problem` is empty where it works; `address` is what it gave us."""
-
-    kind: str
-    server: str
-    address: str
-    problem: str = ""
 
 
 async def probe_ice(servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:

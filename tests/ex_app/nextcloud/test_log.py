@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Lines for Nextcloud's log: never waited for, never with secrets."""
+"""Lines for Nextcloud's log: logging never waits, and secrets are redacted."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def until(condition: Callable[[], bool], log: NextcloudLog) -> None:
     task.cancel()
 
 
-async def test_warnings_arrive_redacted_after_an_outage(logger: logging.Logger) -> None:
+async def test_warnings_are_redacted_and_sent_after_an_outage(logger: logging.Logger) -> None:
     nextcloud = FakeNextcloud(failures=2)
     waits: list[float] = []
 
@@ -54,7 +54,7 @@ async def test_warnings_arrive_redacted_after_an_outage(logger: logging.Logger) 
     assert waits[:2] == [30.0, 30.0]
 
 
-async def test_the_queue_is_bounded_and_logging_never_waits(logger: logging.Logger) -> None:
+async def test_the_buffer_is_bounded_and_logging_never_waits(logger: logging.Logger) -> None:
     log = NextcloudLog(FakeNextcloud(failures=10**6), Redactor())
     logger.addHandler(log)
     for number in range(QUEUE + 50):

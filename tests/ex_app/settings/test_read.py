@@ -30,7 +30,7 @@ def test_a_complete_environment_has_no_problems() -> None:
     assert not config.hpb.verify_certificates
     assert config.stt.embedded is not None
     assert config.stt.embedded.model_directory == Path("/models/x")
-    assert settings.modal is None
+    assert settings.engine.stt.modal is None
 
 
 def test_an_empty_environment_names_each_missing_setting_once_and_the_rest_has_defaults() -> None:
@@ -58,7 +58,7 @@ def test_an_empty_environment_names_each_missing_setting_once_and_the_rest_has_d
         ({"APP_PORT": ""}, 8080),
     ],
 )
-def test_which_port(environment: dict[str, str], port: int) -> None:
+def test_the_port_comes_from_app_port_then_port_then_the_default(environment: dict[str, str], port: int) -> None:
     settings = read_settings(ENVIRONMENT | environment)
     assert settings.listen.port == port
     assert settings.problems == ()
@@ -101,7 +101,7 @@ def test_harp_listens_on_its_socket() -> None:
         ("MODAL_WORKSPACE", "wss://x"),
     ],
 )
-def test_a_malformed_value_is_named_and_the_app_goes_on(name: str, value: str) -> None:
+def test_a_malformed_value_is_reported_and_the_default_applies(name: str, value: str) -> None:
     settings = read_settings(ENVIRONMENT | {name: value})
     assert settings.problems[0].setting == name
     assert str(settings.problems[0]).startswith(f"{name} is malformed: ")
@@ -130,7 +130,7 @@ def test_a_malformed_value_is_named_and_the_app_goes_on(name: str, value: str) -
         "https://" + "x" * 3000,
     ],
 )
-def test_malformed_addresses_of_the_hpb(url: str) -> None:
+def test_a_malformed_hpb_address_blocks_the_engine(url: str) -> None:
     settings = read_settings(ENVIRONMENT | {"LT_HPB_URL": url})
     (problem,) = settings.blocking
     assert problem.setting == "LT_HPB_URL"
@@ -148,39 +148,39 @@ def test_malformed_addresses_of_the_hpb(url: str) -> None:
         "https://höhe.example.com",
     ],
 )
-def test_good_addresses_of_the_hpb(url: str) -> None:
-    assert read_settings(ENVIRONMENT | {"LT_HPB_URL": f" {url} "}).hpb_url == url.rstrip("/")
+def test_valid_hpb_addresses_are_accepted(url: str) -> None:
+    assert read_settings(ENVIRONMENT | {"LT_HPB_URL": f" {url} "}).engine.hpb.url == url.rstrip("/")
 
 
-def test_nextclouds_address_is_its_base() -> None:
+def test_nextclouds_address_is_reduced_to_its_base() -> None:
     for url in ("https://cloud.example.com/", "https://cloud.example.com/index.php", "https://cloud.example.com/index.php/"):
         assert read_settings(ENVIRONMENT | {"NEXTCLOUD_URL": url}).app.nextcloud_url == "https://cloud.example.com"
 
 
-def test_modal_needs_all_three_and_tells_key_from_secret() -> None:
+def test_modal_needs_workspace_key_and_secret_and_detects_swapped_ones() -> None:
     modal = {"MODAL_WORKSPACE": "workspace", "MODAL_KEY": "wk-key-1", "MODAL_SECRET": "ws-secret-1"}
     settings = read_settings(ENVIRONMENT | modal)
-    assert settings.modal is not None
-    assert {secret.reveal() for secret in settings.secrets()} >= {SECRET, "wk-key-1", "ws-secret-1"}
+    assert settings.engine.stt.modal is not None
+    assert {secret.reveal() for secret in settings.secrets} >= {SECRET, "wk-key-1", "ws-secret-1"}
     without = read_settings(ENVIRONMENT | {"MODAL_KEY": "wk-key-1"})
-    assert without.modal is None
+    assert without.engine.stt.modal is None
     assert [problem.setting for problem in without.problems] == ["MODAL_WORKSPACE", "MODAL_SECRET"]
     swapped = read_settings(ENVIRONMENT | modal | {"MODAL_KEY": "ws-secret-1", "MODAL_SECRET": "wk-key-1"})
     assert [problem.setting for problem in swapped.problems] == ["MODAL_KEY", "MODAL_SECRET"]
     assert "ws-secret-1" not in str(swapped.problems[0])
 
 
-def test_a_saved_value_comes_first_and_a_malformed_one_falls_back() -> None:
+def test_a_saved_value_takes_precedence_unless_it_is_malformed() -> None:
     saved = {"lt_hpb_url": "https://saved.example.com", "app_secret": "never from here"}
     settings = read_settings(ENVIRONMENT, saved)
-    assert settings.hpb_url == "https://saved.example.com"
+    assert settings.engine.hpb.url == "https://saved.example.com"
     assert settings.app.secret.reveal() == SECRET
     fallen_back = read_settings(ENVIRONMENT, {"lt_hpb_url": "nonsense"})
-    assert fallen_back.hpb_url == "https://hpb.example.com/standalone-signaling"
+    assert fallen_back.engine.hpb.url == "https://hpb.example.com/standalone-signaling"
     assert [problem.setting for problem in fallen_back.problems] == ["LT_HPB_URL"]
 
 
-def test_settings_never_show_a_secret() -> None:
+def test_the_repr_of_settings_contains_no_secret() -> None:
     text = repr(read_settings(ENVIRONMENT | {"MODAL_WORKSPACE": "w", "MODAL_KEY": "wk-1234567", "MODAL_SECRET": "ws-1234567"}))
     assert SECRET not in text
     assert "internal-secret" not in text
@@ -201,7 +201,7 @@ NAMES = [
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), st.text(max_size=60) | st.from_regex(r"(https?|wss?)://\S{0,20}")))
-def test_no_environment_makes_it_fail_and_no_problem_repeats_a_secret(environment: dict[str, str]) -> None:
+def test_any_environment_can_be_read_and_no_problem_contains_a_secret(environment: dict[str, str]) -> None:
     settings = read_settings(environment)
     assert 1 <= settings.listen.port <= 65535
     secret = environment.get("LT_INTERNAL_SECRET", "").strip()
@@ -209,22 +209,22 @@ def test_no_environment_makes_it_fail_and_no_problem_repeats_a_secret(environmen
         assert not any(secret in str(problem) for problem in settings.problems)
 
 
-def test_a_full_url_takes_the_place_of_a_workspace() -> None:
+def test_a_full_modal_address_replaces_the_workspace() -> None:
     settings = read_settings(ENVIRONMENT | {"LT_MODAL_URL": "wss://stt.example.com"})
     assert settings.problems == ()
-    assert settings.modal is not None
-    assert settings.modal.stream_url == "wss://stt.example.com/v1/stream"
+    assert settings.engine.stt.modal is not None
+    assert settings.engine.stt.modal.stream_url == "wss://stt.example.com/v1/stream"
 
 
-def test_a_moshi_server_is_taken_with_the_key_it_comes_with() -> None:
+def test_a_moshi_server_gets_its_default_key() -> None:
     settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "ws://stt.example.com:8080"})
-    assert settings.moshi is not None
-    assert settings.moshi.stream_url == "ws://stt.example.com:8080/api/asr-streaming"
-    assert settings.moshi.key.reveal() == "public_token"
+    assert settings.engine.stt.moshi is not None
+    assert settings.engine.stt.moshi.stream_url == "ws://stt.example.com:8080/api/asr-streaming"
+    assert settings.engine.stt.moshi.key.reveal() == "public_token"
 
 
-def test_a_malformed_server_address_is_named_and_blocks_nothing() -> None:
+def test_a_malformed_engine_address_is_reported_and_blocks_nothing() -> None:
     settings = read_settings(ENVIRONMENT | {"LT_MOSHI_URL": "stt.example.com"})
     assert [problem.setting for problem in settings.problems] == ["LT_MOSHI_URL"]
-    assert settings.moshi is None
+    assert settings.engine.stt.moshi is None
     assert settings.blocking == ()

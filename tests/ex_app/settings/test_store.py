@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Settings that an administrator saved: read, kept through trouble, validated, applied."""
+"""Saved settings: read, kept during outages, validated and applied."""
 
 from __future__ import annotations
 
@@ -15,10 +15,11 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from ex_app.errors import NextcloudError, SettingsRefused
-from ex_app.settings.fields import BY_KEY, FIELDS
 from ex_app.settings.read import Settings, read_settings
 from ex_app.settings.store import MAX_VALUE, SavedSettings
+from ex_app.settings.table import BY_KEY, ON_PAGE
 from live_transcription.config import EngineConfig
+from sandbox import virtual_clock
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from sandbox.nextcloud.app_api import ConfigValue
 from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeNextcloud
@@ -30,11 +31,9 @@ MODAL = {"lt_modal_workspace": "workspace", "lt_modal_key": "wk-key-1", "lt_moda
 class Applied:
     def __init__(self) -> None:
         self.settings: list[Settings] = []
-        self.once = asyncio.Event()
 
     def __call__(self, settings: Settings) -> None:
         self.settings.append(settings)
-        self.once.set()
 
 
 def saved_settings(nextcloud: Any, **environment: str) -> tuple[SavedSettings, Applied]:
@@ -42,52 +41,53 @@ def saved_settings(nextcloud: Any, **environment: str) -> tuple[SavedSettings, A
     return SavedSettings(ENVIRONMENT | environment, nextcloud, applied), applied
 
 
-def test_every_setting_has_a_key_of_its_own_that_app_api_takes() -> None:
-    keys = [entry.key for entry in FIELDS]
+def test_every_setting_has_a_unique_key_that_app_api_accepts() -> None:
+    keys = [entry.key for entry in ON_PAGE]
     assert len(set(keys)) == len(keys)
     assert all(key.startswith("lt_") and len(key) <= 64 for key in keys)
-    assert all(entry.kind != "switch" or entry.default in ("true", "false") for entry in FIELDS)
+    assert all(entry.kind != "switch" or entry.default in ("true", "false") for entry in ON_PAGE)
 
 
-def test_the_defaults_of_the_table_are_those_in_force() -> None:
-    explicit = {entry.variable: entry.default for entry in FIELDS if entry.default}
+def test_setting_every_default_explicitly_changes_nothing() -> None:
+    explicit = {entry.variable: entry.default for entry in ON_PAGE if entry.default}
     assert read_settings(ENVIRONMENT | explicit) == read_settings(ENVIRONMENT)
 
 
-async def test_saved_values_win_over_the_environment_and_a_deleted_one_gives_way() -> None:
+async def test_saved_values_take_precedence_until_they_are_deleted() -> None:
     nextcloud = FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com", **MODAL})
     saved, applied = saved_settings(nextcloud)
     await saved.refresh()
-    assert saved.current.hpb_url == "https://saved.example.com"
-    assert saved.current.modal is not None
+    assert saved.current.engine.hpb.url == "https://saved.example.com"
+    assert saved.current.engine.stt.modal is not None
     assert applied.settings == [saved.current]
     await saved.refresh()
     assert len(applied.settings) == 1, "unchanged values are not applied again"
     await saved.save({"lt_hpb_url": None})
-    assert saved.current.hpb_url == ENVIRONMENT["LT_HPB_URL"]
+    assert saved.current.engine.hpb.url == ENVIRONMENT["LT_HPB_URL"]
     assert "lt_hpb_url" not in nextcloud.values
 
 
-async def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
-    nextcloud, waits, go_on = FakeNextcloud(), list[float](), asyncio.Queue[None]()
+def test_values_set_by_occ_apply_within_a_minute() -> None:
+    async def run() -> None:
+        nextcloud, applied = FakeNextcloud(), Applied()
+        saved = SavedSettings(ENVIRONMENT, nextcloud, applied)
+        task = asyncio.create_task(saved.run())
+        await saved.known.wait()
+        nextcloud.values["lt_prewarm"] = "0"
+        await asyncio.sleep(59)
+        assert applied.settings == []
+        await asyncio.sleep(2)
+        assert not applied.settings[-1].engine.stt.prewarm
+        nextcloud.values["lt_prewarm"] = "1"
+        saved.refresh_soon()
+        await asyncio.sleep(1)
+        assert applied.settings[-1].engine.stt.prewarm
+        task.cancel()
 
-    async def sleep(delay: float) -> None:
-        waits.append(delay)
-        await go_on.get()
-
-    applied = Applied()
-    saved = SavedSettings(ENVIRONMENT, nextcloud, applied, sleep=sleep)
-    task = asyncio.create_task(saved.run())
-    await asyncio.wait_for(saved.known.wait(), 5)
-    nextcloud.values["lt_prewarm"] = "0"
-    go_on.put_nowait(None)
-    await asyncio.wait_for(applied.once.wait(), 5)
-    assert not applied.settings[-1].prewarm
-    assert waits[0] == 60.0
-    task.cancel()
+    virtual_clock.run(run(), loopback_s=0.0)
 
 
-async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_retired_setting_is_logged_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     for environment, values in ((ENVIRONMENT | {"LT_FINALS_ONLY": "true"}, {}), (ENVIRONMENT, {"lt_finals_only": "true"})):
         caplog.clear()
@@ -101,25 +101,25 @@ async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effe
         assert not saved.current.problems
 
 
-async def test_the_last_good_values_stay_while_nextcloud_is_away_and_the_page_says_so() -> None:
+async def test_the_last_known_values_apply_during_an_outage_of_nextcloud() -> None:
     nextcloud = FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com"})
     saved, _ = saved_settings(nextcloud)
     await saved.refresh()
     nextcloud.failures = 1
     with pytest.raises(NextcloudError):
         await saved.refresh()
-    assert saved.trouble is not None
-    assert saved.current.hpb_url == "https://saved.example.com"
+    assert saved.last_error is not None
+    assert saved.current.engine.hpb.url == "https://saved.example.com"
     nextcloud.failures = 1
     with pytest.raises(NextcloudError):
         await saved.save({"lt_prewarm": "false"})
-    assert saved.current.prewarm
+    assert saved.current.engine.stt.prewarm
     await saved.refresh()
-    assert saved.trouble is None
+    assert saved.last_error is None
 
 
 @pytest.mark.parametrize("kind", [FaultKind.UNAVAILABLE, FaultKind.GARBAGE, FaultKind.WRONG_SHAPE, FaultKind.UNAUTHORIZED])
-async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
+async def test_an_unusable_answer_of_nextcloud_changes_nothing(kind: FaultKind) -> None:
     async with Nextcloud() as cloud:
         app = cloud.app_api.register(secret=SECRET)
         app.enabled = True
@@ -129,7 +129,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         await saved.refresh()
         with cloud.faults.during(Fault(kind)), pytest.raises(NextcloudError):
             await saved.refresh()
-        assert saved.current.hpb_url == "https://saved.example.com"
+        assert saved.current.engine.hpb.url == "https://saved.example.com"
         await saved.save({"lt_internal_secret": "a-new-secret", "lt_hpb_url": None})
         assert app.config["lt_internal_secret"] == ConfigValue("a-new-secret", sensitive=True)
         assert "lt_hpb_url" not in app.config
@@ -148,7 +148,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("lt_stt_order", "modal,modal"),
         ("lt_stt_order", "cloud"),
         ("lt_frame_ms", "100"),
-        ("lt_receive_path", "fast"),
+        ("lt_receive_path", "direct"),
         ("lt_max_speakers", "0"),
         ("lt_max_calls", "0"),
         ("lt_max_memory_mb", "5"),
@@ -161,7 +161,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("enabled", "0"),
     ],
 )
-async def test_a_bad_value_is_refused_by_its_field_and_nothing_is_saved(key: str, value: str) -> None:
+async def test_an_invalid_value_is_refused_with_its_key_and_nothing_is_saved(key: str, value: str) -> None:
     nextcloud = FakeNextcloud()
     saved, applied = saved_settings(nextcloud)
     with pytest.raises(SettingsRefused) as refused:
@@ -172,19 +172,19 @@ async def test_a_bad_value_is_refused_by_its_field_and_nothing_is_saved(key: str
     assert applied.settings == []
 
 
-async def test_values_that_do_not_fit_each_other_are_refused() -> None:
+async def test_values_that_contradict_each_other_are_refused() -> None:
     nextcloud = FakeNextcloud()
     saved, _ = saved_settings(nextcloud)
     with pytest.raises(SettingsRefused) as refused:
         await saved.save({"lt_languages": "en,de", "lt_default_language": "fr"})
     assert set(refused.value.fields) == {"lt_default_language"}
     await saved.save({"lt_languages": "fr,de", "lt_default_language": "fr"})
-    assert saved.current.default_language == "fr"
+    assert saved.current.engine.default_language == "fr"
     await saved.save({"lt_modal_workspace": "half-done"})
-    assert saved.current.modal is None, "what is not complete yet may be saved in pieces"
+    assert saved.current.engine.stt.modal is None, "incomplete settings may be saved one by one"
 
 
-async def test_secrets_are_saved_as_secrets_and_never_described() -> None:
+async def test_secrets_are_saved_encrypted_and_never_described() -> None:
     nextcloud = FakeNextcloud()
     saved, applied = saved_settings(nextcloud)
     await saved.save({"lt_internal_secret": "new-secret-1234", **MODAL})
@@ -197,7 +197,7 @@ async def test_secrets_are_saved_as_secrets_and_never_described() -> None:
             assert secret not in text
 
 
-async def test_a_connection_that_others_can_read_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unencrypted_connection_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
     saved, _ = saved_settings(FakeNextcloud())
     await saved.save({"lt_moshi_url": "ws://stt.example.com:8080"})
     await saved.save({"lt_max_speakers": "12"})
@@ -207,12 +207,12 @@ async def test_a_connection_that_others_can_read_is_logged_once(caplog: pytest.L
     assert len([line for line in lines if "Not checked: the certificate of the high-performance backend" in line]) == 1
 
 
-async def test_everything_reaches_the_engine() -> None:
+async def test_saved_settings_reach_the_engine() -> None:
     saved, _ = saved_settings(FakeNextcloud())
     await saved.save(
         {
             **MODAL, "lt_backend_url": "https://inside.example.com", "lt_skip_cert_verify": "1",
-            "lt_frame_ms": "200", "lt_gate": "off", "lt_receive_path": "stock",
+            "lt_frame_ms": "200", "lt_gate": "off",
             "lt_prewarm": "0", "lt_max_speakers": "12", "lt_max_calls": "34", "lt_max_memory_mb": "2048",
             "lt_languages": "fr,en",
             "lt_stt_order": "embedded,modal",
@@ -227,14 +227,13 @@ async def test_everything_reaches_the_engine() -> None:
     assert (config.max_speakers, config.max_calls, config.max_memory_mb) == (12, 34, 2048)
     assert config.languages == ("en", "fr")
     assert config.stt.order == ("embedded", "modal")
-    assert config.receive_path == "stock"
     await saved.save({"lt_stt_fallback": "false"})
-    assert saved.current.engines_in_use() == ("embedded",)
+    assert saved.current.engine.stt.in_use == ("embedded",)
 
 
 @hypothesis_settings(suppress_health_check=[HealthCheck.too_slow], max_examples=60)
 @given(st.dictionaries(st.sampled_from([*BY_KEY, "enabled", "x"]), st.none() | st.text(max_size=40), max_size=5))
-async def test_no_input_breaks_it(changes: dict[str, str | None]) -> None:
+async def test_any_input_is_saved_or_refused(changes: dict[str, str | None]) -> None:
     nextcloud = FakeNextcloud()
     saved, _ = saved_settings(nextcloud)
     refused = (await asyncio.gather(saved.save(changes), return_exceptions=True))[0]
@@ -245,8 +244,8 @@ async def test_no_input_breaks_it(changes: dict[str, str | None]) -> None:
     assert isinstance(saved.current.engine_config(), EngineConfig)
 
 
-async def test_hostile_saved_values_fall_back_and_are_named() -> None:
-    values = {entry.key: "<script>alert(1)</script>\x00" for entry in FIELDS}
+async def test_malformed_saved_values_are_reported_and_the_environment_applies() -> None:
+    values = {entry.key: "<script>alert(1)</script>\x00" for entry in ON_PAGE}
     saved, _ = saved_settings(FakeNextcloud(values=values))
     await saved.refresh()
     assert isinstance(saved.current.engine_config(), EngineConfig)

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from websockets.exceptions import InvalidURI
 from websockets.uri import parse_uri
 
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import ModalConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.runtime.hosts import host_of, is_host, is_loopback, is_subdomain, origin_of
 from live_transcription.types import Secret

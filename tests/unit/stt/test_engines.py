@@ -8,8 +8,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 
-from live_transcription.config import EngineConfig, HpbConfig, SttConfig
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import EngineConfig, HpbConfig, ModalConfig, SttConfig
 from live_transcription.errors import SttError
 from live_transcription.service import TranscriptionService
 from live_transcription.stt.engines import SttRegistry

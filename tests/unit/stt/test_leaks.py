@@ -15,8 +15,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection, serve
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
-from live_transcription.config import SttConfig
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import ModalConfig, SttConfig
 from live_transcription.errors import SttError
 from live_transcription.stt.engines import SttRegistry
 from tests.unit.stt.kyutai.kyutai_model import speech

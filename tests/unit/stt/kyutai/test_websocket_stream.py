@@ -18,7 +18,7 @@ from websockets.asyncio.client import ClientConnection
 from websockets.asyncio.server import ServerConnection, serve
 from websockets.exceptions import ProtocolError
 
-from live_transcription.config_stt import MoshiConfig
+from live_transcription.config import MoshiConfig
 from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.stt.base import SttEvent
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream, open_websocket

@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import ModalConfig
 from live_transcription.errors import SttError
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.http import get

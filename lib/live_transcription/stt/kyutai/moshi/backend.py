@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from live_transcription.config_stt import MoshiConfig
+from live_transcription.config import MoshiConfig
 from live_transcription.errors import SttAtCapacity, SttProtocolError
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.http import get

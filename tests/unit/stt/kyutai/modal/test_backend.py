@@ -16,7 +16,7 @@ import pytest
 import respx
 from websockets.asyncio.server import ServerConnection, serve
 
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import ModalConfig
 from live_transcription.errors import (
     SttAtCapacity,
     SttError,

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import pytest
 
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config import ModalConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.types import Secret
 

@@ -14,7 +14,7 @@ import pytest
 import respx
 from websockets.asyncio.server import ServerConnection, serve
 
-from live_transcription.config_stt import MoshiConfig
+from live_transcription.config import MoshiConfig
 from live_transcription.errors import ConfigurationError, SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
 from live_transcription.stt.base import Flushed, Token
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend, Slots
