@@ -22,7 +22,6 @@ from ex_app.settings.parsers import (
     modal_secret,
     modal_workspace,
     nextcloud_address,
-    receive_path,
     secret,
     speaker_count,
     stt_address,
@@ -147,11 +146,6 @@ FIELDS: tuple[Field, ...] = (
         "Off: the engine starts at the first word, so the first captions are late.", boolean, "true",
     ),
     Field(
-        "LT_RECEIVE_PATH", "choice", "advanced", "How audio is received",
-        "The aiortc receiver takes several times as much CPU. Use it for comparison, or if no audio arrives.",
-        receive_path, "direct", (("direct", "The app's own receiver"), ("stock", "The aiortc receiver")),
-    ),
-    Field(
         "LT_MAX_SPEAKERS", "number", "advanced", "Maximum concurrent speakers",
         "People who speak at the same time, in all calls together, 1 to 10000. Silent microphones do not count.",
         speaker_count, "500",
@@ -168,7 +162,10 @@ FIELDS: tuple[Field, ...] = (
 )  # fmt: skip
 
 #: Settings of earlier versions that no longer have an effect, and why.
-RETIRED = {"LT_FINALS_ONLY": "Captions are never revised, so every version of Talk shows them once."}
+RETIRED = {
+    "LT_FINALS_ONLY": "Captions are never revised, so every version of Talk shows them once.",
+    "LT_RECEIVE_PATH": "The app always uses its own receiver.",
+}
 
 BY_KEY = {entry.key: entry for entry in FIELDS}
 BY_VARIABLE = {entry.variable: entry for entry in FIELDS}

@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from live_transcription.config import ENGINES, RECEIVE_PATHS, ReceivePath
+from live_transcription.config import ENGINES
 from live_transcription.runtime.hosts import is_host
 from live_transcription.stt.engines import LANGUAGES
 from live_transcription.types import Secret
@@ -87,13 +87,6 @@ def frame_length(text: str) -> int:
     if text in ("80", "200"):
         return int(text)
     raise ValueError("enter 80 or 200")
-
-
-def receive_path(text: str) -> ReceivePath:
-    for path in RECEIVE_PATHS:
-        if text.lower() == path:
-            return path
-    raise ValueError("enter direct or stock")
 
 
 def speaker_count(text: str) -> int:

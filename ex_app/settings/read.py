@@ -33,7 +33,6 @@ from ex_app.settings.parsers import (
     modal_workspace,
     nextcloud_address,
     port_number,
-    receive_path,
     secret,
     speaker_count,
     stt_address,
@@ -41,12 +40,10 @@ from ex_app.settings.parsers import (
 )
 from live_transcription.config import (
     ENGINES,
-    RECEIVE_PATHS,
     AudioConfig,
     EmbeddedConfig,
     EngineConfig,
     HpbConfig,
-    ReceivePath,
     SttConfig,
 )
 from live_transcription.config_stt import PUBLIC_MOSHI_KEY, ModalConfig, MoshiConfig
@@ -112,7 +109,6 @@ class Settings:
     max_speakers: int = 500
     max_calls: int = 500
     max_memory_mb: int = 0
-    receive_path: ReceivePath = "direct"
     problems: tuple[ConfigurationError, ...] = ()
     blocking: tuple[ConfigurationError, ...] = ()
     notices: tuple[str, ...] = ()
@@ -143,7 +139,6 @@ class Settings:
             max_speakers=self.max_speakers,
             max_calls=self.max_calls,
             max_memory_mb=self.max_memory_mb,
-            receive_path=self.receive_path,
         )
 
     def engines_in_use(self) -> tuple[str, ...]:
@@ -262,7 +257,6 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         max_speakers=reader.take("LT_MAX_SPEAKERS", speaker_count, 500),
         max_calls=reader.take("LT_MAX_CALLS", call_count, 500),
         max_memory_mb=reader.take("LT_MAX_MEMORY_MB", megabytes, 0),
-        receive_path=reader.take("LT_RECEIVE_PATH", receive_path, RECEIVE_PATHS[0]),
         model_directory=reader.take("LT_MODEL_DIRECTORY", _path, None),
         problems=tuple(reader.problems),
         blocking=tuple(reader.blocking),

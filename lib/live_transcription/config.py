@@ -7,17 +7,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.types import Secret
 
 #: The engines by the names that settings use, in the order that serves best.
 ENGINES = ("modal", "moshi", "embedded")
-
-#: How audio is received: by our own receive path, or by aiortc's, which costs several times as much (a fallback).
-ReceivePath = Literal["direct", "stock"]
-RECEIVE_PATHS: tuple[ReceivePath, ...] = ("direct", "stock")
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,4 +87,3 @@ class EngineConfig:
     max_calls: int = 500
     max_memory_mb: int = 0
     no_target_linger_s: float = 60.0
-    receive_path: ReceivePath = "direct"

@@ -153,8 +153,6 @@ class TranscriptionService:
             if self._calls:
                 self._run(self._warm_quietly(), "warm new engines")
         self._applied_stt = config.stt
-        for call in self._calls.values():
-            call.set_receive_path(config.receive_path)
         if self._applied_hpb not in (None, config.hpb):
             self._hpb_trouble = None
             for call in list(self._calls.values()):

@@ -82,17 +82,6 @@ class AudioGap:
 
 
 @dataclass(frozen=True, slots=True)
-class DecodedAudio:
-    """Audio that was decoded already, in order and without holes: by the stock receive path.
-
-    `samples` int16 of shape (samples, channels), at `sample_rate` Hz.
-    """
-
-    samples: npt.NDArray[np.int16]
-    sample_rate: int
-
-
-@dataclass(frozen=True, slots=True)
 class IceServer:
     """A STUN or TURN server as Talk's signaling settings name it; TURN credentials are time-limited."""
 

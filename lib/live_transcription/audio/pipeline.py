@@ -17,9 +17,8 @@ import numpy as np
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.framer import Framer
 from live_transcription.audio.opus import MAX_PACKET_SAMPLES, STEP_SAMPLES, TICKS_PER_SAMPLE, Decoder, decoder, packet_samples
-from live_transcription.audio.resampler import Resampler
 from live_transcription.errors import OpusError
-from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, AudioPacket, DecodedAudio, Frame
+from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, AudioPacket, Frame
 
 logger = logging.getLogger(__name__)
 
@@ -69,14 +68,9 @@ class AudioPipeline:
         self._decoded_is_silent = True
         self._silent_samples = 0
         self._resting = False
-        #: For audio that comes decoded, with its sample rate and channels.
-        self._resampler: tuple[tuple[int, int], Resampler] | None = None
 
-    def feed(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
+    def feed(self, item: AudioPacket | AudioGap) -> None:
         """The next packet or gap in sequence order. A malformed packet costs its own time only: it is concealed."""
-        if isinstance(item, DecodedAudio):
-            self._take_decoded(item)
-            return
         if isinstance(item, AudioPacket):
             self.statistics.packets += 1
             if item.skipped:
@@ -103,9 +97,6 @@ class AudioPipeline:
     def drain(self) -> None:
         """Emit the open frame, padded with silence, so that nothing of the last words is lost."""
         self._render()
-        if self._resampler is not None:
-            self._put(self._resampler[1].flush())
-            self._resampler = None
         frame = self._framer.drain()
         if frame is not None:
             self._queue.put(frame)
@@ -127,21 +118,6 @@ class AudioPipeline:
             self.statistics.rested_samples += samples
         else:
             self.feed(AudioGap(samples * TICKS_PER_SAMPLE, lost=False))
-
-    def _take_decoded(self, audio: DecodedAudio) -> None:
-        if self._waiting:  # of another receive path, before
-            self._render()
-        form = (audio.sample_rate, audio.samples.shape[1])
-        if self._resampler is None or self._resampler[0] != form:
-            self._resampler = (form, Resampler(*form))
-        self._put(self._resampler[1].push(audio.samples))
-        self._silent_samples, self._resting = 0, False
-        self._missing = self._framer.missing
-
-    def _put(self, samples: Frame) -> None:
-        self.statistics.decoded_samples += len(samples)
-        for frame in self._framer.push(samples):
-            self._queue.put(frame)
 
     def _render(self) -> None:
         """Turn all waiting packets into samples, and queue each frame that they complete."""

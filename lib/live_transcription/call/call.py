@@ -10,7 +10,6 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -19,7 +18,7 @@ from live_transcription.call.offer_queue import OfferQueue
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.capacity.pace import Pace
-from live_transcription.config import EngineConfig, ReceivePath
+from live_transcription.config import EngineConfig
 from live_transcription.errors import NoMediaPath, SignalingError, SttError
 from live_transcription.observability import metrics
 from live_transcription.runtime.backoff import Restarts
@@ -180,12 +179,6 @@ class Call:
         self.language = language
         for speaker in self._speakers.values():
             speaker.set_language(language)
-
-    def set_receive_path(self, receive_path: ReceivePath) -> None:
-        """Applies to new subscriptions; running ones keep theirs."""
-        self._config = replace(self._config, receive_path=receive_path)
-        for speaker in self._speakers.values():
-            speaker.receive_path = receive_path
 
     def take_over(self, other: Call) -> None:
         """Replace another call of the same room: take its targets, and the slots and subscriptions of its publishers."""

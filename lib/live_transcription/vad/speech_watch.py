@@ -28,7 +28,7 @@ import numpy as np
 from live_transcription.audio.opus import TICKS_PER_SAMPLE, Decoder, decoder, packet_samples
 from live_transcription.audio.pipeline import PipelineStatistics
 from live_transcription.errors import OpusError
-from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, AudioPacket, DecodedAudio, Frame
+from live_transcription.types import DIGITAL_SILENCE, SAMPLE_RATE, AudioGap, AudioPacket, Frame
 
 Item: TypeAlias = AudioPacket | AudioGap
 
@@ -105,11 +105,9 @@ class SpeechWatch:
                 self._disbelief = _samples(min(DISBELIEF_S[1], DISBELIEF_S[0] * 2 ** min(self._wrong - PATIENCE - 1, 8)))
         self._by_level = None
 
-    def push(self, item: Item | DecodedAudio) -> Sequence[Item | DecodedAudio]:
-        """Take the next item. Returns the items to decode if the watch is over; already decoded audio ends it."""
+    def push(self, item: Item) -> Sequence[Item]:
+        """Take the next item. Returns the items to decode if the watch is over."""
         if not isinstance(item, AudioPacket):
-            if isinstance(item, DecodedAudio):
-                return (item,)
             self._keep(item, min(item.duration // TICKS_PER_SAMPLE, _samples(KEPT_S)))
             return ()
         statistics = self._statistics

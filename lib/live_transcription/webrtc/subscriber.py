@@ -13,23 +13,20 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from live_transcription.config import ReceivePath
 from live_transcription.errors import LiveTranscriptionError, NegotiationFailed, NoAudio, PublisherUnavailable
 from live_transcription.observability import metrics
-from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, IceServer, TurnAnswer
+from live_transcription.types import AudioGap, AudioPacket, IceServer, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterBuffer, JitterStatistics
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.peer import Peer, SubscriberChannel
 from live_transcription.webrtc.sdp import Offer, parse_candidate, parse_offer
-from live_transcription.webrtc.stock_peer import StockPeer
 
 __all__ = ["IceServers", "PacketSink", "Subscriber", "SubscriberChannel", "SubscriberStatistics"]
 
 logger = logging.getLogger(__name__)
 
-#: Gets packets and gaps in order, or decoded audio on the stock path; called from the datagram path. Must return soon and
-#: never raise.
-PacketSink = Callable[[AudioPacket | AudioGap | DecodedAudio], None]
+#: Gets packets and gaps in order; called from the datagram path. Must return soon and never raise.
+PacketSink = Callable[[AudioPacket | AudioGap], None]
 
 #: Called for each offer, since the credentials of TURN servers expire.
 IceServers = Callable[[], Awaitable[Sequence[IceServer]]]
@@ -58,8 +55,7 @@ class Subscriber:
     `offer`, `candidate` and `refused` are for signaling and may be called at any time. `ice_servers` returns the only STUN and
     TURN servers that are ever used. `requests` decides when to request an offer, and knows the results of earlier subscribers
     of this publisher. `on_unavailable` is called when the HPB has refused every request and no other is pending; the owner may
-    end the subscriber then. `without_audio_s`: how long a peer is kept whose offers have no audio. `receive_path="stock"` uses
-    aiortc's own receiver, and the jitter statistics stay at zero.
+    end the subscriber then. `without_audio_s`: how long a peer is kept whose offers have no audio.
 
     Silence does not end a subscriber, however long it lasts: a muted participant may send no RTP at all.
     """
@@ -75,9 +71,7 @@ class Subscriber:
         clock: Callable[[], float] = time.monotonic,
         connect_timeout_s: float = CONNECT_TIMEOUT_S,
         without_audio_s: float = WITHOUT_AUDIO_S,
-        receive_path: ReceivePath = "direct",
     ) -> None:
-        self._receive_path = receive_path
         self._levels_ignored = False
         self._channel = channel
         self._ice_servers = ice_servers
@@ -100,7 +94,7 @@ class Subscriber:
         self._early: deque[tuple[str, str | None]] = deque(maxlen=_MAX_EARLY_CANDIDATES)
         self._refusal: str | None = None
         self._changed = asyncio.Event()
-        self._peer: Peer | StockPeer | None = None
+        self._peer: Peer | None = None
         self._peers = 0
         self._ended = [0, 0, 0]
         self._first_packet_at: float | None = None
@@ -169,7 +163,7 @@ class Subscriber:
     def ignore_audio_levels(self) -> None:
         """Strip audio levels from packets from now on, since the publisher's levels are wrong."""
         self._levels_ignored = True
-        if isinstance(self._peer, Peer):
+        if self._peer is not None:
             self._peer.ignore_audio_levels()
 
     def refused(self, reason: str) -> None:
@@ -250,7 +244,7 @@ class Subscriber:
             self._without_audio_until = _now() + self._without_audio_s
             self._changed.set()
 
-    def _new_peer(self, sid: str, offer: Offer, servers: Sequence[IceServer]) -> Peer | StockPeer:
+    def _new_peer(self, sid: str, offer: Offer, servers: Sequence[IceServer]) -> Peer:
         if self._peer is not None:
             ended = self._peer.statistics
             self._ended = [a + b for a, b in zip(self._ended, (ended.packets, ended.octets, ended.discarded), strict=True)]
@@ -262,12 +256,7 @@ class Subscriber:
                 self._add_candidate(peer, candidate)
         return peer
 
-    def _peer_on_path(self, sid: str, offer: Offer, servers: Sequence[IceServer]) -> Peer | StockPeer:
-        if self._receive_path == "stock":
-            return StockPeer(
-                sid, offer, self._channel, servers, self._receive_decoded,
-                clock=self._clock, connect_timeout_s=self._connect_timeout_s, on_connected=self._peer_connected,
-            )  # fmt: skip
+    def _peer_on_path(self, sid: str, offer: Offer, servers: Sequence[IceServer]) -> Peer:
         peer = Peer(
             sid, offer, self._channel, servers, self._receive,
             clock=self._clock, connect_timeout_s=self._connect_timeout_s, on_connected=self._peer_connected,
@@ -276,7 +265,7 @@ class Subscriber:
             peer.ignore_audio_levels()
         return peer
 
-    def _add_candidate(self, peer: Peer | StockPeer, candidate: str | None) -> None:
+    def _add_candidate(self, peer: Peer, candidate: str | None) -> None:
         try:
             peer.candidate(parse_candidate(candidate or ""))
         except NegotiationFailed as error:
@@ -288,10 +277,6 @@ class Subscriber:
             self._sink(item)
         if self._timer is not None or self._jitter_buffer.deadline is not None:
             self._wait_for_missing()
-
-    def _receive_decoded(self, audio: DecodedAudio, now: float) -> None:
-        self._heard(now)
-        self._sink(audio)
 
     def _heard(self, now: float) -> None:
         if self._first_packet_at is None:
@@ -314,7 +299,7 @@ class Subscriber:
 
     def _poll(self) -> None:
         self._timer = None
-        if isinstance(self._peer, Peer):
+        if self._peer is not None:
             self._peer.read_now()
         self._release(self._jitter_buffer.poll(self._clock()))
 

@@ -87,17 +87,26 @@ async def test_values_set_by_occ_are_in_force_within_a_minute() -> None:
     task.cancel()
 
 
-async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("LT_FINALS_ONLY", "true", "Captions are never revised, so every version of Talk shows them once."),
+        ("LT_RECEIVE_PATH", "stock", "The app always uses its own receiver."),
+    ],
+)
+async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effect(
+    variable: str, value: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-    for environment, values in ((ENVIRONMENT | {"LT_FINALS_ONLY": "true"}, {}), (ENVIRONMENT, {"lt_finals_only": "true"})):
+    for environment, values in ((ENVIRONMENT | {variable: value}, {}), (ENVIRONMENT, {variable.lower(): value})):
         caplog.clear()
         saved = SavedSettings(environment, FakeNextcloud(values=values), lambda settings: None)
         for _ in range(3):
             await saved.refresh()
-        assert [record.message for record in caplog.records if "LT_FINALS_ONLY" in record.message] == [
-            "LT_FINALS_ONLY no longer has an effect. Captions are never revised, so every version of Talk shows them once."
+        assert [record.message for record in caplog.records if variable in record.message] == [
+            f"{variable} no longer has an effect. {reason}"
         ]
-        assert "lt_finals_only" not in saved.describe()
+        assert variable.lower() not in saved.describe()
         assert not saved.current.problems
 
 
@@ -148,7 +157,6 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("lt_stt_order", "modal,modal"),
         ("lt_stt_order", "cloud"),
         ("lt_frame_ms", "100"),
-        ("lt_receive_path", "fast"),
         ("lt_max_speakers", "0"),
         ("lt_max_calls", "0"),
         ("lt_max_memory_mb", "5"),
@@ -156,6 +164,7 @@ async def test_whatever_a_real_nextcloud_answers(kind: FaultKind) -> None:
         ("lt_model_directory", "relative"),
         ("lt_backend_url", "wss://cloud.example.com"),
         ("lt_finals_only", "true"),
+        ("lt_receive_path", "stock"),
         ("lt_hpb_url", "https://x.example.com/" + "x" * MAX_VALUE),
         ("lt_unknown", "1"),
         ("enabled", "0"),
@@ -212,7 +221,7 @@ async def test_everything_reaches_the_engine() -> None:
     await saved.save(
         {
             **MODAL, "lt_backend_url": "https://inside.example.com", "lt_skip_cert_verify": "1",
-            "lt_frame_ms": "200", "lt_gate": "off", "lt_receive_path": "stock",
+            "lt_frame_ms": "200", "lt_gate": "off",
             "lt_prewarm": "0", "lt_max_speakers": "12", "lt_max_calls": "34", "lt_max_memory_mb": "2048",
             "lt_languages": "fr,en",
             "lt_stt_order": "embedded,modal",
@@ -227,7 +236,6 @@ async def test_everything_reaches_the_engine() -> None:
     assert (config.max_speakers, config.max_calls, config.max_memory_mb) == (12, 34, 2048)
     assert config.languages == ("en", "fr")
     assert config.stt.order == ("embedded", "modal")
-    assert config.receive_path == "stock"
     await saved.save({"lt_stt_fallback": "false"})
     assert saved.current.engines_in_use() == ("embedded",)
 

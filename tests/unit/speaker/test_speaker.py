@@ -60,7 +60,6 @@ class FakeTransport:
         on_unavailable: Callable[[], None],
         connect_timeout_s: float,
         without_audio_s: float,
-        receive_path: str,
     ) -> None:
         self.sink = sink
         self.connect_timeout_s = connect_timeout_s

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from live_transcription.audio.opus import OpusEncoder
 from live_transcription.audio.pipeline import PipelineStatistics
-from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, Frame
+from live_transcription.types import AudioGap, AudioPacket, Frame
 from live_transcription.vad.detector import speech_sample
 from live_transcription.vad.speech_watch import (
     CHECK_EVERY_S,
@@ -60,7 +60,7 @@ class Watched:
         self.statistics = PipelineStatistics()
         self.watch = SpeechWatch(self.statistics, speech_sample(), lambda: self.wrong_levels.append(self.sent))
 
-    def send(self, packets: Iterable[OpusPacket]) -> tuple[int, Sequence[Item | DecodedAudio]]:
+    def send(self, packets: Iterable[OpusPacket]) -> tuple[int, Sequence[Item]]:
         """How many packets it took to become suspicious, and what is decoded then; the rest is not sent."""
         for count, packet in enumerate(packets, start=1):
             level = packet.level if isinstance(self.level, str) else self.level
@@ -78,7 +78,7 @@ class Watched:
             assert self.send(NOISE) == (0, ())
 
 
-def seconds_of(items: Sequence[Item | DecodedAudio]) -> float:
+def seconds_of(items: Sequence[Item]) -> float:
     return len(items) * FRAME_S
 
 
@@ -174,11 +174,6 @@ def test_what_is_kept_is_bounded_whatever_is_sent() -> None:
     assert kept._kept_octets == 0
 
 
-def test_audio_that_is_decoded_already_needs_no_watch() -> None:
-    audio = DecodedAudio(np.zeros((480, 1), np.int16), 48_000)
-    assert Watched().watch.push(audio) == (audio,)
-
-
 levels = st.one_of(st.none(), st.integers(0, 127))
 packets = st.builds(
     AudioPacket, st.binary(max_size=60), st.integers(0, 0xFFFF), st.integers(0, 2**32 - 1), levels, st.integers(0, 15)
@@ -196,7 +191,7 @@ class Doubting:
 @given(st.lists(items, max_size=300))
 def test_any_packets_pass_once_and_in_order(sent: list[Item]) -> None:
     watch = SpeechWatch(PipelineStatistics(), Doubting(), lambda: None)
-    handed_on: list[Item | DecodedAudio] = []
+    handed_on: list[Item] = []
     for item in sent:
         if suspicious := watch.push(item):
             handed_on += suspicious
