@@ -22,7 +22,7 @@ from live_transcription.config import EngineConfig
 from live_transcription.errors import NoMediaPath, SignalingError, SttError
 from live_transcription.observability import metrics
 from live_transcription.runtime.backoff import Restarts
-from live_transcription.runtime.timer import Alarm
+from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     CallEndedForAll,
@@ -141,8 +141,8 @@ class Call:
         self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent, pace=pace)
         self._interrupted_at: float | None = None
         self._dropped_frames = self._repeated_captions = 0
-        self._alarm = Alarm(self._reconcile)
-        self._offer_alarm = Alarm(self._subscribe)
+        self._alarm = DeadlineTimer(self._reconcile)
+        self._offer_alarm = DeadlineTimer(self._subscribe)
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
         # By the publisher's session id: the queue of publishers to ask for an offer, the claims of those taken from the queue,
