@@ -52,28 +52,27 @@ class Secret:
 
 @dataclass(slots=True)
 class AudioPacket:
-    """One RTP packet of a speaker's Opus audio, in sequence order. Never changed once handed on; not `frozen`, which takes
-    four times as long.
+    """One RTP packet of a publisher's Opus audio, in sequence order.
 
-    `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32); `audio_level` the RFC 6464 level in -dBov
-    (0 loud … 127 digital silence), None where the publisher does not send it. `skipped`: packets of digital silence right
-    before this one that nobody waited for (`webrtc.silence_filter`).
+    `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32). `audio_level` is the level of RFC 6464 in -dBov, from 0
+    (loud) to 127 (digital silence), None if the publisher does not send it.
+
+    A packet never changes once it is passed on. It is not `frozen`, since that would quadruple the time to create it.
     """
 
     payload: bytes
     sequence_number: int
     timestamp: int
     audio_level: int | None = None
-    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AudioGap:
-    """Time without packets that has to be filled so that the timeline stays whole.
+    """Time without packets, to be filled so that the timeline has no hole.
 
-    `duration` in RTP clock ticks (48 kHz). `lost` tells packet loss (conceal it) from a sender's silence such as
-    DTX or a mute (fill it with silence). `fec_payload` is the packet that follows a lost one: Opus may carry
-    a copy of the lost frame in it (RFC 6716, section 2.1.7).
+    `duration` is in RTP clock ticks (48 kHz). `lost` distinguishes packet loss, to be concealed, from silence of the sender
+    (DTX, a mute, or digital silence that the socket's filter dropped), to be filled with silence. `fec_payload` is the packet
+    that directly follows a lost one: Opus may carry a copy of the lost frame in it (RFC 6716, section 2.1.7).
     """
 
     duration: int

@@ -39,7 +39,7 @@ async def audio_seconds(talk: Setting) -> dict[str, float]:
     return {source: await talk.app.metric("live_transcription_audio_seconds_total", source=source) for source in SOURCES}
 
 
-async def test_digital_silence_is_known_by_its_audio_level_and_not_decoded(talk: Setting, room: str) -> None:
+async def test_digital_silence_is_recognised_by_its_level_and_not_decoded(talk: Setting, room: str) -> None:
     """A muted browser goes on sending 50 packets per second."""
     async with talk.speaker(room) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions("en")).ok
@@ -54,7 +54,7 @@ async def test_digital_silence_is_known_by_its_audio_level_and_not_decoded(talk:
         assert after["decoded"] == before["decoded"]
 
 
-async def test_with_dtx_the_timeline_is_whole_and_the_pause_is_not_decoded(talk: Setting, room: str) -> None:
+async def test_with_dtx_the_timeline_is_complete_and_the_pause_is_not_decoded(talk: Setting, room: str) -> None:
     spoken, pause_s = recording.load("en-short").pcm(), 3.0
     quiet = np.zeros(int(pause_s * 48_000), dtype=np.float32)
     samples = np.concatenate((spoken[: 2 * 48_000], quiet, spoken))
@@ -95,7 +95,7 @@ async def test_janus_sees_a_well_behaved_subscriber(talk: Setting, room: str) ->
     assert talk.rig.janus.logged("[ERR]") == errors
 
 
-async def test_a_media_path_that_is_cut_without_a_word_is_opened_again(talk: Setting, room: str) -> None:
+async def test_a_media_path_that_breaks_silently_is_opened_again(talk: Setting, room: str) -> None:
     """Janus stands still until its consent expires (RFC 7675: 30 s); the HPB does not notice."""
     reconnects = "live_transcription_speaker_reconnects_total"
     async with talk.speaker(room) as speaker, talk.listener(room) as listener:

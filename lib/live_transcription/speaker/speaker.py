@@ -218,7 +218,7 @@ class Speaker:
 
     def _count_packets(self) -> None:
         if self._subscriber is not None:
-            jitter = self._subscriber.statistics.jitter
+            jitter = self._subscriber.jitter
             metrics.packets_lost.inc(jitter.lost)
             metrics.packets_late.inc(jitter.late)
 
@@ -240,7 +240,7 @@ class Speaker:
             self._feed = self._pipeline.feed
             self._pipeline.feed(item)
             return
-        self._pipeline.rest()
+        self._pipeline.reset()
         self._transcriber.forget()
         self._watch.begin(spoke=self._spoke)
         self._feed = self._watch_item
@@ -249,7 +249,7 @@ class Speaker:
     def _watch_item(self, item: AudioPacket | AudioGap) -> None:
         if suspicious := self._watch.push(item):
             self._feed = self._pipeline.feed
-            self._transcriber.attend(self._watch.handed_on_s)
+            self._transcriber.attend(self._watch.released_s)
             for each in suspicious:
                 self._pipeline.feed(each)
 
