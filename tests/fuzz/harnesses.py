@@ -277,12 +277,12 @@ class Datagrams(Harness):
         receiving = asyncio.create_task(publisher.subscriber.run())
         try:
             await publisher.negotiate()
-            await publisher.heard(3)
+            await publisher.receive(3)
             after = publisher.peers[-1].transport.connection
             self._sockets = [(connection, connection._protocols[0]) for connection in (before, during.connection, after)]
             yield
             assert not handshake.done(), "no stranger ends a handshake"
-            await publisher.heard(10)
+            await publisher.receive(10)
             assert len(publisher.peers) == 1
         finally:
             receiving.cancel()

@@ -49,7 +49,8 @@ ffi.cdef(
 )
 
 
-def _candidates() -> Iterator[str]:
+def candidates() -> Iterator[str]:
+    """Yield the names under which libopus may be found: in PyAV's wheel, then in the system."""
     av = find_spec("av")
     if av is not None and av.origin is not None:
         site_packages = Path(av.origin).parent.parent
@@ -63,7 +64,7 @@ def _candidates() -> Iterator[str]:
 @functools.cache
 def load() -> Any | None:
     """Return the library, or None if it is not found. FFmpeg decodes then (`audio.opus.PyavDecoder`)."""
-    for name in _candidates():
+    for name in candidates():
         try:
             library: Any = ffi.dlopen(name)
             version = ffi.string(library.opus_get_version_string())

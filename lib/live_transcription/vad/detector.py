@@ -69,7 +69,8 @@ _lock = threading.Lock()
 
 
 @functools.cache
-def _load() -> Session | None:
+def shared_session() -> Session | None:
+    """Load the network on the first call. Not thread-safe; see `preload`."""
     try:
         return open_session()
     except (ImportError, OSError) as missing:
@@ -87,7 +88,7 @@ def preload() -> Session | None:
     Returns None if the network is not installed.
     """
     with _lock:
-        return _load()
+        return shared_session()
 
 
 def voice_activity_detector() -> SileroDetector | EnergyDetector:

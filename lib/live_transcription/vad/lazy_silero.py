@@ -7,18 +7,16 @@ Run on every frame, the network would be the most expensive part of a speaker. O
 and that it has ended. Each is computed as late as possible, mostly from a *spot check*: one window through the network without
 history, which reliably finds clear speech and rarely finds speech where there is none.
 
-The gate asks `speech_for` in silence and `silence_for` in speech. The detector is in one of these states:
+The gate asks `speech_for` in silence and `silence_for` in speech. The states:
 
-| state | a new frame | leaves for |
-|---|---|---|
-| idle (silence) | is compared with the noise level. A clearly louder frame gets a spot check, and so does an occasional frame
-  that is slightly louder, since speech could hide there | tracking, if the spot check suspects speech |
-| tracking (silence) | goes through the network, after the buffered ones | idle, if the network finds no speech and the frame is
-  quiet; speech, when the gate has seen enough of it |
-| speech | is buffered, until silence could have lasted as long as the gate asks for. Then the newest loud buffered frame gets a
-  spot check. If that finds no speech, all buffered frames go through the network | confirmed, if it finds speech |
-| confirmed (speech) | is buffered as above. The next time, a frame similar to the confirmed speech counts as speech without a
-  spot check, but only once | speech |
+- **idle** (silence): Each frame is compared with the noise level. A clearly louder one gets a spot check. So does an occasional
+  frame that is slightly louder, since speech could hide there. A suspicion of speech leads to *tracking*.
+- **tracking** (silence): The buffered frames and each new one go through the network. Back to *idle* once the network finds no
+  speech and the frame is quiet; to *speech* once the gate has seen enough speech.
+- **speech**: Frames are buffered until silence could have lasted as long as the gate asks for. Then the newest loud one gets a
+  spot check. If that finds speech, it is *confirmed*. Otherwise all buffered frames go through the network, in order.
+- **confirmed** (speech): As above, but next time a frame similar to the confirmed speech counts as speech without a spot check,
+  once. Then back to *speech*.
 
 So the network confirms speech about every second, and a loud sound after the end of speech delays the end by no more than that.
 In speech the network's state is a few seconds old at most, which is much better than none.

@@ -42,9 +42,9 @@ _MAX_EARLY = 32
 #: Seconds that a direct path has before TURN servers are asked for a relay.
 RELAY_AFTER_S = 0.3
 #: Seconds between two receiver reports, at least and at most (RFC 3550, section 6.2).
-_REPORT_S = (2.5, 7.5)
+REPORT_S = (2.5, 7.5)
 #: Seconds after which the sockets of unused candidates are closed. By then the SFU has completed its checks.
-_RELEASE_AFTER_S = 3.0
+RELEASE_AFTER_S = 3.0
 
 
 class AudioTransport:
@@ -155,7 +155,7 @@ class AudioTransport:
         """Send receiver reports until the SFU closes the transport or its consent expires. Then raises TransportLost."""
         self._schedule_report()
         try:
-            if not await self.dtls.wait_closed(_RELEASE_AFTER_S):
+            if not await self.dtls.wait_closed(RELEASE_AFTER_S):
                 await self.connection.release_unused()
                 await self.dtls.wait_closed()
         finally:
@@ -163,7 +163,7 @@ class AudioTransport:
         raise TransportLost("The SFU closed the transport, or the path to it broke.")
 
     def _schedule_report(self) -> None:
-        self._report_timer.set(next_slot(self._now(), _REPORT_S))
+        self._report_timer.set(next_slot(self._now(), REPORT_S))
 
     def _send_report(self) -> None:
         try:

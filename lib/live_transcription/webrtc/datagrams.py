@@ -37,20 +37,20 @@ _WINDOW_S = 0.1
 _SOCKETS_IN_A_ROW = 8
 
 
-_log_limit = LogLimit(INTERVAL_S, time.monotonic)
+log_limit = LogLimit(INTERVAL_S, time.monotonic)
 
 
 def report_rejected(reason: str) -> None:
     """Count a dropped datagram, and log at most one line per minute. `reason` is a constant, the label of the metric."""
     metrics.datagrams_rejected.labels(reason).inc()
-    if (left_out := _log_limit.permit(reason)) is not None:
+    if (left_out := log_limit.permit(reason)) is not None:
         logger.info("Dropped %d datagrams that did not come from the SFU", left_out + 1, extra={"reason": reason})
 
 
 def report_failure(error: Exception) -> None:
     """Count a datagram whose handling failed, which is a defect, and log its traceback at most once per minute."""
     metrics.datagrams_rejected.labels("failure").inc()
-    if (left_out := _log_limit.permit("failure")) is not None:
+    if (left_out := log_limit.permit("failure")) is not None:
         logger.error("Handling a datagram failed (%d times since the last message)", left_out + 1, exc_info=error)
 
 

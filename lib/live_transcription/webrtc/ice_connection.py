@@ -167,7 +167,7 @@ class IceConnection(aioice.Connection):
             turn_ssl=server.tls,
             turn_transport=server.transport,
         )
-        datagrams.limit_read_size(_relay(protocol)._TurnTransport__inner_protocol.transport)
+        datagrams.limit_read_size(cast("Any", protocol.transport)._TurnTransport__inner_protocol.transport)
         self._add_local(candidate, protocol)
         return [candidate]
 
@@ -283,13 +283,9 @@ async def _close_all(protocols: Iterable[ice.StunProtocol]) -> None:
             await _abandon(protocol)
 
 
-def _relay(protocol: ice.StunProtocol) -> Any:
-    return cast("object", protocol.transport)
-
-
 async def _abandon(protocol: ice.StunProtocol) -> None:
     if isinstance(protocol.transport, turn.TurnTransport):
-        relay = _relay(protocol)
+        relay = cast("Any", protocol.transport)
         closing: asyncio.Task[None] | None = relay._TurnTransport__close_task
         sending: set[asyncio.Task[None]] = relay._TurnTransport__send_tasks
         tasks = [*sending, *([] if closing is None else [closing])]

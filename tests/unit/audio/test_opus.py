@@ -128,7 +128,7 @@ def test_a_packet_of_another_length_than_out_is_refused(wrong: int) -> None:
 
 
 def test_without_libopus_ffmpeg_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libopus, "_candidates", lambda: iter(["/nonexistent/libopus.so"]))
+    monkeypatch.setattr(libopus, "candidates", lambda: iter(["/nonexistent/libopus.so"]))
     libopus.load.cache_clear()
     try:
         assert isinstance(decoder(), PyavDecoder)

@@ -226,7 +226,7 @@ def test_few_frames_are_buffered_however_long_a_silence_is_asked_for() -> None:
 def test_without_faster_whisper_the_energy_detector_is_used_and_one_warning_is_logged(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr(vad, "_load", functools.cache(vad._load.__wrapped__))
+    monkeypatch.setattr(vad, "shared_session", functools.cache(vad.shared_session.__wrapped__))
     real = importlib.util.find_spec
 
     def find_spec(name: str, package: str | None = None) -> Any:

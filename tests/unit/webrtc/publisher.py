@@ -62,10 +62,10 @@ class Publisher:
         self.filter: Callable[[str], str] = str
         #: Our side: the peers of the subscriber, the newest last.
         self.peers: list[Peer] = []
-        self.subscriber = Subscriber(self, always(*ice_servers), self._hear, make_peer=self._make_peer, **options)
+        self.subscriber = Subscriber(self, always(*ice_servers), self._collect, make_peer=self._make_peer, **options)
         self.peer = self.new_peer(certificate)
         self.answered = asyncio.Event()
-        self._heard = asyncio.Event()
+        self._received = asyncio.Event()
 
     def _make_peer(self, *arguments: Any, **options: Any) -> Peer:
         self.peers.append(Peer(*arguments, **options))
@@ -101,17 +101,17 @@ class Publisher:
             await self.answered.wait()
         await self.peer.setRemoteDescription(RTCSessionDescription(self.answers[-1], "answer"))
 
-    async def heard(self, packets: int) -> None:
+    async def receive(self, packets: int) -> None:
         """Wait until `packets` more packets have arrived."""
         wanted = len(self.items) + packets
         async with asyncio.timeout(10):
             while len(self.items) < wanted:
-                self._heard.clear()
-                await self._heard.wait()
+                self._received.clear()
+                await self._received.wait()
 
-    def _hear(self, item: AudioPacket | AudioGap) -> None:
+    def _collect(self, item: AudioPacket | AudioGap) -> None:
         self.items.append(item)
-        self._heard.set()
+        self._received.set()
 
 
 def media_lines(sdp: str) -> Iterator[tuple[str, int]]:

@@ -74,7 +74,7 @@ async def test_the_handshake_survives_a_lost_or_duplicated_client_hello(monkeypa
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(5)
+        await publisher.receive(5)
     if copies == 0:
         assert flights[1] == flights[0], "it was our copy that got through, not that of DTLS a second later"
 

@@ -50,7 +50,7 @@ async def test_without_a_direct_path_audio_arrives_over_turn(no_direct_path: Non
         before, descriptors = tasks(), sockets()
         async with subscribed(publisher):
             await publisher.negotiate(sdp=offer)
-            await publisher.heard(10)
+            await publisher.receive(10)
             assert server.relays == 1
             assert [answer.code for answer in publisher.subscriber.turn_answers.values()] == [0]
             assert server.relayed_datagrams > 0
@@ -71,7 +71,7 @@ async def test_a_broken_connection_to_the_turn_server_is_a_lost_transport(no_dir
         offer = ipv4_only(await publisher.offer())
         async with subscribed(publisher) as running:
             await publisher.negotiate(sdp=offer)
-            await publisher.heard(3)
+            await publisher.receive(3)
             for connection in list(server.allocations):
                 connection._transport.abort()  # type: ignore[attr-defined]
             with pytest.raises(TransportLost):
@@ -89,7 +89,7 @@ async def test_over_a_relay_a_mute_keeps_the_peer_and_a_dead_path_ends_it(
         offer = ipv4_only(await publisher.offer())
         async with subscribed(publisher) as running:
             await publisher.negotiate(sdp=offer)
-            await publisher.heard(3)
+            await publisher.receive(3)
             publisher.peer.getSenders()[0].replaceTrack(None)
             await asyncio.sleep(1.0)
             assert not running.done(), "kept for many times the time in which consent expires"
@@ -107,7 +107,7 @@ async def test_a_turn_server_that_dies_does_not_delay_closing(no_direct_path: No
         before, descriptors = tasks(), sockets()
         running = asyncio.create_task(publisher.subscriber.run())
         await publisher.negotiate(sdp=offer)
-        await publisher.heard(3)
+        await publisher.receive(3)
         server.mute = True
         running.cancel()
         started = time.monotonic()
@@ -141,7 +141,7 @@ async def test_with_a_direct_path_no_relay_is_allocated_and_stun_does_not_delay_
         publisher = Publisher(ice_servers=(IceServer((f"stun:{host}:{port}",)), turn(server, "udp")))
         async with subscribed(publisher):
             await publisher.negotiate()
-            await publisher.heard(20)
+            await publisher.receive(20)
             assert server.bindings > 0
             assert server.relays == 0
 
@@ -154,7 +154,7 @@ async def test_a_dead_stun_server_does_not_delay_the_connection() -> None:
         started = time.monotonic()
         async with subscribed(publisher):
             await publisher.negotiate()
-            await publisher.heard(1)
+            await publisher.receive(1)
             assert time.monotonic() - started < 2
 
 

@@ -332,23 +332,23 @@ async def test_a_muted_publisher_of_a_real_peer_is_filtered_until_it_speaks(monk
     publisher.peer.getSenders()[0].replaceTrack(track)
     running = asyncio.create_task(publisher.subscriber.run())
     await publisher.negotiate()
-    await publisher.heard(16)
+    await publisher.receive(16)
     async with asyncio.timeout(5):
         while not publisher.subscriber.jitter.skipped:
-            await publisher.heard(1)
+            await publisher.receive(1)
     packets, skipped = publisher.subscriber.jitter.received, publisher.subscriber.jitter.skipped
     async with asyncio.timeout(5):
         while publisher.subscriber.jitter.received < packets + 4:
-            await publisher.heard(1)
+            await publisher.receive(1)
     jitter = publisher.subscriber.jitter
     assert jitter.skipped - skipped == 15 * (jitter.received - packets)
     assert not running.done()
     track.sounds = True
     async with asyncio.timeout(5):
         while getattr(publisher.items[-1], "audio_level", None) in (None, DIGITAL_SILENCE):
-            await publisher.heard(1)
+            await publisher.receive(1)
     skipped = publisher.subscriber.jitter.skipped
-    await publisher.heard(20)
+    await publisher.receive(20)
     assert publisher.subscriber.jitter.skipped == skipped, "nothing is dropped any more"
     assert (jitter.lost, jitter.resyncs, publisher.peers[-1].transport.discarded) == (0, 0, 0)
     assert not [item for item in publisher.items if isinstance(item, AudioGap) and item.lost]

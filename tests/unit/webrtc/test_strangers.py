@@ -51,7 +51,7 @@ def username(text: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def fresh_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "_log_limit", LogLimit(60.0, time.monotonic))
+    monkeypatch.setattr(datagrams, "log_limit", LogLimit(60.0, time.monotonic))
 
 
 def rejected(reason: str) -> float:
@@ -74,10 +74,10 @@ async def test_dtls_of_a_stranger_does_not_end_a_handshake(name: str) -> None:
                 while rejected("DTLS of a stranger") < dropped + 3 * len(sockets):  # noqa: ASYNC110  until they were read
                     await asyncio.sleep(0.001)
             await publisher.peer.setRemoteDescription(RTCSessionDescription(publisher.answers[0], "answer"))
-            await publisher.heard(1)
+            await publisher.receive(1)
             for sending, target in sockets:
                 sending.sendto(DTLS[name], target)
-            await publisher.heard(10)
+            await publisher.receive(10)
         assert len(publisher.peers) == 1
 
 
@@ -87,7 +87,7 @@ async def test_malformed_stun_is_counted_and_logged_once_a_minute(caplog: pytest
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         prefix = publisher.answers[0].split("a=ice-ufrag:")[1].split()[0] + ":"
         sent = 0
         with caplog.at_level(logging.INFO, "live_transcription"), stranger(addresses(publisher.answers[0])) as sockets:
@@ -113,7 +113,7 @@ async def test_malformed_stun_is_counted_and_logged_once_a_minute(caplog: pytest
         lines = [record for record in caplog.records if record.name.startswith("live_transcription.webrtc")]
         assert len(lines) <= 2, "one for each reason"
         assert not any(record.exc_info for record in lines)
-        await publisher.heard(10)
+        await publisher.receive(10)
 
 
 async def test_a_check_that_makes_aioice_raise_counts_as_malformed() -> None:

@@ -14,7 +14,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from aioice import ice
+from aioice import Candidate, ice
 from aiortc import RTCConfiguration, RTCPeerConnection, RTCSessionDescription, VideoStreamTrack
 from aiortc.mediastreams import AudioStreamTrack
 
@@ -22,7 +22,8 @@ from live_transcription.errors import NegotiationFailed, NoAudio, PublisherUnava
 from live_transcription.runtime import timer
 from live_transcription.types import AudioGap, AudioPacket
 from live_transcription.webrtc import audio_transport, consent, datagrams, ice_connection
-from live_transcription.webrtc.audio_transport import AudioTransport, RtpSink
+from live_transcription.webrtc.audio_transport import RtpSink
+from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.subscriber import Subscriber
 from sandbox import virtual_clock
@@ -59,7 +60,8 @@ def hurry_consent(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def tasks() -> set[asyncio.Task[object]]:
     """Return all tasks but those that the publisher, aiortc's own peer, leaves behind."""
-    return {task for task in asyncio.all_tasks() if "RTCPeerConnection" not in str(task.get_coro())}
+    left_behind = ("RTCPeerConnection", "<coroutine object Connection.query_consent")  # ours is IceConnection's
+    return {task for task in asyncio.all_tasks() if not any(name in str(task.get_coro()) for name in left_behind)}
 
 
 def sockets() -> int:
@@ -76,7 +78,7 @@ async def test_audio_arrives_in_order_and_other_media_is_rejected() -> None:
     publisher.peer.createDataChannel("chat")
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(20)
+        await publisher.receive(20)
         assert list(media_lines(publisher.answers[0])) == [("audio", 9), ("video", 0), ("application", 0)]
         assert publisher.subscriber.connected
         assert publisher.requests == 1
@@ -96,11 +98,11 @@ async def test_ignored_levels_stay_ignored_after_renegotiation_and_with_another_
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(5)
+        await publisher.receive(5)
         publisher.subscriber.ignore_audio_levels()
         for _ in range(2):
             publisher.items.clear()
-            await publisher.heard(5)
+            await publisher.receive(5)
             assert {item.audio_level for item in publisher.items if isinstance(item, AudioPacket)} == {None}
             publisher.peer.addTrack(VideoStreamTrack())
             await publisher.negotiate()
@@ -108,7 +110,7 @@ async def test_ignored_levels_stay_ignored_after_renegotiation_and_with_another_
         await publisher.negotiate("2")
         await before.close()
         publisher.items.clear()
-        await publisher.heard(5)
+        await publisher.receive(5)
         assert {item.audio_level for item in publisher.items if isinstance(item, AudioPacket)} == {None}
 
 
@@ -116,10 +118,10 @@ async def test_the_same_sid_renegotiates_and_media_continues() -> None:
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(5)
+        await publisher.receive(5)
         publisher.peer.addTrack(VideoStreamTrack())
         await publisher.negotiate()
-        await publisher.heard(5)
+        await publisher.receive(5)
         assert list(media_lines(publisher.answers[1])) == [("audio", 9), ("video", 0)]
         assert len(publisher.peers) == 1
         assert publisher.subscriber.jitter.resyncs == 0
@@ -133,7 +135,7 @@ async def test_a_repeated_offer_is_not_answered_again() -> None:
     async with subscribed(publisher):
         await publisher.negotiate()
         publisher.subscriber.offer("1", publisher.peer.localDescription.sdp)
-        await publisher.heard(3)
+        await publisher.receive(3)
         assert len(publisher.answers) == 1
 
 
@@ -142,10 +144,10 @@ async def test_another_sid_is_a_new_peer_and_the_old_one_is_closed() -> None:
     old = publisher.peer
     async with subscribed(publisher):
         await publisher.negotiate("1")
-        await publisher.heard(5)
+        await publisher.receive(5)
         publisher.peer = publisher.new_peer()
         await publisher.negotiate("2")
-        await publisher.heard(5)
+        await publisher.receive(5)
         assert len(publisher.peers) == 2
         assert old.connectionState == "closed"
         await old.close()
@@ -155,7 +157,7 @@ async def test_an_sfu_with_an_rsa_certificate() -> None:
     publisher = Publisher(certificate=RsaCertificate.generate())
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
 
 
 async def test_an_sfu_that_wants_to_be_the_dtls_client() -> None:
@@ -163,7 +165,7 @@ async def test_an_sfu_that_wants_to_be_the_dtls_client() -> None:
     async with subscribed(publisher):
         offer = (await publisher.offer()).replace("setup:actpass", "setup:active")
         await publisher.negotiate(sdp=offer)
-        await publisher.heard(3)
+        await publisher.receive(3)
         assert "a=setup:passive" in publisher.answers[0]
 
 
@@ -173,7 +175,7 @@ async def test_an_sfu_that_is_reached_by_ipv6_only(monkeypatch: pytest.MonkeyPat
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         assert " ::1 " in publisher.answers[0]
 
 
@@ -186,7 +188,7 @@ async def test_candidates_may_come_before_the_offer() -> None:
         for candidate in ["candidate:1 1 udp 1 host.local 9 typ host", "nonsense", *candidates, None]:
             publisher.subscriber.candidate("1", candidate, "0", 0)
         await publisher.negotiate(sdp=bare)
-        await publisher.heard(3)
+        await publisher.receive(3)
 
 
 async def test_candidates_may_come_after_the_answer() -> None:
@@ -198,7 +200,7 @@ async def test_candidates_may_come_after_the_answer() -> None:
         await publisher.negotiate(sdp=bare)
         for candidate in candidates:
             publisher.subscriber.candidate("1", candidate, None, None)
-        await publisher.heard(3)
+        await publisher.receive(3)
 
 
 async def test_cancelling_leaves_no_task_no_socket_and_no_thread() -> None:
@@ -207,7 +209,7 @@ async def test_cancelling_leaves_no_task_no_socket_and_no_thread() -> None:
     before, descriptors, threads = tasks(), sockets(), set(threading.enumerate())
     running = asyncio.create_task(publisher.subscriber.run())
     await publisher.negotiate(sdp=offer)
-    await publisher.heard(3)
+    await publisher.receive(3)
     assert not [thread.name for thread in set(threading.enumerate()) - threads if "asyncio" not in thread.name]
     ours = {task.get_name() for task in tasks() - before}
     assert "peer" in ours
@@ -220,9 +222,9 @@ async def test_cancelling_leaves_no_task_no_socket_and_no_thread() -> None:
     await asyncio.sleep(0)
     assert tasks() <= before
     assert sockets() <= descriptors
-    heard = len(publisher.items)
+    received = len(publisher.items)
     await asyncio.sleep(0.05)
-    assert len(publisher.items) == heard
+    assert len(publisher.items) == received
 
 
 @pytest.mark.parametrize("when", [0.0, 0.005, 0.02, 0.04, 0.06])
@@ -324,7 +326,7 @@ async def test_reading_now_reads_the_socket_of_the_chosen_path() -> None:
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         discarded = publisher.peers[-1].transport.discarded
         with stranger(addresses(publisher.answers[0])) as sockets:
             for sending, target in sockets:
@@ -338,7 +340,7 @@ async def test_reading_now_does_nothing_on_a_system_without_recvmmsg(monkeypatch
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         publisher.peers[-1].transport.read_now()
 
 
@@ -346,7 +348,7 @@ async def test_the_sfu_closes() -> None:
     publisher = Publisher()
     async with subscribed(publisher) as running:
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         await publisher.peer.close()
         with pytest.raises(TransportLost, match="closed"):
             async with asyncio.timeout(2):
@@ -359,7 +361,7 @@ async def test_a_mute_without_packets_does_not_end_the_peer(monkeypatch: pytest.
     publisher = Publisher()
     async with subscribed(publisher) as running:
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         sender = publisher.peer.getSenders()[0]
         track = sender.track
         sender.replaceTrack(None)
@@ -367,7 +369,7 @@ async def test_a_mute_without_packets_does_not_end_the_peer(monkeypatch: pytest.
         assert not running.done()
         assert publisher.subscriber.connected
         sender.replaceTrack(track)
-        await publisher.heard(3)
+        await publisher.receive(3)
         assert publisher.requests == 1
         assert len(publisher.peers) == 1
 
@@ -377,16 +379,16 @@ def test_a_mute_longer_than_the_consent_timeout_does_not_end_the_peer() -> None:
         publisher = Publisher()
         async with subscribed(publisher) as running:
             await publisher.negotiate()
-            await publisher.heard(3)
+            await publisher.receive(3)
             sender = publisher.peer.getSenders()[0]
             track = sender.track
             sender.replaceTrack(None)
             await asyncio.sleep(2 * consent.EXPIRES_S - 20)
             assert not running.done()
-            heard = len(publisher.items)
+            received = len(publisher.items)
             sender.replaceTrack(track)
-            await publisher.heard(1)
-            assert len(publisher.items) > heard
+            await publisher.receive(1)
+            assert len(publisher.items) > received
             assert publisher.requests == 1
             assert len(publisher.peers) == 1
 
@@ -431,7 +433,7 @@ async def test_a_refused_request_is_sent_again(caplog: pytest.LogCaptureFixture)
                     publisher.subscriber.refused("processing_failed")
                     await asyncio.sleep(0.05)
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
     assert len([record for record in caplog.records if "processing_failed" in record.message]) == 1, "one log line"
 
 
@@ -451,9 +453,9 @@ async def test_a_refusal_does_not_affect_a_connected_peer() -> None:
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         publisher.subscriber.refused("processing_failed")
-        await publisher.heard(3)
+        await publisher.receive(3)
 
 
 def test_a_late_offer_is_answered() -> None:
@@ -465,7 +467,7 @@ def test_a_late_offer_is_answered() -> None:
             await asyncio.sleep(3.6)
             assert publisher.requests == 2
             await publisher.negotiate("1")
-            await publisher.heard(3)
+            await publisher.receive(3)
             assert len(publisher.peers) == 1
 
     virtual_clock.run(run())
@@ -484,7 +486,7 @@ def test_no_request_follows_the_end_of_a_peer_within_a_second() -> None:
                     await asyncio.sleep(0.01)
                 times.append(asyncio.get_running_loop().time())
                 await publisher.negotiate()
-                await publisher.heard(3)
+                await publisher.receive(3)
                 await publisher.peer.close()
                 with pytest.raises(TransportLost):
                     await running
@@ -506,10 +508,10 @@ async def test_a_broken_offer_does_not_affect_a_connected_peer(caplog: pytest.Lo
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         with caplog.at_level(logging.WARNING):
             publisher.subscriber.offer("1", "nonsense")
-            await publisher.heard(3)
+            await publisher.receive(3)
         assert len(publisher.answers) == 1
         assert "was ignored" in caplog.text
 
@@ -517,28 +519,30 @@ async def test_a_broken_offer_does_not_affect_a_connected_peer(caplog: pytest.Lo
 async def test_only_the_configured_servers_are_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
-    async def ask(self: AudioTransport, server: object, on_candidate: object) -> None:
+    async def ask(self: IceConnection, server: object) -> list[Candidate]:
         asked.append(server)
+        return []
 
-    monkeypatch.setattr(AudioTransport, "_ask", ask)
+    monkeypatch.setattr(IceConnection, "reflexive", ask)
+    monkeypatch.setattr(IceConnection, "relayed", ask)
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(1)
+        await publisher.receive(1)
     assert asked == []
 
 
 async def test_unused_sockets_are_closed_and_reports_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audio_transport, "_REPORT_S", (0.1, 0.1))
-    monkeypatch.setattr(audio_transport, "_RELEASE_AFTER_S", 0.1)
+    monkeypatch.setattr(audio_transport, "REPORT_S", (0.1, 0.1))
+    monkeypatch.setattr(audio_transport, "RELEASE_AFTER_S", 0.1)
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(30)
+        await publisher.receive(30)
         async with asyncio.timeout(5):
             while open_sockets(publisher.answers[0]) > 1:
-                await publisher.heard(1)
-        await publisher.heard(3)
+                await publisher.receive(1)
+        await publisher.receive(3)
         remote = await publisher.peer.getSenders()[0].getStats()
         reports = [report for report in remote.values() if report.type == "remote-inbound-rtp"]
         assert reports
@@ -549,7 +553,7 @@ async def test_garbage_on_the_socket_is_counted_and_dropped() -> None:
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         with stranger(addresses(publisher.answers[0])) as sockets:
             for sending, target in sockets:
                 for data in (
@@ -565,8 +569,8 @@ async def test_garbage_on_the_socket_is_counted_and_dropped() -> None:
                     sending.sendto(data, target)
             async with asyncio.timeout(5):
                 while publisher.peers[-1].transport.discarded < 4 * len(sockets):
-                    await publisher.heard(1)
-        await publisher.heard(3)
+                    await publisher.receive(1)
+        await publisher.receive(3)
         assert publisher.peers[-1].transport.discarded == 4 * len(sockets)
 
 
@@ -582,14 +586,14 @@ async def test_an_inactive_publisher_that_becomes_active_is_renegotiated() -> No
         )
         await connected(publisher)
         await publisher.negotiate("1")
-        await publisher.heard(3)
+        await publisher.receive(3)
         assert not running.done()
         assert len(publisher.peers) == 1
 
 
 async def test_reports_refer_to_the_last_sender_report(monkeypatch: pytest.MonkeyPatch) -> None:
     """The SFU computes the round-trip time from it (RFC 3550, section 6.4.1), which is next to nothing on this host."""
-    monkeypatch.setattr(audio_transport, "_REPORT_S", (0.3, 0.3))
+    monkeypatch.setattr(audio_transport, "REPORT_S", (0.3, 0.3))
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
@@ -600,7 +604,7 @@ async def test_reports_refer_to_the_last_sender_report(monkeypatch: pytest.Monke
 
         async with asyncio.timeout(6):
             while (seconds := await round_trip()) is None:
-                await publisher.heard(10)
+                await publisher.receive(10)
         assert 0 <= seconds < 0.25
 
 
@@ -610,7 +614,7 @@ async def test_expired_consent_ends_the_peer(monkeypatch: pytest.MonkeyPatch) ->
     publisher = Publisher()
     async with subscribed(publisher) as running:
         await publisher.negotiate()
-        await publisher.heard(50)
+        await publisher.receive(50)
         assert not running.done(), "kept over many times the time in which it expires"
         monkeypatch.setattr(datagrams.MediaSocket, "sendto", lambda *_: None)
         with pytest.raises(TransportLost):
@@ -631,7 +635,7 @@ async def test_an_added_microphone_is_received_on_the_same_peer() -> None:
         publisher.peer.addTrack(AudioStreamTrack())
         await publisher.negotiate()
         assert list(media_lines(publisher.answers[1])) == [("video", 9), ("audio", 9)]
-        await publisher.heard(3)
+        await publisher.receive(3)
         assert publisher.requests == 1
         assert len(publisher.peers) == 1
 
