@@ -31,7 +31,6 @@ from bench.media.results import Collected, Level, summary, tables
 from bench.media.rig import ReceiverLate, Rig
 from sandbox import process_stats
 
-#: `fallback` on demand: the product over aiortc's own receive path, which a setting chooses.
 VARIANTS = ("ours", "stock")
 #: A variant is one event loop, so it has one core. What few speakers cost each is more than what many do, which is why more
 #: speakers are tried as long as that comes to no more than this; who falls behind gets no more in any case.
@@ -176,13 +175,11 @@ def main() -> int:
     parser.add_argument("--speakers", default=None, help="numbers of speakers, ascending (default 1,10,25,50,200; quick 1,10)")
     parser.add_argument("--seconds", type=float, default=None, help="measured per variant and row (default 20; quick 10)")
     parser.add_argument("--quick", action="store_true", help="a minute and a half, fewer speakers")
-    parser.add_argument("--fallback", action="store_true", help="measure the product over aiortc's receive path too")
     arguments = parser.parse_args()
     levels = sorted(
         {int(number) for number in (arguments.speakers or ("1,10" if arguments.quick else "1,10,25,50,200")).split(",")}
     )
-    variants = (*VARIANTS, "fallback") if arguments.fallback else VARIANTS
-    result = asyncio.run(measure(variants, levels, arguments.seconds or (10.0 if arguments.quick else 20.0)))
+    result = asyncio.run(measure(VARIANTS, levels, arguments.seconds or (10.0 if arguments.quick else 20.0)))
     path = write("receive", result)
     print()
     right = not any(result["exceptions"].values())

@@ -17,79 +17,19 @@ import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import soxr
 
-from live_transcription.types import SAMPLE_RATE, Frame
-from live_transcription.vad.gate import Detector, Flush, OpenStream, SilenceGate, Speech
+from live_transcription.types import SAMPLE_RATE
+from live_transcription.vad.gate import Detector
 from live_transcription.vad.lazy_silero import SileroDetector
 from live_transcription.vad.silero import Session, open_session
 from sandbox import recording
-
-Samples = npt.NDArray[np.float32]
+from sandbox.speech_segments import EveryFrame, Samples, Segment, music, segments, typing
 
 RESULT = Path("build/bench/vad.json")
-FRAME = SAMPLE_RATE * 80 // 1000
 ROUNDS = 3
-_RATE, _WINDOW, _CONTEXT = 16_000, 512, 64
-
-
-class Segment(NamedTuple):
-    """Speech as the gate tells it: when it was sure of the beginning, and when of the end."""
-
-    start_s: float
-    end_s: float
-
-
-class EveryFrame:
-    """Silero VAD as it is meant to be called: every window, with the state of the one before it. For comparison."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self.reset()
-
-    def reset(self) -> None:
-        self._resampler = soxr.ResampleStream(SAMPLE_RATE, _RATE, 1, dtype="float32", quality="LQ")
-        self._rest: Samples = np.zeros(_CONTEXT, np.float32)
-        self._h: Samples = np.zeros((1, 1, 128), np.float32)
-        self._c: Samples = np.zeros((1, 1, 128), np.float32)
-        self._last = 0.0
-
-    def probability(self, frame: Frame) -> float:
-        samples = np.concatenate([self._rest, self._resampler.resample_chunk(frame)])
-        count = (len(samples) - _CONTEXT) // _WINDOW
-        self._rest = samples[count * _WINDOW :]
-        if count:
-            windows = np.lib.stride_tricks.sliding_window_view(samples, _CONTEXT + _WINDOW)[::_WINDOW][:count]
-            inputs = {"input": np.ascontiguousarray(windows), "h": self._h, "c": self._c}
-            found, self._h, self._c = self._session.run(None, inputs)
-            self._last = float(np.max(found))
-        return self._last
-
-
-def always_on() -> EveryFrame:
-    return EveryFrame(open_session())
-
-
-def segments(detector: Detector, samples: Samples, frame: int = FRAME) -> list[Segment]:
-    """What the gate makes of it."""
-    gate = SilenceGate(detector)
-    found: list[Segment] = []
-    start_s: float | None = None
-    for at in range(0, len(samples) - frame + 1, frame):
-        for action in gate.push(samples[at : at + frame]):
-            now_s = (at + frame) / SAMPLE_RATE
-            if isinstance(action, OpenStream | Speech) and start_s is None:
-                start_s = now_s
-            elif isinstance(action, Flush) and start_s is not None:
-                found.append(Segment(start_s, now_s))
-                start_s = None
-    if start_s is not None:
-        found.append(Segment(start_s, len(samples) / SAMPLE_RATE))
-    return found
 
 
 def _noise(count: int, level: float, *, pink: bool = False) -> Samples:
@@ -100,33 +40,6 @@ def _noise(count: int, level: float, *, pink: bool = False) -> Samples:
         spectrum[0] = 0.0
         found = np.fft.irfft(spectrum, count)
     return np.asarray(found * level / np.sqrt(np.mean(np.square(found))), np.float32)
-
-
-def _typing(count: int) -> Samples:
-    """Bursts of noise that ring for some milliseconds, 0.08 to 0.3 s apart."""
-    random = np.random.default_rng(2)
-    found = np.zeros(count, np.float32)
-    at = 0
-    while (at := at + int(random.uniform(0.08, 0.3) * SAMPLE_RATE)) + 800 <= count:
-        found[at : at + 800] = (
-            random.normal(size=800) * np.exp(-np.arange(800) / random.uniform(60, 160)) * random.uniform(0.05, 0.25)
-        )
-    return found
-
-
-def _music(count: int) -> Samples:
-    """Chords of plucked tones, four a second."""
-    random = np.random.default_rng(3)
-    time_s = np.arange(count) / SAMPLE_RATE
-    found = np.zeros(count)
-    note = SAMPLE_RATE // 4
-    for at in range(0, count - note + 1, note):
-        for pitch in random.choice([220, 262, 294, 330, 392, 440, 523], 3, replace=False):
-            for harmonic in range(1, 5):
-                found[at : at + note] += (
-                    np.sin(2 * np.pi * pitch * harmonic * time_s[:note]) * np.exp(-6 * time_s[:note]) / harmonic
-                )
-    return np.asarray(found * 0.05, np.float32)
 
 
 def _gaps(name: str) -> Samples:
@@ -142,14 +55,6 @@ def _in_turns(first: Samples, other: Samples, seconds: float = 5.0) -> Samples:
     """One for so many seconds, then the other, and so on."""
     is_other = np.arange(len(first)) // round(seconds * SAMPLE_RATE) % 2
     return np.where(is_other, other, first)
-
-
-def music(seconds: float) -> Samples:
-    return _music(round(seconds * SAMPLE_RATE))
-
-
-def typing(seconds: float) -> Samples:
-    return _typing(round(seconds * SAMPLE_RATE))
 
 
 def _speech_level(name: str) -> float:
@@ -171,18 +76,18 @@ def audio() -> Iterator[tuple[str, list[Samples]]]:
     yield "talking, pink noise 20 dB below", _mixed(lambda pcm, level: pcm + _noise(len(pcm), level * 0.1, pink=True))
     yield "talking, white noise 10 dB below", _mixed(lambda pcm, level: pcm + _noise(len(pcm), level * 0.316))
     yield "talking, pink noise 10 dB below", _mixed(lambda pcm, level: pcm + _noise(len(pcm), level * 0.316, pink=True))
-    yield "talking and typing", _mixed(lambda pcm, _: pcm + _typing(len(pcm)))
+    yield "talking and typing", _mixed(lambda pcm, _: pcm + typing(len(pcm)))
     yield "talking, 30 dB quieter", _mixed(lambda pcm, _: pcm * 10**-1.5)
     yield "talking, sharp pauses of 0.7 s", [_gaps(name) for name in recording.LONG]
-    yield "talking and music in turns", _mixed(lambda pcm, _: _in_turns(pcm, _music(len(pcm))))
-    yield "talking and typing in turns", _mixed(lambda pcm, _: _in_turns(pcm, _typing(len(pcm))))
+    yield "talking and music in turns", _mixed(lambda pcm, _: _in_turns(pcm, music(len(pcm))))
+    yield "talking and typing in turns", _mixed(lambda pcm, _: _in_turns(pcm, typing(len(pcm))))
     yield "digital silence", [np.zeros(minute, np.float32)]
     yield "near silence (-85 dBFS)", [_noise(minute, 5.6e-5)]
     yield "faint noise (-60 dBFS)", [_noise(minute, 1e-3)]
     yield "white noise (-35 dBFS)", [_noise(minute, 0.018)]
     yield "pink noise (-35 dBFS)", [_noise(minute, 0.018, pink=True)]
-    yield "typing", [_typing(minute)]
-    yield "music", [_music(minute)]
+    yield "typing", [typing(minute)]
+    yield "music", [music(minute)]
 
 
 def compare(found: list[Segment], wanted: list[Segment]) -> tuple[int, int, list[int], list[int]]:

@@ -24,7 +24,7 @@ from websockets.asyncio.client import ClientConnection, connect
 
 from live_transcription.types import AudioPacket
 from live_transcription.webrtc import audio_transport
-from live_transcription.webrtc.ice_connection import _Datagrams
+from live_transcription.webrtc.ice_connection import IceSocket
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.subscriber import Subscriber
 from sandbox import recording
@@ -108,9 +108,9 @@ class Tap:
         self.datagrams: list[bytes] = []
         self.rtp: list[bytes] = []
         self.rtcp: list[bytes] = []
-        received, parse, report = _Datagrams.datagram_received, audio_transport.parse_rtp, ReceptionReporter.sender_report
+        received, parse, report = IceSocket.datagram_received, audio_transport.parse_rtp, ReceptionReporter.sender_report
 
-        def take_datagram(protocol: _Datagrams, data: bytes | str, address: tuple[Any, ...]) -> None:
+        def take_datagram(protocol: IceSocket, data: bytes | str, address: tuple[Any, ...]) -> None:
             assert isinstance(data, bytes)
             self.datagrams.append(data)
             received(protocol, data, address)
@@ -123,7 +123,7 @@ class Tap:
             self.rtcp.append(data)
             report(reporter, data, now)
 
-        _Datagrams.datagram_received = take_datagram  # type: ignore[method-assign]
+        IceSocket.datagram_received = take_datagram  # type: ignore[method-assign]
         audio_transport.parse_rtp = take_rtp
         ReceptionReporter.sender_report = take_rtcp  # type: ignore[method-assign]
 

@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from live_transcription.audio.opus import OpusEncoder
 from sandbox import recording
+from sandbox.caller.opus_encoder import OpusEncoder
 from sandbox.caller.speech import CLOCK_RATE, FRAME_TICKS, SILENCE, OpusPacket, level_of, room_noise
 from sandbox.recording import Recording
 

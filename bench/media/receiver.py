@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The receiving process: `python -m bench.media.receiver ours|fallback|stock --stt URL`.
+"""The receiving process: `python -m bench.media.receiver ours|stock --stt URL`.
 
-`ours` is the product, `fallback` the product with aiortc's receive path (a setting), `stock` the common way without it.
+`ours` is the product, `stock` what other programs for this job commonly do.
 
 Commands (`bench.common`): `add {peers}`, `offer {peer, sid, sdp}`, `report`. Offers are asked for and answered by news (`offer`
 and `answer`), which the parent hands to the generator.
@@ -70,10 +70,10 @@ class Exceptions:
 
 def make(variant: str, stt_url: str) -> Variant:
     # Imported here: each variant's memory holds its own modules only.
-    if variant in ("ours", "fallback"):
+    if variant == "ours":
         from bench.media.ours import Ours  # noqa: PLC0415
 
-        return Ours(stt_url, "direct" if variant == "ours" else "stock")
+        return Ours(stt_url)
     from bench.media.stock import Stock  # noqa: PLC0415
 
     return Stock(stt_url)
@@ -98,7 +98,7 @@ async def main(variant: str, stt_url: str) -> None:
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
-    parser.add_argument("variant", choices=["ours", "fallback", "stock"])
+    parser.add_argument("variant", choices=["ours", "stock"])
     parser.add_argument("--stt", required=True, help="URL of the speech-to-text server")
     options = parser.parse_args()
     logging.basicConfig(level=logging.ERROR, format="%(message)s")

@@ -97,8 +97,8 @@ class KeepingSpeaker:
     def note(self) -> None:
         """Look at the counts of the transport, which go when it is replaced: a speaker without RTP is requested again."""
         subscriber = self.speaker._subscriber
-        if subscriber is not None and subscriber.statistics.jitter.received >= self._jitter.get("received", 0):
-            self._jitter = asdict(subscriber.statistics.jitter)
+        if subscriber is not None and subscriber.jitter.received >= self._jitter.get("received", 0):
+            self._jitter = asdict(subscriber.jitter)
 
     def end(self) -> None:
         self.note()

@@ -31,10 +31,6 @@ _WORKSPACE = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e]+")
 _SCHEMES = {"ws": "ws", "wss": "wss", "http": "ws", "https": "wss"}
 
-#: How audio is received: by our own receive path, or by aiortc's, which costs several times as much (a fallback).
-ReceivePath = Literal["direct", "stock"]
-RECEIVE_PATHS: tuple[ReceivePath, ...] = ("direct", "stock")
-
 
 @dataclass(frozen=True, slots=True)
 class HpbConfig:
@@ -216,7 +212,6 @@ class EngineConfig:
     max_calls: int = 500
     max_memory_mb: int = 0
     no_target_linger_s: float = 60.0
-    receive_path: ReceivePath = "direct"
 
 
 def _check_address(setting: str, url: str, *, fix: str) -> None:

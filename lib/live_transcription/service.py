@@ -138,8 +138,6 @@ class TranscriptionService:
             if len(self._calls):
                 self._run(self._warm_quietly(), "warm new engines")
         self._applied_stt = config.stt
-        for call in self._calls:
-            call.set_receive_path(config.receive_path)
         if self._applied_hpb not in (None, config.hpb):
             self._problems.forget_hpb()
             self._calls.rejoin_all()

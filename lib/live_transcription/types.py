@@ -52,42 +52,32 @@ class Secret:
 
 @dataclass(slots=True)
 class AudioPacket:
-    """One RTP packet of a speaker's Opus audio, in sequence order. Treat it as immutable; `frozen` would be four times as slow.
+    """One RTP packet of a publisher's Opus audio, in sequence order.
 
-    `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32); `audio_level` the RFC 6464 level in -dBov
-    (0 loud … 127 digital silence), None where the publisher does not send it. `skipped`: packets of digital silence right
-    before this one that the kernel dropped (`webrtc.silence_filter`).
+    `timestamp` is the RTP timestamp (48 kHz clock, wraps at 2**32). `audio_level` is the level of RFC 6464 in -dBov, from 0
+    (loud) to 127 (digital silence), None if the publisher does not send it.
+
+    A packet never changes once it is passed on. It is not `frozen`, since that would quadruple the time to create it.
     """
 
     payload: bytes
     sequence_number: int
     timestamp: int
     audio_level: int | None = None
-    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
 class AudioGap:
     """Time without packets, to be filled so that the timeline has no hole.
 
-    `duration`: RTP clock ticks (48 kHz). `lost`: packets were lost, conceal them; else the sender was silent (DTX or mute).
-    `fec_payload`: the packet after a lost one, which may contain a copy of the lost frame (RFC 6716, section 2.1.7).
+    `duration` is in RTP clock ticks (48 kHz). `lost` distinguishes packet loss, to be concealed, from silence of the sender
+    (DTX, a mute, or digital silence that the socket's filter dropped), to be filled with silence. `fec_payload` is the packet
+    that directly follows a lost one: Opus may carry a copy of the lost frame in it (RFC 6716, section 2.1.7).
     """
 
     duration: int
     lost: bool
     fec_payload: bytes | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class DecodedAudio:
-    """Audio that was decoded already, in order and without holes: by the stock receive path.
-
-    `samples` int16 of shape (samples, channels), at `sample_rate` Hz.
-    """
-
-    samples: npt.NDArray[np.int16]
-    sample_rate: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import av
 import numpy as np
 import numpy.typing as npt
 
-from live_transcription.audio.opus import OpusEncoder
+from sandbox.caller.opus_encoder import OpusEncoder
 from sandbox.recording import Recording
 
 #: RTP clock of Opus, whatever was encoded (RFC 7587).

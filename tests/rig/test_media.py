@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Our receive path with Janus: audio levels, discontinuous transmission, RTCP, and a path that is cut without a word."""
+"""The receive path with Janus: audio levels, DTX, RTCP, and a path that breaks silently."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SOURCES = ("decoded", "recovered", "concealed", "silence")
 
 
 async def subscriber(talk: Setting) -> dict[str, Any]:
-    """What Janus thinks of the app's peer, the only subscriber there is."""
+    """Return Janus's view of the app's peer, its only subscriber."""
     handles = await talk.rig.janus_admin.handles()
     (found,) = [handle for handle in handles if handle["plugin_specific"].get("type") == "subscriber" and handle.get("webrtc")]
     return found
@@ -39,8 +39,8 @@ async def audio_seconds(talk: Setting) -> dict[str, float]:
     return {source: await talk.app.metric("live_transcription_audio_seconds_total", source=source) for source in SOURCES}
 
 
-async def test_digital_silence_is_known_by_its_audio_level_and_not_decoded(talk: Setting, room: str) -> None:
-    """A muted browser goes on sending 50 packets per second."""
+async def test_digital_silence_is_recognised_by_its_level_and_not_decoded(talk: Setting, room: str) -> None:
+    """A muted browser still sends 50 packets/s."""
     async with talk.speaker(room) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions("en")).ok
         await speaker.say(SHORT_SPEECH.part(0, 1))
@@ -54,7 +54,7 @@ async def test_digital_silence_is_known_by_its_audio_level_and_not_decoded(talk:
         assert after["decoded"] == before["decoded"]
 
 
-async def test_with_dtx_the_timeline_is_whole_and_the_pause_is_not_decoded(talk: Setting, room: str) -> None:
+async def test_with_dtx_the_timeline_is_complete_and_the_pause_is_not_decoded(talk: Setting, room: str) -> None:
     spoken, pause_s = recording.load("en-short").pcm(), 3.0
     quiet = np.zeros(int(pause_s * 48_000), dtype=np.float32)
     samples = np.concatenate((spoken[: 2 * 48_000], quiet, spoken))
@@ -68,10 +68,10 @@ async def test_with_dtx_the_timeline_is_whole_and_the_pause_is_not_decoded(talk:
         before = await audio_seconds(talk)
         await speaker.say(speech)
         after = await audio_seconds(talk)
-        heard = {source: after[source] - before[source] for source in SOURCES}
-        assert heard["decoded"] == pytest.approx(sent_s, abs=0.5)
-        assert heard["recovered"] + heard["concealed"] < 0.1, "nothing was lost"
-        assert sum(heard.values()) == pytest.approx(speech.duration_s, abs=0.7)
+        measured = {source: after[source] - before[source] for source in SOURCES}
+        assert measured["decoded"] == pytest.approx(sent_s, abs=0.5)
+        assert measured["recovered"] + measured["concealed"] < 0.1, "nothing was lost"
+        assert sum(measured.values()) == pytest.approx(speech.duration_s, abs=0.7)
         await captioned(listener, speaker.session_id, f"I'm sorry, but I was {SHORT.text}")
 
 
@@ -83,20 +83,20 @@ async def test_janus_sees_a_well_behaved_subscriber(talk: Setting, room: str) ->
 
         async def reported() -> bool:
             rtcp = (await media(talk))["rtcp"]["main"]
-            return any(rtcp[told] for told in ("rtt", "jitter-remote", "out-link-quality"))
+            return any(rtcp[name] for name in ("rtt", "jitter-remote", "out-link-quality"))
 
         await eventually(reported, "a receiver report arrives", 20)
         rtcp = (await media(talk))["rtcp"]["main"]
         assert rtcp["lost-by-remote"] == 0
-        assert rtcp["rtt"] < 500, "milliseconds, by what our report says of Janus's last one"
+        assert rtcp["rtt"] < 500, "in milliseconds, from our report on Janus's last one"
         peer = await subscriber(talk)
         assert peer["webrtc"]["ice"]["state"] == "ready"
         assert peer["webrtc"]["dtls"]["dtls-state"] == "connected"
     assert talk.rig.janus.logged("[ERR]") == errors
 
 
-async def test_a_media_path_that_is_cut_without_a_word_is_opened_again(talk: Setting, room: str) -> None:
-    """Janus stands still until its consent expires (RFC 7675: 30 s); the HPB does not notice."""
+async def test_a_media_path_that_breaks_silently_is_opened_again(talk: Setting, room: str) -> None:
+    """Janus is paused until its consent expires (RFC 7675: 30 s). The HPB does not notice."""
     reconnects = "live_transcription_speaker_reconnects_total"
     async with talk.speaker(room) as speaker, talk.listener(room) as listener:
         assert (await listener.enable_captions("en")).ok

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Publishers who send no audio: muted, without a microphone, or never. What the app asks the HPB for is read on the wire."""
+"""Publishers without audio: muted, or without a microphone. The app's requests are read on the wire to the HPB."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from tests.rig.setting import SHORT_SPEECH, Setting, captioned, setting
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-#: Longer than anybody waits for a packet; a mute without packets may last for hours.
+#: Longer than any timeout for packets. A mute without packets may last for hours.
 MUTED_S = 13.5
 
 
 async def test_a_mute_without_packets_costs_nothing_and_neither_does_a_recording_server(talk: Setting, room: str) -> None:
-    """`replaceTrack(null)`: not one RTP packet. Consent and DTLS live, so the peer stays, and speech after it is captioned."""
+    """`replaceTrack(null)` stops all RTP. Consent and DTLS continue, so the peer stays, and later speech is captioned."""
     async with (
         talk.speaker(room) as speaker,
         talk.listener(room) as listener,
@@ -33,7 +33,7 @@ async def test_a_mute_without_packets_costs_nothing_and_neither_does_a_recording
         await listener.captions.wait(speaker=speaker.session_id)
         speaker.mute(Mute.NO_PACKETS)
         await asyncio.sleep(MUTED_S)
-        assert len(talk.link.offer_requests(speaker.session_id)) == 1, "the one that the subscription began with"
+        assert len(talk.link.offer_requests(speaker.session_id)) == 1, "the first one of the subscription"
         assert len(talk.link.offer_requests(recorder.session_id)) == 1, "the HPB has refused it after 10 s"
         assert (await talk.app.health())["speakers"] == 1
         speaker.unmute()
@@ -58,7 +58,7 @@ async def microphone_added(talk: Setting) -> None:
         assert first.at - again < 8
         requests = talk.link.offer_requests(speaker.session_id)
         assert all(after - before > 2.5 for before, after in itertools.pairwise(requests))
-    assert talk.rig.hpb.logged("No MCU subscriber found") == refusals, "each peer was up, and was closed in good time"
+    assert talk.rig.hpb.logged("No MCU subscriber found") == refusals, "each peer was connected, and closed in time"
     await talk.nextcloud.talk.leave(room)
 
 

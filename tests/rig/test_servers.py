@@ -69,16 +69,6 @@ async def test_media_over_ipv6_alone(tmp_path: Path, monkeypatch: pytest.MonkeyP
         await caption_first_words(talk)
 
 
-async def test_the_stock_receive_path(tmp_path: Path) -> None:
-    async with setting(tmp_path, environment={"LT_RECEIVE_PATH": "stock"}) as talk:
-        before = talk.app.usage().threads
-        room = talk.room()
-        async with talk.speaker(room, speech=SHORT_SPEECH, video=True) as speaker, talk.listener(room) as listener:
-            assert (await listener.enable_captions("en")).ok
-            await listener.captions.wait(more_words(listener, speaker.session_id, 3))
-            assert talk.app.usage().threads > before, "aiortc decodes in a thread"
-
-
 async def test_a_wrong_secret_is_one_failed_hello_and_harms_no_other_room(tmp_path: Path) -> None:
     async with setting(tmp_path) as talk:
         good, bad = talk.room(), talk.room()

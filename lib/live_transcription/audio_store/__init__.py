@@ -1,3 +1,3 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Audio kept for a stream that has to be repeated, compressed and bounded."""
+"""Audio kept in case it has to be sent again, compressed and bounded."""

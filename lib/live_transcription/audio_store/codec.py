@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How audio that is kept for a while is packed: one block at a time, each of which can be read without the others.
+"""Compress stored audio in blocks, each of which can be decompressed without the others. Pure.
 
-`LogCodec` is here: one byte a sample by the mu-law of ITU-T G.711, at next to no cost. `stt.opus_blocks` packs six times
-closer for some 2 ms of CPU per second of audio, where there is libopus.
+`LogCodec` takes one byte per sample (mu-law, ITU-T G.711) at next to no cost. `opus_blocks` takes a sixth of that, for about 2
+ms of CPU per second of audio.
 """
 
 from __future__ import annotations
@@ -18,23 +18,29 @@ from live_transcription.types import Frame
 
 
 class BlockCodec(Protocol):
-    """`lead`, `tail`: samples before and after a block that are packed along with it, so that no joint is heard."""
+    """Compresses blocks of audio.
+
+    `lead` and `tail` are the numbers of samples before and after a block that are compressed along with it, so that the joint
+    between two blocks is inaudible.
+    """
 
     @property
-    def lead(self) -> int: ...
+    def lead(self) -> int:
+        """Samples before a block."""
 
     @property
-    def tail(self) -> int: ...
+    def tail(self) -> int:
+        """Samples after a block."""
 
     def pack(self, audio: Frame) -> bytes:
-        """`lead`, a block and `tail` (float32, finite, within [-1, 1])."""
+        """Compress a block with its lead and tail (float32, finite, in [-1, 1])."""
 
     def unpack(self, packed: bytes, samples: int) -> Frame:
-        """The block itself: exactly so many samples, in time with the original. The array is the caller's."""
+        """Return the block: `samples` samples, aligned with the original, as a new array."""
 
 
 class LogCodec:
-    """ITU-T G.711 mu-law with a table of its own for each direction: 8 bits a sample, 24 kB a second."""
+    """A `BlockCodec` with mu-law (ITU-T G.711), by one table per direction: 8 bits per sample, 24 kB per second."""
 
     lead = 0
     tail = 0
@@ -47,11 +53,11 @@ class LogCodec:
 
 
 def _expand() -> npt.NDArray[np.float32]:
-    """G.711, table 2a: sign, three bits of segment, four of step, all inverted on the wire; here they are not."""
+    """G.711, table 2a: sign, three bits of segment, four bits of step. They are inverted on the wire, but not here."""
     code = np.arange(256)
     segment, step = (code >> 4) & 7, code & 15
     level = ((2 * step + 33) << segment) - 33
-    # 8031 is the greatest level of 14 bits.
+    # 8031 is the highest level of 14 bits.
     return (np.where(code & 0x80, -level, level) / 8192.0).astype(np.float32)
 
 
@@ -67,5 +73,5 @@ def _compress() -> npt.NDArray[np.uint8]:
 _EXPAND = _expand()
 _COMPRESS = _compress()
 
-#: The one that is used wherever nothing better is at hand.
+#: The codec for blocks that are stored only briefly, and for all blocks if libopus is missing.
 LOG_CODEC = LogCodec()

@@ -1,17 +1,17 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Audio that waits to be sent or may have to be sent again, bounded in seconds and cheap in bytes. Pure.
+"""Store audio that waits to be sent or may have to be sent again, bounded in seconds and compressed. Pure.
 
-Positions are samples since the stream began; they never go back. Memory comes and goes in blocks of one second: the newest
-one or two are float32, older ones are packed. What has been sent by then (`sent`) is kept in case the connection breaks,
-mostly for moments: it is packed at no cost, 24 kB a second. What has not waits for a server, perhaps for long, and is packed as
-close as the codec can; so is, little by little, what was sent when it lasts.
+Positions count samples since the stream began and never decrease. Memory is allocated in blocks of one second. The newest one
+or two are float32, older ones are compressed. Audio that has been sent by then (`sent`) is kept in case the connection breaks,
+mostly for moments, so it is compressed with mu-law at next to no cost. Unsent audio waits for a server, perhaps for long, so it
+is compressed with Opus. Sent audio that stays is recompressed with Opus, one block at a time.
 
-| codec | a second | 120 s |
+| codec | per second | 120 s |
 |---|---|---|
-| Opus, `stt.opus_blocks` | 4 kB | 0.5 MB |
-| mu-law, `stt.block_codec` | 24 kB | 2.9 MB |
+| Opus (`opus_blocks`) | 4 kB | 0.5 MB |
+| mu-law (`codec`) | 24 kB | 2.9 MB |
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ from live_transcription.types import SAMPLE_RATE, Frame
 
 _BLOCK = SAMPLE_RATE
 _PLAIN_BYTES = 4 * _BLOCK
-#: So many whole blocks are not packed: by then many an utterance is over, and most connections are there.
-_PATIENT_BLOCKS = 1
-#: So many blocks may stay packed at no cost: more than a stream keeps of what it has sent (`resilient_stream`).
-_CHEAP_BLOCKS = 20
+#: Number of complete blocks that stay uncompressed. By then most utterances are over and most connections are open.
+_PLAIN_BLOCKS = 1
+#: Number of newest blocks that stay compressed with mu-law: more than a stream keeps of what it has sent (`stt.resilient`).
+_LOG_BLOCKS = 20
 
 
 @dataclass(slots=True, eq=False)
 class _Block:
-    """`plain` until it is packed."""
+    """One second of audio. `plain` is None once it is compressed into `packed`."""
 
     plain: Frame | None
     packed: bytes = b""
@@ -48,7 +48,7 @@ class _Block:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Lead:
-    """Samples just before the block that begins at `position`."""
+    """The samples right before the block that begins at `position`."""
 
     position: int
     samples: Frame
@@ -58,18 +58,18 @@ _NO_LEAD = _Lead(-1, np.zeros(0, np.float32))
 
 
 class AudioRing:
-    """Holds [start, end). Appending beyond the capacity lets go of the oldest; `forget` lets go of what is done with.
+    """Stores the audio in [start, end). `append` drops the oldest audio beyond `capacity_s`; `forget` drops what is done with.
 
-    `codec`: None packs nothing. `close()` it when it is not needed any more, or its memory stays in the budget.
+    `codec=None` compresses nothing. Call `close` when the ring is not needed any more, or its memory still counts in `budget`.
     """
 
     def __init__(self, capacity_s: float, *, codec: BlockCodec | None = None, budget: AudioBudget | None = None) -> None:
         self.capacity = round(capacity_s * SAMPLE_RATE)
         if self.capacity <= 0:
-            raise ValueError("capacity_s must be positive")
-        #: What lies before this position has been sent, on a connection that is still there.
+            raise ValueError("capacity_s must be positive.")
+        #: Audio before this position has been sent on a connection that is still open.
         self.sent = 0
-        #: What lay before this position and was not forgotten is gone for want of room.
+        #: Audio before this position that was not forgotten has been dropped for lack of space.
         self.dropped = 0
         self._codec = codec
         self._budget = budget
@@ -80,30 +80,31 @@ class AudioRing:
         self._base = 0
         self._start = 0
         self._end = 0
-        # The end of the last block that was packed, for the one that follows on it; and what the last read has unpacked.
+        # The end of the last block that was compressed, and of the last one that was recompressed, for the block that follows.
         self._lead, self._lead_again = _NO_LEAD, _NO_LEAD
+        # The block that was decompressed by the last `read`.
         self._unpacked: tuple[_Block, Frame] | None = None
 
     @property
     def start(self) -> int:
-        """The oldest position held."""
+        """The oldest position that is stored."""
         return self._start
 
     @property
     def end(self) -> int:
-        """The position of the next sample to come."""
+        """The position of the next sample."""
         return self._end
 
     @property
     def memory_bytes(self) -> int:
-        """Of the samples, packed or not."""
-        return self._held_bytes() + (0 if self._unpacked is None else _PLAIN_BYTES)
+        """The memory that the audio takes, compressed or not."""
+        return self._stored_bytes() + (0 if self._unpacked is None else _PLAIN_BYTES)
 
     def __len__(self) -> int:
         return self._end - self._start
 
     def append(self, frame: Frame) -> None:
-        """Take a frame (float32, any length), copied. What no longer fits at the front is gone: compare `start`, `dropped`."""
+        """Copy a frame (float32, any length) to the end. The oldest audio is dropped if there is no space (see `dropped`)."""
         samples = len(frame)
         if self._end + samples - self._start > self.capacity:
             self._drop_to(self._end + samples - self.capacity)
@@ -113,13 +114,13 @@ class AudioRing:
             self._end += samples
         else:
             self._append_across(frame)
-        if self._packed < len(self._blocks) - 1 - _PATIENT_BLOCKS and self._codec is not None:
+        if self._packed < len(self._blocks) - 1 - _PLAIN_BLOCKS and self._codec is not None:
             self._pack(self._codec)
 
     def read(self, position: int, samples: int) -> Frame:
-        """A copy of at most so many samples from `position` on; fewer at the end. Raises IndexError for what is gone."""
+        """Return a copy of `samples` samples from `position` on, fewer at the end. Raises IndexError if they are gone."""
         if not self._start <= position <= self._end:
-            raise IndexError(f"position {position} is not within {self._start}..{self._end}")
+            raise IndexError(f"Position {position} is not in {self._start}..{self._end}.")
         stop = min(position + samples, self._end)
         audio = np.empty(stop - position, np.float32)
         done = position
@@ -132,14 +133,14 @@ class AudioRing:
         return audio
 
     def forget(self, position: int) -> None:
-        """Audio before `position` is not needed any more."""
+        """Drop the audio before `position`, which is not needed any more."""
         if position <= self._start:
             return
         self._start = min(position, self._end)
         if self._start - self._base < _BLOCK:
             return
         while self._blocks and self._base + _BLOCK <= self._start:
-            self._leave(self._blocks.popleft())
+            self._forget_unpacked(self._blocks.popleft())
             self._packed = max(0, self._packed - 1)
             self._base += _BLOCK
         if not self._blocks:
@@ -147,19 +148,19 @@ class AudioRing:
         self._count()
 
     def unsend(self) -> None:
-        """The connection is gone: what was sent on it may wait for the next one."""
+        """Note that the connection is gone, so audio that was sent on it may have to be sent again."""
         self.sent = 0
         self._unpacked = None
 
     def drop_oldest(self) -> bool:
-        """As `AudioBudget` asks for it."""
+        """Drop the oldest block, for `AudioBudget`. Returns False if only the newest is left."""
         if len(self._blocks) < 2:
             return False
         self._drop_to(self._base + _BLOCK)
         return True
 
     def close(self) -> None:
-        """Let go of everything."""
+        """Drop everything."""
         self.forget(self._end)
         self._blocks.clear()
         self._base = self._end - self._end % _BLOCK
@@ -175,7 +176,7 @@ class AudioRing:
         self.forget(position)
 
     def _append_across(self, frame: Frame) -> None:
-        """Of a frame that is longer than the ring only the end is kept."""
+        """Append a frame that needs a new block. If it is longer than the capacity, only its end is stored."""
         samples = len(frame)
         taken = max(0, samples - self.capacity)
         if taken:
@@ -194,36 +195,36 @@ class AudioRing:
             self._end += part
             taken += part
 
-    def _pack(self, close: BlockCodec) -> None:
-        """All but the newest whole blocks."""
-        while self._packed < len(self._blocks) - 1 - _PATIENT_BLOCKS:
+    def _pack(self, best: BlockCodec) -> None:
+        """Compress all complete blocks but the newest: sent ones with mu-law, unsent ones with the best codec."""
+        while self._packed < len(self._blocks) - 1 - _PLAIN_BLOCKS:
             block, after = self._blocks[self._packed], self._blocks[self._packed + 1].plain
             stop = self._base + (self._packed + 1) * _BLOCK
-            codec = LOG_CODEC if stop <= self.sent else close
+            codec = LOG_CODEC if stop <= self.sent else best
             assert block.plain is not None
             assert after is not None
             position = stop - _BLOCK
             lead = self._lead if self._lead.position == position else _NO_LEAD
-            self._lead = _Lead(stop, _squeeze(block, block.plain, codec, lead.samples, after)[_BLOCK - close.lead :].copy())
+            self._lead = _Lead(stop, _compress(block, block.plain, codec, lead.samples, after)[_BLOCK - best.lead :].copy())
             self._packed += 1
-            if close is not LOG_CODEC:
-                self._pack_again(close)
+            if best is not LOG_CODEC:
+                self._pack_again(best)
             self._count()
 
-    def _pack_again(self, close: BlockCodec) -> None:
-        """One block that was packed at no cost and has stayed."""
-        number = next((number for number in range(self._packed - 1) if self._blocks[number].codec is not close), None)
+    def _pack_again(self, best: BlockCodec) -> None:
+        """Recompress one block that is compressed with mu-law and has stayed."""
+        number = next((number for number in range(self._packed - 1) if self._blocks[number].codec is not best), None)
         if number is None:
             return
         position = self._base + number * _BLOCK
-        if number >= len(self._blocks) - _CHEAP_BLOCKS and self.sent >= position + _BLOCK:
+        if number >= len(self._blocks) - _LOG_BLOCKS and self.sent >= position + _BLOCK:
             return
         block, after = self._blocks[number], self._blocks[number + 1]
         lead = self._lead_again
         if lead.position != position:
             lead = _Lead(position, _unpack(self._blocks[number - 1])) if number else _NO_LEAD
-        samples = _squeeze(block, _unpack(block), close, lead.samples, _unpack(after))
-        self._lead_again = _Lead(position + _BLOCK, samples[_BLOCK - close.lead :].copy())
+        samples = _compress(block, _unpack(block), best, lead.samples, _unpack(after))
+        self._lead_again = _Lead(position + _BLOCK, samples[_BLOCK - best.lead :].copy())
 
     def _plain(self, block: _Block) -> Frame:
         if block.plain is not None:
@@ -232,17 +233,17 @@ class AudioRing:
             self._unpacked = (block, _unpack(block))
         return self._unpacked[1]
 
-    def _leave(self, block: _Block) -> None:
+    def _forget_unpacked(self, block: _Block) -> None:
         if self._unpacked is not None and self._unpacked[0] is block:
             self._unpacked = None
 
-    def _held_bytes(self) -> int:
+    def _stored_bytes(self) -> int:
         leads = self._lead.samples.nbytes + self._lead_again.samples.nbytes
         return sum(block.memory_bytes for block in self._blocks) + leads
 
     def _count(self) -> None:
         if self._budget is not None:
-            now_bytes = self._held_bytes()
+            now_bytes = self._stored_bytes()
             more, self._counted_bytes = now_bytes - self._counted_bytes, now_bytes
             self._budget.changed(self, more)
 
@@ -251,8 +252,8 @@ def _unpack(block: _Block) -> Frame:
     return block.codec.unpack(block.packed, _BLOCK)
 
 
-def _squeeze(block: _Block, plain: Frame, codec: BlockCodec, before: Frame, after: Frame) -> Frame:
-    """Pack a block, given samples before and after it; gives its samples."""
+def _compress(block: _Block, plain: Frame, codec: BlockCodec, before: Frame, after: Frame) -> Frame:
+    """Compress a block, given the samples before and after it. Returns the block's samples."""
     lead = np.zeros(codec.lead, np.float32)
     if len(before) and codec.lead:
         lead[-len(before) :] = before[-codec.lead :]

@@ -10,7 +10,6 @@ import logging
 import random
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
@@ -19,11 +18,11 @@ from live_transcription.call.offer_queue import OfferQueue
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
 from live_transcription.capacity.load import CaptionInterval
-from live_transcription.config import EngineConfig, ReceivePath
+from live_transcription.config import EngineConfig
 from live_transcription.errors import NoMediaPath, SignalingError, SttError
 from live_transcription.observability import metrics
 from live_transcription.runtime.backoff import Restarts
-from live_transcription.runtime.timer import Alarm
+from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     CallEndedForAll,
@@ -142,8 +141,8 @@ class Call:
         self._delivery = CaptionDelivery(self._connection, self._targets, on_sent=on_caption_sent, interval=interval)
         self._interrupted_at: float | None = None
         self._dropped_frames = self._repeated_captions = 0
-        self._alarm = Alarm(self._reconcile)
-        self._offer_alarm = Alarm(self._subscribe)
+        self._alarm = DeadlineTimer(self._reconcile)
+        self._offer_alarm = DeadlineTimer(self._subscribe)
         self._speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
         # By the publisher's session id: the queue of publishers to ask for an offer, the claims of those taken from the queue,
@@ -180,12 +179,6 @@ class Call:
         self.language = language
         for speaker in self._speakers.values():
             speaker.set_language(language)
-
-    def set_receive_path(self, receive_path: ReceivePath) -> None:
-        """Applies to new subscriptions; running ones keep theirs."""
-        self._config = replace(self._config, receive_path=receive_path)
-        for speaker in self._speakers.values():
-            speaker.receive_path = receive_path
 
     def take_over(self, other: Call) -> None:
         """Replace another call of the same room: take its targets, and the slots and subscriptions of its publishers."""

@@ -14,7 +14,7 @@ from live_transcription.call.targets import Targets
 from live_transcription.capacity.load import CaptionInterval
 from live_transcription.captions.floor import CaptionFloor
 from live_transcription.observability import metrics
-from live_transcription.runtime.timer import Alarm
+from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.signaling.requests import Recipient
 from live_transcription.types import Caption, Utterance
 
@@ -59,7 +59,7 @@ class CaptionDelivery:
         # Taken from the floor, and not yet sent to every recipient.
         self._outgoing: _Outgoing | None = None
         self._counted_bytes = self._counted_dropped = 0
-        self._alarm = Alarm(self.flush)
+        self._alarm = DeadlineTimer(self.flush)
 
     @property
     def blocked(self) -> bool:

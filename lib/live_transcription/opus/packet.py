@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What an Opus packet says of itself before it is decoded: its duration (RFC 6716, section 3.1)."""
+"""The duration of an Opus packet, from its first octets (RFC 6716, section 3.1). Pure."""
 
 from __future__ import annotations
 
 from live_transcription.types import OPUS_CLOCK_RATE
 
-#: A packet holds at most 120 ms (RFC 6716, section 3.2.5, R5).
+#: Maximum duration of a packet: 120 ms (RFC 6716, section 3.2.5, R5).
 MAX_PACKET_TICKS = OPUS_CLOCK_RATE * 120 // 1000
 
 
@@ -20,12 +20,12 @@ def _frame_ticks(first: int) -> int:
     return (120, 240, 480, 960)[config & 3]
 
 
-#: By the first byte; 0 where the second one counts the frames.
+#: Duration by first octet; 0 if the second octet has the number of frames.
 _TICKS = tuple((0 if first & 3 == 3 else _frame_ticks(first) * (1 if first & 3 == 0 else 2)) for first in range(256))
 
 
 def packet_ticks(payload: bytes) -> int | None:
-    """Duration in 48 kHz ticks; None if malformed."""
+    """Return a packet's duration in 48 kHz ticks, None if it is malformed."""
     if not payload:
         return None
     if ticks := _TICKS[payload[0]]:

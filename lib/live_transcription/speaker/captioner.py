@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from live_transcription.captions.assembler import CaptionAssembler
 from live_transcription.captions.policy import Committed
 from live_transcription.observability import metrics
-from live_transcription.runtime.timer import Alarm
+from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.transcript import SttEvent
 from live_transcription.types import Caption, Utterance
 
@@ -31,7 +31,7 @@ class Captioner:
         self._on_caption = on_caption
         self._on_utterance = on_utterance
         self._assembler = CaptionAssembler()
-        self._alarm = Alarm(self._tick)
+        self._alarm = DeadlineTimer(self._tick)
         self._disagreed = 0
         self._speech_began: float | None = None
         self._speech_ended: float | None = None

@@ -53,7 +53,7 @@ def _samples(statistics: PipelineStatistics) -> dict[str, int]:
         "decoded": statistics.decoded_samples,
         "recovered": statistics.recovered_samples,
         "concealed": statistics.concealed_samples,
-        "silence": statistics.silence_samples + statistics.rested_samples,
+        "silence": statistics.silence_samples + statistics.omitted_samples,
     }
 
 

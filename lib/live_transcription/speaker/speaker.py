@@ -27,7 +27,7 @@ from live_transcription.speaker.metrics import collector
 from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
-from live_transcription.types import AudioGap, AudioPacket, Caption, DecodedAudio, TurnAnswer, Utterance
+from live_transcription.types import AudioGap, AudioPacket, Caption, TurnAnswer, Utterance
 from live_transcription.vad.detector import speech_sample, voice_activity_detector
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from live_transcription.vad.speech_watch import SpeechWatch
@@ -73,8 +73,6 @@ class Speaker:
     ) -> None:
         """`requests`: the history of earlier requests for this publisher, if there were any."""
         self.session_id = session_id
-        #: Applies from the next subscription on; may be set at any time.
-        self.receive_path = config.receive_path
         self._channel = channel
         self._ice_servers = ice_servers
         self._frames = FrameQueue(config.audio.queue_s)
@@ -98,9 +96,7 @@ class Speaker:
         self._levels_are_wrong = False
         self._spoke = False
         #: Receives all items: the pipeline or the watch. Without a gate there is no watch, since silence is transcribed, too.
-        self._feed: Callable[[AudioPacket | AudioGap | DecodedAudio], None] = (
-            self._watch_item if config.audio.gate else self._pipeline.feed
-        )
+        self._feed: Callable[[AudioPacket | AudioGap], None] = self._watch_item if config.audio.gate else self._pipeline.feed
         self._subscriber: Subscriber | None = None
         self._requests = requests or OfferRequests()
         self._without_audio_since: float | None = None
@@ -187,7 +183,6 @@ class Speaker:
                 on_unavailable=self._on_unavailable,
                 connect_timeout_s=connect_s,
                 without_audio_s=self._without_audio_s(),
-                receive_path=self.receive_path,
             )
             lost = False
             try:
@@ -223,11 +218,11 @@ class Speaker:
 
     def _count_packets(self) -> None:
         if self._subscriber is not None:
-            jitter = self._subscriber.statistics.jitter
+            jitter = self._subscriber.jitter
             metrics.packets_lost.inc(jitter.lost)
             metrics.packets_late.inc(jitter.late)
 
-    def _hear(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
+    def _hear(self, item: AudioPacket | AudioGap) -> None:
         if not self._heard:
             self._heard = True
             metrics.join_seconds.observe(self._now() - self._began_at)
@@ -240,21 +235,21 @@ class Speaker:
         if self._feed == self._pipeline.feed:
             self._feed = self._begin_to_watch
 
-    def _begin_to_watch(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
-        if isinstance(item, DecodedAudio) or not self._transcriber.quiet:  # speech has begun meanwhile
+    def _begin_to_watch(self, item: AudioPacket | AudioGap) -> None:
+        if not self._transcriber.quiet:  # speech has begun meanwhile
             self._feed = self._pipeline.feed
             self._pipeline.feed(item)
             return
-        self._pipeline.rest()
+        self._pipeline.reset()
         self._transcriber.forget()
         self._watch.begin(spoke=self._spoke)
         self._feed = self._watch_item
         self._watch_item(item)
 
-    def _watch_item(self, item: AudioPacket | AudioGap | DecodedAudio) -> None:
+    def _watch_item(self, item: AudioPacket | AudioGap) -> None:
         if suspicious := self._watch.push(item):
             self._feed = self._pipeline.feed
-            self._transcriber.attend(self._watch.handed_on_s)
+            self._transcriber.attend(self._watch.released_s)
             for each in suspicious:
                 self._pipeline.feed(each)
 

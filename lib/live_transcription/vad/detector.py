@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Voice activity: is somebody speaking?
+"""Create voice activity detectors: Silero VAD, or a measure of loudness if it is not installed.
 
-`voice_activity_detector()` gives each speaker a detector: Silero VAD v6 where faster-whisper (which ships the network) and
-onnxruntime are installed (`silero` runs it, `activity` decides when), else a measure of loudness. All Silero detectors share
-one onnxruntime session; a speaker who has said nothing yet has a few numbers and the last three frames.
+Silero VAD v6 needs faster-whisper, which ships the network, and onnxruntime. `silero` runs the network, `lazy_silero` decides
+when. All detectors share one onnxruntime session, so a speaker costs a few numbers and the last three frames.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
 import threading
 
@@ -23,15 +23,15 @@ logger = logging.getLogger(__name__)
 
 
 class EnergyDetector:
-    """Loudness above a noise floor that is learnt: falls to quieter frames at once, rises by 5 dB a second.
+    """Detects sound above a noise floor, which falls to quieter frames at once and rises by 5 dB per second.
 
-    No match for Silero on noise that comes and goes (keyboards, music); it keeps silence from being transcribed.
+    It keeps silence from being transcribed. Unlike Silero, it takes intermittent noise (keyboards, music) for speech.
     """
 
-    #: dBFS below which nothing is speech, and the least floor that is assumed.
+    #: Level below which nothing is speech, and the lowest noise floor, in dBFS.
     QUIET_DB = -50.0
     FLOOR_DB = -70.0
-    #: dB above the floor at which the probability is 0 and 1.
+    #: Levels above the noise floor, in dB, at which the probability is 0 and 1.
     RANGE_DB = (8.0, 20.0)
     RISE_DB_PER_S = 5.0
 
@@ -39,11 +39,11 @@ class EnergyDetector:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the audio so far: the next frame does not continue it."""
+        """Forget the audio so far, since the next frame does not continue it."""
         self._floor = self.FLOOR_DB
 
     def probability(self, frame: Frame) -> float:
-        """Of speech in a frame (float32, 24 kHz mono, any length)."""
+        """Return the probability of speech in a frame (float32, 24 kHz mono, any length)."""
         if not len(frame):
             return 0.0
         level = 10.0 * np.log10(float(np.mean(np.square(frame, dtype=np.float64))) + 1e-12)
@@ -56,43 +56,48 @@ class EnergyDetector:
 
 
 class EnergySample(EnergyDetector):
-    """The same for isolated frames, about a second apart."""
+    """As `EnergyDetector`, for isolated frames about a second apart."""
 
     RISE_DB_PER_S = 50.0
 
     def may_be_speech(self, frame: Frame) -> bool:
+        """Return whether a frame may have speech."""
         return self.probability(frame) > 0.0
 
 
 _lock = threading.Lock()
-_session: Session | None = None
-_missing = False
 
 
-def preload() -> None:
-    """Load the network (about 0.4 s, once per process), so that the first speaker need not wait. Any thread."""
-    global _session, _missing  # noqa: PLW0603  one session per process is what is meant
+@functools.cache
+def shared_session() -> Session | None:
+    """Load the network on the first call. Not thread-safe; see `preload`."""
+    try:
+        return open_session()
+    except (ImportError, OSError) as missing:
+        logger.warning(
+            "Silero voice activity detection is not available (%s), so speech is detected by its loudness only. "
+            "Install the extra 'embedded' to enable it.",
+            missing,
+        )
+        return None
+
+
+def preload() -> Session | None:
+    """Load the network (about 0.4 s, once per process), so that the first speaker does not wait for it. Thread-safe.
+
+    Returns None if the network is not installed.
+    """
     with _lock:
-        if _session is not None or _missing:
-            return
-        try:
-            _session = open_session()
-        except (ImportError, OSError) as missing:
-            _missing = True
-            logger.warning(
-                "Silero voice activity detection is not available (%s), so speech is detected by its loudness only. "
-                "Install the extra 'embedded' to get it.",
-                missing,
-            )
+        return shared_session()
 
 
 def voice_activity_detector() -> SileroDetector | EnergyDetector:
-    """A detector for one speaker; `stt.gate` takes either."""
-    preload()
-    return EnergyDetector() if _session is None else SileroDetector(_session)
+    """Create a detector for one speaker (see `vad.gate.Detector`)."""
+    session = preload()
+    return EnergyDetector() if session is None else SileroDetector(session)
 
 
 def speech_sample() -> SileroSample | EnergySample:
-    """For a publisher that is watched, so that only samples are decoded."""
-    preload()
-    return EnergySample() if _session is None else SileroSample(_session)
+    """Create the sample check of one silent publisher (see `SpeechWatch`)."""
+    session = preload()
+    return EnergySample() if session is None else SileroSample(session)

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The silence gate: only speech reaches a backend, and a stream is open only while there is speech now and then.
+"""The silence gate: only speech reaches a backend, and streams are closed in longer silence. Pure: the audio is the clock.
 
-Pure: no clock but the audio itself. Frames in, actions out.
+Frames go in, actions come out:
 
-Silence ──speech for `onset_s`──> Speech (opens a stream if none is open, sends the pre-roll) ──silence for `hangover_s`──>
-flush ──silence for `close_s`──> close.
+Silence --speech for `onset_s`--> speech (open a stream if none is open, send the pre-roll) --silence for `hangover_s`--> flush
+--silence for `close_s`--> close the stream.
 """
 
 from __future__ import annotations
@@ -20,33 +20,33 @@ from live_transcription.types import SAMPLE_RATE, Frame
 
 
 class FrameDetector(Protocol):
-    """Voice activity detection that judges frame by frame."""
+    """Voice activity detection that examines each frame."""
 
     def probability(self, frame: Frame) -> float:
-        """How likely the frame holds speech, in [0, 1]."""
+        """Return the probability of speech in a frame, in [0, 1]."""
 
     def reset(self) -> None:
-        """The next frame does not follow on the last."""
+        """Forget the audio so far, since the next frame does not continue it."""
 
 
 @runtime_checkable
 class ActivityDetector(Protocol):
-    """Voice activity detection that judges when it is asked, and so may leave out what makes no difference.
+    """Voice activity detection that examines audio only when it is asked, so it can leave out what makes no difference.
 
-    Each frame is pushed; after it `speech_for` is asked while there is silence, `silence_for` while there is speech.
+    After each `push`, `speech_for` is called in silence, or `silence_for` in speech.
     """
 
     def push(self, frame: Frame) -> None:
-        """Take the next frame."""
+        """Add the next frame."""
 
     def speech_for(self, seconds: float) -> bool:
-        """Has there been uninterrupted speech for the last `seconds`?"""
+        """Return whether there has been speech without interruption for the last `seconds`."""
 
     def silence_for(self, seconds: float) -> bool:
-        """Has there been no speech for the last `seconds`?"""
+        """Return whether there has been no speech for the last `seconds`."""
 
     def reset(self) -> None:
-        """The next frame does not follow on the last."""
+        """Forget the audio so far, since the next frame does not continue it."""
 
 
 #: The kinds of voice activity detection that the gate accepts.
@@ -54,10 +54,9 @@ Detector: TypeAlias = FrameDetector | ActivityDetector
 
 
 class AlwaysSpeech:
-    """A detector that reports speech in every frame: the gate stays open, and the engine detects pauses."""
+    """A detector that finds speech in every frame. The gate stays open, and the engine detects pauses."""
 
-    def probability(self, frame: Frame) -> float:
-        del frame
+    def probability(self, frame: Frame) -> float:  # noqa: ARG002
         return 1.0
 
     def reset(self) -> None:
@@ -66,24 +65,24 @@ class AlwaysSpeech:
 
 @dataclass(frozen=True, slots=True)
 class OpenStream:
-    """Speech began and no stream is open."""
+    """Speech has begun and no stream is open."""
 
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Frames to send, in order: pre-roll, speech, and the silence up to a flush."""
+    """Frames to send, in order: the pre-roll, speech, and silence up to a flush."""
 
     frames: Sequence[Frame] = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Flush:
-    """Speech ended."""
+    """Speech has ended."""
 
 
 @dataclass(frozen=True, slots=True)
 class CloseStream:
-    """Silence has lasted too long for an open stream."""
+    """Silence has lasted too long to keep the stream open."""
 
 
 GateAction: TypeAlias = OpenStream | Speech | Flush | CloseStream
@@ -91,22 +90,23 @@ GateAction: TypeAlias = OpenStream | Speech | Flush | CloseStream
 
 @dataclass(frozen=True, slots=True)
 class GateLimits:
-    """Probabilities, for detectors that judge frame by frame: `start` begins speech, `stop` (lower) keeps it going. Seconds:
+    """Thresholds of the gate: probabilities of a `FrameDetector`, and durations in seconds."""
 
-    `onset_s`: speech that must be there before it counts, so that a click opens nothing; it is not lost, as the last
-    `pre_roll_s` go along. `hangover_s`: silence that ends speech.
-    """
-
+    #: Probability at which speech begins, and the lower one down to which it continues.
     start: float = 0.5
     stop: float = 0.35
+    #: Speech shorter than this does not count, so that a click opens no stream.
     onset_s: float = 0.12
+    #: Audio before the onset that is sent along with it, so that no word loses its beginning.
     pre_roll_s: float = 0.5
+    #: Silence that ends speech.
     hangover_s: float = 0.55
+    #: Silence after which an open stream is closed.
     close_s: float = 22.0
 
 
 class _ByFrame:
-    """A frame detector's probabilities, as answers."""
+    """Adapts a `FrameDetector` to `ActivityDetector`."""
 
     def __init__(self, detector: FrameDetector, limits: GateLimits) -> None:
         self._detector = detector
@@ -132,7 +132,7 @@ class _ByFrame:
 
 
 class SilenceGate:
-    """One speaker's gate."""
+    """The silence gate of one speaker."""
 
     def __init__(self, detector: Detector, limits: GateLimits | None = None) -> None:
         self.limits = limits or GateLimits()
@@ -147,26 +147,26 @@ class SilenceGate:
 
     @property
     def speaking(self) -> bool:
-        """Speech is under way: a flush is still to come."""
+        """Whether speech is in progress, so that a flush is still to come."""
         return self._speaking
 
     @property
     def passed_s(self) -> float:
-        """Seconds of audio that were sent on."""
+        """Seconds of audio that passed the gate."""
         return self._passed / SAMPLE_RATE
 
     @property
     def saved_s(self) -> float:
-        """Seconds of audio that were kept from the backend."""
+        """Seconds of audio that did not pass the gate."""
         return self._saved / SAMPLE_RATE
 
     def push(self, frame: Frame) -> Sequence[GateAction]:
-        """Take the next frame (float32, 24 kHz mono, any length up to some 200 ms) and say what to do."""
+        """Add the next frame (float32, 24 kHz mono, any length up to about 200 ms) and return what to do."""
         self._detector.push(frame)
         return self._while_speaking(frame) if self._speaking else self._while_silent(frame)
 
     def stalled(self) -> Sequence[GateAction]:
-        """No frame came for longer than a network hiccup explains (a mute stops RTP): speech, if any, has ended."""
+        """End speech, if any, since no frame has come for longer than network jitter explains: a mute stops RTP."""
         self._detector.reset()
         if not self._speaking:
             return []
@@ -174,18 +174,18 @@ class SilenceGate:
         return [Flush()]
 
     def reset(self) -> None:
-        """The stream is gone or will be ended by the caller. Speech that goes on opens another one, with pre-roll."""
+        """Note that the stream is gone or will be closed by the caller. Continued speech opens another one, with pre-roll."""
         self._open = False
         self._end_speech()
 
     def forget(self) -> None:
-        """Drop the history: the next frame does not continue the previous ones."""
+        """Drop the pre-roll and the detector's history, since the next frame does not continue the previous ones."""
         self._detector.reset()
         self._pre_roll.clear()
         self._pre_roll_samples = 0
 
     def keep_open(self) -> None:
-        """The stream that was to be closed is still busy; it is asked to close again with the next silence."""
+        """Keep the stream open that was to be closed, since it is still busy. The next silence closes it."""
         self._open = True
 
     def _while_speaking(self, frame: Frame) -> Sequence[GateAction]:
@@ -196,7 +196,7 @@ class SilenceGate:
         return [Speech([frame]), Flush()]
 
     def _while_silent(self, frame: Frame) -> Sequence[GateAction]:
-        self._keep(frame)
+        self._buffer(frame)
         self._silent_s += len(frame) / SAMPLE_RATE
         if self._detector.speech_for(self.limits.onset_s):
             return self._begin_speech()
@@ -221,7 +221,7 @@ class SilenceGate:
         self._speaking = False
         self._silent_s = 0.0
 
-    def _keep(self, frame: Frame) -> None:
+    def _buffer(self, frame: Frame) -> None:
         self._saved += len(frame)
         self._pre_roll.append(frame)
         self._pre_roll_samples += len(frame)

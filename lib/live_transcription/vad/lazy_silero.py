@@ -1,266 +1,274 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Voice activity detection that runs the network only when its answer matters.
+"""Voice activity detection that runs the Silero network only when its answer matters.
 
-On every frame the network would be the most expensive part of a speaker. Only two answers matter: that speech has begun, and
-that it has ended. Each is computed as late as possible, mostly by a glance: one window through a network without history, which
-reliably finds clear speech and rarely reports speech where there is none.
+Run on every frame, the network would be the most expensive part of a speaker. Only two answers matter: that speech has begun,
+and that it has ended. Each is computed as late as possible, mostly from a *spot check*: one window through the network without
+history, which reliably finds clear speech and rarely finds speech where there is none.
 
-- **In silence** a frame that is no louder than the noise level holds no speech. A clearly louder frame gets a glance. So does
-  an occasional frame that is only slightly louder, so that speech cannot hide there. If the glance suspects speech, the
-  buffered frames and all following ones go through the network, until it finds no speech and the sound is quiet again. Frames
-  without speech raise the noise level.
-- **In speech** nothing is examined until silence could have lasted long enough to count. Then the newest loud buffered frame
-  gets a glance. If it finds speech, the next similar frame counts as speech without a glance, but only once. So the network
-  confirms speech about every second, and a loud sound after the end of speech delays the end by no more than that. If the
-  glance finds none, all buffered frames go through the network, in order. Its state is a few seconds old at most, which is
-  much better than none.
+The gate asks `speech_for` in silence and `silence_for` in speech. The states:
+
+- **idle** (silence): Each frame is compared with the noise level. A clearly louder one gets a spot check. So does an occasional
+  frame that is slightly louder, since speech could hide there. A suspicion of speech leads to *tracking*.
+- **tracking** (silence): The buffered frames and each new one go through the network. Back to *idle* once the network finds no
+  speech and the frame is quiet; to *speech* once the gate has seen enough speech.
+- **speech**: Frames are buffered until silence could have lasted as long as the gate asks for. Then the newest loud one gets a
+  spot check. If that finds speech, it is *confirmed*. Otherwise all buffered frames go through the network, in order.
+- **confirmed** (speech): As above, but next time a frame similar to the confirmed speech counts as speech without a spot check,
+  once. Then back to *speech*.
+
+So the network confirms speech about every second, and a loud sound after the end of speech delays the end by no more than that.
+In speech the network's state is a few seconds old at most, which is much better than none.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from live_transcription.types import SAMPLE_RATE, Frame
-from live_transcription.vad.silero import GLANCE, Session, Stretch, glance
+from live_transcription.vad.silero import WINDOW_SAMPLES, Session, SileroStream, classify_window
 
-#: Probability at which speech begins, and the lower one down to which it goes on.
-START, STOP = 0.5, 0.35
-#: Probability of a glance in silence at which the network examines more, since the onset of speech is not always clear.
-PERHAPS = 0.15
-#: Mean square below which no frame is examined (-80 dBFS).
-QUIET = 1e-8
-#: Ratio of energies to the noise at which a frame is examined (3 dB), or occasionally examined (0.8 dB). Quieter sound is
-#: steadier than speech, or too faint for its words to be understood.
-ABOVE_NOISE, NOT_STEADY = 2.0, 1.2
-#: How fast the noise level follows the energy of a frame: down to a quieter one, up to a louder one.
-FALL, RISE = 0.25, 0.5
-#: Frames buffered in silence besides the newest, to warm up the network.
-HELD_IN_SILENCE = 2
-#: Sound between the two is glanced at when so many frames have gone by without a glance.
-GLANCE_EVERY = 5
-#: In speech, a frame so far below the level of speech (30 dB) counts as silence without examination.
-FAR_BELOW = 1e-3
-#: How fast the level of speech follows the frames in which it is found.
-FOLLOW = 0.2
-#: A frame is loud if it has at least this share of the greatest energy among those held.
-LOUD = 0.5
-#: A frame is similar to earlier speech if it has this share of its energy, and this correlation from one sample to the next,
-#: which means that most of it is below some 2 kHz. This is true of voices, and not of hiss or clatter.
-LIKE_SPEECH, LIKE_VOICE = 0.25, 0.85
-#: The network is unsure of faint speech in its first second, so speech below -34 dBFS is amplified to -23 dBFS.
-FAINT_RMS, USUAL_RMS = 0.02, 0.07
-#: Limit of the buffered frames in samples, whatever the length of silence in question.
-_LIMIT = round(0.8 * SAMPLE_RATE)
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """The constants of the detector. Energies are mean squares of samples."""
+
+    #: Probability at which speech begins, and the lower one down to which it continues.
+    start: float = 0.5
+    stop: float = 0.35
+    #: Probability at which a spot check in silence suspects speech, since its onset is not always clear.
+    suspect: float = 0.15
+    #: Energy below which no frame is examined (-80 dBFS).
+    quiet: float = 1e-8
+    #: Ratio to the noise level from which a frame is clearly (3 dB) or slightly (0.8 dB) louder. Quieter sound is steadier than
+    #: speech, or too faint to be understood.
+    clearly_louder: float = 2.0
+    slightly_louder: float = 1.2
+    #: A slightly louder frame is examined after so many frames without a spot check.
+    spot_check_every: int = 5
+    #: How fast the noise level follows a quieter and a louder frame, as a share of the difference.
+    noise_fall: float = 0.25
+    noise_rise: float = 0.5
+    #: Frames buffered in silence besides the newest, to warm up the network.
+    warm_up_frames: int = 2
+    #: Ratio to the level of speech below which a frame is silence without examination (30 dB).
+    far_below_speech: float = 1e-3
+    #: How fast the level of speech follows the frames in which speech is found.
+    level_follows: float = 0.2
+    #: A buffered frame is loud if it has this share of the highest energy among the buffered frames.
+    loud_share: float = 0.5
+    #: A frame is similar to earlier speech if it has this share of its energy, and this correlation between successive samples.
+    #: The latter means that most of its energy is below 2 kHz, which is true of voices, but not of hiss or clatter.
+    similar_share: float = 0.25
+    voice_correlation: float = 0.85
+    #: The network is unsure of faint speech in its first second, so speech below -34 dBFS is amplified to -23 dBFS.
+    faint_rms: float = 0.02
+    usual_rms: float = 0.07
+    #: Maximum number of buffered samples, however long a silence is asked for.
+    max_buffered: int = round(0.8 * SAMPLE_RATE)
+
+
+_T = Tuning()
 
 
 class SileroDetector:
-    """One speaker's activity. Each frame is pushed; which question is asked decides what goes through the network.
+    """Detects one speaker's voice activity (an `ActivityDetector`, see `vad.gate`).
 
-    Holds up to 0.8 s of frames in speech and three frames in silence (the gate keeps them, too), and the network's state.
+    Buffers up to 0.8 s of frames in speech and three frames in silence, which the gate keeps as well, and the network's state.
     """
-
-    __slots__ = (
-        "_attentive",
-        "_confirmed",
-        "_held",
-        "_held_samples",
-        "_level",
-        "_noise",
-        "_session",
-        "_silence",
-        "_speech",
-        "_stretch",
-        "_unseen",
-    )
 
     def __init__(self, session: Session) -> None:
         self._session = session
         self.reset()
 
     def reset(self) -> None:
-        """Forget the audio so far: the next frame does not continue it."""
-        # Frames that have not gone through the network; if there is a stretch, it has processed the audio before them.
-        self._held: list[Frame] = []
-        self._held_samples = 0
-        self._stretch: Stretch | None = None
-        # Samples of speech, and of silence, at the end of the audio that is not held any more.
+        """Forget the audio so far, since the next frame does not continue it."""
+        # Frames that have not gone through the network. The stream, if any, has processed the audio before them.
+        self._frames: list[Frame] = []
+        self._buffered = 0
+        self._stream: SileroStream | None = None
+        # Samples of speech, and of silence, at the end of the audio before the buffered frames.
         self._speech = 0
         self._silence = 0
-        # Mean squares of noise and of speech; 0 if unknown.
-        self._noise = QUIET
+        # The levels of noise and of speech; 0 if unknown.
+        self._noise = _T.quiet
         self._level = 0.0
-        # In silence: the next frame goes through the network, however loud it is. And frames since the last glance.
-        self._attentive = False
-        self._unseen = 0
-        # In speech: the last look was a glance that found it.
+        # In silence: whether the next frame goes through the network, and the number of frames since the last spot check.
+        self._tracking = False
+        self._unchecked = 0
+        # In speech: whether the last check was a spot check that found speech.
         self._confirmed = False
 
-    @property
-    def held_s(self) -> float:
-        """Seconds of frames that are held."""
-        return self._held_samples / SAMPLE_RATE
-
     def push(self, frame: Frame) -> None:
-        """Take the next frame (float32, 24 kHz mono, contiguous, any length)."""
+        """Add the next frame (float32, 24 kHz mono, contiguous, any length)."""
         if not len(frame):
             return
-        self._held.append(frame)
-        self._held_samples += len(frame)
-        if self._held_samples > _LIMIT:
-            self._look_back()
+        self._frames.append(frame)
+        self._buffered += len(frame)
+        if self._buffered > _T.max_buffered:
+            self._examine_speech()
 
     def speech_for(self, seconds: float) -> bool:
-        """In silence, called after each frame: has there been uninterrupted speech for the last `seconds`?"""
-        if self._held:
-            self._look_at_newest()
+        """Return whether there has been speech without interruption for the last `seconds`. Call it in silence."""
+        if self._frames:
+            self._examine_newest()
         return self._speech >= seconds * SAMPLE_RATE
 
     def silence_for(self, seconds: float) -> bool:
-        """In speech: has there been no speech for the last `seconds`?"""
+        """Return whether there has been no speech for the last `seconds`. Call it in speech."""
         limit = seconds * SAMPLE_RATE
-        if self._silence + self._held_samples < limit:
+        # Even if all buffered frames were silent, the silence would be too short: no need to examine them.
+        if self._silence + self._buffered < limit:
             return False
-        if self._held:
-            self._look_back()
-        return self._silence + self._held_samples >= limit
+        if self._frames:
+            self._examine_speech()
+        return self._silence + self._buffered >= limit
 
-    def _look_at_newest(self) -> None:
-        energy = _mean_square(self._held[-1])
-        loud = energy > max(QUIET, self._noise * ABOVE_NOISE)
-        if not self._attentive and not self._may_be_speech(energy, loud=loud):
-            self._pass(energy)
+    def _examine_newest(self) -> None:
+        """In silence: examine the newest frame."""
+        energy = _energy(self._frames[-1])
+        louder = energy > max(_T.quiet, self._noise * _T.clearly_louder)
+        if not self._tracking and not self._suspects_speech(energy, louder=louder):
+            self._reject_newest(energy)
             return
-        self._hear()
-        if not self._attentive:
-            self._attentive = loud
+        self._process_buffered()
+        if not self._tracking:
+            # No speech after all. Sound as loud as this keeps the detector tracking until it is quiet again, and counts as
+            # noise, so that it does not raise the next suspicion.
+            self._tracking = louder
             self._noise = max(self._noise, energy)
 
-    def _may_be_speech(self, energy: float, *, loud: bool) -> bool:
-        self._unseen += 1
-        if not loud and (self._unseen < GLANCE_EVERY or energy <= max(QUIET, self._noise * NOT_STEADY)):
+    def _suspects_speech(self, energy: float, *, louder: bool) -> bool:
+        """Spot-check the newest frame if it is loud enough. A louder frame without speech raises the noise level."""
+        self._unchecked += 1
+        if not louder and (self._unchecked < _T.spot_check_every or energy <= max(_T.quiet, self._noise * _T.slightly_louder)):
             return False
-        self._unseen = 0
-        if self._glance(len(self._held) - 1, energy, in_middle=False) >= PERHAPS:
+        self._unchecked = 0
+        if self._spot_check(len(self._frames) - 1, energy, in_middle=False) >= _T.suspect:
             return True
         if energy > self._noise:
-            self._noise += RISE * (energy - self._noise)
+            self._noise += _T.noise_rise * (energy - self._noise)
         return False
 
-    def _pass(self, energy: float) -> None:
-        """The newest frame holds no speech."""
+    def _reject_newest(self, energy: float) -> None:
+        """Note that the newest frame has no speech, and drop all frames but those that may warm up the network."""
         if energy < self._noise:
-            self._noise = max(QUIET, self._noise + FALL * (energy - self._noise))
+            self._noise = max(_T.quiet, self._noise + _T.noise_fall * (energy - self._noise))
         self._level = 0.0
         self._confirmed = False
         self._speech = 0
-        if self._stretch is not None:
-            self._stretch.break_off()
-        if len(self._held) > HELD_IN_SILENCE:
-            self._drop(len(self._held) - HELD_IN_SILENCE)
+        if self._stream is not None:
+            self._stream.interrupt()
+        if len(self._frames) > _T.warm_up_frames:
+            self._drop(len(self._frames) - _T.warm_up_frames)
 
-    def _look_back(self) -> None:
+    def _examine_speech(self) -> None:
+        """In speech: find the newest speech among the buffered frames, or let the network decide."""
         newest = self._newest_speech()
         if newest is None:
-            self._hear()
+            self._process_buffered()
             return
-        self._stretch = self._stretch or Stretch(self._session)
-        self._stretch.skip_to(self._held[newest])
+        # The frames up to that one are speech. Those after it are still to be examined.
+        self._stream = self._stream or SileroStream(self._session)
+        self._stream.skip_to(self._frames[newest])
         self._drop(newest + 1)
         self._speech = self._silence = 0
-        self._attentive = True
+        self._tracking = True
 
     def _newest_speech(self) -> int | None:
-        """The newest of the frames held that is found to hold speech without hearing them all."""
+        """Return the index of the newest buffered frame that has speech, found without processing all of them."""
+        # After a spot check that found speech, a similar frame counts without another one, but only once.
         if self._confirmed:
             self._confirmed = False
-            for index in reversed(range(len(self._held))):
-                energy = _mean_square(self._held[index])
-                if energy >= LIKE_SPEECH * self._level and _is_low(self._held[index], energy):
+            for index in reversed(range(len(self._frames))):
+                energy = _energy(self._frames[index])
+                if energy >= _T.similar_share * self._level and _is_like_voice(self._frames[index], energy):
                     return index
-        energies = [_mean_square(frame) for frame in self._held]
-        greatest = max(energies)
-        if greatest <= max(QUIET, FAR_BELOW * self._level):
+        # Spot-check the newest of the loudest frames, where speech is clearest.
+        energies = [_energy(frame) for frame in self._frames]
+        highest = max(energies)
+        if highest <= max(_T.quiet, _T.far_below_speech * self._level):
             return None
-        newest = max(index for index, energy in enumerate(energies) if energy >= LOUD * greatest)
-        if self._glance(newest, energies[newest], in_middle=True) < STOP:
+        newest = max(index for index, energy in enumerate(energies) if energy >= _T.loud_share * highest)
+        if self._spot_check(newest, energies[newest], in_middle=True) < _T.stop:
             return None
-        self._level += (FOLLOW if self._level else 1.0) * (energies[newest] - self._level)
+        self._level += (_T.level_follows if self._level else 1.0) * (energies[newest] - self._level)
         self._confirmed = True
         return newest
 
-    def _glance(self, index: int, energy: float, *, in_middle: bool) -> float:
-        """How likely there is speech in the middle, or at the end, of a frame that is held."""
-        samples = self._held[index]
-        after = max(0, len(samples) - GLANCE) // 2 if in_middle else 0
-        while len(samples) < GLANCE:
+    def _spot_check(self, index: int, energy: float, *, in_middle: bool) -> float:
+        """Return the probability of speech in one window, in the middle or at the end of a buffered frame."""
+        samples = self._frames[index]
+        after = max(0, len(samples) - WINDOW_SAMPLES) // 2 if in_middle else 0
+        while len(samples) < WINDOW_SAMPLES:
             if index == 0:
                 return 0.0
             index -= 1
-            samples = np.concatenate([self._held[index], samples])
+            samples = np.concatenate([self._frames[index], samples])
         end = len(samples) - after
-        return glance(self._session, samples[end - GLANCE : end], _gain(energy))
+        return classify_window(self._session, samples[end - WINDOW_SAMPLES : end], _gain(energy))
 
-    def _hear(self) -> None:
-        """Pass all buffered frames through the network, except for the silence at the end."""
-        energies = [_mean_square(frame) for frame in self._held]
-        quiet = max(QUIET, self._level * FAR_BELOW)
+    def _process_buffered(self) -> None:
+        """Run the network on all buffered frames, except for the quiet ones at the end, and drop them."""
+        energies = [_energy(frame) for frame in self._frames]
+        quiet = max(_T.quiet, self._level * _T.far_below_speech)
         last = len(energies)
         while last and energies[last - 1] <= quiet:
             last -= 1
-        heard, silent = self._held[:last], self._held[last:]
-        if heard:
+        audible, silent = self._frames[:last], self._frames[last:]
+        if audible:
             gain = _gain(max(energies))
-            if self._stretch is None or (self._stretch.broken_off and gain > 1.0):
-                # A network in the middle of speech would be triggered by amplified noise.
-                self._stretch = Stretch(self._session, gain)
-            self._stretch.gain = min(self._stretch.gain, gain)
-            for frame, probability in zip(heard, self._stretch.hear(heard), strict=True):
-                self._speech = self._speech + len(frame) if probability >= START else 0
-                self._silence = 0 if probability >= STOP else self._silence + len(frame)
+            if self._stream is None or (self._stream.interrupted and gain > 1.0):
+                # A network whose state is that of speech would take amplified noise for speech.
+                self._stream = SileroStream(self._session, gain)
+            self._stream.gain = min(self._stream.gain, gain)
+            for frame, probability in zip(audible, self._stream.process(audible), strict=True):
+                self._speech = self._speech + len(frame) if probability >= _T.start else 0
+                self._silence = 0 if probability >= _T.stop else self._silence + len(frame)
         if silent:
             self._speech = 0
             self._silence += sum(map(len, silent))
-            if self._stretch is not None:
-                self._stretch.break_off()
-        self._drop(len(self._held))
-        self._attentive = not self._silence
+            if self._stream is not None:
+                self._stream.interrupt()
+        self._drop(len(self._frames))
+        self._tracking = not self._silence
 
     def _drop(self, count: int) -> None:
-        self._held_samples -= sum(map(len, self._held[:count]))
-        del self._held[:count]
+        self._buffered -= sum(map(len, self._frames[:count]))
+        del self._frames[:count]
 
 
 class SileroSample:
-    """Decides whether an isolated frame may hold speech: runs the network only on frames louder than the noise before them."""
-
-    __slots__ = ("_noise", "_session")
+    """Decides whether an isolated frame may have speech. The network examines only frames louder than the noise level."""
 
     def __init__(self, session: Session) -> None:
         self._session = session
-        self._noise = QUIET
+        self._noise = _T.quiet
 
     def may_be_speech(self, frame: Frame) -> bool:
-        """`frame`: at least as long as a glance (38 ms)."""
-        energy = _mean_square(frame)
-        if energy > max(QUIET, self._noise * NOT_STEADY):
+        """Return whether a frame of at least 38 ms (`WINDOW_SAMPLES`) may have speech."""
+        energy = _energy(frame)
+        if energy > max(_T.quiet, self._noise * _T.slightly_louder):
             gain = _gain(energy)
-            for window in (frame[:GLANCE], frame[-GLANCE:]):
-                if glance(self._session, window, gain) >= PERHAPS:
-                    return True
-        self._noise = max(QUIET, self._noise + (RISE if energy > self._noise else FALL) * (energy - self._noise))
+            windows = (frame[:WINDOW_SAMPLES], frame[-WINDOW_SAMPLES:])
+            if any(classify_window(self._session, window, gain) >= _T.suspect for window in windows):
+                return True
+        share = _T.noise_rise if energy > self._noise else _T.noise_fall
+        self._noise = max(_T.quiet, self._noise + share * (energy - self._noise))
         return False
 
 
-def _mean_square(frame: Frame) -> float:
+def _energy(frame: Frame) -> float:
     return float(frame.dot(frame)) / len(frame)
 
 
-def _is_low(frame: Frame, energy: float) -> bool:
-    return float(frame[1:].dot(frame[:-1])) >= LIKE_VOICE * energy * len(frame)
+def _is_like_voice(frame: Frame, energy: float) -> bool:
+    return float(frame[1:].dot(frame[:-1])) >= _T.voice_correlation * energy * len(frame)
 
 
 def _gain(energy: float) -> float:
     rms = energy**0.5
-    return USUAL_RMS / rms if 0.0 < rms < FAINT_RMS else 1.0
+    return _T.usual_rms / rms if 0.0 < rms < _T.faint_rms else 1.0

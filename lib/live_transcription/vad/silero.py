@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Silero VAD v6 as faster-whisper ships it (ONNX): 24 kHz audio to probabilities of speech, window by window.
+"""Silero VAD v6 (ONNX, as shipped by faster-whisper): probabilities of speech in 24 kHz audio, window by window.
 
-The network takes windows of 512 samples at 16 kHz (32 ms), each with the 64 samples before it, and the state of its LSTM.
-At 24 kHz a window is 768 samples and its context 96, so whole windows are resampled 3:2 by one matrix product (a low-pass
-filter at 8 kHz, 48 taps, 80 dB), and no resampler needs to be kept per speaker.
+The network takes windows of 512 samples at 16 kHz (32 ms), each with the 64 samples before it, and the state of its LSTM. At 24
+kHz a window has 768 samples and its context 96. So one matrix product resamples whole windows 3:2 (a low-pass filter at 8 kHz,
+48 taps, 80 dB), and speakers need no resampler.
 """
 
 from __future__ import annotations
@@ -25,27 +25,27 @@ State: TypeAlias = tuple[Samples, Samples]
 
 #: Samples at 24 kHz from one window to the next.
 HOP = 768
-#: Samples of context before a window at 24 kHz; 3:2 makes 64 of them.
+#: Samples of context before a window at 24 kHz, which are 64 samples at 16 kHz.
 _CONTEXT = 96
-#: Samples that the resampling filter reaches to either side.
+#: Samples on either side that the resampling filter takes into account.
 _REACH = 24
-#: Samples that the first window needs beyond its `HOP`: context, and the filter's reach at both ends.
+#: Samples that the first window needs beyond `HOP`: its context, and the filter's reach at both ends.
 EDGE = _CONTEXT + 2 * _REACH
-#: A window and its context are so many blocks of `_CONTEXT` samples, each of which makes `_OUT` at 16 kHz.
+#: A window and its context are `_BLOCKS` blocks of `_CONTEXT` samples. Each block becomes `_OUT` samples at 16 kHz.
 _BLOCKS, _OUT = (HOP + _CONTEXT) // _CONTEXT, 64
 _STRIDES = (HOP * 4, _CONTEXT * 4, 4)
-#: Samples that a glance takes: one window.
-GLANCE = HOP + EDGE
+#: Samples at 24 kHz that one window takes with its edges: 38 ms.
+WINDOW_SAMPLES = HOP + EDGE
 
 
 class Session(Protocol):
-    """onnxruntime's InferenceSession, as far as it is used."""
+    """The part of onnxruntime's InferenceSession that is used here."""
 
     def run(self, output_names: list[str] | None, input_feed: dict[str, Samples]) -> Any: ...
 
 
 def _filter() -> Samples:
-    """Shape (144, 64): a block of 96 samples with the filter's reach at both ends, to 64 samples at 16 kHz."""
+    """Return a matrix of shape (144, 64): from a block of 96 samples with the filter's reach to 64 samples at 16 kHz."""
     taken = np.arange(_CONTEXT + 2 * _REACH)[:, None] - _REACH
     distance = taken - np.arange(_OUT)[None, :] * 1.5
     window = np.i0(8.0 * np.sqrt(np.clip(1 - (distance / _REACH) ** 2, 0, None))) / np.i0(8.0)
@@ -59,10 +59,8 @@ _ZERO.flags.writeable = False
 _OUTPUTS = ["speech_probs", "hn", "cn"]
 
 
-class Stretch:
-    """Audio that the network hears in order. `gain` is what the samples are multiplied by."""
-
-    __slots__ = ("_last", "_rest", "_session", "_state", "gain")
+class SileroStream:
+    """Runs the network on consecutive audio. Samples are multiplied by `gain`."""
 
     def __init__(self, session: Session, gain: float = 1.0) -> None:
         self._session = session
@@ -71,11 +69,11 @@ class Stretch:
         self._rest: Samples | None = None
         self._last = 0.0
 
-    def hear(self, frames: list[Frame]) -> list[float]:
-        """The next frames (float32, 24 kHz mono, any length), in one call of the network: each one's highest probability.
+    def process(self, frames: list[Frame]) -> list[float]:
+        """Run the network on the next frames (float32, 24 kHz mono, any length) in one call.
 
-        The first `EDGE` samples of a stretch serve as context only. A frame that completes no window has the probability
-        of the one before.
+        Returns the highest probability of speech in each frame. The first `EDGE` samples of a stream serve as context only. A
+        frame that completes no window has the probability of the frame before it.
         """
         before = [] if self._rest is None else [self._rest]
         samples = np.concatenate([*before, *frames])
@@ -95,17 +93,17 @@ class Stretch:
         return result
 
     @property
-    def broken_off(self) -> bool:
-        """What comes next does not follow on what was heard last."""
+    def interrupted(self) -> bool:
+        """Whether the next frame does not follow on the audio that was processed last."""
         return self._rest is None
 
-    def break_off(self) -> None:
-        """Audio is left out; how the network remembers what was before stays as it is."""
+    def interrupt(self) -> None:
+        """Note that audio is left out. The network's state is unchanged."""
         self._rest = None
         self._last = 0.0
 
     def skip_to(self, frame: Frame) -> None:
-        """As `break_off`, and what comes next follows on this frame."""
+        """Leave out audio up to and including `frame`. The next frame follows on it."""
         self._rest = frame
         self._last = 0.0
 
@@ -116,15 +114,15 @@ class Stretch:
         return np.asarray(found, np.float32).reshape(-1)
 
 
-def glance(session: Session, samples: Samples, gain: float = 1.0) -> float:
-    """The probability of speech in `GLANCE` samples (24 kHz), for a network that has heard nothing before."""
+def classify_window(session: Session, samples: Samples, gain: float = 1.0) -> float:
+    """Return the probability of speech in `WINDOW_SAMPLES` samples (24 kHz), without any history."""
     (found,) = session.run(_OUTPUTS[:1], {"input": _windows(samples, 1, gain), "h": _ZERO, "c": _ZERO})
     return float(found[0])
 
 
 def _windows(samples: Samples, count: int, gain: float) -> Samples:
     blocks = np.ndarray((count, _BLOCKS, EDGE), np.float32, samples, strides=_STRIDES)
-    # One small product per window: BLAS would share a large one out to threads, which cost more than they bring.
+    # One small product per block: BLAS would distribute a large one to threads, which costs more than it saves.
     windows = (blocks @ _FILTER).reshape(count, _BLOCKS * _OUT)
     if gain != 1.0:
         windows *= np.float32(gain)
@@ -132,9 +130,9 @@ def _windows(samples: Samples, count: int, gain: float) -> Samples:
 
 
 def open_session() -> Session:
-    """One for all speakers. Raises ImportError or OSError if a part is missing.
+    """Load the network, for all speakers of the process. Raises ImportError or OSError if a part is missing.
 
-    faster-whisper itself is not imported: it takes a second.
+    faster-whisper itself is not imported, since that takes a second.
     """
     spec = importlib.util.find_spec("faster_whisper")
     if spec is None or spec.origin is None:
@@ -148,9 +146,9 @@ def open_session() -> Session:
     options = onnxruntime.SessionOptions()
     options.inter_op_num_threads = 1
     options.intra_op_num_threads = 1
-    # Buffers are used again instead of being asked of the system at each call: some 1 MB for the process.
+    # Buffers are reused instead of being allocated at each call, which takes about 1 MB.
     options.enable_cpu_mem_arena = True
-    # A pattern per number of windows would be kept, and made anew whenever that number changes.
+    # A memory pattern would be computed and kept for each number of windows.
     options.enable_mem_pattern = False
     options.log_severity_level = 4
     session: Session = onnxruntime.InferenceSession(str(networks[-1]), providers=["CPUExecutionProvider"], sess_options=options)

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Consent freshness (RFC 7675): the STUN request that asks for it, of which only the transaction changes, and its answer.
+"""Consent freshness (RFC 7675): its STUN requests and their answers. Pure.
 
-Pure. A request is a copy of one that was built once, so that hundreds of idle peers cost little.
+Each request is a copy of one that was built once, with a new transaction id. So hundreds of idle peers cost little.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ import zlib
 from collections import deque
 from struct import Struct
 
-#: Seconds between two requests, within which the moment is random, and until consent ends without an answer (section 5.1).
+#: Seconds between two requests, at least and at most; the time in between is random (section 5.1).
 INTERVAL_S = (4.0, 6.0)
+#: Seconds without an answer after which consent expires.
 EXPIRES_S = 30.0
 
 _HEADER_OCTETS = 20
@@ -28,7 +29,11 @@ _FINGERPRINT = Struct("!HHI")
 
 
 class Consent:
-    """`request`: a binding request (RFC 8489) without MESSAGE-INTEGRITY and FINGERPRINT. `password`: of the other side."""
+    """The remote side's consent to receive.
+
+    `request` is a binding request (RFC 8489) without MESSAGE-INTEGRITY and FINGERPRINT, `password` the remote ICE password.
+    Times are in seconds.
+    """
 
     def __init__(self, request: bytes, password: str, now: float) -> None:
         self._before_length, self._cookie, self._attributes = request[:2], request[4:8], request[_HEADER_OCTETS:]
@@ -38,15 +43,15 @@ class Consent:
 
     @property
     def expires_at(self) -> float:
-        """When consent expires: from then on nothing may be sent."""
+        """When consent expires. Nothing may be sent from then on."""
         return self._given_at + EXPIRES_S
 
     def expired(self, now: float) -> bool:
-        """Whether nothing may be sent any more."""
+        """Return whether consent has expired."""
         return now >= self.expires_at
 
     def request(self) -> bytes:
-        """A new request to send."""
+        """Build a request with a new transaction id."""
         transaction = secrets.token_bytes(12)
         self._asked.append(transaction)
         rest = self._cookie + transaction + self._attributes
@@ -57,7 +62,7 @@ class Consent:
         return message + _FINGERPRINT.pack(0x8028, 4, zlib.crc32(message) ^ _FINGERPRINT_XOR)
 
     def given(self, response: bytes, now: float) -> bool:
-        """Take a STUN success response: whether it is the authentic answer to a request of ours."""
+        """Process a STUN success response. Returns whether it is the authentic answer to one of our requests."""
         if response[8:_HEADER_OCTETS] not in self._asked or not self._authentic(response):
             return False
         self._asked.clear()

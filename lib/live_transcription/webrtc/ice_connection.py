@@ -1,14 +1,14 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""ICE (RFC 8445) with local candidates that may be added at any time.
+"""ICE (RFC 8445) on aioice, with local candidates that can be added at any time.
 
-The only file that uses private names of aioice, for the connectivity checks and the TURN client. Gathering and consent are our
-own, so that an answer never waits for a STUN or TURN server. Datagrams are sorted by their first byte (RFC 7983): RTP goes to
-its callback with no task, queue or STUN parser in between.
+aioice performs the connectivity checks and is the TURN client. This is the only file that uses its private names. Gathering is
+our own, so that an answer never waits for a STUN or TURN server, and so is consent. Datagrams are demultiplexed by their first
+octet (RFC 7983): RTP goes to its callback without a task, queue or STUN parser in between.
 
-Anybody can send datagrams to these sockets. STUN must carry our ufrag or answer a request of ours, DTLS must come from the
-address of a candidate pair (RFC 8445, section 12), and SRTP is authenticated by its receiver. The rest is dropped and counted.
+Anybody can send datagrams to these sockets. STUN must contain our ufrag or answer one of our requests, DTLS must come from the
+address of a candidate pair (RFC 8445, section 12), and the receiver authenticates SRTP. The rest is dropped and counted.
 """
 
 from __future__ import annotations
@@ -25,47 +25,36 @@ import aioice
 from aioice import Candidate, ice, stun, turn
 from aioice.candidate import candidate_foundation, candidate_priority
 
-from live_transcription.runtime.pacing import next_slot
+from live_transcription.runtime.timer import next_slot
 from live_transcription.runtime.tls import client_context
+from live_transcription.webrtc import datagrams
+from live_transcription.webrtc.candidate import MAX_CANDIDATES
 from live_transcription.webrtc.consent import INTERVAL_S, Consent
-from live_transcription.webrtc.datagrams import (
-    MediaProtocol,
-    MediaSocket,
-    open_socket,
-    read_little,
-    report_failure,
-    report_rejected,
-)
-from live_transcription.webrtc.ice_uri import StunServer, TurnServer
+from live_transcription.webrtc.ice_servers import StunServer, TurnServer
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, Datagram
-from live_transcription.webrtc.sdp import MAX_CANDIDATES
 from live_transcription.webrtc.silence_filter import FilteredSocket
 
 logger = logging.getLogger(__name__)
 
-#: The first octets of STUN's binding request and its success and error responses (RFC 8489, section 5).
-_REQUEST = b"\x00\x01"
-#: libnice keeps a path alive with indications, which need no answer (RFC 8445, section 11).
-_INDICATION = b"\x00\x11"
-_SUCCESS = b"\x01\x01"
-_ERROR = b"\x01\x11"
-#: Consecutive reads of a socket: 16 datagrams in all.
+# The message types of STUN's binding method (RFC 8489, section 5). libnice sends indications to keep a path alive (RFC 8445,
+# section 11); they need no answer.
+_REQUEST, _INDICATION, _SUCCESS, _ERROR = b"\x00\x01", b"\x00\x11", b"\x01\x01", b"\x01\x11"
+#: Maximum number of consecutive reads of a socket in `read_now`: 16 datagrams.
 _READS = 4
-#: Seconds for a TURN server to confirm the release of a relay.
+#: Seconds in which a TURN server has to confirm the release of a relay.
 _CLOSE_S = 1.0
 
-
-def host_addresses() -> list[str]:
-    """The addresses of this host; loopback where there is no other."""
-    return ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or ["127.0.0.1", "::1"]
-
-
-#: Buffer for media that was not read by `datagrams`.
+#: Buffer for media that was not read by `recvmmsg`.
 _relayed = Datagram()
 
 
-class _Datagrams(ice.StunProtocol, MediaProtocol):
-    """One local address."""
+def host_addresses() -> list[str]:
+    """Return this host's addresses, or loopback if it has no other."""
+    return ice.get_host_addresses(use_ipv4=True, use_ipv6=True) or ["127.0.0.1", "::1"]
+
+
+class IceSocket(ice.StunProtocol, datagrams.MediaProtocol):
+    """One local candidate: a UDP socket or a relay. Passes each datagram to where it belongs."""
 
     receiver: IceConnection
 
@@ -77,8 +66,8 @@ class _Datagrams(ice.StunProtocol, MediaProtocol):
         assert isinstance(data, bytes)
         try:
             self._receive(data, (addr[0], addr[1]))
-        except Exception as error:  # noqa: BLE001  a transport would log a traceback for each, and TCP to a TURN server would end
-            report_failure(error)
+        except Exception as error:  # noqa: BLE001  asyncio would log each traceback, and close a TCP connection to a TURN server
+            datagrams.report_failure(error)
 
     def _receive(self, data: bytes, source: tuple[str, int]) -> None:
         first = data[0] if data else 255
@@ -89,7 +78,7 @@ class _Datagrams(ice.StunProtocol, MediaProtocol):
             if self.receiver.has_pair(self, source):
                 self.receiver.on_dtls(data)
             else:
-                report_rejected("DTLS of a stranger")
+                datagrams.report_rejected("DTLS of a stranger")
         elif first < 4 and not self.receiver.is_consent(data):
             self._receive_stun(data, source)
 
@@ -102,16 +91,19 @@ class _Datagrams(ice.StunProtocol, MediaProtocol):
         if kind == _INDICATION:
             return
         if not expected:
-            report_rejected("STUN of a stranger")
+            datagrams.report_rejected("STUN of a stranger")
             return
         try:
             super().datagram_received(data, source)
-        except Exception:  # noqa: BLE001  aioice's parser raises what `struct` and its own checks raise
-            report_rejected("malformed STUN")
+        except Exception:  # noqa: BLE001  aioice's parser also raises errors of `struct`
+            datagrams.report_rejected("malformed STUN")
 
 
 class IceConnection(aioice.Connection):
-    """`on_srtp` gets each RTP and RTCP datagram, `on_dtls` each of DTLS, and None when the path is lost."""
+    """An ICE agent with one component.
+
+    `on_srtp` is called with each RTP and RTCP datagram, `on_dtls` with each DTLS datagram, and with None when the path is lost.
+    """
 
     def __init__(self, on_srtp: Callable[[Datagram], None], on_dtls: Callable[[bytes | None], None]) -> None:
         super().__init__(ice_controlling=False)
@@ -119,30 +111,30 @@ class IceConnection(aioice.Connection):
         self.on_dtls = on_dtls
         self._local_candidates_start = self._local_candidates_end = True
         self._consent: Consent | None = None
-        #: The prefix of the USERNAME of each check (RFC 8445, section 7.2.2).
+        #: The prefix of the USERNAME in each check of the SFU (RFC 8445, section 7.2.2).
         self.username_prefix = f"{self.local_username}:".encode()
 
     def has_pair(self, protocol: ice.StunProtocol, remote: tuple[str, int]) -> bool:
-        """Whether this socket and remote address are a candidate pair: signalled, or learned by an authentic check."""
+        """Return whether this socket and remote address are a candidate pair, signalled or learned from an authentic check."""
         nominated = self._nominated.get(1)
         if nominated is not None and nominated.protocol is protocol and nominated.remote_addr == remote:
             return True
         return any(pair.protocol is protocol and pair.remote_addr == remote for pair in self._check_list)
 
     async def bind(self, address: str) -> None:
-        """Add a host candidate; an address that cannot be bound is left out."""
-        protocol = _Datagrams(self)
+        """Add a host candidate. An address that cannot be bound is left out."""
+        protocol = IceSocket(self)
         try:
-            await open_socket(address, protocol)
+            await datagrams.open_socket(address, protocol)
         except OSError as error:
-            logger.debug("No socket at a local address: %s", error)
+            logger.debug("Could not open a socket at a local address: %s", error)
             return
         host, port = protocol.transport.get_extra_info("sockname")[:2]
         foundation = candidate_foundation("host", "udp", host)
         self._add_local(Candidate(foundation, 1, "udp", candidate_priority(1, "host"), host, port, "host"), protocol)
 
     async def reflexive(self, server: StunServer) -> list[Candidate]:
-        """Our addresses as the STUN server sees them, one for each socket of the server's IP version."""
+        """Return our addresses as the STUN server sees them, one for each socket of the server's IP version. Raises OSError."""
         targets = {ip_address(address).version: (address, server.port) for address in await _resolve(server.host)}
         hosts = [protocol for protocol in self._protocols if protocol.local_candidate.type == "host"]
         asked = [(protocol, targets.get(ip_address(protocol.local_candidate.host).version)) for protocol in hosts]
@@ -165,18 +157,18 @@ class IceConnection(aioice.Connection):
         return Candidate(foundation, 1, "udp", priority, mapped[0], mapped[1], "srflx", base.host, base.port)
 
     async def relayed(self, server: TurnServer) -> list[Candidate]:
-        """An address at the TURN server. Raises OSError, TransactionError."""
+        """Allocate an address at the TURN server. Raises OSError and TransactionError."""
         candidate, protocol = await ice.relayed_candidate(
             component=1,
             hide_related_address=False,
-            protocol_factory=lambda: _Datagrams(self),
+            protocol_factory=lambda: IceSocket(self),
             turn_server=(server.host, server.port),
             turn_username=server.username,
             turn_password=None if server.credential is None else server.credential.reveal(),
             turn_ssl=await client_context(verify=True) if server.tls else False,  # type: ignore[arg-type]
             turn_transport=server.transport,
         )
-        read_little(_relay(protocol)._TurnTransport__inner_protocol.transport)
+        datagrams.limit_read_size(cast("Any", protocol.transport)._TurnTransport__inner_protocol.transport)
         self._add_local(candidate, protocol)
         return [candidate]
 
@@ -189,16 +181,18 @@ class IceConnection(aioice.Connection):
         self.sort_check_list()
 
     def add_remote(self, candidate: Candidate) -> None:
+        """Add a candidate of the SFU, up to `MAX_CANDIDATES`."""
         if not (self._closing or self._remote_candidates_end or len(self._remote_candidates) >= MAX_CANDIDATES):
             self._add_remote_candidate(candidate, candidate.host)
 
     def end_remote(self) -> None:
+        """The SFU has no more candidates."""
         if not (self._closing or self._remote_candidates_end):
             self._remote_candidates_end = True
             self._end_remote_candidates()
 
     async def release_unused(self) -> None:
-        """Close the sockets and relays of the addresses that were not chosen."""
+        """Close the sockets and relays that are not part of the chosen path."""
         used = {pair.protocol for pair in self._nominated.values()}
         unused = [protocol for protocol in self._protocols if protocol not in used]
         self._protocols[:] = [protocol for protocol in self._protocols if protocol in used]
@@ -213,22 +207,25 @@ class IceConnection(aioice.Connection):
         pair.protocol.transport.sendto(data, pair.remote_addr)
 
     def read_now(self) -> None:
-        """Read the socket of the chosen path now, before its turn."""
+        """Read the socket of the chosen path now, without waiting for its scheduled read."""
         pair = self._nominated.get(1)
-        if pair is not None and isinstance(pair.protocol.transport, MediaSocket):
+        if pair is not None and isinstance(pair.protocol.transport, datagrams.MediaSocket):
             for _ in range(_READS):
                 if pair.protocol.transport.read() < MAX_DATAGRAMS:
                     break
 
     def chosen_socket(self) -> FilteredSocket | None:
-        """The UDP socket of the chosen path; None where that leads over a relay, which wraps the datagrams."""
+        """Return the UDP socket of the chosen path, or None if it leads over a relay, which wraps datagrams."""
         pair = self._nominated.get(1)
         if pair is None or isinstance(pair.protocol.transport, turn.TurnTransport):
             return None
         return cast("FilteredSocket | None", pair.protocol.transport.get_extra_info("socket"))
 
     async def query_consent(self) -> None:
-        """aioice's loop, which `connect` starts and `close` ends, at a fifth of its cost."""
+        """Check consent until it expires, then close.
+
+        Replaces aioice's method, which `connect` starts and `close` cancels, at a fifth of its cost.
+        """
         assert self.remote_password is not None
         loop = asyncio.get_running_loop()
         request = bytes(self.build_request(self._nominated[1], nominate=False))
@@ -237,26 +234,26 @@ class IceConnection(aioice.Connection):
             await asyncio.sleep(min(next_slot(loop.time(), INTERVAL_S), self._consent.expires_at) - loop.time())
             with suppress(ConnectionError, OSError):
                 self.send_now(self._consent.request())
-        logger.info("The SFU no longer consents to being sent to")
+        logger.info("The SFU's consent to receive (RFC 7675) has expired")
         self._query_consent_task = None
         await self.close()
 
     def is_consent(self, data: bytes) -> bool:
-        """Whether a STUN message was the SFU's consent."""
+        """Return whether a STUN message is the SFU's answer to a consent request, and count it if so."""
         consent = self._consent
         return consent is not None and data[:2] == _SUCCESS and consent.given(data, asyncio.get_running_loop().time())
 
     def data_received(self, data: bytes, component: int) -> None:  # noqa: ARG002
-        """Called for STUN that cannot be parsed; aioice would queue it forever."""
-        report_rejected("malformed STUN")
+        """Drop STUN that aioice cannot parse and would queue for ever."""
+        datagrams.report_rejected("malformed STUN")
 
     def protocol_lost(self, protocol: ice.StunProtocol) -> None:
-        """The socket of the chosen path is gone, such as a TCP connection to a TURN server."""
+        """Handle the loss of a socket, such as a TCP connection to a TURN server."""
         if any(pair.protocol is protocol for pair in self._nominated.values()):
             self.on_dtls(None)
 
     async def close(self) -> None:
-        """Called by us, also when the SFU's consent has expired. Takes at most about one second."""
+        """Close all sockets and release all relays. Takes about one second at most."""
         self.on_dtls(None)
         protocols, self._protocols = self._protocols, []
         try:
@@ -274,26 +271,22 @@ async def _resolve(host: str) -> list[str]:
 
 
 async def _close_all(protocols: Iterable[ice.StunProtocol]) -> None:
-    """Close sockets and give relays back; those whose server does not confirm in time, or if cancelled, are dropped."""
+    """Close sockets and release relays. A relay is abandoned if its server does not confirm in time, or on cancellation."""
     protocols = list(protocols)
     try:
         async with asyncio.timeout(_CLOSE_S):
             for protocol in protocols:
                 await protocol.close()
     except TimeoutError:
-        logger.info("A TURN server did not confirm the end of a relay; it expires by itself")
+        logger.info("A TURN server did not confirm the release of a relay, which now expires by itself")
     finally:
         for protocol in protocols:
-            await _drop(protocol)
+            await _abandon(protocol)
 
 
-def _relay(protocol: ice.StunProtocol) -> Any:
-    return cast("object", protocol.transport)
-
-
-async def _drop(protocol: ice.StunProtocol) -> None:
+async def _abandon(protocol: ice.StunProtocol) -> None:
     if isinstance(protocol.transport, turn.TurnTransport):
-        relay = _relay(protocol)
+        relay = cast("Any", protocol.transport)
         closing: asyncio.Task[None] | None = relay._TurnTransport__close_task
         sending: set[asyncio.Task[None]] = relay._TurnTransport__send_tasks
         tasks = [*sending, *([] if closing is None else [closing])]

@@ -1,21 +1,24 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""RTP packets in, packets and gaps in sequence order out. Pure: `now` comes in, the next deadline goes out.
+"""Put RTP packets in sequence order and describe what is missing. Pure: `now` comes in, the next deadline goes out.
 
-In-order packets pass at once: there is no fixed delay, since captions need order, not an even pace. Only a missing packet is
-waited for, 20 to 60 ms, as the reordering seen lately suggests; then everything behind it is released together, so the delay
-is back at zero. What cannot be waited for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1. A packet with others
-`skipped` before it stands for all of them: it begins where the first of these would.
+In-order packets pass at once: captions need order, not an even pace, so there is no fixed delay. Only a missing packet is
+waited for, 20 to 60 ms depending on the reordering seen lately. Then everything behind it is released together, and the delay
+is back at zero. What is not worth waiting for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1.
 
-Gaps never add up to more than the time that has passed, and packets that arrive much faster than real time are dropped; see
-`AudioClock`.
+A packet may come with a number of `skipped` ones, which are digital silence that the socket's filter has dropped right before
+it. Together they are a run that begins at the first skipped number. The run is ordered as a whole, and its silence becomes a
+gap, so nothing behind this buffer knows of the filter.
+
+Gaps never add up to more than the time that has passed, and packets that arrive much faster than real time are dropped (see
+`AudioClock`).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from live_transcription.opus.packet import packet_ticks
 from live_transcription.types import OPUS_CLOCK_RATE, AudioGap, AudioPacket
@@ -23,28 +26,36 @@ from live_transcription.webrtc.audio_clock import AudioClock
 
 Item: TypeAlias = AudioPacket | AudioGap
 
-#: A gap is filled up to one second. Longer silences (a mute) and losses would only cost the speech-to-text time.
+#: Gaps are filled up to one second. Longer silences (a mute) and losses would only cost the speech-to-text engine time.
 MAX_GAP_TICKS = OPUS_CLOCK_RATE
-#: Packets held while one is missing. 60 ms are 24 packets of 2.5 ms.
-MAX_HELD = 64
-#: Sequence jumps beyond these are a restarted sender, not loss or reordering; two packets in a row must agree.
+#: Maximum number of packets buffered while one is missing. 60 ms are 24 packets of 2.5 ms.
+MAX_BUFFERED = 64
+#: Larger jumps of the sequence number, forward and back, are a restarted sender rather than loss or reordering. Two packets in
+#: a row have to agree.
 MAX_DROPOUT = 3_000
 MAX_MISORDER = 100
 
 _USUAL_TICKS = OPUS_CLOCK_RATE * 20 // 1000
 _SEQUENCE_MASK = 0xFFFF
 _TIMESTAMP_MASK = 0xFFFF_FFFF
+#: A difference of timestamps from here on is a step back.
 _BACKWARDS = 1 << 31
+#: How many lost sequence numbers are remembered, to recognise packets that arrive after all.
 _REMEMBERED = 64
 
 
 @dataclass(slots=True)
 class JitterStatistics:
-    """Counts of packets, except `silences` and `resyncs` (events) and `longest_wait_s`.
+    """Counts of packets, except `silences` and `resyncs`, which count events, and `longest_wait_s`.
 
-    `reordered` came late but in time, `late` after they were given up, `lost` never came or came late, `skipped` was digital
-    silence that nobody waited for, `excess` came faster than real time. `fec_offered`: lost packets whose successor was handed
-    over with the gap.
+    - `reordered`: out of order, but early enough to be played.
+    - `late`: arrived after they were given up.
+    - `lost`: given up, whether or not they arrived later.
+    - `skipped`: digital silence that the socket's filter dropped.
+    - `excess`: dropped since they came faster than real time.
+    - `fec_offered`: lost packets whose successor was handed over with the gap, since it may contain a copy.
+    - `silences`: pauses of the sender.
+    - `resyncs`: restarts of the sender, and jumps of its clock.
     """
 
     received: int = 0
@@ -60,75 +71,103 @@ class JitterStatistics:
     longest_wait_s: float = 0.0
 
 
+class _Run(NamedTuple):
+    """A buffered packet and the number of skipped ones right before it."""
+
+    packet: AudioPacket
+    skipped: int
+    arrived_at: float
+
+
 class JitterBuffer:
-    """One publisher's stream. Holds at most `MAX_HELD` packets."""
+    """Orders one publisher's stream. Its length is the number of buffered packets, at most `MAX_BUFFERED` + 1."""
 
     def __init__(self, *, min_wait_s: float = 0.02, max_wait_s: float = 0.06) -> None:
         self.statistics = JitterStatistics()
-        #: When `poll` has to be called, in the time that `push` was given; None while nothing is missing.
+        #: When `poll` has to be called, in the time base of `now`. None while no packet is missing.
         self.deadline: float | None = None
         self._min_wait_s = min_wait_s
         self._max_wait_s = max_wait_s
         self._lateness_s = min_wait_s
         self._ssrc: int | None = None
+        # The sequence number and the timestamp that are played next, and the duration of the last packet.
         self._next = 0
         self._timestamp = 0
         self._ticks = _USUAL_TICKS
-        self._held: dict[int, tuple[AudioPacket, float]] = {}
+        # Runs that arrived early, by their first sequence number.
+        self._runs: dict[int, _Run] = {}
+        # Lost sequence numbers, and since when each was missing.
         self._given_up: dict[int, float] = {}
+        # A packet with an implausible sequence number; the next one confirms or refutes that the sender restarted.
         self._stray: AudioPacket | None = None
         self._clock = AudioClock()
+
+    def __len__(self) -> int:
+        return len(self._runs)
 
     @property
     def wait_s(self) -> float:
         """How long a missing packet is waited for at present, in seconds."""
         return min(self._max_wait_s, max(self._min_wait_s, 2 * self._lateness_s))
 
-    def push(self, packet: AudioPacket, ssrc: int, now: float) -> list[Item]:
-        """Take a packet. Returns the items that may be played now, in order."""
+    def push(self, packet: AudioPacket, ssrc: int, now: float, skipped: int = 0) -> list[Item]:
+        """Add a packet, and the `skipped` ones right before it. Returns the items that can be played now, in order."""
         self.statistics.received += 1
         self._clock.advance(now)
+        # Another source: nothing that is buffered or expected applies to it.
         if ssrc != self._ssrc:
             return self._restart(ssrc, packet)
-        number = self._first_number(packet) if packet.skipped else packet.sequence_number
-        if number == self._next:
+        first = packet.sequence_number
+        if skipped:
+            # Part of the run may have been received, since it was in the socket before the filter was.
+            missing = (first - self._next) & _SEQUENCE_MASK
+            skipped = min(missing, skipped) if missing <= MAX_DROPOUT else 0
+            first = (first - skipped) & _SEQUENCE_MASK
+        # The expected packet: play it and whatever waited for it.
+        if first == self._next:
             self._stray = None
-            if not self._held:
+            if not self._runs:
                 ticks = packet_ticks(packet.payload)
-                if ticks is None or packet.timestamp != self._timestamp or packet.skipped:
-                    return self._play(packet)
-                self._next = (number + 1) & _SEQUENCE_MASK  # what `_play` comes to for nearly all packets
+                if ticks is None or packet.timestamp != self._timestamp or skipped:
+                    return self._play(packet, skipped)
+                # Nearly all packets take this path: the result is that of `_play`, without its calls.
+                self._next = (first + 1) & _SEQUENCE_MASK
                 self._ticks = ticks
                 self._timestamp = (packet.timestamp + ticks) & _TIMESTAMP_MASK
-                return self._in_time(packet)
+                return self._in_real_time(packet)
             self.statistics.reordered += 1
             self._lateness_s = max(self._lateness_s, now - self._missing_since())
-            return self._play(packet) + self._advance(now)
-        ahead = (number - self._next) & _SEQUENCE_MASK
+            return self._play(packet, skipped) + self._advance(now)
+        # A later packet: buffer it, since the ones before it may still arrive.
+        ahead = (first - self._next) & _SEQUENCE_MASK
         if ahead <= MAX_DROPOUT:
             self._stray = None
-            return self._hold(number, packet, now)
+            return self._buffer(first, _Run(packet, skipped, now))
+        # An earlier packet: it was played or given up.
         if ahead > _SEQUENCE_MASK - MAX_MISORDER:
-            self._too_late(packet.sequence_number, now)
+            self._count_late(packet.sequence_number, now)
             return []
-        return self._suspect(packet)
+        # An implausible sequence number.
+        return self._check_restart(packet)
 
     def poll(self, now: float) -> list[Item]:
-        """The items that may be played at `now`. Call it at `deadline`."""
+        """Return the items that can be played at `now`. Call it at `deadline`."""
         if self.deadline is None or now < self.deadline:
             return []
         self._clock.advance(now)
         return self._advance(now)
 
     def flush(self) -> list[Item]:
-        """All remaining items, with gaps for missing packets: nothing more will come."""
+        """Return all remaining items, with gaps for missing packets, since no packet will follow."""
         items: list[Item] = []
-        while self._held:
-            items += self._give_up() if self._next not in self._held else self._play(self._held.pop(self._next)[0])
+        while self._runs:
+            run = self._runs.pop(self._next, None)
+            items += self._give_up() if run is None else self._play(run.packet, run.skipped)
         self.deadline = None
         return items
 
     def _restart(self, ssrc: int, *packets: AudioPacket) -> list[Item]:
+        """Play what is buffered, and begin anew with these packets."""
         items = self.flush()
         if self._ssrc is not None:
             self.statistics.resyncs += 1
@@ -141,28 +180,23 @@ class JitterBuffer:
             items += self._play(packet)
         return items
 
-    def _suspect(self, packet: AudioPacket) -> list[Item]:
+    def _check_restart(self, packet: AudioPacket) -> list[Item]:
+        """Restart if this packet follows on the last stray one. A single stray packet is dropped."""
         stray, self._stray = self._stray, packet
         if stray is None or packet.sequence_number != (stray.sequence_number + 1) & _SEQUENCE_MASK:
             return []
         assert self._ssrc is not None
         return self._restart(self._ssrc, stray, packet)
 
-    def _first_number(self, packet: AudioPacket) -> int:
-        """The number of the first packet that this one represents, without those that were received already."""
-        missing = (packet.sequence_number - self._next) & _SEQUENCE_MASK
-        if missing > MAX_DROPOUT:
-            return packet.sequence_number
-        return (packet.sequence_number - min(missing, packet.skipped)) & _SEQUENCE_MASK
-
-    def _hold(self, number: int, packet: AudioPacket, now: float) -> list[Item]:
-        if number in self._held:
+    def _buffer(self, first: int, run: _Run) -> list[Item]:
+        if first in self._runs:
             self.statistics.duplicates += 1
             return []
-        self._held[number] = (packet, now)
-        return self._advance(now)
+        self._runs[first] = run
+        return self._advance(run.arrived_at)
 
-    def _too_late(self, sequence_number: int, now: float) -> None:
+    def _count_late(self, sequence_number: int, now: float) -> None:
+        """Count a packet that arrives too late, and wait longer for the next missing one, or count a duplicate."""
         missing_since = self._given_up.pop(sequence_number, None)
         if missing_since is None:
             self.statistics.duplicates += 1
@@ -171,77 +205,90 @@ class JitterBuffer:
         self._lateness_s = min(self._max_wait_s, max(self._lateness_s, now - missing_since))
 
     def _missing_since(self) -> float:
-        """When the hole showed: at the arrival of the first packet from behind it."""
-        return min(arrival for _, arrival in self._held.values())
+        """Return when the first hole was noticed: at the arrival of the first packet behind it."""
+        return min(run.arrived_at for run in self._runs.values())
 
     def _advance(self, now: float) -> list[Item]:
+        """Play buffered runs up to the first hole that is still worth waiting for, and set the deadline for it."""
         items: list[Item] = []
-        while self._held:
-            held = self._held.pop(self._next, None)
-            if held is not None:
-                self.statistics.longest_wait_s = max(self.statistics.longest_wait_s, now - held[1])
-                items += self._play(held[0])
+        while self._runs:
+            run = self._runs.pop(self._next, None)
+            if run is not None:
+                self.statistics.longest_wait_s = max(self.statistics.longest_wait_s, now - run.arrived_at)
+                items += self._play(run.packet, run.skipped)
                 continue
             missing_since = self._missing_since()
             self.deadline = missing_since + self.wait_s
-            if now < self.deadline and len(self._held) <= MAX_HELD:
+            if now < self.deadline and len(self._runs) <= MAX_BUFFERED:
                 return items
+            # Waiting did not help this time, so wait less for the next hole.
             self._lateness_s = max(self._min_wait_s / 2, self._lateness_s * 0.9)
             items += self._give_up(missing_since)
         self.deadline = None
         return items
 
-    def _play(self, packet: AudioPacket) -> list[Item]:
-        if packet.skipped:
-            self._skip((packet.sequence_number - self._next) & _SEQUENCE_MASK)
+    def _play(self, packet: AudioPacket, skipped: int = 0) -> list[Item]:
+        """Release the packet whose run begins at `_next`, after gaps for skipped packets and for a pause of the sender."""
+        items: list[Item] = self._skip(skipped) if skipped else []
         self._next = (packet.sequence_number + 1) & _SEQUENCE_MASK
-        if not packet.payload:  # padding only: a probe of the path, no audio
-            return []
+        # A packet of padding only probes the path. It has no audio.
+        if not packet.payload:
+            return items
         self._ticks = packet_ticks(packet.payload) or self._ticks
-        silence = (packet.timestamp - self._timestamp) & _TIMESTAMP_MASK
+        pause = (packet.timestamp - self._timestamp) & _TIMESTAMP_MASK
         self._timestamp = (packet.timestamp + self._ticks) & _TIMESTAMP_MASK
-        if silence == 0:
-            return self._in_time(packet)
-        if silence >= _BACKWARDS:
+        if pause >= _BACKWARDS:
+            # The sender's clock was reset, which says nothing about time without audio.
             self.statistics.resyncs += 1
-            return self._in_time(packet)
-        self.statistics.silences += 1
-        filled = self._clock.fill(min(silence, MAX_GAP_TICKS))
-        return [*([AudioGap(filled, lost=False)] if filled else []), *self._in_time(packet)]
+        elif pause:
+            # The sender was silent (DTX, or a mute): its clock went on, but its sequence numbers did not.
+            self.statistics.silences += 1
+            items += self._silence(min(pause, MAX_GAP_TICKS))
+        return items + self._in_real_time(packet)
 
-    def _in_time(self, packet: AudioPacket) -> list[Item]:
+    def _in_real_time(self, packet: AudioPacket) -> list[Item]:
         if self._clock.play(self._ticks):
             return [packet]
         self.statistics.excess += 1
         return []
 
-    def _skip(self, count: int) -> None:
+    def _skip(self, count: int) -> list[Item]:
+        """Return the silence of skipped packets, each as long as the last packet."""
         self.statistics.skipped += count
+        # The socket may have delivered copies of some of them. If `count` is right, nothing else is buffered in this range.
+        for offset in range(count + 1):
+            self._runs.pop((self._next + offset) & _SEQUENCE_MASK, None)
         self._timestamp = (self._timestamp + count * self._ticks) & _TIMESTAMP_MASK
-        self._clock.fill(count * self._ticks)
-        for offset in range(count + 1):  # copies, if any; nothing else is held there if `skipped` is right
-            self._held.pop((self._next + offset) & _SEQUENCE_MASK, None)
+        return self._silence(count * self._ticks)
+
+    def _silence(self, ticks: int) -> list[Item]:
+        filled = self._clock.fill(ticks)
+        return [AudioGap(filled, lost=False)] if filled else []
 
     def _give_up(self, missing_since: float | None = None) -> list[Item]:
-        """Everything missing before the nearest packet held is lost. Does not play that packet."""
-        nearest = min(self._held, key=lambda number: (number - self._next) & _SEQUENCE_MASK)
-        after = self._held[nearest][0]
+        """Count everything before the nearest buffered run as lost, and return the gap. Does not play that run."""
+        nearest = min(self._runs, key=lambda number: (number - self._next) & _SEQUENCE_MASK)
+        after, skipped, _ = self._runs[nearest]
         count = (nearest - self._next) & _SEQUENCE_MASK
-        self._remember(count, missing_since)
         self.statistics.lost += count
-        skipped = (after.sequence_number - nearest) & _SEQUENCE_MASK
+        self._remember(count, missing_since)
+        self._next = nearest
+        # How long is the gap? The timestamps on both sides tell it exactly, the number of packets roughly.
         begins = (after.timestamp - skipped * self._ticks) & _TIMESTAMP_MASK
         span = (begins - self._timestamp) & _TIMESTAMP_MASK
         expected = count * self._ticks
-        self._next = nearest
-        if span >= _BACKWARDS:  # the sender's clock was reset: only the count tells how long it was
+        if span >= _BACKWARDS:
+            # The sender's clock was reset, so only the number of packets is known.
             ticks, self._timestamp = expected, begins
-        else:  # where much more time passed than the packets could fill, the sender was also silent
+        else:
+            # If much more time passed than the lost packets can fill, the sender was silent as well. That time stays out of
+            # this gap and shows when the next packet is played.
             ticks = span if span <= 2 * expected else expected
             self._timestamp = (self._timestamp + ticks) & _TIMESTAMP_MASK
         ticks = self._clock.fill(min(ticks, MAX_GAP_TICKS))
         if ticks == 0:
             return []
+        # The packet after the gap may contain a copy of the last lost one (in-band FEC), if it directly follows on it.
         last = min(ticks, self._ticks)
         items: list[Item] = [AudioGap(ticks - last, lost=True)] if ticks > last else []
         adjoins = self._timestamp == begins and after.payload and not skipped

@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Decides when to request a publisher's offer from the HPB. Pure: `now` comes in, the next deadline goes out.
+"""Decide when to request a publisher's offer from the HPB. Pure: `now` comes in, the next deadline goes out.
 
-Three facts about the HPB (its source, 1.2.4 to 2.1.1) determine the times:
+Three facts about the HPB (from its source, 1.2.4 to 2.1.1) determine the times:
 
 - A request that arrives while the HPB still handles the end of our previous peer is lost or refused. So the next request is
-  sent `REPLACE_S` after a peer was closed.
+  sent `REPLACE_S` after the peer was closed.
 - A request for a publisher that is not there yet waits on the HPB for up to `PUBLISHER_WAIT_S`, and is answered as soon as the
   publisher appears. More requests are no faster.
 - Each waiting request then gets its own Janus subscriber. Each subscriber replaces the previous one and may be closed together
@@ -22,10 +22,10 @@ from collections.abc import Callable
 
 from live_transcription.runtime.backoff import Backoff
 
-#: Seconds from the end of a peer to the request for the next one; up to a third more, so that peers that end together are not
+#: Seconds from the end of a peer to the request for the next one, plus up to a third, so that peers that end together are not
 #: replaced at the same time.
 REPLACE_S = 1.0
-#: Seconds to wait for an offer. It takes some 10 ms if the publisher is there. Without an offer, the request was lost or the
+#: Seconds to wait for an offer. It takes about 10 ms if the publisher is there. Without an offer, the request was lost or the
 #: publisher is not there yet.
 OFFER_TIMEOUT_S = 3.0
 #: Seconds for which the HPB keeps a request before it answers `client_not_found`.
@@ -34,15 +34,15 @@ PUBLISHER_WAIT_S = 10.0
 _LOST_S = 12.0
 #: First and longest wait after a refused request, in seconds.
 _REFUSED_S = (1.0, 10.0)
-#: The same for a publisher that probably has no stream.
+#: First and longest wait for a publisher that probably has no stream, in seconds.
 _UNLIKELY_S = (60.0, 300.0)
 
 
 class OfferRequests:
-    """The requests for one publisher's offers, from the first subscription to the last.
+    """The requests for one publisher's offers, over all its subscriptions.
 
-    `due` is the time of the next request, infinite while none is due. `ask_from`: earliest time of the first one. `rng` returns
-    floats in [0, 1).
+    `due` is the time of the next request, infinite while none is due. `ask_from` is the earliest time of the first request.
+    `rng` returns floats in [0, 1). Times are in seconds.
     """
 
     def __init__(self, rng: Callable[[], float] = random.random, *, ask_from: float = 0.0) -> None:
@@ -59,11 +59,14 @@ class OfferRequests:
 
     @property
     def likely(self) -> bool:
-        """Whether a stream is expected of this publisher, or was there recently. If not, requests are rare."""
+        """Whether this publisher is expected to have a stream, or had one recently. If not, requests are rare."""
         return self._expected or self._proven
 
     def expect(self, expected: bool, now: float) -> bool:
-        """A publisher that becomes likely is asked at once, unless a request waits. Returns whether `due` may have changed."""
+        """Set whether a stream is expected. Returns whether `due` may have changed.
+
+        A publisher that becomes likely is requested at once, unless a request waits on the HPB.
+        """
         before, self._expected = self.likely, expected
         if self.likely == before:
             return False
@@ -73,7 +76,7 @@ class OfferRequests:
         return True
 
     def asked(self, now: float) -> None:
-        """A request has been sent."""
+        """Note that a request has been sent."""
         before = self._waiting[-1] if self._waiting else -math.inf
         self._waiting.append(now)
         if self._answers or not self.likely:
@@ -84,7 +87,7 @@ class OfferRequests:
         self.due = max(now + patience_s * (1.0 + 0.15 * self._rng()), before + PUBLISHER_WAIT_S)
 
     def refused(self, now: float) -> None:
-        """The HPB has answered the oldest request with an error."""
+        """Note that the HPB has answered the oldest request with an error."""
         if not self._waiting:
             return
         asked_at = self._waiting.popleft()
@@ -96,29 +99,29 @@ class OfferRequests:
             self._proven = False
             self._backoff = self._new_backoff()
         if self.likely and now - asked_at >= PUBLISHER_WAIT_S / 2:
-            self._backoff.reset()  # the request has waited on the HPB: the next one costs little, and waits there, too
+            self._backoff.reset()  # it waited on the HPB; the next one costs little and will wait, too
         self.due = max(now + self._backoff.next_delay(), self._not_before)
 
     def offered(self) -> None:
-        """An offer has come; no request is due while its peer lives."""
+        """Note that an offer has come. No request is due while its peer lives."""
         self._waiting.clear()
         self.due = math.inf
 
     def connected(self) -> None:
-        """A peer was connected, so its later loss does not mean that the next attempt fails."""
+        """Note that a peer was connected. Its later loss does not mean that the next attempt will fail."""
         self._unanswered = 0
         self._answers = False
         self._proven = True
         self._backoff = self._new_backoff()
 
     def closed(self, now: float) -> None:
-        """A peer has ended. Peers that never connect are replaced after longer and longer waits."""
+        """Note that a peer has ended. Peers that never connect are replaced after longer and longer waits."""
         self._waiting.clear()
         self._not_before = replaceable_at(now, self._rng)
         self.due = max(self._not_before, now + self._backoff.next_delay())
 
     def waits(self, now: float) -> bool:
-        """Whether a request may still wait on the HPB."""
+        """Return whether a request may still wait on the HPB."""
         return bool(self._waiting) and now - self._waiting[-1] < PUBLISHER_WAIT_S
 
     def _new_backoff(self) -> Backoff:
@@ -127,5 +130,5 @@ class OfferRequests:
 
 
 def replaceable_at(now: float, rng: Callable[[], float] = random.random) -> float:
-    """When the HPB may be asked again for a publisher whose peer is closed now."""
+    """Return when a publisher may be requested again if its peer is closed now."""
     return now + REPLACE_S * (1.0 + rng() / 3)

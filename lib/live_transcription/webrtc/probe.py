@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Asks STUN servers for our address and TURN servers for a relay, to see whether they would help."""
+"""Test STUN and TURN servers: ask the former for our address and the latter for a relay."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from aioice import stun
 from live_transcription.status import IceReport
 from live_transcription.types import IceServer
 from live_transcription.webrtc.ice_connection import IceConnection
-from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
+from live_transcription.webrtc.ice_servers import StunServer, TurnServer, parse_servers
 
-#: Time in seconds for one server.
+#: Time limit for one server, in seconds.
 SERVER_S = 6.0
 _RESEND_S = 0.5
 
 
 async def probe_ice(servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
-    """A report for each server, asked all at once, and how many URIs cannot be used. Never raises for what servers do."""
+    """Ask all servers at once. Return a report for each, and the number of URIs that cannot be used. Never raises."""
     usable, refused = parse_servers(servers)
     async with asyncio.TaskGroup() as tasks:
         asked = [tasks.create_task(_probe(server), name="ICE probe") for server in usable]
@@ -72,7 +72,7 @@ class _Answer(asyncio.DatagramProtocol):
 
 
 async def _ask_stun(server: StunServer) -> str:
-    """A binding request (RFC 8489, section 3), sent again until it is answered."""
+    """Send a binding request (RFC 8489, section 3) until it is answered. Return our address."""
     request = stun.Message(message_method=stun.Method.BINDING, message_class=stun.Class.REQUEST)
     transport, protocol = await asyncio.get_running_loop().create_datagram_endpoint(
         lambda: _Answer(request), remote_addr=(server.host, server.port)
@@ -88,7 +88,7 @@ async def _ask_stun(server: StunServer) -> str:
 
 
 async def _ask_turn(server: TurnServer) -> str:
-    """An allocation (RFC 8656, section 3.2), given back at once."""
+    """Allocate a relay (RFC 8656, section 3.2) and release it at once. Return its address."""
     connection = IceConnection(lambda _data: None, lambda _data: None)
     try:
         (candidate,) = await connection.relayed(server)

@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Many datagrams of a socket by one call, into buffers that stay: Linux's recvmmsg(2) by cffi in ABI mode."""
+"""Read several datagrams per recvmmsg(2) call into preallocated buffers (Linux, cffi in ABI mode).
+
+The only file that handles C structures: `Datagram` hides them from the rest of the receive path.
+"""
 
 from __future__ import annotations
 
@@ -10,13 +13,14 @@ import functools
 import os
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any
 
 from cffi import FFI
 
-#: Octets of a datagram that are read, more than any for us has; the rest of a longer one is lost.
+#: Size of a buffer in octets, more than any datagram for this app has. The rest of a longer datagram is cut off.
 MAX_OCTETS = 2_048
-#: Datagrams taken by one call at most: twice what 40 ms bring, so that after a delay nobody's backlog keeps others waiting.
+#: Maximum number of datagrams per call: twice what arrives in 40 ms. So a backlog of one socket does not delay the others.
 MAX_DATAGRAMS = 4
 
 _ffi = FFI()
@@ -31,35 +35,52 @@ _ffi.cdef(
     int recvmmsg(int descriptor, struct mmsghdr *messages, unsigned int count, int flags, void *timeout);
     """
 )
-#: Octets of sockaddr_in and sockaddr_in6. Each family has a batch of its own, in which these lengths need no renewing.
+#: Octets of sockaddr_in and sockaddr_in6. Each family has its own batch, so that the kernel never changes these lengths.
 _ADDRESS_OCTETS = {socket.AF_INET: 16, socket.AF_INET6: 28}
 
 
 class Datagram:
-    """A buffer that holds one datagram at a time; who wants to keep it takes a copy.
+    """A reusable buffer that contains one datagram. Copy the datagram to keep it."""
 
-    `octets` (unsigned char *) and `length` (int *) are what libsrtp decrypts in place.
-    """
+    __slots__ = ("_buffer", "_length", "_octets")
 
-    __slots__ = ("_buffer", "length", "octets")
+    def __init__(self, octets: Any = None, length: Any = None) -> None:
+        """`octets` and `length` are C memory of `MAX_OCTETS` and of an int, allocated by default."""
+        self._octets: Any = _ffi.new("unsigned char[]", MAX_OCTETS) if octets is None else octets
+        self._length: Any = _ffi.new("int *") if length is None else length
+        self._buffer: Any = _ffi.buffer(self._octets)
 
-    def __init__(self, length: Any = None) -> None:
-        self.octets: Any = _ffi.new("unsigned char[]", MAX_OCTETS)
-        self.length: Any = _ffi.new("int *") if length is None else length
-        self._buffer: Any = _ffi.buffer(self.octets)
+    @property
+    def size(self) -> int:
+        """Length of the datagram in octets."""
+        size: int = self._length[0]
+        return size
+
+    def octet(self, index: int) -> int:
+        """Return one octet. `index` must be less than `MAX_OCTETS`; beyond `size`, the value is undefined."""
+        value: int = self._octets[index]
+        return value
 
     def load(self, data: bytes) -> None:
-        """Put a datagram in that was read elsewhere."""
-        self.length[0] = length = min(len(data), MAX_OCTETS)
+        """Replace the content with a datagram that was received in another way."""
+        self._length[0] = length = min(len(data), MAX_OCTETS)
         self._buffer[:length] = data[:length]
 
     def copy(self) -> bytes:
-        data: bytes = self._buffer[: self.length[0]]
+        """Return the datagram."""
+        data: bytes = self._buffer[: self._length[0]]
         return data
+
+    def decrypt(self, unprotect: Callable[[Any, Any, Any], int], context: Any) -> bool:
+        """Decrypt in place with a function of libsrtp (`srtp_unprotect`, `srtp_unprotect_rtcp`) and its `srtp_t`.
+
+        Returns False if the datagram is not authentic or was received before. Its content is undefined then.
+        """
+        return unprotect(context, self._octets, self._length) == 0
 
 
 class Batch:
-    """The buffers for all sockets of an address family, used by one thread: they hold what was read last."""
+    """The buffers for all sockets of one address family. They contain what was read last. Not thread-safe."""
 
     def __init__(self, library: Any, family: socket.AddressFamily) -> None:
         self._recvmmsg = library.recvmmsg
@@ -67,16 +88,19 @@ class Batch:
         self._addresses = [_ffi.new("unsigned char[]", _ADDRESS_OCTETS[family]) for _ in range(MAX_DATAGRAMS)]
         self._vectors = _ffi.new("struct iovec[]", MAX_DATAGRAMS)
         self._messages: Any = _ffi.new("struct mmsghdr[]", MAX_DATAGRAMS)
-        lengths = [_ffi.addressof(self._messages[index], "msg_len") for index in range(MAX_DATAGRAMS)]
-        self.datagrams = tuple(Datagram(_ffi.cast("int *", length)) for length in lengths)
-        for index, datagram in enumerate(self.datagrams):
+        datagrams = []
+        for index in range(MAX_DATAGRAMS):
             vector, header = self._vectors[index], self._messages[index].msg_hdr
-            vector.iov_base, vector.iov_len = datagram.octets, MAX_OCTETS
+            octets = _ffi.new("unsigned char[]", MAX_OCTETS)
+            length = _ffi.cast("int *", _ffi.addressof(self._messages[index], "msg_len"))
+            vector.iov_base, vector.iov_len = octets, MAX_OCTETS
             header.msg_iov, header.msg_iovlen = _ffi.addressof(vector), 1
             header.msg_name, header.msg_namelen = self._addresses[index], len(self._addresses[index])
+            datagrams.append(Datagram(octets, length))
+        self.datagrams = tuple(datagrams)
 
     def receive(self, descriptor: int) -> int:
-        """How many of `datagrams` were filled; 0 where none waits. Raises OSError."""
+        """Read into `datagrams` without blocking. Return how many were filled, 0 if none is waiting. Raises OSError."""
         count: int = self._recvmmsg(descriptor, self._messages, MAX_DATAGRAMS, socket.MSG_DONTWAIT, _ffi.NULL)
         if count >= 0:
             return count
@@ -86,7 +110,7 @@ class Batch:
         raise OSError(code, os.strerror(code))
 
     def source(self, index: int) -> tuple[str, int]:
-        """Address and port that a datagram came from."""
+        """Return the address and port that a datagram came from."""
         octets = bytes(_ffi.buffer(self._addresses[index]))
         host = octets[4:8] if self._family == socket.AF_INET else octets[8:24]
         return socket.inet_ntop(self._family, host), int.from_bytes(octets[2:4])
@@ -94,7 +118,7 @@ class Batch:
 
 @functools.cache
 def batch(family: socket.AddressFamily) -> Batch | None:
-    """Those of this process, or None where the system has no recvmmsg(2)."""
+    """Return this process's batch for an address family, None if the system has no recvmmsg(2)."""
     if sys.platform != "linux":
         return None
     try:

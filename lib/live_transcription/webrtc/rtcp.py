@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""RTCP receiver reports (RFC 3550, section 6.4.2 and appendix A), so that the SFU sees a well-behaved subscriber."""
+"""RTCP receiver reports (RFC 3550, section 6.4.2 and appendix A). Pure."""
 
 from __future__ import annotations
 
@@ -19,23 +19,7 @@ _BLOCK = Struct("!IB3sIIII")
 
 
 class ReceptionReporter:
-    """Reception of one source at a time; a new SSRC starts anew. Times in seconds."""
-
-    __slots__ = (
-        "_cname",
-        "_expected_before",
-        "_first",
-        "_highest",
-        "_jitter",
-        "_last_report",
-        "_last_report_at",
-        "_next",
-        "_received",
-        "_received_before",
-        "_source",
-        "_transit",
-        "ssrc",
-    )
+    """Counts the packets of one source for receiver reports. A new SSRC resets the counts. Times are in seconds."""
 
     def __init__(self) -> None:
         self.ssrc = secrets.randbits(32)
@@ -54,11 +38,11 @@ class ReceptionReporter:
         self._last_report_at = 0.0
 
     def received(self, ssrc: int, sequence_number: int, timestamp: int, now: float, skipped: int = 0) -> None:
-        """Count one RTP packet, and those before it that were kept away on purpose (`AudioPacket.skipped`)."""
+        """Count one RTP packet, and the `skipped` ones right before it that the socket's filter dropped on purpose."""
         if ssrc != self._source:
             self._start(ssrc, sequence_number)
         self._received += 1 + skipped
-        if sequence_number == self._next:  # nearly always
+        if sequence_number == self._next:  # nearly always the case
             ahead = 1 if self._received > 1 else 0
         else:
             ahead = ((sequence_number - self._highest + 0x8000) & 0xFFFF) - 0x8000
@@ -69,12 +53,12 @@ class ReceptionReporter:
         transit = now * OPUS_CLOCK_RATE - timestamp
         if self._transit is not None:
             difference = abs(transit - self._transit)
-            if difference < OPUS_CLOCK_RATE:  # more is a wrapped or jumping timestamp
+            if difference < OPUS_CLOCK_RATE:  # more means that the timestamp has wrapped or jumped
                 self._jitter += (difference - self._jitter) / 16
         self._transit = transit
 
     def sender_report(self, data: bytes, now: float) -> None:
-        """Remember the sender report in a compound RTCP packet, if there is one; anything else is ignored."""
+        """Process a compound RTCP packet: remember the source's sender report, ignore anything else."""
         position = 0
         while position + 28 <= len(data):
             _, kind, length = _HEADER.unpack_from(data, position)
@@ -85,7 +69,7 @@ class ReceptionReporter:
             position += 4 * (length + 1)
 
     def report(self, now: float) -> bytes:
-        """A compound packet of receiver report and source description."""
+        """Build a compound packet of a receiver report and a source description."""
         block = b"" if self._source is None else self._block(self._source, now)
         report = _HEADER.pack(0x80 | bool(block), _RECEIVER_REPORT, 1 + len(block) // 4) + self.ssrc.to_bytes(4) + block
         chunk = self.ssrc.to_bytes(4) + bytes((_CNAME, len(self._cname))) + self._cname + b"\0"

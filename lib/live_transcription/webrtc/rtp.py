@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""RTP's header (RFC 3550, section 5.1; RFC 8285) as far as a receiver of audio needs it, and which source to listen to."""
+"""Parse RTP headers (RFC 3550, section 5.1; RFC 8285) as far as audio needs it, and select one source. Pure."""
 
 from __future__ import annotations
 
@@ -16,11 +16,14 @@ _TWO_BYTE_PROFILE = 0x1000
 
 
 class MalformedRtp(ValueError):
-    """Not an RTP packet."""
+    """The datagram is not an RTP packet."""
 
 
 def parse_rtp(data: bytes, payload_types: frozenset[int], audio_level_id: int | None) -> tuple[int, AudioPacket] | None:
-    """SSRC and packet, padding stripped; None for other payload types. Raises MalformedRtp."""
+    """Return the SSRC and the packet without padding, or None if it has another payload type. Raises MalformedRtp.
+
+    `audio_level_id` is the id of the audio level extension (RFC 6464), None if it was not negotiated.
+    """
     if len(data) < 12:
         raise MalformedRtp
     first, second, sequence_number, timestamp, ssrc = _unpack_header(data)
@@ -38,7 +41,7 @@ def parse_rtp(data: bytes, payload_types: frozenset[int], audio_level_id: int | 
         if end < extension_end:
             raise MalformedRtp
         if audio_level_id is not None and words:
-            if profile == _ONE_BYTE_PROFILE and data[start + 4] >> 4 == audio_level_id != 15:  # most often it is the first
+            if profile == _ONE_BYTE_PROFILE and data[start + 4] >> 4 == audio_level_id != 15:  # nearly always the first element
                 level = data[start + 5] & 0x7F
             else:
                 level = _audio_level(data, start + 4, extension_end, profile, audio_level_id)
@@ -53,7 +56,7 @@ def parse_rtp(data: bytes, payload_types: frozenset[int], audio_level_id: int | 
 
 
 def _audio_level(data: bytes, position: int, end: int, profile: int, wanted: int) -> int | None:
-    """The level of RFC 6464 among the header extensions; its top bit (voice activity) is cut off."""
+    """Find the audio level (RFC 6464) among the elements of a header extension, without its top bit (voice activity)."""
     if profile == _ONE_BYTE_PROFILE:
         while position + 1 < end:
             identifier, length = data[position] >> 4, (data[position] & 0x0F) + 1
@@ -77,22 +80,24 @@ def _audio_level(data: bytes, position: int, end: int, profile: int, wanted: int
 
 
 class SourceLatch:
-    """Which SSRC to listen to: those that the SDP announces, another only while the present one is silent.
+    """Selects one SSRC, since two interleaved sources would look like a sender that restarts with each packet.
 
-    Two sources that interleave would look like a sender that restarts with each packet.
+    An SSRC that the SDP announces replaces one that it does not. Any other replaces the current one only after `silent_after_s`
+    seconds without its packets.
     """
 
     def __init__(self, *, silent_after_s: float = 1.0) -> None:
         self.announced: frozenset[int] = frozenset()
         self._silent_after_s = silent_after_s
         self._ssrc: int | None = None
-        self._heard_at = 0.0
+        self._last_at = 0.0
 
     def accepts(self, ssrc: int, now: float) -> bool:
+        """Return whether to use a packet of this SSRC that arrives at `now`."""
         if ssrc != self._ssrc:
             known = self._ssrc is None or (ssrc in self.announced and self._ssrc not in self.announced)
-            if not known and now - self._heard_at < self._silent_after_s:
+            if not known and now - self._last_at < self._silent_after_s:
                 return False
             self._ssrc = ssrc
-        self._heard_at = now
+        self._last_at = now
         return True

@@ -1,19 +1,18 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The SFU's offer (SDP, RFC 8866, RFC 9429) and our answer: one Opus stream to receive, everything else rejected.
+"""Parse the SFU's offer and build the answer (SDP: RFC 8866, RFC 9429). Pure.
 
-An offer without audio is answered, too: its first section is accepted as inactive and carries the transport. So the SFU can add
-audio later, and notices when we close.
+The answer accepts one Opus stream and rejects everything else. An offer without audio is answered, too: its first section is
+accepted as inactive and carries the transport, so that the SFU can add audio later and notices when the app closes.
 
-Only lines that matter for the audio are read, so an odd video section does no harm. Payload types and header extension ids are
-always those of the offer. Any fault of an offer raises `NegotiationFailed`. Reading takes linear time, and the limits below
-keep an answer from growing much longer than its offer.
+Only the lines that matter for audio are parsed, so an unusual video section does no harm. Payload types and header extension
+ids are always those of the offer. Any fault in an offer raises `NegotiationFailed`. Parsing takes linear time, and the limits
+below keep the answer from growing much longer than the offer.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -22,19 +21,18 @@ from itertools import islice
 from aioice import Candidate
 
 from live_transcription.errors import NegotiationFailed
+from live_transcription.webrtc.candidate import MAX_CANDIDATES, parse_candidates
 
 AUDIO_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 MID_URI = "urn:ietf:params:rtp-hdrext:sdes:mid"
-#: Limits of an offer, at least twice what the largest real ones have. Janus offers a subscriber audio, video and a data channel
-#: in 2 to 3 KB and some 70 lines; a browser that offers all its codecs itself takes 8 KB and 250 lines.
+#: Limits of an offer, at least twice the size of the largest real offers. Janus offers audio, video and a data channel in 2 to
+#: 3 KB and about 70 lines. A browser that offers all its codecs takes 8 KB and 250 lines.
 MAX_SDP_CHARACTERS = 16_384
 MAX_LINES = 512
 MAX_LINE_CHARACTERS = 1_024
 MAX_SECTIONS = 16
-#: Per section.
+#: Per m= section.
 MAX_FORMATS = 64
-#: Limit of one peer, in the offer and trickled together. A host with five interfaces and two address families has ten.
-MAX_CANDIDATES = 32
 
 _MEDIA = re.compile(r"m=([A-Za-z0-9_-]{1,32}) ([0-9]{1,5})(?:/[0-9]{1,5})? ([A-Za-z0-9/_-]{1,64})((?: [A-Za-z0-9_-]{1,64})+) *")
 _RTPMAP = re.compile(r"([0-9]{1,3}) +([A-Za-z0-9._-]{1,32})/([0-9]{1,9})(?:/([0-9]{1,3}))? *")
@@ -43,11 +41,6 @@ _FINGERPRINT = re.compile(r"([A-Za-z0-9-]{1,16}) +([0-9A-Fa-f]{2}(?::[0-9A-Fa-f]
 _TOKEN = re.compile(r"[A-Za-z0-9_.+{}^~!#$%&'*`|-]{1,64}")
 _ICE = re.compile(r"[A-Za-z0-9+/=_-]{4,256}")
 _SSRC = re.compile(r"([0-9]{1,10})(?: .*)?")
-#: As RFC 8839, section 5.1, in ASCII: `int` alone also reads other scripts' digits and underscores.
-_CANDIDATE = re.compile(
-    r"[A-Za-z0-9+/]{1,32} +([0-9]{1,3}) +([A-Za-z]{1,8}) +[0-9]{1,10} +([0-9A-Fa-f.:]{2,45}) +([0-9]{1,5}) +typ +[a-z]{1,8}"
-    r"(?: +raddr +[!-~]{1,64})?(?: +rport +[0-9]{1,5})?((?: +[!-~]+)*)"
-)
 _EXTENSION_IDS = range(1, 256)
 _DIRECTIONS = frozenset(("sendrecv", "sendonly", "recvonly", "inactive"))
 _FINGERPRINTS = frozenset(("sha-256", "sha-384", "sha-512"))
@@ -55,7 +48,7 @@ _FINGERPRINTS = frozenset(("sha-256", "sha-384", "sha-512"))
 
 @dataclass(slots=True)
 class _Section:
-    """One m= section; `attributes` in order, names without `a=`."""
+    """One m= section. `attributes` are names (without `a=`) and values, in order."""
 
     kind: str
     port: int
@@ -72,7 +65,7 @@ class _Section:
 
 @dataclass(frozen=True, slots=True)
 class RemoteTransport:
-    """How the SFU is reached: ICE credentials and the DTLS identity. `setup` is the offer's: actpass, active or passive."""
+    """The SFU's transport: ICE credentials and DTLS identity. `setup` is actpass, active or passive, as in the offer."""
 
     username_fragment: str
     password: str = field(repr=False)
@@ -83,7 +76,7 @@ class RemoteTransport:
 
 @dataclass(frozen=True, slots=True)
 class LocalTransport:
-    """What our answer says of our own transport. `complete=False`: more candidates follow by trickling."""
+    """The app's transport, for the answer. `complete=False` means that more candidates will be trickled."""
 
     username_fragment: str
     password: str = field(repr=False)
@@ -94,10 +87,11 @@ class LocalTransport:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """The parts of an offer that the answer and the receiver need. `active=False`: the publisher sends no audio at present.
+    """The parts of an offer that the receiver and the answer need.
 
-    `mid` and `m_line_index` are those of the audio section. Without audio they are those of the first section, and
-    `payload_types` is empty.
+    `mid` and `m_line_index` identify the audio section. If there is none, they identify the first section, and `payload_types`
+    (of Opus) is empty. `active=False` means that the publisher sends no audio at present. `audio_level_id` and `mid_id` are the
+    negotiated ids of RTP header extensions, None if the offer has none.
     """
 
     transport: RemoteTransport
@@ -115,18 +109,21 @@ class Offer:
 
     @property
     def has_audio(self) -> bool:
-        """Whether there is a section for audio, active or not."""
+        """Whether the offer has an audio section, active or not."""
         return bool(self.payload_types)
 
 
 def parse_offer(sdp: str) -> Offer:
-    """Read an offer. Raises NegotiationFailed: broken SDP, no media at all, audio but no Opus, encrypted end to end."""
+    """Parse an offer.
+
+    Raises NegotiationFailed if the SDP is broken, has no media, has audio but no Opus, or is end-to-end encrypted.
+    """
     if len(sdp) > MAX_SDP_CHARACTERS:
         raise _broken(f"it has {len(sdp)} characters, more than {MAX_SDP_CHARACTERS}")
     session, sections = _sections(sdp)
     usable = [section for section in sections if _usable(section)]
     if not usable:
-        raise NegotiationFailed("The offer has no media.", fix="Nothing to do: the participant publishes nothing yet.")
+        raise NegotiationFailed("The offer has no media.", fix="Nothing to do: the participant does not publish anything yet.")
     if any(section.first("sframe") is not None for section in (session, *sections)):
         raise NegotiationFailed(
             "The call is end-to-end encrypted, so its audio cannot be transcribed.",
@@ -149,15 +146,14 @@ def _read(session: _Section, sections: list[_Section], chosen: _Section) -> Offe
     groups = (frozenset(value.split(" ")[1:]) for value in session.all("group") if value.startswith("BUNDLE"))
     bundle = next((group for group in groups if mid in group), frozenset())
     family = [section for section in sections if section is not chosen and section.first("mid") in bundle]
-    # The own section first; a bundled one may leave its transport to the section that carries the bundle (RFC 9143).
+    # The section itself comes first. A bundled one may leave its transport to the section that carries the bundle (RFC 9143).
     places = (chosen, session, *family)
     extensions = {match[2]: int(match[1]) for value in chosen.all("extmap") if (match := _EXTMAP.fullmatch(value))}
     candidates = (value for section in (chosen, *family) for value in section.all("candidate"))
-    parsed = (_candidate_or_none(value) for value in islice(candidates, MAX_CANDIDATES))
     directions = [name for name, _ in (*session.attributes, *chosen.attributes) if name in _DIRECTIONS]
     return Offer(
         transport=_transport(places),
-        candidates=tuple(candidate for candidate in parsed if candidate is not None),
+        candidates=parse_candidates(islice(candidates, MAX_CANDIDATES)),
         candidates_complete=any(section.first("end-of-candidates") is not None for section in places),
         mid=mid if mid is not None and _TOKEN.fullmatch(mid) else None,
         m_line_index=next(index for index, section in enumerate(sections) if section is chosen),
@@ -172,12 +168,11 @@ def _read(session: _Section, sections: list[_Section], chosen: _Section) -> Offe
 
 
 def build_answer(offer: Offer, local: LocalTransport, session_id: int, version: int, *, carrier: int | None = None) -> str:
-    """The answer to `offer`: receive the audio, reject everything else (port 0, inactive: no video is ever sent to us).
+    """Build the answer to `offer`: receive the audio, reject everything else (port 0, inactive).
 
-    `carrier`: index of the section that carries the transport since the first answer; by default the audio. A bundle would lose
-    its transport with that section (RFC 9143), so it is accepted as inactive.
-
-    `session_id` names the peer, `version` grows with each answer (RFC 8866, section 5.2).
+    `session_id` identifies the peer, and `version` grows with each answer (RFC 8866, section 5.2). `carrier` is the index of
+    the section that carries the transport since the first answer, by default the audio section. Rejecting that section would
+    take the transport from the bundle (RFC 9143), so it is accepted as inactive.
     """
     setup = "active" if offer.transport.setup in ("actpass", "passive") else "passive"
     algorithm, digest = local.fingerprint
@@ -208,49 +203,11 @@ def build_answer(offer: Offer, local: LocalTransport, session_id: int, version: 
     return "\r\n".join(lines) + "\r\n"
 
 
-def parse_candidate(text: str) -> Candidate | None:
-    """A trickled candidate (`candidate:…`, with or without `a=`); None for the end of candidates.
-
-    Raises NegotiationFailed for one that is malformed or of no use here: TCP, mDNS names and other host names (an SFU is not
-    found by multicast), a second component.
-    """
-    line = text.strip(" \t\r\n").removeprefix("a=").removeprefix("candidate:").strip(" ")
-    if not line or line == "end-of-candidates":
-        return None
-    match = _CANDIDATE.fullmatch(line) if len(text) <= MAX_LINE_CHARACTERS else None
-    if match is None:
-        raise NegotiationFailed("A candidate of the SFU is malformed, or no IP address.")
-    component, transport, host, port, further = match.groups()
-    if transport.lower() != "udp" or int(component) != 1:
-        raise NegotiationFailed("A candidate of the SFU is not for RTP over UDP.")
-    try:
-        address = ipaddress.ip_address(host)
-    except ValueError as error:
-        raise NegotiationFailed("A candidate of the SFU is malformed, or no IP address.") from error
-    if not 0 < int(port) < 65_536 or not _reachable(address):
-        raise NegotiationFailed("A candidate of the SFU names no address that can be reached.")
-    return Candidate.from_sdp(line.removesuffix(further))
-
-
-def _reachable(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    """Whether an SFU can have this address. Private and loopback addresses are usual, since it may run beside this app."""
-    if isinstance(address, ipaddress.IPv4Address):
-        odd = address.is_reserved or address.packed[0] == 0
-    else:
-        odd = address.is_unspecified or address.ipv4_mapped is not None
-    return not (odd or address.is_multicast)
-
-
-def format_candidate(candidate: Candidate) -> str:
-    """As signaling wants it: `candidate:…`."""
-    return f"candidate:{candidate.to_sdp()}"
-
-
 def _sections(sdp: str) -> tuple[_Section, list[_Section]]:
-    """The session level, as a section without media, and the m= sections."""
+    """Return the session level, as a section without media, and the m= sections."""
     lines = [line for each in sdp.split("\n") if (line := each.rstrip(" \t\r"))]
     if not lines or lines[0] != "v=0":
-        raise _broken("it does not start with v=0")
+        raise _broken("it does not begin with v=0")
     if len(lines) > MAX_LINES:
         raise _broken(f"it has {len(lines)} lines, more than {MAX_LINES}")
     if any(len(line) > MAX_LINE_CHARACTERS for line in lines):
@@ -285,7 +242,7 @@ def _transport(places: Iterable[_Section]) -> RemoteTransport:
     matches = [match for value in prints if (match := _FINGERPRINT.fullmatch(value))]
     fingerprints = tuple((match[1].lower(), match[2].upper()) for match in matches if match[1].lower() in _FINGERPRINTS)
     if not fingerprints:
-        raise _broken("it has no fingerprint of a certificate by SHA-256, SHA-384 or SHA-512")
+        raise _broken("it has no SHA-256, SHA-384 or SHA-512 certificate fingerprint")
     setup = next((value for section in sections if (value := section.first("setup"))), "actpass")
     if setup not in ("actpass", "active", "passive"):
         raise _broken("its DTLS role is unknown")
@@ -314,7 +271,7 @@ def _accepted(offer: Offer, section: _Section) -> list[str]:
 
 
 def _inactive(section: _Section, *, port: int) -> list[str]:
-    """A section without media: rejected (port 0), or accepted as inactive."""
+    """Describe a section from which no media is received: rejected with port 0, else accepted as inactive."""
     mid, sctp_port = section.first("mid"), section.first("sctp-port")
     formats = frozenset(section.formats)
     return [
@@ -324,7 +281,7 @@ def _inactive(section: _Section, *, port: int) -> list[str]:
         *((f"a=sctp-port:{sctp_port}",) if port and sctp_port is not None and _SSRC.fullmatch(sctp_port) else ()),
         *(f"a=mid:{mid}" for mid in [mid] if mid is not None and _TOKEN.fullmatch(mid)),
         *(("a=rtcp-mux",) if section.kind in ("audio", "video") else ()),
-        # Not needed by RFC 3264, but there are peers that look for a common codec even where the port is 0.
+        # RFC 3264 does not require it, but some peers look for a common codec even if the port is 0.
         *(f"a=rtpmap:{match[0].strip()}" for match in _rtpmaps(section) if match[1] in formats),
     ]
 
@@ -334,27 +291,20 @@ def _rtpmaps(section: _Section) -> list[re.Match[str]]:
 
 
 def _opus(section: _Section) -> frozenset[int]:
-    """Payload types of Opus (RFC 7587: always 48000/2); those that look like RTCP are left out (RFC 5761)."""
+    """Return the payload types of Opus (RFC 7587: always 48000/2), without those that look like RTCP (RFC 5761)."""
     found = {int(match[1]) for match in _rtpmaps(section) if match[2].lower() == "opus" and match[3] == "48000"}
     formats = frozenset(section.formats)
     return frozenset(number for number in found if str(number) in formats and number < 128 and not 64 <= number < 96)
 
 
 def _extension_id(extensions: dict[str, int], uri: str) -> int | None:
-    """The id of a header extension; None if it is missing or not allowed (RFC 8285)."""
+    """Return the id of a header extension, None if it is missing or invalid (RFC 8285)."""
     found = extensions.get(uri)
     return found if found in _EXTENSION_IDS else None
 
 
 def _usable(section: _Section) -> bool:
     return section.port != 0 or section.first("bundle-only") is not None
-
-
-def _candidate_or_none(value: str) -> Candidate | None:
-    try:
-        return parse_candidate(value)
-    except NegotiationFailed:
-        return None
 
 
 def _broken(why: str) -> NegotiationFailed:

@@ -87,17 +87,26 @@ def test_values_set_by_occ_apply_within_a_minute() -> None:
     virtual_clock.run(run(), loopback_s=0.0)
 
 
-async def test_a_retired_setting_is_logged_once_and_has_no_effect(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("variable", "value", "reason"),
+    [
+        ("LT_FINALS_ONLY", "true", "Captions are never revised, so every version of Talk shows them once."),
+        ("LT_RECEIVE_PATH", "stock", "There is only one way to receive audio."),
+    ],
+)
+async def test_a_setting_of_an_earlier_version_is_mentioned_once_and_has_no_effect(
+    variable: str, value: str, reason: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO)
-    for environment, values in ((ENVIRONMENT | {"LT_FINALS_ONLY": "true"}, {}), (ENVIRONMENT, {"lt_finals_only": "true"})):
+    for environment, values in ((ENVIRONMENT | {variable: value}, {}), (ENVIRONMENT, {variable.lower(): value})):
         caplog.clear()
         saved = SavedSettings(environment, FakeNextcloud(values=values), lambda settings: None)
         for _ in range(3):
             await saved.refresh()
-        assert [record.message for record in caplog.records if "LT_FINALS_ONLY" in record.message] == [
-            "LT_FINALS_ONLY no longer has an effect. Captions are never revised, so every version of Talk shows them once."
+        assert [record.message for record in caplog.records if variable in record.message] == [
+            f"{variable} no longer has an effect. {reason}"
         ]
-        assert "lt_finals_only" not in saved.describe()
+        assert variable.lower() not in saved.describe()
         assert not saved.current.problems
 
 
@@ -148,7 +157,6 @@ async def test_an_unusable_answer_of_nextcloud_changes_nothing(kind: FaultKind) 
         ("lt_stt_order", "modal,modal"),
         ("lt_stt_order", "cloud"),
         ("lt_frame_ms", "100"),
-        ("lt_receive_path", "direct"),
         ("lt_max_speakers", "0"),
         ("lt_max_calls", "0"),
         ("lt_max_memory_mb", "5"),
@@ -156,6 +164,7 @@ async def test_an_unusable_answer_of_nextcloud_changes_nothing(kind: FaultKind) 
         ("lt_model_directory", "relative"),
         ("lt_backend_url", "wss://cloud.example.com"),
         ("lt_finals_only", "true"),
+        ("lt_receive_path", "stock"),
         ("lt_hpb_url", "https://x.example.com/" + "x" * MAX_VALUE),
         ("lt_unknown", "1"),
         ("enabled", "0"),

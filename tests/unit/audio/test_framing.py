@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Framer, frame queue and resampler."""
+"""Framer and frame queue."""
 
 from __future__ import annotations
 
@@ -14,13 +14,12 @@ from hypothesis import strategies as st
 
 from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
 from live_transcription.audio.framer import Framer
-from live_transcription.audio.resampler import Resampler
 from live_transcription.types import Frame
 from sandbox import virtual_clock
 
 
 @given(st.lists(st.integers(0, 5_000), max_size=20), st.sampled_from([80, 200]))
-def test_frames_hold_every_sample_in_order(lengths: list[int], frame_ms: int) -> None:
+def test_frames_contain_every_sample_in_order(lengths: list[int], frame_ms: int) -> None:
     framer = Framer(frame_ms)
     total = sum(lengths)
     samples = (np.arange(total) / max(1, total)).astype(np.float32)
@@ -37,7 +36,7 @@ def test_frames_hold_every_sample_in_order(lengths: list[int], frame_ms: int) ->
     assert framer.drain() is None
 
 
-def test_a_frame_is_finite_and_within_one() -> None:
+def test_frames_are_finite_and_in_range() -> None:
     wild = np.array([np.nan, np.inf, -np.inf, 7.0, -7.0, 0.25], dtype=np.float32)
     (frame,) = Framer(80).push(np.resize(wild, 1920))
     assert np.isfinite(frame).all()
@@ -49,7 +48,7 @@ def frame(value: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 
 class Ear:
-    """Takes values of frames until it has heard `enough` of them."""
+    """Takes the values of frames until it has `enough` of them."""
 
     def __init__(self, enough: int = 1_000) -> None:
         self.heard: list[float] = []
@@ -60,21 +59,19 @@ class Ear:
         return len(self.heard) < self._enough
 
 
-async def test_a_full_queue_drops_the_oldest_and_says_so() -> None:
+async def test_a_full_queue_drops_the_oldest_frame_and_counts_it() -> None:
     queue = FrameQueue(0.4)
     for value in range(8):
         queue.put(frame(value))
-    statistics = queue.statistics()
-    assert statistics.held_s == pytest.approx(0.4)
-    assert (statistics.put_frames, statistics.dropped_frames) == (8, 3)
-    assert statistics.dropped_s == pytest.approx(0.24)
+    assert queue.buffered_s == pytest.approx(0.4)
+    assert (queue.put_frames, queue.dropped_frames) == (8, 3)
     ear = Ear(enough=2)
     await queue.listen(ear.take)
     assert ear.heard == [3.0, 4.0]
-    assert queue.statistics().held_s == pytest.approx(0.24)
+    assert queue.buffered_s == pytest.approx(0.24)
 
 
-async def test_a_closed_queue_gives_its_rest_and_then_ends() -> None:
+async def test_a_closed_queue_delivers_its_frames_and_then_ends() -> None:
     queue, ear = FrameQueue(), Ear()
     queue.put(frame(1.0))
     queue.close()
@@ -85,14 +82,14 @@ async def test_a_closed_queue_gives_its_rest_and_then_ends() -> None:
     assert ear.heard == [1.0]
 
 
-async def test_who_waits_has_each_frame_before_put_returns_and_the_rest_is_kept_once_it_has_enough() -> None:
+async def test_a_waiting_listener_gets_each_frame_before_put_returns() -> None:
     queue, ear = FrameQueue(), Ear(enough=2)
     listening = asyncio.create_task(queue.listen(ear.take))
     await asyncio.sleep(0)
     for value in (1.0, 2.0, 3.0):
         queue.put(frame(value))
     assert ear.heard == [1.0, 2.0]
-    assert queue.statistics().held_s == pytest.approx(0.08)
+    assert queue.buffered_s == pytest.approx(0.08)
     await listening
     other = Ear()
     listening = asyncio.create_task(queue.listen(other.take))
@@ -104,7 +101,7 @@ async def test_who_waits_has_each_frame_before_put_returns_and_the_rest_is_kept_
     assert other.heard == [3.0, 4.0]
 
 
-async def test_a_listener_that_fails_is_told_and_not_the_writer() -> None:
+async def test_an_error_of_the_listener_is_not_raised_in_put() -> None:
     def take(frame: Frame) -> bool:
         raise ValueError(float(frame[0]))
 
@@ -119,7 +116,7 @@ async def test_a_listener_that_fails_is_told_and_not_the_writer() -> None:
     assert ear.heard == [2.0]
 
 
-async def test_a_listener_that_gives_up_loses_nothing() -> None:
+async def test_cancelling_the_listener_loses_no_frame() -> None:
     queue, ear = FrameQueue(), Ear(enough=2)
     listening = asyncio.create_task(queue.listen(ear.take))
     await asyncio.sleep(0)
@@ -132,10 +129,10 @@ async def test_a_listener_that_gives_up_loses_nothing() -> None:
     await queue.listen(ear.take)
     await asyncio.sleep(0)
     assert ear.heard == [1.0, 2.0]
-    assert queue.statistics().held_s == pytest.approx(0.08)
+    assert queue.buffered_s == pytest.approx(0.08)
 
 
-def test_patience_begins_anew_with_each_frame() -> None:
+def test_the_timeout_restarts_with_each_frame() -> None:
     async def scenario() -> float:
         loop = asyncio.get_running_loop()
         queue, began = FrameQueue(), loop.time()
@@ -148,22 +145,3 @@ def test_patience_begins_anew_with_each_frame() -> None:
         return loop.time() - began
 
     assert virtual_clock.run(scenario(), loopback_s=0) == pytest.approx(5 * 0.7 + 1.0)
-
-
-@pytest.mark.parametrize("rate", [8_000, 16_000, 44_100, 48_000])
-def test_small_chunks_resample_like_the_whole(rate: int) -> None:
-    time = np.arange(rate) / rate
-    signal = (0.5 * np.sin(2 * np.pi * 1_000 * time)).astype(np.float32)
-    resampler = Resampler(rate)
-    size = rate // 50
-    parts = [resampler.push(signal[start : start + size]) for start in range(0, rate, size)]
-    audio = np.concatenate([*parts, resampler.flush()])
-    wanted = 0.5 * np.sin(2 * np.pi * 1_000 * np.arange(len(audio)) / 24_000)
-    error = (audio - wanted)[1_200:-1_200]
-    assert len(audio) == pytest.approx(24_000, abs=2)
-    assert 10 * np.log10(0.125 / np.mean(error**2)) > 70
-
-
-def test_stereo_int16_becomes_mono_float() -> None:
-    stereo = np.full((2_400, 2), [16_384, 0], dtype=np.int16)
-    assert Resampler(24_000, 2).push(stereo) == pytest.approx(np.full(2_400, 0.25))

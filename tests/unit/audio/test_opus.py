@@ -14,7 +14,6 @@ from live_transcription.audio.opus import (
     MAX_PACKET_SAMPLES,
     Decoder,
     OpusDecoder,
-    OpusEncoder,
     PyavDecoder,
     decoder,
     packet_samples,
@@ -22,6 +21,7 @@ from live_transcription.audio.opus import (
 from live_transcription.errors import OpusError
 from live_transcription.opus import libopus
 from live_transcription.types import Frame
+from sandbox.caller.opus_encoder import OpusEncoder
 
 
 def tone(seconds: float, rate: int = 48_000, hertz: float = 440.0) -> Frame:
@@ -46,7 +46,7 @@ def loudest_hertz(audio: Frame) -> float:
 
 
 @pytest.mark.parametrize("make", [OpusDecoder, PyavDecoder])
-def test_what_was_encoded_at_48_khz_comes_out_at_24_khz(make: type[Decoder]) -> None:
+def test_48_khz_is_decoded_at_24_khz(make: type[Decoder]) -> None:
     opus = make()
     audio = np.concatenate([decoded(opus, payload) for payload in packets(tone(1.0))])
     assert audio.dtype == np.float32
@@ -89,7 +89,7 @@ def test_a_packet_without_fec_recovers_nothing() -> None:
 
 
 @pytest.mark.parametrize("samples", [1, 60, 61, 480, 500, MAX_PACKET_SAMPLES])
-def test_concealment_takes_any_length_and_goes_on_as_before(samples: int) -> None:
+def test_audio_of_any_length_can_be_concealed(samples: int) -> None:
     opus = OpusDecoder()
     for payload in packets(tone(0.2)):
         last = decoded(opus, payload)
@@ -122,13 +122,13 @@ def test_no_payload_breaks_a_decoder(payload: bytes) -> None:
 
 
 @pytest.mark.parametrize("wrong", [240, 960])
-def test_a_packet_of_another_length_than_was_made_room_for_is_refused(wrong: int) -> None:
+def test_a_packet_of_another_length_than_out_is_refused(wrong: int) -> None:
     with pytest.raises(OpusError):
         OpusDecoder().decode(packets(tone(0.02))[0], np.zeros(wrong, dtype=np.float32))
 
 
 def test_without_libopus_ffmpeg_decodes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(libopus, "_candidates", lambda: iter(["/nonexistent/libopus.so"]))
+    monkeypatch.setattr(libopus, "candidates", lambda: iter(["/nonexistent/libopus.so"]))
     libopus.load.cache_clear()
     try:
         assert isinstance(decoder(), PyavDecoder)

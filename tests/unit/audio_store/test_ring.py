@@ -24,7 +24,7 @@ forget = st.tuples(st.just("forget"), st.integers(0, 20 * SAMPLE_RATE))
 
 
 class ExactBlocks:
-    """Keeps what it is given, the neighbours included, and gives the middle back."""
+    """Stores a block with its lead and tail, and returns the block."""
 
     lead = 480
     tail = 480
@@ -38,14 +38,14 @@ class ExactBlocks:
 
 
 def samples(start: int, count: int) -> Frame:
-    """Different at each position, as far as it matters."""
+    """Return samples that differ at each position."""
     return (np.arange(start, start + count) / 2.0**21).astype(np.float32)
 
 
 @pytest.mark.parametrize("codec", [None, ExactBlocks()], ids=["plain", "packed"])
 @settings(deadline=None)
 @given(st.lists(st.one_of(append, forget), max_size=30), st.integers(0, CAPACITY), st.integers(0, CAPACITY))
-def test_holds_exactly_the_newest_audio_that_was_not_forgotten(
+def test_the_ring_stores_the_newest_audio_that_was_not_forgotten(
     codec: BlockCodec | None, steps: list[tuple[str, int]], offset: int, length: int
 ) -> None:
     budget = AudioBudget()
@@ -68,7 +68,7 @@ def test_holds_exactly_the_newest_audio_that_was_not_forgotten(
     assert ring.memory_bytes == 0
 
 
-def test_frames_are_copied_and_what_is_gone_cannot_be_read() -> None:
+def test_frames_are_copied_and_dropped_audio_cannot_be_read() -> None:
     ring = AudioRing(1.0)
     frame = np.ones(FRAME, np.float32)
     ring.append(frame)
@@ -96,7 +96,7 @@ def speech(seconds: int) -> Frame:
 
 
 @pytest.mark.parametrize(("codec", "limit_bytes"), [(OpusBlocks(), 820_000), (LOG_CODEC, 3_200_000)], ids=["opus", "mu-law"])
-def test_two_minutes_that_wait_take_little_and_sound_the_same(codec: BlockCodec, limit_bytes: int) -> None:
+def test_two_minutes_of_unsent_audio_take_little_memory_and_keep_their_sound(codec: BlockCodec, limit_bytes: int) -> None:
     pcm = speech(130)
     ring = AudioRing(120.0, codec=codec)
     fill(ring, pcm)
@@ -115,7 +115,7 @@ def test_two_minutes_that_wait_take_little_and_sound_the_same(codec: BlockCodec,
     assert at_joints.max() < 2 * elsewhere.max()
 
 
-def test_what_was_sent_is_packed_at_no_cost_and_closely_only_when_it_stays() -> None:
+def test_sent_audio_is_compressed_with_mu_law_and_recompressed_when_it_stays() -> None:
     class Counting(ExactBlocks):
         packed = 0
 
@@ -133,7 +133,7 @@ def test_what_was_sent_is_packed_at_no_cost_and_closely_only_when_it_stays() -> 
     assert codec.packed > 40
 
 
-def test_reading_at_random_and_forgetting_between_keeps_time() -> None:
+def test_random_reads_return_aligned_audio() -> None:
     pcm = speech(40)
     ring = AudioRing(120.0, codec=LOG_CODEC)
     fill(ring, pcm)
@@ -144,7 +144,7 @@ def test_reading_at_random_and_forgetting_between_keeps_time() -> None:
         assert np.abs(got - pcm[at : at + 3_000]).max() < 0.03
 
 
-def test_who_holds_most_gives_way_when_all_together_hold_too_much() -> None:
+def test_the_largest_holder_drops_its_oldest_audio_beyond_the_budget() -> None:
     budget = AudioBudget(limit_bytes=2_000_000)
     rings = [AudioRing(120.0, codec=LOG_CODEC, budget=budget) for _ in range(3)]
     for ring, seconds in zip(rings, (10, 60, 90), strict=True):

@@ -478,16 +478,6 @@ def test_who_is_back_before_the_last_words_are_out_goes_on_speaking(monkeypatch:
     virtual_clock.run(run())
 
 
-def test_another_receive_path_is_for_those_who_are_subscribed_from_now_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> None:
-        async with joined(monkeypatch, "speaker-1") as ours:
-            ours.set_receive_path("stock")
-            ours._take(ParticipantsUpdated((Participant("speaker-2", in_call=TALKING),)))
-            assert [speaker.receive_path for speaker in ours._speakers.values()] == ["stock", "stock"]
-
-    virtual_clock.run(run())
-
-
 def test_who_becomes_likely_while_a_subscription_is_awaited_claims_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
     """A SIP bridge waits for memory when the phone joins that makes its stream likely."""
     machine = Machine()

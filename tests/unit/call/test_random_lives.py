@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -34,8 +34,6 @@ from live_transcription.signaling.events import (
     SubscribeFailed,
 )
 from live_transcription.types import Caption
-from live_transcription.webrtc.audio_transport import TransportStatistics
-from live_transcription.webrtc.subscriber import Subscriber
 from sandbox import virtual_clock
 from tests.unit.call.test_call import TALKING, Machine, call
 
@@ -45,17 +43,16 @@ STEPS = 300
 class FakePeer:
     """Connects at once, and lives until `lost` is set."""
 
-    statistics = TransportStatistics(0, 0, 0)
-
-    def __init__(self, rig: Rig, publisher: str, subscriber: Subscriber, sid: str) -> None:
+    def __init__(self, rig: Rig, publisher: str, on_connected: Callable[[], None], sid: str) -> None:
         self.sid = sid
         self.connected = False
         self.turn_answers: dict[str, Any] = {}
+        self.transport = self
         self.lost = asyncio.Event()
         self.failure: Exception = TransportLost("No consent any more.")
-        self._rig, self._publisher, self._subscriber = rig, publisher, subscriber
+        self._rig, self._publisher, self._on_connected = rig, publisher, on_connected
 
-    def continues(self, _offer: object) -> bool:
+    def is_for(self, _offer: object) -> bool:
         return True
 
     def renegotiate(self, _offer: object) -> None:
@@ -66,7 +63,7 @@ class FakePeer:
             await asyncio.sleep(0.05)
             self.connected = True
             self._rig.peers[self._publisher] = self
-            self._subscriber._peer_connected()
+            self._on_connected()
             await self.lost.wait()
             raise self.failure
         finally:
@@ -174,14 +171,18 @@ class Rig:
         def request(connection: SignalingConnection, publisher: str, room_type: str) -> None:
             by_connection[id(connection)].request_offer(publisher)
 
-        def new_peer(subscriber: Subscriber, sid: str, offer: object, servers: object) -> FakePeer:
-            return FakePeer(self, subscriber._channel._publisher, subscriber, sid)  # type: ignore[attr-defined]
+        def make_peer(
+            sid: str, offer: object, channel: Any, servers: object, sink: object, *, connect_timeout_s: float, on_connected: Any
+        ) -> FakePeer:
+            return FakePeer(self, channel._publisher, on_connected, sid)
 
         monkeypatch.setattr(SignalingConnection, "run", stay)
         monkeypatch.setattr(SignalingConnection, "close", close)
         monkeypatch.setattr(SignalingConnection, "request_offer", request)
-        monkeypatch.setattr(Subscriber, "_peer_on_path", new_peer)
-        monkeypatch.setattr("live_transcription.webrtc.subscriber.parse_offer", lambda _: SimpleNamespace(active=True))
+        monkeypatch.setattr("live_transcription.webrtc.subscriber.Peer", make_peer)
+        monkeypatch.setattr(
+            "live_transcription.webrtc.subscriber.parse_offer", lambda _: SimpleNamespace(active=True, transport=None)
+        )
 
     def step(self) -> None:
         rng, room = self.rng, self.rng.choice(self.rooms)

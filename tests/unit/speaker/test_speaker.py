@@ -15,7 +15,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from live_transcription.audio.opus import OpusEncoder
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import NoAudio, NoMediaPath, TransportLost, WebrtcError
 from live_transcription.speaker import speaker as module
@@ -23,8 +22,8 @@ from live_transcription.speaker.speaker import Speaker
 from live_transcription.types import AudioPacket, Caption, Frame, IceServer, Secret, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterStatistics
 from live_transcription.webrtc.offer_requests import OfferRequests
-from live_transcription.webrtc.subscriber import SubscriberStatistics
 from sandbox import virtual_clock
+from sandbox.caller.opus_encoder import OpusEncoder
 from tests.fakes.stt import FakeBackend
 
 CONFIG = EngineConfig(hpb=HpbConfig("wss://signaling.example.com", Secret("secret"), "https://cloud.example.com"))
@@ -60,7 +59,6 @@ class FakeTransport:
         on_unavailable: Callable[[], None],
         connect_timeout_s: float,
         without_audio_s: float,
-        receive_path: str,
     ) -> None:
         self.sink = sink
         self.connect_timeout_s = connect_timeout_s
@@ -71,7 +69,7 @@ class FakeTransport:
         self.last_packet_at: float | None = None
         self.connected = False
         self.turn_answers: dict[str, TurnAnswer] = {}
-        self.statistics = SubscriberStatistics(0, 0, 0, 1, JitterStatistics())
+        self.jitter = JitterStatistics()
         self.made.append(self)
 
     async def run(self) -> None:

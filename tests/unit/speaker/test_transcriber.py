@@ -59,7 +59,7 @@ class Rig:
         await self.put(SILENCE, seconds)
 
     async def settle(self) -> None:
-        while self.frames.statistics().held_s > 0:  # noqa: ASYNC110  the queue tells no one that it is empty
+        while self.frames.buffered_s > 0:  # noqa: ASYNC110  the queue tells no one that it is empty
             await asyncio.sleep(0)
         for _ in range(20):
             await asyncio.sleep(0)

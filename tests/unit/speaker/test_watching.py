@@ -18,7 +18,6 @@ from live_transcription.speaker import speaker as module
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.types import SAMPLE_RATE, AudioPacket, Frame, IceServer, Secret, TurnAnswer
 from live_transcription.webrtc.jitter_buffer import JitterStatistics
-from live_transcription.webrtc.subscriber import SubscriberStatistics
 from sandbox import recording, virtual_clock
 from sandbox.caller import OpusPacket, from_recording, room_noise
 from sandbox.caller.speech import FRAME_S, FRAME_TICKS
@@ -41,7 +40,7 @@ class Transport:
         self.first_packet_at: float | None = None
         self.last_packet_at: float | None = None
         self.turn_answers: dict[str, TurnAnswer] = {}
-        self.statistics = SubscriberStatistics(0, 0, 0, 1, JitterStatistics())
+        self.jitter = JitterStatistics()
 
     async def run(self) -> None:
         await asyncio.Event().wait()
@@ -122,7 +121,7 @@ def test_the_first_word_after_a_long_silence_reaches_the_stream_whole(
             withheld_s = [0.0]
             for packet in SPEECH[said:]:
                 await ours.send([packet])
-                withheld_s.append(ours.speaker._watch._kept_samples / SAMPLE_RATE)
+                withheld_s.append(ours.speaker._watch.buffered_samples / SAMPLE_RATE)
             assert max(withheld_s) == 0.0, "all is decoded at once while a stream is open"
             await ours.be_silent(2)
             frames = ours.frames
@@ -139,7 +138,7 @@ def test_silent_people_are_hardly_decoded(monkeypatch: pytest.MonkeyPatch) -> No
             await ours.be_silent(120)
             assert ours.decoded_s <= 6
             statistics = ours.speaker._pipeline.statistics
-            assert (statistics.decoded_samples + statistics.rested_samples) / SAMPLE_RATE == pytest.approx(120, abs=4)
+            assert (statistics.decoded_samples + statistics.omitted_samples) / SAMPLE_RATE == pytest.approx(120, abs=4)
 
     virtual_clock.run(run())
 

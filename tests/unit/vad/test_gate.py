@@ -40,7 +40,7 @@ class ScriptedDetector:
 
 
 def frame(probability: float, serial: int = 0, duration_s: float = FRAME_S) -> Frame:
-    """A frame that its serial number, in the second sample, tells from others."""
+    """Return a frame with a serial number in its second sample."""
     samples = np.zeros(round(duration_s * SAMPLE_RATE), np.float32)
     samples[0], samples[1] = probability, serial
     return samples
@@ -55,19 +55,19 @@ def run(gate: SilenceGate, probabilities: Iterable[float], first: int = 0) -> li
 
 
 def kinds(actions: Iterable[GateAction]) -> list[str]:
-    """Without repeats of Speech."""
+    """Return the types of actions, without repeats of Speech."""
     names = [type(action).__name__ for action in actions]
     return [name for index, name in enumerate(names) if not (name == "Speech" and index and names[index - 1] == "Speech")]
 
 
-def test_silence_and_a_click_open_nothing() -> None:
+def test_silence_and_a_click_open_no_stream() -> None:
     gate = SilenceGate(ScriptedDetector())
     assert run(gate, [0.0] * 50 + [0.9] + [0.0] * 50) == []
     assert gate.passed_s == 0
     assert gate.saved_s == pytest.approx(101 * FRAME_S)
 
 
-def test_speech_goes_on_with_its_pre_roll_and_nothing_between_is_lost() -> None:
+def test_speech_is_sent_with_its_pre_roll_and_without_a_hole() -> None:
     gate = SilenceGate(ScriptedDetector())
     actions = run(gate, [0.0] * 50 + [0.9] * 10)
     assert kinds(actions) == ["OpenStream", "Speech"]
@@ -101,7 +101,7 @@ def test_a_short_gap_between_words_does_not_end_speech() -> None:
     assert kinds(actions) == ["OpenStream", "Speech"]
 
 
-def test_what_was_sent_before_a_flush_is_not_sent_again_as_pre_roll() -> None:
+def test_audio_before_a_flush_is_not_sent_again_as_pre_roll() -> None:
     gate = SilenceGate(ScriptedDetector())
     actions = run(gate, [0.9] * 10 + [0.0] * 8 + [0.9] * 5)
     sent = serials(actions)
@@ -133,7 +133,7 @@ def test_a_stall_in_mid_speech_ends_the_speech_once() -> None:
     assert detector.resets == 2
 
 
-def test_after_a_reset_speech_under_way_opens_another_stream_without_losing_a_frame() -> None:
+def test_after_a_reset_continued_speech_opens_another_stream_without_losing_a_frame() -> None:
     gate = SilenceGate(ScriptedDetector())
     before = serials(run(gate, [0.9] * 10))
     gate.reset()
@@ -149,7 +149,7 @@ def test_frames_of_200_ms_work_as_well() -> None:
 
 
 @given(st.lists(st.sampled_from([0.0, 0.2, 0.4, 0.6, 1.0]), max_size=400), st.data())
-def test_every_frame_is_sent_once_in_order_or_saved(probabilities: list[float], data: st.DataObject) -> None:
+def test_every_frame_is_sent_once_in_order_or_counted_as_saved(probabilities: list[float], data: st.DataObject) -> None:
     gate = SilenceGate(ScriptedDetector(), GateLimits(close_s=2.0))
     actions: list[GateAction] = []
     for n, p in enumerate(probabilities):
@@ -176,7 +176,7 @@ def test_every_frame_is_sent_once_in_order_or_saved(probabilities: list[float], 
                 is_open = False
 
 
-def test_without_a_gate_silence_goes_to_the_engine_too() -> None:
+def test_without_a_gate_silence_is_sent() -> None:
     gate = SilenceGate(AlwaysSpeech())
     silence = np.zeros(SAMPLE_RATE * 80 // 1000, np.float32)
     actions = [action for _ in range(600) for action in gate.push(silence)]
@@ -185,7 +185,7 @@ def test_without_a_gate_silence_goes_to_the_engine_too() -> None:
 
 
 class AskedDetector:
-    """Answers when asked; the first sample of a frame says whether it is speech. Remembers the questions."""
+    """An activity detector that remembers its questions. The first sample of a frame is its probability of speech."""
 
     def __init__(self) -> None:
         self.asked: list[str] = []
@@ -206,7 +206,7 @@ class AskedDetector:
         self._heard.clear()
 
 
-def test_a_detector_that_judges_when_asked_is_asked_for_speech_in_silence_and_for_silence_in_speech() -> None:
+def test_an_activity_detector_is_asked_for_speech_in_silence_and_for_silence_in_speech() -> None:
     detector = AskedDetector()
     gate = SilenceGate(detector)
     actions = run(gate, [0.0] * 5 + [1.0] * 5 + [0.0] * 10)
@@ -214,7 +214,7 @@ def test_a_detector_that_judges_when_asked_is_asked_for_speech_in_silence_and_fo
     assert detector.asked == ["speech"] * 7 + ["silence"] * 10 + ["speech"] * 3
 
 
-def test_both_kinds_of_detector_make_the_same_of_the_same_speech() -> None:
+def test_both_kinds_of_detector_give_the_same_result() -> None:
     speech = [0.0] * 5 + [1.0] + [0.0] * 3 + [1.0] * 7 + [0.0] * 6 + [1.0] * 4 + [0.0] * 20
     found = [kinds(run(SilenceGate(detector), speech)) for detector in (AskedDetector(), ScriptedDetector())]
     assert found[0] == found[1] == ["OpenStream", "Speech", "Flush"]

@@ -9,6 +9,6 @@ from aioice import ice
 
 @pytest.fixture(autouse=True)
 def loopback_where_there_is_no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    """aiortc, our publisher, leaves loopback out even where a host has nothing else."""
+    """aiortc, the publisher, leaves out loopback even if the host has no other address."""
     if not ice.get_host_addresses(use_ipv4=True, use_ipv6=False):
         monkeypatch.setattr(ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])

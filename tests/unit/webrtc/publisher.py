@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Callable, Iterator, Sequence
+import socket
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import aiortc
@@ -19,11 +21,12 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from OpenSSL import SSL
 
 from live_transcription.types import AudioGap, AudioPacket, IceServer
+from live_transcription.webrtc.peer import Peer
 from live_transcription.webrtc.subscriber import IceServers, Subscriber
 
 
 class RsaCertificate(RTCCertificate):
-    """A peer that can do RSA only, as some Janus installations."""
+    """A certificate with an RSA key, as some Janus installations have."""
 
     @classmethod
     def generate(cls) -> RsaCertificate:
@@ -57,10 +60,16 @@ class Publisher:
         self.candidates: list[str] = []
         self.requests = 0
         self.filter: Callable[[str], str] = str
-        self.subscriber = Subscriber(self, always(*ice_servers), self._hear, **options)
+        #: Our side: the peers of the subscriber, the newest last.
+        self.peers: list[Peer] = []
+        self.subscriber = Subscriber(self, always(*ice_servers), self._collect, make_peer=self._make_peer, **options)
         self.peer = self.new_peer(certificate)
-        self._arrived = asyncio.Event()
-        self._heard = asyncio.Event()
+        self.answered = asyncio.Event()
+        self._received = asyncio.Event()
+
+    def _make_peer(self, *arguments: Any, **options: Any) -> Peer:
+        self.peers.append(Peer(*arguments, **options))
+        return self.peers[-1]
 
     @staticmethod
     def new_peer(certificate: RTCCertificate | None = None) -> RTCPeerConnection:
@@ -75,7 +84,7 @@ class Publisher:
 
     def send_answer(self, sid: str, sdp: str) -> None:
         self.answers.append(self.filter(sdp))
-        self._arrived.set()
+        self.answered.set()
 
     def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
         self.candidates.append(candidate)
@@ -85,29 +94,68 @@ class Publisher:
         return self.peer.localDescription.sdp
 
     async def negotiate(self, sid: str = "1", sdp: str | None = None) -> None:
-        """Offer, wait for the answer, take it."""
-        self._arrived.clear()
+        """Send an offer, wait for the answer and apply it."""
+        self.answered.clear()
         self.subscriber.offer(sid, await self.offer() if sdp is None else sdp)
         async with asyncio.timeout(5):
-            await self._arrived.wait()
+            await self.answered.wait()
         await self.peer.setRemoteDescription(RTCSessionDescription(self.answers[-1], "answer"))
 
-    async def heard(self, packets: int) -> None:
-        """Wait until so many more packets came."""
+    async def receive(self, packets: int) -> None:
+        """Wait until `packets` more packets have arrived."""
         wanted = len(self.items) + packets
         async with asyncio.timeout(10):
             while len(self.items) < wanted:
-                self._heard.clear()
-                await self._heard.wait()
+                self._received.clear()
+                await self._received.wait()
 
-    def _hear(self, item: AudioPacket | AudioGap) -> None:
+    def _collect(self, item: AudioPacket | AudioGap) -> None:
         self.items.append(item)
-        self._heard.set()
+        self._received.set()
 
 
 def media_lines(sdp: str) -> Iterator[tuple[str, int]]:
-    """Kind and port of each m= section."""
+    """Yield the kind and port of each m= section."""
     for line in sdp.splitlines():
         if line.startswith("m="):
             kind, port, *_ = line[2:].split(" ")
             yield kind, int(port)
+
+
+def addresses(answer: str) -> Iterator[tuple[str, int]]:
+    """Yield the addresses of the subscriber's sockets."""
+    for line in answer.splitlines():
+        if line.startswith("a=candidate:"):
+            parts = line.split()
+            yield parts[4], int(parts[5])
+
+
+@contextmanager
+def stranger(targets: Iterable[tuple[str, int]]) -> Iterator[list[tuple[socket.socket, tuple[str, int]]]]:
+    """Yield sockets that are not the SFU's, each with a target address."""
+    sockets = []
+    for host, port in targets:
+        sending = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        sending.bind((host, 0))
+        sending.setblocking(False)
+        sockets.append((sending, (host, port)))
+    try:
+        yield sockets
+    finally:
+        for sending, _ in sockets:
+            sending.close()
+
+
+def open_sockets(answer: str) -> int:
+    """Count the subscriber's open sockets. The system refuses datagrams to closed ones."""
+    count = 0
+    for host, port in addresses(answer):
+        with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            probe.connect((host, port))
+            try:
+                probe.send(b"\xff")
+                probe.send(b"\xff")
+                count += 1
+            except ConnectionRefusedError:
+                pass
+    return count

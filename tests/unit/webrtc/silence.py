@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Packets of digital silence, and a path of real sockets for them."""
+"""Packets of digital silence, and real sockets to send them through."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def rtp(
 
 
 class Path:
-    """A socket, and one that sends to it. On loopback a datagram is there, or dropped, when `sendto` returns."""
+    """A receiving and a sending socket. On loopback a datagram has arrived, or is dropped, when `sendto` returns."""
 
     def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
         self.receiver = socket.socket(family, socket.SOCK_DGRAM)
@@ -33,7 +33,7 @@ class Path:
         self.receiver.setblocking(False)
 
     def send(self, datagram: bytes) -> bool:
-        """Whether it came through, and whole."""
+        """Send a datagram. Return whether it arrives complete."""
         self.sender.sendto(datagram, self.receiver.getsockname())
         try:
             came = self.receiver.recv(4_096)

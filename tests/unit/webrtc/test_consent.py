@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Consent freshness against aioice's STUN, and when what is due is sent."""
+"""Consent freshness against aioice's STUN, and the time slots of periodic messages."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from aioice import stun
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.runtime.pacing import SLOT_S, next_slot
+from live_transcription.runtime.timer import SLOT_S, next_slot
 from live_transcription.webrtc.consent import EXPIRES_S, Consent
 
 PASSWORD = "password-of-the-sfu-at-least-22"
@@ -28,7 +28,7 @@ def answer(request: stun.Message, key: str = PASSWORD, kind: stun.Class = stun.C
     return bytes(response)
 
 
-def test_a_request_is_what_the_sfu_expects() -> None:
+def test_a_request_is_a_valid_binding_request() -> None:
     consent = made()
     first, second = (stun.parse_message(consent.request()) for _ in range(2))  # which checks the fingerprint
     for request in (first, second):
@@ -48,7 +48,7 @@ def test_consent_lasts_for_30_seconds_after_the_last_answer() -> None:
     assert consent.expired(20.0 + EXPIRES_S)
 
 
-def test_answers_that_prove_nothing_leave_it_as_it_was() -> None:
+def test_unauthentic_answers_do_not_renew_consent() -> None:
     consent = made()
     request = stun.parse_message(consent.request())
     unasked = stun.Message(stun.Method.BINDING, stun.Class.REQUEST)
@@ -61,7 +61,7 @@ def test_answers_that_prove_nothing_leave_it_as_it_was() -> None:
 
 
 @given(st.binary(max_size=120))
-def test_no_message_breaks_it(data: bytes) -> None:
+def test_no_message_raises(data: bytes) -> None:
     consent = made()
     transaction = consent.request()[8:20]
     assert not consent.given(data, 1.0)
@@ -69,7 +69,7 @@ def test_no_message_breaks_it(data: bytes) -> None:
 
 
 @given(st.floats(0, 1e6), st.floats(0.1, 10), st.floats(0, 10))
-def test_what_is_due_is_sent_in_slots_that_all_peers_share(now: float, least_s: float, more_s: float) -> None:
+def test_periodic_messages_share_time_slots(now: float, least_s: float, more_s: float) -> None:
     at = next_slot(now, (least_s, least_s + more_s))
     assert abs(at / SLOT_S - round(at / SLOT_S)) < 1e-6
     assert now + least_s - 1e-6 <= at <= now + least_s + more_s + SLOT_S + 1e-6

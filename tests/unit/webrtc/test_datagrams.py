@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Sockets for media: what comes out of them, their end, and when they are read."""
+"""Media sockets: delivery, errors, closing, and scheduling of reads."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import errno
 import os
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, cast
 
 import pytest
 
 from live_transcription.webrtc import datagrams, recvmmsg
 from live_transcription.webrtc.datagrams import (
-    FAST_PER_S,
-    LONG_TURN_S,
     MANY_PER_S,
-    SHORT_TURN_S,
+    MAX_INTERVAL_S,
+    MIN_INTERVAL_S,
+    POLL_FROM_PER_S,
     MediaProtocol,
     MediaSocket,
-    Pace,
-    Turns,
+    ReadInterval,
+    ReadScheduler,
     open_socket,
 )
 from live_transcription.webrtc.recvmmsg import MAX_DATAGRAMS, MAX_OCTETS, Datagram
@@ -35,7 +36,7 @@ MEDIA, STUN = b"\x80media", b"\x00stun"
 
 
 class Receiver(MediaProtocol):
-    """Remembers what came; `on_media` may do more with it."""
+    """Remembers what arrived; `on_media` is called for each media datagram."""
 
     def __init__(self, on_media: Callable[[], None] = lambda: None) -> None:
         self.media: list[bytes] = []
@@ -77,9 +78,18 @@ def sender(receiver: Receiver) -> socket.socket:
     return sending
 
 
+def schedulers() -> int:
+    """Count this process's epoll sets beside the one of the event loop."""
+    targets = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            targets.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return targets.count("anon_inode:[eventpoll]") - 1
+
+
 async def until(condition: Callable[[], object]) -> None:
     async with asyncio.timeout(5):
-        while not condition():  # noqa: ASYNC110  what is waited for is another's doing
+        while not condition():  # noqa: ASYNC110  the condition has no event
             await asyncio.sleep(0.001)
 
 
@@ -92,7 +102,7 @@ async def closed(*receivers: Receiver) -> None:
 @pytest.mark.parametrize(
     "address", ["127.0.0.1", pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6"))]
 )
-async def test_media_and_all_else_come_in_order_each_to_its_own(address: str) -> None:
+async def test_media_and_other_datagrams_are_delivered_in_order(address: str) -> None:
     receiver = await opened(address=address)
     with sender(receiver) as sending:
         for number in range(20):
@@ -107,7 +117,7 @@ async def test_media_and_all_else_come_in_order_each_to_its_own(address: str) ->
     await closed(receiver)
 
 
-async def test_what_is_sent_arrives() -> None:
+async def test_sent_datagrams_arrive() -> None:
     receiver = await opened()
     with sender(receiver) as other:
         receiver.transport.sendto(b"hello", other.getsockname())
@@ -117,14 +127,14 @@ async def test_what_is_sent_arrives() -> None:
     assert receiver.errors == []
 
 
-async def test_what_cannot_be_sent_is_told_to_the_protocol() -> None:
+async def test_a_send_error_is_reported_to_the_protocol() -> None:
     receiver = await opened()
     receiver.transport.sendto(bytes(70_000), ("127.0.0.1", 9))
     assert [getattr(error, "errno", None) for error in receiver.errors] == [errno.EMSGSIZE]
     await closed(receiver)
 
 
-async def test_an_error_of_the_socket_is_told_to_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_read_error_is_reported_to_the_protocol(monkeypatch: pytest.MonkeyPatch) -> None:
     receiver = await opened()
 
     def refuse(self: object, descriptor: int) -> int:
@@ -139,7 +149,7 @@ async def test_an_error_of_the_socket_is_told_to_the_protocol(monkeypatch: pytes
     await closed(receiver)
 
 
-def test_an_error_of_the_system_is_an_os_error() -> None:
+def test_an_error_of_recvmmsg_raises_os_error() -> None:
     batch = recvmmsg.batch(socket.AF_INET)
     assert batch is not None
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as idle:
@@ -149,13 +159,13 @@ def test_an_error_of_the_system_is_an_os_error() -> None:
     assert caught.value.errno == errno.EBADF
 
 
-async def test_an_address_that_is_not_ours() -> None:
+async def test_binding_a_foreign_address_raises_os_error() -> None:
     with pytest.raises(OSError, match=os.strerror(errno.EADDRNOTAVAIL)):
         await open_socket("192.0.2.1", Receiver())
 
 
-async def test_closed_in_the_middle_of_a_batch() -> None:
-    loop, before = asyncio.get_running_loop(), set(os.listdir("/proc/self/fd"))
+async def test_a_socket_can_be_closed_in_the_middle_of_a_batch() -> None:
+    before = set(os.listdir("/proc/self/fd"))
 
     def close() -> None:
         receiver.transport.close()
@@ -167,11 +177,11 @@ async def test_closed_in_the_middle_of_a_batch() -> None:
         await until(lambda: receiver.lost)
     assert len(receiver.media) == 1
     assert receiver.transport.is_closing()
-    assert Turns._of.get(loop) is None
+    assert schedulers() == 0
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
-async def test_closed_before_media_came() -> None:
+async def test_a_socket_can_be_closed_before_media_arrives() -> None:
     before = set(os.listdir("/proc/self/fd"))
     receiver = await opened()
     await closed(receiver)
@@ -180,7 +190,7 @@ async def test_closed_before_media_came() -> None:
     assert set(os.listdir("/proc/self/fd")) <= before
 
 
-async def test_one_may_close_another_and_open_a_third() -> None:
+async def test_a_callback_can_close_another_socket() -> None:
     def close() -> None:
         second.transport.close()
 
@@ -197,18 +207,18 @@ async def test_one_may_close_another_and_open_a_third() -> None:
         to_third.send(MEDIA)
         await until(lambda: third.media)
     await closed(first, third)
-    assert Turns._of == {}
+    assert schedulers() == 0
 
 
 @pytest.fixture
 def failures(monkeypatch: pytest.MonkeyPatch) -> list[Exception]:
-    """What failed while a datagram was handled."""
+    """The exceptions that were raised while datagrams were handled."""
     found: list[Exception] = []
     monkeypatch.setattr(datagrams, "report_failure", found.append)
     return found
 
 
-async def test_a_failure_with_one_datagram_leaves_the_next_alone(failures: list[Exception]) -> None:
+async def test_a_failure_with_one_datagram_does_not_affect_the_next(failures: list[Exception]) -> None:
     def fail() -> None:
         raise RuntimeError("broken")
 
@@ -222,7 +232,7 @@ async def test_a_failure_with_one_datagram_leaves_the_next_alone(failures: list[
     await closed(broken, sound)
 
 
-async def test_where_no_descriptor_is_left_for_the_set_media_comes_all_the_same(
+async def test_media_arrives_even_if_no_descriptor_is_left_for_epoll(
     monkeypatch: pytest.MonkeyPatch, failures: list[Exception]
 ) -> None:
     receiver = await opened()
@@ -238,11 +248,11 @@ async def test_where_no_descriptor_is_left_for_the_set_media_comes_all_the_same(
         sending.send(MEDIA)
         await until(lambda: receiver.media)
     await closed(receiver)
-    assert Turns._of == {}
+    assert schedulers() == 0
 
 
-async def test_a_socket_that_closes_is_not_read_any_more() -> None:
-    """Its descriptor may be another's soon."""
+async def test_a_closing_socket_is_not_read() -> None:
+    """Its descriptor may soon belong to another socket."""
     receiver = await opened()
     transport = receiver.transport
     assert isinstance(transport, MediaSocket)
@@ -254,8 +264,8 @@ async def test_a_socket_that_closes_is_not_read_any_more() -> None:
     assert receiver.media == []
 
 
-async def test_no_socket_is_read_without_bound() -> None:
-    """A flood at one leaves the others their turn."""
+async def test_one_read_takes_a_limited_number_of_datagrams() -> None:
+    """A flood at one socket does not delay the others."""
     receiver = await opened()
     with sender(receiver) as sending:
         for _ in range(200):
@@ -266,7 +276,7 @@ async def test_no_socket_is_read_without_bound() -> None:
     await closed(receiver)
 
 
-async def test_long_datagrams_are_cut() -> None:
+async def test_long_datagrams_are_truncated() -> None:
     receiver = await opened()
     with sender(receiver) as sending:
         sending.send(b"\x80" * (MAX_OCTETS + 1))
@@ -278,7 +288,7 @@ async def test_long_datagrams_are_cut() -> None:
     await closed(receiver)
 
 
-async def test_where_the_system_has_no_such_call(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_media_arrives_on_a_system_without_recvmmsg(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datagrams, "batch", lambda family: None)
     receiver = await opened()
     with sender(receiver) as sending:
@@ -289,12 +299,13 @@ async def test_where_the_system_has_no_such_call(monkeypatch: pytest.MonkeyPatch
 
 
 class Loop:
-    """What `Turns` asks of an event loop, on a clock that moves by hand."""
+    """The part of an event loop that `ReadScheduler` uses, with a manual clock."""
 
     def __init__(self) -> None:
         self.now = 100.0
         self.reader: Callable[[], None] | None = None
         self.timers: list[float] = []
+        self.timer: Callable[[], None] = lambda: None
 
     def time(self) -> float:
         return self.now
@@ -307,21 +318,25 @@ class Loop:
 
     def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.Handle:
         self.timers.append(when)
+        self.timer = callback
         return asyncio.Handle(callback, (), asyncio.get_running_loop())
 
+    def run_once(self) -> None:
+        (self.reader or self.timer)()
 
-async def test_the_loop_watches_while_few_speak_and_not_while_many_do() -> None:
+
+async def test_sockets_are_watched_at_a_low_rate_and_polled_at_a_high_rate() -> None:
     loop = Loop()
-    turns = Turns.of(loop)  # type: ignore[arg-type]
+    scheduler = ReadScheduler.of(loop)  # type: ignore[arg-type]
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiving:
         receiving.bind(("127.0.0.1", 0))
         receiving.sendto(MEDIA, receiving.getsockname())
         counts = iter([1] * 20 + [100] * 20 + [MAX_DATAGRAMS] + [0] * 20)
-        turns.join(receiving.fileno(), lambda: next(counts))
+        scheduler.join(receiving.fileno(), lambda: next(counts))
 
         def run(times: int) -> None:
             for _ in range(times):
-                turns._take()
+                loop.run_once()
                 loop.now = loop.timers[-1] if loop.reader is None else loop.now + 0.02
 
         run(20)
@@ -329,31 +344,31 @@ async def test_the_loop_watches_while_few_speak_and_not_while_many_do() -> None:
         assert loop.timers == []
         run(20)
         assert loop.reader is None
-        assert loop.timers[-1] - loop.timers[-2] == pytest.approx(LONG_TURN_S)
+        assert loop.timers[-1] - loop.timers[-2] == pytest.approx(MAX_INTERVAL_S)
         run(1)
         assert loop.timers[-1] == loop.timers[-2]  # more waits: the next turn comes at once
         run(20)
         assert loop.reader is not None
-        turns.leave(receiving.fileno())
+        scheduler.leave(receiving.fileno())
     assert loop.reader is None
-    assert Turns._of == {}
+    assert schedulers() == 0
 
 
-def pace(per_s: float, seconds: float = 1.0) -> float:
-    """The time between two turns after so much time at this rate."""
-    pace, now = Pace(), 1_000.0
+def interval_at(per_s: float, seconds: float = 1.0) -> float:
+    """Return the interval after some time at this rate."""
+    interval, now = ReadInterval(), 1_000.0
     for _ in range(int(seconds / 0.01)):
         now += 0.01
-        pace.took(round(per_s * 0.01), now)
-    return pace.turn_s
+        interval.count(round(per_s * 0.01), now)
+    return interval.seconds
 
 
-def test_turns_grow_with_what_comes() -> None:
-    assert pace(0) == pace(FAST_PER_S - 100) == 0.0
-    assert pace(FAST_PER_S) == pytest.approx(SHORT_TURN_S, rel=0.2)
-    assert SHORT_TURN_S < pace((FAST_PER_S + MANY_PER_S) / 2) < LONG_TURN_S
-    assert pace(2 * MANY_PER_S) == pace(20 * MANY_PER_S) == LONG_TURN_S
+def test_the_interval_grows_with_the_rate() -> None:
+    assert interval_at(0) == interval_at(POLL_FROM_PER_S - 100) == 0.0
+    assert interval_at(POLL_FROM_PER_S) == pytest.approx(MIN_INTERVAL_S, rel=0.2)
+    assert MIN_INTERVAL_S < interval_at((POLL_FROM_PER_S + MANY_PER_S) / 2) < MAX_INTERVAL_S
+    assert interval_at(2 * MANY_PER_S) == interval_at(20 * MANY_PER_S) == MAX_INTERVAL_S
 
 
-def test_one_burst_after_a_pause_is_taken_at_once() -> None:
-    assert Pace().took(300, 1_000.0) == 0.0
+def test_a_burst_after_a_pause_is_read_at_once() -> None:
+    assert ReadInterval().count(300, 1_000.0) == 0.0

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The STUN and TURN servers that Talk names: fetched once for all, and never a reason for a call to fail."""
+"""The cache of STUN and TURN servers: one fetch for all callers, and no failure reaches a call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SERVERS = (IceServer(("stun:stun.example.com",)),)
 
 
 class Talk:
-    """Answers when `answer` is set."""
+    """Answers once `answer` is set."""
 
     def __init__(self) -> None:
         self.answer = asyncio.Event()
@@ -35,7 +35,7 @@ async def asking(cache: IceServerCache, callers: int) -> list[asyncio.Task[Seque
     return tasks
 
 
-async def test_many_callers_at_once_cause_one_fetch() -> None:
+async def test_concurrent_callers_share_one_fetch() -> None:
     talk = Talk()
     cache = IceServerCache(talk.signaling_settings)
     tasks = await asking(cache, 5)
@@ -46,8 +46,8 @@ async def test_many_callers_at_once_cause_one_fetch() -> None:
 
 
 @pytest.mark.parametrize("leaver", [0, 1])
-async def test_a_call_that_ends_while_it_waits_takes_no_other_with_it(leaver: int) -> None:
-    """The first caller fetches, the others wait for it; either may be cancelled when its call is left."""
+async def test_cancelling_one_caller_does_not_affect_the_others(leaver: int) -> None:
+    """The first caller fetches and the others wait. Each of them may be cancelled when its call ends."""
     talk = Talk()
     cache = IceServerCache(talk.signaling_settings)
     tasks = await asking(cache, 3)
@@ -59,7 +59,7 @@ async def test_a_call_that_ends_while_it_waits_takes_no_other_with_it(leaver: in
     assert await asyncio.gather(*stay) == [SERVERS] * 2
 
 
-async def test_without_an_answer_the_last_known_servers_do() -> None:
+async def test_the_last_known_servers_are_used_if_a_fetch_fails() -> None:
     async def fails() -> Sequence[IceServer]:
         raise OSError("no route")
 

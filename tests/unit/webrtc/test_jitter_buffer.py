@@ -21,13 +21,13 @@ TOC_20_MS = 9 << 3
 def packet(
     number: int, *, start: int = 100, start_timestamp: int = 48_000, shift: int = 0, toc: int = TOC_20_MS
 ) -> AudioPacket:
-    """The `number`th packet of a stream; its payload names it."""
+    """Return packet `number` of a stream. Its payload contains the number."""
     payload = bytes((toc,)) + number.to_bytes(4)
     return AudioPacket(payload, (start + number) & 0xFFFF, (start_timestamp + number * 960 + shift) & 0xFFFF_FFFF)
 
 
 def numbers(items: list[Item]) -> list[int | str]:
-    """Packets by number, gaps as `lost` or `silent` with their milliseconds."""
+    """Describe packets by number, and gaps as `lost` or `silent` with their milliseconds."""
     return [
         int.from_bytes(item.payload[1:])
         if isinstance(item, AudioPacket)
@@ -68,7 +68,7 @@ def test_one_lost_packet_delays_by_at_most_60_ms_and_the_delay_shrinks_back() ->
     assert buffer.statistics.lost == 1
 
 
-def test_the_packet_after_a_lost_one_is_handed_over_for_its_fec() -> None:
+def test_the_packet_after_a_lost_one_is_passed_on_for_its_fec() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
     feed(buffer, 3, at=0.06)
@@ -86,7 +86,7 @@ def test_a_reordered_packet_is_played_in_its_place() -> None:
     assert (buffer.statistics.reordered, buffer.statistics.lost) == (1, 0)
 
 
-def test_two_holes_are_waited_for_each_from_when_it_showed() -> None:
+def test_each_of_two_holes_has_its_own_waiting_time() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
     feed(buffer, 2, at=0.04)
@@ -147,7 +147,7 @@ def test_a_timestamp_that_jumps_alone_is_silence_of_at_most_a_second(pause_ms: i
     assert numbers(buffer.push(packet(3, shift=pause_ms * 48), SSRC, 9.02)) == [3]
 
 
-def test_loss_at_the_start_of_a_silence_is_told_from_the_silence() -> None:
+def test_loss_at_the_start_of_a_silence_is_distinguished_from_the_silence() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
     buffer.push(packet(2, shift=48 * 500), SSRC, 1.0)
@@ -162,7 +162,7 @@ def test_an_outage_costs_at_most_a_second_of_concealment() -> None:
     assert buffer.statistics.lost == 499
 
 
-def test_another_ssrc_starts_anew_without_a_gap() -> None:
+def test_another_ssrc_restarts_without_a_gap() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0, 1, 3)
     fresh = packet(7, start=40_000, start_timestamp=5)
@@ -172,7 +172,7 @@ def test_another_ssrc_starts_anew_without_a_gap() -> None:
     assert buffer.deadline is None
 
 
-def test_a_restarted_sequence_needs_two_packets_and_loses_none() -> None:
+def test_a_restart_needs_two_packets_and_loses_none() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0, 1)
     restarted = [packet(number, start=30_000, start_timestamp=77) for number in range(3)]
@@ -188,14 +188,14 @@ def test_a_single_stray_packet_changes_nothing() -> None:
     assert feed(buffer, 1, 2) == [1, 2]
 
 
-def test_a_timestamp_that_goes_back_is_a_new_start_not_a_gap() -> None:
+def test_a_timestamp_that_goes_back_is_a_resync_not_a_gap() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0, 1)
     assert numbers(buffer.push(packet(2, shift=-48_000), SSRC, 0.1)) == [2]
     assert numbers(buffer.push(packet(3, shift=-48_000), SSRC, 0.1)) == [3]
 
 
-def test_a_packet_of_padding_only_is_no_audio_and_no_loss() -> None:
+def test_a_packet_of_padding_is_neither_audio_nor_loss() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
     assert buffer.push(AudioPacket(b"", 101, 48_000), SSRC, 0.0) == []
@@ -204,7 +204,7 @@ def test_a_packet_of_padding_only_is_no_audio_and_no_loss() -> None:
     assert buffer.statistics.lost == 0
 
 
-def test_packets_of_60_ms_are_no_silence() -> None:
+def test_packets_of_60_ms_do_not_count_as_silence() -> None:
     buffer = JitterBuffer()
     for number in range(5):
         one = AudioPacket(bytes((11 << 3,)) + b"x", number, number * 2880)
@@ -226,7 +226,7 @@ def test_any_stream_stays_bounded_and_ends(packets: list[AudioPacket]) -> None:
     out = 0
     for index, one in enumerate(packets):
         out += sum(isinstance(item, AudioPacket) for item in buffer.push(one, SSRC, index / 1_000))
-        assert len(buffer._held) <= 65
+        assert len(buffer) <= 65
     items = buffer.flush()
     assert buffer.deadline is None
     assert out + sum(isinstance(item, AudioPacket) for item in items) <= len(packets)
@@ -235,7 +235,7 @@ def test_any_stream_stays_bounded_and_ends(packets: list[AudioPacket]) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(st.integers(0, 2**32), st.integers(0, 30), st.integers(0, 65_535))
-def test_whatever_the_network_does_the_timeline_is_whole_and_in_order(seed: int, loss_percent: int, start: int) -> None:
+def test_the_timeline_is_complete_and_in_order_on_any_network(seed: int, loss_percent: int, start: int) -> None:
     chance = random.Random(seed)
     arrivals = sorted(
         (number * 0.02 + chance.uniform(0, 0.1) * (chance.random() < 0.2), number)
@@ -269,10 +269,10 @@ TOCS = {16 << 3: 120, TOC_20_MS: 960, 11 << 3 | 1: 5_760}
     st.sampled_from([0.0, 0.001, 0.0025, 0.02, 0.5]),
     st.booleans(),
 )
-def test_no_publisher_makes_more_silence_than_time_has_passed(
+def test_a_publisher_cannot_produce_more_silence_than_time_has_passed(
     seed: int, toc: int, step: int, jump: int, interval_s: float, other_ssrcs: bool
 ) -> None:
-    """Jumps of sequence numbers, of timestamps, copies, other SSRCs, packets of all lengths, at all rates."""
+    """Jumps of sequence numbers and timestamps, duplicates, other SSRCs, and packets of all lengths at all rates."""
     chance, buffer = random.Random(seed), JitterBuffer()
     number = timestamp = 0
     filled, now = 0, 100.0
@@ -290,8 +290,8 @@ def test_no_publisher_makes_more_silence_than_time_has_passed(
     assert filled <= (now - 100.0) * 48_000 + 4_801
 
 
-def test_jumping_sequence_numbers_cost_no_more_than_what_came() -> None:
-    """Each packet claims that 49 before it were lost; they come 20 ms apart, as from everybody."""
+def test_jumping_sequence_numbers_produce_no_more_audio_than_arrived() -> None:
+    """Each packet claims that 49 before it were lost. They arrive 20 ms apart, as usual."""
     buffer, filled, played = JitterBuffer(), 0, 0
     for index in range(500):
         items = buffer.push(packet(index * 50), SSRC, index * 0.02) + buffer.poll(index * 0.02 + 0.019)
@@ -301,7 +301,7 @@ def test_jumping_sequence_numbers_cost_no_more_than_what_came() -> None:
     assert filled <= (0.25 * 10 + 0.2) * 48_000, "10 s have passed, and 10 s of packets came"
 
 
-def test_packets_that_come_much_faster_than_they_play_are_dropped() -> None:
+def test_packets_much_faster_than_real_time_are_dropped() -> None:
     buffer = JitterBuffer()
     played = sum(len(feed(buffer, number, at=number * 0.0002)) for number in range(20_000))
     assert played * 0.02 <= 4 * 1.25 + 10.1, "of 400 s of audio in 4 s"
@@ -309,7 +309,7 @@ def test_packets_that_come_much_faster_than_they_play_are_dropped() -> None:
     assert buffer.statistics.lost == 0
 
 
-def test_what_an_outage_held_back_is_played_whole_and_losses_are_concealed_again_soon() -> None:
+def test_packets_delayed_by_an_outage_are_all_played() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
     burst: list[int | str] = [*range(1, 251)]
@@ -341,58 +341,63 @@ def test_what_an_outage_held_back_is_played_whole_and_losses_are_concealed_again
         (b"", None),
     ],
 )
-def test_durations_follow_the_first_bytes(payload: bytes, ticks: int | None) -> None:
+def test_durations_are_read_from_the_first_octets(payload: bytes, ticks: int | None) -> None:
     assert packet_ticks(payload) == ticks
 
 
-def after_skipped(number: int, skipped: int, *, shift: int = 0) -> AudioPacket:
-    one = packet(number, shift=shift)
-    one.skipped = skipped
-    return one
+def push_run(buffer: JitterBuffer, number: int, skipped: int, at: float, *, shift: int = 0) -> list[int | str]:
+    """Push a packet right before which the socket's filter has dropped `skipped` ones."""
+    return numbers(buffer.push(packet(number, shift=shift), SSRC, at, skipped))
 
 
-def test_what_was_skipped_is_in_order_and_neither_waited_for_nor_lost() -> None:
+def test_skipped_packets_are_silence_in_order_and_are_neither_waited_for_nor_lost() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
     for number in range(16, 65_536 * 2, 16):
-        one = after_skipped(number, 15)
-        assert buffer.push(one, SSRC, number * 0.02) == [one]
+        assert push_run(buffer, number, 15, number * 0.02) == ["silent 300", number]
         assert buffer.deadline is None
-    speech = after_skipped(65_536 * 2 + 3 - 16, 2)
-    assert buffer.push(speech, SSRC, 9_999.0) == [speech]
+    assert push_run(buffer, 65_536 * 2 + 3 - 16, 2, 9_999.0) == ["silent 40", 65_536 * 2 + 3 - 16]
     assert feed(buffer, 65_536 * 2 + 4 - 16, at=9_999.02) == [65_536 * 2 + 4 - 16]
     statistics = buffer.statistics
     assert (statistics.lost, statistics.late, statistics.resyncs, statistics.silences) == (0, 0, 0, 0)
     assert statistics.skipped + statistics.received == 65_536 * 2 + 5 - 16
 
 
-def test_a_hole_before_what_was_skipped_is_waited_for() -> None:
+def test_a_hole_before_skipped_packets_is_waited_for() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
-    assert buffer.push(after_skipped(5, 3), SSRC, 0.1) == []
-    assert feed(buffer, 1, at=0.11) == [1, 5]
-    assert buffer.push(after_skipped(10, 3), SSRC, 0.2) == []
+    assert push_run(buffer, 5, 3, 0.1) == []
+    assert feed(buffer, 1, at=0.11) == [1, "silent 60", 5]
+    assert push_run(buffer, 10, 3, 0.2) == []
     assert buffer.deadline is not None
     items = buffer.poll(buffer.deadline)
-    assert numbers(items) == ["lost 20", 10]
+    assert numbers(items) == ["lost 20", "silent 60", 10]
     assert isinstance(items[0], AudioGap)
-    assert items[0].fec_payload is None, "it is not the packet after the lost one"
+    assert items[0].fec_payload is None, "the next packet does not directly follow on the lost one"
     assert buffer.statistics.lost == 1
 
 
-def test_a_pause_of_the_sender_beyond_what_was_skipped_is_silence() -> None:
+def test_a_pause_of_the_sender_beyond_skipped_packets_is_silence() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0)
-    assert numbers(buffer.push(after_skipped(5, 4, shift=400 * 48), SSRC, 1.0)) == ["silent 400", 5]
+    assert push_run(buffer, 5, 4, 1.0, shift=400 * 48) == ["silent 80", "silent 400", 5]
 
 
-def test_what_came_although_it_should_be_skipped_is_counted_once() -> None:
+def test_a_packet_that_arrives_although_it_counts_as_skipped_is_counted_once() -> None:
     buffer = JitterBuffer()
     feed(buffer, 0, 1, 4)
-    assert numbers(buffer.push(after_skipped(6, 15), SSRC, 0.01)) == [6]
-    assert feed(buffer, 4, 7, at=0.02) == [7]
+    assert push_run(buffer, 6, 15, 0.05) == ["silent 80", 6]
+    assert feed(buffer, 4, 7, at=0.06) == [7]
     assert buffer.statistics.skipped == 4
     assert buffer.deadline is None
+
+
+def test_skipped_packets_do_not_fill_more_time_than_has_passed() -> None:
+    buffer = JitterBuffer()
+    feed(buffer, 0)
+    for number in range(16, 16 * 11, 16):
+        push_run(buffer, number, 15, 0.0)
+    assert push_run(buffer, 16 * 11, 15, 0.02) == [16 * 11]
 
 
 @settings(max_examples=200, deadline=None)
@@ -404,8 +409,8 @@ def test_what_came_although_it_should_be_skipped_is_counted_once() -> None:
 def test_any_stream_with_skipped_packets_stays_bounded_and_ends(stream: list[tuple[int, int, int]]) -> None:
     buffer = JitterBuffer()
     for index, (number, timestamp, skipped) in enumerate(stream):
-        buffer.push(AudioPacket(b"\x48", number, timestamp, 127, skipped), SSRC, index / 1_000)
-        assert len(buffer._held) <= 65
+        buffer.push(AudioPacket(b"\x48", number, timestamp, 127), SSRC, index / 1_000, skipped)
+        assert len(buffer) <= 65
     buffer.flush()
     assert buffer.deadline is None
     assert buffer.statistics.lost <= 3_100 * len(stream)

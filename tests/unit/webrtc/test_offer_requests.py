@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When the HPB is asked for an offer, against what its source says of requests that wait."""
+"""When offers are requested, given how the HPB treats waiting requests."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def middle() -> float:
 
 
 def asked_until(requests: OfferRequests, end_s: float, *, refused_after_s: float | None) -> list[float]:
-    """Times of the requests; the HPB answers each with an error after so long, or never."""
+    """Return the times of the requests. The HPB answers each with an error after `refused_after_s`, or never."""
     times: list[float] = []
     refusals: list[float] = []
     while True:
@@ -36,7 +36,7 @@ def asked_until(requests: OfferRequests, end_s: float, *, refused_after_s: float
             refusals += [now + refused_after_s] if refused_after_s is not None else []
 
 
-def test_a_request_without_an_answer_is_repeated_after_three_seconds_and_then_ever_more_slowly() -> None:
+def test_an_unanswered_request_is_repeated_after_three_seconds_and_then_more_slowly() -> None:
     times = asked_until(OfferRequests(middle), 60, refused_after_s=None)
     assert times[0] == 0
     assert OFFER_TIMEOUT_S <= times[1] <= OFFER_TIMEOUT_S + 0.5
@@ -44,14 +44,14 @@ def test_a_request_without_an_answer_is_repeated_after_three_seconds_and_then_ev
     assert 5 <= len(times) <= 7
 
 
-def test_where_the_publisher_is_awaited_on_the_hpb_there_is_hardly_a_gap() -> None:
-    """`client_not_found` after 10 s: the publisher is not there yet, and no request was lost."""
+def test_a_request_nearly_always_waits_on_the_hpb_for_an_absent_publisher() -> None:
+    """`client_not_found` after 10 s means that the publisher is not there yet, and that no request was lost."""
     times = asked_until(OfferRequests(middle), 300, refused_after_s=PUBLISHER_WAIT_S)
     later = times[3:]
     assert all(PUBLISHER_WAIT_S < after - before <= PUBLISHER_WAIT_S + 1 for before, after in pairwise(later))
 
 
-def test_a_request_that_is_refused_at_once_is_repeated_ever_more_slowly() -> None:
+def test_a_refused_request_is_repeated_more_and_more_slowly() -> None:
     times = asked_until(OfferRequests(middle), 100, refused_after_s=0.01)
     gaps = [after - before for before, after in pairwise(times)]
     assert gaps[:4] == pytest.approx([0.76, 1.51, 3.01, 6.01])
@@ -59,7 +59,7 @@ def test_a_request_that_is_refused_at_once_is_repeated_ever_more_slowly() -> Non
     assert len(times) <= 16
 
 
-def test_an_unlikely_publisher_is_asked_seldom_until_it_becomes_likely() -> None:
+def test_an_unlikely_publisher_is_requested_rarely() -> None:
     requests = OfferRequests(middle)
     requests.expect(False, 0.0)
     times = asked_until(requests, 3_600, refused_after_s=PUBLISHER_WAIT_S)
@@ -84,7 +84,7 @@ def test_a_publisher_that_had_a_stream_is_likely() -> None:
     assert not requests.likely
 
 
-def test_nothing_is_asked_while_a_peer_lives() -> None:
+def test_nothing_is_requested_while_a_peer_lives() -> None:
     requests = OfferRequests(middle)
     requests.asked(0.0)
     requests.offered()

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The private names of aiortc and aioice that `webrtc.rtp_receiver` and `webrtc.ice_connection` stand on.
+"""The private names of aiortc and aioice that `webrtc.dtls` and `webrtc.ice_connection` use.
 
-When an update breaks one of these, look at how the library changed before these two files are adapted.
+If an update breaks one of these tests, read how the library has changed before you adapt the two files.
 """
 
 from __future__ import annotations
@@ -23,9 +23,8 @@ from aiortc.rtcdtlstransport import SRTP_PROFILES, RTCDtlsTransport
 from aiortc.rtp import RtcpByePacket, RtpPacket
 from pylibsrtp._binding import lib as srtp
 
-from live_transcription.webrtc.audio_transport import _Certificate
-from live_transcription.webrtc.datagrams import read_little
-from live_transcription.webrtc.dtls_link import DtlsLink
+from live_transcription.webrtc.datagrams import limit_read_size
+from live_transcription.webrtc.dtls import Certificate, DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.recvmmsg import Datagram
 
@@ -92,18 +91,18 @@ async def test_attributes_of_an_ice_connection() -> None:
     await connection.close()
 
 
-async def test_what_asyncio_reads_at_once() -> None:
+async def test_the_read_size_of_asyncio_can_be_limited() -> None:
     transport, _ = await asyncio.get_running_loop().create_datagram_endpoint(
         asyncio.DatagramProtocol, local_addr=("127.0.0.1", 0)
     )
-    read_little(transport)
+    limit_read_size(transport)
     assert vars(transport)["max_size"] < type(transport).max_size  # type: ignore[attr-defined]
     transport.close()
     await asyncio.sleep(0)
 
 
 def test_libsrtp_decrypts_in_place() -> None:
-    """`Session` would copy in and out."""
+    """`pylibsrtp.Session` would copy each packet twice."""
     policies = [
         pylibsrtp.Policy(bytes(30), kind) for kind in (pylibsrtp.Policy.SSRC_ANY_OUTBOUND, pylibsrtp.Policy.SSRC_ANY_INBOUND)
     ]
@@ -115,19 +114,19 @@ def test_libsrtp_decrypts_in_place() -> None:
         datagram = Datagram()
         datagram.load(protect(plain))
         assert datagram.copy() != plain
-        assert unprotect(receiver._srtp[0], datagram.octets, datagram.length) == 0
+        assert datagram.decrypt(unprotect, receiver._srtp[0])
         assert datagram.copy() == plain
         datagram.load(bytes(40))
-        assert unprotect(receiver._srtp[0], datagram.octets, datagram.length) != 0
+        assert not datagram.decrypt(unprotect, receiver._srtp[0])
 
 
-def test_a_relay_can_be_dropped() -> None:
+def test_attributes_of_a_relay() -> None:
     names = vars(turn.TurnTransport(object()))  # type: ignore[arg-type]
     assert {"_TurnTransport__close_task", "_TurnTransport__send_tasks", "_TurnTransport__inner_protocol"} <= set(names)
 
 
 async def test_attributes_of_a_dtls_transport() -> None:
-    transport = RTCDtlsTransport(DtlsLink(IceConnection(lambda data: None, lambda data: None)), [_Certificate.current()])  # type: ignore[arg-type]
+    transport = RTCDtlsTransport(DtlsLink(IceConnection(lambda data: None, lambda data: None)), [Certificate.current()])  # type: ignore[arg-type]
     assert transport._rx_srtp is transport._tx_srtp is None
     assert transport._task is None
     assert transport.state == "new"
@@ -138,11 +137,11 @@ async def test_attributes_of_a_dtls_transport() -> None:
 
 
 def test_one_certificate_and_one_ssl_context_serve_all_peers() -> None:
-    certificate = _Certificate.current()
-    assert _Certificate.current() is certificate
+    certificate = Certificate.current()
+    assert Certificate.current() is certificate
     assert certificate._create_ssl_context(SRTP_PROFILES) is certificate._create_ssl_context(SRTP_PROFILES)
 
 
-def test_the_versions_that_were_looked_at() -> None:
+def test_the_verified_versions() -> None:
     assert aiortc.__version__.split(".")[:2] == ["1", "16"]
     assert aioice.__version__.split(".")[:2] == ["0", "13"]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""RTP's header, RTCP reports, the choice of source, and server URIs."""
+"""RTP headers, RTCP reports, the choice of the source, and server URIs."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_transcription.types import IceServer, Secret
-from live_transcription.webrtc.ice_uri import StunServer, TurnServer, parse_servers
+from live_transcription.webrtc.ice_servers import StunServer, TurnServer, parse_servers
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.rtp import MalformedRtp, SourceLatch, parse_rtp
 
@@ -44,7 +44,7 @@ def test_padding_and_csrcs_are_stripped() -> None:
     assert parsed[1].payload == b"opus"
 
 
-def test_padding_may_be_all_there_is() -> None:
+def test_a_packet_may_have_only_padding() -> None:
     parsed = parse_rtp(serialized(payload=b"", padding_size=200), frozenset({111}), None)
     assert parsed is not None
     assert parsed[1].payload == b""
@@ -70,12 +70,12 @@ def test_the_audio_level_is_found_by_its_negotiated_id(profile: int, extension: 
     assert parsed[1].payload == b"opus"
 
 
-def test_other_payload_types_are_not_ours() -> None:
+def test_other_payload_types_are_ignored() -> None:
     assert parse_rtp(serialized(payload_type=96), frozenset({111}), None) is None
 
 
 @given(st.binary(max_size=80))
-def test_no_datagram_is_more_than_malformed(data: bytes) -> None:
+def test_any_datagram_is_parsed_or_malformed(data: bytes) -> None:
     for candidate in (data, b"\x90\x6f" + data, b"\xbf\x6f" + data):
         try:
             parse_rtp(candidate, frozenset({111}), LEVEL_ID)
@@ -83,7 +83,7 @@ def test_no_datagram_is_more_than_malformed(data: bytes) -> None:
             continue
 
 
-def test_a_report_says_what_was_received() -> None:
+def test_a_report_describes_the_reception() -> None:
     reporter = ReceptionReporter()
     for number in range(100):
         if number % 10 != 5:
@@ -113,7 +113,7 @@ def test_jitter_is_reported_in_ticks() -> None:
     assert report.reports[0].jitter == pytest.approx(240, abs=5)
 
 
-def test_silence_that_was_kept_away_is_neither_lost_nor_jitter() -> None:
+def test_skipped_packets_are_neither_loss_nor_jitter() -> None:
     reporter = ReceptionReporter()
     for number in range(0, 65_536 * 2, 16):
         reporter.received(42, number & 0xFFFF, number * 960 & 0xFFFF_FFFF, number * 0.02, 15 if number else 0)
@@ -131,11 +131,11 @@ def test_before_the_first_packet_the_report_is_empty() -> None:
 
 
 @given(st.binary(max_size=120))
-def test_any_rtcp_is_survived(data: bytes) -> None:
+def test_no_rtcp_raises(data: bytes) -> None:
     ReceptionReporter().sender_report(data, 0.0)
 
 
-def test_a_second_source_is_heard_once_the_first_is_silent() -> None:
+def test_a_second_source_is_accepted_when_the_first_is_silent() -> None:
     latch = SourceLatch()
     assert latch.accepts(1, 10.0)
     assert not latch.accepts(2, 10.5)
@@ -196,5 +196,5 @@ def test_servers_of_every_kind() -> None:
         "turn:host?x=1",
     ],
 )
-def test_a_uri_that_serves_nobody_is_counted(uri: str) -> None:
+def test_unusable_uris_are_counted(uri: str) -> None:
     assert parse_servers([IceServer((uri,))]) == ([], 1)

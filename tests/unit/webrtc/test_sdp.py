@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.errors import NegotiationFailed
-from live_transcription.webrtc.sdp import LocalTransport, build_answer, format_candidate, parse_candidate, parse_offer
+from live_transcription.webrtc.candidate import format_candidate, parse_candidate
+from live_transcription.webrtc.sdp import LocalTransport, build_answer, parse_offer
 
 FINGERPRINT = "AB:" * 31 + "CD"
 LOCAL = LocalTransport("abcd", "p" * 22, ("sha-256", FINGERPRINT), (Candidate("1", 1, "udp", 7, "192.0.2.1", 9_000, "host"),))
@@ -68,7 +69,7 @@ a=sctp-port:5000
 """.replace("\n", "\r\n")
 
 
-def test_an_offer_is_read() -> None:
+def test_an_offer_is_parsed() -> None:
     offer = parse_offer(JANUS)
     assert (offer.mid, offer.m_line_index) == ("1", 1)
     assert offer.payload_types == {109}
@@ -82,7 +83,7 @@ def test_an_offer_is_read() -> None:
     assert "0123456789" not in repr(offer)
 
 
-def test_the_answer_takes_the_audio_and_rejects_the_rest() -> None:
+def test_the_answer_accepts_the_audio_and_rejects_the_rest() -> None:
     answer = build_answer(parse_offer(JANUS), LOCAL, 5, 2)
     parsed = aiortc_sdp.SessionDescription.parse(answer)
     video, audio, application = parsed.media
@@ -125,7 +126,7 @@ def test_dtls_roles(offered: str, answered: str) -> None:
     assert {line for line in answer.splitlines() if line.startswith("a=setup")} == {f"a=setup:{answered}"}
 
 
-def test_a_publisher_that_sends_nothing_now_is_kept() -> None:
+def test_an_inactive_publisher_is_accepted() -> None:
     audio = JANUS.index("m=audio")
     offer = parse_offer(JANUS[:audio] + JANUS[audio:].replace("a=sendonly", "a=inactive", 1))
     assert not offer.active
@@ -134,7 +135,7 @@ def test_a_publisher_that_sends_nothing_now_is_kept() -> None:
 
 @pytest.mark.parametrize("change", [("m=audio 9", "m=audio 0"), ("m=audio 9", "m=video 9")])
 def test_an_offer_without_audio_is_answered_as_inactive(change: tuple[str, str]) -> None:
-    """So that the SFU can add the audio later."""
+    """The SFU can add audio later."""
     offer = parse_offer(JANUS.replace(*change))
     assert not offer.has_audio
     assert not offer.active
@@ -148,7 +149,7 @@ def test_an_offer_without_audio_is_answered_as_inactive(change: tuple[str, str])
 
 
 def test_audio_that_is_added_behind_the_section_with_the_transport() -> None:
-    """A section that carries the transport of a bundle is not taken away from it: the audio would go with it."""
+    """The section that carries a bundle's transport is not rejected, since the audio would lose its transport."""
     answer = build_answer(parse_offer(JANUS), LOCAL, 1, 2, carrier=0)
     sections = answer.split("m=")[1:]
     assert [section.split()[:2] for section in sections[:2]] == [["video", "9"], ["audio", "9"]]
@@ -179,20 +180,20 @@ def test_several_payload_types_of_opus() -> None:
         (("a=mid:1", "garbage"), "not of the form"),
     ],
 )
-def test_what_cannot_be_answered(change: tuple[str, str], what: str) -> None:
+def test_offers_that_cannot_be_answered_are_refused(change: tuple[str, str], what: str) -> None:
     with pytest.raises(NegotiationFailed, match=what):
         parse_offer(JANUS.replace(*change))
 
 
 @pytest.mark.parametrize("sdp", ["", "\0", "v=0", "v=0\r\n" + "a=x\r\n" * 20_000, "{}", JANUS[:40]])
-def test_no_sdp_at_all(sdp: str) -> None:
+def test_text_that_is_not_sdp_is_refused(sdp: str) -> None:
     with pytest.raises(NegotiationFailed):
         parse_offer(sdp)
 
 
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, len(JANUS)), st.text(max_size=8), st.integers(0, 40)), max_size=4))
-def test_a_damaged_offer_is_answered_or_refused_never_worse(damages: list[tuple[int, str, int]]) -> None:
+def test_a_damaged_offer_is_answered_or_refused(damages: list[tuple[int, str, int]]) -> None:
     sdp = JANUS
     for position, text, cut in damages:
         sdp = sdp[:position] + text + sdp[position + cut :]
@@ -220,7 +221,7 @@ def test_an_offer_beyond_a_limit_is_refused(offer: str, what: str) -> None:
 
 
 def test_an_offer_with_many_codecs_and_sections_is_within_the_limits() -> None:
-    """A browser's own offer of audio, video, a screen and a data channel, with all the codecs it has."""
+    """A browser's offer of audio, video, a screen and a data channel, with all its codecs."""
     codecs = "".join(f"a=rtpmap:{n} VP8/90000\r\na=rtcp-fb:{n} nack pli\r\na=fmtp:{n} apt=96\r\n" for n in range(35, 64))
     video = f"m=video 9 UDP/TLS/RTP/SAVPF {' '.join(map(str, range(35, 64)))}\r\n{codecs}a=mid:{{}}\r\n"
     offer = parse_offer(JANUS + video.format(3) + video.format(4))
@@ -245,7 +246,7 @@ DEAR = {
 
 
 @pytest.mark.parametrize("name", DEAR)
-def test_no_offer_is_dear_and_no_answer_much_longer_than_its_offer(name: str) -> None:
+def test_parsing_is_cheap_and_an_answer_is_not_much_longer_than_its_offer(name: str) -> None:
     sdp = DEAR[name]
     began = time.process_time()
     try:
@@ -256,7 +257,7 @@ def test_no_offer_is_dear_and_no_answer_much_longer_than_its_offer(name: str) ->
     assert len(answer) < 2 * len(sdp)
 
 
-def test_no_more_candidates_than_an_sfu_has() -> None:
+def test_the_number_of_candidates_is_limited() -> None:
     lines = "".join(f"a=candidate:1 1 udp 1 192.0.2.{n} 9 typ host\r\n" for n in range(1, 200))
     assert len(parse_offer(JANUS + lines).candidates) <= 32
 
@@ -276,7 +277,7 @@ def test_only_ascii_digits_are_digits(change: tuple[str, str]) -> None:
 
 
 def test_lines_end_where_the_rfc_says() -> None:
-    """Python knows eight more ends of a line."""
+    """`str.splitlines` knows eight more line ends."""
     smuggled = JANUS.replace("a=msid:janus janus1", "a=x:\x0b\x0c\x1c\x85\u2028a=inactive\u2029a=mid:9")
     offer = parse_offer(smuggled)
     assert offer.active
@@ -340,13 +341,13 @@ def test_the_end_of_candidates(text: str) -> None:
         "{}",
     ],
 )
-def test_candidates_that_are_left_out(text: str) -> None:
+def test_unusable_candidates_are_refused(text: str) -> None:
     with pytest.raises(NegotiationFailed):
         parse_candidate(text)
 
 
 @given(st.text(max_size=100))
-def test_any_candidate_is_survived(text: str) -> None:
+def test_no_candidate_raises_another_error(text: str) -> None:
     try:
         parse_candidate(text)
     except NegotiationFailed:

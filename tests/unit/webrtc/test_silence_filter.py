@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When the filter is set, how what it keeps away is counted, and what becomes of a muted speaker end to end."""
+"""When the filter is attached, how dropped packets are counted, and a muted publisher end to end."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from aiortc.mediastreams import AudioStreamTrack
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.audio.opus import OpusEncoder
 from live_transcription.types import DIGITAL_SILENCE, AudioGap, AudioPacket
 from live_transcription.webrtc import silence_filter
 from live_transcription.webrtc.jitter_buffer import JitterBuffer
-from live_transcription.webrtc.peer import Peer
 from live_transcription.webrtc.rtcp import ReceptionReporter
 from live_transcription.webrtc.rtp import parse_rtp
 from live_transcription.webrtc.silence_filter import AFTER_S, SilenceFilter
+from sandbox.caller.opus_encoder import OpusEncoder
 
 from .publisher import Publisher
 from .silence import LEVEL_ID, LOUD, PAYLOAD_TYPE, SSRC, Path, rtp
@@ -36,7 +35,7 @@ pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux filt
 
 
 class Muted:
-    """A source that passes through a real socket to the filter, and on as in `AudioTransport`."""
+    """A source whose packets go through a real socket and are processed as in `AudioTransport`."""
 
     def __init__(self, *, start: int = 65_400, packet_s: float = 0.02) -> None:
         self.path = Path()
@@ -48,17 +47,17 @@ class Muted:
         self.came: list[int] = []
         self.now = 100.0
         self.number = start
-        self._packet_s = packet_s
+        self.packet_s = packet_s
 
     def send(self, seconds: float = 0.0, *, lost: bool = False, **changes: object) -> int:
-        """So many packets, one by default, or silence for so long; how many of them came."""
+        """Send packets for `seconds`, one by default. Return how many arrive."""
         before = len(self.came)
-        for _ in range(max(1, round(seconds / self._packet_s))):
+        for _ in range(max(1, round(seconds / self.packet_s))):
             datagram = rtp(self.number, **changes)  # type: ignore[arg-type]
             if not lost and self.path.send(datagram):
                 self.take(datagram)
             self.number += 1
-            self.now += self._packet_s
+            self.now += self.packet_s
             self.items += self.jitter.poll(self.now)
         return len(self.came) - before
 
@@ -67,17 +66,18 @@ class Muted:
         assert parsed is not None
         ssrc, packet = parsed
         self.came.append(packet.sequence_number)
+        skipped = 0
         if packet.audio_level == DIGITAL_SILENCE or self.filter.watching:
-            packet.skipped = self.filter.observe(ssrc, packet, datagram, len(datagram), self.now)
-        self.reporter.received(ssrc, packet.sequence_number, packet.timestamp, self.now, packet.skipped)
-        self.items += self.jitter.push(packet, ssrc, self.now)
+            skipped = self.filter.observe(ssrc, packet, datagram, len(datagram), self.now)
+        self.reporter.received(ssrc, packet.sequence_number, packet.timestamp, self.now, skipped)
+        self.items += self.jitter.push(packet, ssrc, self.now, skipped)
 
     def ticks(self) -> int:
-        """The timeline: what was played, kept away or filled."""
-        return sum(item.duration if isinstance(item, AudioGap) else 960 * (1 + item.skipped) for item in self.items)
+        """Return the length of the timeline, of packets and gaps."""
+        return sum(item.duration if isinstance(item, AudioGap) else 960 for item in self.items)
 
     def report(self) -> tuple[int, int, int]:
-        """Packets lost, highest sequence number and jitter, as the SFU is told."""
+        """Return the lost packets, highest sequence number and jitter of a receiver report."""
         report = self.reporter.report(self.now)
         return int.from_bytes(report[13:16], signed=True), int.from_bytes(report[16:20]), int.from_bytes(report[20:24])
 
@@ -93,7 +93,7 @@ SOUND = {"elements": LOUD, "payload": b"\xf8" + bytes(79)}
 
 
 @pytest.mark.parametrize("after", range(16))
-def test_who_is_muted_and_speaks_again(muted: Muted, after: int) -> None:
+def test_a_muted_publisher_is_filtered_until_it_speaks(muted: Muted, after: int) -> None:
     muted.send(1.0, **SOUND)
     assert muted.send(AFTER_S) == 100, "so long everything comes"
     assert muted.send(60) < 60 * 50 / 16 + 3
@@ -103,7 +103,7 @@ def test_who_is_muted_and_speaks_again(muted: Muted, after: int) -> None:
     assert not muted.filter.attached
     assert muted.came[-50:] == [number & 0xFFFF for number in range(sent, sent + 50)]
     assert muted.ticks() == (muted.number - 65_400) * 960, "a timeline without a hole"
-    assert not [item for item in muted.items if isinstance(item, AudioGap)]
+    assert not [item for item in muted.items if isinstance(item, AudioGap) and item.lost]
     statistics = muted.jitter.statistics
     assert (statistics.lost, statistics.late, statistics.duplicates, statistics.resyncs, statistics.silences) == (0, 0, 0, 0, 0)
     assert statistics.skipped + statistics.received == muted.number - 65_400
@@ -112,7 +112,7 @@ def test_who_is_muted_and_speaks_again(muted: Muted, after: int) -> None:
     assert muted.filter.attached
 
 
-def test_packets_of_60_ms_are_kept_away_too() -> None:
+def test_packets_of_60_ms_are_filtered() -> None:
     muted = Muted(packet_s=0.06)
     muted.send(6)
     assert muted.filter.attached
@@ -120,8 +120,8 @@ def test_packets_of_60_ms_are_kept_away_too() -> None:
     muted.path.close()
 
 
-def test_many_muted_are_heard_of_at_the_same_time() -> None:
-    """So that they wake the loop together."""
+def test_many_muted_publishers_wake_the_loop_together() -> None:
+    """Their packets arrive together, so one wake-up serves them all."""
     for start, at in ((7, 100.0), (30_000, 100.13), (65_530, 101.01)):
         muted = Muted(start=start)
         muted.now = at
@@ -133,23 +133,23 @@ def test_many_muted_are_heard_of_at_the_same_time() -> None:
         muted.path.close()
 
 
-def test_who_sends_few_is_not_filtered() -> None:
-    """With DTX a packet in 400 ms; one in 16 of them would look like a lost path."""
+def test_a_source_with_few_packets_is_not_filtered() -> None:
+    """With DTX a packet comes every 400 ms. One in 16 of them would look like a broken path."""
     muted = Muted(packet_s=0.4)
     assert muted.send(60) == 150
     muted.path.close()
 
 
-def test_who_begins_to_send_few_is_not_filtered_any_longer(muted: Muted) -> None:
+def test_a_source_that_begins_to_send_few_packets_is_not_filtered_any_longer(muted: Muted) -> None:
     muted.send(5)
-    muted._packet_s = 0.4
+    muted.packet_s = 0.4
     muted.send(7)
     assert not muted.filter.attached
     assert muted.send(40) == 100
 
 
-def test_loss_is_told_by_the_packets_that_should_have_come(muted: Muted) -> None:
-    """Each of them stands for 16, so that on average the share is right."""
+def test_loss_is_noticed_by_missing_passed_packets(muted: Muted) -> None:
+    """A passed packet that is lost stands for 16, so the share is right on average."""
     muted.send(5)
     while (muted.number - muted.came[-1]) % 16:
         muted.send()
@@ -162,7 +162,7 @@ def test_loss_is_told_by_the_packets_that_should_have_come(muted: Muted) -> None
     assert not muted.filter.attached
 
 
-def test_an_outage_takes_the_filter_off(muted: Muted) -> None:
+def test_an_outage_removes_the_filter(muted: Muted) -> None:
     muted.send(5)
     muted.send(3, lost=True)
     muted.send(0.4)
@@ -174,7 +174,7 @@ def test_an_outage_takes_the_filter_off(muted: Muted) -> None:
 @pytest.mark.parametrize(
     "change", [{"ssrc": SSRC + 1}, {"second": PAYLOAD_TYPE + 1}, {"first": 0x91, "elements": bytes(4)}, {"payload": bytes(60)}]
 )
-def test_what_is_new_takes_the_filter_off(muted: Muted, change: dict[str, object]) -> None:
+def test_a_change_of_the_packets_removes_the_filter(muted: Muted, change: dict[str, object]) -> None:
     muted.send(5)
     assert muted.filter.attached
     assert muted.send(**change) == 1
@@ -182,7 +182,7 @@ def test_what_is_new_takes_the_filter_off(muted: Muted, change: dict[str, object
     assert muted.send(1.0) == 50
 
 
-def test_a_sender_that_counts_anew_takes_the_filter_off(muted: Muted) -> None:
+def test_a_restart_of_the_sender_removes_the_filter(muted: Muted) -> None:
     muted.send(5)
     muted.number += 30_000 - muted.number % 16
     muted.send(1.0)
@@ -192,7 +192,7 @@ def test_a_sender_that_counts_anew_takes_the_filter_off(muted: Muted) -> None:
     assert len(muted.items) - played == 50
 
 
-def test_renegotiation_takes_the_filter_off(muted: Muted) -> None:
+def test_renegotiation_removes_the_filter(muted: Muted) -> None:
     muted.send(5)
     muted.filter.configure(LEVEL_ID)
     assert muted.send(1.0) == 50
@@ -200,7 +200,7 @@ def test_renegotiation_takes_the_filter_off(muted: Muted) -> None:
     assert muted.send(10) == 500, "without an audio level nothing is known of the packets"
 
 
-def test_a_packet_that_comes_late_or_twice_is_not_taken_for_a_jump(muted: Muted) -> None:
+def test_late_and_duplicate_packets_are_not_taken_for_a_jump(muted: Muted) -> None:
     muted.send(5)
     late = rtp(muted.number - 40)
     muted.take(late)
@@ -213,8 +213,8 @@ def test_a_packet_that_comes_late_or_twice_is_not_taken_for_a_jump(muted: Muted)
 
 
 @pytest.mark.parametrize("sounds", [1, 2, 3])
-def test_silence_that_comes_before_a_sound_is_read_is_no_loss(muted: Muted, sounds: int) -> None:
-    """A click amid silence waits in the socket until the loop has its turn, and the filter with it."""
+def test_silence_dropped_before_a_sound_is_read_is_not_loss(muted: Muted, sounds: int) -> None:
+    """A click amid silence waits in the socket until the event loop reads it, and the filter stays until then."""
     muted.send(5)
     while (muted.number - muted.came[-1]) % 16 != 3:
         muted.send()
@@ -227,11 +227,11 @@ def test_silence_that_comes_before_a_sound_is_read_is_no_loss(muted: Muted, soun
     muted.now += (sounds + 2) * 0.02
     assert muted.send(1.0) == 50
     assert muted.jitter.statistics.lost == muted.report()[0] == 0
-    assert not [item for item in muted.items if isinstance(item, AudioGap)]
+    assert not [item for item in muted.items if isinstance(item, AudioGap) and item.lost]
     assert muted.ticks() == (muted.number - 65_400) * 960
 
 
-def test_what_is_lost_right_after_the_first_sound_is_lost(muted: Muted) -> None:
+def test_a_packet_lost_right_after_the_first_sound_counts_as_lost(muted: Muted) -> None:
     muted.send(5)
     muted.send(**SOUND)
     muted.send(lost=True)
@@ -239,8 +239,8 @@ def test_what_is_lost_right_after_the_first_sound_is_lost(muted: Muted) -> None:
     assert muted.jitter.statistics.lost == 1
 
 
-def test_sound_whose_level_is_wrong_is_not_kept_away(muted: Muted) -> None:
-    """Some senders say 127 whatever is heard: then packets vary in length, as those of silence do not."""
+def test_sound_with_a_wrong_level_is_not_filtered(muted: Muted) -> None:
+    """Some senders always send level 127. Then packets vary in length, unlike those of silence."""
     time = np.arange(48_000 * 6) / 48_000
     voice = (0.3 * np.sin(2 * np.pi * 200 * time) * (1 + np.sin(2 * np.pi * 2 * time)) / 2).astype(np.float32)
     encoder = OpusEncoder(bitrate=32_000)
@@ -267,7 +267,7 @@ class Refusing:
 
 
 @pytest.mark.parametrize("refusing", [Refusing(), None])
-def test_where_there_is_no_filter_everything_goes_on(
+def test_everything_is_received_if_sockets_cannot_be_filtered(
     muted: Muted, refusing: Refusing | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     muted.filter = SilenceFilter(lambda: refusing)
@@ -284,7 +284,7 @@ def test_where_there_is_no_filter_everything_goes_on(
     st.lists(st.tuples(st.sampled_from(["silence", "sound", "lost", "other"]), st.integers(1, 180)), min_size=1, max_size=6),
     st.integers(0, 65_535),
 )
-def test_whatever_comes_and_goes_the_timeline_is_whole(parts: list[tuple[str, int]], start: int) -> None:
+def test_the_timeline_is_complete_for_any_sequence_of_sound_silence_and_loss(parts: list[tuple[str, int]], start: int) -> None:
     muted = Muted(start=start)
     muted.send(**SOUND)
     for kind, packets in parts:
@@ -306,7 +306,7 @@ def test_whatever_comes_and_goes_the_timeline_is_whole(parts: list[tuple[str, in
 
 
 class Tone(AudioStreamTrack):
-    """Digital silence until `sounds`."""
+    """Plays digital silence until `sounds` is true."""
 
     sounds = False
 
@@ -323,37 +323,35 @@ class Tone(AudioStreamTrack):
         return tone
 
 
-async def test_a_muted_publisher_is_kept_away_and_heard_when_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """ICE, DTLS and SRTP are real; only the two seconds are shorter."""
+async def test_a_muted_publisher_of_a_real_peer_is_filtered_until_it_speaks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """ICE, DTLS and SRTP are real. Only the time before the filter is attached is shorter."""
     monkeypatch.setattr(silence_filter, "AFTER_S", 0.3)
-    monkeypatch.setattr(silence_filter, "LEAST_PACKETS", 8)
+    monkeypatch.setattr(silence_filter, "MIN_PACKETS", 8)
     publisher = Publisher()
     track = Tone()
     publisher.peer.getSenders()[0].replaceTrack(track)
     running = asyncio.create_task(publisher.subscriber.run())
     await publisher.negotiate()
-    await publisher.heard(16)
-    peer = publisher.subscriber._peer
-    assert isinstance(peer, Peer)
-    watch = peer._transport._silence_filter
+    await publisher.receive(16)
     async with asyncio.timeout(5):
-        while not watch.attached:
-            await publisher.heard(1)
-    await publisher.heard(1)
-    before = publisher.subscriber.statistics.jitter.skipped
-    await publisher.heard(4)
-    assert publisher.subscriber.statistics.jitter.skipped - before == 15 * 4
+        while not publisher.subscriber.jitter.skipped:
+            await publisher.receive(1)
+    packets, skipped = publisher.subscriber.jitter.received, publisher.subscriber.jitter.skipped
+    async with asyncio.timeout(5):
+        while publisher.subscriber.jitter.received < packets + 4:
+            await publisher.receive(1)
+    jitter = publisher.subscriber.jitter
+    assert jitter.skipped - skipped == 15 * (jitter.received - packets)
     assert not running.done()
     track.sounds = True
     async with asyncio.timeout(5):
-        while watch.attached:
-            await publisher.heard(1)
-    await publisher.heard(20)
-    statistics = publisher.subscriber.statistics
-    assert (statistics.jitter.lost, statistics.jitter.resyncs, statistics.discarded) == (0, 0, 0)
-    assert not [item for item in publisher.items if isinstance(item, AudioGap)]
-    packets = [item for item in publisher.items if isinstance(item, AudioPacket)]
-    assert packets[-1].audio_level != DIGITAL_SILENCE
+        while getattr(publisher.items[-1], "audio_level", None) in (None, DIGITAL_SILENCE):
+            await publisher.receive(1)
+    skipped = publisher.subscriber.jitter.skipped
+    await publisher.receive(20)
+    assert publisher.subscriber.jitter.skipped == skipped, "nothing is dropped any more"
+    assert (jitter.lost, jitter.resyncs, publisher.peers[-1].transport.discarded) == (0, 0, 0)
+    assert not [item for item in publisher.items if isinstance(item, AudioGap) and item.lost]
     running.cancel()
     await asyncio.wait([running])
     await publisher.peer.close()

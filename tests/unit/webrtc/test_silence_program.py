@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The filter of digital silence on real sockets: what it keeps away, and what it must not."""
+"""The BPF program on real sockets: what it drops, and what it must pass."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from pylibsrtp import Policy, Session
 
 from live_transcription.types import DIGITAL_SILENCE
+from live_transcription.webrtc.bpf import digital_silence_program
 from live_transcription.webrtc.rtp import parse_rtp
-from live_transcription.webrtc.silence_filter import attach, detach, silence_program
+from live_transcription.webrtc.silence_filter import attach, detach
 
 from .silence import LEVEL_ID, LOUD, PAYLOAD_TYPE, SILENT, SSRC, Path, rtp
 
@@ -35,7 +36,7 @@ def path(request: pytest.FixtureRequest) -> Iterator[Path]:
 
 def program(like: bytes | None = None, phase: int = 0) -> bytes:
     datagram = rtp() if like is None else like
-    built = silence_program(datagram, len(datagram), LEVEL_ID, phase)
+    built = digital_silence_program(datagram, len(datagram), LEVEL_ID, phase)
     assert built is not None
     return built
 
@@ -50,7 +51,7 @@ def program(like: bytes | None = None, phase: int = 0) -> bytes:
         b"\x50\x7f\x31ab\x00\x00\x00",
     ],
 )
-def test_of_digital_silence_one_packet_in_16_comes_through(path: Path, elements: bytes) -> None:
+def test_one_packet_of_digital_silence_in_16_passes(path: Path, elements: bytes) -> None:
     attach(path.receiver, program(rtp(elements=elements), phase=3))
     came = [number for number in range(65_500, 65_700) if path.send(rtp(number, elements=elements))]
     assert came == [number for number in range(65_500, 65_700) if number % 16 == 3]
@@ -87,7 +88,7 @@ OTHERS = {
 
 
 @pytest.mark.parametrize("kind", OTHERS)
-def test_everything_else_comes_through_at_once(path: Path, kind: str) -> None:
+def test_every_other_packet_passes(path: Path, kind: str) -> None:
     attach(path.receiver, program())
     assert not path.send(rtp())
     assert path.send(OTHERS[kind])
@@ -109,7 +110,7 @@ datagrams = st.one_of(
 
 @settings(max_examples=400, deadline=None)
 @given(datagrams, st.sampled_from([SILENT, b"\x31ab\x50\x7f\x00\x00\x00"]))
-def test_what_is_dropped_is_digital_silence_as_we_read_it(datagram: bytes, elements: bytes) -> None:
+def test_only_digital_silence_is_dropped(datagram: bytes, elements: bytes) -> None:
     path = Path()
     attach(path.receiver, program(rtp(elements=elements)))
     passed = path.send(datagram)
@@ -127,16 +128,16 @@ def test_what_is_dropped_is_digital_silence_as_we_read_it(datagram: bytes, eleme
 
 @settings(max_examples=300, deadline=None)
 @given(datagrams, st.integers(1, 14))
-def test_a_program_is_made_only_of_what_says_digital_silence(datagram: bytes, level_id: int) -> None:
-    if silence_program(datagram, len(datagram), level_id, 0) is None:
+def test_a_program_is_built_only_for_digital_silence(datagram: bytes, level_id: int) -> None:
+    if digital_silence_program(datagram, len(datagram), level_id, 0) is None:
         return
     parsed = parse_rtp(datagram, frozenset({datagram[1] & 0x7F}), level_id)
     assert parsed is not None
     assert parsed[1].audio_level == DIGITAL_SILENCE
 
 
-def test_after_the_rollover_of_the_counter_srtp_still_decrypts() -> None:
-    """RFC 3711, section 3.3.1: the receiver guesses how often the sequence number has wrapped from what it gets."""
+def test_srtp_still_decrypts_after_its_counter_has_rolled_over() -> None:
+    """The receiver infers from received packets how often the sequence number has wrapped (RFC 3711, section 3.3.1)."""
     key = bytes(range(30))
     sending = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND))
     receiving = Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND))

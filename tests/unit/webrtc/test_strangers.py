@@ -1,17 +1,15 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Datagrams of strangers at the media sockets: they harm no handshake and no audio, and fill no log."""
+"""Datagrams of strangers at the media sockets do not affect handshake or audio, and do not fill the log."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import random
-import socket
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
@@ -22,12 +20,10 @@ from aiortc import RTCSessionDescription
 from live_transcription.observability import metrics
 from live_transcription.observability.log_limit import LogLimit
 from live_transcription.webrtc import datagrams
-from live_transcription.webrtc.audio_transport import AudioTransport
-from live_transcription.webrtc.dtls_link import DtlsLink
+from live_transcription.webrtc.dtls import DtlsLink, handshake_failure
 from live_transcription.webrtc.ice_connection import IceConnection
-from live_transcription.webrtc.sdp import parse_offer
 
-from .publisher import Publisher
+from .publisher import Publisher, addresses, stranger
 from .test_subscriber import subscribed
 
 FATAL_ALERT = bytes.fromhex("15feff0000000000000000000202") + b"\x28"
@@ -55,35 +51,11 @@ def username(text: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def fresh_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(datagrams, "_log_limit", LogLimit(60.0, time.monotonic))
+    monkeypatch.setattr(datagrams, "log_limit", LogLimit(60.0, time.monotonic))
 
 
 def rejected(reason: str) -> float:
     return metrics.datagrams_rejected.labels(reason)._value.get()
-
-
-def addresses(answer: str) -> Iterator[tuple[str, int]]:
-    """Where the subscriber's sockets are."""
-    for line in answer.splitlines():
-        if line.startswith("a=candidate:"):
-            parts = line.split()
-            yield parts[4], int(parts[5])
-
-
-@contextmanager
-def stranger(targets: Iterable[tuple[str, int]]) -> Iterator[list[tuple[socket.socket, tuple[str, int]]]]:
-    """Sockets with an address of their own, and where each may send."""
-    sockets = []
-    for host, port in targets:
-        sending = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        sending.bind((host, 0))
-        sending.setblocking(False)
-        sockets.append((sending, (host, port)))
-    try:
-        yield sockets
-    finally:
-        for sending, _ in sockets:
-            sending.close()
 
 
 @pytest.mark.parametrize("name", DTLS)
@@ -93,7 +65,7 @@ async def test_dtls_of_a_stranger_does_not_end_a_handshake(name: str) -> None:
     async with subscribed(publisher):
         publisher.subscriber.offer("1", await publisher.offer())
         async with asyncio.timeout(5):
-            await publisher._arrived.wait()
+            await publisher.answered.wait()
         with stranger(addresses(publisher.answers[0])) as sockets:
             for _ in range(3):
                 for sending, target in sockets:
@@ -102,11 +74,11 @@ async def test_dtls_of_a_stranger_does_not_end_a_handshake(name: str) -> None:
                 while rejected("DTLS of a stranger") < dropped + 3 * len(sockets):  # noqa: ASYNC110  until they were read
                     await asyncio.sleep(0.001)
             await publisher.peer.setRemoteDescription(RTCSessionDescription(publisher.answers[0], "answer"))
-            await publisher.heard(1)
+            await publisher.receive(1)
             for sending, target in sockets:
                 sending.sendto(DTLS[name], target)
-            await publisher.heard(10)
-        assert publisher.subscriber.statistics.peers == 1
+            await publisher.receive(10)
+        assert len(publisher.peers) == 1
 
 
 async def test_malformed_stun_is_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -115,7 +87,7 @@ async def test_malformed_stun_is_counted_and_logged_once_a_minute(caplog: pytest
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(3)
+        await publisher.receive(3)
         prefix = publisher.answers[0].split("a=ice-ufrag:")[1].split()[0] + ":"
         sent = 0
         with caplog.at_level(logging.INFO, "live_transcription"), stranger(addresses(publisher.answers[0])) as sockets:
@@ -141,10 +113,10 @@ async def test_malformed_stun_is_counted_and_logged_once_a_minute(caplog: pytest
         lines = [record for record in caplog.records if record.name.startswith("live_transcription.webrtc")]
         assert len(lines) <= 2, "one for each reason"
         assert not any(record.exc_info for record in lines)
-        await publisher.heard(10)
+        await publisher.receive(10)
 
 
-async def test_a_check_that_aioice_stumbles_over_is_one_more_malformed_message() -> None:
+async def test_a_check_that_makes_aioice_raise_counts_as_malformed() -> None:
     connection = await bound()
     before = rejected("malformed STUN")
     request = Message(Method.BINDING, Class.REQUEST)
@@ -166,7 +138,7 @@ async def bound() -> IceConnection:
 
 @pytest_asyncio.fixture
 async def paired() -> AsyncIterator[tuple[IceConnection, list[bytes | None]]]:
-    """With one candidate of the SFU, before any check."""
+    """A connection with one candidate of the SFU, before any check."""
     received: list[bytes | None] = []
     connection = IceConnection(lambda datagram: None, received.append)
     await connection.bind("127.0.0.1")
@@ -175,8 +147,8 @@ async def paired() -> AsyncIterator[tuple[IceConnection, list[bytes | None]]]:
     await connection.close()
 
 
-async def test_dtls_counts_from_the_address_of_a_pair(paired: tuple[IceConnection, list[bytes | None]]) -> None:
-    """Before our own check of the pair is answered, too: the SFU may have nominated it already."""
+async def test_dtls_is_accepted_only_from_the_address_of_a_pair(paired: tuple[IceConnection, list[bytes | None]]) -> None:
+    """Also before our own check of the pair is answered, since the SFU may have nominated it already."""
     connection, received = paired
     (protocol,) = connection._protocols
     for source in (("127.0.0.1", 20_001), ("127.0.0.2", 20_000)):
@@ -215,22 +187,17 @@ def test_a_defect_in_the_datagram_path_is_logged_once_a_minute(caplog: pytest.Lo
         (40, True, False, "does not match its offer"),
     ],
 )
-async def test_a_failed_handshake_names_the_certificate_only_where_the_sfu_does(
-    alert: int | None, encrypted: bool, closed: bool, what: str
-) -> None:
-    publisher = Publisher()
-    transport = AudioTransport(parse_offer(await publisher.offer()), lambda packet, ssrc, now: None)
-    transport._link.alert, transport._link.closed, transport._dtls.encrypted = alert, closed, encrypted
-    assert what in str(transport._handshake_failure())
-    await publisher.peer.close()
+def test_the_error_of_a_failed_handshake_names_its_cause(alert: int | None, encrypted: bool, closed: bool, what: str) -> None:
+    assert what in str(handshake_failure(alert, closed=closed, encrypted=encrypted))
 
 
 @pytest.mark.parametrize(
     ("data", "alert"), [(FATAL_ALERT, 0x28), (FATAL_ALERT[:-1], None), (b"\x16" + FATAL_ALERT[1:], None), (None, None)]
 )
 async def test_the_link_remembers_the_sfus_alert(data: bytes | None, alert: int | None) -> None:
-    link = DtlsLink(await bound())
+    connection = await bound()
+    link = DtlsLink(connection)
     link.put(data)
     assert link.alert == alert
     assert link.closed == (data is None)
-    await link._connection.close()
+    await connection.close()

@@ -35,7 +35,7 @@ class Allocation(asyncio.DatagramProtocol):
 
 
 class TurnServer:
-    """`mute=True` stops answering, as a server that died. `relays` counts the relays open now."""
+    """With `mute=True` it stops answering, like a dead server. `relays` counts the open relays."""
 
     def __init__(self) -> None:
         self.mute = False

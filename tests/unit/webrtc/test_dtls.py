@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A ClientHello that the SFU drops is sent again soon; one that it has is harmless."""
+"""DTLS: a dropped ClientHello is sent again soon, and a duplicate is harmless."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from live_transcription.webrtc.dtls_link import DtlsLink
+from live_transcription.webrtc.dtls import DtlsLink
 from live_transcription.webrtc.ice_connection import IceConnection
 from sandbox import virtual_clock
 
@@ -19,7 +19,7 @@ from .test_subscriber import subscribed
 
 
 class Path:
-    """In place of ICE; keeps what is sent, and when."""
+    """Replaces ICE and remembers what is sent, and when."""
 
     ice_controlling = False
 
@@ -42,7 +42,7 @@ def test_the_first_flight_is_repeated_within_the_first_second_only() -> None:
     assert path.sent == [(at, b"hello") for at in (0.0, 0.05, 0.15, 0.35, 0.75)]
 
 
-def test_nothing_is_repeated_once_the_sfu_has_answered() -> None:
+def test_no_flight_is_repeated_after_the_sfu_has_answered() -> None:
     path = Path()
 
     async def run() -> None:
@@ -59,8 +59,8 @@ def test_nothing_is_repeated_once_the_sfu_has_answered() -> None:
 
 
 @pytest.mark.parametrize("copies", [0, 3])
-async def test_a_client_hello_that_is_lost_or_doubled_does_no_harm(monkeypatch: pytest.MonkeyPatch, copies: int) -> None:
-    """The first DTLS datagram arrives never, or several times; a real server answers."""
+async def test_the_handshake_survives_a_lost_or_duplicated_client_hello(monkeypatch: pytest.MonkeyPatch, copies: int) -> None:
+    """The first DTLS datagram is lost or arrives several times. A real server answers."""
     send = IceConnection.send
     flights: list[bytes] = []
 
@@ -74,14 +74,14 @@ async def test_a_client_hello_that_is_lost_or_doubled_does_no_harm(monkeypatch: 
     publisher = Publisher()
     async with subscribed(publisher):
         await publisher.negotiate()
-        await publisher.heard(5)
+        await publisher.receive(5)
     if copies == 0:
         assert flights[1] == flights[0], "it was our copy that got through, not that of DTLS a second later"
 
 
 @pytest.mark.parametrize("steps", range(5))
-async def test_a_subscriber_that_is_cancelled_in_the_handshake_ends(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
-    """At any step of the loop: aiortc uses `wait_for`, which in Python 3.11 forgets a cancellation that comes with data."""
+async def test_a_subscriber_can_be_cancelled_during_the_handshake(monkeypatch: pytest.MonkeyPatch, steps: int) -> None:
+    """At any step of the event loop: aiortc uses `wait_for`, which loses a cancellation that comes with data (Python 3.11)."""
     put = DtlsLink.put
     cancelled = asyncio.Event()
     publisher = Publisher()
