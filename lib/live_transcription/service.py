@@ -456,7 +456,7 @@ class TranscriptionService:
 
     def _hpb_troubles(self, now: float) -> tuple[int, list[SignalingError]]:
         """How many calls are not in their rooms, and why. The last problem is kept for `HPB_TROUBLE_S` after its call."""
-        troubles = [trouble for call in self._calls.values() if (trouble := call.trouble) is not None]
+        troubles = [trouble for call in self._calls.values() if (trouble := call.last_error) is not None]
         troubled = len(troubles)
         if troubles:
             self._hpb_trouble = (troubles[0], now)

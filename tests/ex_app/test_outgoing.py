@@ -27,10 +27,9 @@ from live_transcription.errors import (
     SttRedirected,
     SttUntrusted,
 )
-from live_transcription.runtime.backoff import Backoff
-from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
+from live_transcription.signaling.websocket import open_websocket
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from tests.certificates import self_signed
@@ -168,9 +167,8 @@ async def ask_hpb(settings: Settings) -> None:
 
 
 async def join_room(settings: Settings) -> None:
-    backoff = Backoff(lambda: 1.0, first_s=60, cap_s=60)
-    connection = SignalingConnection(hpb_of(settings), "room", guard=HelloGuard(), backoff=backoff)
-    await connection._open()  # its `run` would try again and again
+    # What a call does first; its `run` would try again and again.
+    await open_websocket(hpb_of(settings), open_timeout_s=10.0, max_size=2**20)
 
 
 async def warm_modal(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from ex_app.auth import OPEN_PATHS
 from ex_app.settings.fields import BY_VARIABLE, FIELDS
 from ex_app.settings.read import read_settings
 from live_transcription.config_stt import MoshiConfig
-from live_transcription.signaling.reachability import unreachable
+from live_transcription.signaling.diagnosis import unreachable
 from live_transcription.types import Secret
 from tests.ex_app.fakes import ENVIRONMENT, credentials
 

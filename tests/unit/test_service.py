@@ -141,7 +141,7 @@ def test_fewer_calls_and_another_backend_at_once_move_every_running_call(monkeyp
     urls: list[str] = []
 
     async def stay(call: Call) -> None:
-        urls.append(call._config.hpb.url)
+        urls.append(call.config.hpb.url)
         call.joined.set()
         await call._ended.wait()
 
