@@ -31,19 +31,19 @@ from bench.common.json_lines import obey
 from bench.common.machine import service_facts
 from bench.common.results import Target, table, write
 from bench.common.websocket_server import websocket_server
-from live_transcription.call.call import Call
 from live_transcription.call.delivery import CaptionDelivery
+from live_transcription.call.publishers import Publishers
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
-from live_transcription.capacity.load import CaptionInterval
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.capacity.watch import Capacity
-from live_transcription.config import EngineConfig, HpbConfig
+from live_transcription.config import HpbConfig
 from live_transcription.signaling.connection import SignalingConnection
-from live_transcription.signaling.events import SessionStarted
+from live_transcription.signaling.event_queue import EventQueue
+from live_transcription.signaling.events import ParticipantsJoined, ParticipantsLeft, ParticipantsUpdated, SignalingEvent
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.protocol import SignalingProtocol
-from live_transcription.types import Caption, IceServer, Secret
+from live_transcription.types import Caption, Secret
 
 ROOM = "room"
 ROOMS = ((50, 50), (200, 200), (1_000, 500))
@@ -154,11 +154,11 @@ async def caption_cost(participants: int, readers: int, rounds: int, *features: 
 
     def speak() -> None:
         for _ in range(times):
-            delivery.offer(Caption(session(participants - 1), "A sentence of several words, as they are.", "en"))
-            while (frame := protocol.next_frame()) is not None:
-                protocol.outbox.sent(frame)
-            if (mark := protocol.outbox.unproved) is not None:
-                protocol.outbox.proved(mark)
+            delivery.add(Caption(session(participants - 1), "A sentence of several words, as they are.", "en"))
+            while protocol.next_frame() is not None:
+                pass
+            if (number := protocol.outbox.last_in_flight) is not None:
+                protocol.outbox.acknowledge(number)
 
     cost = best(rounds, speak) / times
     delivery.close()
@@ -185,45 +185,39 @@ async def captions(rounds: int) -> list[dict[str, Any]]:
 # Participants.
 
 
-class _NoBackend:
-    async def warm(self) -> None:
-        pass
+class QuietRoom:
+    """The part of a call that decides about speakers, with one reader. It starts no speaker, since memory is full."""
+
+    def __init__(self, tasks: asyncio.TaskGroup) -> None:
+        self.roster = Roster()
+        self._targets = Targets(self.roster)
+        self._targets.reset(0.0, own_session_id="own")
+        self._delivery = CaptionDelivery(in_room(), self._targets, on_sent=_ignore)
+        capacity = Capacity(read=_full)
+        self._publishers = Publishers(ROOM, self.roster, self._targets, self._delivery, capacity, _no_speaker)
+        self._publishers.start(tasks)
+        self._targets.add("reader", None, 0.0)
+
+    def apply(self, event: SignalingEvent) -> None:
+        if isinstance(event, ParticipantsJoined | ParticipantsUpdated | ParticipantsLeft):
+            self._targets.apply(event, 0.0)
+            self._publishers.review()
+
+    def close(self) -> None:
+        self._publishers.close(returning=False)
+        self._delivery.close()
 
 
 @contextlib.asynccontextmanager
-async def quiet_call() -> AsyncIterator[Call]:
-    """A call with one reader, without signaling of its own, that starts no speaker."""
+async def quiet_room() -> AsyncIterator[QuietRoom]:
+    async with asyncio.TaskGroup() as tasks:
+        room = QuietRoom(tasks)
+        yield room
+        room.close()
 
-    async def stay(_: SignalingConnection) -> None:
-        await asyncio.Event().wait()
 
-    async def no_servers() -> Sequence[IceServer]:
-        return ()
-
-    backend: Any = _NoBackend()
-    call = Call(
-        ROOM,
-        "en",
-        EngineConfig(hpb=CONFIG),
-        backend,
-        guard=HelloGuard(),
-        ice_servers=no_servers,
-        sharing=Capacity(read=_full),
-        interval=CaptionInterval(),
-        on_caption_sent=_ignore,
-        on_stt_error=_ignore,
-    )
-    run, SignalingConnection.run = SignalingConnection.run, stay  # type: ignore[method-assign]
-    running = asyncio.create_task(call.run())
-    try:
-        await asyncio.sleep(0.2)
-        call._take(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
-        call.add_target("reader", None)
-        yield call
-    finally:
-        running.cancel()
-        await asyncio.wait([running])
-        SignalingConnection.run = run  # type: ignore[method-assign]
+def _no_speaker(*_: object) -> Any:
+    raise AssertionError("memory is full, so no speaker may start")
 
 
 def _full() -> MemoryReading:
@@ -235,14 +229,14 @@ def _ignore(_: object) -> None:
     pass
 
 
-def one_by_one(call: Call, protocol: SignalingProtocol, frames: Sequence[str]) -> float:
+def one_by_one(room: QuietRoom, protocol: SignalingProtocol, frames: Sequence[str]) -> float:
     """CPU seconds for all of them."""
 
     def receive() -> None:
         for frame in frames:
             protocol.receive_text(frame, 0.0)
             for found in protocol.take_events():
-                call._take(found)
+                room.apply(found)
 
     return best(1, receive)
 
@@ -253,9 +247,9 @@ async def participants(number: int, rounds: int) -> dict[str, float]:
     everybody = range(number)
     reader = event("room", "join", [{"sessionid": "reader-session", "roomsessionid": "reader"}])
     for _ in range(rounds):
-        async with quiet_call() as call:
+        async with quiet_room() as room:
             protocol = in_room()
-            one_by_one(call, protocol, [reader])
+            one_by_one(room, protocol, [reader])
             for kind, frames in (
                 ("joins", [frame for n in everybody for frame in (join(n), update([n], 1))]),
                 ("microphones on", [update([n], 3) for n in everybody]),
@@ -263,7 +257,7 @@ async def participants(number: int, rounds: int) -> dict[str, float]:
                 ("microphones off", [update([n], 1) for n in everybody]),
                 ("leaves", [leave(n) for n in everybody]),
             ):
-                found.setdefault(kind, []).append(one_by_one(call, protocol, frames))
+                found.setdefault(kind, []).append(one_by_one(room, protocol, frames))
     return {kind: min(values) for kind, values in found.items()}
 
 
@@ -272,13 +266,12 @@ async def large_room(number: int, rounds: int) -> dict[str, Any]:
     frame = update(range(number), 3)
     results = []
     for _ in range(rounds):
-        async with quiet_call() as call:
+        async with quiet_room() as room:
             protocol, slices = in_room(), []
-            call._take(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
             for _ in _receive(protocol, frame, slices):
                 for found in protocol.take_events():
-                    call._take(found)
-            assert len(call._roster) == number
+                    room.apply(found)
+            assert len(room.roster) == number
         results.append((max(slices), sum(slices)))
     return {
         "participants": number,
@@ -321,11 +314,12 @@ async def flood(seconds: float) -> dict[str, Any]:
     """A call that takes no event."""
     async with Child("bench.events", "--serve-flood") as server:
         config = HpbConfig(server.greeting["url"], Secret("secret"), "https://cloud.example.com")
-        connection = SignalingConnection(config, ROOM, guard=HelloGuard())
+        queue = EventQueue()
+        connection = SignalingConnection(config, ROOM, guard=HelloGuard(), event_queue=queue)
         before = _peak_mb()
         running = asyncio.create_task(connection.run())
         await asyncio.sleep(seconds)
-        queued, octets = len(connection._events), connection._events.octets
+        queued, octets = len(queue), queue.octets
         running.cancel()
         await asyncio.wait([running])
     return {

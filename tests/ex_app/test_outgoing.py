@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -31,10 +30,9 @@ from live_transcription.errors import (
     SttRedirected,
     SttUntrusted,
 )
-from live_transcription.runtime.backoff import Backoff
-from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.probe import probe_hpb
+from live_transcription.signaling.websocket import open_websocket
 from live_transcription.status import HpbReport
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
@@ -175,15 +173,8 @@ async def ask_hpb(settings: Settings) -> None:
 
 
 async def join_room(settings: Settings) -> None:
-    backoff = Backoff(lambda: 1.0, first_s=60, cap_s=60)
-    connection = SignalingConnection(hpb_of(settings), "room", guard=HelloGuard(), backoff=backoff)
-    running = asyncio.create_task(connection.run())
-    async with asyncio.timeout(10):
-        while connection.last_error is None:  # noqa: ASYNC110  the next attempt would be a minute later
-            await asyncio.sleep(0.01)
-    running.cancel()
-    await asyncio.wait([running])
-    raise connection.last_error
+    # What a call does first; its `run` would try again and again.
+    await open_websocket(hpb_of(settings), open_timeout_s=10.0, max_size=2**20)
 
 
 async def warm_modal(settings: Settings) -> None:

@@ -16,7 +16,7 @@ from ex_app.auth import OPEN_PATHS
 from ex_app.settings.read import read_settings
 from ex_app.settings.table import BY_VARIABLE, ON_PAGE
 from live_transcription.config import MoshiConfig
-from live_transcription.signaling.reachability import unreachable
+from live_transcription.signaling.diagnosis import unreachable
 from live_transcription.types import Secret
 from tests.ex_app.fakes import ENVIRONMENT, credentials
 

@@ -31,7 +31,13 @@ from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
 from live_transcription.errors import NegotiationFailed
-from live_transcription.signaling.events import CandidateReceived, OfferReceived
+from live_transcription.signaling.events import (
+    CandidateReceived,
+    OfferReceived,
+    ParticipantsJoined,
+    ParticipantsLeft,
+    ParticipantsUpdated,
+)
 from live_transcription.stt.kyutai.modal import replies as modal_replies
 from live_transcription.stt.kyutai.moshi import replies as moshi_replies
 from live_transcription.types import AudioGap, Secret
@@ -108,14 +114,15 @@ class Signaling(Harness):
         if not self._client.in_room:
             self._client = in_room()
             self._targets.reset(0.0, own_session_id="session-1")
-        self._client.request_offer("pub-1", "video")
+        self._client.channel("pub-1").request_offer()
         if len(case) % 4:
             self._client.receive_text(case, 1.0)
         else:
             for share in self._client.receive_large(case, 1.0):
                 assert 0.0 <= share <= 1.0
         for event in self._client.take_events():
-            self._targets.apply(event, 1.0)
+            if isinstance(event, ParticipantsJoined | ParticipantsUpdated | ParticipantsLeft):
+                self._targets.apply(event, 1.0)
             if isinstance(event, OfferReceived | CandidateReceived):
                 assert (event.publisher, event.room_type) == ("pub-1", "video"), "nobody else was asked"
         assert len(self._targets.recipients("pub-1", 1.0)) <= 5 + len(self._roster)
@@ -137,7 +144,7 @@ class Participants(Harness):
         messages = [frame["message"]["data"] for frame in frames() if frame["type"] == "message"]
         self._data = [*messages, {"type": "endOfCandidates", "roomType": "video", "sid": "1"}, {"type": "raiseHand"}]
         self._client = in_room()
-        self._client.request_offer("pub-1", "video")
+        self._client.channel("pub-1").request_offer()
         self._now = 1.0
 
     def case(self, random: Random) -> tuple[str, Any]:

@@ -92,7 +92,7 @@ async def test_a_test_that_succeeds_ends_the_waiting_of_calls(talk: TalkOnLoopba
         await call.refused.wait()
     await talk.hpb.restart(internal_secret=talk.internal_secret)
     await service.probe_hpb(talk.config().hpb, lambda: None)
-    await until(lambda: call.trouble is None)
+    await until(lambda: call.last_error is None)
     await service.enable(talk.room, listener.nextcloud_session_id, user_id="listener")
 
 

@@ -198,7 +198,7 @@ def test_a_lower_limit_and_another_backend_rejoin_every_running_call(monkeypatch
     urls: list[str] = []
 
     async def stay(call: Call) -> None:
-        urls.append(call._config.hpb.url)
+        urls.append(call.config.hpb.url)
         call.joined.set()
         await call._ended.wait()
 

@@ -11,7 +11,7 @@ request for a stream that does not exist. So participants that only claim a micr
   thousands who arrived together.
 - While `MOST_NEWCOMERS` of these are pending, a retry that is due comes first. So an endless stream of newcomers does not
   block retries.
-- Publishers without a stream rest until `webrtc.offer_requests` has the next request due. Then one of them is asked every
+- Publishers without a stream wait until `webrtc.offer_requests` has the next request due. Then one of them is asked every
   `RETRY_EVERY_S`: the one that has been due for longest.
 """
 
@@ -37,16 +37,12 @@ class OfferQueue:
         self._known: set[str] = set()
         self._new: dict[str, None] = {}
         self._due: list[tuple[float, str]] = []
-        self._resting: dict[str, float] = {}
+        self._postponed: dict[str, float] = {}
         self._pending: set[str] = set()
         #: Those of them that have been asked before.
         self._retried: set[str] = set()
         self._retry_at = 0.0
         self._newest_next = False
-
-    @property
-    def known(self) -> Set[str]:
-        return self._known
 
     @property
     def pending(self) -> Set[str]:
@@ -63,7 +59,7 @@ class OfferQueue:
         """Remove a participant that no longer publishes. Does nothing if it is unknown."""
         self._known.discard(session_id)
         self._new.pop(session_id, None)
-        self._resting.pop(session_id, None)
+        self._postponed.pop(session_id, None)
         self.answered(session_id)
 
     def clear(self) -> None:
@@ -90,12 +86,12 @@ class OfferQueue:
         self._pending.discard(session_id)
         self._retried.discard(session_id)
 
-    def rest(self, session_id: str, until: float) -> None:
-        """Do not ask this publisher before `until`, which replaces an earlier rest. Does nothing if it is unknown."""
+    def postpone(self, session_id: str, until: float) -> None:
+        """Do not ask this publisher before `until`, which replaces the previous time. Does nothing if it is unknown."""
         if session_id not in self._known:
             return
         self.answered(session_id)
-        self._resting[session_id] = until
+        self._postponed[session_id] = until
         heapq.heappush(self._due, (until, session_id))
 
     @property
@@ -118,12 +114,12 @@ class OfferQueue:
         if not self._due or len(self._retried) >= MOST_RETRIES or now < max(self._due[0][0], self._retry_at):
             return None
         _, session_id = heapq.heappop(self._due)
-        del self._resting[session_id]
+        del self._postponed[session_id]
         self._retried.add(session_id)
         self._retry_at = now + RETRY_EVERY_S
         return session_id
 
     def _drop_stale(self) -> None:
-        """Drop entries of publishers that were removed or got another rest."""
-        while self._due and self._resting.get(self._due[0][1]) != self._due[0][0]:
+        """Drop entries of publishers that were removed or postponed again."""
+        while self._due and self._postponed.get(self._due[0][1]) != self._due[0][0]:
             heapq.heappop(self._due)

@@ -20,7 +20,7 @@ class Joining:
 
     def __init__(self) -> None:
         self._asking: Counter[tuple[Call, str]] = Counter()
-        self._kept: set[tuple[Call, str]] = set()
+        self._earlier_targets: set[tuple[Call, str]] = set()
 
     async def wait(
         self, call: Call, task: asyncio.Task[LiveTranscriptionError | None], nc_session_id: str, *, was_target: bool
@@ -31,19 +31,19 @@ class Joining:
         """
         asking = (call, nc_session_id)
         if was_target and not self._asking[asking]:
-            self._kept.add(asking)
+            self._earlier_targets.add(asking)
         self._asking[asking] += 1
         try:
             await _until_joined(call, task)
         except CallUnavailable:
-            if self._asking[asking] == 1 and asking not in self._kept:
+            if self._asking[asking] == 1 and asking not in self._earlier_targets:
                 call.remove_target(nc_session_id)
             raise
         finally:
             self._asking[asking] -= 1
             if not self._asking[asking]:
                 del self._asking[asking]
-                self._kept.discard(asking)
+                self._earlier_targets.discard(asking)
 
 
 async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | None]) -> None:
@@ -56,7 +56,7 @@ async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | 
                 outcome.cancel()
     if call.joined.is_set() and not call.refused.is_set():
         return
-    failure: LiveTranscriptionError | None = call.trouble
+    failure: LiveTranscriptionError | None = call.last_error
     if task.done() and not task.cancelled():
         failure = task.result() or failure
     if failure is not None:

@@ -70,7 +70,7 @@ class Problems:
 
     def _hpb_problems(self, calls: Sequence[Call], now: float) -> tuple[int, list[SignalingError]]:
         """How many calls are not in their rooms, and why. The last problem counts for `HPB_PROBLEM_S` after its call."""
-        errors = [error for call in calls if (error := call.trouble) is not None]
+        errors = [error for call in calls if (error := call.last_error) is not None]
         if errors:
             self._last_hpb_problem = (errors[0], now)
         elif any(call.joined.is_set() for call in calls):

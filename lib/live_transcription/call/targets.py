@@ -3,18 +3,20 @@
 
 """The participants who asked for captions, and the HPB sessions that reach them. Pure.
 
-Talk names a target by its own session id (`ncSessionId`), which a page reload changes. So a target is also bound to its
-user, and follows that user to a new session.
+Talk names a target by its own session id (`ncSessionId`), which a page reload changes. So a target is also bound to its user,
+and follows that user to a new session.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
-from itertools import count, islice
+from itertools import islice
 
-from live_transcription.call.roster import Change, Roster
-from live_transcription.signaling.events import InCall, Participant, SignalingEvent
+from live_transcription.call.roster import Roster
+from live_transcription.call.target_index import Entry, TargetIndex
+from live_transcription.signaling import events
+from live_transcription.signaling.events import InCall, Participant
 from live_transcription.signaling.requests import Recipient
 
 #: From this many targets on, one message to everybody in the call is cheaper; clients that did not ask ignore it.
@@ -36,26 +38,9 @@ class Target:
     user_id: str | None = field(default=None, repr=False)
 
 
-@dataclass(slots=True)
-class _Entry:
-    """`session_id`: where captions go; None while the target is unknown or away, which it is since `away_since`.
-
-    `order`: position among all entries. `known_since`: since when this Talk session is the target's. `follow_from`: a session
-    of the same user that was first seen before this time is another device; one first seen later is the reloaded page.
-    """
-
-    order: int
-    user_id: str | None
-    away_since: float
-    known_since: float
-    follow_from: float
-    session_id: str | None = None
-    was_in_call: bool = False
-
-
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """The sessions that read captions, of any speaker. Valid before `until`, or until a target or its participant changes."""
+    """The sessions that get captions, of any speaker. Valid before `until`, or until a target or its participant changes."""
 
     recipients: dict[str, Recipient]
     in_call: tuple[str, ...]
@@ -66,23 +51,19 @@ class _Reach:
 class Targets:
     """The targets of one room. `now` is seconds of any monotonic clock.
 
-    A target is reached while its session is in the room and has not left the call. A target that is unknown or has left waits
-    for `grace_s` and is then forgotten. A reload comes back within that time, with a new session of the same user.
+    A target gets captions while its session is in the room and has not left the call. A target that is unknown or has left
+    waits for `grace_s` and is then forgotten. A reloaded page comes back within that time, with a new session of the same user.
 
     `roster` is the call's: events go through `apply`, which updates both. The cost of an event is proportional to the number of
-    participants it lists and of their users' targets; the cost of a caption, to the number of sessions that receive it.
+    participants that it lists and of their users' targets; the cost of a caption, to the number of sessions that receive it.
     """
 
     def __init__(self, roster: Roster, *, grace_s: float = 60.0) -> None:
         self._roster = roster
         self._grace_s = grace_s
-        self._entries: dict[str, _Entry] = {}
-        self._orders = count()
-        # Indexes of the entries: names by user, sessions of reached targets, and names of waiting targets, longest wait first.
-        self._by_user: dict[str, dict[str, None]] = {}
-        self._attached: dict[str, _Entry] = {}
-        self._waiting: dict[str, None] = {}
+        self._index = TargetIndex()
         self._reach: _Reach | None = None
+        # When each Talk session was first in the room, and which of them have declined captions.
         self._first_seen: dict[str, float] = {}
         self._declined: set[str] = set()
         self._largest_room = 0
@@ -91,91 +72,100 @@ class Targets:
         self._suspended = False
 
     def __len__(self) -> int:
-        """Targets, the waiting ones included."""
-        return len(self._entries)
+        """Number of targets, the waiting ones included."""
+        return len(self._index.by_name)
 
     def __contains__(self, nc_session_id: object) -> bool:
-        return nc_session_id in self._entries
+        return nc_session_id in self._index.by_name
 
     def add(self, nc_session_id: str, user_id: str | None, now: float) -> None:
-        """Somebody asked for captions; again and again is harmless."""
+        """Somebody asked for captions. Repeated requests extend the time for which a waiting target is remembered."""
         self._declined.discard(nc_session_id)
-        entry = self._entries.get(nc_session_id)
+        entry = self._index.by_name.get(nc_session_id)
         if entry is None:
-            entry = _Entry(next(self._orders), None, away_since=now, known_since=now, follow_from=now)
-            self._insert(nc_session_id, entry)
-            self._wait(nc_session_id, entry, now)
+            entry = self._index.add(nc_session_id, now)
         elif entry.session_id is None:
-            self._wait(nc_session_id, entry, now)
-        self._set_user(nc_session_id, entry, user_id or entry.user_id)
+            self._index.wait(entry, now)
+        self._index.set_user(entry, user_id or entry.user_id)
         self._empty_since = None
         self._settle({nc_session_id}, self._expire(now), now)
 
     def remove(self, nc_session_id: str, now: float) -> None:
-        """Somebody wants no more captions; no error if they had none."""
-        session_id = self._roster.session_of(nc_session_id)
-        participant = self._roster.get(session_id) if session_id else None
-        names = [nc_session_id]
+        """Somebody wants no more captions. This is no error if they had none."""
+        names = {nc_session_id}
+        participant = self._roster.participant_of(nc_session_id)
         if participant is not None:
-            names += [
-                name
-                for name in self._by_user.get(participant.user_id or "", ())
-                if participant.session_id in self._successors(self._entries[name], now)
-            ]
+            # The request may come from the reloaded page of a target whose old session is still listed.
+            for name in self._index.by_user.get(participant.user_id or "", ()):
+                if participant.session_id in self._successors(self._index.by_name[name], now):
+                    names.add(name)
             self._declined.add(nc_session_id)
         users: set[str] = set()
-        for name in names:
-            if name in self._entries:
-                self._drop(name)
-                users |= self._freed(name)
+        for name in names & self._index.by_name.keys():
+            users |= self._remove(self._index.by_name[name])
         self._settle(set(), users, now)
 
     def export(self) -> tuple[Target, ...]:
         """All targets, to be added again in another call or after a restart."""
-        return tuple(Target(nc_session_id, entry.user_id) for nc_session_id, entry in self._entries.items())
+        return tuple(Target(entry.name, entry.user_id) for entry in self._index.by_name.values())
 
     def suspend(self) -> None:
         """Forget no target until `resume`: while the app is not in the room, it cannot see anybody come back."""
         self._suspended = True
-        if self._entries:
+        if self._index.by_name:
             self._empty_since = None
 
     def resume(self, now: float) -> None:
         """The app is in the room again. Waiting targets have the full `grace_s` to come back."""
         self._suspended = False
         self._empty_since = None
-        for name in self._waiting:
-            self._entries[name].away_since = now
+        for entry in self._index.waiting.values():
+            entry.waiting_since = now
         self._note_emptiness(now)
 
-    def apply(self, event: SignalingEvent, now: float) -> None:
-        """Update the roster and the targets. Events that do not concern participants change nothing."""
-        self._take(self._roster.apply(event), now)
+    def apply(self, event: events.ParticipantsEvent, now: float) -> None:
+        """Update the roster and the targets."""
+        names: set[str] = set()
+        users = self._expire(now)
+        for before, after in self._roster.apply(event):
+            if after is not None and after.nextcloud_session_id is not None:
+                self._first_seen.setdefault(after.nextcloud_session_id, now)
+            # A change concerns the targets with the participant's old or new name, and those of its old or new user.
+            for participant in (before, after):
+                if participant is not None:
+                    if participant.nextcloud_session_id in self._index.by_name:
+                        names.add(participant.nextcloud_session_id)
+                    if participant.user_id in self._index.by_user:
+                        users.add(participant.user_id)
+        self._forget_old_sessions()
+        self._settle(names, users, now)
 
     def reset(self, now: float, *, own_session_id: str | None = None, recipient_call: bool = False) -> None:
-        """Start a new session: every HPB session id is void, all targets wait. `recipient_call`: the HPB has that feature."""
+        """Start a new signaling session: every HPB session id is void, and all targets wait.
+
+        `recipient_call` tells whether the HPB can send one message to everybody in the call.
+        """
         self._recipient_call = recipient_call
         self._roster.reset(own_session_id)
-        self._attached.clear()
         self._reach = None
-        for name, entry in self._entries.items():
+        for entry in self._index.by_name.values():
             entry.follow_from = now
-            self._wait(name, entry, now)
+            self._index.wait(entry, now)
         self._empty_since = None
         self._note_emptiness(now)
 
     def wants(self, publisher: str) -> bool:
-        """Whether anybody but the publisher is there to read its captions."""
-        return len(self._attached) > (publisher in self._attached)
+        """Whether anybody but the publisher reads its captions."""
+        return len(self._index.attached) > (publisher in self._index.attached)
 
     def readership(self) -> frozenset[str] | None:
         """The sessions of the targets, on which `wants` depends. None for two or more: then every speaker has a reader."""
-        return frozenset(self._attached) if len(self._attached) < 2 else None
+        return frozenset(self._index.attached) if len(self._index.attached) < 2 else None
 
     def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:
-        """Where a caption of this speaker goes. Speakers never see their own captions, so it does not go to themselves.
+        """Where a caption of this speaker goes. Speakers never get their own captions.
 
-        `served`: sessions that have this caption already; a message to the whole call would give it to them again.
+        `served` are the sessions that have this caption already; a message to the whole call would repeat it to them.
         """
         reach = self._reached(now)
         if self._recipient_call and not served and len(reach.in_call) - (speaker in reach.in_call) >= CALL_RECIPIENT_TARGETS:
@@ -194,7 +184,7 @@ class Targets:
         return tuple(session_id for session_id in self._reached(now).in_call if session_id != speaker)
 
     def empty_since(self, now: float) -> float | None:
-        """Since when nobody can be reached, for the rule when to leave the call; None while somebody can.
+        """Since when no target can be reached, which decides when to leave the call; None while one can.
 
         Starts again with each request for captions and each new session.
         """
@@ -203,9 +193,9 @@ class Targets:
 
     def next_deadline(self) -> float | None:
         """When the next waiting target is to be forgotten."""
-        if self._suspended or not self._waiting:
+        if self._suspended or not self._index.waiting:
             return None
-        return self._entries[next(iter(self._waiting))].away_since + self._grace_s
+        return next(iter(self._index.waiting.values())).waiting_since + self._grace_s
 
     # Used for each caption.
 
@@ -213,19 +203,18 @@ class Targets:
         if self._reach is None or now >= self._reach.until:
             until = float("inf")
             recipients: dict[str, Recipient] = {}
-            for entry in self._entries.values():
+            for entry in self._index.by_name.values():
                 if entry.session_id is not None:
                     recipients[entry.session_id] = Recipient(entry.session_id)
                     for session_id, first_seen in self._successors(entry, now).items():
                         recipients[session_id] = Recipient(session_id)
                         until = min(until, first_seen + RELOAD_OVERLAP_S)
-            in_call = tuple(session_id for session_id in recipients if self._is_in_call(session_id))
-            reached_by_call = set(in_call)
-            outside = tuple(session_id for session_id in recipients if session_id not in reached_by_call)
-            self._reach = _Reach(recipients, in_call, outside, until)
+            in_call = {session_id: None for session_id in recipients if self._is_in_call(session_id)}
+            outside = tuple(session_id for session_id in recipients if session_id not in in_call)
+            self._reach = _Reach(recipients, tuple(in_call), outside, until)
         return self._reach
 
-    def _successors(self, entry: _Entry, now: float) -> dict[str, float]:
+    def _successors(self, entry: Entry, now: float) -> dict[str, float]:
         """Sessions that may be the reloaded page of a target whose old session is still listed, and when they were first seen.
 
         When a page is reloaded without a bye, the HPB lists the old session beside the new one until it drops the old one.
@@ -243,74 +232,60 @@ class Targets:
 
     # Used for each event.
 
-    def _take(self, changes: list[Change], now: float) -> None:
-        names: set[str] = set()
-        users = self._expire(now)
-        for before, after in changes:
-            if after is not None and after.nextcloud_session_id is not None:
-                self._first_seen.setdefault(after.nextcloud_session_id, now)
-            for participant in (before, after):
-                if participant is not None:
-                    if participant.nextcloud_session_id in self._entries:
-                        names.add(participant.nextcloud_session_id)
-                    if participant.user_id in self._by_user:
-                        users.add(participant.user_id)
-        self._forget_old_sessions()
-        self._settle(names, users, now)
-
     def _settle(self, names: Iterable[str], users: Iterable[str], now: float) -> None:
-        """Attach, detach and follow until these targets, and all targets of these users, match the room."""
-        while dirty := {*names, *(name for user in users for name in self._by_user.get(user, ()))}:
+        """Bind these targets, and all targets of these users, to their sessions until nothing changes."""
+        while dirty := {*names, *(name for user in users for name in self._index.by_user.get(user, ()))}:
             self._reach = None
             names, users = (), set()
-            for name in sorted(dirty, key=lambda name: self._entries[name].order):
-                if self._bind(name, self._entries[name], now):
-                    users |= self._freed(name)
+            # The oldest target of a user comes first, so that it follows a reload before the others do.
+            for entry in sorted((self._index.by_name[name] for name in dirty), key=lambda entry: entry.order):
+                users |= self._bind(entry, now)
         self._note_emptiness(now)
 
     def _note_emptiness(self, now: float) -> None:
-        if self._attached or (self._suspended and self._entries):
+        if self._index.attached or (self._suspended and self._index.by_name):
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now
 
-    def _bind(self, name: str, entry: _Entry, now: float) -> bool:
-        """Bind one target to its session. Returns True if it got another name, so that this one is free."""
-        session_id = self._roster.session_of(name)
-        participant = self._roster.get(session_id) if session_id else None
+    def _bind(self, entry: Entry, now: float) -> set[str]:
+        """Bind one target to its session. Returns the user whose other targets have to be bound anew, if any."""
+        # Its own session is in the room.
+        participant = self._roster.participant_of(entry.name)
         if participant is not None and self._is_reachable(entry, participant):
-            self._attach(name, entry, participant)
-            return False
+            self._attach(entry, participant)
+            return set()
+        # It has just left. A reload may have been listed beside it for a while.
         if entry.session_id is not None:
             entry.follow_from = max(entry.known_since, now - RELOAD_OVERLAP_S)
-            self._wait(name, entry, now)
-        return self._follow_user(name, entry, now)
-
-    def _follow_user(self, name: str, entry: _Entry, now: float) -> bool:
-        """Bind a waiting target to a new session of its user."""
-        if entry.user_id is None:
-            return False
+            self._index.wait(entry, now)
+        # Its user may be back with another session, which is then its name.
         for new_name, participant in self._free_sessions(entry.user_id):
             if self._first_seen.get(new_name, now) >= entry.follow_from and self._is_reachable(entry, participant):
-                self._drop(name)
-                entry.order, entry.known_since = next(self._orders), now
-                self._insert(new_name, entry)
-                self._attach(new_name, entry, participant)
-                return True
-        return False
+                old_name = entry.name
+                self._index.rename(entry, new_name, now)
+                self._attach(entry, participant)
+                return self._user_of(old_name)
+        return set()
 
-    def _free_sessions(self, user_id: str) -> Iterable[tuple[str, Participant]]:
+    def _attach(self, entry: Entry, participant: Participant) -> None:
+        self._index.attach(entry, participant.session_id)
+        self._index.set_user(entry, entry.user_id or participant.user_id)
+        entry.was_in_call = participant.has(InCall.IN_CALL)
+
+    def _free_sessions(self, user_id: str | None) -> Iterable[tuple[str, Participant]]:
         """Sessions of this user that may become a target without asking, latest first: not targets yet, and not declined."""
-        for session_id in islice(self._roster.sessions_of_user(user_id), FOLLOWED_SESSIONS):
-            participant = self._roster.get(session_id)
-            assert participant is not None
+        if user_id is None:
+            return
+        for participant in islice(self._roster.participants_of_user(user_id), FOLLOWED_SESSIONS):
             name = participant.nextcloud_session_id
-            if name is None or name in self._entries or name in self._declined or self._roster.session_of(name) != session_id:
+            if name is None or name in self._index.by_name or name in self._declined:
                 continue
-            yield name, participant
+            if self._roster.participant_of(name) is participant:
+                yield name, participant
 
     @staticmethod
-    def _is_reachable(entry: _Entry, participant: Participant) -> bool:
+    def _is_reachable(entry: Entry, participant: Participant) -> bool:
         """In the room; out of the call only as long as the target has not been in it."""
         return participant.in_call is None or not entry.was_in_call or participant.has(InCall.IN_CALL)
 
@@ -318,72 +293,28 @@ class Targets:
         participant = self._roster.get(session_id)
         return participant is not None and participant.has(InCall.IN_CALL)
 
-    # Entries and indexes.
+    # Forgetting.
 
-    def _insert(self, name: str, entry: _Entry) -> None:
-        self._entries[name] = entry
-        if entry.user_id is not None:
-            self._by_user.setdefault(entry.user_id, {})[name] = None
-
-    def _set_user(self, name: str, entry: _Entry, user_id: str | None) -> None:
-        if user_id != entry.user_id:
-            self._forget_user(name, entry)
-            entry.user_id = user_id
-            self._insert(name, entry)
-
-    def _attach(self, name: str, entry: _Entry, participant: Participant) -> None:
-        self._detach(entry)
-        self._waiting.pop(name, None)
-        entry.session_id = participant.session_id
-        self._attached[participant.session_id] = entry
-        self._set_user(name, entry, entry.user_id or participant.user_id)
-        entry.was_in_call = self._is_in_call(participant.session_id)
-
-    def _detach(self, entry: _Entry) -> None:
-        if entry.session_id is not None and self._attached.get(entry.session_id) is entry:
-            del self._attached[entry.session_id]
-        entry.session_id = None
-
-    def _wait(self, name: str, entry: _Entry, now: float) -> None:
-        self._detach(entry)
-        entry.away_since = now
-        self._waiting.pop(name, None)
-        self._waiting[name] = None
-
-    def _drop(self, name: str) -> None:
-        entry = self._entries.pop(name)
-        self._forget_user(name, entry)
-        self._detach(entry)
-        self._waiting.pop(name, None)
+    def _remove(self, entry: Entry) -> set[str]:
+        """Forget a target. Returns the user whose waiting targets may follow its session, which is no target any more."""
+        self._index.remove(entry)
         self._reach = None
+        return self._user_of(entry.name)
 
-    def _forget_user(self, name: str, entry: _Entry) -> None:
-        if entry.user_id is not None:
-            names = self._by_user[entry.user_id]
-            del names[name]
-            if not names:
-                del self._by_user[entry.user_id]
-
-    def _freed(self, name: str) -> set[str]:
-        """The user whose waiting targets may follow this session, which is no target any more."""
-        session_id = self._roster.session_of(name)
-        participant = self._roster.get(session_id) if session_id else None
+    def _user_of(self, name: str) -> set[str]:
+        participant = self._roster.participant_of(name)
         return {participant.user_id} if participant is not None and participant.user_id is not None else set()
 
     def _expire(self, now: float) -> set[str]:
-        """Forget the targets that have waited for too long; returns the users of the sessions that this sets free."""
+        """Forget the targets that have waited for too long. Returns users as `_remove` does."""
         users: set[str] = set()
-        while self._waiting and not self._suspended:
-            name = next(iter(self._waiting))
-            if now < self._entries[name].away_since + self._grace_s:
-                break
-            self._drop(name)
-            users |= self._freed(name)
+        while (deadline := self.next_deadline()) is not None and now >= deadline:
+            users |= self._remove(next(iter(self._index.waiting.values())))
         return users
 
     def _forget_old_sessions(self) -> None:
         """Remember twice as many sessions as the room has had at most, so that none is lost when all reconnect."""
         self._largest_room = max(self._largest_room, len(self._roster))
         if len(self._first_seen) > 2 * self._largest_room + _REMEMBERED:
-            self._first_seen = {name: seen for name, seen in self._first_seen.items() if self._roster.session_of(name)}
+            self._first_seen = {name: seen for name, seen in self._first_seen.items() if self._roster.participant_of(name)}
             self._declined &= self._first_seen.keys()

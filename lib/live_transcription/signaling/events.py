@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The events of a signaling session, as plain values; `protocol` makes them from the HPB's frames."""
+"""Events of a signaling session, as plain values."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from enum import IntFlag
 from typing import TypeAlias
 
 
-class EndOfStream(Exception):
-    """There are no more events: the connection was closed, or it failed and its `run()` has raised the reason."""
+class SignalingEnded(Exception):
+    """There are no more events: the connection was closed, or it failed and its `run` has raised the reason."""
 
 
 class InCall(IntFlag):
-    """Talk's in-call flags."""
+    """Talk's in-call flags of a participant."""
 
     DISCONNECTED = 0
     IN_CALL = 1
@@ -26,9 +26,10 @@ class InCall(IntFlag):
 
 @dataclass(frozen=True, slots=True)
 class SessionStarted:
-    """We are in the room. `resumed=True`: same session as before the drop, nothing was lost, subscribers stay alive.
+    """The app is in the room.
 
-    `resumed=False`: a new session; every earlier session id, subscriber and participant is void.
+    If `resumed` is True, this is the session of before the interruption: no event was lost and subscribers stay connected. If
+    it is False, all earlier session ids, subscribers and participants are void.
     """
 
     session_id: str
@@ -39,16 +40,18 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class SessionInterrupted:
-    """The websocket broke; a resume or a new session is being tried. Media may go on."""
+    """The websocket broke. A resume or a new session is being tried; media may go on."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True)
 class Participant:
-    """One entry of `room/join` or `participants/update`; None means that the frame did not say.
+    """One entry of `room/join` or `participants/update`. None means that the frame did not say.
 
-    `nextcloud_session_id` is Talk's session id (`roomsessionid` or `nextcloudSessionId`), what `ncSessionId` names.
+    `session_id` is the HPB's session, `nextcloud_session_id` Talk's (`roomsessionid`, `nextcloudSessionId`). `user_id` is None
+    for guests and phone callers. `display_name` is chosen by the participant, so it may be anything. Neither of the two is
+    shown in `repr`, so that they do not reach a log.
     """
 
     session_id: str
@@ -58,54 +61,58 @@ class Participant:
     internal: bool = False
     virtual: bool = False
     federated: bool = False
+    display_name: str | None = field(default=None, repr=False)
 
     def has(self, flags: InCall) -> bool:
-        """Whether all of these in-call flags are known to be set.
-
-        Uses plain integers: an operator of IntFlag takes a microsecond, and a large update needs one for every participant.
-        """
+        """Whether all of these in-call flags are known to be set."""
+        # Plain integers, because an operator of IntFlag takes a microsecond and a large update needs one per participant.
         return self.in_call is not None and int.__and__(self.in_call, flags) == flags
 
-    def updated(self, new: Participant) -> Participant:
-        """This participant updated by a later entry of the same session, which may omit values."""
+    def merged(self, newer: Participant) -> Participant:
+        """This participant with the values of a newer entry of the same session, which may omit some."""
         return Participant(
             session_id=self.session_id,
-            nextcloud_session_id=new.nextcloud_session_id or self.nextcloud_session_id,
-            user_id=new.user_id or self.user_id,
-            in_call=self.in_call if new.in_call is None else new.in_call,
-            internal=new.internal or self.internal,
-            virtual=new.virtual or self.virtual,
-            federated=new.federated or self.federated,
+            nextcloud_session_id=newer.nextcloud_session_id or self.nextcloud_session_id,
+            user_id=newer.user_id or self.user_id,
+            in_call=self.in_call if newer.in_call is None else newer.in_call,
+            internal=newer.internal or self.internal,
+            virtual=newer.virtual or self.virtual,
+            federated=newer.federated or self.federated,
+            display_name=newer.display_name or self.display_name,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ParticipantsJoined:
+    """These participants joined the room."""
+
     participants: tuple[Participant, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ParticipantsUpdated:
-    """Upsert; never the complete list."""
+    """These participants have joined or changed. The list is never complete."""
 
     participants: tuple[Participant, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class ParticipantsLeft:
+    """These sessions left the room."""
+
     session_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CallEndedForAll:
-    pass
+    """A moderator ended the call for everybody."""
 
 
 @dataclass(frozen=True, slots=True)
 class RemovedFromRoom:
-    """Removed (`room` with an empty id, `disinvite`, deleted room), or sent elsewhere (`switchto`, breakout rooms).
+    """The app was removed (`room` with an empty id, `disinvite`, deleted room), or sent elsewhere (`switchto`, breakout rooms).
 
-    With `switch_to` we are still in the room until we leave it.
+    If `switch_to` is set, the app is still in the room until it leaves.
     """
 
     switch_to: str | None = None
@@ -113,6 +120,8 @@ class RemovedFromRoom:
 
 @dataclass(frozen=True, slots=True)
 class OfferReceived:
+    """The SFU's offer of a publisher's stream. The answer and candidates carry the same `sid`."""
+
     publisher: str
     room_type: str
     sid: str
@@ -121,7 +130,7 @@ class OfferReceived:
 
 @dataclass(frozen=True, slots=True)
 class CandidateReceived:
-    """`candidate` as in an SDP `a=candidate:` line without `a=`; empty or None: end of candidates."""
+    """An ICE candidate of the SFU: an SDP line `a=candidate:…` without `a=`. None means that there are no more."""
 
     publisher: str
     room_type: str
@@ -133,22 +142,13 @@ class CandidateReceived:
 
 @dataclass(frozen=True, slots=True)
 class SubscribeFailed:
-    """The server refused our `requestoffer` or answer for one publisher; `reason` is its error code."""
+    """The HPB refused our `requestoffer` or answer for one publisher. `reason` is its error code."""
 
     publisher: str
     reason: str
     room_type: str = "video"
 
 
-SignalingEvent: TypeAlias = (
-    SessionStarted
-    | SessionInterrupted
-    | ParticipantsJoined
-    | ParticipantsUpdated
-    | ParticipantsLeft
-    | CallEndedForAll
-    | RemovedFromRoom
-    | OfferReceived
-    | CandidateReceived
-    | SubscribeFailed
-)
+ParticipantsEvent: TypeAlias = ParticipantsJoined | ParticipantsUpdated | ParticipantsLeft
+RoomEvent: TypeAlias = ParticipantsEvent | CallEndedForAll | RemovedFromRoom | OfferReceived | CandidateReceived
+SignalingEvent: TypeAlias = SessionStarted | SessionInterrupted | SubscribeFailed | RoomEvent

@@ -1,151 +1,128 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The frames that wait to be sent to the HPB: bounded, in order, and each bound to its session."""
+"""The queue of frames to the HPB: bounded, in order, and repeated if a websocket may have lost them. Pure."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-#: The HPB closes a websocket that sends a larger frame (its limit is 64 KiB).
+from live_transcription.observability import metrics
+
+#: Largest frame in octets. The HPB closes a websocket that sends one of 64 KiB or more.
 MAX_FRAME_BYTES = 64 * 1024 - 1
-#: Limit of the waiting frames, and of the sent frames that no pong has proved to be read.
+#: Limit in octets of the waiting frames, and the same again for the frames in flight.
 MAX_WAITING_BYTES = 8 * 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class OutgoingFrame:
-    """`control`: belongs to one websocket. Other frames belong to the session, unless they `outlives_session` (captions).
+    """One text frame.
 
-    `subject`: a waiting frame is replaced by a later frame with the same subject.
+    A frame that `outlives_session` (a caption) is also valid in the next signaling session. A later frame with the same
+    `subject` replaces this one while it waits.
     """
 
     text: str = field(repr=False)
-    control: bool = False
     outlives_session: bool = False
     subject: str = ""
 
 
 class _Frames:
-    """A queue of frames, with their total size."""
+    """A queue that knows its size in octets. The frames are ASCII, so characters are octets."""
 
-    def __init__(self) -> None:
-        self.octets = 0
-        self._frames: deque[OutgoingFrame] = deque()
-
-    def __len__(self) -> int:
-        return len(self._frames)
-
-    def __iter__(self) -> Iterator[OutgoingFrame]:
-        return iter(self._frames)
+    def __init__(self, frames: Iterable[OutgoingFrame] = ()) -> None:
+        self.frames = deque(frames)
+        self.octets = sum(len(frame.text) for frame in self.frames)
 
     def append(self, frame: OutgoingFrame) -> None:
-        self._frames.append(frame)
+        self.frames.append(frame)
         self.octets += len(frame.text)
 
-    def push_front(self, frame: OutgoingFrame) -> None:
-        self._frames.appendleft(frame)
-        self.octets += len(frame.text)
-
-    def drop(self, subject: str) -> None:
-        """Remove the frames with this subject."""
-        for frame in [frame for frame in self._frames if frame.subject == subject]:
-            self._frames.remove(frame)
-            self.octets -= len(frame.text)
-
-    def pop_front(self) -> OutgoingFrame:
-        frame = self._frames.popleft()
+    def popleft(self) -> OutgoingFrame:
+        frame = self.frames.popleft()
         self.octets -= len(frame.text)
         return frame
 
 
 class Outbox:
-    """Control frames (hello, join, bye) are few and go first; the session's frames wait until the app is in the room.
+    """Sends control frames first (hello, join, bye), then the session's frames while the app is in the room.
 
-    At most `limit` session frames wait, of `MAX_WAITING_BYTES` in total; a full outbox refuses and counts further ones. After
-    sending, a frame is kept until a pong proves that the server has read it, since frames written into a dead connection are
-    lost without an error. The same limits apply to kept frames; beyond them the oldest is forgotten.
+    A frame is in flight from `next` until a pong shows that the server has read it, because a write to a dead connection
+    succeeds and the frame is lost. `requeue` puts all frames in flight back to the front.
+
+    At most `limit` session frames of `MAX_WAITING_BYTES` wait; a full outbox refuses and counts further ones.
+    The same limits apply to the frames in flight, of which the oldest is forgotten.
     """
 
     def __init__(self, limit: int) -> None:
-        self.dropped = 0
-        #: Captions that were queued again because nothing proved that the server had read them.
-        self.repeated = 0
+        #: Called when a frame is queued.
+        self.on_frame: Callable[[], None] = lambda: None
         self._limit = limit
         self._control: deque[OutgoingFrame] = deque()
-        self._session = _Frames()
-        self._unproved = _Frames()
-        self._sent = 0
-
-    def __len__(self) -> int:
-        return len(self._control) + len(self._session)
+        self._waiting = _Frames()
+        self._in_flight = _Frames()
+        self._taken = 0
 
     def put_control(self, text: str) -> None:
-        self._control.append(OutgoingFrame(text, control=True))
+        """Queue a frame for the current websocket."""
+        self._control.append(OutgoingFrame(text))
+        self.on_frame()
 
     def put(self, text: str, *, outlives_session: bool = False, subject: str = "") -> bool:
-        """`text` is ASCII, as `requests` makes it."""
-        if subject and self._session:
-            self._session.drop(subject)
-        full = len(self._session) >= self._limit or self._session.octets + len(text) > MAX_WAITING_BYTES
+        """Queue a frame of the session. `text` must be ASCII. Returns False if the outbox is full or the frame too large."""
+        if subject and any(frame.subject == subject for frame in self._waiting.frames):
+            self._waiting = _Frames(frame for frame in self._waiting.frames if frame.subject != subject)
+        full = len(self._waiting.frames) >= self._limit or self._waiting.octets + len(text) > MAX_WAITING_BYTES
         if full or len(text) > MAX_FRAME_BYTES:
-            self.dropped += 1
+            metrics.signaling_frames_dropped.inc()
             return False
-        self._session.append(OutgoingFrame(text, outlives_session=outlives_session, subject=subject))
+        self._waiting.append(OutgoingFrame(text, outlives_session=outlives_session, subject=subject))
+        self.on_frame()
         return True
 
     def next(self, *, in_room: bool) -> OutgoingFrame | None:
+        """Take the next frame to write. A frame of the session is in flight from now on, even if the write fails."""
         if self._control:
             return self._control.popleft()
-        if in_room and self._session:
-            return self._session.pop_front()
-        return None
-
-    def give_back(self, frame: OutgoingFrame) -> None:
-        """Requeue a frame that was not sent because its websocket broke. Control frames are void then."""
-        if not frame.control:
-            self._session.push_front(frame)
-
-    def sent(self, frame: OutgoingFrame) -> None:
-        """The frame was written to the websocket."""
-        if not frame.control:
-            self._sent += 1
-            self._unproved.append(frame)
-            while len(self._unproved) > self._limit or self._unproved.octets > MAX_WAITING_BYTES:
-                self._unproved.pop_front()
+        if not in_room or not self._waiting.frames:
+            return None
+        frame = self._waiting.popleft()
+        self._taken += 1
+        self._in_flight.append(frame)
+        while len(self._in_flight.frames) > self._limit or self._in_flight.octets > MAX_WAITING_BYTES:
+            self._in_flight.popleft()
+        return frame
 
     @property
-    def unproved(self) -> int | None:
-        """The mark to pass to `proved` when a ping sent now is answered; None if all frames are proved."""
-        return self._sent if self._unproved else None
+    def in_flight(self) -> int:
+        """Number of frames that were taken and that no pong has acknowledged."""
+        return len(self._in_flight.frames)
 
     @property
-    def unproved_count(self) -> int:
-        return len(self._unproved)
+    def last_in_flight(self) -> int | None:
+        """Number of the last unacknowledged frame; pass it to `acknowledge` when a ping sent now is answered."""
+        return self._taken if self._in_flight.frames else None
 
-    def proved(self, mark: int) -> None:
-        """The server has read the first `mark` frames."""
-        while self._unproved and self._sent - len(self._unproved) < mark:
-            self._unproved.pop_front()
+    def acknowledge(self, number: int) -> None:
+        """A pong shows that the server has read all frames up to this number."""
+        while self._in_flight.frames and self._taken - len(self._in_flight.frames) < number:
+            self._in_flight.popleft()
 
-    def take_back(self) -> None:
-        """The websocket is gone: requeue the frames that it may have lost, in order."""
-        self.repeated += sum(frame.outlives_session for frame in self._unproved)
-        for frame in reversed([*self._unproved]):
-            self._session.push_front(frame)
-        self._unproved = _Frames()
-
-    def clear_control(self) -> None:
+    def requeue(self) -> None:
+        """The websocket is gone: drop its control frames, and queue the frames that it may have lost again, in order."""
         self._control.clear()
+        metrics.captions_repeated.inc(sum(frame.outlives_session for frame in self._in_flight.frames))
+        self._waiting = _Frames([*self._in_flight.frames, *self._waiting.frames])
+        self._in_flight = _Frames()
 
     def forget_session(self) -> None:
-        frames, self._session = self._session, _Frames()
-        for frame in frames:
-            if frame.outlives_session:
-                self._session.append(frame)
+        """Drop the waiting frames that are void in the next session."""
+        self._waiting = _Frames(frame for frame in self._waiting.frames if frame.outlives_session)
 
     def clear(self) -> None:
+        """Drop everything."""
         self._control.clear()
-        self._session, self._unproved = _Frames(), _Frames()
+        self._waiting, self._in_flight = _Frames(), _Frames()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Turns the addresses of the HPB and Nextcloud, as administrators write them, into those of the protocol."""
+"""Converts the addresses of the HPB and Nextcloud, as administrators enter them, into those of the protocol. Pure."""
 
 from __future__ import annotations
 
@@ -16,6 +16,27 @@ _SIGNALING_FIX = (
 _BACKEND_FIX = "Give the base address of the Nextcloud server, for example https://cloud.example.com."
 
 
+def websocket_url(url: str, *, setting: str = "LT_HPB_URL") -> str:
+    """The address of the HPB's websocket: scheme `ws` or `wss`, path `…/spreed`, no query and no fragment.
+
+    Accepts http(s) and ws(s) addresses, with or without `/standalone-signaling`, a trailing `/spreed` or a slash. Raises
+    ConfigurationError, which names `setting`.
+    """
+    parts = _split(setting, url, tuple(_WEBSOCKET_SCHEMES), _SIGNALING_FIX)
+    path = parts.path.rstrip("/").removesuffix("/spreed").rstrip("/")
+    return urlunsplit((_WEBSOCKET_SCHEMES[parts.scheme], parts.netloc, f"{path}/spreed", "", ""))
+
+
+def backend_base_url(url: str, *, setting: str = "NEXTCLOUD_URL") -> str:
+    """Nextcloud's base address with one trailing slash.
+
+    The HPB appends the path of the OCS API itself, so a given one is removed. Raises ConfigurationError, which names `setting`.
+    """
+    parts = _split(setting, url, ("http", "https"), _BACKEND_FIX)
+    path = parts.path.partition("/ocs/v2.php/")[0].rstrip("/").removesuffix("/index.php")
+    return urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", ""))
+
+
 def _split(setting: str, url: str, schemes: tuple[str, ...], fix: str) -> SplitResult:
     try:
         parts = urlsplit(url.strip())
@@ -27,21 +48,3 @@ def _split(setting: str, url: str, schemes: tuple[str, ...], fix: str) -> SplitR
     if not parts.hostname or port == 0 or any(character.isspace() for character in parts.netloc + parts.path):
         raise ConfigurationError(setting, f"{setting} names no valid host.", fix=fix)
     return parts
-
-
-def websocket_url(url: str, *, setting: str = "LT_HPB_URL") -> str:
-    """The address of the websocket: scheme `ws` or `wss`, path `…/spreed`; query and fragment are dropped.
-
-    Takes http(s) and ws(s), with or without `/standalone-signaling`, with or without a trailing `/spreed` or slash.
-    Raises `ConfigurationError` that names `setting`.
-    """
-    parts = _split(setting, url, tuple(_WEBSOCKET_SCHEMES), _SIGNALING_FIX)
-    path = parts.path.rstrip("/").removesuffix("/spreed").rstrip("/")
-    return urlunsplit((_WEBSOCKET_SCHEMES[parts.scheme], parts.netloc, f"{path}/spreed", "", ""))
-
-
-def backend_base_url(url: str, *, setting: str = "NEXTCLOUD_URL") -> str:
-    """Nextcloud's base address with one trailing slash; the HPB appends the OCS path itself, so a given one is cut off."""
-    parts = _split(setting, url, ("http", "https"), _BACKEND_FIX)
-    path = parts.path.partition("/ocs/v2.php/")[0].rstrip("/").removesuffix("/index.php")
-    return urlunsplit((parts.scheme, parts.netloc, f"{path}/", "", ""))

@@ -1,23 +1,21 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Slow and simple roster and targets, which recompute everything from all participants: what the indexed ones must equal."""
+"""A slow and simple roster and targets without indexes, to which the real ones are compared."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from live_transcription.call.targets import CALL_RECIPIENT_TARGETS, RELOAD_OVERLAP_S
 from live_transcription.signaling.events import (
-    CallEndedForAll,
     InCall,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
-    RemovedFromRoom,
-    SignalingEvent,
+    RoomEvent,
 )
 
 PUBLISHING = InCall.IN_CALL | InCall.WITH_AUDIO
@@ -37,7 +35,7 @@ class NaiveRoster:
         self.announced.clear()
         self.owned.clear()
 
-    def apply(self, event: SignalingEvent) -> None:
+    def apply(self, event: RoomEvent) -> None:
         match event:
             case ParticipantsJoined(participants=participants) | ParticipantsUpdated(participants=participants):
                 for participant in participants:
@@ -47,11 +45,6 @@ class NaiveRoster:
                     self.participants.pop(session_id, None)
                     self.announced = [pair for pair in self.announced if pair[1] != session_id]
                     self.owned = [pair for pair in self.owned if pair[1] != session_id]
-            case CallEndedForAll():
-                for session_id, participant in self.participants.items():
-                    self.participants[session_id] = replace(participant, in_call=InCall.DISCONNECTED)
-            case RemovedFromRoom(switch_to=None):
-                self.reset(self.own)
 
     def upsert(self, new: Participant) -> None:
         old = self.participants.get(new.session_id, Participant(new.session_id))
@@ -99,7 +92,7 @@ class Entry:
 
 
 class NaiveTargets:
-    """Looks at every target and participant after every step, again and again until nothing changes."""
+    """Binds every target after every step, and repeats this until nothing changes."""
 
     def __init__(self, grace_s: float = 60.0) -> None:
         self.grace_s = grace_s
@@ -129,10 +122,10 @@ class NaiveTargets:
             self.entries.pop(key, None)
         if session_id is not None:
             self.declined.add(name)
-        # Before targets expire: they do so at the next look.
+        # Targets expire at the next step only.
         self.settle(now, expire=False)
 
-    def apply(self, event: SignalingEvent, now: float) -> None:
+    def apply(self, event: RoomEvent, now: float) -> None:
         self.roster.apply(event)
         for participant in self.roster.participants.values():
             if participant.nextcloud_session_id is not None:

@@ -1,71 +1,33 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One room's call beside its signaling: when it is over, and the order of what waits. With media: `tests/integration`."""
+"""The life of a call without media: when it is over, and in which order it serves its publishers."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Sequence
 from itertools import pairwise
 
 import pytest
 
-from live_transcription.call.call import Call
 from live_transcription.call.offer_queue import MOST_PENDING
-from live_transcription.capacity.load import CaptionInterval
-from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
-from live_transcription.capacity.watch import Capacity, PublisherClaims
-from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.errors import RoomRefused
-from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.events import (
     InCall,
-    OfferReceived,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
-    ParticipantsUpdated,
     SessionInterrupted,
     SessionStarted,
     SubscribeFailed,
 )
-from live_transcription.signaling.hello_guard import HelloGuard
-from live_transcription.signaling.requests import Recipient
-from live_transcription.speaker.speaker import Speaker
-from live_transcription.transcript import Hypothesis
-from live_transcription.types import Caption, IceServer, Secret
 from sandbox import virtual_clock
+from tests.fakes.call import FakeCall, FakeSpeaker, Machine, Speakers
 from tests.fakes.stt import FakeBackend
 
-CONFIG = EngineConfig(hpb=HpbConfig("wss://signaling.example.com", Secret("secret"), "https://cloud.example.com"))
 
-
-def call(backend: FakeBackend | None = None, *, sharing: Capacity | None = None) -> Call:
-    async def no_servers() -> Sequence[IceServer]:
-        return ()
-
-    return Call(
-        "room",
-        "en",
-        CONFIG,
-        backend or FakeBackend(),
-        guard=HelloGuard(),
-        ice_servers=no_servers,
-        sharing=sharing or Capacity(read=lambda: MemoryReading(0)),
-        interval=CaptionInterval(),
-        on_caption_sent=lambda caption: None,
-        on_stt_error=lambda error: None,
-    )
-
-
-async def test_a_call_whose_room_the_hpb_refuses_is_over_before_all_of_it_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
-    warming, refused, closed = asyncio.Event(), asyncio.Event(), asyncio.Event()
-
-    async def refuse(connection: SignalingConnection) -> None:
-        await refused.wait()
-        raise RoomRefused("There is no such room.")
+async def test_a_call_whose_room_is_refused_is_ending_before_everything_is_closed() -> None:
+    warming, closed = asyncio.Event(), asyncio.Event()
 
     class SlowToEnd(FakeBackend):
         async def warm(self) -> None:
@@ -75,462 +37,220 @@ async def test_a_call_whose_room_the_hpb_refuses_is_over_before_all_of_it_is_clo
             finally:
                 await closed.wait()
 
-    monkeypatch.setattr(SignalingConnection, "run", refuse)
-    ours = call(SlowToEnd())
-    running = asyncio.create_task(ours.run())
+    ours = FakeCall(backend=SlowToEnd())
+    running = asyncio.create_task(ours.call.run())
     async with asyncio.timeout(10):
         await warming.wait()
-    assert not ours.ending
-    refused.set()
-    await asyncio.sleep(0.05)
+    assert not ours.call.ending
+    ours.session.failure.set_exception(RoomRefused("There is no such room."))
+    for _ in range(10):
+        await asyncio.sleep(0)
     assert not running.done()
-    assert ours.ending, "who asks for captions now needs another call"
+    assert ours.call.ending, "whoever asks for captions now needs another call"
     closed.set()
     with pytest.raises(ExceptionGroup) as failure:
         await running
     assert failure.group_contains(RoomRefused, depth=1)
 
 
-TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
+# Whose offer is requested, and when.
 
 
-@contextlib.asynccontextmanager
-async def joined(monkeypatch: pytest.MonkeyPatch, *speakers: str, sharing: Capacity | None = None) -> AsyncIterator[Call]:
-    """A call with a listener and these speakers in it; its signaling says nothing by itself."""
-
-    async def stay(connection: SignalingConnection) -> None:
-        await asyncio.Event().wait()
-
-    monkeypatch.setattr(SignalingConnection, "run", stay)
-    ours = call(sharing=sharing)
-    running = asyncio.create_task(ours.run())
-    await asyncio.sleep(0.1)
-    start_session(ours, *speakers)
-    ours.add_target("nc1", None)
-    yield ours
-    running.cancel()
-    await asyncio.wait([running])
-
-
-def start_session(ours: Call, *speakers: str) -> None:
-    ours._take(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
-    ours._take(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc1"),)))
-    ours._take(ParticipantsUpdated(tuple(Participant(speaker, in_call=TALKING) for speaker in speakers)))
-
-
-class Machine:
-    """A process with so much memory in use, of 1,000 MB."""
-
-    def __init__(self, used_mb: int = 100) -> None:
-        self.used_mb = used_mb
-        self.capacity = Capacity(read=self.read, release=lambda: None)
-
-    def read(self) -> MemoryReading:
-        used = self.used_mb << 20
-        return MemoryReading(used, (MemoryBound(MemorySource.CONTAINER, used, 1000 << 20),))
-
-    @contextlib.asynccontextmanager
-    async def watched(self) -> AsyncIterator[Capacity]:
-        watching = asyncio.create_task(self.capacity.watch())
-        try:
-            yield self.capacity
-        finally:
-            watching.cancel()
-            await asyncio.wait([watching])
-
-
-def slot_of(ours: Call, session_id: str) -> PublisherClaims:
-    claims = ours._claims[session_id]
-    assert isinstance(claims, PublisherClaims)
-    return claims
-
-
-def answer(ours: Call, session_id: str) -> None:
-    ours._take(OfferReceived(session_id, "video", "1", "not SDP"))
-
-
-def asked(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """Whom the call asks for an offer, in order."""
-    requests: list[str] = []
-    monkeypatch.setattr(SignalingConnection, "request_offer", lambda self, publisher, room_type: requests.append(publisher))
-    return requests
-
-
-def test_a_recording_server_is_no_speaker(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It says that it has audio; a SIP bridge, which says the same, comes with phone participants."""
-    requests = asked(monkeypatch)
+def test_a_recording_server_is_no_speaker() -> None:
+    """It claims to have audio. So does a SIP bridge, which comes with phone participants."""
 
     async def run() -> None:
-        async with joined(monkeypatch, "speaker") as ours:
-            answer(ours, "speaker")
-            ours._take(ParticipantsUpdated((Participant("recorder", in_call=TALKING, internal=True),)))
+        async with FakeCall().joined("speaker") as ours:
+            requests = ours.session.requests
+            await ours.session.offer("speaker")
+            await ours.session.update("recorder", internal=True)
             await asyncio.sleep(1)
-            assert ours.speaker_count == 1
+            assert ours.call.speaker_count == 1
             assert requests.count("recorder") == 1
-            ours._take(SubscribeFailed("recorder", "client_not_found"))
+            await ours.session.deliver(SubscribeFailed("recorder", "client_not_found"))
             await asyncio.sleep(25)
             assert requests.count("recorder") == 1
-            ours._take(ParticipantsUpdated((Participant("phone", in_call=TALKING, virtual=True),)))
+            await ours.session.update("phone", virtual=True)
             await asyncio.sleep(0.1)
             assert requests.count("recorder") == 2, "a bridge is expected to publish now"
-            answer(ours, "recorder")
-            assert ours.speaker_count == 2
+            await ours.session.offer("recorder")
+            assert ours.call.speaker_count == 2
 
     virtual_clock.run(run())
 
 
-def test_who_leaves_the_call_and_is_back_at_once_is_asked_for_a_second_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In between the HPB handles the end of the old peer, and would lose the request."""
-    asked: list[float] = []
+def test_a_publisher_that_returns_at_once_is_asked_a_second_later() -> None:
+    """In between, the HPB handles the end of the old peer and would lose the request."""
 
-    def request(connection: SignalingConnection, publisher: str, room_type: str) -> None:
-        asked.append(asyncio.get_running_loop().time())
-
-    monkeypatch.setattr(SignalingConnection, "request_offer", request)
-
-    async def run() -> float:
-        async with joined(monkeypatch, "speaker") as ours:
+    async def run() -> None:
+        async with FakeCall().joined("speaker") as ours:
             await asyncio.sleep(0.5)
             left_at = asyncio.get_running_loop().time()
-            ours._take(ParticipantsUpdated((Participant("speaker", in_call=InCall.IN_CALL),)))
-            ours._take(ParticipantsUpdated((Participant("speaker", in_call=TALKING),)))
+            await ours.session.update("speaker", flags=InCall.IN_CALL)
+            await ours.session.update("speaker")
             await asyncio.sleep(2)
-            return left_at
-
-    left_at = virtual_clock.run(run())
-    assert len(asked) == 2
-    assert 1.0 <= asked[1] - left_at <= 1.4
-
-
-def test_without_memory_nobody_new_is_subscribed_and_all_are_once_there_is_some(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine()
-    requests = asked(monkeypatch)
-
-    async def run() -> None:
-        async with machine.watched() as capacity, joined(monkeypatch, "speaker-z", sharing=capacity) as ours:
-            machine.used_mb = 900
-            await asyncio.sleep(2)
-            ours._take(ParticipantsUpdated((Participant("speaker-a", in_call=TALKING),)))
-            await asyncio.sleep(5)
-            assert set(requests) == {"speaker-z"}
-            machine.used_mb = 100
-            await asyncio.sleep(2)
-            assert set(requests) == {"speaker-z", "speaker-a"}
+            first, second = ours.session.requested_at
+            assert first < left_at
+            assert 1.0 <= second - left_at <= 1.4
 
     virtual_clock.run(run())
 
 
-def test_a_new_session_takes_nobodys_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without memory for new ones, as many speakers as before the reconnect are transcribed after it, and no more."""
+def test_publishers_without_a_stream_hold_no_resources_and_a_newcomer_is_asked_at_once() -> None:
+    claimants = [f"claimant-{number}" for number in range(200)]
+
+    async def run() -> None:
+        async with Machine().watched() as capacity, FakeCall(sharing=capacity).joined(*claimants) as ours:
+            session, loop = ours.session, asyncio.get_running_loop()
+
+            def refuse(publisher: str) -> None:
+                if publisher != "newcomer":
+                    loop.call_later(10.0, session.emit, SubscribeFailed(publisher, "client_not_found"))
+
+            for publisher in session.requests:
+                refuse(publisher)
+            session.on_request = refuse
+            await asyncio.sleep(1)
+            assert len(session.requests) == MOST_PENDING
+            assert ours.call.speaker_count == 0
+            await asyncio.sleep(120)
+            repeated = len(claimants)  # a first request without an answer may be lost, and is repeated after 3 s
+            assert len(session.requests) <= 120 * MOST_PENDING / 10 + 2 * MOST_PENDING + repeated
+            assert set(session.requests) == set(claimants)
+            await session.update("newcomer")
+            await asyncio.sleep(0.1)
+            assert "newcomer" in session.requests
+            await session.offer("newcomer")
+            assert ours.call.speaker_count == 1
+            assert (capacity.slots, capacity.speakers_waiting) == (0, 0)
+
+    virtual_clock.run(run())
+
+
+def test_another_receive_path_applies_to_new_subscriptions() -> None:
+    async def run() -> None:
+        speakers = Speakers()
+        async with FakeCall(speakers=speakers).joined("speaker-1") as ours:
+            ours.call.set_receive_path("stock")
+            await ours.session.update("speaker-2")
+            assert [speaker.receive_path for speaker in speakers.running.values()] == ["stock", "stock"]
+
+    virtual_clock.run(run())
+
+
+# Limited memory and subscriptions, which all calls share.
+
+
+def test_while_memory_is_short_no_publisher_is_added_and_all_are_when_it_is_free_again() -> None:
     machine = Machine()
 
     async def run() -> None:
-        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+        async with machine.watched() as capacity, FakeCall(sharing=capacity).joined("speaker-z") as ours:
+            machine.used_mb = 900
+            await asyncio.sleep(2)
+            await ours.session.update("speaker-a")
+            await asyncio.sleep(5)
+            assert set(ours.session.requests) == {"speaker-z"}
+            machine.used_mb = 100
+            await asyncio.sleep(2)
+            assert set(ours.session.requests) == {"speaker-z", "speaker-a"}
+
+    virtual_clock.run(run())
+
+
+def test_publishers_keep_their_places_in_a_new_session() -> None:
+    """While memory is short, as many speakers as before the reconnect are transcribed after it, and no more."""
+    machine, speakers = Machine(), Speakers()
+
+    async def run() -> None:
+        async with (
+            machine.watched() as capacity,
+            FakeCall(sharing=capacity, speakers=speakers).joined("speaker-1", "speaker-2") as ours,
+        ):
             await asyncio.sleep(1)
-            assert slot_of(ours, "speaker-1").speaking()
-            assert slot_of(ours, "speaker-2").speaking()
+            assert speakers.slot("speaker-1").speaking()
+            assert speakers.slot("speaker-2").speaking()
             machine.used_mb = 950
             await asyncio.sleep(2)
-            start_session(ours, "speaker-4", "speaker-5", "speaker-6")
+            await ours.session.start("speaker-4", "speaker-5", "speaker-6")
             await asyncio.sleep(1)
-            assert set(ours._speakers) == {"speaker-4", "speaker-6"}, "the first and the last in turns"
-            assert slot_of(ours, "speaker-4").speaking()
-            assert slot_of(ours, "speaker-6").speaking()
+            assert speakers.running.keys() == {"speaker-4", "speaker-6"}, "alternately the oldest and the newest"
+            assert speakers.slot("speaker-4").speaking()
+            assert speakers.slot("speaker-6").speaking()
             assert capacity.slots == 2
             await asyncio.sleep(60)
-            start_session(ours, "speaker-7")
+            await ours.session.start("speaker-7")
             await asyncio.sleep(45)
-            ours._take(ParticipantsUpdated((Participant("speaker-8", in_call=TALKING),)))
+            await ours.session.update("speaker-8")
             await asyncio.sleep(1)
-            assert "speaker-8" not in ours._speakers, "who comes back after a minute is new"
+            assert "speaker-8" not in speakers.running, "a publisher that returns after a minute counts as new"
 
     virtual_clock.run(run())
 
 
 def test_silent_publishers_give_their_subscription_to_those_who_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", 2)
-    machine = Machine()
+    machine, speakers = Machine(), Speakers()
     machine.capacity.limit(1, 0)
-    requests = asked(monkeypatch)
-
-    async def stay(speaker: Speaker) -> None:
-        await speaker._ending.wait()
-
-    monkeypatch.setattr(Speaker, "run", stay)
-
-    async def run() -> None:
-        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
-            answer(ours, "speaker-1")
-            answer(ours, "speaker-2")
-            assert slot_of(ours, "speaker-2").speaking()
-            ours._take(ParticipantsUpdated((Participant("speaker-3", in_call=TALKING),)))
-            await asyncio.sleep(50)
-            assert set(ours._speakers) == {"speaker-1", "speaker-2"}
-            await asyncio.sleep(12)
-            assert set(ours._speakers) == {"speaker-2", "speaker-3"}, "one who speaks keeps it"
-            await asyncio.sleep(70)
-            assert set(ours._speakers) == {"speaker-1", "speaker-2"}, "they take turns"
-            assert requests == [], "the fake speakers ask nobody"
-
-    virtual_clock.run(run())
-
-
-def test_a_call_that_is_started_again_has_the_slots_of_the_one_that_failed(monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine()
-
-    async def run() -> None:
-        async with machine.watched() as capacity:
-            async with joined(monkeypatch, "speaker-1", sharing=capacity) as failed:
-                await asyncio.sleep(1)
-                assert slot_of(failed, "speaker-1").speaking()
-            machine.used_mb = 950
-            await asyncio.sleep(3)
-            async with joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
-                ours.take_over(failed)
-                assert len(ours._speakers) == 1
-                assert slot_of(ours, "speaker-1").speaking()
-
-    virtual_clock.run(run())
-
-
-def test_claimants_without_a_stream_hold_nothing_and_a_newcomer_is_asked_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    requests = asked(monkeypatch)
-    claimants = [f"claimant-{number}" for number in range(200)]
-
-    async def run() -> None:
-        async with Machine().watched() as capacity, joined(monkeypatch, *claimants, sharing=capacity) as ours:
-            refusing = asyncio.create_task(refuse_after(ours, 10.0))
-            await asyncio.sleep(1)
-            assert len(requests) == MOST_PENDING
-            assert ours.speaker_count == 0
-            await asyncio.sleep(120)
-            repeated = len(claimants)  # a first request without an answer may be lost, and is repeated after 3 s
-            assert len(requests) <= 120 * MOST_PENDING / 10 + 2 * MOST_PENDING + repeated
-            assert set(requests) == set(claimants)
-            ours._take(ParticipantsUpdated((Participant("newcomer", in_call=TALKING),)))
-            await asyncio.sleep(0.1)
-            assert "newcomer" in requests
-            answer(ours, "newcomer")
-            assert ours.speaker_count == 1
-            assert (capacity.slots, capacity.speakers_waiting) == (0, 0)
-            refusing.cancel()
-
-    async def refuse_after(ours: Call, seconds: float) -> None:
-        loop, done = asyncio.get_running_loop(), 0
-        while True:
-            for session_id in requests[done:]:
-                if session_id != "newcomer":
-                    loop.call_later(seconds, ours._take, SubscribeFailed(session_id, "client_not_found"))
-            done = len(requests)
-            await asyncio.sleep(0.05)
-
-    virtual_clock.run(run())
-
-
-def test_speakers_end_when_signaling_is_away_for_long_and_start_again_when_it_is_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def run() -> None:
-        async with joined(monkeypatch, "speaker-1", "speaker-2") as ours:
-            before = dict(ours._speakers)
-            for _ in range(2):
-                ours._take(SessionInterrupted("the websocket broke"))
-                await asyncio.sleep(30)
-                assert ours._speakers == before, "their audio may go on"
-                ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
-                await asyncio.sleep(100)
-                assert ours._speakers == before
-            ours._take(SessionInterrupted("the websocket broke"))
-            await asyncio.sleep(50)
-            assert not ours._speakers
-            await asyncio.sleep(3600)
-            assert [target.nc_session_id for target in ours.targets()] == ["nc1"]
-            ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
-            assert set(ours._speakers) == {"speaker-1", "speaker-2"}
-            ours._take(SessionInterrupted("the websocket broke"))
-            ours.remove_target("nc1")
-            await asyncio.sleep(100)
-            assert ours.ending, "nobody wants captions, and nobody can be seen to come back"
-
-    virtual_clock.run(run())
-
-
-def test_a_speaker_that_fails_again_and_again_is_tried_less_and_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
-    began_at: list[float] = []
-    machine = Machine()
-
-    async def fail(speaker: Speaker) -> None:
-        began_at.append(asyncio.get_running_loop().time())
-        raise RuntimeError("unexpected")
-
-    monkeypatch.setattr(Speaker, "run", fail)
-
-    async def run() -> None:
-        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", sharing=capacity) as ours:
-            await asyncio.sleep(1000)
-            waits = [later - earlier for earlier, later in pairwise(began_at)]
-            assert all(2.5 <= wait <= 5.1 for wait in waits[:1])
-            assert all(20 <= wait <= 41 for wait in waits[3:4])
-            assert all(60 <= wait <= 121 for wait in waits[5:])
-            assert len(waits) >= 10
-            loop = asyncio.get_running_loop()
-            ended_at = loop.time()
-            ours.end()
-            await ours._say_last_words()
-            assert loop.time() == ended_at, "nobody waits for who rests"
-
-    virtual_clock.run(run())
-
-
-class SlowLastWords:
-    """In place of `Speaker.run`: shows a word, and takes so many seconds over the rest."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, seconds: float = 1e6) -> None:
-        self.happened: list[tuple[str, float]] = []
-        slow = self
-
-        async def run(speaker: Speaker) -> None:
-            captioner = speaker._captioner
-            for _ in range(2):
-                captioner.feed(Hypothesis("a word or two", final=False))
-            try:
-                await speaker._ending.wait()
-                await asyncio.sleep(seconds)
-                captioner.feed(Hypothesis("a word or two more", final=True))
-            except asyncio.CancelledError:
-                slow.note("cancelled")
-                raise
-            finally:
-                captioner.close()
-
-        monkeypatch.setattr(Speaker, "run", run)
-
-    def note(self, what: str) -> None:
-        self.happened.append((what, round(asyncio.get_running_loop().time(), 2)))
-
-    def listen(self, ours: Call) -> None:
-        offer, forget = ours._delivery.offer, ours._delivery.forget
-
-        def noted(caption: Caption) -> None:
-            self.note(caption.text)
-            offer(caption)
-
-        def noted_forget(speaker: str) -> None:
-            self.note(f"{speaker} gone")
-            forget(speaker)
-
-        ours._delivery.offer = noted  # type: ignore[method-assign]
-        ours._delivery.forget = noted_forget  # type: ignore[method-assign]
-
-
-def test_who_leaves_while_the_call_goes_on_is_not_hurried_and_the_end_of_the_call_waits_for_nobody(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    slow = SlowLastWords(monkeypatch)
-
-    async def run() -> None:
-        async with joined(monkeypatch) as ours:
-            slow.listen(ours)
-            start_session(ours, "speaker-1")
-            await asyncio.sleep(1.9)
-            ours._take(ParticipantsLeft(("speaker-1",)))
-            await asyncio.sleep(6)
-            assert slow.happened == [("a word or", 0.1)]
-            assert ours.speaker_count == 0
-            ours.end()
-            await asyncio.sleep(2)
-            # With the words there were: committed first, cancelled then.
-            assert slow.happened[1:] == [("two", 9.3), ("cancelled", 9.3), ("speaker-1 gone", 9.3)]
-
-    virtual_clock.run(run())
-
-
-def test_the_end_of_the_app_gives_the_last_words_more_time_than_a_request_can(monkeypatch: pytest.MonkeyPatch) -> None:
-    """On a busy machine the last second of speech takes seconds to decode; whoever stops the app waits longer than Talk."""
-    slow = SlowLastWords(monkeypatch, 4.0)
-
-    async def run() -> None:
-        async with joined(monkeypatch) as ours:
-            slow.listen(ours)
-            start_session(ours, "speaker-1")
-            await asyncio.sleep(1)
-            ours.end(within_s=5.0)
-            ours.end()  # a later request, such as Talk's, does not shorten it
-            await asyncio.sleep(5)
-            assert [what for what, _ in slow.happened] == ["a word or", "two more", "speaker-1 gone"]
-
-    virtual_clock.run(run())
-
-
-def test_who_is_back_before_the_last_words_are_out_goes_on_speaking(monkeypatch: pytest.MonkeyPatch) -> None:
-    slow = SlowLastWords(monkeypatch, 5.0)
-
-    async def run() -> None:
-        async with joined(monkeypatch) as ours:
-            slow.listen(ours)
-            start_session(ours, "speaker-1")
-            await asyncio.sleep(1.9)
-            start_session(ours, "speaker-1")
-            await asyncio.sleep(20)
-            assert slow.happened == [("a word or", 0.1), ("a word or", 2.0), ("two more", 7.0)]
-            ours._take(ParticipantsLeft(("speaker-1",)))
-            await asyncio.sleep(20)
-            assert slow.happened[3:] == [("two more", 27.0), ("speaker-1 gone", 27.0)]
-
-    virtual_clock.run(run())
-
-
-def test_who_becomes_likely_while_a_subscription_is_awaited_claims_one_only(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A SIP bridge waits for memory when the phone joins that makes its stream likely."""
-    machine = Machine()
-    asked(monkeypatch)
-
-    async def run() -> None:
-        async with machine.watched() as capacity, joined(monkeypatch, sharing=capacity) as ours:
-            ours._take(ParticipantsUpdated((Participant("bridge", in_call=TALKING, internal=True),)))
-            await asyncio.sleep(0.1)
-            ours._take(SubscribeFailed("bridge", "client_not_found"))
-            machine.used_mb = 950
-            await asyncio.sleep(600)
-            assert capacity._subscriptions.waiting == 1
-            ours._take(ParticipantsUpdated((Participant("phone", in_call=TALKING, virtual=True),)))
-            await asyncio.sleep(5)
-            assert capacity._subscriptions.waiting == 1
-            machine.used_mb = 100
-            await asyncio.sleep(5)
-            assert set(ours._speakers) == {"bridge"}
-            ours._take(ParticipantsLeft(("bridge", "phone")))
-            await asyncio.sleep(1)
-            assert (capacity._subscriptions.waiting, capacity._subscriptions.held) == (0, 0)
-
-    virtual_clock.run(run())
-
-
-def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_awaited_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", 2)
-    machine = Machine()
-    machine.capacity.limit(1, 0)
-    asked(monkeypatch)
 
     async def run() -> None:
         async with (
             machine.watched() as capacity,
-            joined(monkeypatch, sharing=capacity) as large,
-            joined(monkeypatch, sharing=capacity) as small,
+            FakeCall(sharing=capacity, speakers=speakers).joined("speaker-1", "speaker-2") as ours,
         ):
-            small.room_token = "small"
+            await ours.session.offer("speaker-1")
+            await ours.session.offer("speaker-2")
+            assert speakers.slot("speaker-2").speaking()
+            await ours.session.update("speaker-3")
+            await asyncio.sleep(50)
+            assert speakers.running.keys() == {"speaker-1", "speaker-2"}
+            await asyncio.sleep(12)
+            assert speakers.running.keys() == {"speaker-2", "speaker-3"}, "a publisher that speaks keeps it"
+            await asyncio.sleep(70)
+            assert speakers.running.keys() == {"speaker-1", "speaker-2"}, "they take turns"
+
+    virtual_clock.run(run())
+
+
+def test_a_call_that_is_started_again_gets_the_slots_of_the_one_that_failed() -> None:
+    machine, before, after = Machine(), Speakers(), Speakers()
+
+    async def run() -> None:
+        async with machine.watched() as capacity:
+            async with FakeCall(sharing=capacity, speakers=before).joined("speaker-1") as failed:
+                await asyncio.sleep(1)
+                assert before.slot("speaker-1").speaking()
             machine.used_mb = 950
-            await asyncio.sleep(2)
-            large._take(ParticipantsUpdated(tuple(Participant(each, in_call=TALKING) for each in ("speaker-1", "speaker-2"))))
+            await asyncio.sleep(3)
+            async with FakeCall(sharing=capacity, speakers=after).joined("speaker-1", "speaker-2") as ours:
+                ours.call.take_over(failed.call)
+                assert len(after.running) == 1
+                assert after.slot("speaker-1").speaking()
+
+    virtual_clock.run(run())
+
+
+def test_a_publisher_that_waits_for_a_subscription_claims_only_one() -> None:
+    """A SIP bridge waits for memory when a phone joins, which makes its stream likely."""
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched() as capacity, FakeCall(sharing=capacity).joined() as ours:
+            await ours.session.update("bridge", internal=True)
+            await asyncio.sleep(0.1)
+            await ours.session.deliver(SubscribeFailed("bridge", "client_not_found"))
+            machine.used_mb = 950
+            await asyncio.sleep(600)
+            assert capacity.waiting == 1
+            await ours.session.update("phone", virtual=True)
+            await asyncio.sleep(5)
+            assert capacity.waiting == 1
             machine.used_mb = 100
-            while not all(large._claims[each].subscribed for each in ("speaker-1", "speaker-2")):
-                capacity.observe(asyncio.get_running_loop().time())
-                capacity._share_subscriptions(asyncio.get_running_loop().time())
-            # Before the large call has its turn.
-            small._take(ParticipantsUpdated((Participant("speaker-3", in_call=TALKING),)))
+            await asyncio.sleep(5)
+            assert (capacity.waiting, capacity.subscribed) == (0, 1)
+            await ours.session.deliver(ParticipantsLeft(("bridge", "phone")))
             await asyncio.sleep(1)
-            assert (len(large._speakers), len(small._speakers)) == (1, 1)
-            small._take(ParticipantsLeft(("speaker-3",)))
-            await asyncio.sleep(1)
-            assert set(large._speakers) == {"speaker-1", "speaker-2"}
+            assert (capacity.waiting, capacity.subscribed) == (0, 0)
 
     virtual_clock.run(run())
 
@@ -540,58 +260,234 @@ def test_a_call_that_is_cut_off_claims_nothing(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", 1)
     machine = Machine()
     machine.capacity.limit(1, 0)
-    asked(monkeypatch)
 
     async def run() -> None:
-        async with machine.watched() as capacity, joined(monkeypatch, "speaker-1", "speaker-2", sharing=capacity) as ours:
+        async with (
+            machine.watched() as capacity,
+            FakeCall(sharing=capacity, speakers=Speakers()).joined("speaker-1", "speaker-2") as ours,
+        ):
             await asyncio.sleep(1)
-            assert (capacity._subscriptions.held, capacity._subscriptions.waiting) == (1, 1)
-            ours._take(SessionInterrupted("the websocket broke"))
+            assert (capacity.subscribed, capacity.waiting) == (1, 1)
+            await ours.session.deliver(SessionInterrupted("the websocket broke"))
             await asyncio.sleep(50)
-            assert (capacity._subscriptions.held, capacity._subscriptions.waiting) == (0, 0)
-            ours._take(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
+            assert (capacity.subscribed, capacity.waiting) == (0, 0)
+            await ours.session.start(resumed=True)
             await asyncio.sleep(1)
-            assert (capacity._subscriptions.held, capacity._subscriptions.waiting) == (1, 1)
+            assert (capacity.subscribed, capacity.waiting) == (1, 1)
 
     virtual_clock.run(run())
 
 
-def test_last_words_that_the_queue_to_the_hpb_does_not_take_at_once_still_go_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thousand frames wait at most; the last words of several speakers to hundreds of readers are more."""
-    sent: list[tuple[str | None, str]] = []
-
-    def send(connection: SignalingConnection, recipient: Recipient, caption: Caption) -> bool:
-        if len(sent) >= 2 + 50 * (asyncio.get_running_loop().time() - began_at):
-            return False
-        sent.append((recipient.session_id, caption.text))
-        return True
-
-    async def stay(speaker: Speaker) -> None:
-        await speaker._ending.wait()
-
-    monkeypatch.setattr(Speaker, "run", stay)
-
-    async def close(connection: SignalingConnection, timeout_s: float) -> None:
-        monkeypatch.setattr(SignalingConnection, "in_room", False)
-
-    monkeypatch.setattr(SignalingConnection, "in_room", True)
-    monkeypatch.setattr(SignalingConnection, "send_caption", send)
-    monkeypatch.setattr(SignalingConnection, "close", close)
-    began_at = 1e9
+def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("live_transcription.capacity.watch.MAX_SUBSCRIPTIONS", 2)
+    machine, of_large, of_small = Machine(), Speakers(), Speakers()
+    machine.capacity.limit(1, 0)
 
     async def run() -> None:
-        nonlocal began_at
-        speakers = ("speaker-1", "speaker-2", "speaker-3")
-        async with joined(monkeypatch, *speakers) as ours:
-            ours._take(ParticipantsJoined((Participant("another", nextcloud_session_id="nc2"),)))
-            ours.add_target("nc2", None)
-            began_at = asyncio.get_running_loop().time()
-            for speaker in speakers:
-                ours._delivery.offer(Caption(speaker, f"Goodbye from {speaker}", "en"))
-            ours.end()
+        async with (
+            machine.watched() as capacity,
+            FakeCall(room="large", sharing=capacity, speakers=of_large).joined() as large,
+            FakeCall(room="small", sharing=capacity, speakers=of_small).joined() as small,
+        ):
+            small.call.remove_target("nc1")
+            await small.session.update("speaker-3")
+            machine.used_mb = 950
+            await asyncio.sleep(2)
+            await large.session.update("speaker-1", "speaker-2")
+            machine.used_mb = 100
+            now = asyncio.get_running_loop().time()
+            # What `watch` does once a second, but without giving the large call its turn.
+            while capacity.subscribed < 2:
+                capacity._look_at_memory(now)
+                capacity._share_subscriptions(now)
+            small.call.add_target("nc1", None)
             await asyncio.sleep(1)
-        assert sorted(sent) == [
-            (reader, f"Goodbye from {speaker}") for reader in ("another", "listener") for speaker in speakers
-        ]
+            assert (len(of_large.running), len(of_small.running)) == (1, 1)
+            await small.session.deliver(ParticipantsLeft(("speaker-3",)))
+            await asyncio.sleep(1)
+            assert of_large.running.keys() == {"speaker-1", "speaker-2"}
+
+    virtual_clock.run(run())
+
+
+# Interruptions and failures.
+
+
+def test_speakers_end_after_a_long_interruption_of_signaling_and_start_again_after_it() -> None:
+    speakers = Speakers()
+
+    async def run() -> None:
+        async with FakeCall(speakers=speakers).joined("speaker-1", "speaker-2") as ours:
+            interrupted = SessionInterrupted("the websocket broke")
+            before = dict(speakers.running)
+            for _ in range(2):
+                await ours.session.deliver(interrupted)
+                await asyncio.sleep(30)
+                assert speakers.running == before, "their audio may go on"
+                await ours.session.start(resumed=True)
+                await asyncio.sleep(100)
+                assert speakers.running == before
+            await ours.session.deliver(interrupted)
+            await asyncio.sleep(50)
+            assert not speakers.running
+            await asyncio.sleep(3600)
+            assert [target.nc_session_id for target in ours.call.targets()] == ["nc1"]
+            await ours.session.start(resumed=True)
+            assert speakers.running.keys() == {"speaker-1", "speaker-2"}
+            await ours.session.deliver(interrupted)
+            ours.call.remove_target("nc1")
+            await asyncio.sleep(100)
+            assert ours.call.ending, "nobody wants captions, and nobody can be seen to come back"
+
+    virtual_clock.run(run())
+
+
+def test_a_speaker_that_fails_again_and_again_is_started_less_and_less_often() -> None:
+    began_at: list[float] = []
+    machine = Machine()
+
+    async def fail(_: FakeSpeaker) -> None:
+        began_at.append(asyncio.get_running_loop().time())
+        raise RuntimeError("unexpected")
+
+    async def run() -> None:
+        async with (
+            machine.watched() as capacity,
+            FakeCall(sharing=capacity, speakers=Speakers(fail)).joined("speaker-1") as ours,
+        ):
+            await asyncio.sleep(1000)
+            waits = [later - earlier for earlier, later in pairwise(began_at)]
+            assert all(2.5 <= wait <= 5.1 for wait in waits[:1])
+            assert all(20 <= wait <= 41 for wait in waits[3:4])
+            assert all(60 <= wait <= 121 for wait in waits[5:])
+            assert len(waits) >= 10
+            loop = asyncio.get_running_loop()
+            ended_at = loop.time()
+            ours.call.end()
+            assert ours.running is not None
+            await ours.running
+            assert loop.time() == ended_at, "the end waits for no speaker that is to be started again"
+
+    virtual_clock.run(run())
+
+
+# Last words.
+
+
+class SlowToFinish:
+    """A speaker's `behaviour`: commits some words, and takes so many seconds for the last ones."""
+
+    def __init__(self, seconds: float = 1e6) -> None:
+        self.ended: list[tuple[str, float]] = []
+        self._seconds = seconds
+
+    async def __call__(self, speaker: FakeSpeaker) -> None:
+        speaker.commit("a word or")
+        try:
+            await speaker.ending.wait()
+            await asyncio.sleep(self._seconds)
+            speaker.commit("two more")
+            self._note("finished")
+        except asyncio.CancelledError:
+            self._note("given up" if speaker.given_up else "cancelled")
+            raise
+
+    def _note(self, how: str) -> None:
+        self.ended.append((how, round(asyncio.get_running_loop().time(), 2)))
+
+
+def test_a_speaker_that_leaves_has_time_for_its_last_words_until_the_call_ends() -> None:
+    slow = SlowToFinish()
+
+    async def run() -> None:
+        async with FakeCall(speakers=Speakers(slow)).joined() as ours:
+            await ours.session.update("speaker-1")
+            await asyncio.sleep(1.9)
+            await ours.session.deliver(ParticipantsLeft(("speaker-1",)))
+            await asyncio.sleep(6)
+            assert ours.session.sent == [(0.1, "listener", "a word or")]
+            assert slow.ended == []
+            assert ours.call.speaker_count == 0
+            ours.call.end()
+            await asyncio.sleep(2)
+            assert slow.ended == [("given up", 9.3)], "the words that it has are committed first"
+
+    virtual_clock.run(run())
+
+
+def test_last_words_have_more_time_when_the_app_stops_than_within_a_request() -> None:
+    """On a busy machine the last second of speech takes seconds to decode; whoever stops the app waits longer than Talk."""
+    slow = SlowToFinish(4.0)
+
+    async def run() -> None:
+        async with FakeCall(speakers=Speakers(slow)).joined() as ours:
+            await ours.session.update("speaker-1")
+            await asyncio.sleep(1)
+            ours.call.end(within_s=5.0)
+            ours.call.end()  # a later request, such as Talk's, does not shorten it
+            await asyncio.sleep(5)
+            assert [text for _, _, text in ours.session.sent] == ["a word or", "two more"]
+            assert slow.ended == [("finished", 5.1)]
+
+    virtual_clock.run(run())
+
+
+def test_a_speaker_that_is_back_before_its_last_words_are_sent_loses_none() -> None:
+    slow = SlowToFinish(5.0)
+
+    async def run() -> None:
+        async with FakeCall(speakers=Speakers(slow)).joined() as ours:
+            await ours.session.start("speaker-1")
+            await asyncio.sleep(1.9)
+            await ours.session.start("speaker-1")
+            await asyncio.sleep(20)
+            ours.call.add_target("nc1", None)
+            assert [(at, text) for at, _, text in ours.session.sent] == [
+                (0.1, "a word or"),
+                (2.0, "a word or"),
+                (7.0, "two more"),
+            ]
+            await ours.session.deliver(ParticipantsLeft(("speaker-1",)))
+            await asyncio.sleep(20)
+            assert [(at, text) for at, _, text in ours.session.sent][3:] == [(27.0, "two more")]
+
+    virtual_clock.run(run())
+
+
+def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once() -> None:
+    """A thousand frames wait at most; the last words of several speakers to hundreds of readers are more."""
+    speakers = ("speaker-1", "speaker-2", "speaker-3")
+
+    async def say_goodbye(speaker: FakeSpeaker) -> None:
+        await speaker.ending.wait()
+        speaker.commit(f"Goodbye from {speaker.session_id}")
+
+    async def run() -> None:
+        async with FakeCall(speakers=Speakers(say_goodbye)).joined(*speakers) as ours:
+            session, loop = ours.session, asyncio.get_running_loop()
+            await session.deliver(ParticipantsJoined((Participant("another", nextcloud_session_id="nc2"),)))
+            ours.call.add_target("nc2", None)
+            began_at = loop.time()
+            session.accepts = lambda: len(session.sent) < 2 + 50 * (loop.time() - began_at)
+            ours.call.end()
+            await asyncio.sleep(1)
+            assert sorted((reader, text) for _, reader, text in session.sent) == [
+                (reader, f"Goodbye from {speaker}") for reader in ("another", "listener") for speaker in speakers
+            ]
+
+    virtual_clock.run(run())
+
+
+def test_a_resumed_session_keeps_the_speakers_and_a_new_one_starts_others() -> None:
+    speakers = Speakers()
+
+    async def run() -> None:
+        async with FakeCall(speakers=speakers).joined("speaker-1") as ours:
+            (first,) = speakers.made
+            await ours.session.deliver(SessionStarted("own", resumed=True, server_version="2.0.2", features=frozenset()))
+            assert speakers.running == {"speaker-1": first}
+            await ours.session.start("speaker-9")
+            assert first.ending.is_set()
+            assert speakers.running.keys() == {"speaker-9"}
 
     virtual_clock.run(run())

@@ -9,33 +9,34 @@ Counted in bytecode instructions, so that a slow machine changes nothing. `bench
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import sys
-from collections.abc import Callable, Sequence
-from itertools import count
+from collections.abc import AsyncIterator, Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
 import pytest
 
-from live_transcription.call.call import Call
 from live_transcription.call.delivery import CaptionDelivery
+from live_transcription.call.publishers import Publishers
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Targets
+from live_transcription.capacity.watch import Capacity
 from live_transcription.signaling.events import (
     InCall,
-    OfferReceived,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
-    SignalingEvent,
 )
 from live_transcription.signaling.protocol import SignalingProtocol
-from live_transcription.speaker.speaker import Speaker
 from live_transcription.types import Caption
+from live_transcription.webrtc.offer_requests import OfferRequests
 from sandbox import virtual_clock
-from tests.unit.call.test_call import Machine, joined
+from tests.fakes.call import CONFIG, FakeChannel, Machine, Speakers
+from tests.fakes.stt import FakeBackend
 from tests.unit.signaling.golden import hello_reply, protocol, room_reply, sent
 
 TALKING = InCall.IN_CALL | InCall.WITH_AUDIO
@@ -78,48 +79,92 @@ def person(number: int, flags: InCall = TALKING) -> Participant:
     return Participant(f"s{number}", nextcloud_session_id=f"nc{number}", user_id=f"user-{number}", in_call=flags)
 
 
-async def caption_instructions(participants: int, readers: int, *features: str) -> float:
+def caption_instructions(participants: int, readers: int, *features: str) -> float:
     """Per reader, from the delivery to the frames that leave the outbox."""
-    session, targets = in_room(*features), Targets(Roster())
-    targets.reset(0.0, recipient_call="recipient-call" in features)
-    targets.apply(ParticipantsJoined(tuple(person(number) for number in range(participants))), 0.0)
-    for number in range(readers):
-        targets.add(f"nc{number}", f"user-{number}", 0.0)
-    delivery = CaptionDelivery(session, targets, on_sent=lambda _: None)
-    # Each look at the clock is later than a message has to wait for the one before.
-    clock = count(10.0, 10.0)
-    delivery._now = clock.__next__  # type: ignore[method-assign]
-    speaker = f"s{participants - 1}"
 
-    def speak() -> None:
-        delivery.offer(Caption(speaker, "A sentence of several words.", "en"))
-        while (frame := session.next_frame()) is not None:
-            session.outbox.sent(frame)
+    async def run() -> float:
+        session, targets = in_room(*features), Targets(Roster())
+        targets.reset(0.0, recipient_call="recipient-call" in features)
+        targets.apply(ParticipantsJoined(tuple(person(number) for number in range(participants))), 0.0)
+        for number in range(readers):
+            targets.add(f"nc{number}", f"user-{number}", 0.0)
+        delivery = CaptionDelivery(session, targets, on_sent=lambda _: None)
+        speaker = f"s{participants - 1}"
 
-    speak()
-    session.outbox.clear()
-    cost = instructions(speak) / readers
-    frames = session.outbox.unproved_count
-    assert frames == (1 if features else readers - (participants == readers))
-    delivery.close()
-    return cost
+        def speak() -> None:
+            delivery.add(Caption(speaker, "A sentence of several words.", "en"))
+            while session.next_frame() is not None:
+                pass
+
+        # The second message comes when the interval after the first one is over.
+        speak()
+        session.outbox.clear()
+        await asyncio.sleep(10)
+        cost = instructions(speak) / readers
+        assert session.outbox.in_flight == (1 if features else readers - (participants == readers))
+        delivery.close()
+        return cost
+
+    return virtual_clock.run(run())
 
 
 @pytest.mark.parametrize("features", [(), ("recipient-call",)])
-async def test_a_caption_costs_as_much_per_reader_in_a_large_room(features: Sequence[str]) -> None:
-    small = await caption_instructions(50, 50, *features)
-    large = await caption_instructions(1000, 500, *features)
+def test_a_caption_costs_as_much_per_reader_in_a_large_room(features: Sequence[str]) -> None:
+    small = caption_instructions(50, 50, *features)
+    large = caption_instructions(1000, 500, *features)
     assert large <= 1.5 * small
 
 
-def test_an_event_costs_as_much_in_a_large_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Joins, updates, flags and leaves: memory is full, so that the cost of speakers does not count."""
+class RoomOfPublishers:
+    """The parts of a call that a participant's event goes through."""
+
+    def __init__(self, tasks: asyncio.TaskGroup, capacity: Capacity) -> None:
+        self.roster = Roster()
+        self.targets = Targets(self.roster)
+        self.delivery = CaptionDelivery(in_room(), self.targets, on_sent=lambda _: None)
+        self.speakers = Speakers()
+        self.publishers = Publishers("room", self.roster, self.targets, self.delivery, capacity, self._new_speaker)
+        self.publishers.start(tasks)
+        self.apply(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc-listener"),)))
+        self.targets.add("nc-listener", None, 0.0)
+
+    def apply(self, event: ParticipantsJoined | ParticipantsUpdated | ParticipantsLeft) -> None:
+        self.targets.apply(event, 0.0)
+        self.publishers.review()
+
+    def _new_speaker(self, session_id: str, claims: Any, requests: OfferRequests, on_unavailable: Any) -> Any:
+        channel = FakeChannel(self, session_id)  # type: ignore[arg-type]
+        return self.speakers(
+            session_id,
+            "en",
+            CONFIG,
+            FakeBackend(),
+            channel=channel,
+            on_caption=self.delivery.add,
+            requests=requests,
+            slot=claims,
+        )
+
+
+@contextlib.asynccontextmanager
+async def room_of_publishers(machine: Machine) -> AsyncIterator[RoomOfPublishers]:
+    async with asyncio.TaskGroup() as tasks:
+        room = RoomOfPublishers(tasks, machine.capacity)
+        yield room
+        await room.publishers.end(0.0)
+        room.publishers.close(returning=False)
+        room.delivery.close()
+
+
+def test_an_event_costs_as_much_in_a_large_room() -> None:
+    """Joins, updates, flags and leaves. Memory is full, so that the cost of speakers does not count."""
 
     async def cost(size: int) -> dict[str, int]:
-        async with joined(monkeypatch, sharing=Machine(used_mb=990).capacity) as call:
-            call._take(ParticipantsUpdated(tuple(person(number) for number in range(size))))
+        async with room_of_publishers(Machine(used_mb=990)) as room:
+            room.apply(ParticipantsUpdated(tuple(person(number) for number in range(size))))
             for number in range(0, size, 10):
-                call.add_target(f"nc{number}", f"user-{number}")
+                room.targets.add(f"nc{number}", f"user-{number}", 0.0)
+            room.publishers.review()
             found = {
                 "join": ParticipantsJoined((person(-1, InCall.DISCONNECTED),)),
                 "microphone on": ParticipantsUpdated((person(-1),)),
@@ -129,11 +174,8 @@ def test_an_event_costs_as_much_in_a_large_room(monkeypatch: pytest.MonkeyPatch)
                 "leave": ParticipantsLeft(("s-1",)),
                 "a reader's leave": ParticipantsLeft(("s10",)),
             }
-            assert len(call._offers.known) == size
-            return {name: take(call, event) for name, event in found.items()}
-
-    def take(call: Call, event: SignalingEvent) -> int:
-        return instructions(lambda: call._take(event))
+            assert len(room.roster.publishers()) == size
+            return {name: instructions(partial(room.apply, event)) for name, event in found.items()}
 
     async def run() -> None:
         small, large = await cost(100), await cost(2000)
@@ -143,29 +185,24 @@ def test_an_event_costs_as_much_in_a_large_room(monkeypatch: pytest.MonkeyPatch)
     virtual_clock.run(run())
 
 
-def test_a_speaker_costs_as_much_among_many_speakers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who comes, speaks and goes while hundreds of microphones are subscribed to, and after hundreds have left."""
-
-    async def stay(speaker: Speaker) -> None:
-        await speaker._ending.wait()
-
-    monkeypatch.setattr(Speaker, "run", stay)
+def test_a_speaker_costs_as_much_among_many_speakers() -> None:
+    """One that comes, speaks and leaves while hundreds of microphones are subscribed to, and after hundreds have left."""
 
     async def cost(size: int) -> dict[str, int]:
         speakers = range(10, 10 + size)
-        async with joined(monkeypatch, sharing=Machine().capacity) as call:
+        async with room_of_publishers(Machine()) as room:
             for number in speakers:
-                call._take(ParticipantsUpdated((person(number),)))
-                call._take(OfferReceived(f"s{number}", "video", "1", "not SDP"))
+                room.apply(ParticipantsUpdated((person(number),)))
+                room.publishers.answered(f"s{number}")
             await asyncio.sleep(1)
-            assert call.speaker_count == size
+            assert room.publishers.connected == size
             found = {
-                "join": instructions(lambda: call._take(ParticipantsUpdated((person(-1),)))),
-                "caption": instructions(lambda: call._delivery.offer(Caption("s-1", "A word.", "en"))),
+                "join": instructions(lambda: room.apply(ParticipantsUpdated((person(-1),)))),
+                "caption": instructions(lambda: room.delivery.add(Caption("s-1", "A word.", "en"))),
             }
             for number in speakers:
-                call._take(ParticipantsLeft((f"s{number}",)))
-            found["leave"] = instructions(lambda: call._take(ParticipantsLeft(("s-1",))))
+                room.apply(ParticipantsLeft((f"s{number}",)))
+            found["leave"] = instructions(lambda: room.apply(ParticipantsLeft(("s-1",))))
             return found
 
     async def run() -> None:
@@ -180,7 +217,7 @@ def test_a_leave_costs_as_much_after_many_offers() -> None:
     def cost(size: int) -> int:
         session = in_room()
         for number in range(size):
-            session.request_offer(f"s{number}", "video")
+            session.channel(f"s{number}").request_offer()
             sent(session)
         leave = json.dumps({"type": "event", "event": {"target": "room", "type": "leave", "leave": ["s1"]}})
         return instructions(lambda: session.receive_text(leave, 1.0))
@@ -189,20 +226,20 @@ def test_a_leave_costs_as_much_after_many_offers() -> None:
 
 
 def test_an_event_copies_no_index_of_the_room(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A copy is one instruction, whatever its size."""
+    """A copy is one instruction, whatever its size, so the indexes themselves have to be watched."""
 
     async def run() -> None:
-        async with joined(monkeypatch, sharing=Machine(used_mb=990).capacity) as call:
-            call._take(ParticipantsUpdated(tuple(person(number) for number in range(2000))))
-            call.add_target("nc2", None)
-            roster = call._roster
-            monkeypatch.setattr(Roster, "__iter__", lambda _: pytest.fail("all participants are walked"))
-            monkeypatch.setattr(roster, "_participants", Watched(roster._participants))
-            monkeypatch.setattr(roster, "_publishers", Watched(roster._publishers))
-            call._take(ParticipantsJoined((person(-1),)))
-            call._take(ParticipantsUpdated((person(5, InCall.IN_CALL),)))
-            call._take(ParticipantsLeft(("s-1",)))
-            assert len(call._offers.known) == 1999
+        async with room_of_publishers(Machine(used_mb=990)) as room:
+            room.apply(ParticipantsUpdated(tuple(person(number) for number in range(2000))))
+            room.targets.add("nc2", None, 0.0)
+            room.publishers.review()
+            monkeypatch.setattr(room.roster, "_participants", Watched(room.roster._participants))
+            monkeypatch.setattr(room.roster, "_publishers", Watched(room.roster._publishers))
+            room.apply(ParticipantsJoined((person(-1),)))
+            room.apply(ParticipantsUpdated((person(5, InCall.IN_CALL),)))
+            room.apply(ParticipantsLeft(("s-1",)))
+            assert len(room.roster.publishers()) == 1999
+            monkeypatch.undo()
 
     virtual_clock.run(run())
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Captions on their way out while the session takes only some of them."""
+"""Delivery of captions while the session accepts only some of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ IN_CALL = InCall.IN_CALL
 
 
 class Wire:
-    """What the session takes: as much as the test says."""
+    """A session that accepts `room_for` more captions."""
 
     def __init__(self, room_for: int = 0) -> None:
         self.in_room = True
@@ -61,14 +61,14 @@ def join(targets: Targets, *readers: str) -> None:
 
 
 def say(delivery: CaptionDelivery, text: str, speaker: str = "speaker") -> None:
-    delivery.offer(Caption(speaker, text, "en"))
+    delivery.add(Caption(speaker, text, "en"))
 
 
 def counted(name: str) -> float:
     return metrics.registry.get_sample_value(f"live_transcription_{name}") or 0.0
 
 
-def test_what_nobody_takes_waits_and_goes_out_in_one_message_by_itself() -> None:
+def test_words_that_the_outbox_refuses_wait_and_are_sent_in_one_message() -> None:
     async def run() -> None:
         wire, sent = Wire(), Counter[str]()
         delivery = CaptionDelivery(wire, targets_of(1), on_sent=lambda caption: sent.update([caption.text]))
@@ -87,7 +87,7 @@ def test_what_nobody_takes_waits_and_goes_out_in_one_message_by_itself() -> None
     virtual_clock.run(run())
 
 
-def test_after_an_outage_the_words_of_each_speaker_come_in_one_message() -> None:
+def test_after_an_outage_the_words_of_each_speaker_are_sent_in_one_message() -> None:
     async def run() -> None:
         wire = Wire(100)
         wire.in_room = False
@@ -106,7 +106,7 @@ def test_after_an_outage_the_words_of_each_speaker_come_in_one_message() -> None
     virtual_clock.run(run())
 
 
-def test_a_queue_that_fills_half_way_gives_nobody_a_message_twice() -> None:
+def test_an_outbox_that_fills_up_half_way_gets_no_message_twice() -> None:
     async def run() -> None:
         wire, sent = Wire(2), Counter[str]()
         targets = targets_of(3)
@@ -126,7 +126,7 @@ def test_a_queue_that_fills_half_way_gives_nobody_a_message_twice() -> None:
     virtual_clock.run(run())
 
 
-async def test_after_a_message_to_the_whole_call_the_rest_are_served_one_by_one() -> None:
+async def test_after_a_message_to_the_whole_call_the_others_get_their_own() -> None:
     wire, targets = Wire(1), targets_of(4, recipient_call=True)
     targets.apply(ParticipantsJoined((Participant("outside", nextcloud_session_id="nc-outside"),)), 0.0)
     targets.add("nc-outside", None, 0.0)
@@ -139,7 +139,7 @@ async def test_after_a_message_to_the_whole_call_the_rest_are_served_one_by_one(
     delivery.close()
 
 
-def test_what_is_given_up_is_counted() -> None:
+def test_dropped_words_are_counted() -> None:
     async def run() -> None:
         wire = Wire(1)
         wire.in_room = False
@@ -199,7 +199,7 @@ def test_the_last_words_of_a_speaker_who_left_do_not_wait() -> None:
     st.integers(1, 6),
     st.booleans(),
 )
-def test_whatever_breaks_everybody_gets_every_word_once_and_in_order(
+def test_every_reader_gets_every_word_once_and_in_order(
     steps: list[tuple[int, bool, str]], readers: int, recipient_call: bool
 ) -> None:
     async def run() -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who gets captions."""
+"""Which sessions get captions."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from hypothesis import strategies as st
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import FOLLOWED_SESSIONS, Target, Targets
 from live_transcription.signaling.events import (
-    CallEndedForAll,
     InCall,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
-    SignalingEvent,
+    RoomEvent,
 )
 from live_transcription.signaling.requests import Recipient
 
@@ -40,7 +39,7 @@ def reached(targets: Targets, speaker: str = "speaker", now: float = 1000.0) -> 
     return [recipient.session_id for recipient in targets.recipients(speaker, now)]
 
 
-def room(*events: SignalingEvent, recipient_call: bool = False) -> Targets:
+def room(*events: RoomEvent, recipient_call: bool = False) -> Targets:
     targets = Targets(Roster())
     targets.reset(0.0, recipient_call=recipient_call)
     for event in events:
@@ -75,7 +74,7 @@ def test_an_unknown_target_is_forgotten_after_the_grace() -> None:
     assert reached(targets) == []
 
 
-def test_speakers_never_see_their_own_captions() -> None:
+def test_speakers_never_get_their_own_captions() -> None:
     targets = room(joined("s1", "nc1"), joined("s2", "nc2"))
     targets.add("nc1", None, 0.0)
     assert not targets.wants("s1")
@@ -85,7 +84,7 @@ def test_speakers_never_see_their_own_captions() -> None:
     assert targets.wants("s1")
 
 
-def test_asking_ten_times_is_asking_once_and_one_no_is_enough() -> None:
+def test_ten_requests_count_once_and_one_removal_is_enough() -> None:
     targets = room(joined("s1", "nc1"))
     for _ in range(10):
         targets.add("nc1", "user-1", 0.0)
@@ -118,7 +117,7 @@ def test_a_reload_is_followed_by_the_user_that_only_the_roster_knows() -> None:
     assert reached(targets) == ["s2"]
 
 
-def test_a_reload_whose_old_session_lingers_is_followed() -> None:
+def test_a_reload_is_followed_though_its_old_session_is_still_listed() -> None:
     targets = room(joined("s1", "nc1", "user-1"), in_call("s1"))
     targets.add("nc1", "user-1", 1.0)
     targets.apply(joined("s2", "nc2", "user-1"), 100.0)
@@ -126,7 +125,7 @@ def test_a_reload_whose_old_session_lingers_is_followed() -> None:
     assert reached(targets) == ["s2"]
 
 
-def test_a_reload_is_reached_at_once_while_its_old_session_lingers() -> None:
+def test_a_reload_gets_captions_at_once_though_its_old_session_is_still_listed() -> None:
     targets = room(joined("s1", "nc1", "user-1"), in_call("s1"))
     targets.add("nc1", "user-1", 1.0)
     targets.apply(joined("s2", "nc2", "user-1"), 100.0)
@@ -139,15 +138,15 @@ def test_a_reload_is_reached_at_once_while_its_old_session_lingers() -> None:
     assert reached(targets, now=150.0) == ["s3"]
 
 
-def test_devices_that_were_there_before_captions_were_wanted_are_no_reload() -> None:
+def test_devices_that_were_there_before_the_request_are_no_reload() -> None:
     targets = room(joined("phone", "nc-phone", "user-1"), joined("s1", "nc1", "user-1"))
     targets.add("nc1", "user-1", 1.0)
     assert reached(targets, now=1.0) == ["s1"]
     targets.add("nc-phone", "user-1", 2.0)
-    assert reached(targets, now=2.0) == ["s1", "phone"], "each of two targets of one user once"
+    assert reached(targets, now=2.0) == ["s1", "phone"], "each of the two targets of one user gets captions once"
 
 
-def test_no_more_captions_after_a_reload_ends_those_of_the_old_session_too() -> None:
+def test_a_removal_after_a_reload_also_removes_the_old_session() -> None:
     targets = room(joined("s1", "nc1", "user-1"), in_call("s1"))
     targets.add("nc1", "user-1", 1.0)
     targets.apply(joined("s2", "nc2", "user-1"), 100.0)
@@ -157,7 +156,7 @@ def test_no_more_captions_after_a_reload_ends_those_of_the_old_session_too() -> 
     assert len(targets) == 0
 
 
-def test_who_said_no_gets_no_captions_meant_for_another_session_of_the_same_user() -> None:
+def test_a_session_that_declined_does_not_follow_another_session_of_its_user() -> None:
     targets = room(joined("s1", "nc1", "user-1"), in_call("s1"))
     targets.add("nc1", "user-1", 1.0)
     targets.apply(joined("s2", "nc2", "user-1"), 100.0)
@@ -210,7 +209,7 @@ def test_guests_are_followed_by_session_only() -> None:
     assert reached(targets) == ["s3"]
 
 
-def test_who_leaves_the_call_is_no_target_and_who_returns_in_time_is() -> None:
+def test_a_target_that_leaves_the_call_gets_captions_again_if_it_returns_in_time() -> None:
     targets = room(joined("s1", "nc1"), in_call("s1"))
     targets.add("nc1", None, 1.0)
     targets.apply(in_call("s1", InCall.DISCONNECTED), 10.0)
@@ -222,12 +221,12 @@ def test_who_leaves_the_call_is_no_target_and_who_returns_in_time_is() -> None:
     assert reached(targets) == []
 
 
-def test_who_asks_before_joining_the_call_is_a_target() -> None:
+def test_a_session_may_ask_before_it_joins_the_call() -> None:
     targets = room(joined("s1", "nc1"), in_call("s1", InCall.DISCONNECTED))
     targets.add("nc1", None, 1.0)
     assert reached(targets) == ["s1"]
     targets.apply(in_call("s1"), 2.0)
-    targets.apply(CallEndedForAll(), 3.0)
+    targets.apply(in_call("s1", InCall.DISCONNECTED), 3.0)
     assert reached(targets) == []
 
 
@@ -243,12 +242,12 @@ def test_a_new_session_keeps_the_targets_until_the_room_is_known_again() -> None
     assert reached(targets) == ["s2"]
 
 
-def test_nobody_is_forgotten_while_we_are_not_in_the_room() -> None:
+def test_no_target_is_forgotten_while_the_app_is_not_in_the_room() -> None:
     targets = Targets(Roster())
     targets.suspend()
     targets.add("nc-1", "user-1", 0.0)
     assert targets.next_deadline() is None
-    assert targets.empty_since(10_000.0) is None, "somebody waits, as far as we can know"
+    assert targets.empty_since(10_000.0) is None, "the target may be waiting"
     assert len(targets.export()) == 1
     targets.resume(10_000.0)
     targets.reset(10_000.0)
@@ -261,12 +260,12 @@ def test_nobody_is_forgotten_while_we_are_not_in_the_room() -> None:
     targets.empty_since(20_000.0)
     targets.resume(20_000.0)
     targets.empty_since(20_059.0)
-    assert len(targets.export()) == 1, "a reload that began before the outage has its whole time"
+    assert len(targets.export()) == 1, "a reload that began before the outage has the full time"
     targets.empty_since(20_061.0)
     assert targets.export() == ()
 
 
-def test_whoever_wants_no_captions_any_more_is_forgotten_though_we_are_not_in_the_room() -> None:
+def test_a_removal_counts_although_the_app_is_not_in_the_room() -> None:
     targets = Targets(Roster())
     targets.suspend()
     targets.add("nc-1", None, 0.0)
@@ -274,7 +273,7 @@ def test_whoever_wants_no_captions_any_more_is_forgotten_though_we_are_not_in_th
     assert targets.empty_since(6.0) == 5.0
 
 
-def test_emptiness_starts_anew_with_each_request() -> None:
+def test_the_time_without_targets_starts_again_with_each_request() -> None:
     targets = room()
     assert targets.empty_since(3.0) == 0.0
     targets.add("nc1", None, 50.0)
@@ -290,14 +289,14 @@ def test_one_message_to_the_call_from_four_targets_on() -> None:
     assert reached(targets, speaker="s0") == ["s1", "s2", "s3"]
     targets.apply(joined("late", "nc-late"), 1.0)
     targets.add("nc-late", None, 1.0)
-    assert reached(targets, speaker="s4") == [None, "late"], "who is not in the call yet is not reached through it"
+    assert reached(targets, speaker="s4") == [None, "late"], "a message to the call does not reach those who are not in it yet"
     without = room(*events)
     for n in range(4):
         without.add(f"nc{n}", None, 0.0)
     assert reached(without, speaker="s4") == ["s0", "s1", "s2", "s3"]
 
 
-def test_targets_survive_as_plain_values() -> None:
+def test_targets_can_be_stored_and_added_again() -> None:
     first = room(joined("s1", "nc1", "user-1"))
     first.add("nc1", None, 0.0)
     first.add("nc2", "user-2", 0.0)
@@ -311,8 +310,8 @@ def test_targets_survive_as_plain_values() -> None:
     assert sorted(map(str, reached(second))) == ["s2", "s9"]
 
 
-def test_the_first_sight_of_devices_survives_the_reconnect_of_a_large_room() -> None:
-    """Otherwise a phone that reappears first would be taken for the page that asked for captions."""
+def test_devices_are_remembered_through_the_reconnect_of_a_large_room() -> None:
+    """Otherwise a phone that comes back first would count as the page that asked for captions."""
     targets = room(*(joined(f"s{n}", f"nc{n}", f"user-{n}") for n in range(3000)), joined("phone", "nc-phone", "user-1"))
     targets.add("nc1", None, 1.0)
     targets.reset(500.0)
@@ -337,13 +336,13 @@ EVENTS = st.one_of(
     st.builds(joined, SESSIONS, st.sampled_from(["nc1", "nc2", None]), st.sampled_from(["user-1", "user-2", None])),
     st.builds(in_call, SESSIONS, st.sampled_from([InCall.DISCONNECTED, IN_CALL])),
     st.builds(left, SESSIONS),
-    st.sampled_from(["add nc1", "add nc2", "remove nc1", "reset", "CallEndedForAll"]),
+    st.sampled_from(["add nc1", "add nc2", "remove nc1", "reset"]),
 )
 
 
 @given(st.lists(st.tuples(st.sampled_from([0.0, 1.0, 40.0, 70.0]), EVENTS), max_size=40))
-def test_only_sessions_of_the_room_are_reached_and_emptiness_tells_the_truth(
-    steps: list[tuple[float, SignalingEvent | str]],
+def test_captions_go_to_sessions_of_the_room_only_and_empty_since_agrees(
+    steps: list[tuple[float, RoomEvent | str]],
 ) -> None:
     targets = Targets(Roster())
     present: set[str] = set()
@@ -356,11 +355,9 @@ def test_only_sessions_of_the_room_are_reached_and_emptiness_tells_the_truth(
                     targets.add(nc, None, now)
                 case ["remove", nc]:
                     targets.remove(nc, now)
-                case ["reset"]:
+                case _:
                     targets.reset(now)
                     present.clear()
-                case _:
-                    targets.apply(CallEndedForAll(), now)
         else:
             targets.apply(event, now)
             if isinstance(event, ParticipantsLeft):

@@ -20,7 +20,7 @@ RANDOM = "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff"
 #: printf %s "$RANDOM" | openssl dgst -sha256 -hmac MySecretValue
 TOKEN = "12ecc398fb5c532b2b18bfb32f7b3a5a10708c415e06d179056dc705f81627f5"
 CAPTION = Caption(speaker="speaker-1", text="Grüße", language="de")
-EVERYBODY, ONE = Recipient.call(), Recipient.session("listener-1")
+EVERYBODY, ONE = Recipient(None), Recipient("listener-1")
 
 
 def protocol(**options: Any) -> SignalingProtocol:

@@ -18,25 +18,26 @@ import pytest
 from live_transcription.call.roster import Roster
 from live_transcription.config import HpbConfig
 from live_transcription.errors import RoomRefused, SignalingRefused
+from live_transcription.observability import metrics
 from live_transcription.runtime.backoff import Backoff
 from live_transcription.signaling import hello_guard
 from live_transcription.signaling.connection import LARGE_FRAME_CHARS, MAX_FRAME_BYTES, SignalingConnection
-from live_transcription.signaling.event_queue import PROCESS_BUDGET
+from live_transcription.signaling.event_queue import EventQueue
 from live_transcription.signaling.events import (
-    EndOfStream,
     OfferReceived,
     ParticipantsJoined,
     ParticipantsLeft,
     ParticipantsUpdated,
     SessionInterrupted,
     SessionStarted,
+    SignalingEnded,
     SignalingEvent,
     SubscribeFailed,
 )
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.messages import SLICE_ENTRIES
+from live_transcription.signaling.protocol import Timeouts
 from live_transcription.signaling.requests import Recipient
-from live_transcription.signaling.states import Timeouts
 from live_transcription.types import Caption, Secret
 from tests.unit.signaling.hpb_stub import SECRET, HpbStub, hpb_stub
 
@@ -85,16 +86,16 @@ async def test_joins_the_room_and_says_bye() -> None:
         client = connection(stub)
         async with running(client) as task:
             started = await next_of(client, SessionStarted)
-            assert (started.resumed, started.server_version, started.session_id) == (False, "2.0.2", client.session_id)
+            assert (started.resumed, started.server_version) == (False, "2.0.2")
             assert client.in_room
-            assert "recipient-call" in client.features
+            assert "recipient-call" in started.features
             assert stub.frames("room") == [{"type": "room", "room": {"roomid": ROOM}, "id": "2"}]
         assert task.done()
         assert task.exception() is None
         assert not client.in_room
         assert len(stub.frames("bye")) == 1
         assert stub.sessions == {}
-        with pytest.raises(EndOfStream):
+        with pytest.raises(SignalingEnded):
             await client.next_event()
 
 
@@ -104,8 +105,8 @@ async def test_captions_queued_before_close_are_sent_before_the_bye() -> None:
         async with running(client):
             await next_of(client, SessionStarted)
             for _ in range(50):
-                assert client.send_caption(Recipient.session("listener-1"), CAPTION)
-            assert client.send_caption(Recipient.call(), CAPTION)
+                assert client.send_caption(Recipient("listener-1"), CAPTION)
+            assert client.send_caption(Recipient(None), CAPTION)
             await client.close()
         kinds = [frame["type"] for frame in stub.received]
         assert kinds == ["hello", "room", *["message"] * 51, "bye"]
@@ -118,8 +119,8 @@ async def test_a_cut_is_resumed_without_joining_again() -> None:
             first = await next_of(client, SessionStarted)
             await stub.cut()
             await next_of(client, SessionInterrupted)
-            assert not client.send_caption(Recipient.session("listener-1"), CAPTION)
-            client.send_answer("speaker-1", "video", "sid-1", "v=0")
+            assert not client.send_caption(Recipient("listener-1"), CAPTION)
+            client.channel("speaker-1").send_answer("sid-1", "v=0")
             again = await next_of(client, SessionStarted)
             assert (again.resumed, again.session_id) == (True, first.session_id)
             await until(lambda: stub.frames("message"))
@@ -132,33 +133,38 @@ def captions(stub: HpbStub) -> list[str]:
     return [frame["message"]["data"]["message"] for frame in stub.frames("message")]
 
 
-async def test_captions_swallowed_by_a_dead_connection_are_sent_again_once_and_counted() -> None:
+def repeated() -> float:
+    return metrics.registry.get_sample_value("live_transcription_captions_repeated_total") or 0.0
+
+
+async def test_captions_lost_in_a_dead_connection_are_sent_again_once_and_counted() -> None:
+    before = repeated()
     async with hpb_stub() as stub:
         client = connection(stub)
         async with running(client):
             await next_of(client, SessionStarted)
             stub.connections[0].transport.pause_reading()
             for text in ("one", "two"):
-                assert client.send_caption(Recipient.session("listener-1"), Caption("speaker-1", text, "en"))
-            await until(lambda: client.unproved == 2)
+                assert client.send_caption(Recipient("listener-1"), Caption("speaker-1", text, "en"))
+            await until(lambda: client.in_flight == 2)
             assert captions(stub) == []
             await stub.cut()
             await next_of(client, SessionInterrupted)
             assert (await next_of(client, SessionStarted)).resumed
             await until(lambda: len(captions(stub)) >= 2)
         assert captions(stub) == ["one", "two"]
-        assert client.repeated_captions == 2
+        assert repeated() == before + 2
 
 
-async def test_a_request_for_an_offer_swallowed_by_a_dead_connection_is_made_again() -> None:
-    """Else nobody hears the speaker until the request times out."""
+async def test_a_request_for_an_offer_lost_in_a_dead_connection_is_sent_again() -> None:
+    """Otherwise the speaker is not transcribed until the request times out."""
     async with hpb_stub() as stub:
         client = connection(stub)
         async with running(client):
             await next_of(client, SessionStarted)
             stub.connections[0].transport.pause_reading()
-            client.request_offer("speaker-1")
-            await until(lambda: client.unproved == 1)
+            client.channel("speaker-1").request_offer()
+            await until(lambda: client.in_flight == 1)
             await stub.cut()
             await next_of(client, SessionInterrupted)
             assert (await next_of(client, SessionStarted)).resumed
@@ -167,13 +173,13 @@ async def test_a_request_for_an_offer_swallowed_by_a_dead_connection_is_made_aga
         assert request["message"]["data"]["type"] == "requestoffer"
 
 
-async def test_finals_that_were_read_are_not_said_again_after_a_cut() -> None:
+async def test_captions_that_were_read_are_not_sent_again_after_a_cut() -> None:
     async with hpb_stub() as stub:
         client = connection(stub)
         async with running(client):
             await next_of(client, SessionStarted)
-            client.send_caption(Recipient.session("listener-1"), CAPTION)
-            await until(lambda: client.unproved == 0 and captions(stub))
+            client.send_caption(Recipient("listener-1"), CAPTION)
+            await until(lambda: client.in_flight == 0 and captions(stub))
             await stub.cut()
             await next_of(client, SessionInterrupted)
             await next_of(client, SessionStarted)
@@ -263,7 +269,7 @@ async def test_a_room_that_is_refused_ends_the_run() -> None:
         client = connection(stub)
         with pytest.raises(RoomRefused, match="no_such_room"):
             await client.run()
-        with pytest.raises(EndOfStream):
+        with pytest.raises(SignalingEnded):
             await client.next_event()
         await until(lambda: stub.frames("bye"))
 
@@ -281,8 +287,8 @@ async def test_a_server_without_sfu_is_refused_before_hello_and_tried_again() ->
             assert not client.refused.is_set()
 
 
-async def test_no_welcome_and_no_answer_to_hello_is_retried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hello_guard, "UNANSWERED_PACE_S", 0.1)
+async def test_a_server_that_answers_no_hello_is_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hello_guard, "UNANSWERED_INTERVAL_S", 0.1)
     async with hpb_stub(welcome=False, answers_hello=False) as stub:
         client = connection(stub, timeouts=Timeouts(welcome_s=0.01, hello_s=0.05, patient_hello_s=0.05))
         async with running(client):
@@ -294,7 +300,7 @@ async def test_no_welcome_and_no_answer_to_hello_is_retried(monkeypatch: pytest.
             assert client.last_error is None
 
 
-async def test_a_frame_beyond_every_limit_costs_the_websocket_but_not_the_session() -> None:
+async def test_a_frame_beyond_the_limit_ends_the_websocket_but_not_the_session() -> None:
     async with hpb_stub() as stub:
         client = connection(stub)
         async with running(client):
@@ -304,7 +310,7 @@ async def test_a_frame_beyond_every_limit_costs_the_websocket_but_not_the_sessio
             assert (await next_of(client, SessionStarted)).resumed
 
 
-async def test_broken_and_large_frames_harm_nothing() -> None:
+async def test_broken_and_large_frames_do_no_harm() -> None:
     async with hpb_stub() as stub:
         client = connection(stub)
         async with running(client):
@@ -329,7 +335,7 @@ async def test_offers_answers_and_refusals_of_one_publisher() -> None:
         client = connection(stub)
         async with running(client):
             await next_of(client, SessionStarted)
-            client.request_offer("speaker-1")
+            client.channel("speaker-1").request_offer()
             await until(lambda: stub.frames("message"))
             request = stub.frames("message")[0]
             await stub.tell({"id": request["id"], "type": "error", "error": {"code": "client_not_found", "message": "no"}})
@@ -341,7 +347,7 @@ async def test_offers_answers_and_refusals_of_one_publisher() -> None:
 
 
 @pytest.mark.parametrize("octets", [b"\xff\xfe", b"\xed\xa0\x80", b"\xc3"])
-async def test_text_of_a_participant_that_is_no_utf8_does_not_end_the_connection(octets: bytes) -> None:
+async def test_a_participants_invalid_utf8_does_not_end_the_connection(octets: bytes) -> None:
     """The HPB relays the octets of a participant's message as they are."""
     relayed = b'{"type":"message","message":{"sender":{"type":"room","sessionid":"s"},"data":{"type":"chat","text":"%s"}}}'
     async with hpb_stub() as stub:
@@ -356,14 +362,15 @@ async def test_text_of_a_participant_that_is_no_utf8_does_not_end_the_connection
         assert len(stub.connections) == 1
 
 
-async def test_a_call_that_stalls_slows_the_websocket_down_and_loses_nothing() -> None:
+async def test_a_stalled_call_slows_the_websocket_down_and_loses_nothing() -> None:
     async with hpb_stub() as stub:
-        client = connection(stub, event_limit=4)
+        queue = EventQueue(4)
+        client = connection(stub, event_queue=queue)
         async with running(client):
             await next_of(client, SessionStarted)
             for number in range(200):
                 await stub.tell(leave(f"speaker-{number}"))
-            await until(lambda: len(client._events) == 4)
+            await until(lambda: len(queue) == 4)
             for number in range(200):
                 assert (await next_of(client, ParticipantsLeft)).session_ids == (f"speaker-{number}",)
 
@@ -395,13 +402,14 @@ async def test_a_room_of_ten_thousand_with_the_longest_ids() -> None:
             assert await next_of(client, ParticipantsLeft) == ParticipantsLeft(("speaker-1",)), "later frames come later"
 
 
-async def test_a_call_that_stalls_holds_few_octets_however_large_the_frames() -> None:
+async def test_a_stalled_call_buffers_a_limited_number_of_octets() -> None:
     people = [{"sessionid": f"speaker-{number}", "roomsessionid": "n" * 200} for number in range(2_000)]
     frame = json.dumps({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
     limit, frames = len(frame), 40
     assert len(frame) > LARGE_FRAME_CHARS
     async with hpb_stub() as stub:
-        client = connection(stub, event_octets=limit)
+        queue = EventQueue(octets=limit)
+        client = connection(stub, event_queue=queue)
         async with running(client):
             await next_of(client, SessionStarted)
 
@@ -410,20 +418,20 @@ async def test_a_call_that_stalls_holds_few_octets_however_large_the_frames() ->
                     await stub.tell(frame)
 
             flooding = asyncio.create_task(flood())
-            await until(lambda: PROCESS_BUDGET._writers)
-            assert client._events.octets <= limit
-            assert not flooding.done(), "the server is held back"
+            await until(lambda: limit / 2 < queue.octets <= limit)
+            assert not flooding.done(), "backpressure reaches the server"
             seen = 0
             while seen < frames * len(people):
                 seen += len((await next_of(client, ParticipantsJoined)).participants)
-                assert client._events.octets <= limit
+                assert queue.octets <= limit
             await flooding
 
 
 async def test_other_tasks_run_while_a_large_frame_is_received() -> None:
     people = [{"sessionid": f"speaker-{number}"} for number in range(20_000)]
     async with hpb_stub() as stub:
-        client = connection(stub)
+        queue = EventQueue()
+        client = connection(stub, event_queue=queue)
         async with running(client):
             await next_of(client, SessionStarted)
             await stub.tell({"type": "event", "event": {"target": "room", "type": "join", "join": people}})
@@ -431,13 +439,13 @@ async def test_other_tasks_run_while_a_large_frame_is_received() -> None:
             while seen < len(people):
                 event = await next_of(client, ParticipantsJoined)
                 assert len(event.participants) <= SLICE_ENTRIES
-                assert len(client._events) <= 1, "an event is taken before the next one is made"
+                assert len(queue) <= 1, "an event is taken before the next one is made"
                 seen += len(event.participants)
 
 
-async def test_close_does_not_wait_for_a_call_that_stalls() -> None:
+async def test_close_does_not_wait_for_a_stalled_call() -> None:
     async with hpb_stub() as stub:
-        client = connection(stub, event_limit=1)
+        client = connection(stub, event_queue=EventQueue(1))
         async with running(client):
             await until(lambda: client.in_room)
             for number in range(200):
@@ -466,8 +474,8 @@ async def test_close_is_idempotent_and_safe_at_any_time() -> None:
 
 
 @pytest.mark.parametrize("stage", ["nothing listens", "no answer to the upgrade", "no answer to hello", "no answer to bye"])
-async def test_close_cuts_what_does_not_answer(stage: str) -> None:
-    """No task and no socket is left, whatever the server does."""
+async def test_close_cuts_a_server_that_does_not_answer(stage: str) -> None:
+    """No task and no socket is left behind, whatever the server does."""
 
     async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.read()
@@ -513,7 +521,7 @@ async def test_cancelling_the_run_leaves_nothing_behind() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        with pytest.raises(EndOfStream):
+        with pytest.raises(SignalingEnded):
             await client.next_event()
         await until(lambda: len(stub.ended) == 1)
     assert asyncio.all_tasks() == before
@@ -521,7 +529,7 @@ async def test_cancelling_the_run_leaves_nothing_behind() -> None:
 
 async def test_missed_pongs_break_the_websocket() -> None:
     async with hpb_stub() as stub:
-        client = connection(stub, ping_interval_s=0.05, ping_timeout_s=0.05)
+        client = connection(stub, timeouts=Timeouts(ping_interval_s=0.05, pong_s=0.05))
         async with running(client):
             await next_of(client, SessionStarted)
             stub.connections[0].transport.pause_reading()
@@ -536,7 +544,7 @@ async def test_neither_secrets_nor_words_reach_the_log(caplog: pytest.LogCapture
             client = connection(stub)
             async with running(client):
                 await next_of(client, SessionStarted)
-                client.send_caption(Recipient.session("listener-1"), CAPTION)
+                client.send_caption(Recipient("listener-1"), CAPTION)
                 await until(lambda: stub.frames("message"))
                 await stub.cut()
                 await next_of(client, SessionInterrupted)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whatever a server sends, parsing gives a value, and nothing of it reaches the log."""
+"""Parsing returns a value for anything that a server sends, and nothing of it reaches the log."""
 
 from __future__ import annotations
 
@@ -15,10 +15,23 @@ from hypothesis import strategies as st
 
 from live_transcription.config import HpbConfig
 from live_transcription.signaling import messages
-from live_transcription.signaling.events import CandidateReceived, InCall, OfferReceived, Participant
-from live_transcription.signaling.messages import Forged, Ignored, Invalid, RoomDeleted, parse_frame
+from live_transcription.signaling.events import (
+    CandidateReceived,
+    InCall,
+    OfferReceived,
+    Participant,
+    ParticipantsJoined,
+    ParticipantsUpdated,
+    RemovedFromRoom,
+)
+from live_transcription.signaling.frames import MAX_NAME_CHARS, ForgedFrame, Frame, IgnoredFrame, InvalidFrame
 from live_transcription.signaling.protocol import SignalingProtocol
 from live_transcription.types import Secret
+
+
+def parse_frame(text: str) -> Frame:
+    return messages.parse_frame(text, "room")
+
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=12),
@@ -104,19 +117,19 @@ near_frames = st.recursive(
 
 @settings(deadline=None)
 @given(st.text())
-def test_any_text_gives_a_value(text: str) -> None:
+def test_any_text_is_parsed(text: str) -> None:
     assert parse_frame(text) is not None
 
 
 @settings(deadline=None)
 @given(json_values)
-def test_any_json_gives_a_value(value: Any) -> None:
+def test_any_json_is_parsed(value: Any) -> None:
     assert parse_frame(json.dumps(value)) is not None
 
 
 @settings(deadline=None)
 @given(st.dictionaries(keys, near_frames, max_size=6), words)
-def test_anything_that_looks_like_a_frame_gives_a_value(frame: dict[str, Any], kind: str) -> None:
+def test_anything_that_looks_like_a_frame_is_parsed(frame: dict[str, Any], kind: str) -> None:
     assert parse_frame(json.dumps(frame | {"type": kind})) is not None
 
 
@@ -142,15 +155,15 @@ def test_anything_that_looks_like_a_frame_gives_a_value(frame: dict[str, Any], k
     ],
 )
 def test_broken_frames_are_invalid(text: str) -> None:
-    assert isinstance(parse_frame(text), Invalid)
+    assert isinstance(parse_frame(text), InvalidFrame)
 
 
-def test_entries_that_are_no_participants_are_left_out() -> None:
+def test_entries_that_are_no_participants_are_skipped() -> None:
     users = [None, 7, {}, {"sessionId": ""}, {"sessionId": 7}, {"sessionId": "s-1"}, {"sessionid": "s-2", "inCall": "oops"}]
     update = {"type": "event", "event": {"target": "participants", "type": "update", "update": {"users": users}}}
-    assert parse_frame(json.dumps(update)) == messages.Updated(None, (Participant("s-1"), Participant("s-2")))
+    assert parse_frame(json.dumps(update)) == ParticipantsUpdated((Participant("s-1"), Participant("s-2")))
     join = {"type": "event", "event": {"target": "room", "type": "join", "join": [None, {"userid": "x"}, {"sessionid": "s-1"}]}}
-    assert parse_frame(json.dumps(join)) == messages.Joined((Participant("s-1"),))
+    assert parse_frame(json.dumps(join)) == ParticipantsJoined((Participant("s-1"),))
 
 
 @pytest.mark.parametrize(
@@ -173,11 +186,11 @@ def test_entries_that_are_no_participants_are_left_out() -> None:
         ([], None),
     ],
 )
-def test_in_call_flags_of_all_types(value: Any, flags: InCall | None) -> None:
+def test_in_call_flags_of_every_json_type(value: Any, flags: InCall | None) -> None:
     users = [{"sessionId": "s-1", "inCall": value}]
     frame = {"type": "event", "event": {"target": "participants", "type": "update", "update": {"users": users}}}
     parsed = parse_frame(json.dumps(frame))
-    assert isinstance(parsed, messages.Updated)
+    assert isinstance(parsed, ParticipantsUpdated)
     assert parsed.participants[0].in_call == flags
 
 
@@ -215,29 +228,29 @@ def test_an_offer_without_room_type_or_sid() -> None:
     assert parse_frame(frame) == OfferReceived("s-1", "video", "", "v=0")
 
 
-def test_further_plain_values_in_a_payload_are_the_sfus_own() -> None:
+def test_a_payload_may_hold_further_plain_values() -> None:
     payload = {"type": "offer", "sdp": "v=0", "e2ee": False, "update": None, "number": 1.5, "names": ["a", {"b": 2}]}
     assert parse_frame(from_hpb({**OFFER, "payload": payload})) == OfferReceived("s-1", "video", "7", "v=0")
 
 
 @pytest.mark.parametrize("data", [OFFER, CANDIDATE, END])
 @pytest.mark.parametrize("kind", ["room", "call", "user", "", "Session"])
-def test_what_a_participant_sends_to_all_is_forged(data: dict[str, Any], kind: str) -> None:
-    assert parse_frame(from_hpb(data, type=kind)) == Forged(data["type"])
+def test_an_offer_that_was_sent_to_everybody_is_forged(data: dict[str, Any], kind: str) -> None:
+    assert parse_frame(from_hpb(data, type=kind)) == ForgedFrame(data["type"])
 
 
 @pytest.mark.parametrize(
     "sender",
     [None, 7, {}, {"sessionid": "s-1"}, {"type": "session"}, {"type": "session", "sessionid": ""}, {"type": ["session"]}],
 )
-def test_the_publisher_is_never_taken_from_what_a_participant_wrote(sender: Any) -> None:
+def test_the_publisher_is_taken_from_the_hpbs_part_of_the_frame_only(sender: Any) -> None:
     frame = {"type": "message", "message": {"sender": sender, "data": OFFER}}
-    assert parse_frame(json.dumps(frame)) == Forged("offer")
-    assert parse_frame(json.dumps({"type": "message", "message": {"data": OFFER}})) == Forged("offer")
-    assert parse_frame(from_hpb({**OFFER, "from": "somebody else"})) == Forged("offer")
+    assert parse_frame(json.dumps(frame)) == ForgedFrame("offer")
+    assert parse_frame(json.dumps({"type": "message", "message": {"data": OFFER}})) == ForgedFrame("offer")
+    assert parse_frame(from_hpb({**OFFER, "from": "somebody else"})) == ForgedFrame("offer")
 
 
-#: What the real HPB (1.2.4 and 2.0.2) relays to a session, though its type is `offer`, because its own reader refuses it.
+#: Offers that the real HPB (1.2.4 and 2.0.2) relays to a session because it cannot parse them.
 RELAYED = [
     {"bitrate": "x"},
     {"sid": 7},
@@ -251,14 +264,14 @@ RELAYED = [
     {"payload": {"type": "offer", "sdp": "v=0", "x": [[[[[[0]]]]]]}},
     {"Bitrate": "x"},
     {"\u017fid": 7},
-    {"anything": "the HPB never writes"},
+    {"unknown": "key"},
 ]
 
 
 @pytest.mark.parametrize("change", RELAYED, ids=str)
 @pytest.mark.parametrize("data", [OFFER, CANDIDATE, END], ids=["offer", "candidate", "end"])
-def test_what_the_hpb_relays_because_it_cannot_read_it_is_forged(data: dict[str, Any], change: dict[str, Any]) -> None:
-    assert parse_frame(from_hpb({**data, **change})) == Forged(data["type"])
+def test_a_message_that_the_hpb_cannot_parse_is_forged(data: dict[str, Any], change: dict[str, Any]) -> None:
+    assert parse_frame(from_hpb({**data, **change})) == ForgedFrame(data["type"])
 
 
 @pytest.mark.parametrize(
@@ -271,34 +284,34 @@ def test_what_the_hpb_relays_because_it_cannot_read_it_is_forged(data: dict[str,
         json.dumps(OFFER).replace('"sdp": "v=0"', '"sdp": "v=0","x":1e999'),
     ],
 )
-def test_a_key_that_comes_twice_is_forged(text: str) -> None:
-    assert parse_frame(from_hpb(text)) == Forged("offer")
+def test_a_message_with_a_repeated_key_is_forged(text: str) -> None:
+    assert parse_frame(from_hpb(text)) == ForgedFrame("offer")
 
 
 @pytest.mark.parametrize("depth", range(200, 1_100, 50))
-def test_no_depth_of_a_frame_makes_it_raise(depth: int) -> None:
+def test_a_nested_frame_of_any_depth_is_parsed(depth: int) -> None:
     offer = from_hpb(OFFER)
     assert parse_frame(offer[:-1] + ',"x":' + '{"y":' * depth + "0" + "}" * depth + "}") is not None
 
 
-def test_a_long_message_of_a_participant_is_not_even_parsed() -> None:
-    """Each of 60 KB would take 1.6 ms of the loop that all calls share."""
+def test_a_long_message_of_a_participant_is_not_parsed() -> None:
+    """A message of 60 KB would block the event loop of all calls for 1.6 ms."""
     text = '{"type":"message","message":{"sender":{"type":"room","sessionid":"s-1"},"data":[' + "[]," * 20_000 + "[]]}}"
-    assert parse_frame(text) == Ignored("long message")
-    assert parse_frame(text[:-1]) == Ignored("long message"), "be it JSON or not"
+    assert parse_frame(text) == IgnoredFrame("long message")
+    assert parse_frame(text[:-1]) == IgnoredFrame("long message"), "whether or not it is JSON"
     assert isinstance(
-        parse_frame('{"type":"event",' + " " * 40_000 + '"event":{"target":"room","type":"delete"}}'), RoomDeleted
+        parse_frame('{"type":"event",' + " " * 40_000 + '"event":{"target":"room","type":"delete"}}'), RemovedFromRoom
     )
 
 
 @pytest.mark.parametrize("data", ["x", 7, None, [], {"type": 7}, {}])
-def test_messages_between_participants_are_none_of_our_business(data: Any) -> None:
-    assert parse_frame(from_hpb(json.dumps(data), type="room")) == Ignored("message unknown")
+def test_messages_between_participants_are_ignored(data: Any) -> None:
+    assert parse_frame(from_hpb(json.dumps(data), type="room")) == IgnoredFrame("message unknown")
 
 
 def test_unknown_types_are_ignored() -> None:
-    assert parse_frame('{"type":"dialout","dialout":{}}') == Ignored("dialout")
-    assert parse_frame('{"type":"what somebody said"}') == Ignored("unknown")
+    assert parse_frame('{"type":"dialout","dialout":{}}') == IgnoredFrame("dialout")
+    assert parse_frame('{"type":"what somebody said"}') == IgnoredFrame("unknown")
 
 
 def test_nothing_that_was_received_is_logged(caplog: pytest.LogCaptureFixture) -> None:
@@ -318,3 +331,22 @@ def test_nothing_that_was_received_is_logged(caplog: pytest.LogCaptureFixture) -
     assert caplog.records
     for record in caplog.records:
         assert private not in str(record.__dict__)
+
+
+def test_display_names_are_kept_in_a_bounded_length_and_hidden() -> None:
+    join = [
+        {"sessionid": "s-1", "userid": "u", "user": {"displayname": "Ada"}},
+        {"sessionid": "s-2", "user": {"displayname": "x" * 10_000}},
+        {"sessionid": "s-3", "user": {"displayname": 7}},
+        {"sessionid": "s-4", "user": "Ada"},
+    ]
+    joined = parse_frame(json.dumps({"type": "event", "event": {"target": "room", "type": "join", "join": join}}))
+    assert isinstance(joined, ParticipantsJoined)
+    assert [participant.display_name for participant in joined.participants] == ["Ada", "x" * MAX_NAME_CHARS, None, None]
+    assert "Ada" not in repr(joined)
+    users = [{"sessionId": "s-1", "inCall": 7, "displayName": "Ada Lovelace"}, {"sessionId": "s-2", "displayName": ""}]
+    updated = parse_frame(
+        json.dumps({"type": "event", "event": {"target": "participants", "type": "update", "update": {"users": users}}})
+    )
+    assert isinstance(updated, ParticipantsUpdated)
+    assert [participant.display_name for participant in updated.participants] == ["Ada Lovelace", None]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Twenty rooms while the HPB is away for 40 s in every way there is: when they try, and how soon they are back."""
+"""Twenty rooms while the HPB is away for 40 s, in every possible way: when they try, and how soon they are back."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ from websockets.asyncio.client import connect
 from websockets.asyncio.server import serve
 
 from live_transcription.config import HpbConfig
-from live_transcription.signaling import connection as module
+from live_transcription.signaling import websocket as module
 from live_transcription.signaling.connection import OPEN_TIMEOUT_S, RETRY_S, SignalingConnection
-from live_transcription.signaling.events import EndOfStream, SessionStarted
+from live_transcription.signaling.events import SessionStarted, SignalingEnded
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.types import Secret
 from sandbox import virtual_clock
@@ -32,7 +32,7 @@ BACK_WITHIN_S = 10.0
 
 
 class Road:
-    """Between the rooms and the stub: `closed` says how an attempt to open a websocket ends. Counts attempts by room."""
+    """The network between the rooms and the stub. `closed` fails attempts to open a websocket, which are counted by room."""
 
     def __init__(self) -> None:
         self.closed: Callable[[], Any] | None = None
@@ -55,7 +55,7 @@ class Room:
         self.started: list[float] = []
 
     async def follow(self) -> None:
-        with contextlib.suppress(EndOfStream):
+        with contextlib.suppress(SignalingEnded):
             while True:
                 if isinstance(await self.client.next_event(), SessionStarted):
                     self.started.append(asyncio.get_running_loop().time())
@@ -63,7 +63,7 @@ class Room:
 
 @contextlib.asynccontextmanager
 async def rooms(monkeypatch: pytest.MonkeyPatch, count: int = ROOMS) -> AsyncIterator[tuple[HpbStub, Road, list[Room]]]:
-    """All are in their rooms, and have been for a minute."""
+    """So many connections that have been in their rooms for a minute."""
     stub, road, guard = HpbStub(), Road(), HelloGuard()
     monkeypatch.setattr(module, "RefusingConnect", road.connect)
     async with serve(stub.serve_one, "127.0.0.1", 0, close_timeout=0.2, ping_interval=None) as stub.server:
@@ -103,7 +103,9 @@ CLOSED: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("expired", [False, True], ids=["resumed", "new sessions"])
 @pytest.mark.parametrize("closed", CLOSED)
-def test_all_rooms_are_back_in_time_and_none_hammers(monkeypatch: pytest.MonkeyPatch, closed: str, expired: bool) -> None:
+def test_all_rooms_are_back_in_time_and_none_tries_too_often(
+    monkeypatch: pytest.MonkeyPatch, closed: str, expired: bool
+) -> None:
     async def run() -> None:
         async with rooms(monkeypatch) as (stub, road, made):
             road.closed = CLOSED[closed]
@@ -120,7 +122,7 @@ def test_all_rooms_are_back_in_time_and_none_hammers(monkeypatch: pytest.MonkeyP
             assert max(room.started[-1] for room in made) - back_at <= RETRY_S + 1
             assert len(attempts) == ROOMS
             for began in attempts:
-                assert began[0] - away_at <= 0.55, "so that a session of a moment ago can be resumed"
+                assert began[0] - away_at <= 0.55, "so that the session can be resumed"
                 assert max(after - before for before, after in pairwise(began)) <= RETRY_S
                 assert len(began) <= 20
             later = sorted(at for began in attempts for at in began if at > away_at + 15)
@@ -130,7 +132,9 @@ def test_all_rooms_are_back_in_time_and_none_hammers(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("silent", ["welcome", "hello", "join"])
-def test_a_backend_that_falls_silent_on_an_open_websocket_is_left_in_time(monkeypatch: pytest.MonkeyPatch, silent: str) -> None:
+def test_an_hpb_that_falls_silent_on_an_open_websocket_is_given_up_in_time(
+    monkeypatch: pytest.MonkeyPatch, silent: str
+) -> None:
     async def run() -> None:
         async with rooms(monkeypatch, 8) as (stub, _road, made):
             stub.forget_sessions()
@@ -148,7 +152,7 @@ def test_a_backend_that_falls_silent_on_an_open_websocket_is_left_in_time(monkey
     virtual_clock.run(run())
 
 
-def test_a_frozen_backend_is_noticed_by_its_silence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_hpb_is_detected_by_its_missing_pongs(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with rooms(monkeypatch, 3) as (stub, road, made):
             road.closed = CLOSED["every packet is lost"]
@@ -168,8 +172,8 @@ def test_a_frozen_backend_is_noticed_by_its_silence(monkeypatch: pytest.MonkeyPa
     virtual_clock.run(run())
 
 
-def test_after_a_restart_with_a_secret_that_works_a_hundred_rooms_are_back_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One hello tries the secret; the others need not do so one by one."""
+def test_a_hundred_rooms_are_back_at_once_after_a_restart_with_the_same_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One hello proves the secret; the others need not follow one by one."""
 
     async def run() -> None:
         async with rooms(monkeypatch, 100) as (stub, _road, made):

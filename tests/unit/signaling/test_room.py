@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What is said and heard in a room: frames written out as JSON, as in standalone-signaling-api-v1."""
+"""Frames in a room, written out as JSON, as in standalone-signaling-api-v1."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from tests.unit.signaling.golden import (
 # What happens in the room.
 
 
-def test_people_come_change_and_go() -> None:
+def test_participants_join_change_and_leave() -> None:
     client = in_room()
     joined = {
         "type": "event",
@@ -60,7 +60,7 @@ def test_people_come_change_and_go() -> None:
     assert events_of(client, joined) == [
         ParticipantsJoined(
             (
-                Participant("s-1", "nc-1", "user-1"),
+                Participant("s-1", "nc-1", "user-1", display_name="N"),
                 Participant("s-2", "nc-2", federated=True),
                 Participant("s-3", internal=True),
             )
@@ -114,12 +114,12 @@ def test_removed_from_the_room(frame: str) -> None:
     client = in_room()
     assert events_of(client, frame) == [RemovedFromRoom()]
     assert not client.in_room
-    assert not client.request_offer("speaker-1", "video")
+    assert not client.channel("speaker-1").request_offer()
     client.connection_lost("the server closed the websocket", 11.0)
     assert isinstance(client.failure, RoomRefused)
 
 
-def test_sent_to_another_room_final_captions_can_still_be_said() -> None:
+def test_captions_can_still_be_sent_when_the_app_is_sent_to_another_room() -> None:
     client = in_room()
     switch = {"type": "event", "event": {"target": "room", "type": "switchto", "switchto": {"roomid": "breakout"}}}
     assert events_of(client, switch) == [RemovedFromRoom(switch_to="breakout")]
@@ -141,7 +141,7 @@ def test_sent_to_another_room_final_captions_can_still_be_said() -> None:
         "not json",
     ],
 )
-def test_what_does_not_concern_us_changes_nothing(frame: str) -> None:
+def test_frames_of_other_rooms_and_unknown_kinds_change_nothing(frame: str) -> None:
     client = in_room()
     assert events_of(client, frame) == []
     assert client.in_room
@@ -154,7 +154,7 @@ def test_what_does_not_concern_us_changes_nothing(frame: str) -> None:
 
 def test_offer_answer_and_candidates() -> None:
     client = in_room()
-    assert client.request_offer("pub-1", "video")
+    assert client.channel("pub-1").request_offer()
     (request,) = sent(client)
     assert request == {
         "id": request["id"],
@@ -176,9 +176,9 @@ def test_offer_answer_and_candidates() -> None:
     assert events_of(client, {"type": "message", "message": {"sender": sender, "data": offer}}) == [
         OfferReceived("pub-1", "video", "11", "v=0\r\n")
     ]
-    assert client.send_answer("pub-1", "video", "11", "v=0\r\nanswer")
-    assert client.send_candidate("pub-1", "video", "11", "candidate:1 1 udp 1 192.0.2.1 9 typ host", "0", 0)
-    assert client.send_candidate("pub-1", "video", "11", "", None, None)
+    assert client.channel("pub-1").send_answer("11", "v=0\r\nanswer")
+    assert client.channel("pub-1").send_candidate("11", "candidate:1 1 udp 1 192.0.2.1 9 typ host", "0", 0)
+    assert client.channel("pub-1").send_candidate("11", "", None, None)
     answer, candidate, end = sent(client)
     assert answer["message"] == {
         "recipient": {"type": "session", "sessionid": "pub-1"},
@@ -212,9 +212,9 @@ def media_frame(publisher: str, kind: str, room_type: str = "video", *, sender_t
 
 
 @pytest.mark.parametrize("kind", ["offer", "candidate"])
-def test_offers_and_candidates_count_for_publishers_that_were_asked(kind: str) -> None:
+def test_offers_and_candidates_are_accepted_only_from_publishers_that_were_asked(kind: str) -> None:
     client = in_room()
-    client.request_offer("pub-1", "video")
+    client.channel("pub-1").request_offer()
     assert events_of(client, media_frame("pub-2", kind)) == [], "the HPB sends these if pub-2 says `sendoffer`"
     assert events_of(client, media_frame("pub-1", kind, "screen")) == []
     assert events_of(client, media_frame("pub-1", kind, sender_type="room")) == []
@@ -223,9 +223,9 @@ def test_offers_and_candidates_count_for_publishers_that_were_asked(kind: str) -
     assert events_of(client, media_frame("pub-1", kind)) == []
 
 
-def test_a_new_session_has_asked_nobody_yet() -> None:
+def test_a_new_session_accepts_no_offer_of_the_old_one() -> None:
     client = in_room()
-    client.request_offer("pub-1", "video")
+    client.channel("pub-1").request_offer()
     client.connection_lost("cut", 50.0)
     client.connected(51.0)
     client.receive_text(WELCOME, 51.0)
@@ -238,10 +238,10 @@ def test_a_new_session_has_asked_nobody_yet() -> None:
     assert events_of(client, media_frame("pub-1", "offer")) == []
 
 
-def test_a_publisher_that_has_offers_sent_without_end_is_taken_at_its_word_now_and_then() -> None:
-    """By `sendoffer`; each is a real offer of the SFU, and costs a new peer."""
+def test_endless_offers_of_a_publisher_are_accepted_at_a_limited_rate() -> None:
+    """A publisher can cause them with `sendoffer`. Each is a real offer of the SFU, and costs a new peer."""
     client = in_room()
-    client.request_offer("pub-1", "video")
+    client.channel("pub-1").request_offer()
     offer = json.dumps(media_frame("pub-1", "offer"))
     taken = 0
     for tick in range(6_000):
@@ -250,9 +250,9 @@ def test_a_publisher_that_has_offers_sent_without_end_is_taken_at_its_word_now_a
     assert 60 <= taken <= 70, "in 60 s"
     client.receive_text(offer, 160.0)
     client.take_events()
-    assert client.request_offer("pub-1", "video")
+    assert client.channel("pub-1").request_offer()
     client.receive_text(offer, 160.0)
-    assert len(client.take_events()) == 1, "what was asked for is taken"
+    assert len(client.take_events()) == 1, "a requested offer is always accepted"
 
 
 def test_rejected_messages_are_counted_and_logged_once_a_minute(caplog: pytest.LogCaptureFixture) -> None:
@@ -270,27 +270,26 @@ def test_rejected_messages_are_counted_and_logged_once_a_minute(caplog: pytest.L
 @pytest.mark.parametrize("code", ["client_not_found", "processing_failed", "not_allowed"])
 def test_a_refused_subscription_concerns_one_publisher(code: str) -> None:
     client = in_room()
-    client.request_offer("pub-1", "video")
-    client.request_offer("pub-2", "screen")
+    client.channel("pub-1").request_offer()
+    client.channel("pub-2", "screen").request_offer()
     first, second = (frame["id"] for frame in sent(client))
     assert events_of(client, error(code, second)) == [SubscribeFailed("pub-2", code, "screen")]
     assert events_of(client, error(code, second)) == []
     assert events_of(client, error(code)) == []
     assert events_of(client, error(code, first)) == [SubscribeFailed("pub-1", code)]
-    client.send_answer("pub-1", "video", "11", "v=0")
+    client.channel("pub-1").send_answer("11", "v=0")
     (answer,) = sent(client)
     assert events_of(client, error("invalid_sdp", answer["id"])) == [SubscribeFailed("pub-1", "invalid_sdp")]
     assert client.in_room
 
 
-def test_what_was_said_in_a_session_is_void_in_the_next_but_for_captions() -> None:
+def test_only_captions_outlive_their_session() -> None:
     client = in_room()
-    client.request_offer("pub-1", "video")
+    client.channel("pub-1").request_offer()
     client.send_caption(ONE, CAPTION)
-    (old,) = [frame for frame in [client.next_frame()] if frame is not None]
-    client.unsent(old)
+    assert client.next_frame() is not None, "it is lost with the websocket"
     client.connection_lost("cut", 50.0)
-    client.send_answer("pub-1", "video", "11", "v=0")
+    client.channel("pub-1").send_answer("11", "v=0")
     client.connected(51.0)
     client.receive_text(WELCOME, 51.0)
     client.receive_text(error("no_such_session", sent(client)[0]["id"]), 51.0)
@@ -300,14 +299,12 @@ def test_what_was_said_in_a_session_is_void_in_the_next_but_for_captions() -> No
     assert [frame["message"]["data"]["message"] for frame in sent(client)] == ["Grüße"]
 
 
-def test_what_was_said_while_the_websocket_was_broken_goes_out_after_the_resume_in_order() -> None:
+def test_frames_that_waited_through_a_break_are_sent_in_order_after_the_resume() -> None:
     client = in_room()
-    client.request_offer("pub-1", "video")
-    unsent = client.next_frame()
-    assert unsent is not None
-    client.unsent(unsent)
+    client.channel("pub-1").request_offer()
+    assert client.next_frame() is not None, "it is lost with the websocket"
     client.connection_lost("cut", 50.0)
-    client.send_answer("pub-2", "video", "11", "v=0")
+    client.channel("pub-2").send_answer("11", "v=0")
     client.connected(51.0)
     client.receive_text(WELCOME, 51.0)
     (resume,) = sent(client)
@@ -318,7 +315,7 @@ def test_what_was_said_while_the_websocket_was_broken_goes_out_after_the_resume_
 # Captions.
 
 
-def test_a_caption_as_talk_and_every_server_version_want_it() -> None:
+def test_a_caption_has_the_form_that_talk_and_every_version_of_the_hpb_accept() -> None:
     client = in_room()
     assert client.send_caption(ONE, CAPTION)
     assert client.send_caption(EVERYBODY, CAPTION)
@@ -341,7 +338,7 @@ def test_a_caption_as_talk_and_every_server_version_want_it() -> None:
     assert everybody["message"]["data"]["final"] is True
 
 
-def test_captions_are_taken_only_in_the_room() -> None:
+def test_captions_are_accepted_only_in_the_room() -> None:
     client = protocol()
     assert not client.send_caption(ONE, CAPTION)
     in_room(client)
@@ -350,7 +347,7 @@ def test_captions_are_taken_only_in_the_room() -> None:
     assert not client.send_caption(ONE, CAPTION)
 
 
-def test_a_server_without_recipient_call_takes_no_caption_for_the_call() -> None:
+def test_without_recipient_call_no_caption_for_the_whole_call_is_accepted() -> None:
     client = protocol()
     client.connected(0.0)
     client.receive_text('{"type":"welcome","welcome":{"version":"1.2.4","features":["mcu"]}}', 0.0)
@@ -361,11 +358,15 @@ def test_a_server_without_recipient_call_takes_no_caption_for_the_call() -> None
     assert client.send_caption(ONE, CAPTION)
 
 
-def test_the_outbox_is_bounded_and_counted() -> None:
-    client = in_room(protocol(outbox_limit=3))
+def dropped() -> float:
+    return metrics.registry.get_sample_value("live_transcription_signaling_frames_dropped_total") or 0.0
+
+
+def test_the_outbox_is_bounded_and_refused_frames_are_counted() -> None:
+    client, before = in_room(protocol(outbox_limit=3)), dropped()
     assert [client.send_caption(ONE, CAPTION) for _ in range(5)] == [True, True, True, False, False]
-    assert not client.request_offer("pub-1", "video")
-    assert client.dropped_frames == 3
+    assert not client.channel("pub-1").request_offer()
+    assert dropped() == before + 3
     assert len(sent(client)) == 3
-    assert not client.send_answer("pub-1", "video", "11", "v" * 65_536)
-    assert client.dropped_frames == 4
+    assert not client.channel("pub-1").send_answer("11", "v" * 65_536)
+    assert dropped() == before + 4

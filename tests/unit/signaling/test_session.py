@@ -36,7 +36,7 @@ from tests.unit.signaling.golden import (
 # Hello and room.
 
 
-def test_the_way_into_the_room() -> None:
+def test_hello_and_join() -> None:
     client = protocol()
     client.connected(100.0)
     assert sent(client) == []
@@ -86,7 +86,7 @@ def test_an_old_server_without_welcome_gets_its_hello_after_a_second() -> None:
 
 
 @pytest.mark.parametrize("place", ["welcome", "hello", "hello of a server without welcome"])
-def test_a_server_without_sfu_refuses_us_until_it_has_one(place: str) -> None:
+def test_a_server_without_sfu_is_of_no_use_until_it_has_one(place: str) -> None:
     client = protocol()
     client.connected(0.0)
     if place == "welcome":
@@ -136,7 +136,7 @@ def test_a_server_that_waits_for_its_sfu_after_a_restart_is_tried_again() -> Non
         ("invalid_hello_version", "1.2.4"),
     ],
 )
-def test_answers_to_hello_that_an_administrator_has_to_change(code: str, fix: str) -> None:
+def test_refusals_whose_cause_only_an_administrator_can_change(code: str, fix: str) -> None:
     client = protocol()
     client.connected(0.0)
     client.receive_text(WELCOME, 0.0)
@@ -168,7 +168,7 @@ def test_another_answer_to_hello_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("silence", ["hello", "hello that may be wrong", "room"])
-def test_silence_gives_the_websocket_up(silence: str) -> None:
+def test_a_silent_server_loses_the_websocket(silence: str) -> None:
     client = protocol()
     client.connected(0.0)
     client.receive_text(WELCOME, 0.0)
@@ -203,7 +203,7 @@ def test_another_answer_to_the_join_is_tried_again() -> None:
 
 
 @pytest.mark.parametrize("answer", [error("no_such_room", "2"), room_reply("", "")])
-def test_a_room_that_does_not_take_us(answer: str) -> None:
+def test_a_refused_join_ends_the_call(answer: str) -> None:
     client = protocol()
     client.connected(0.0)
     client.receive_text(WELCOME, 0.0)
@@ -239,13 +239,13 @@ def test_a_resumed_session_does_not_join_again() -> None:
 
 def test_requests_for_offers_that_waited_through_an_outage_are_sent_once_for_each_publisher() -> None:
     client = in_room()
-    client.request_offer("speaker-1", "video")
+    client.channel("speaker-1").request_offer()
     (first,) = sent(client)
     assert first["message"]["data"]["type"] == "requestoffer"
     client.connection_lost("cut", 50.0)
     for _ in range(5):
-        client.request_offer("speaker-1", "video")
-        client.request_offer("speaker-2", "video")
+        client.channel("speaker-1").request_offer()
+        client.channel("speaker-2").request_offer()
     client.send_caption(ONE, CAPTION)
     client.connected(60.0)
     client.receive_text(WELCOME, 60.0)
@@ -274,8 +274,8 @@ def test_a_resume_that_the_server_does_not_know_becomes_a_new_session_on_the_sam
     ]
 
 
-def test_a_lockout_of_resumes_is_no_lockout_of_hellos() -> None:
-    """After a restart with other keys no old resume id can be read, and the HPB counts that as an attack."""
+def test_a_lockout_of_resumes_does_not_concern_hellos() -> None:
+    """After a restart with other keys the HPB cannot read old resume ids, and counts them as an attack."""
     client = in_room()
     client.connection_lost("cut", 50.0)
     client.connected(52.0)
@@ -339,7 +339,7 @@ def test_a_bye_of_the_server_leads_to_a_reconnect() -> None:
 # The end.
 
 
-def test_close_says_what_is_queued_and_then_bye() -> None:
+def test_close_sends_what_is_queued_and_then_bye() -> None:
     client = in_room()
     client.send_caption(ONE, CAPTION)
     client.close()
@@ -353,7 +353,7 @@ def test_close_says_what_is_queued_and_then_bye() -> None:
     assert client.take_events() == []
 
 
-def test_close_before_hello_says_nothing() -> None:
+def test_close_before_hello_sends_nothing() -> None:
     client = protocol()
     client.connected(0.0)
     client.close()

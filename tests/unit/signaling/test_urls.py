@@ -70,7 +70,7 @@ def test_backend_base_url(url: str, expected: str) -> None:
     assert backend_base_url(url) == expected
 
 
-def test_the_backend_is_no_websocket() -> None:
+def test_nextclouds_address_must_not_be_a_websocket() -> None:
     with pytest.raises(ConfigurationError) as caught:
         backend_base_url("wss://cloud.example.com")
     assert caught.value.setting == "NEXTCLOUD_URL"

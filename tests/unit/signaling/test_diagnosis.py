@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A backend that cannot be reached says why, and what to do, and never gives credentials away."""
+"""The errors for an unreachable HPB name the cause and the remedy, and never contain credentials."""
 
 from __future__ import annotations
 
@@ -81,14 +81,14 @@ async def test_a_name_that_does_not_resolve() -> None:
         (b"503 Service Unavailable", "the backend is not running"),
     ],
 )
-async def test_a_web_server_that_does_not_pass_us_on(status: bytes, expected: str) -> None:
+async def test_a_web_server_that_passes_no_websockets_on(status: bytes, expected: str) -> None:
     async with answering(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\n\r\n") as host:
         text = await why_not(f"ws://user:password@{host}")
         assert expected in text
         assert host in text
 
 
-async def test_something_else_than_a_web_server() -> None:
+async def test_a_server_that_speaks_no_http() -> None:
     async with answering(b"SSH-2.0-example\r\n") as host:
         assert "does not speak the websocket protocol" in await why_not(f"ws://{host}")
 
@@ -106,7 +106,7 @@ async def test_tls_to_a_port_without_tls() -> None:
         assert "TLS with" in await why_not(f"wss://{host}")
 
 
-async def test_an_untrusted_certificate_is_refused_unless_told_otherwise(server_tls: ssl.SSLContext) -> None:
+async def test_an_untrusted_certificate_is_refused_unless_the_settings_allow_it(server_tls: ssl.SSLContext) -> None:
     stub = HpbStub()
     async with serve(stub.serve_one, "127.0.0.1", 0, ssl=server_tls, close_timeout=0.2) as server:
         url = f"wss://127.0.0.1:{server.sockets[0].getsockname()[1]}"
