@@ -119,7 +119,7 @@ async def play(backend: SttBackend, speaker: str, played: Recording, delay_s: fl
     """The track, and the seconds of audio that passed the gate."""
     await asyncio.sleep(delay_s)
     call = reader.delivery
-    monologue = Monologue(backend, played.language, name=speaker, on_caption=call.offer, on_utterance=call.end_utterance)
+    monologue = Monologue(backend, played.language, name=speaker, on_caption=call.add, on_utterance=call.end_utterance)
     async with monologue:
         began = await monologue.say(played.pcm(SAMPLE_RATE))
         await monologue.hush(3.0)

@@ -156,7 +156,6 @@ class FakeSpeaker:
     ) -> None:
         self.session_id = session_id
         self.language = language
-        self.receive_path = config.receive_path
         self.slot = slot
         self.requests = requests
         self.ending = asyncio.Event()

@@ -127,20 +127,6 @@ def test_publishers_without_a_stream_hold_no_resources_and_a_newcomer_is_asked_a
     virtual_clock.run(run())
 
 
-def test_another_receive_path_applies_to_new_subscriptions() -> None:
-    async def run() -> None:
-        speakers = Speakers()
-        async with FakeCall(speakers=speakers).joined("speaker-1") as ours:
-            ours.call.set_receive_path("stock")
-            await ours.session.update("speaker-2")
-            assert [speaker.receive_path for speaker in speakers.running.values()] == ["stock", "stock"]
-
-    virtual_clock.run(run())
-
-
-# Limited memory and subscriptions, which all calls share.
-
-
 def test_while_memory_is_short_no_publisher_is_added_and_all_are_when_it_is_free_again() -> None:
     machine = Machine()
 
