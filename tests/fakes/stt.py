@@ -87,7 +87,7 @@ class FakeBackend(SttBackend):
 
 
 class FakeRegistry:
-    """In place of `stt.registry.SttRegistry`: one fake backend for all languages."""
+    """In place of `stt.engines.SttRegistry`: one fake backend for all languages."""
 
     def __init__(self) -> None:
         self.fake = FakeBackend()
