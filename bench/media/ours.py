@@ -12,7 +12,7 @@ from typing import Any
 from bench.common.json_lines import tell
 from bench.media.channel import GeneratorChannel
 from live_transcription.config import EngineConfig, HpbConfig, ReceivePath, SttConfig
-from live_transcription.config_stt import ModalConfig
+from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.errors import SttError
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.stt.engines import SttRegistry
@@ -29,9 +29,13 @@ async def no_servers() -> Sequence[IceServer]:
 class Ours:
     """Whisper stands behind Modal as the fallback, as by default; its weights are loaded when it is needed, so never here."""
 
-    def __init__(self, stt_url: str, receive_path: ReceivePath = "direct") -> None:
+    def __init__(self, stt_url: str, receive_path: ReceivePath = "direct", *, dialect: str = "modal") -> None:
         preload()
-        self.config = EngineConfig(hpb=_NO_HPB, stt=SttConfig(modal=ModalConfig(url=stt_url)), receive_path=receive_path)
+        if dialect == "moshi":
+            stt = SttConfig(moshi=MoshiConfig(url=stt_url))
+        else:
+            stt = SttConfig(modal=ModalConfig(url=stt_url))
+        self.config = EngineConfig(hpb=_NO_HPB, stt=stt, receive_path=receive_path)
         self._registry = SttRegistry(self.config.stt)
         self._speakers: dict[str, Speaker] = {}
         self._captions = 0
