@@ -12,41 +12,24 @@ import argparse
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import Any
 
 from bench.media.ours import Ours
 from bench.media.receiver import serve
-from live_transcription.runtime.event_loop import new_event_loop
-from live_transcription.speaker import transcriber
-from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
-from live_transcription.stt.resilient.stream import ResilientStream
+from live_transcription.runtime.threads import new_event_loop
+from live_transcription.webrtc import datagrams
 from sandbox import loopback_ice
 
 
-def _never(*arguments: Any) -> bool:
-    del arguments
-    return False
-
-
-def no_send_now() -> None:
-    """Wake the transcriber's task for each frame, and from there the task that feeds the connection."""
-    transcriber._sent_now = _never  # noqa: SLF001
-    ResilientStream._sent_now = _never  # type: ignore[method-assign,assignment]  # noqa: SLF001
-
-
-def library_send() -> None:
-    """As `no_send_now`, and write each message with `ClientConnection.send` under a timeout."""
-    no_send_now()
-    WebsocketStream._free = property(_never)  # type: ignore[method-assign,assignment]  # noqa: SLF001
+def no_recvmmsg() -> None:
+    """Read each datagram with a call of its own, when its socket wakes the event loop."""
+    datagrams.batch = lambda family: None  # noqa: ARG005
 
 
 #: What each variant switches off. The two controls are identical: their difference is the noise of the measurement.
 SWITCHES: dict[str, Callable[[], None]] = {
     "control1": lambda: None,
     "control2": lambda: None,
-    "noselector": lambda: None,
-    "nosendnow": no_send_now,
-    "librarysend": library_send,
+    "norecvmmsg": no_recvmmsg,
 }
 
 
@@ -59,5 +42,5 @@ if __name__ == "__main__":
     loopback_ice.install()
     SWITCHES[options.variant]()
     dialect = "moshi" if options.stt.endswith("/moshi") else "modal"
-    with asyncio.Runner(loop_factory=None if options.variant == "noselector" else new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=new_event_loop) as runner:
         runner.run(serve(lambda: Ours(options.stt, dialect=dialect)))

@@ -31,10 +31,7 @@ class Ours:
 
     def __init__(self, stt_url: str, receive_path: ReceivePath = "direct", *, dialect: str = "modal") -> None:
         preload()
-        if dialect == "moshi":
-            stt = SttConfig(moshi=MoshiConfig(url=stt_url))
-        else:
-            stt = SttConfig(modal=ModalConfig(url=stt_url))
+        stt = SttConfig(moshi=MoshiConfig(url=stt_url)) if dialect == "moshi" else SttConfig(modal=ModalConfig(url=stt_url))
         self.config = EngineConfig(hpb=_NO_HPB, stt=stt, receive_path=receive_path)
         self._registry = SttRegistry(self.config.stt)
         self._speakers: dict[str, Speaker] = {}

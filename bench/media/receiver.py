@@ -19,7 +19,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from bench.common.json_lines import obey
-from live_transcription.runtime.event_loop import new_event_loop
+from live_transcription.runtime.threads import new_event_loop
 from sandbox import loopback_ice
 
 #: The event loop is asked this often how late it is: rarely enough to cost nothing.

@@ -28,7 +28,7 @@ from ex_app.settings.parsers import (
     stt_address,
 )
 from live_transcription.config import ENGINES
-from live_transcription.stt.engines import LANGUAGES
+from live_transcription.languages import LANGUAGES
 
 
 @dataclass(frozen=True, slots=True)

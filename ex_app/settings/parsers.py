@@ -10,8 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from live_transcription.config import ENGINES, RECEIVE_PATHS, ReceivePath
+from live_transcription.languages import LANGUAGES
 from live_transcription.runtime.hosts import is_host
-from live_transcription.stt.engines import LANGUAGES
 from live_transcription.types import Secret
 
 _TRUE = frozenset({"1", "true", "yes", "on"})

@@ -19,7 +19,8 @@ LiveTranscriptionError
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
-    ├── SttUnavailable, SttRedirected, SttUntrusted, SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttUnavailable            SttRedirected, SttUntrusted, SttStarting, SttStalled
+    ├── SttAtCapacity, SttExpired, SttProtocolError
     └── SttRefused, SttModelError
 
 Each class has a `code` (stable, for logs, metrics and answers); `retryable` says whether a later retry makes sense. The message
@@ -211,6 +212,18 @@ class SttUntrusted(SttUnavailable):
     """The server's certificate is not trusted. Retryable, since certificates are renewed."""
 
     code = "stt_untrusted"
+
+
+class SttStarting(SttUnavailable):
+    """The server is starting; the same request will succeed in a moment."""
+
+    code = "stt_starting"
+
+
+class SttStalled(SttUnavailable):
+    """The server keeps the connection open and accepts audio, but sends nothing back."""
+
+    code = "stt_stalled"
 
 
 class SttAtCapacity(SttError):

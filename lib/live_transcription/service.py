@@ -51,8 +51,7 @@ from live_transcription.runtime.backoff import Restarts
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.probe import HpbReport, probe_hpb
 from live_transcription.status import CallSnapshot, CaptionStatistics, EngineState, RecordedError, ServiceStatus, SpeechStatus
-from live_transcription.stt.current import CurrentBackend
-from live_transcription.stt.engines import SttRegistry
+from live_transcription.stt.engines import CurrentBackend, SttRegistry
 from live_transcription.stt.probe import probe_speech
 from live_transcription.types import Caption, Frame, IceServer, Language
 from live_transcription.webrtc.ice_servers import IceServerCache
@@ -230,7 +229,7 @@ class TranscriptionService:
         engine = self._speech.registry.engine(name)
         if engine is None:
             raise SttModelError(f"The engine {name} is not configured or not installed.", fix="See the settings.")
-        return await probe_speech(engine, speech, language, opened=opened, heard=heard)
+        return await probe_speech(engine, speech, language, opened=opened, on_text=heard)
 
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
@@ -299,7 +298,7 @@ class TranscriptionService:
 
     def metrics(self) -> bytes:
         """All that the engine counts, in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
-        return expose(self.status(), self.speech_status())
+        return expose(self.status())
 
     def _check_language(self, language: str | None) -> None:
         if language is not None and language not in self.languages():

@@ -169,7 +169,7 @@ class FakeEngine:
         return caption_statistics()
 
     def metrics(self) -> bytes:
-        return expose(self.status(), self.speech_status())
+        return expose(self.status())
 
     def status(self) -> ServiceStatus:
         return fake_status(

@@ -347,7 +347,7 @@ class Rtp(Harness):
             self._filled += item.duration if isinstance(item, AudioGap) else 0
             self._pipeline.feed(item)
         assert self._filled <= self._now * 48_000 + 4_801, "no more is filled than time has passed"
-        assert self._queue.statistics().held_s <= 10.1
+        assert self._queue.statistics().buffered_s <= 10.1
         self._reporter.report(self._now)
 
 

@@ -111,7 +111,7 @@ def test_a_server_that_never_answers_costs_bounded_memory_and_is_told_of(
                 rings = [ring for ring in gc.get_objects() if type(ring) is AudioRing]
                 assert max(ring.memory_bytes for ring in rings) <= 4 * SAMPLE_RATE * (RING_S + 2)
                 assert place.registry.statistics.dropped_s > 20
-                assert speaker.frames.statistics().held_s < 1
+                assert speaker.frames.statistics().buffered_s < 1
                 place.server.faults.clear()
                 for _ in range(5):
                     burst(speaker, np.zeros(9 * SAMPLE_RATE, np.float32))

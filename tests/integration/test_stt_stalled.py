@@ -28,7 +28,7 @@ def held_bytes(speaker: Monologue) -> int:
     buffers = [
         connection.transport.get_write_buffer_size() for connection in gc.get_objects() if type(connection) is ClientConnection
     ]
-    return sum(rings) + sum(buffers) + round(speaker.frames.statistics().held_s * 96_000)
+    return sum(rings) + sum(buffers) + round(speaker.frames.statistics().buffered_s * 96_000)
 
 
 @pytest.mark.parametrize("kind", [FaultKind.HANG, FaultKind.SLOW_READER, FaultKind.STALL])

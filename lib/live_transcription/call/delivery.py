@@ -16,7 +16,8 @@ from live_transcription.captions.floor import CaptionFloor
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import Alarm
 from live_transcription.signaling.requests import Recipient
-from live_transcription.types import Caption, Utterance
+from live_transcription.transcript import Utterance
+from live_transcription.types import Caption
 
 #: Seconds before a message that a full queue refused is offered again; the next caption offers it, too.
 OFFER_AGAIN_S = 0.5

@@ -11,11 +11,11 @@ from prometheus_client import Histogram
 
 from live_transcription.observability import metrics
 from live_transcription.observability.conditions import RULES
-from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus, SpeechStatus
+from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus
 
 
-def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
-    """Prometheus' text format. Values that are computed only on request come from `status` and `speech`."""
+def expose(status: ServiceStatus) -> bytes:
+    """Prometheus' text format. Values that are computed only on request come from `status`."""
     metrics.calls.set(status.calls)
     metrics.speakers.set(status.speakers)
     metrics.speakers_waiting.set(status.speakers_waiting)
@@ -27,7 +27,6 @@ def expose(status: ServiceStatus, speech: SpeechStatus) -> bytes:
     metrics.memory_limit.set(status.memory.limit or 0)
     metrics.loop_lag_seconds.set(status.load.lag_s)
     metrics.interval_stretch.set(status.load.interval_stretch)
-    metrics.stt_socket_seconds.set(speech.socket_s)
     codes = {condition.code for condition in status.conditions}
     for code in RULES:
         metrics.condition.labels(code).set(code in codes)

@@ -112,11 +112,6 @@ stt_gate_seconds = Counter(
     ["outcome"],
     registry=registry,
 )
-stt_socket_seconds = Gauge(
-    "live_transcription_stt_socket_seconds",
-    "Seconds of connections to remote speech-to-text so far, which a serverless GPU bills",
-    registry=registry,
-)
 
 join_seconds = Histogram(
     "live_transcription_join_seconds",

@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
+from live_transcription.audio.frame_queue import FrameQueue, FrameQueueClosed
 from live_transcription.audio.opus import OpusEncoder
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.types import AudioGap, AudioPacket, DecodedAudio, Frame
@@ -26,8 +26,9 @@ def played(items: list[AudioPacket | AudioGap | DecodedAudio]) -> tuple[Frame, A
 
     async def read() -> list[Frame]:
         frames: list[Frame] = []
-        with suppress(EndOfStream):
-            await queue.listen(lambda frame: frames.append(frame) is None)
+        with suppress(FrameQueueClosed):
+            while (frame := await queue.get()) is not None:
+                frames.append(frame)
         return frames
 
     frames = asyncio.run(read())

@@ -18,7 +18,8 @@ from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import WAITING_S, Transcriber
 from live_transcription.stt.base import Hypothesis
-from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
+from live_transcription.transcript import Utterance
+from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
@@ -75,7 +76,7 @@ class Talker:
 
     @property
     def transcribed_s(self) -> float:
-        return sum(stream.heard_s for stream in self.backend.streams)
+        return sum(stream.acknowledged_s for stream in self.backend.streams)
 
     @property
     def finals(self) -> list[str]:

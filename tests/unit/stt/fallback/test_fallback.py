@@ -9,11 +9,11 @@ from random import Random
 
 import pytest
 
-from live_transcription.errors import SttAtCapacity, SttError, SttRefused, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttError, SttRefused, SttStarting, SttUnavailable
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.fallback.health import State
-from live_transcription.stt.kyutai.handshake import SttStarting
-from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.stt.resilient.retry import ResiliencePolicy
 from live_transcription.types import Frame
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
@@ -24,7 +24,7 @@ class Embedded(KyutaiModel):
     languages = frozenset({"en", "fr", "de"})
 
     def __init__(self) -> None:
-        super().__init__(whole=True, knows_heard=False, opening_s=lambda now: 0.0, latency_s=0.3)
+        super().__init__(whole=True, acknowledges=False, opening_s=lambda now: 0.0, latency_s=0.3)
 
 
 async def play(backend: FallbackBackend, parts: Sequence[Sequence[Frame] | None], language: str = "en") -> Captions:
@@ -85,7 +85,7 @@ def test_a_backend_that_cannot_be_opened_costs_no_time(error: SttError) -> None:
         backend = fallback(kyutai, embedded)
         captions = await play(backend, sentences(2))
         assert captions.words == list(range(20))
-        assert captions.told_at[0] < 2.0
+        assert captions.shown_at[0] < 2.0
         report = backend.health[0]
         assert report.backend == "kyutai"
         assert report.problem
@@ -146,7 +146,7 @@ def test_a_cold_start_beyond_patience_is_bridged_by_the_next() -> None:
         backend = fallback(kyutai, embedded, patience_s=5)
         captions = await play(backend, sentences(40))
         assert captions.words == list(range(400))
-        assert captions.told_at[0] < 7
+        assert captions.shown_at[0] < 7
         assert kyutai.opened
         assert backend.health[0].state is State.UP
 

@@ -16,8 +16,10 @@ from live_transcription.errors import SttExpired, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.fallback.backend import FallbackBackend
-from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
-from live_transcription.types import Caption, Utterance
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.stt.resilient.retry import ResiliencePolicy
+from live_transcription.transcript import Utterance
+from live_transcription.types import Caption
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, KyutaiModel, silence, speech
 
@@ -76,23 +78,23 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
     sentences=SENTENCES,
     breaks=st.lists(st.floats(0.5, 40), max_size=4),
     outage_s=st.floats(0, 12),
-    knows_heard=st.booleans(),
+    acknowledges=st.booleans(),
     expires=st.booleans(),
     times=st.booleans(),
     latency_s=st.sampled_from([0.0, 0.1]),
 )
-@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=True, expires=False, times=False, latency_s=0.1)
-@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=False, expires=False, times=False, latency_s=0.1)
+@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, acknowledges=True, expires=False, times=False, latency_s=0.1)
+@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, acknowledges=False, expires=False, times=False, latency_s=0.1)
 @example(
-    sentences=[(45, 0.5), (25, 1.0)], breaks=[14.77], outage_s=0.0, knows_heard=True, expires=True, times=True, latency_s=0.0
+    sentences=[(45, 0.5), (25, 1.0)], breaks=[14.77], outage_s=0.0, acknowledges=True, expires=True, times=True, latency_s=0.0
 )
-@example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, knows_heard=True, expires=False, times=False, latency_s=0.1)
+@example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, acknowledges=True, expires=False, times=False, latency_s=0.1)
 @settings(max_examples=60, deadline=None, phases=WITHOUT_SHRINKING)
 def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
     sentences: list[Sentence],
     breaks: list[float],
     outage_s: float,
-    knows_heard: bool,
+    acknowledges: bool,
     expires: bool,
     times: bool,
     latency_s: float,
@@ -102,7 +104,7 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
             break_at=tuple(breaks),
             break_error=lambda: SttExpired("old") if expires else SttUnavailable("broke"),
             failure=lambda now: SttUnavailable("down") if any(at <= now < at + outage_s for at in breaks) else None,
-            knows_heard=knows_heard,
+            acknowledges=acknowledges,
             latency_s=latency_s,
             times=times,
         )

@@ -14,9 +14,10 @@ from live_transcription.errors import (
     SttModelError,
     SttProtocolError,
     SttRefused,
+    SttStalled,
+    SttStarting,
     SttUnavailable,
 )
-from live_transcription.stt.kyutai.handshake import SttStalled, SttStarting
 from live_transcription.stt.resilient.retry import RetryPolicy
 
 RETRIED = [SttUnavailable, SttAtCapacity, SttProtocolError, SttExpired]

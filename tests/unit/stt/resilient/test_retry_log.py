@@ -10,7 +10,7 @@ import pytest
 
 from live_transcription.errors import SttUnavailable
 from live_transcription.stt.resilient.backend import ResilientBackend
-from live_transcription.stt.resilient.retry_log import REMIND_S, RetryLog
+from live_transcription.stt.resilient.retry import REMIND_S, RetryLog
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import KyutaiModel, speech
 
@@ -68,4 +68,4 @@ def test_each_message_of_an_outage_is_told_and_many_are_not_all_remembered() -> 
     assert log.failed("The connection broke.", 2.0) is None
     for number in range(1000):
         log.failed(f"reason {number}", 3.0)
-    assert len(log._told_at) < 100
+    assert len(log._logged_at) < 100

@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
 from live_transcription.stt.base import SttStream, Token
 from live_transcription.stt.fallback.backend import FallbackBackend
-from live_transcription.stt.kyutai.handshake import SttStarting
-from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.stt.resilient.retry import ResiliencePolicy
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
@@ -112,11 +112,11 @@ def test_cold_start_of_a_minute_loses_nothing_and_is_caught_up_within_25_s(hangi
     run(scenario())
 
 
-@pytest.mark.parametrize("knows_heard", [True, False], ids=["steps", "quiet"])
-def test_outage_of_ten_seconds_in_mid_sentence(knows_heard: bool) -> None:
+@pytest.mark.parametrize("acknowledges", [True, False], ids=["steps", "quiet"])
+def test_outage_of_ten_seconds_in_mid_sentence(acknowledges: bool) -> None:
     async def scenario() -> None:
         model = KyutaiModel(
-            break_at=(7.03,), failure=lambda now: SttUnavailable("down") if 7 < now < 17 else None, knows_heard=knows_heard
+            break_at=(7.03,), failure=lambda now: SttUnavailable("down") if 7 < now < 17 else None, acknowledges=acknowledges
         )
         backend = resilient(model)
         talk = Talk(backend)
@@ -133,19 +133,19 @@ def test_outage_of_ten_seconds_in_mid_sentence(knows_heard: bool) -> None:
 @given(
     breaks=st.lists(st.floats(1, 40), max_size=4),
     outage_s=st.floats(0, 12),
-    knows_heard=st.booleans(),
+    acknowledges=st.booleans(),
     latency_s=st.sampled_from([0.0, 0.05, 0.2]),
     sentences=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([0.6, 1.0, 3.0])), min_size=1, max_size=5),
 )
 @settings(max_examples=60, deadline=None)
 def test_no_break_at_any_time_loses_or_repeats_a_word(
-    breaks: list[float], outage_s: float, knows_heard: bool, latency_s: float, sentences: list[tuple[int, float]]
+    breaks: list[float], outage_s: float, acknowledges: bool, latency_s: float, sentences: list[tuple[int, float]]
 ) -> None:
     async def scenario() -> None:
         model = KyutaiModel(
             break_at=tuple(breaks),
             failure=lambda now: SttUnavailable("down") if any(at <= now < at + outage_s for at in breaks) else None,
-            knows_heard=knows_heard,
+            acknowledges=acknowledges,
             latency_s=latency_s,
         )
         talk = Talk(resilient(model, ring_s=120))
@@ -162,7 +162,7 @@ def test_no_break_at_any_time_loses_or_repeats_a_word(
 
 def test_words_that_a_dying_server_withholds_are_heard_again_though_it_seemed_to_flush() -> None:
     async def scenario() -> None:
-        model = KyutaiModel(knows_heard=False, mute=(3.0, 8.0), break_at=(8.0,))
+        model = KyutaiModel(acknowledges=False, mute=(3.0, 8.0), break_at=(8.0,))
         talk = Talk(resilient(model))
         await talk.play(speech(0, 10), silence(0.6), None, silence(3.0), speech(10, 5), silence(0.6), None)
         assert talk.captions.closed == words(15)
@@ -172,7 +172,7 @@ def test_words_that_a_dying_server_withholds_are_heard_again_though_it_seemed_to
 
 def test_a_break_after_a_pause_that_was_caught_up_with_loses_nothing_of_what_came_next() -> None:
     async def scenario() -> None:
-        model = KyutaiModel(knows_heard=False, latency_s=0.4, opening_s=lambda now: 5.0, break_at=(7.93,))
+        model = KyutaiModel(acknowledges=False, latency_s=0.4, opening_s=lambda now: 5.0, break_at=(7.93,))
         talk = Talk(resilient(model))
         await talk.play(speech(0, 2), silence(0.6), None, speech(2, 27), silence(0.6), None)
         assert talk.captions.words == words(29)
@@ -248,7 +248,7 @@ def test_rotates_at_a_pause_without_a_word_changed() -> None:
     run(scenario())
 
 
-def test_refusal_is_told_at_once_and_never_retried() -> None:
+def test_refusal_is_shown_at_once_and_never_retried() -> None:
     async def scenario() -> None:
         model = KyutaiModel(failure=lambda now: SttRefused("HTTP 401"))
         async with resilient(model).open_stream("en") as stream:

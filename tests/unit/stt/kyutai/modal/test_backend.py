@@ -24,10 +24,11 @@ from live_transcription.errors import (
     SttProtocolError,
     SttRedirected,
     SttRefused,
+    SttStalled,
+    SttStarting,
     SttUnavailable,
 )
 from live_transcription.stt.base import Flushed, Restarted, SttEvent, Token
-from live_transcription.stt.kyutai.handshake import SttStalled, SttStarting
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.types import Secret

@@ -7,9 +7,8 @@ import msgpack
 import numpy as np
 import pytest
 
-from live_transcription.errors import SttAtCapacity, SttExpired, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
 from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
-from live_transcription.stt.kyutai.handshake import SttStalled
 from live_transcription.stt.kyutai.moshi.protocol import FLUSH_TIMEOUT_S, STALL_S, MoshiSession
 
 FRAME = np.full(1920, 0.25, np.float32)
@@ -62,7 +61,7 @@ def test_a_flush_is_done_when_the_steps_of_its_silence_are() -> None:
         assert step(session) == []
     assert word(session, "end") == [Token("end", True, 0.0)]
     assert step(session) == [Flushed()]
-    assert session.heard_s == pytest.approx(0.8 + 700 / 24000)
+    assert session.acknowledged_s == pytest.approx(0.8 + 700 / 24000)
     assert session.next_deadline() is None
 
 
@@ -91,8 +90,8 @@ def test_a_flush_without_progress_is_given_up_but_not_called_heard() -> None:
     step(session, now=2.0)
     assert session.tick(3.0) == []
     assert session.tick(2.0 + FLUSH_TIMEOUT_S) == [Flushed()]
-    assert session.heard_s is not None
-    assert session.heard_s < 0.5
+    assert session.acknowledged_s is not None
+    assert session.acknowledged_s < 0.5
 
 
 def test_end_flushes_what_is_open() -> None:
@@ -106,9 +105,9 @@ def test_end_flushes_what_is_open() -> None:
 
 
 def test_heard_is_behind_the_steps_by_the_models_delay() -> None:
-    assert spoken(0).heard_s == 0
-    assert spoken(7).heard_s == 0
-    assert spoken(107).heard_s == pytest.approx(8.0)
+    assert spoken(0).acknowledged_s == 0
+    assert spoken(7).acknowledged_s == 0
+    assert spoken(107).acknowledged_s == pytest.approx(8.0)
 
 
 def test_a_pause_is_told_once_and_after_the_words_that_are_on_their_way() -> None:

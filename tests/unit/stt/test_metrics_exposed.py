@@ -18,8 +18,7 @@ from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.engines import SttRegistry
-from live_transcription.stt.exposition import SttCollector
-from live_transcription.stt.metrics import SttStatistics
+from live_transcription.stt.metrics import SttCollector, SttStatistics
 from live_transcription.vad.gate import SilenceGate
 from tests.fakes.stt import FakeBackend
 

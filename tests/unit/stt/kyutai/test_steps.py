@@ -6,7 +6,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.stt.kyutai.stream_time import StreamTime
+from live_transcription.stt.kyutai.steps import StreamTime
 
 
 def test_inserted_silence_takes_no_stream_time() -> None:
