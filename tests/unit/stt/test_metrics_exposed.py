@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What an administrator's Prometheus reads of the remote engines."""
+"""The metrics of the remote engines, as Prometheus reads them."""
 
 from __future__ import annotations
 
