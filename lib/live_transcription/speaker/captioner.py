@@ -29,7 +29,7 @@ class Captioner:
         speaker: str,
         language: str,
         on_caption: Callable[[Caption], None],
-        on_utterance: Callable[[Utterance], None] | None = None,
+        on_utterance: Callable[[Utterance], None] = lambda utterance: None,  # noqa: ARG005
         *,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
@@ -106,11 +106,12 @@ class Captioner:
             metrics.last_word_seconds.observe(max(0.0, self._last_word_at - self._speech_ended))
             self._speech_ended = None
         (started_at, ended_at), self._span = self._span or (now, now), None
-        if self._on_utterance is not None:
-            to_unix_s = self._wall_clock() - now
-            utterance_id = next_utterance_id()
-            started_at, ended_at = started_at + to_unix_s, ended_at + to_unix_s
-            self._on_utterance(Utterance(utterance_id, self._speaker, text, self._language, final, started_at, ended_at))
+        to_unix_s = self._wall_clock() - now
+        self._on_utterance(
+            Utterance(
+                next_utterance_id(), self._speaker, text, self._language, final, started_at + to_unix_s, ended_at + to_unix_s
+            )
+        )
 
     def _span_of(self, event: SttEvent, now: float) -> tuple[float, float] | None:
         """When the words of an event were spoken; now, if the engine does not say."""

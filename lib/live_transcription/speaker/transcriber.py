@@ -173,7 +173,7 @@ class Transcriber:
             newest.clear()
 
     async def _pause(self, seconds: float, *, buffer: bool) -> None:
-        """Let `seconds` pass, and buffer speech for the next stream if told so. Raises FrameQueueClosed."""
+        """Let `seconds` pass. `buffer`: keep speech for the next stream. Raises FrameQueueClosed."""
         clock = asyncio.get_running_loop().time
         until = clock() + seconds
         with contextlib.suppress(TimeoutError):

@@ -29,7 +29,7 @@ def exposed(collector: SttCollector) -> CollectorRegistry:
     return registry
 
 
-def test_all_that_was_counted_is_exposed() -> None:
+def test_all_statistics_are_exposed() -> None:
     collector, statistics = SttCollector(), SttStatistics()
     collector.attach(statistics)
     statistics.words = 7
@@ -61,7 +61,7 @@ def test_all_that_was_counted_is_exposed() -> None:
     assert value("open_sockets") == 0
 
 
-async def test_open_connections_are_billed_while_they_are_open() -> None:
+async def test_open_connections_count_as_billed() -> None:
     collector, statistics = SttCollector(), SttStatistics()
     collector.attach(statistics)
     statistics.socket_opened(asyncio.get_running_loop().time() - 60.0)
@@ -72,7 +72,7 @@ async def test_open_connections_are_billed_while_they_are_open() -> None:
     assert 60.0 <= billed < 70.0
 
 
-def test_engines_that_were_replaced_stay_in_the_sums() -> None:
+def test_the_statistics_of_replaced_engines_stay_in_the_sums() -> None:
     collector, old, new = SttCollector(), SttStatistics(), SttStatistics()
     collector.attach(old)
     collector.attach(new)
@@ -86,7 +86,7 @@ def test_engines_that_were_replaced_stay_in_the_sums() -> None:
     assert registry.get_sample_value("live_transcription_stt_words_total") == 15
 
 
-async def test_the_apps_metrics_hold_the_engines_of_the_settings_and_no_room_or_person() -> None:
+async def test_the_metrics_contain_the_engines_and_no_room_or_person() -> None:
     registry = SttRegistry(SttConfig(embedded=None))
     before = metrics.registry.get_sample_value("live_transcription_stt_words_total")
     assert before is not None
@@ -100,7 +100,7 @@ async def test_the_apps_metrics_hold_the_engines_of_the_settings_and_no_room_or_
             assert all(set(sample.labels) <= allowed for sample in family.samples)
 
 
-async def test_the_gate_tells_what_it_saved() -> None:
+async def test_the_gate_counts_the_audio_that_it_saved() -> None:
     class Never:
         def probability(self, frame: object) -> float:
             return 0.0

@@ -23,12 +23,13 @@ import socket
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Protocol
+from typing import TypeAlias
 
 import httpx
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
+from live_transcription.config_stt import ModalConfig, MoshiConfig
 from live_transcription.errors import (
     SttAtCapacity,
     SttError,
@@ -54,34 +55,15 @@ _CLOSE_S = 1.0
 #: replay at four times real time over a round trip of a third of a second.
 _SEND_BUFFER = 128 * 1024
 
+#: A server's address and credentials.
+Server: TypeAlias = ModalConfig | MoshiConfig
+
 _TRUST = "Serve the whole certificate chain, or install its authority where this app runs."
 _WAIT = "If it was idle, wait a moment. Otherwise check the server's log."
 
 # The library logs headers, including credentials, at debug level, so that level is never enabled.
 _wire_logger = logging.getLogger(f"{__name__}.wire")
 _wire_logger.setLevel(logging.WARNING)
-
-
-class Server(Protocol):
-    """A server's address and credentials, implemented in `config_stt`.
-
-    `headers()` contains the credentials in plain text. `certificate_fix` is a remedy for an untrusted certificate other than a
-    trusted one, "" if there is none.
-    """
-
-    @property
-    def stream_url(self) -> str: ...
-
-    @property
-    def open_timeout_s(self) -> float: ...
-
-    @property
-    def verify_certificates(self) -> bool: ...
-
-    @property
-    def certificate_fix(self) -> str: ...
-
-    def headers(self) -> dict[str, str]: ...
 
 
 @asynccontextmanager
@@ -175,7 +157,8 @@ def status_error(status: int, service: str, *, url: str = "", location: str = ""
 def opening_error(error: Exception, service: str, *, url: str = "", certificate_fix: str = "") -> SttError:
     """The error behind a failed websocket handshake or HTTP request. It contains nothing from headers or bodies.
 
-    `url` is the requested address; for `certificate_fix` see `Server`. An exception of another kind is raised again.
+    `url` is the requested address, `certificate_fix` a remedy for an untrusted certificate other than a trusted one.
+    An exception of another kind is raised again.
     """
     if isinstance(error, SttError):
         return error

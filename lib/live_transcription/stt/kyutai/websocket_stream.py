@@ -1,19 +1,19 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A stream over one websocket: the asyncio shell around a sans-I/O `Dialect`."""
+"""A stream over one websocket: the asyncio shell around a sans-I/O `Session`."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from live_transcription.errors import SttError, SttStalled, SttUnavailable
 from live_transcription.stt.base import SttStream
+from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.stt.metrics import SttStatistics
 from live_transcription.transcript import SttEvent, Token, WordSpacing
 from live_transcription.types import Frame
@@ -24,47 +24,12 @@ _READY_S = 10.0
 _SEND_S = 6.0
 
 
-class Dialect(Protocol):
-    """The sans-I/O half of one connection. `now` is in seconds of a monotonic clock; messages are sent in the order returned.
-
-    `ready`: audio may be sent. `ended`: `end` was called and all words have arrived. `acknowledged_s`: see `SttStream`.
-    """
-
-    @property
-    def ready(self) -> bool: ...
-
-    @property
-    def ended(self) -> bool: ...
-
-    @property
-    def acknowledged_s(self) -> float | None: ...
-
-    def send(self, frame: Frame, now: float) -> Sequence[bytes | memoryview]: ...
-
-    def flush(self, now: float) -> Sequence[bytes | memoryview]: ...
-
-    def end(self, now: float) -> Sequence[bytes | memoryview]: ...
-
-    def receive(self, message: str | bytes, now: float) -> Sequence[SttEvent]:
-        """Raises SttError if the server reports that it cannot go on; never for malformed messages."""
-
-    def tick(self, now: float) -> Sequence[SttEvent]:
-        """Events that time alone brings, due at `next_deadline`. Raises SttStalled if the server stopped working."""
-
-    def next_deadline(self) -> float | None: ...
-
-    def replaceable(self, now: float) -> bool: ...
-
-    def closed(self, code: int | None, now: float) -> SttError:
-        """The reason for which the server closed with this code (None: without a close frame)."""
-
-
 class WebsocketStream(SttStream):
     """One connection. Only `events()` reads it, so replies do not accumulate here: TCP slows the server down."""
 
-    def __init__(self, connection: ClientConnection, dialect: Dialect, statistics: SttStatistics) -> None:
+    def __init__(self, connection: ClientConnection, session: Session, statistics: SttStatistics) -> None:
         self._connection = connection
-        self._dialect = dialect
+        self._session = session
         self._statistics = statistics
         self._clock = asyncio.get_running_loop().time
         self._receiving: asyncio.Timeout | None = None
@@ -74,18 +39,18 @@ class WebsocketStream(SttStream):
 
     @property
     def acknowledged_s(self) -> float | None:
-        return self._dialect.acknowledged_s
+        return self._session.acknowledged_s
 
     @property
     def replaceable(self) -> bool:
-        return self._dialect.replaceable(self._clock())
+        return self._session.replaceable(self._clock())
 
     async def ready(self) -> None:
         """Wait until the server accepts audio. Raises SttError."""
         try:
             async with asyncio.timeout(_READY_S):
-                while not self._dialect.ready:
-                    self._dialect.receive(await self._connection.recv(), self._clock())
+                while not self._session.ready:
+                    self._session.receive(await self._connection.recv(), self._clock())
         except TimeoutError:
             raise SttUnavailable("The speech-to-text server accepts connections but says nothing.", fix="Restart it.") from None
         except ConnectionClosed as error:
@@ -95,22 +60,22 @@ class WebsocketStream(SttStream):
         now = self._clock()
         if self._first_audio_at is None:
             self._first_audio_at = now
-        await self._transmit(self._dialect.send(frame, now))
+        await self._transmit(self._session.send(frame, now))
 
     async def flush(self) -> None:
-        await self._transmit(self._dialect.flush(self._clock()))
+        await self._transmit(self._session.flush(self._clock()))
 
     async def end(self) -> None:
-        await self._transmit(self._dialect.end(self._clock()))
+        await self._transmit(self._session.end(self._clock()))
         # `events` waits for the next message, which may never come: let it look at `ended` now.
-        if self._dialect.ended and self._receiving is not None and not self._receiving.expired():
+        if self._session.ended and self._receiving is not None and not self._receiving.expired():
             self._receiving.reschedule(self._clock())
 
     async def events(self) -> AsyncIterator[SttEvent]:
-        while not self._dialect.ended:
+        while not self._session.ended:
             message: str | bytes | None = None
             try:
-                async with asyncio.timeout_at(self._dialect.next_deadline()) as self._receiving:
+                async with asyncio.timeout_at(self._session.next_deadline()) as self._receiving:
                     message = await self._connection.recv()
             except TimeoutError:
                 pass
@@ -122,12 +87,12 @@ class WebsocketStream(SttStream):
                 self._receiving = None
             now = self._clock()
             # A deadline that has passed comes before the message that arrived after it.
-            events = [*self._dialect.tick(now), *(self._dialect.receive(message, now) if message is not None else ())]
+            events = [*self._session.tick(now), *(self._session.receive(message, now) if message is not None else ())]
             for event in events:
                 self._count(event)
                 yield event
 
-    async def _transmit(self, messages: Sequence[bytes | memoryview]) -> None:
+    async def _transmit(self, messages: Messages) -> None:
         try:
             async with asyncio.timeout(_SEND_S):
                 for message in messages:
@@ -139,8 +104,8 @@ class WebsocketStream(SttStream):
         self._advance_deadline()
 
     def _advance_deadline(self) -> None:
-        """Let `events` wake at the dialect's deadline if it is earlier now. A later one is noticed when the old one passes."""
-        receiving, deadline = self._receiving, self._dialect.next_deadline()
+        """Let `events` wake at the session's deadline if it is earlier now. A later one is noticed when the old one passes."""
+        receiving, deadline = self._receiving, self._session.next_deadline()
         if receiving is None or deadline is None or receiving.expired():
             return
         when = receiving.when()
@@ -148,7 +113,7 @@ class WebsocketStream(SttStream):
             receiving.reschedule(deadline)
 
     def _closed(self, error: ConnectionClosed) -> SttError:
-        return self._dialect.closed(error.rcvd.code if error.rcvd is not None else None, self._clock())
+        return self._session.closed(error.rcvd.code if error.rcvd is not None else None, self._clock())
 
     def _count(self, event: SttEvent) -> None:
         if not isinstance(event, Token):

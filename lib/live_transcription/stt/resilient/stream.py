@@ -151,7 +151,7 @@ class ResilientStream(SttStream):
                     return
                 self._wake.clear()
                 await self._wake.wait()
-            # 2. Use one connection until it fails, or ends because all is said or another one should replace it.
+            # 2. Use one connection until it fails, all audio is transcribed, or another connection should replace it.
             error, worked = await self._use_connection()
             end_if_cancelled()
             if error is None:
@@ -205,7 +205,7 @@ class ResilientStream(SttStream):
         return error, (connection.emitted and progress) or of_age
 
     async def _converse(self, connection: Connection) -> SttError | None:
-        """Send and read until all is said, another connection should take over, or the connection fails (returns why)."""
+        """Send and read until all audio is transcribed or another connection should take over. Returns the failure, if any."""
         error: SttError | None = None
         try:
             async with asyncio.TaskGroup() as tasks:

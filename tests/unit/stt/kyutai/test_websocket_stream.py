@@ -18,6 +18,7 @@ from live_transcription.config_stt import MoshiConfig
 from live_transcription.errors import SttError, SttStalled, SttUnavailable
 from live_transcription.stt.base import SttEvent
 from live_transcription.stt.kyutai.handshake import open_websocket
+from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.stt.metrics import SttStatistics
 from live_transcription.types import Frame
@@ -26,28 +27,23 @@ from live_transcription.types import Frame
 LENGTHS = (0, 1, 125, 126, 7680, 65_535, 65_536, 200_000)
 
 
-class Numbered:
-    """A dialect that turns each frame into `messages` numbered messages with the frame's bytes."""
-
-    ready = True
-    ended = False
-    acknowledged_s = None
+class Numbered(Session):
+    """A session that turns each frame into `messages` numbered messages with the frame's bytes."""
 
     def __init__(self, messages: int = 1) -> None:
+        super().__init__(0.0)
         self.messages = messages
         self.sent: list[bytes] = []
 
-    def send(self, frame: Frame, now: float) -> Sequence[bytes]:
+    def send(self, frame: Frame, now: float) -> Messages:
         del now
         made = [number.to_bytes(4, "big") + frame.tobytes() for number in range(len(self.sent), len(self.sent) + self.messages)]
         self.sent += made
         return made
 
-    def flush(self, now: float) -> Sequence[bytes]:
+    def flush(self, now: float) -> Messages:
         del now
-        return ()
-
-    end = flush
+        return []
 
     def receive(self, message: str | bytes, now: float) -> Sequence[SttEvent]:
         del message, now
@@ -60,13 +56,12 @@ class Numbered:
     def next_deadline(self) -> float | None:
         return None
 
-    def replaceable(self, now: float) -> bool:
-        del now
-        return False
-
     def closed(self, code: int | None, now: float) -> SttError:
         del now
         return SttUnavailable(f"closed with {code}")
+
+    def _messages(self, steps: Sequence[Frame], now: float) -> Messages:
+        raise AssertionError("not used")
 
 
 class Listener:
@@ -91,12 +86,12 @@ class Listener:
 
 
 @contextlib.asynccontextmanager
-async def talking(listener: Listener, dialect: Numbered) -> AsyncIterator[tuple[WebsocketStream, ClientConnection]]:
+async def talking(listener: Listener, session: Numbered) -> AsyncIterator[tuple[WebsocketStream, ClientConnection]]:
     async with serve(listener, "127.0.0.1", 0, compression=None, max_queue=1, ping_interval=None) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
         statistics = SttStatistics()
         async with open_websocket(MoshiConfig(url, open_timeout_s=5), "stand-in", statistics) as connection:
-            yield WebsocketStream(connection, dialect, statistics), connection
+            yield WebsocketStream(connection, session, statistics), connection
 
 
 def frame(length: int, seed: int) -> Frame:
@@ -104,14 +99,14 @@ def frame(length: int, seed: int) -> Frame:
 
 
 async def test_messages_of_any_length_arrive_whole_and_in_order_between_pings() -> None:
-    listener, dialect = Listener(), Numbered(messages=2)
-    async with talking(listener, dialect) as (stream, connection), asyncio.TaskGroup() as tasks:
+    listener, session = Listener(), Numbered(messages=2)
+    async with talking(listener, session) as (stream, connection), asyncio.TaskGroup() as tasks:
         for seed, length in enumerate(LENGTHS * 3):
             await stream.send(frame(length, seed))
             tasks.create_task(_pong(listener.connections[0]))
             tasks.create_task(_pong(connection))
-        await listener.has(len(dialect.sent))
-    assert listener.received == dialect.sent
+        await listener.has(len(session.sent))
+    assert listener.received == session.sent
 
 
 async def _pong(connection: ServerConnection | ClientConnection) -> None:
@@ -121,9 +116,9 @@ async def _pong(connection: ServerConnection | ClientConnection) -> None:
 
 async def test_a_server_that_accepts_no_more_audio_counts_as_stalled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("live_transcription.stt.kyutai.websocket_stream._SEND_S", 0.05)
-    listener, dialect = Listener(), Numbered()
+    listener, session = Listener(), Numbered()
     listener.reading.clear()
-    async with talking(listener, dialect) as (stream, _):
+    async with talking(listener, session) as (stream, _):
         with pytest.raises(SttStalled):  # noqa: PT012  after as many frames as the buffers take
             for seed in range(200):
                 await stream.send(frame(1_000_000, seed))
@@ -131,8 +126,8 @@ async def test_a_server_that_accepts_no_more_audio_counts_as_stalled(monkeypatch
 
 
 async def test_a_closed_connection_raises_the_error_of_its_close_code() -> None:
-    listener, dialect = Listener(), Numbered()
-    async with talking(listener, dialect) as (stream, connection):
+    listener, session = Listener(), Numbered()
+    async with talking(listener, session) as (stream, connection):
         await stream.send(frame(10, 1))
         await listener.has(1)
         await listener.connections[0].close(1013)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whatever breaks between the model and us: the captions hold every word once, in order, and so do the utterances."""
+"""Captions and utterances contain every word once, in order, whatever breaks between the model and the app."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from live_transcription.types import Caption
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, KyutaiModel, silence, speech
 
-#: As the gate has it: silence that ends speech, and speech that begins it.
+#: As in the gate: seconds of silence that end speech, and seconds of speech that begin it.
 HANGOVER_S = 0.56
 ONSET_S = 0.12
 Sentence = tuple[int, float]
 
 
 class Reader:
-    """Speaks sentences into a stream as the transcriber does, and keeps the captions that come of it."""
+    """Speaks sentences into a stream as the transcriber does, and records the captions."""
 
     def __init__(self, backend: SttBackend) -> None:
         self.backend = ResilientBackend(backend, policy=ResiliencePolicy(ring_s=60.0), random=Random(1))
@@ -39,7 +39,7 @@ class Reader:
         self.captioner = Captioner("speaker-1", "en", self.captions.append, self.utterances.append)
 
     async def listen(self, sentences: Sequence[Sentence]) -> None:
-        """Each sentence: how many words, and the pause after it."""
+        """Speak sentences, each given as its number of words and the pause after it."""
         async with self.backend.open_stream("en") as stream, asyncio.TaskGroup() as tasks:
             tasks.create_task(self.read(stream))
             word = 0
@@ -69,7 +69,7 @@ def spoken(sentences: Sequence[Sentence]) -> list[str]:
     return [f"w{number}" for number in range(sum(count for count, _ in sentences))]
 
 
-#: To shrink a failing hour of virtual time takes real minutes.
+#: Shrinking a failing hour of virtual time takes minutes of real time.
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.0, 3.0])), min_size=1, max_size=5)
 
@@ -90,7 +90,7 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
 )
 @example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, acknowledges=True, expires=False, times=False, latency_s=0.1)
 @settings(max_examples=60, deadline=None, phases=WITHOUT_SHRINKING)
-def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
+def test_no_break_at_any_time_loses_or_repeats_a_word_in_the_captions(
     sentences: list[Sentence],
     breaks: list[float],
     outage_s: float,
@@ -125,7 +125,7 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
 )
 @example(sentences=[(2, 0.1), (12, 0.1), (18, 3.0), (16, 1.0), (2, 3.0)], breaks=[30.094975751478103], outage_s=15.6)
 @settings(max_examples=40, deadline=None, phases=WITHOUT_SHRINKING)
-def test_another_engine_that_helps_in_an_outage_loses_and_doubles_nothing(
+def test_another_engine_that_helps_in_an_outage_loses_and_repeats_nothing(
     sentences: list[Sentence], breaks: list[float], outage_s: float
 ) -> None:
     async def scenario() -> None:

@@ -3,12 +3,10 @@
 
 """Why Kyutai's proxy on Modal closed a session. Pure.
 
-The proxy closes every session with code 1000 and an empty reason, so the history of the session has to tell.
+The proxy closes every session with code 1000 and an empty reason, so the reason is inferred from the history of the session.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttUnavailable
 
@@ -20,34 +18,25 @@ EXPIRY_S = 29 * 60.0
 CAPACITY_S = 3.0
 
 
-@dataclass(frozen=True, slots=True)
-class ClosedSession:
-    """A session's history when it was closed, in seconds before the close.
+def close_error(
+    code: int | None, *, age_s: float, since_first_audio_s: float | None, since_last_audio_s: float | None, tokens: int
+) -> SttError:
+    """The error with which the stream ends; all of them are retryable.
 
-    `code` is the websocket's close code, None without a close frame. The times of audio are None if none was sent.
+    `code` is the websocket's close code, None without a close frame. Times are in seconds before the close; those of audio are
+    None if none was sent. `tokens` is the number of tokens that the session has emitted.
     """
-
-    code: int | None
-    age_s: float
-    since_first_audio_s: float | None
-    since_last_audio_s: float | None
-    tokens: int
-
-
-def close_error(session: ClosedSession) -> SttError:
-    """The error with which the stream ends; all of them are retryable."""
-    quiet_s = session.age_s if session.since_last_audio_s is None else session.since_last_audio_s
-    first_s = session.since_first_audio_s
+    quiet_s = age_s if since_last_audio_s is None else since_last_audio_s
     if quiet_s >= IDLE_S:
         return SttExpired("Kyutai on Modal closed an idle session.")
     # A proxy that does use close codes sends 1013, "try again later".
-    refused = session.code == 1000 and first_s is not None and first_s < CAPACITY_S and not session.tokens
-    if session.code == 1013 or refused:
+    refused = code == 1000 and since_first_audio_s is not None and since_first_audio_s < CAPACITY_S and not tokens
+    if code == 1013 or refused:
         return SttAtCapacity(
             "Kyutai on Modal accepted the session and closed it at the first audio: its model server is full.",
             fix="Allow more containers, or more sessions in one.",
         )
-    if session.age_s >= EXPIRY_S:
+    if age_s >= EXPIRY_S:
         return SttExpired("The session on Modal reached its age limit.")
     return SttUnavailable(
         "The connection to Kyutai on Modal broke.", fix="If this happens often, check the app's log on Modal."

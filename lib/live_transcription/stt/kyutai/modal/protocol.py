@@ -3,8 +3,8 @@
 
 """One session with Kyutai's proxy on Modal, sans-I/O: 24 kHz mono float32 little-endian in, JSON out.
 
-The proxy reports neither how much audio it has transcribed nor when a flush is done, so time has to tell. A flush sends silence
-for the model's delay. When that delay has passed and no text has come for a moment, all words have arrived.
+The proxy reports neither how much audio it has transcribed nor when a flush is done, so both are inferred from time. A flush
+sends silence for the model's delay. When that delay has passed and no text has come for a moment, all words have arrived.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
-from live_transcription.stt.kyutai.modal.closing import ClosedSession, close_error
+from live_transcription.stt.kyutai.modal.closing import close_error
 from live_transcription.stt.kyutai.modal.replies import ErrorReply, PauseReply, PingReply, Reply, TokenReply, parse_message
 from live_transcription.stt.kyutai.parsing import IgnoredReply
-from live_transcription.stt.kyutai.steps import MODEL_DELAY_S, Steps
+from live_transcription.stt.kyutai.session import Messages, Session
+from live_transcription.stt.kyutai.steps import MODEL_DELAY_S
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -29,58 +30,36 @@ STALL_AUDIO_S = 20.0
 STALL_S = 6.0
 
 
-class ModalSession:
-    """A `Dialect` (see `stt.kyutai.websocket_stream`). `opened_at` is the time of the handshake.
+class ModalSession(Session):
+    """A flush under way is stored as the time at which its silence was sent.
 
-    The session is replaceable `rotate_after_s` seconds later. Replies that make no sense are counted in `ignored`, by kind.
+    The session is replaceable `rotate_after_s` seconds after the handshake.
     """
 
     def __init__(self, opened_at: float, *, rotate_after_s: float = 25 * 60.0, ignored: Counter[str] | None = None) -> None:
-        self._opened_at = opened_at
+        super().__init__(opened_at, ignored=ignored)
         self._rotate_after_s = rotate_after_s
-        self._ignored = Counter[str]() if ignored is None else ignored
-        self._audio = Steps()
         self._first_audio_at: float | None = None
         self._last_audio_at: float | None = None
         self._last_text_at = opened_at
         self._tokens = 0
         self._sends_partial_tokens = False
         self._last_token: tuple[str, float] | None = None
-        self._words_pending = False
-        # When the silence of each flush under way was sent. The first one's deadline comes first.
-        self._flushes: list[float] = []
-        self._ending = False
         self._samples_since_text = 0
         self._stall_at: float | None = None
-
-    @property
-    def ready(self) -> bool:
-        return True
-
-    @property
-    def ended(self) -> bool:
-        return self._ending and not self._flushes
-
-    @property
-    def acknowledged_s(self) -> float | None:
-        return None
 
     def replaceable(self, now: float) -> bool:
         return now - self._opened_at >= self._rotate_after_s
 
-    def send(self, frame: Frame, now: float) -> Sequence[memoryview]:
+    def send(self, frame: Frame, now: float) -> Messages:
         self._samples_since_text += len(frame)
         if self._stall_at is None and self._samples_since_text >= STALL_AUDIO_S * SAMPLE_RATE:
             self._stall_at = max(now, self._last_text_at + STALL_S)
-        return self._messages(self._audio.push(frame), now)
+        return super().send(frame, now)
 
-    def flush(self, now: float) -> Sequence[memoryview]:
+    def flush(self, now: float) -> Messages:
         self._flushes.append(now)
         return self._messages(self._audio.flush(), now)
-
-    def end(self, now: float) -> Sequence[memoryview]:
-        self._ending = True
-        return self.flush(now) if self._audio.unflushed else []
 
     def receive(self, message: str | bytes, now: float) -> Sequence[SttEvent]:
         return [event for reply in parse_message(message) for event in self._events(reply, now)]
@@ -88,34 +67,30 @@ class ModalSession:
     def tick(self, now: float) -> Sequence[SttEvent]:
         if self._stall_at is not None and now >= self._stall_at:
             raise SttStalled("Kyutai on Modal accepts audio but sends no text.", fix="Check the app's log on Modal.")
-        done = 0
-        while done < len(self._flushes) and now >= self._flush_deadline(self._flushes[done]):
-            done += 1
-        del self._flushes[:done]
-        return [Flushed()] * done
+        events: list[SttEvent] = []
+        while self._flushes and now >= self._flush_deadline(self._flushes[0]):
+            self._flushes.popleft()
+            events.append(Flushed())
+        return events
 
     def next_deadline(self) -> float | None:
-        deadlines = [self._flush_deadline(sent_at) for sent_at in self._flushes[:1]]
-        if self._stall_at is not None:
-            deadlines.append(self._stall_at)
-        return min(deadlines, default=None)
+        flush_at = self._flush_deadline(self._flushes[0]) if self._flushes else None
+        return min((at for at in (flush_at, self._stall_at) if at is not None), default=None)
 
     def closed(self, code: int | None, now: float) -> SttError:
         first, last = self._first_audio_at, self._last_audio_at
         return close_error(
-            ClosedSession(
-                code=code,
-                age_s=now - self._opened_at,
-                since_first_audio_s=None if first is None else now - first,
-                since_last_audio_s=None if last is None else now - last,
-                tokens=self._tokens,
-            )
+            code,
+            age_s=now - self._opened_at,
+            since_first_audio_s=None if first is None else now - first,
+            since_last_audio_s=None if last is None else now - last,
+            tokens=self._tokens,
         )
 
     def _flush_deadline(self, sent_at: float) -> float:
         return min(max(sent_at + MODEL_DELAY_S, self._last_text_at + QUIET_S), sent_at + FLUSH_TIMEOUT_S)
 
-    def _messages(self, steps: Sequence[Frame], now: float) -> Sequence[memoryview]:
+    def _messages(self, steps: Sequence[Frame], now: float) -> Messages:
         if steps:
             self._first_audio_at = now if self._first_audio_at is None else self._first_audio_at
             self._last_audio_at = now

@@ -9,13 +9,14 @@ steps tell exactly how much audio has been transcribed. After a flush, silence p
 
 from __future__ import annotations
 
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Sequence
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
 from live_transcription.stt.kyutai.moshi.replies import Error, Ready, Step, Word, audio_message, parse_message
 from live_transcription.stt.kyutai.parsing import IgnoredReply, is_capacity, loggable
-from live_transcription.stt.kyutai.steps import STEP_S, Steps
+from live_transcription.stt.kyutai.session import Messages, Session
+from live_transcription.stt.kyutai.steps import STEP_S
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from live_transcription.types import Frame
 
@@ -33,57 +34,30 @@ PAUSE_BLIND_STEPS = 12
 DELAY_STEPS = 6
 
 
-class MoshiSession:
-    """A `Dialect` (see `stt.kyutai.websocket_stream`). `opened_at` is the time of the handshake.
-
-    Replies that make no sense are counted in `ignored`, by kind.
-    """
+class MoshiSession(Session):
+    """A flush under way is stored as the number of steps after which it is done."""
 
     def __init__(self, opened_at: float, *, ignored: Counter[str] | None = None) -> None:
-        self._ignored = Counter[str]() if ignored is None else ignored
-        self._audio = Steps()
+        super().__init__(opened_at, ignored=ignored)
+        self.ready = False
         self._sent_at = opened_at
         self._progress_at = opened_at
         self._steps = 0
-        self._ready = False
-        self._ending = False
-        self._words_pending = False
         self._pause_step: int | None = None
-        # For each flush under way, the number of steps after which it is done.
-        self._flushes: deque[int] = deque()
 
     @property
-    def ready(self) -> bool:
-        return self._ready
-
-    @property
-    def ended(self) -> bool:
-        return self._ending and not self._flushes
-
-    @property
-    def acknowledged_s(self) -> float | None:
+    def acknowledged_s(self) -> float | None:  # type: ignore[override]
         return self._audio.to_stream(max(0, self._steps - DELAY_STEPS - 1) * STEP_S)
 
-    def replaceable(self, now: float) -> bool:
-        del now
-        return False
-
-    def send(self, frame: Frame, now: float) -> Sequence[bytes]:
-        return self._messages(self._audio.push(frame), now)
-
-    def flush(self, now: float) -> Sequence[bytes]:
+    def flush(self, now: float) -> Messages:
         messages = self._messages(self._audio.flush(), now)
         self._flushes.append(self._audio.sent)
         return messages
 
-    def end(self, now: float) -> Sequence[bytes]:
-        self._ending = True
-        return self.flush(now) if self._audio.unflushed else []
-
     def receive(self, message: str | bytes, now: float) -> Sequence[SttEvent]:
         match parse_message(message):
             case Ready():
-                self._ready = True
+                self.ready = True
             case Word(text=text, start_s=start_s) if text.strip():
                 self._progress_at = now
                 self._words_pending = True
@@ -120,7 +94,7 @@ class MoshiSession:
     def _stall_deadline(self) -> float | None:
         return self._progress_at + STALL_S if self._steps < self._audio.sent else None
 
-    def _messages(self, steps: Sequence[Frame], now: float) -> Sequence[bytes]:
+    def _messages(self, steps: Sequence[Frame], now: float) -> Messages:
         if steps:
             if self._steps >= self._audio.sent - len(steps):
                 # The server had nothing to do until now, so its silence was no lack of progress.
@@ -130,7 +104,7 @@ class MoshiSession:
 
     def _step(self, pause: float, now: float) -> Sequence[SttEvent]:
         """Note that the server has transcribed one more step."""
-        self._ready = True
+        self.ready = True
         self._steps += 1
         self._progress_at = now
         events: list[SttEvent] = []

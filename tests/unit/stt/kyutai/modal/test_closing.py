@@ -6,7 +6,7 @@ from __future__ import annotations
 import pytest
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttUnavailable
-from live_transcription.stt.kyutai.modal.closing import ClosedSession, close_error
+from live_transcription.stt.kyutai.modal.closing import close_error
 
 IDLE, CAPACITY = (SttExpired, "idle"), (SttAtCapacity, "full")
 EXPIRED, BROKEN = (SttExpired, "age limit"), (SttUnavailable, "broke")
@@ -14,12 +14,13 @@ EXPIRED, BROKEN = (SttExpired, "age limit"), (SttUnavailable, "broke")
 
 def session(
     code: int | None = 1000, *, age: float = 60, first: float | None = 50, last: float | None = 0.1, tokens: int = 20
-) -> ClosedSession:
-    return ClosedSession(code, age, first, last, tokens)
+) -> SttError:
+    """The error for a session that was closed with this history."""
+    return close_error(code, age_s=age, since_first_audio_s=first, since_last_audio_s=last, tokens=tokens)
 
 
 @pytest.mark.parametrize(
-    ("closed", "expected"),
+    ("error", "expected"),
     [
         # No audio for 25 s or more: the proxy's limit is 30 s.
         (session(last=25), IDLE),
@@ -46,8 +47,7 @@ def session(
         (session(1009), BROKEN),
     ],
 )
-def test_the_history_of_a_session_explains_its_close(closed: ClosedSession, expected: tuple[type[SttError], str]) -> None:
-    error = close_error(closed)
+def test_the_history_of_a_session_explains_its_close(error: SttError, expected: tuple[type[SttError], str]) -> None:
     assert type(error) is expected[0]
     assert expected[1] in error.message
     assert error.retryable
