@@ -71,24 +71,21 @@ class SttStatistics:
     dropped_s: float = 0.0
     replayed_s: float = 0.0
     open_sockets: int = 0
-    _closed_sockets_s: float = 0.0
-    _opened_at: dict[int, float] = field(default_factory=dict)
-    _next_socket: int = 0
+    # Seconds of closed sockets, less the opening times of open ones: `socket_s` adds the time of each open one.
+    _socket_s: float = 0.0
 
-    def socket_opened(self, now: float) -> int:
-        """Count a connection that is billed by time. Pass the returned number to `socket_closed`."""
-        self._next_socket += 1
-        self._opened_at[self._next_socket] = now
+    def socket_opened(self, now: float) -> None:
+        """Count a connection that is billed by time."""
         self.open_sockets += 1
-        return self._next_socket
+        self._socket_s -= now
 
-    def socket_closed(self, socket: int, now: float) -> None:
-        self._closed_sockets_s += now - self._opened_at.pop(socket)
+    def socket_closed(self, now: float) -> None:
         self.open_sockets -= 1
+        self._socket_s += now
 
     def socket_s(self, now: float) -> float:
         """Seconds of open sockets so far: what a serverless GPU bills, shared by the sessions of a container."""
-        return self._closed_sockets_s + sum(now - opened_at for opened_at in self._opened_at.values())
+        return self._socket_s + self.open_sockets * now
 
     def add(self, other: SttStatistics, now: float) -> None:
         """Add another object's totals up to now. Its open sockets are added as seconds, not as open sockets."""
@@ -101,7 +98,7 @@ class SttStatistics:
         self.ignored.update(other.ignored)
         self.dropped_s += other.dropped_s
         self.replayed_s += other.replayed_s
-        self._closed_sockets_s += other.socket_s(now)
+        self._socket_s += other.socket_s(now)
 
 
 class SttCollector(Collector):

@@ -36,7 +36,6 @@ class HealthReport:
     state: State
     since: float
     probe_at: float | None = None
-    error_code: str = ""
     problem: str = ""
 
 
@@ -53,8 +52,8 @@ class BackendHealth:
         self._failures = 0
 
     def report(self, now: float) -> HealthReport:
-        code, problem = (self._error.code, str(self._error)) if self._error is not None else ("", "")
-        return HealthReport(self._backend, self.state(now), self._since, self.probe_at, code, problem)
+        problem = str(self._error) if self._error is not None else ""
+        return HealthReport(self._backend, self.state(now), self._since, self.probe_at, problem)
 
     def state(self, now: float) -> State:
         if self.probe_at is not None and now >= self.probe_at + STALE_S:

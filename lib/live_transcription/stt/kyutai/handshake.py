@@ -94,7 +94,7 @@ async def open_websocket(server: Server, service: str, statistics: SttStatistics
     if (transport_socket := connection.transport.get_extra_info("socket")) is not None:
         transport_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     clock = asyncio.get_running_loop().time
-    opened = statistics.socket_opened(clock())
+    statistics.socket_opened(clock())
     try:
         yield connection
     except asyncio.CancelledError:
@@ -105,7 +105,7 @@ async def open_websocket(server: Server, service: str, statistics: SttStatistics
         try:
             await connection.close()
         finally:
-            statistics.socket_closed(opened, clock())
+            statistics.socket_closed(clock())
 
 
 @asynccontextmanager
