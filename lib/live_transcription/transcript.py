@@ -92,7 +92,8 @@ class Utterance:
     engine such as Whisper decodes all of it once more at the end. It is empty if that found no words.
 
     `final` is False if the utterance was cut short because its stream failed or ran out of time; its last words may be missing.
-    `id` is unique within the process. `started_at` and `ended_at` are Unix times in seconds, accurate to about a word.
+    `id` is unique within the process. `started_at` and `ended_at` are the Unix times in seconds at which it was spoken, to
+    about a word. If the engine sends no word times (Kyutai on Modal), they are the times at which the words arrived.
     """
 
     id: int

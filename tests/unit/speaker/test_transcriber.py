@@ -14,9 +14,8 @@ from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
-from live_transcription.stt.base import Hypothesis
-from live_transcription.transcript import Utterance
-from live_transcription.types import Caption, Frame
+from live_transcription.transcript import Hypothesis, Pause, Token, Utterance
+from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.gate import SilenceGate
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
@@ -246,3 +245,32 @@ async def test_audio_that_stops_in_mid_speech_ends_the_utterance(rig: Rig, monke
     await rig.say(1)
     await asyncio.sleep(0.01)
     assert [text for text, _ in rig.utterances] == ["speech 1 begins and ends 1"]
+
+
+def test_words_that_waited_for_a_stream_keep_the_time_at_which_they_were_spoken() -> None:
+    async def run() -> Utterance:
+        rig, loop = Rig(), asyncio.get_running_loop()
+        captioner = Captioner("speaker-1", "en", rig.captions.append, rig.ended.append, wall_clock=loop.time)
+        transcriber = Transcriber(
+            rig.frames, SilenceGate(LoudIsSpeech()), rig.backend, captioner, "en", on_error=rig.errors.append
+        )
+
+        def refuse() -> None:
+            if loop.time() < 20:
+                raise SttUnavailable("Not yet.")
+
+        rig.backend.refuse = refuse
+        task = asyncio.create_task(transcriber.run())
+        while not any(utterance.text == "late" for utterance in rig.ended):
+            await asyncio.sleep(FRAME / SAMPLE_RATE)
+            rig.frames.put(SPEECH if 5 <= loop.time() < 8 else SILENCE)
+            if loop.time() > 30:
+                rig.backend.streams[0].emitted.put_nowait(Token("late", True, 0.2, 2.2))
+                rig.backend.streams[0].emitted.put_nowait(Pause())
+        transcriber.close()
+        await task
+        return next(utterance for utterance in rig.ended if utterance.text == "late")
+
+    utterance = virtual_clock.run(run(), loopback_s=0)
+    assert 5.0 <= utterance.started_at <= 6.0
+    assert 7.0 <= utterance.ended_at <= 8.0
