@@ -27,8 +27,6 @@ class Session(ABC):
 
     #: Whether audio may be sent.
     ready = True
-    #: See `SttStream`.
-    acknowledged_s: float | None = None
 
     def __init__(self, opened_at: float, *, ignored: Counter[str] | None = None) -> None:
         self._opened_at = opened_at
@@ -39,6 +37,11 @@ class Session(ABC):
         self._flushes: deque[float] = deque()
         # Whether words were emitted since the last pause or flush. Without words, a pause means nothing.
         self._words_pending = False
+
+    @property
+    def acknowledged_s(self) -> float | None:
+        """See `SttStream`."""
+        return None
 
     @property
     def ended(self) -> bool:

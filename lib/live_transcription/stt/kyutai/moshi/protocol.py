@@ -46,7 +46,7 @@ class MoshiSession(Session):
         self._pause_step: int | None = None
 
     @property
-    def acknowledged_s(self) -> float | None:  # type: ignore[override]
+    def acknowledged_s(self) -> float | None:
         return self._audio.to_stream(max(0, self._steps - DELAY_STEPS - 1) * STEP_S)
 
     def flush(self, now: float) -> Messages:
