@@ -10,7 +10,8 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
-from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.transcript import Flushed, Hypothesis, SttEvent
 from live_transcription.types import SAMPLE_RATE, Frame, Language
 from sandbox.caller import ReceivedCaption
 

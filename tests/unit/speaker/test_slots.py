@@ -17,8 +17,7 @@ from live_transcription.capacity.watch import Capacity, PublisherClaims
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import WAITING_S, Transcriber
-from live_transcription.stt.base import Hypothesis
-from live_transcription.transcript import Utterance
+from live_transcription.transcript import Hypothesis, Utterance
 from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from sandbox import virtual_clock

@@ -70,7 +70,7 @@ _wire_logger.setLevel(logging.WARNING)
 async def open_websocket(server: Server, service: str, statistics: SttStatistics) -> AsyncIterator[ClientConnection]:
     """Open a websocket without compression, counted as an open (and therefore billed) socket until the block ends.
 
-    `service` names the server in error messages. Leaving the block closes the connection within a second, or at once if the
+    `service` names the server in error messages. Leaving the block gives the server a second to close, or no time if the
     task is cancelled. Proxies are taken from the environment, except for servers on this machine. Raises SttError.
     """
     url = server.stream_url

@@ -18,7 +18,8 @@ from dataclasses import replace
 import numpy as np
 
 from live_transcription.errors import SttError, SttUnavailable
-from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttBackend, SttEvent, SttStream, Token
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 
 FRAME = 1920

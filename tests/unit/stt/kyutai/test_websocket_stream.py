@@ -16,11 +16,11 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from live_transcription.config_stt import MoshiConfig
 from live_transcription.errors import SttError, SttStalled, SttUnavailable
-from live_transcription.stt.base import SttEvent
 from live_transcription.stt.kyutai.handshake import open_websocket
 from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.stt.metrics import SttStatistics
+from live_transcription.transcript import SttEvent
 from live_transcription.types import Frame
 
 #: Message lengths around those at which the header changes (RFC 6455, section 5.2), and the usual one.

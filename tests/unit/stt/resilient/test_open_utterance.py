@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from live_transcription.stt.base import Token
 from live_transcription.stt.resilient.open_utterance import RECALL_S, TOKEN_LIMIT, OpenUtterance, Replay
+from live_transcription.transcript import Token
 from live_transcription.types import SAMPLE_RATE
 
 

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
-from live_transcription.stt.base import SttStream, Token
+from live_transcription.stt.base import SttStream
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.stt.resilient.retry import ResiliencePolicy
+from live_transcription.transcript import Token
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech

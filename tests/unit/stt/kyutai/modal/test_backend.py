@@ -28,9 +28,9 @@ from live_transcription.errors import (
     SttStarting,
     SttUnavailable,
 )
-from live_transcription.stt.base import Flushed, Restarted, SttEvent, Token
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.transcript import Flushed, Restarted, SttEvent, Token
 from live_transcription.types import Secret
 from sandbox.virtual_clock import run
 

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
-from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
 from live_transcription.stt.kyutai.modal.protocol import FLUSH_TIMEOUT_S, STALL_S, ModalSession
+from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 
 
 def frame(samples: int = 1920, value: float = 0.25) -> np.ndarray:

@@ -16,8 +16,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from live_transcription.config_stt import MoshiConfig
 from live_transcription.errors import ConfigurationError, SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
-from live_transcription.stt.base import Flushed, Token
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend, Slots
+from live_transcription.transcript import Flushed, Token
 from live_transcription.types import Secret
 from sandbox.virtual_clock import run
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
-from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
 from live_transcription.stt.kyutai.moshi.protocol import FLUSH_TIMEOUT_S, STALL_S, MoshiSession
+from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 
 FRAME = np.full(1920, 0.25, np.float32)
 
