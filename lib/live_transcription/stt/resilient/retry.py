@@ -17,11 +17,17 @@ sessions only to close them is not flooded with attempts.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 
 from live_transcription.errors import SttError, SttExpired, SttStalled, SttStarting
 
+#: Maximum seconds before the next attempt after a break of a session that worked, and after an attempt with a starting server.
+BLIP_S = 0.25
+STARTING_S = 3.0
+#: Number of attempts with doubled waits, and the maximum seconds between the attempts after them.
+GROWING_TRIES = 5
+SLOW_S = 20.0
 #: Maximum of `ResiliencePolicy.ring_s`, in seconds.
 RING_LIMIT_S = 120.0
 #: Seconds before a continuing outage is logged again, and before an outage that has ended and come back is.
@@ -30,30 +36,20 @@ REMIND_S = (300.0, 30.0)
 _REMEMBERED = 32
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
-    """Waits in seconds; `tries` is the number of attempts with growing waits, after which each wait is about `slow_s`."""
+def retry_delay_s(error: SttError, failures: int, worked: bool, random: Random) -> float | None:
+    """Seconds until the next attempt; None if there must be none.
 
-    base: float = 2.0
-    tries: int = 5
-    slow_s: float = 20.0
-    starting_s: float = 3.0
-    blip_s: float = 0.25
-
-    def delay_s(self, error: SttError, failures: int, worked: bool, random: Random) -> float | None:
-        """Seconds until the next attempt; None if there must be none.
-
-        `failures` is the number of failures in a row, including this one; `worked` is whether the session worked before it.
-        """
-        if not error.retryable:
-            return None
-        if worked:
-            return 0.0 if isinstance(error, SttExpired) else random.uniform(0.0, self.blip_s)
-        if isinstance(error, (SttStarting, SttStalled)):
-            return random.uniform(0.5, 1.0) * self.starting_s
-        if failures > self.tries:
-            return random.uniform(0.75, 1.0) * self.slow_s
-        return random.uniform(0.5, 1.0) * self.base ** (failures - 1)
+    `failures` is the number of failures in a row, including this one; `worked` is whether the session worked before it.
+    """
+    if not error.retryable:
+        return None
+    if worked:
+        return 0.0 if isinstance(error, SttExpired) else random.uniform(0.0, BLIP_S)
+    if isinstance(error, (SttStarting, SttStalled)):
+        return random.uniform(0.5, 1.0) * STARTING_S
+    if failures > GROWING_TRIES:
+        return random.uniform(0.75, 1.0) * SLOW_S
+    return random.uniform(0.5, 1.0) * 2.0 ** (failures - 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +64,6 @@ class ResiliencePolicy:
     ring_s: float = 30.0
     replay_speed: float = 4.0
     drain_s: float = 180.0
-    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
     def __post_init__(self) -> None:
         if not 0 < self.ring_s <= RING_LIMIT_S:

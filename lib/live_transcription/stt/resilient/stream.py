@@ -28,7 +28,7 @@ from live_transcription.stt.kyutai.steps import STEP_SAMPLES
 from live_transcription.stt.metrics import SttStatistics
 from live_transcription.stt.resilient.connection import Connection
 from live_transcription.stt.resilient.open_utterance import RECALL_S, OpenUtterance
-from live_transcription.stt.resilient.retry import ResiliencePolicy, RetryLog
+from live_transcription.stt.resilient.retry import ResiliencePolicy, RetryLog, retry_delay_s
 from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -161,7 +161,7 @@ class ResilientStream(SttStream):
             failures = 0 if worked else failures + 1
             self._last_error = error
             self._statistics.failures[error.code] += 1
-            delay_s = self._policy.retry.delay_s(error, failures, worked, self._random)
+            delay_s = retry_delay_s(error, failures, worked, self._random)
             if delay_s is None:
                 raise error
             self._statistics.reconnects[error.code] += 1

@@ -18,13 +18,13 @@ from live_transcription.errors import (
     SttStarting,
     SttUnavailable,
 )
-from live_transcription.stt.resilient.retry import RetryPolicy
+from live_transcription.stt.resilient.retry import retry_delay_s
 
 RETRIED = [SttUnavailable, SttAtCapacity, SttProtocolError, SttExpired]
 
 
 def delays(error: SttError, failures: int, *, worked: bool = False) -> list[float | None]:
-    return [RetryPolicy().delay_s(error, failures, worked, Random(seed)) for seed in range(200)]
+    return [retry_delay_s(error, failures, worked, Random(seed)) for seed in range(200)]
 
 
 @pytest.mark.parametrize("kind", [SttRefused, SttModelError])
