@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -160,10 +161,11 @@ def test_an_error_of_the_server_ends_the_stream_with_the_error_of_its_kind() -> 
 
 
 def test_nonsense_is_counted_by_kind() -> None:
-    session = ModalSession(0.0)
+    ignored = Counter[str]()
+    session = ModalSession(0.0, ignored=ignored)
     for message in ("{", '{"type": "x"}', "y" * 100_000, b"\x00\x01"):
         assert session.receive(message, 0.0) == []
-    assert session._ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+    assert ignored == {"garbage": 2, "unknown": 1, "huge": 1}
 
 
 def test_the_history_of_the_session_explains_its_close() -> None:

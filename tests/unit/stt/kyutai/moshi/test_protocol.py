@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgpack
 import numpy as np
 import pytest
@@ -162,7 +164,8 @@ def test_a_close_after_long_silence_means_that_the_session_was_idle() -> None:
 
 
 def test_nonsense_is_counted_by_kind() -> None:
-    session = MoshiSession(0.0)
+    ignored = Counter[str]()
+    session = MoshiSession(0.0, ignored=ignored)
     for message in ("text", b"\xc1", msgpack.packb({"type": "?"}), b"\x00" * 100_000):
         assert session.receive(message, 0.0) == []
-    assert session._ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+    assert ignored == {"garbage": 2, "unknown": 1, "huge": 1}
