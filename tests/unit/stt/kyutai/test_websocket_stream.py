@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a stream sends over a real websocket: whole messages, in order, and errors when the server closes or takes nothing."""
+"""What a stream sends over a real websocket: whole messages, in order, and errors when the server closes or takes nothing.
+
+The stream relies on `connection.protocol`, `connection.transport` and `Protocol.send_binary` of websockets 17.
+"""
 
 from __future__ import annotations
 
