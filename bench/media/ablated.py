@@ -12,10 +12,12 @@ import argparse
 import asyncio
 import logging
 from collections.abc import Callable
+from types import SimpleNamespace
 
 from bench.media.ours import Ours
 from bench.media.receiver import serve
 from live_transcription.runtime.threads import new_event_loop
+from live_transcription.stt.kyutai import websocket_stream
 from live_transcription.webrtc import datagrams
 from sandbox import loopback_ice
 
@@ -25,11 +27,17 @@ def no_recvmmsg() -> None:
     datagrams.batch = lambda family: None  # noqa: ARG005
 
 
+def no_direct_write() -> None:
+    """Write each message with `ClientConnection.send`, under a time limit."""
+    websocket_stream.State = SimpleNamespace(OPEN=None)  # type: ignore[misc,assignment]
+
+
 #: What each variant switches off. The two controls are identical: their difference is the noise of the measurement.
 SWITCHES: dict[str, Callable[[], None]] = {
     "control1": lambda: None,
     "control2": lambda: None,
     "norecvmmsg": no_recvmmsg,
+    "nodirectwrite": no_direct_write,
 }
 
 
