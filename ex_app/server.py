@@ -103,7 +103,7 @@ def server_of(app: FastAPI, listen: Listen, calls: Calls, *, max_connections: in
         # A peer's address is that of its connection, never one from a header.
         proxy_headers=False,
         ws="none",
-        loop="live_transcription.runtime.event_loop:new_event_loop",
+        loop="live_transcription.runtime.threads:new_event_loop",
         lifespan="on",
         backlog=BACKLOG,
         # Requests whose peers have gone run on for a moment without a connection, so they are counted separately.

@@ -20,7 +20,8 @@ from live_transcription.errors import SttError
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
-from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
+from live_transcription.transcript import Utterance
+from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.detector import voice_activity_detector
 from live_transcription.vad.gate import Detector, SilenceGate
 from sandbox.caller import ReceivedCaption

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.common.json_lines import tell
 from bench.media.channel import GeneratorChannel
-from live_transcription.config import EngineConfig, HpbConfig, ModalConfig, SttConfig
+from live_transcription.config import EngineConfig, HpbConfig, ModalConfig, MoshiConfig, SttConfig
 from live_transcription.errors import SttError
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.stt.engines import SttRegistry
@@ -28,9 +28,10 @@ async def no_servers() -> Sequence[IceServer]:
 class Ours:
     """Whisper stands behind Modal as the fallback, as by default; its weights are loaded when it is needed, so never here."""
 
-    def __init__(self, stt_url: str) -> None:
+    def __init__(self, stt_url: str, *, dialect: str = "modal") -> None:
         preload()
-        self.config = EngineConfig(hpb=_NO_HPB, stt=SttConfig(modal=ModalConfig(url=stt_url)))
+        stt = SttConfig(moshi=MoshiConfig(url=stt_url)) if dialect == "moshi" else SttConfig(modal=ModalConfig(url=stt_url))
+        self.config = EngineConfig(hpb=_NO_HPB, stt=stt)
         self._registry = SttRegistry(self.config.stt)
         self._speakers: dict[str, Speaker] = {}
         self._captions = 0

@@ -15,10 +15,11 @@ import argparse
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from bench.common.json_lines import obey
-from live_transcription.runtime.event_loop import new_event_loop
+from live_transcription.runtime.threads import new_event_loop
 from sandbox import loopback_ice
 
 #: The event loop is asked this often how late it is: rarely enough to cost nothing.
@@ -79,8 +80,9 @@ def make(variant: str, stt_url: str) -> Variant:
     return Stock(stt_url)
 
 
-async def main(variant: str, stt_url: str) -> None:
-    receiver, lag, exceptions = make(variant, stt_url), Lag(), Exceptions()
+async def serve(make_receiver: Callable[[], Variant]) -> None:
+    """Obey the parent until it closes our standard input. `make_receiver` is called within the event loop."""
+    receiver, lag, exceptions = make_receiver(), Lag(), Exceptions()
     async with asyncio.TaskGroup() as tasks:
         running: list[asyncio.Task[None]] = []
 
@@ -105,4 +107,4 @@ if __name__ == "__main__":
     loopback_ice.install()
     # The app's own loop serves the app's own path; the common way has the common loop.
     with asyncio.Runner(loop_factory=None if options.variant == "stock" else new_event_loop) as runner:
-        runner.run(main(options.variant, options.stt))
+        runner.run(serve(lambda: make(options.variant, options.stt)))

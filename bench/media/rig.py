@@ -66,12 +66,17 @@ class ReceiverLate(Exception):
 
 
 class Rig:
-    """An async context manager with one receiving process for each of `variants` ("ours", "stock")."""
+    """An async context manager with one receiving process for each of `variants`.
 
-    def __init__(self, variants: Sequence[str]) -> None:
+    `receiver`: the module that a receiving process runs, with a variant's name and `--stt URL` as its arguments.
+    """
+
+    def __init__(self, variants: Sequence[str], *, receiver: str = "bench.media.receiver", stt_path: str = "") -> None:
         self.receivers: dict[str, Child] = {}
         self.peers = Counter[str]()
         self._variants = variants
+        self._receiver = receiver
+        self._stt_path = stt_path
         self._stack = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -82,7 +87,7 @@ class Rig:
             self.generator = await enter(Child("bench.media.generator", on_news=self._to_receiver))
             for variant in self._variants:
                 self.receivers[variant] = await enter(
-                    Child("bench.media.receiver", variant, "--stt", f"{url}/{variant}", on_news=self._to_generator)
+                    Child(self._receiver, variant, "--stt", f"{url}/{variant}{self._stt_path}", on_news=self._to_generator)
                 )
             self._stack = self._stack.pop_all()
         return self

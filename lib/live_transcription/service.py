@@ -51,8 +51,7 @@ from live_transcription.status import (
     ServiceStatus,
     SpeechStatus,
 )
-from live_transcription.stt.current import CurrentBackend
-from live_transcription.stt.engines import SttRegistry
+from live_transcription.stt.engines import CurrentBackend, SttRegistry
 from live_transcription.stt.probe import probe_speech
 from live_transcription.types import Caption, Frame, IceServer, Language
 from live_transcription.webrtc.ice_servers import IceServerCache
@@ -190,7 +189,7 @@ class TranscriptionService:
         engine = self._speech.registry.engine(name)
         if engine is None:
             raise SttModelError(f"The engine {name} is not configured or not installed.", fix="See the settings.")
-        return await probe_speech(engine, speech, language, opened=opened, heard=heard)
+        return await probe_speech(engine, speech, language, opened=opened, on_text=heard)
 
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None

@@ -1,19 +1,21 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The events of a speech-to-text stream, from `stt` to `captions`."""
+"""The results of speech-to-text: a stream's events, from which `captions` makes words, and the utterances of a call."""
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """New text that follows what came before. `text` as the server sent it (see `starts_word`), times in stream seconds.
+    """New text that continues the text before it. Times are in seconds of the stream's audio, None if unknown.
 
-    `starts_word`: True if a space belongs before it, False if it continues the last word, None if the dialect does not say.
+    `text` is as the server sent it. `starts_word` is True if a space belongs before it, False if it continues the last word,
+    and None if the server does not say; then `WordSpacing` decides.
     """
 
     text: str = field(repr=False)
@@ -24,10 +26,10 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Hypothesis:
-    """The whole text of the open utterance, replacing the last hypothesis; `final=True` closes the utterance.
+    """The whole text of the open utterance, replacing the last hypothesis. `final=True` closes the utterance.
 
-    `start_s`, `end_s`: where the utterance lies in the audio that was sent to this stream, in seconds.
-    A final with empty text means that the utterance had no words.
+    `start_s`, `end_s`: position of the utterance in the audio that was sent to this stream, in seconds.
+    A final hypothesis with empty text means that the utterance contained no words.
     """
 
     text: str = field(repr=False)
@@ -52,3 +54,60 @@ class Restarted:
 
 
 SttEvent: TypeAlias = Token | Hypothesis | Pause | Flushed | Restarted
+
+
+class WordSpacing:
+    """Decides where words begin in the tokens of one session.
+
+    Kyutai's servers send whole words, except the proxy on Modal in its specified format, which sends pieces: there, leading
+    white space begins a word. A session counts as sending whole words until a piece with leading white space arrives.
+    """
+
+    def __init__(self) -> None:
+        self.pieces = False
+
+    def observe(self, token: Token) -> None:
+        """Learn the format from a token, before the other methods see it."""
+        if token.starts_word is None and token.text[:1].isspace() and token.text.strip():
+            self.pieces = True
+
+    def begins_word(self, token: Token) -> bool:
+        """Whether the token begins a new word."""
+        if token.starts_word is not None:
+            return token.starts_word
+        return token.text[:1].isspace() if self.pieces else True
+
+    def spaced(self, token: Token) -> str:
+        """The token's text, with a space in front if it begins a word."""
+        if self.pieces and token.starts_word is None:
+            return token.text
+        return f" {token.text.strip()}" if self.begins_word(token) else token.text.strip()
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    """What one speaker said without a long pause.
+
+    `text` may differ from the captions of the same words. Those were committed while the utterance was still growing, and an
+    engine such as Whisper decodes all of it once more at the end. It is empty if that found no words.
+
+    `final` is False if the utterance was cut short because its stream failed or ran out of time; its last words may be missing.
+    `id` is unique within the process. `started_at` and `ended_at` are the Unix times in seconds at which it was spoken, to
+    about a word. If the engine sends no word times (Kyutai on Modal), they are the times at which the words arrived.
+    """
+
+    id: int
+    speaker: str
+    text: str = field(repr=False)
+    language: str
+    final: bool
+    started_at: float
+    ended_at: float
+
+
+_utterance_ids = itertools.count(1)
+
+
+def next_utterance_id() -> int:
+    """An id that no other utterance of this process has."""
+    return next(_utterance_ids)

@@ -114,16 +114,3 @@ class Caption:
     speaker: str
     text: str = field(repr=False)
     language: str
-
-
-@dataclass(frozen=True, slots=True)
-class Utterance:
-    """What one speaker said without a long pause, for translations and transcripts.
-
-    `text` is final. It may differ from the captions of the same words, which were committed while the utterance was still
-    growing: an engine such as Whisper decodes all of it once more at the end. Empty if that found no words.
-    """
-
-    speaker: str
-    text: str = field(repr=False)
-    language: str

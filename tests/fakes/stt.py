@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A speech-to-text backend that does as the test says."""
+"""A speech-to-text backend that a test controls."""
 
 from __future__ import annotations
 
@@ -10,18 +10,22 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
-from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.transcript import Flushed, Hypothesis, SttEvent
 from live_transcription.types import SAMPLE_RATE, Frame, Language
 from sandbox.caller import ReceivedCaption
 
 
 def rest(caption: ReceivedCaption) -> bool:
-    """Whether a caption of a `FakeStream` has the words that are committed at the end of the utterance only."""
+    """Whether a caption of a `FakeStream` contains the words that are committed only at the end of the utterance."""
     return "begins" in caption.text
 
 
 class FakeStream(SttStream):
-    """Says how speech begins when the first audio comes, twice, and the whole at each flush, unless told otherwise."""
+    """Emits the same hypothesis twice at the first audio, and a final one at each flush.
+
+    `never_ends`: the events do not end after `end()`. `busy`: the stream has not caught up.
+    """
 
     def __init__(self, language: str, ordinal: int) -> None:
         self.language = language
@@ -34,7 +38,7 @@ class FakeStream(SttStream):
         self.emitted: asyncio.Queue[SttEvent | SttError | None] = asyncio.Queue()
 
     @property
-    def heard_s(self) -> float:
+    def acknowledged_s(self) -> float:
         return sum(len(frame) for frame in self.frames) / SAMPLE_RATE
 
     @property
@@ -64,7 +68,7 @@ class FakeStream(SttStream):
 
 
 class FakeBackend(SttBackend):
-    """Keeps its streams for the test to look at; `refuse` may raise when a stream is opened."""
+    """Keeps its streams for the test to inspect. `refuse` may raise when a stream is opened; `prepare` gets each new one."""
 
     name = "fake"
     languages = frozenset({"en", "fr"})
@@ -87,7 +91,7 @@ class FakeBackend(SttBackend):
 
 
 class FakeRegistry:
-    """In place of `stt.engines.SttRegistry`: one fake backend for all languages."""
+    """Replaces `stt.engines.SttRegistry`: one fake backend for all languages."""
 
     def __init__(self) -> None:
         self.fake = FakeBackend()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The engine's speakers before a speech-to-text server with faults, on sockets, in the loop of the virtual clock."""
+"""The engine's speakers with a faulty speech-to-text server, over real sockets, on the virtual clock."""
 
 from __future__ import annotations
 
@@ -28,19 +28,19 @@ from sandbox.stt_servers.moshi import MoshiStandIn
 from sandbox.virtual_clock import run
 from sandbox.word_error_rate import normalise
 
-#: Where the second of two utterances ends in the recording, and a little silence.
+#: End of the second utterance in the recording, and a little silence.
 _END_S = 16.2
-#: Seconds without news until nothing more is expected; an outage lasts up to ten, and the retries after it some more.
+#: Seconds without a caption after which no more are expected. An outage lasts up to ten, and the retries after it some more.
 _QUIET_S = 40.0
 
 SPOKEN = recording.load("en-conference")
-#: Two utterances of 11 and 3 s, a second apart: float32, 24 kHz mono.
+#: Two utterances of 11 and 3 s, a second apart (float32, 24 kHz mono).
 SPEECH: Frame = SPOKEN.pcm(SAMPLE_RATE)[: round(_END_S * SAMPLE_RATE)]
 TEXT = " ".join(utterance.text for utterance in SPOKEN.utterances[:2])
 DIALECTS = ("modal", "moshi")
 
 
-#: Runs a coroutine in virtual time.
+#: Runs a coroutine on the virtual clock.
 play = partial(run, loopback_s=0.001)
 
 
@@ -50,7 +50,7 @@ def words(text: str) -> list[str]:
 
 @dataclass
 class Setting:
-    """A server, and the engine that is configured to use it."""
+    """A server, and the engines that are configured to use it."""
 
     server: ModalStandIn | MoshiStandIn
     registry: SttRegistry
@@ -59,7 +59,7 @@ class Setting:
         return Monologue(self.registry.backend(), language, name=name, detector=EnergyDetector())
 
     async def listen_until_quiet(self, monologue: Monologue, *, patience_s: float = 150.0) -> None:
-        """Silence until all that was said stands and nothing more comes, as a speaker who waits."""
+        """Send silence, like a speaker who waits, until no more captions come."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + patience_s
         while loop.time() < deadline:
@@ -79,7 +79,7 @@ async def setting(
     config: Callable[[SttConfig], SttConfig] = lambda config: config,
     recordings: tuple[Recording, ...] = (SPOKEN,),
 ) -> AsyncIterator[Setting]:
-    """`config` may change the settings that fit the server; there is no embedded engine in them."""
+    """`config` may change the settings for the server, which have no embedded engine."""
     source = located(recordings)
     server: ModalStandIn | MoshiStandIn
     if dialect == "modal":
@@ -103,7 +103,7 @@ async def setting(
 
 
 def with_help_of(registry: SttRegistry, helper: SttBackend, patience_s: float = 15.0) -> SttBackend:
-    """The registry's engines with another one behind them, in the place of the embedded engine."""
+    """The registry's engines followed by another one, which replaces the embedded engine."""
     from live_transcription.stt.fallback.backend import FallbackBackend
     from live_transcription.stt.resilient.backend import ResilientBackend
 
@@ -113,6 +113,6 @@ def with_help_of(registry: SttRegistry, helper: SttBackend, patience_s: float = 
 
 
 def burst(monologue: Monologue, pcm: Frame) -> None:
-    """Audio that comes at once."""
+    """Put all audio into the queue at once."""
     for start in range(0, len(pcm) - FRAME + 1, FRAME):
         monologue.frames.put(np.ascontiguousarray(pcm[start : start + FRAME]))

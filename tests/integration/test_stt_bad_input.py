@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a server or a microphone may send that makes no sense: bounded memory, the speaker recovers, the others never notice."""
+"""Nonsense from a server or a microphone: memory is bounded, the speaker recovers, and other speakers are not affected."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ from sandbox.stt_servers.faults import Fault, FaultKind
 from sandbox.stt_servers.modal import Behaviour
 from tests.integration.stt_setting import DIALECTS, SPEECH, TEXT, Setting, burst, play, setting, words
 
-#: Audio that is kept while there is no server, in seconds.
+#: Seconds of audio that are buffered without a server.
 RING_S = 20.0
 SENSELESS = (FaultKind.GARBAGE, FaultKind.HUGE, FaultKind.NAN, FaultKind.CONTRADICT)
 
 
 async def speak_while_another_does(place: Setting, fault: Fault) -> tuple[Monologue, Monologue]:
-    """The first speaker's session has the fault."""
+    """Only the first speaker's session has the fault."""
     async with place.speaker("speaker-1") as victim, place.speaker("speaker-2") as other:
         place.server.faults.add(fault)
         saying = asyncio.create_task(victim.say(SPEECH))
@@ -42,26 +42,26 @@ async def speak_while_another_does(place: Setting, fault: Fault) -> tuple[Monolo
 
 @pytest.mark.parametrize("kind", SENSELESS)
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_messages_that_make_no_sense(dialect: str, kind: FaultKind) -> None:
+def test_nonsense_from_the_server_costs_no_word(dialect: str, kind: FaultKind) -> None:
     async def scenario() -> None:
         async with setting(dialect) as place:
             victim, other = await speak_while_another_does(place, Fault(kind, after_s=4.0))
             heard = words(victim.text)
-            # A word that a fault forged may stand there, of those that were said none is missing.
+            # A fault may add words, but none of the spoken ones is missing.
             rest = iter(heard)
             assert all(word in rest for word in words(TEXT))
             assert len(heard) <= len(words(TEXT)) + 1
             assert words(other.text) == words(TEXT)
             assert max(map(len, (caption.text for caption in victim.captions))) < 500
             assert victim.errors == other.errors == []
-            # Of the two sessions only the victim's may have needed another.
+            # Only the faulty session may have been replaced.
             assert len(place.server.sessions) <= 3
 
     play(scenario())
 
 
 @pytest.mark.parametrize("kind", SENSELESS)
-def test_messages_that_make_no_sense_in_the_specified_dialect(kind: FaultKind) -> None:
+def test_nonsense_in_the_specified_format_costs_no_word(kind: FaultKind) -> None:
     async def scenario() -> None:
         async with setting("modal", behaviour=Behaviour(dialect=DialectName.MISSION)) as place:
             place.server.faults.add(Fault(kind, after_s=4.0))
@@ -75,7 +75,7 @@ def test_messages_that_make_no_sense_in_the_specified_dialect(kind: FaultKind) -
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_audio_that_is_not_a_number_spoils_nothing_but_itself(dialect: str) -> None:
+def test_audio_of_nan_affects_only_itself(dialect: str) -> None:
     async def scenario() -> None:
         async with setting(dialect) as place:
             async with place.speaker() as speaker:
@@ -94,9 +94,7 @@ def test_audio_that_is_not_a_number_spoils_nothing_but_itself(dialect: str) -> N
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_server_that_never_answers_costs_bounded_memory_and_is_told_of(
-    dialect: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_server_that_never_answers_costs_bounded_memory_and_is_logged(dialect: str, caplog: pytest.LogCaptureFixture) -> None:
     def impatient(config: SttConfig) -> SttConfig:
         modal = replace(config.modal, open_timeout_s=10.0) if config.modal is not None else None
         return replace(config, modal=modal, ring_s=RING_S)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`make demo STT=modal` and `STT=moshi`: the whole way of the product, with a stand-in for the GPU."""
+"""`make demo STT=modal` and `STT=moshi`: the whole product with a stand-in for the GPU server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.mark.parametrize("engine", ["modal", "moshi"])
-async def test_a_stand_in_for_the_gpu_captions_the_call(tmp_path: Path, engine: str) -> None:
+async def test_a_stand_in_for_the_gpu_server_captions_the_call(tmp_path: Path, engine: str) -> None:
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "lib")))}
     command = (sys.executable, "-m", "sandbox.demo", "--port", "0", "--once", "--stt", engine, "--recordings", "en-short")
     process = await asyncio.create_subprocess_exec(

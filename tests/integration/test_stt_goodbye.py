@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Goodbyes and changes of language while a speech-to-text server sleeps or hangs."""
+"""Leaving, and changing the language, while a speech-to-text server starts or hangs."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from tests.integration.stt_setting import DIALECTS, SPEECH, TEXT, play, setting,
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("kind", [FaultKind.HANG, FaultKind.STALL, FaultKind.SLOW_READER])
-def test_a_speaker_leaves_in_time_whatever_the_server_does(dialect: str, kind: FaultKind) -> None:
-    """While the call goes on; its end waits for nobody."""
+def test_a_speaker_ends_in_time_whatever_the_server_does(dialect: str, kind: FaultKind) -> None:
+    """While the call goes on. The end of a call has a limit of its own."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
@@ -58,7 +58,7 @@ def test_a_change_of_language_during_a_cold_start_loses_no_word() -> None:
             first = [caption.text for caption in speaker.captions if caption.language == "en"]
             assert words(" ".join(first)) == words(TEXT)
             languages = [caption.language for caption in speaker.captions]
-            assert languages == sorted(languages), "all that was said in English comes first"
+            assert languages == sorted(languages), "all English words come first"
 
     play(scenario())
 
@@ -73,7 +73,7 @@ def test_a_change_of_language_in_mid_word_keeps_the_words_of_both_sides() -> Non
                 await saying
                 await place.listen_until_quiet(speaker)
             assert {caption.language for caption in speaker.captions} == {"en", "fr"}
-            # A word that is cut in two may be lost; the others stand in their order.
+            # The word at the change may be lost; the others are in order.
             assert len(words(speaker.text)) >= len(words(TEXT)) - 1
             rest = iter(words(TEXT))
             assert all(word in rest for word in words(speaker.text))
@@ -81,7 +81,7 @@ def test_a_change_of_language_in_mid_word_keeps_the_words_of_both_sides() -> Non
     play(scenario())
 
 
-def test_who_hangs_up_during_a_cold_start_after_a_change_of_language_leaves_in_time() -> None:
+def test_a_speaker_that_hangs_up_during_a_cold_start_after_a_change_of_language_ends_in_time() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         async with setting("modal", fleet=Fleet(cold_start_s=60.0)) as place, place.speaker() as speaker:
@@ -96,7 +96,7 @@ def test_who_hangs_up_during_a_cold_start_after_a_change_of_language_leaves_in_t
 
 
 @pytest.mark.parametrize("kind", [FaultKind.HANG, FaultKind.STALL])
-async def test_talk_may_end_captions_within_two_seconds_while_the_server_hangs(
+async def test_talk_can_end_captions_within_two_seconds_while_the_server_hangs(
     talk: TalkOnLoopback, short_speech: Speech, kind: FaultKind
 ) -> None:
     async with setting("modal") as place:

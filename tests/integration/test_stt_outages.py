@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A server that sleeps, breaks, ends sessions or is full: all that was said stands in the captions, once and in order."""
+"""A server that starts, breaks, ends sessions or is full: the captions contain every word once and in order."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> str:
 
 
 @pytest.mark.parametrize("mode", list(ColdStart))
-def test_a_cold_start_while_somebody_talks(mode: ColdStart, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_cold_start_during_speech_loses_no_word(mode: ColdStart, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with setting("modal", behaviour=Behaviour(cold_start=mode), fleet=Fleet(cold_start_s=30.0)) as place:
             async with place.speaker() as speaker:
@@ -56,7 +56,7 @@ def test_an_outage_of_ten_seconds_in_mid_sentence_in_each_dialect_of_modal(behav
     play(scenario())
 
 
-def test_an_outage_of_moshi_server_that_the_log_explains(caplog: pytest.LogCaptureFixture) -> None:
+def test_the_log_explains_an_outage_of_a_moshi_server(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with setting("moshi") as place:
             async with place.speaker() as speaker:
@@ -73,7 +73,7 @@ def test_an_outage_of_moshi_server_that_the_log_explains(caplog: pytest.LogCaptu
 
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("kind", [FaultKind.CLOSE, FaultKind.CUT, FaultKind.STALL, FaultKind.SLOW_READER])
-def test_a_session_that_breaks_or_hangs_in_mid_sentence(dialect: str, kind: FaultKind) -> None:
+def test_a_session_that_breaks_or_hangs_in_mid_sentence_loses_no_word(dialect: str, kind: FaultKind) -> None:
     async def scenario() -> None:
         async with setting(dialect) as place:
             place.server.faults.add(Fault(kind, after_s=5.0))
@@ -89,7 +89,7 @@ def test_a_session_that_breaks_or_hangs_in_mid_sentence(dialect: str, kind: Faul
     play(scenario())
 
 
-def test_sessions_that_reach_the_servers_limit_of_age(caplog: pytest.LogCaptureFixture) -> None:
+def test_sessions_that_reach_the_servers_age_limit_are_replaced(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with setting("modal", behaviour=Behaviour(session_limit_s=6.0)) as place:
             async with place.speaker() as speaker:
@@ -102,7 +102,7 @@ def test_sessions_that_reach_the_servers_limit_of_age(caplog: pytest.LogCaptureF
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_server_that_is_full_for_a_while(dialect: str, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_server_that_is_full_for_a_while_loses_no_word(dialect: str, caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with setting(dialect) as place:
             place.server.faults.add(Fault(FaultKind.FULL, times=3))
@@ -115,7 +115,7 @@ def test_a_server_that_is_full_for_a_while(dialect: str, caplog: pytest.LogCaptu
     assert "full" in logged(caplog)
 
 
-def test_one_place_for_two_speakers_is_taken_in_turn() -> None:
+def test_two_speakers_take_turns_on_a_server_with_one_slot() -> None:
     async def scenario() -> None:
         async with setting("moshi", batch_size=1) as place:
             async with place.speaker("speaker-1") as first, place.speaker("speaker-2") as second:
@@ -129,7 +129,7 @@ def test_one_place_for_two_speakers_is_taken_in_turn() -> None:
     play(scenario())
 
 
-def test_refused_credentials_are_told_and_not_tried_on_and_on(caplog: pytest.LogCaptureFixture) -> None:
+def test_refused_credentials_are_logged_and_not_tried_again(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with setting("modal", behaviour=Behaviour(key="wk-other", secret="ws-other")) as place:
             async with place.speaker() as speaker:
@@ -144,7 +144,7 @@ def test_refused_credentials_are_told_and_not_tried_on_and_on(caplog: pytest.Log
     assert "wk-key" not in logged(caplog)
 
 
-def test_another_engine_helps_where_the_credentials_are_refused(caplog: pytest.LogCaptureFixture) -> None:
+def test_another_engine_is_used_if_the_credentials_are_refused(caplog: pytest.LogCaptureFixture) -> None:
     async def scenario() -> None:
         async with setting("modal", behaviour=Behaviour(key="wk-other", secret="ws-other")) as place:
             helper = FakeBackend()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A server that stalls while somebody talks on: bounded memory, and every word once it has come back."""
+"""A server that stalls during speech: memory is bounded, and every word arrives once the server is back."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from sandbox.monologue import Monologue
 from sandbox.stt_servers.faults import Fault, FaultKind
 from tests.integration.stt_setting import DIALECTS, SPEECH, TEXT, play, setting, words
 
-#: All that one speaker's audio takes anywhere between the frame queue and the system's socket, in bytes.
+#: Maximum memory in bytes of one speaker's audio, from the frame queue to the system's socket.
 LIMIT_BYTES = 850_000
-#: How often the two utterances are said: the server is away for the first 34 s.
+#: Number of times that the two utterances are spoken. The server is away for the first 34 s.
 TIMES = 3
 
 
-def held_bytes(speaker: Monologue) -> int:
+def buffered_bytes(speaker: Monologue) -> int:
     rings = [ring.memory_bytes for ring in gc.get_objects() if type(ring) is AudioRing]
     buffers = [
         connection.transport.get_write_buffer_size() for connection in gc.get_objects() if type(connection) is ClientConnection
@@ -33,7 +33,7 @@ def held_bytes(speaker: Monologue) -> int:
 
 @pytest.mark.parametrize("kind", [FaultKind.HANG, FaultKind.SLOW_READER, FaultKind.STALL])
 @pytest.mark.parametrize("dialect", DIALECTS)
-def test_a_stalled_server_leaves_memory_where_it_is_and_hears_every_word_afterwards(dialect: str, kind: FaultKind) -> None:
+def test_a_stalled_server_costs_bounded_memory_and_no_word(dialect: str, kind: FaultKind) -> None:
     async def scenario() -> None:
         async with setting(dialect) as place:
             place.server.faults.add(Fault(kind, times=None, duration_s=600.0))
@@ -43,7 +43,7 @@ def test_a_stalled_server_leaves_memory_where_it_is_and_hears_every_word_afterwa
                     saying = asyncio.create_task(speaker.say(SPEECH))
                     while not saying.done():
                         await asyncio.wait([saying], timeout=5.0)
-                        most = max(most, held_bytes(speaker))
+                        most = max(most, buffered_bytes(speaker))
                     await speaker.hush(1.0)
                     if number == TIMES - 2:
                         place.server.faults.clear()

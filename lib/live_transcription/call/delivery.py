@@ -20,7 +20,8 @@ from live_transcription.captions.floor import CaptionFloor
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.signaling.requests import Recipient
-from live_transcription.types import Caption, Utterance
+from live_transcription.transcript import Utterance
+from live_transcription.types import Caption
 
 #: Seconds before a message that a full outbox refused is tried again; the next caption tries it, too.
 RETRY_S = 0.5

@@ -1,11 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Joins the tokens of a word stream to text, in the two dialects of Kyutai's servers.
+"""Joins the tokens of a word stream to text, with punctuation attached to its word.
 
-The native server and the deployed proxy send whole words. The proxy as specified sends pieces, where leading white space
-starts a word. A session counts as sending whole words until a token shows otherwise: a piece with leading white space, or a
-token that continues the word before it.
+`WordSpacing` decides where a word begins. A session counts as sending whole words until a token shows otherwise: a piece with
+leading white space, or a token that continues the word before it.
 """
 
 from __future__ import annotations
@@ -13,14 +12,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from live_transcription.captions.words import attaches, clings, has_word, squeeze
-from live_transcription.transcript import Token
+from live_transcription.transcript import Token, WordSpacing
 
 
 class Joiner:
     """Joins the tokens of one session; learns its dialect."""
 
     def __init__(self) -> None:
-        self.pieces = False
+        self._spacing = WordSpacing()
         #: Tokens are whole words, so no token continues the one before it.
         self.words_are_whole = True
         #: Punctuation comes in tokens of its own, after its word.
@@ -28,23 +27,21 @@ class Joiner:
 
     def observe(self, token: Token) -> None:
         """Learn the dialect from a token, before it is joined."""
-        if token.starts_word is None and token.text[:1].isspace() and token.text.strip():
-            self.pieces = True
-        if self.pieces or token.starts_word is False:
+        self._spacing.observe(token)
+        if self._spacing.pieces or token.starts_word is False:
             self.words_are_whole = False
         self.marks_come_alone |= clings(token.text)
 
     def starts_word(self, token: Token) -> bool:
         """Whether this token begins a new word, which completes the text before it."""
-        if token.starts_word is not None:
-            return token.starts_word and not clings(token.text)
-        return token.text[:1].isspace() if self.pieces else not clings(token.text)
+        in_pieces = self._spacing.pieces and token.starts_word is None
+        return self._spacing.begins_word(token) and (in_pieces or not clings(token.text))
 
     def join(self, tokens: Sequence[Token]) -> str:
         """The text of the tokens, single-spaced."""
         text, opened = "", False
         for token in tokens:
-            if self.pieces and token.starts_word is None:
+            if self._spacing.pieces and token.starts_word is None:
                 text += token.text
             else:
                 text += token.text.strip() if opened or not self.starts_word(token) else f" {token.text.strip()}"

@@ -9,7 +9,9 @@ available (`ulimit -v`), a job that arrives while all threads are busy fails, al
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -28,3 +30,10 @@ def started_threads(count: int, name: str) -> ThreadPoolExecutor:
     finally:
         all_started.set()
     return executor
+
+
+def new_event_loop() -> asyncio.AbstractEventLoop:
+    """An event loop whose default executor has started all its threads; a factory for `asyncio.Runner` and uvicorn."""
+    loop = asyncio.SelectorEventLoop()
+    loop.set_default_executor(started_threads(min(32, (os.cpu_count() or 1) + 4), "asyncio"))  # asyncio's own default number
+    return loop

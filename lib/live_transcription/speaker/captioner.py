@@ -1,82 +1,126 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Turns one speaker's events into captions: drives the pure assembler with the loop's time."""
+"""Turns one speaker's speech-to-text events into captions and utterances: runs the pure assembler on the event loop's clock."""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Sequence
 
 from live_transcription.captions.assembler import CaptionAssembler
 from live_transcription.captions.policy import Committed
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
-from live_transcription.transcript import SttEvent
-from live_transcription.types import Caption, Utterance
+from live_transcription.speaker.stream_clock import StreamClock
+from live_transcription.transcript import Hypothesis, SttEvent, Token, Utterance, next_utterance_id
+from live_transcription.types import Caption
 
 
 class Captioner:
-    """Passes committed words to `on_caption` as they come, and utterances to `on_utterance` when they end."""
+    """Passes committed words to `on_caption` as they come, and utterances to `on_utterance` when they end.
+
+    `wall_clock` returns the Unix time in seconds.
+    """
 
     def __init__(
         self,
         speaker: str,
         language: str,
         on_caption: Callable[[Caption], None],
-        on_utterance: Callable[[Utterance], None] | None = None,
+        on_utterance: Callable[[Utterance], None] = lambda utterance: None,  # noqa: ARG005
+        *,
+        wall_clock: Callable[[], float] = time.time,
     ) -> None:
-        self.language = language
         self._speaker = speaker
+        self._language = language
         self._on_caption = on_caption
         self._on_utterance = on_utterance
+        self._wall_clock = wall_clock
         self._assembler = CaptionAssembler()
         self._alarm = DeadlineTimer(self._tick)
         self._disagreed = 0
+        self._clock = StreamClock()
+        # When the first and the last word of the open utterance were spoken.
+        self._span: tuple[float, float] | None = None
+        # For metrics: when speech began and ended, until a word is counted for it, and when the last word was committed.
         self._speech_began: float | None = None
         self._speech_ended: float | None = None
         self._last_word_at = float("-inf")
 
+    def begin_stream(self, language: str) -> None:
+        """The following events come from a new stream, whose time begins at 0."""
+        self._language = language
+        self._clock = StreamClock()
+
+    def audio_sent(self, samples: int, ended_at: float) -> None:
+        """Audio was sent to the stream, the last sample of which was spoken at `ended_at` on the event loop's clock."""
+        self._clock.add(samples, ended_at)
+
     def feed(self, event: SttEvent) -> None:
+        """Take the next event of the stream."""
         now = self._now()
-        self._give(self._assembler.feed(event, now), now)
+        self._emit(self._assembler.feed(event, now), now, self._span_of(event, now))
 
     def start_of_speech(self, ago_s: float) -> None:
-        """Somebody began to speak `ago_s` seconds before it was noticed."""
+        """Speech began `ago_s` seconds ago."""
         self._speech_began = self._now() - ago_s
 
     def end_of_speech(self, ago_s: float) -> None:
-        """Speech ended `ago_s` seconds before it was noticed; a flush was asked for."""
+        """Speech ended `ago_s` seconds ago, and a flush was requested."""
         self._speech_ended = self._now() - ago_s
 
-    def finalise(self) -> None:
-        """Commit the rest at once."""
+    def finalise(self, *, cut_short: bool = False) -> None:
+        """Commit all words and end the utterance. `cut_short`: the stream has not delivered its last words."""
         now = self._now()
-        self._give(self._assembler.finalise(now), now)
+        self._emit(self._assembler.finalise(now), now, final=not cut_short)
 
     def close(self) -> None:
-        """Nothing comes any more."""
+        """No more events follow."""
         self._alarm.cancel()
 
     def _tick(self) -> None:
         now = self._now()
-        self._give(self._assembler.tick(now), now)
+        self._emit(self._assembler.tick(now), now)
 
-    def _give(self, results: Sequence[Committed], now: float) -> None:
+    def _emit(
+        self, results: Sequence[Committed], now: float, span: tuple[float, float] | None = None, *, final: bool = True
+    ) -> None:
         for result in results:
+            # An utterance that ends before a word, to keep it short, does not contain that word's time.
+            if span is not None and (result.text or len(results) == 1):
+                self._span = span if self._span is None else (min(self._span[0], span[0]), max(self._span[1], span[1]))
             if result.text:
                 self._count_words(result.text, now)
-                self._on_caption(Caption(self._speaker, result.text, self.language))
+                self._on_caption(Caption(self._speaker, result.text, self._language))
             if result.utterance is not None:
-                if self._speech_ended is not None:
-                    metrics.last_word_seconds.observe(max(0.0, self._last_word_at - self._speech_ended))
-                    self._speech_ended = None
-                if self._on_utterance is not None:
-                    self._on_utterance(Utterance(self._speaker, result.utterance, self.language))
+                self._end_utterance(result.utterance, now, final)
         if (disagreed := self._assembler.disagreed) > self._disagreed:
             metrics.words_disagreed.inc(disagreed - self._disagreed)
             self._disagreed = disagreed
         self._alarm.set(self._assembler.next_deadline())
+
+    def _end_utterance(self, text: str, now: float, final: bool) -> None:
+        if self._speech_ended is not None:
+            metrics.last_word_seconds.observe(max(0.0, self._last_word_at - self._speech_ended))
+            self._speech_ended = None
+        (started_at, ended_at), self._span = self._span or (now, now), None
+        to_unix_s = self._wall_clock() - now
+        self._on_utterance(
+            Utterance(
+                next_utterance_id(), self._speaker, text, self._language, final, started_at + to_unix_s, ended_at + to_unix_s
+            )
+        )
+
+    def _span_of(self, event: SttEvent, now: float) -> tuple[float, float] | None:
+        """When the words of an event were spoken; now, if the engine does not say."""
+        if not isinstance(event, Token | Hypothesis):
+            return None
+        if event.start_s is None or self._clock.empty:
+            return now, now
+        end_s = event.start_s if event.end_s is None else event.end_s
+        return self._clock.time(event.start_s), self._clock.time(end_s)
 
     def _count_words(self, text: str, now: float) -> None:
         metrics.words_committed.inc(len(text.split()))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Where the speakers' audio came from, as a Prometheus metric; read from the pipelines when somebody asks."""
+"""A Prometheus metric of where the speakers' audio came from, read from the pipelines at each scrape."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from live_transcription.types import SAMPLE_RATE
 
 
 class AudioCollector(Collector):
-    """The sum over the speakers of now and of before."""
+    """The sum over present and past speakers."""
 
     def __init__(self) -> None:
         self._present: dict[int, PipelineStatistics] = {}
@@ -26,7 +26,7 @@ class AudioCollector(Collector):
 
     @contextmanager
     def counting(self, statistics: PipelineStatistics) -> Iterator[None]:
-        """Count them in, within the block as they grow, after it as they ended."""
+        """Include the statistics in the sum: within the block as they grow, and afterwards as they were at its end."""
         self._present[id(statistics)] = statistics
         try:
             yield
@@ -40,7 +40,7 @@ class AudioCollector(Collector):
             samples.update(_samples(statistics))
         family = CounterMetricFamily(
             "live_transcription_audio_seconds",
-            "Audio of speakers, by where it came from; silence needs no decoder",
+            "Audio of speakers, by source; silence needs no decoder",
             labels=["source"],
         )
         for source in ("decoded", "recovered", "concealed", "silence"):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A slot, the right to a speech-to-text stream; implemented by `capacity.PublisherClaims`."""
+"""A slot is the right to a speech-to-text stream. `capacity.watch.PublisherClaims` implements it."""
 
 from __future__ import annotations
 

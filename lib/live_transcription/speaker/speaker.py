@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One publisher of a call: subscriber -> audio -> speech-to-text -> captions. Knows no signaling.
+"""One publisher of a call: subscriber -> audio -> speech-to-text -> captions. Contains no signaling.
 
 The speaker owns its transport and its transcriber. It subscribes again after a lost transport, and opens another stream after a
-failed one, without involving the call. `end()` is the graceful way out: the words said so far are still committed.
+failed one, without involving the call. After `end()`, the words said so far are still committed.
 
-A silent publisher is watched: its packets are decoded only if they may hold speech (`audio.speech_watch`). When voice activity
+A silent publisher is watched: its packets are decoded only if they may hold speech (`vad.speech_watch`). When voice activity
 detection finds speech, the speaker requests a slot and opens a stream.
 """
 
@@ -27,7 +27,8 @@ from live_transcription.speaker.metrics import collector
 from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
-from live_transcription.types import AudioGap, AudioPacket, Caption, TurnAnswer, Utterance
+from live_transcription.transcript import Utterance
+from live_transcription.types import AudioGap, AudioPacket, Caption, TurnAnswer
 from live_transcription.vad.detector import speech_sample, voice_activity_detector
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from live_transcription.vad.speech_watch import SpeechWatch
@@ -90,20 +91,22 @@ class Speaker:
             on_error=on_error,
             slot=self._slot,
             activity=None if config.audio.gate else activity,
-            on_quiet=self._be_quiet if config.audio.gate else None,
+            on_quiet=self._rest if config.audio.gate else None,
         )
         self._watch = SpeechWatch(self._pipeline.statistics, speech_sample(), self._ignore_levels)
         self._levels_are_wrong = False
         self._spoke = False
-        #: Receives all items: the pipeline or the watch. Without a gate there is no watch, since silence is transcribed, too.
-        self._feed: Callable[[AudioPacket | AudioGap], None] = self._watch_item if config.audio.gate else self._pipeline.feed
+        #: Processes packets and gaps: the pipeline or the watch. Without a gate there is no watch: silence is transcribed, too.
+        self._feed: Callable[[AudioPacket | AudioGap], None] = (
+            self._watch_for_speech if config.audio.gate else self._pipeline.feed
+        )
         self._subscriber: Subscriber | None = None
         self._requests = requests or OfferRequests()
         self._without_audio_since: float | None = None
         self._path_failure: NoMediaPath | None = None
         self._turn_answers: Mapping[str, TurnAnswer] = {}
         self._ending = asyncio.Event()
-        self._heard = False
+        self._received_audio = False
         self._began_at = self._now()
 
     async def run(self) -> None:
@@ -126,12 +129,12 @@ class Speaker:
             await transcribing
 
     def end(self) -> None:
-        """No more audio; `run` returns when the last words are out (`transcriber.DRAIN_S` at most)."""
+        """No more audio: `run` returns after the last words, within `transcriber.DRAIN_S`."""
         self._ending.set()
 
     def give_up(self) -> None:
-        """The last words take too long: commit the known ones before `run` is cancelled."""
-        self._captioner.finalise()
+        """Commit the known words before `run` is cancelled, since the last ones take too long."""
+        self._captioner.finalise(cut_short=True)
 
     def set_language(self, language: str) -> None:
         """The open utterance is finished in the old language; later speech is transcribed in the new one."""
@@ -178,7 +181,7 @@ class Speaker:
             subscriber = self._subscriber = Subscriber(
                 self._channel,
                 self._ice_servers,
-                self._hear,
+                self._take,
                 requests=self._requests,
                 on_unavailable=self._on_unavailable,
                 connect_timeout_s=connect_s,
@@ -222,20 +225,20 @@ class Speaker:
             metrics.packets_lost.inc(jitter.lost)
             metrics.packets_late.inc(jitter.late)
 
-    def _hear(self, item: AudioPacket | AudioGap) -> None:
-        if not self._heard:
-            self._heard = True
+    def _take(self, item: AudioPacket | AudioGap) -> None:
+        if not self._received_audio:
+            self._received_audio = True
             metrics.join_seconds.observe(self._now() - self._began_at)
         self._without_audio_since = None
         self._feed(item)
 
-    def _be_quiet(self, spoke: bool) -> None:
-        """The publisher is silent and no stream is open: watch from the next item on."""
+    def _rest(self, spoke: bool) -> None:
+        """The publisher is silent and no stream is open: watch its packets from the next one on, without decoding them."""
         self._spoke = spoke
         if self._feed == self._pipeline.feed:
-            self._feed = self._begin_to_watch
+            self._feed = self._start_watching
 
-    def _begin_to_watch(self, item: AudioPacket | AudioGap) -> None:
+    def _start_watching(self, item: AudioPacket | AudioGap) -> None:
         if not self._transcriber.quiet:  # speech has begun meanwhile
             self._feed = self._pipeline.feed
             self._pipeline.feed(item)
@@ -243,13 +246,13 @@ class Speaker:
         self._pipeline.reset()
         self._transcriber.forget()
         self._watch.begin(spoke=self._spoke)
-        self._feed = self._watch_item
-        self._watch_item(item)
+        self._feed = self._watch_for_speech
+        self._watch_for_speech(item)
 
-    def _watch_item(self, item: AudioPacket | AudioGap) -> None:
+    def _watch_for_speech(self, item: AudioPacket | AudioGap) -> None:
         if suspicious := self._watch.push(item):
             self._feed = self._pipeline.feed
-            self._transcriber.attend(self._watch.released_s)
+            self._transcriber.expect_past(self._watch.released_s)
             for each in suspicious:
                 self._pipeline.feed(each)
 

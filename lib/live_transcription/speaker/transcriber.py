@@ -11,10 +11,7 @@ speech are kept, in case a slot becomes free. When the slot is taken away, the s
 delivered.
 
 A change of language ends the stream, which may still have many words to deliver (a cold start). Speech in the meantime is
-buffered for the next stream. So is speech between a failure that may pass and the next attempt.
-
-While nothing changes, a frame is processed entirely within the queue's `put`, without waiting for a task. The task runs only
-when something changes (`_take`).
+buffered for the next stream. So is speech between a retryable failure and the next attempt.
 """
 
 from __future__ import annotations
@@ -22,52 +19,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
+from live_transcription.audio.frame_queue import FrameQueue, FrameQueueClosed
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.errors import SttError, leaves_of
 from live_transcription.observability import metrics
 from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.speaker.captioner import Captioner
-from live_transcription.speaker.pending_speech import HeldSpeech
+from live_transcription.speaker.gated_frames import GatedFrames
+from live_transcription.speaker.pending_speech import PendingSpeech, TimedAction
 from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.types import SAMPLE_RATE, Frame
-from live_transcription.vad.gate import CloseStream, Flush, GateAction, OpenStream, SilenceGate, Speech
+from live_transcription.types import SAMPLE_RATE
+from live_transcription.vad.gate import CloseStream, Flush, OpenStream, SilenceGate, Speech
 
 logger = logging.getLogger(__name__)
 
-#: Without frames for this long in mid-speech (a mute that stops RTP) the speech counts as ended.
-STALL_S = 0.7
-#: An open stream without frames is closed after this long; the gate's own limit counts audio, of which there is none.
-IDLE_CLOSE_S = 20.0
 #: Seconds for the last words of a speaker who has left while the call goes on; a busy machine needs several. If the call ends,
 #: too, its own limit is shorter (`call.end`).
 DRAIN_S = 10.0
-#: Wait after a failed stream, doubled up to the second value, in seconds; the second at once where trying again mends nothing.
+#: Seconds to wait after a failed stream, doubled up to the second value, which applies at once if a retry cannot succeed.
 RETRY_S = (0.5, 15.0)
-#: Speech held for the next stream, in seconds; the oldest goes.
-HELD_S = 120.0
-#: Seconds of speech kept without a slot: pre-roll, and the time until a slot is granted.
+#: Maximum seconds of speech that are buffered for the next stream.
+PENDING_S = 120.0
+#: Seconds of speech that are kept without a slot: pre-roll, and the time until a slot is granted.
 WAITING_S = 2.5
-#: Seconds of audio without speech after which an isolated suspicion of speech counts as wrong.
-QUIET_S = 1.5
-#: Held frames that are packed for a stream without a break, so that other speakers are not kept waiting.
-_HELD_AT_ONCE = 12
-#: Samples in a dropped frame, for counting: 80 ms.
+#: Number of buffered frames that are sent without a break, so that other speakers do not wait.
+_PENDING_AT_ONCE = 12
+#: Samples of a frame, for counting dropped ones: 80 ms.
 _USUAL_FRAME = SAMPLE_RATE * 80 // 1000
-#: Frames between two updates of the gate's metrics, since a metric costs more than a frame.
-_COUNTED_FRAMES = 25
 
 
 class Transcriber:
-    """Runs until its queue ends. `language` may be set at any time; the next speech is transcribed in the new one.
+    """Runs until its frame queue ends. `language` may be set at any time; the next speech is transcribed in the new one.
 
-    `activity` detects speech for the slot if `gate` does not. `on_quiet` is called while no stream is open, first at once and
-    then after each `QUIET_S` of audio without speech: the following audio need not be decoded. Its argument says whether there
-    was speech since the last call.
+    For `activity` and `on_quiet` see `GatedFrames`. `on_error` is called with each error of a stream.
     """
 
     def __init__(
@@ -91,232 +79,183 @@ class Transcriber:
         self._on_error = on_error
         self._slot = slot or FreeSlot()
         self._slot.on_slot = frames.interrupt
-        self._activity = activity
-        self._speaking = False
-        self._on_quiet = on_quiet
-        self._streaming = False
-        self._quiet_samples = 0
-        self._spoke_since_quiet = False
-        self._closing = asyncio.Event()
-        self._spoken = False
-        self._counted_s = {"passed": 0.0, "saved": 0.0}
-        self._uncounted = 0
-        # Codes of failures that were logged since a stream last ended well; one line of each will do.
-        self._reported: set[str] = set()
-        # The gate's actions that are still to be done, in order.
-        self._todo: list[GateAction] = []
-        # Speech that no stream could take yet: for the next one.
-        self._held = HeldSpeech(HELD_S, codec=best_codec(), budget=PROCESS_BUDGET)
+        self._audio = GatedFrames(frames, gate, self._slot, activity=activity, on_quiet=on_quiet)
+        self._onset_noted = False
+        # Codes of errors that were logged since a stream last ended well; each is logged once.
+        self._logged: set[str] = set()
+        # Speech for the next stream.
+        self._pending = _pending_speech(PENDING_S)
 
     def close(self) -> None:
-        """No more audio: the rest of the queue is still transcribed, then `run` returns."""
-        self._closing.set()
+        """No more audio: the rest of the queue is transcribed, then `run` returns."""
         self._frames.close()
 
     @property
     def quiet(self) -> bool:
-        """The speaker is silent, and no stream is open or about to be."""
-        return not (self._streaming or self._gate.speaking or len(self._held))
+        """Whether the speaker is silent, and no stream is open or about to be."""
+        return not (self._audio.streaming or self._gate.speaking or self._pending)
 
-    def attend(self, seconds: float) -> None:
-        """Audio follows that may hold speech; its first `seconds` are from the past and arrive at once."""
-        self._quiet_samples = -round(seconds * SAMPLE_RATE)
+    def expect_past(self, seconds: float) -> None:
+        """The next frames may contain speech; the first `seconds` are from the past and come at once."""
+        self._audio.expect_past(seconds)
 
     def forget(self) -> None:
         """Reset the gate's history: the next frame does not continue the last one."""
         self._gate.forget()
 
     async def run(self) -> None:
-        """Return when the frame queue has ended and the last words are out."""
+        """Return when the frame queue has ended and the last words were emitted."""
         try:
-            with contextlib.suppress(EndOfStream):
+            with contextlib.suppress(FrameQueueClosed):
                 await self._run()
             self._captioner.finalise()
         finally:
             self._frames.close()
-            self._held.clear()
-            self._count_gate()
+            self._pending.clear()
+            self._audio.count()
 
     async def _run(self) -> None:
         retry_s = RETRY_S[0]
         while True:
-            opening = self._take_held() or await self._until_speech()
+            # 1. Begin with speech that waited for this stream, or wait for speech.
+            opening = self._take_pending() or await self._until_speech()
+            # 2. Wait for a slot. Without one, speech that ends is not transcribed.
             if not self._slot.held:
-                kept = await self._until_slot(opening)
-                if kept is None:
+                newest = await self._until_slot(opening)
+                if newest is None:
                     continue
-                opening = kept
-            if not (failures := await self._transcribe_safely(opening)):
+                opening = newest
+            # 3. Transcribe until a long silence, a change of language or a failure.
+            failures = await self._transcribe(opening)
+            if not failures:
                 retry_s = RETRY_S[0]
-                self._reported.clear()
+                self._logged.clear()
                 continue
-            passing = all(failure.retryable for failure in failures)
-            if not passing:
+            # 4. Wait before the next attempt. Speech is buffered only if that attempt may succeed.
+            retryable = all(failure.retryable for failure in failures)
+            if not retryable:
                 retry_s = RETRY_S[1]
-            await self._listen_on(retry_s, keep=passing)
+            await self._pause(retry_s, buffer=retryable)
             retry_s = min(RETRY_S[1], retry_s * 2)
 
-    async def _transcribe_safely(self, opening: Iterable[GateAction]) -> list[SttError]:
-        """Transcribe; returns the errors of a failed stream, after closing its open utterance and reporting them."""
-        failed: list[SttError] = []
-        try:
-            await self._transcribe(self.language, opening)
-        except* SttError as failures:
-            end_if_cancelled()
-            failed = leaves_of(failures)
-            self._report(failed)
-            self._captioner.finalise()
-            self._reset_gate()
-        return failed
+    # Without a stream.
 
-    async def _listen_on(self, seconds: float, *, keep: bool) -> None:
-        """Wait for `seconds` without a stream. `keep`: buffer speech for the next one. Raises EndOfStream."""
-        clock = asyncio.get_running_loop().time
-        until = clock() + seconds
-        while (left_s := until - clock()) > 0:
-            try:
-                actions = await self._actions(left_s)
-            except TimeoutError:
-                break
-            if keep:
-                self._hold_back(actions)
-        if not len(self._held):
-            self._reset_gate()
-
-    async def _until_speech(self) -> Sequence[GateAction]:
-        """Frames pass until the gate opens; its actions from then on. Raises EndOfStream."""
+    async def _until_speech(self) -> Sequence[TimedAction]:
+        """Wait until the gate opens. Returns its actions from then on. Raises FrameQueueClosed."""
         if not self._gate.speaking:
-            self._quiet()
+            self._audio.note_quiet()
         while True:
-            actions = await self._actions()
-            for index, action in enumerate(actions):
-                if isinstance(action, OpenStream):
+            actions = await self._audio.next()
+            for index, timed in enumerate(actions):
+                if isinstance(timed.action, OpenStream):
                     return actions[index + 1 :]
 
-    async def _until_slot(self, opening: Iterable[GateAction]) -> Iterable[GateAction] | None:
-        """Wait for a slot and return the newest speech; None if the speech ended before. Raises EndOfStream."""
-        kept = HeldSpeech(WAITING_S, codec=best_codec(), budget=PROCESS_BUDGET)
+    async def _until_slot(self, opening: Iterable[TimedAction]) -> Iterable[TimedAction] | None:
+        """Wait for a slot. Returns the newest speech, or None if the speech ended before. Raises FrameQueueClosed."""
+        newest = _pending_speech(WAITING_S)
         try:
-            actions: Iterable[GateAction] = opening
+            actions = opening
             while True:
-                for action in actions:
-                    dropped = kept.add([action])
-                    if self._speaking:  # without a gate silence comes here, too
+                for timed in actions:
+                    dropped = newest.add([timed])
+                    if self._audio.speaking:  # without a gate, silence comes here, too
                         metrics.untranscribed_seconds.inc(dropped / SAMPLE_RATE)
                 if self._slot.held:
-                    self._hold_back([*kept.take()])
-                    return self._take_held()
+                    self._buffer([*newest.take()])
+                    return self._take_pending()
                 if not self._gate.speaking:
-                    self._reset_gate()
+                    self._audio.reset()
                     return None
-                actions = await self._next_actions()
+                actions = await self._audio.next_for_stream()
         finally:
-            if self._activity is None or self._speaking:
-                metrics.untranscribed_seconds.inc(kept.seconds)
-            kept.clear()
+            if self._audio.speaking or not self._audio.has_own_activity:
+                metrics.untranscribed_seconds.inc(newest.seconds)
+            newest.clear()
 
-    async def _transcribe(self, language: str, opening: Iterable[GateAction]) -> None:
-        """One stream from its opening to its last event."""
-        self._captioner.language = language
-        self._streaming = True
-        try:
-            await self._transcribe_on_stream(language, opening)
-        finally:
-            self._streaming = False
+    async def _pause(self, seconds: float, *, buffer: bool) -> None:
+        """Let `seconds` pass. `buffer`: keep speech for the next stream. Raises FrameQueueClosed."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + seconds
+        with contextlib.suppress(TimeoutError):
+            while (left_s := until - clock()) > 0:
+                actions = await self._audio.next(left_s)
+                if buffer:
+                    self._buffer(actions)
+        if not self._pending:
+            self._audio.reset()
 
-    async def _transcribe_on_stream(self, language: str, opening: Iterable[GateAction]) -> None:
-        with metrics.stt_streams.labels(self._backend.name).track_inprogress():
-            async with self._backend.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
-                reader = tasks.create_task(self._read(stream), name="stt events")
-                ended = await self._pump(stream, language, opening)
-                await stream.end()
-                with self._limit(reader):
-                    if not ended:
-                        ended = await self._hold(reader)
-                    await self._drain(reader, tasks)
-                # Now: to close a connection may take a while.
-                self._captioner.finalise()
-        if ended and not self._held:
-            raise EndOfStream
-
-    @contextlib.contextmanager
-    def _limit(self, reader: asyncio.Task[None]) -> Iterator[None]:
-        """Limit the last words to `DRAIN_S` if the slot was taken away, although the speaker is still there."""
-        timer = None if self._slot.held else asyncio.get_running_loop().call_later(DRAIN_S, reader.cancel)
-        try:
-            yield
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    async def _drain(self, reader: asyncio.Task[None], tasks: asyncio.TaskGroup) -> None:
-        """Wait for the last words: while the speaker is there as long as the stream takes, else not longer than `DRAIN_S`."""
-        closing = tasks.create_task(self._closing.wait(), name="closing")
-        await asyncio.wait([reader, closing], return_when=asyncio.FIRST_COMPLETED)
-        _, late = await asyncio.wait([reader], timeout=DRAIN_S)
-        if late:
-            logger.warning("Speech-to-text did not finish within %.1f s; the utterance closes with the known words", DRAIN_S)
-            reader.cancel()
-        closing.cancel()
-
-    async def _hold(self, reader: asyncio.Task[None]) -> bool:
-        """Buffer speech until the last words are out. Returns True if the queue has ended."""
-        while not reader.done():
-            listening = asyncio.create_task(self._next_actions(), name="listen ahead")
-            try:
-                await asyncio.wait([reader, listening], return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                listening.cancel()
-                await asyncio.wait([listening])
-            if listening.cancelled():
-                continue
-            try:
-                actions = listening.result()
-            except EndOfStream:
-                return True
-            self._hold_back(actions)
-        return False
-
-    def _hold_back(self, actions: Sequence[GateAction]) -> None:
-        dropped = self._held.add(actions)
-        if dropped:
+    def _buffer(self, actions: Sequence[TimedAction]) -> None:
+        if dropped := self._pending.add(actions):
             metrics.frames_dropped.inc(dropped / _USUAL_FRAME)
 
-    def _take_held(self) -> Iterable[GateAction] | None:
-        if not len(self._held):
+    def _take_pending(self) -> Iterable[TimedAction] | None:
+        if not self._pending:
             return None
-        # The gate may have closed in the meantime; the stream that is opened now has to be closed again.
+        # The gate may have closed in the meantime. It must know of the stream that is opened now, to close it again.
         self._gate.keep_open()
-        return self._held.take()
+        return self._pending.take()
+
+    # With a stream.
+
+    async def _transcribe(self, opening: Iterable[TimedAction]) -> list[SttError]:
+        """Use one stream from its opening to its last event. Returns its errors, after reporting them.
+
+        Raises FrameQueueClosed if the queue has ended and nothing is left to transcribe.
+        """
+        failures: list[SttError] = []
+        language, queue_ended = self.language, False
+        self._captioner.begin_stream(language)
+        self._audio.streaming = True
+        try:
+            with metrics.stt_streams.labels(self._backend.name).track_inprogress():
+                async with self._backend.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
+                    reader = tasks.create_task(self._read(stream), name="stt events")
+                    queue_ended = await self._pump(stream, language, opening)
+                    await stream.end()
+                    queue_ended = await self._drain(reader, queue_ended)
+                    # Commit the last words now, since closing the connection may take a while.
+                    self._captioner.finalise(cut_short=reader.cancelled())
+        except* SttError as group:
+            failures = leaves_of(group)
+        finally:
+            self._audio.streaming = False
+        if failures:
+            end_if_cancelled()
+            self._report(failures)
+            self._captioner.finalise(cut_short=True)
+            self._audio.reset()
+        elif queue_ended and not self._pending:
+            raise FrameQueueClosed
+        return failures
 
     async def _read(self, stream: SttStream) -> None:
         async for event in stream.events():
             self._captioner.feed(event)
 
-    async def _pump(self, stream: SttStream, language: str, opening: Iterable[GateAction]) -> bool:
-        """Feed the stream until it should be closed; True if the queue has ended."""
-        self._follow_speech()
-        for number, action in enumerate(opening, start=1):
-            await self._act(stream, action)
-            if number % _HELD_AT_ONCE == 0:
+    async def _pump(self, stream: SttStream, language: str, opening: Iterable[TimedAction]) -> bool:
+        """Send speech until the stream should be closed. Returns whether the queue has ended."""
+        self._note_onset()
+        for number, timed in enumerate(opening, start=1):
+            await self._act(stream, timed)
+            if number % _PENDING_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        while True:
-            if self.language != language or not self._slot.held:
-                self._reset_gate()
-                return False
+        while self.language == language and self._slot.held:
             try:
-                actions = await self._next_actions(stream, language)
-            except EndOfStream:
+                actions = await self._audio.next_for_stream()
+            except FrameQueueClosed:
                 return True
-            self._follow_speech()
-            for action in actions:
-                if await self._act(stream, action):
+            self._note_onset()
+            for timed in actions:
+                if await self._act(stream, timed):
                     return False
+        self._audio.reset()
+        return False
 
-    async def _act(self, stream: SttStream, action: GateAction) -> bool:
-        """Do one action of the gate. Returns whether the stream is to be closed."""
-        match action:
+    async def _act(self, stream: SttStream, timed: TimedAction) -> bool:
+        """Perform one action of the gate. Returns whether the stream should be closed."""
+        match timed.action:
             case Speech(frames=frames):
+                self._captioner.audio_sent(sum(map(len, frames)), timed.at)
                 for frame in frames:
                     await stream.send(frame)
             case Flush():
@@ -328,101 +267,46 @@ class Transcriber:
                 self._gate.keep_open()
         return False
 
-    def _follow_speech(self) -> None:
-        speaking = self._gate.speaking
-        if speaking and not self._spoken:
-            self._captioner.start_of_speech(self._gate.limits.onset_s)
-        self._spoken = speaking
+    async def _drain(self, reader: asyncio.Task[None], queue_ended: bool) -> bool:
+        """Wait for the last words, and buffer speech meanwhile. Returns whether the queue has ended.
 
-    async def _next_actions(self, stream: SttStream | None = None, language: str | None = None) -> Sequence[GateAction]:
-        """Like `_actions`, with an open stream, which gets frames directly if it can take them at once."""
+        While the speaker is there, this takes as long as the stream takes. If the speaker has left or the slot was taken away,
+        it takes at most `DRAIN_S`.
+        """
+        loop = asyncio.get_running_loop()
+        limit = None if self._slot.held else loop.call_later(DRAIN_S, reader.cancel)
+        reader.add_done_callback(lambda _: self._frames.interrupt())
         try:
-            return await self._actions(STALL_S if self._gate.speaking else IDLE_CLOSE_S, stream, language)
-        except TimeoutError:
-            if self._gate.speaking:
-                actions = self._gate.stalled()
-                self._note_speech()
-                return actions
-            self._reset_gate()
-            return [CloseStream()]
+            while not queue_ended and not reader.done():
+                try:
+                    self._buffer(await self._audio.next_for_stream())
+                except FrameQueueClosed:
+                    queue_ended = True
+            _, late = await asyncio.wait([reader], timeout=DRAIN_S)
+        finally:
+            if limit is not None:
+                limit.cancel()
+        if late:
+            logger.warning("Speech-to-text did not finish within %.1f s; the utterance ends with the known words", DRAIN_S)
+            reader.cancel()
+            await asyncio.wait([reader])
+        return queue_ended
 
-    async def _actions(
-        self, timeout_s: float | None = None, stream: SttStream | None = None, language: str | None = None
-    ) -> Sequence[GateAction]:
-        """The gate's next actions. Raises EndOfStream, and TimeoutError after `timeout_s` without a frame."""
-        if not self._todo:
-            await self._frames.listen(lambda frame: self._take(frame, stream, language), timeout_s)
-        todo, self._todo = self._todo, []
-        return todo
-
-    def _take(self, frame: Frame, stream: SttStream | None, language: str | None) -> bool:
-        """Whether that was all: nothing is to be done, or has been."""
-        actions = self._push(frame)
-        if language is not None and self.language != language:
-            self._todo += actions
-            return False
-        if stream is not None and self._spoken and len(actions) == 1 and _sent_now(stream, actions[0]):
-            return True
-        self._todo += actions
-        return not actions
-
-    def _push(self, frame: Frame) -> Sequence[GateAction]:
-        self._uncounted += 1
-        if self._uncounted >= _COUNTED_FRAMES:
-            self._count_gate()
-        actions = self._gate.push(frame)
-        if self._activity is not None:
-            self._activity.push(frame)
-        if (self._activity or self._gate).speaking is not self._speaking:
-            self._note_speech()
-        if not self._streaming and not self._speaking:
-            self._quiet_samples += len(frame)
-            if self._quiet_samples >= QUIET_S * SAMPLE_RATE:
-                self._quiet()
-        return actions
-
-    def _note_speech(self) -> None:
-        """Notify the slot when speech begins or ends."""
-        if self._activity is not None and not self._gate.speaking:
-            self._activity.stalled()
-        speaking = (self._activity or self._gate).speaking
-        if speaking is self._speaking:
-            return
-        self._speaking = speaking
-        if speaking:
-            self._spoke_since_quiet = True
-            self._slot.speaking()
-        else:
-            self._quiet_samples = 0
-            self._slot.silent()
-
-    def _reset_gate(self) -> None:
-        self._gate.reset()
-        self._note_speech()
-
-    def _quiet(self) -> None:
-        self._quiet_samples = 0
-        if self._on_quiet is not None and self._frames.empty:
-            self._on_quiet(self._spoke_since_quiet)
-            self._spoke_since_quiet = False
-
-    def _count_gate(self) -> None:
-        self._uncounted = 0
-        # Saved audio may still be passed as pre-roll, but a counter never decreases.
-        for outcome, seconds in (("passed", self._gate.passed_s), ("saved", self._gate.saved_s)):
-            if (more_s := seconds - self._counted_s[outcome]) > 0:
-                self._counted_s[outcome] = seconds
-                metrics.stt_gate_seconds.labels(outcome).inc(more_s)
+    def _note_onset(self) -> None:
+        """Tell the captioner when speech begins, for metrics."""
+        speaking = self._gate.speaking
+        if speaking and not self._onset_noted:
+            self._captioner.start_of_speech(self._gate.limits.onset_s)
+        self._onset_noted = speaking
 
     def _report(self, failures: Sequence[SttError]) -> None:
         for failure in failures:
-            level = logging.DEBUG if failure.code in self._reported else logging.WARNING
-            self._reported.add(failure.code)
+            level = logging.DEBUG if failure.code in self._logged else logging.WARNING
+            self._logged.add(failure.code)
             logger.log(level, "Speech-to-text failed: %s", failure, extra={"code": failure.code, "backend": self._backend.name})
             metrics.stt_errors.labels(self._backend.name, failure.code).inc()
             self._on_error(failure)
 
 
-def _sent_now(stream: SttStream, action: GateAction) -> bool:
-    """Frames after the first would have to follow on it."""
-    return isinstance(action, Speech) and len(action.frames) == 1 and stream.send_now(action.frames[0])
+def _pending_speech(seconds: float) -> PendingSpeech:
+    return PendingSpeech(seconds, codec=best_codec(), budget=PROCESS_BUDGET)

@@ -1,36 +1,38 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Which speech-to-text there is, in order of preference, and the languages that can be offered with it."""
+"""The speech-to-text engines of a service, in order of preference, and their replacement when the settings change."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.config import SttConfig
 from live_transcription.errors import SttModelError
 from live_transcription.languages import LANGUAGES
-from live_transcription.stt.base import SttBackend
+from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.whisper import WhisperEngine
-from live_transcription.stt.exposition import collector
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.fallback.health import HealthReport
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
-from live_transcription.stt.metrics import SttStatistics
-from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
+from live_transcription.stt.metrics import SttStatistics, collector
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.stt.resilient.retry import ResiliencePolicy
 from live_transcription.types import Language
 
 
 class SttRegistry:
-    """The engines of one service, in the order of the settings. Building it loads and connects nothing.
+    """The engines of one configuration, in its order. Building a registry loads and connects nothing.
 
-    Remote engines stand behind `ResilientBackend`, which keeps the audio through cold starts and outages, and above
-    `FallbackBackend`, which lets the next engine serve in the meantime. Belongs to one event loop.
+    If one of the engines is remote, `ResilientBackend` buffers audio during cold starts and outages. `FallbackBackend` below it
+    chooses the engine for each connection. Belongs to one event loop.
     """
 
     def __init__(self, config: SttConfig | None = None) -> None:
@@ -47,17 +49,18 @@ class SttRegistry:
                 source = weights.find(config.embedded.model_directory)
                 engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device)
                 engines.append(EmbeddedBackend(engine, config.embedded))
-        remote = any(isinstance(engine, ModalBackend | MoshiBackend) for engine in engines)
         self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None
         self._backend: SttBackend | None = None
-        if self._engines:  # also for a single engine, since it tracks whether the engine works
-            self._fallback = FallbackBackend(self._engines, patience_s=config.patience_s, statistics=self.statistics)
-            self._backend = self._fallback
-        if remote and self._backend is not None:
-            policy = ResiliencePolicy(ring_s=config.ring_s)
+        if engines:  # also for a single engine, since it tracks whether the engine works
+            self._backend = self._fallback = FallbackBackend(engines, patience_s=config.patience_s, statistics=self.statistics)
+        if self._backend is not None and any(isinstance(engine, ModalBackend | MoshiBackend) for engine in engines):
             self._backend = ResilientBackend(
-                self._backend, policy=policy, statistics=self.statistics, codec=best_codec(), budget=PROCESS_BUDGET
+                self._backend,
+                policy=ResiliencePolicy(ring_s=config.ring_s),
+                statistics=self.statistics,
+                codec=best_codec(),
+                budget=PROCESS_BUDGET,
             )
 
     def engines(self) -> tuple[str, ...]:
@@ -65,7 +68,7 @@ class SttRegistry:
         return tuple(engine.name for engine in self._engines)
 
     def engine(self, name: str) -> SttBackend | None:
-        """One engine by itself, with nothing above it, to see whether it works; `embedded` is whichever runs on this CPU."""
+        """One engine without resilience or fallback, for tests of that engine. `embedded` is whichever runs on this CPU."""
         for engine in self._engines:
             if name in (engine.name, "embedded" if isinstance(engine, EmbeddedBackend) else engine.name):
                 return engine
@@ -76,12 +79,12 @@ class SttRegistry:
         return self._fallback.health if self._fallback is not None else ()
 
     def languages(self) -> Mapping[str, Language]:
-        """What any engine understands, by code, in the order to offer it."""
+        """The languages that at least one engine understands, by code, in the order to offer them."""
         known = frozenset[str]().union(*(engine.languages for engine in self._engines))
         return {code: language for code, language in LANGUAGES.items() if code in known}
 
     def backend(self) -> SttBackend:
-        """All engines as one. Raises SttModelError if there is none."""
+        """All engines as one backend. Raises SttModelError if there is no engine."""
         if self._backend is None:
             raise SttModelError(
                 "No speech-to-text engine is configured.",
@@ -90,7 +93,80 @@ class SttRegistry:
         return self._backend
 
     async def aclose(self) -> None:
-        """Free all weights, threads and connections; no stream is open any more."""
+        """Release all weights, threads and connections. No stream is open any more."""
         for engine in self._engines:
             await engine.aclose()
         collector.detach(self.statistics)
+
+
+class _Use:
+    """The open streams of one registry."""
+
+    def __init__(self) -> None:
+        self.streams = 0
+        self.idle = asyncio.Event()
+        self.idle.set()
+
+
+class CurrentBackend(SttBackend):
+    """The engines of the current settings as one backend, for calls that outlive a change of the settings.
+
+    New streams use the current engines; open streams stay with the engines that they began with. Owns all of them.
+    """
+
+    def __init__(self, registry: SttRegistry, *, prewarm: bool = True) -> None:
+        self._uses: dict[SttRegistry, _Use] = {}
+        self._closed_socket_s = 0.0
+        self._set_registry(registry, prewarm)
+
+    def replace(self, registry: SttRegistry, *, prewarm: bool) -> SttRegistry:
+        """Use other engines from now on. Returns the old ones, to be passed to `retire`."""
+        old = self.registry
+        self._set_registry(registry, prewarm)
+        return old
+
+    async def retire(self, old: SttRegistry) -> None:
+        """Close replaced engines once the last of their streams has ended."""
+        await self._uses[old].idle.wait()
+        del self._uses[old]
+        self._closed_socket_s += old.statistics.socket_s(self._now())
+        await old.aclose()
+
+    @asynccontextmanager
+    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+        registry = self.registry
+        use = self._uses[registry]
+        use.streams += 1
+        use.idle.clear()
+        try:
+            async with registry.backend().open_stream(language) as stream:
+                yield stream
+        finally:
+            use.streams -= 1
+            if not use.streams:
+                use.idle.set()
+
+    async def warm(self) -> None:
+        """Warm the engines, unless the settings let them start at the first word. Raises SttModelError if there is none."""
+        backend = self.registry.backend()
+        if self._prewarm:
+            await backend.warm()
+
+    def socket_s(self) -> float:
+        """Seconds of connections to remote engines, under all settings so far; see `SttStatistics.socket_s`."""
+        return self._closed_socket_s + sum(registry.statistics.socket_s(self._now()) for registry in self._uses)
+
+    async def aclose(self) -> None:
+        for registry in list(self._uses):
+            await registry.aclose()
+
+    def _set_registry(self, registry: SttRegistry, prewarm: bool) -> None:
+        self.registry = registry
+        self._prewarm = prewarm
+        self._uses[registry] = _Use()
+        self.languages = frozenset(registry.languages())
+        self.name = "+".join(registry.engines()) or "none"
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()

@@ -1,22 +1,35 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Counters of a backend and what stands above it; `stt.exposition` reads them, nothing here knows it."""
+"""Statistics of the remote engines, and their exposition as Prometheus metrics.
+
+Settings may replace the engines while the app runs; the counts of replaced engines remain in the sums. Labels are causes, codes
+and engines, never rooms or people.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import time
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import accumulate
+from weakref import WeakSet
 
-#: Upper bounds in seconds: fine where captions are judged (a first word at 0.8 s, a final at 1.5 s), coarse beyond.
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from live_transcription.observability import metrics
+
+#: Upper bounds in seconds: fine around the aims for captions (first word 0.8 s, final 1.5 s), coarse beyond.
 BOUNDS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
+_PREFIX = "live_transcription_stt_"
 
 
 class Latencies:
-    """Seconds, counted by size."""
+    """A histogram of durations in seconds."""
 
     def __init__(self) -> None:
         self.sum_s = 0.0
@@ -31,7 +44,7 @@ class Latencies:
         self._counts[bisect_left(BOUNDS_S, seconds)] += 1
 
     def buckets(self) -> Iterator[tuple[float, int]]:
-        """Each bound, and how many were at most as long."""
+        """Each bound with the number of durations up to it."""
         return zip(BOUNDS_S, accumulate(self._counts), strict=False)
 
     def add(self, other: Latencies) -> None:
@@ -41,11 +54,11 @@ class Latencies:
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class SttStatistics:
-    """Plain numbers since the start, of all streams that share it. Seconds unless the name says otherwise.
+    """Totals of all streams that share the object.
 
-    `first_token_s`: from the first audio of a connection on the wire to its first text. `flush_s`: from the end of a speech to
-    its last word. `reconnects`: by cause (an error's code, `stall`, `rotation`). `dropped_s`: audio that no server ever heard.
-    `replayed_s`: audio sent more than once. `ignored`: replies that made no sense, by kind.
+    `first_token_s`: from the first audio of a connection to its first text. `flush_s`: from the end of speech to its last word.
+    `reconnects`: by cause (an error code, `rotation`). `dropped_s`: seconds of audio that no server received. `replayed_s`:
+    seconds of audio that were sent more than once. `ignored`: replies that made no sense, by kind.
     """
 
     words: int = 0
@@ -58,37 +71,96 @@ class SttStatistics:
     dropped_s: float = 0.0
     replayed_s: float = 0.0
     open_sockets: int = 0
-    _closed_sockets_s: float = 0.0
-    _opened_at: dict[int, float] = field(default_factory=dict)
-    _next_socket: int = 0
+    # Seconds of closed sockets, less the opening times of open ones: `socket_s` adds the time of each open one.
+    _socket_s: float = 0.0
 
-    def socket_opened(self, now: float) -> int:
-        """A connection that somebody pays for by time; give the number back to `socket_closed`."""
-        self._next_socket += 1
-        self._opened_at[self._next_socket] = now
+    def socket_opened(self, now: float) -> None:
+        """Count a connection that is billed by time."""
         self.open_sockets += 1
-        return self._next_socket
+        self._socket_s -= now
 
-    def socket_closed(self, socket: int, now: float) -> None:
-        self._closed_sockets_s += now - self._opened_at.pop(socket)
+    def socket_closed(self, now: float) -> None:
         self.open_sockets -= 1
+        self._socket_s += now
 
     def socket_s(self, now: float) -> float:
         """Seconds of open sockets so far: what a serverless GPU bills, shared by the sessions of a container."""
-        return self._closed_sockets_s + sum(now - opened_at for opened_at in self._opened_at.values())
+        return self._socket_s + self.open_sockets * now
 
     def add(self, other: SttStatistics, now: float) -> None:
-        """What another has counted up to now; its open sockets count by their time alone."""
+        """Add another object's totals up to now. Its open sockets are added as seconds, not as open sockets."""
         self.words += other.words
         self.first_token_s.add(other.first_token_s)
         self.flush_s.add(other.flush_s)
-        for mine, theirs in (
-            (self.reconnects, other.reconnects),
-            (self.failures, other.failures),
-            (self.switches, other.switches),
-            (self.ignored, other.ignored),
-        ):
-            mine.update(theirs)
+        self.reconnects.update(other.reconnects)
+        self.failures.update(other.failures)
+        self.switches.update(other.switches)
+        self.ignored.update(other.ignored)
         self.dropped_s += other.dropped_s
         self.replayed_s += other.replayed_s
-        self._closed_sockets_s += other.socket_s(now)
+        self._socket_s += other.socket_s(now)
+
+
+class SttCollector(Collector):
+    """Exposes the sum of all attached statistics, and of those that were attached before."""
+
+    def __init__(self) -> None:
+        self._attached: WeakSet[SttStatistics] = WeakSet()
+        self._past = SttStatistics()
+
+    def attach(self, statistics: SttStatistics) -> None:
+        self._attached.add(statistics)
+
+    def detach(self, statistics: SttStatistics) -> None:
+        """Keep the totals in the sum; later changes do not count. No effect on statistics that are not attached."""
+        if statistics in self._attached:
+            self._attached.discard(statistics)
+            self._past.add(statistics, _now())
+
+    def collect(self) -> Iterator[Metric]:
+        total, now = SttStatistics(), _now()
+        for statistics in (self._past, *self._attached):
+            total.add(statistics, now)
+        yield _counter("words", "Words from remote engines", total.words)
+        yield _histogram("first_token_seconds", "From a connection's first audio to its first text", total.first_token_s)
+        yield _histogram("flush_seconds", "From the end of speech to its last word, per utterance", total.flush_s)
+        yield _labelled("reconnects", "Connections that were opened again, by cause", "cause", total.reconnects)
+        yield _labelled("failures", "Connections that failed or could not be opened, by error code", "code", total.failures)
+        yield _labelled("engine_switches", "Changes of the serving engine, by the new engine", "engine", total.switches)
+        yield _labelled("ignored_replies", "Replies that made no sense, by kind", "kind", total.ignored)
+        yield _counter("dropped_audio_seconds", "Audio that no server received", total.dropped_s)
+        yield _counter("replayed_audio_seconds", "Audio that was sent more than once", total.replayed_s)
+        yield _counter(
+            "socket_seconds",
+            "Open connections times their duration: what a serverless GPU bills, shared by the sessions of a container",
+            total.socket_s(now),
+        )
+        open_sockets = sum(statistics.open_sockets for statistics in self._attached)
+        yield GaugeMetricFamily(f"{_PREFIX}open_sockets", "Connections that are open now", open_sockets)
+
+
+def _counter(name: str, help_text: str, value: float) -> Metric:
+    return CounterMetricFamily(_PREFIX + name, help_text, value)
+
+
+def _labelled(name: str, help_text: str, label: str, counts: Mapping[str, int]) -> Metric:
+    family = CounterMetricFamily(_PREFIX + name, help_text, labels=[label])
+    for value, count in sorted(counts.items()):
+        family.add_metric([value], count)
+    return family
+
+
+def _histogram(name: str, help_text: str, latencies: Latencies) -> Metric:
+    buckets = [(str(bound), float(count)) for bound, count in latencies.buckets()]
+    return HistogramMetricFamily(_PREFIX + name, help_text, [*buckets, ("+Inf", float(latencies.count))], latencies.sum_s)
+
+
+def _now() -> float:
+    try:
+        return asyncio.get_running_loop().time()
+    except RuntimeError:
+        return time.monotonic()
+
+
+collector = SttCollector()
+metrics.registry.register(collector)

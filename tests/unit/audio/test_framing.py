@@ -12,9 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
+from live_transcription.audio.frame_queue import FrameQueue, FrameQueueClosed
 from live_transcription.audio.framer import Framer
-from live_transcription.types import Frame
 from sandbox import virtual_clock
 
 
@@ -47,101 +46,79 @@ def frame(value: float) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     return np.full(1920, value, dtype=np.float32)
 
 
-class Ear:
-    """Takes the values of frames until it has `enough` of them."""
-
-    def __init__(self, enough: int = 1_000) -> None:
-        self.heard: list[float] = []
-        self._enough = enough
-
-    def take(self, frame: Frame) -> bool:
-        self.heard.append(float(frame[0]))
-        return len(self.heard) < self._enough
+async def taken(queue: FrameQueue, count: int) -> list[float]:
+    """The values of the next frames."""
+    frames = [await queue.get() for _ in range(count)]
+    return [float(frame[0]) for frame in frames if frame is not None]
 
 
-async def test_a_full_queue_drops_the_oldest_frame_and_counts_it() -> None:
+async def test_a_full_queue_drops_the_oldest_frames_and_counts_them() -> None:
     queue = FrameQueue(0.4)
     for value in range(8):
         queue.put(frame(value))
     assert queue.buffered_s == pytest.approx(0.4)
     assert (queue.put_frames, queue.dropped_frames) == (8, 3)
-    ear = Ear(enough=2)
-    await queue.listen(ear.take)
-    assert ear.heard == [3.0, 4.0]
+    assert await taken(queue, 2) == [3.0, 4.0]
     assert queue.buffered_s == pytest.approx(0.24)
 
 
-async def test_a_closed_queue_delivers_its_frames_and_then_ends() -> None:
-    queue, ear = FrameQueue(), Ear()
+async def test_a_closed_queue_returns_its_remaining_frames_and_then_ends() -> None:
+    queue = FrameQueue()
     queue.put(frame(1.0))
     queue.close()
     queue.put(frame(2.0))
+    assert await taken(queue, 1) == [1.0]
     for _ in range(2):
-        with pytest.raises(EndOfStream):
-            await queue.listen(ear.take)
-    assert ear.heard == [1.0]
+        with pytest.raises(FrameQueueClosed):
+            await queue.get()
 
 
-async def test_a_waiting_listener_gets_each_frame_before_put_returns() -> None:
-    queue, ear = FrameQueue(), Ear(enough=2)
-    listening = asyncio.create_task(queue.listen(ear.take))
+async def test_closing_ends_the_wait_of_the_reader() -> None:
+    queue = FrameQueue()
+    reading = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
-    for value in (1.0, 2.0, 3.0):
-        queue.put(frame(value))
-    assert ear.heard == [1.0, 2.0]
-    assert queue.buffered_s == pytest.approx(0.08)
-    await listening
-    other = Ear()
-    listening = asyncio.create_task(queue.listen(other.take))
-    await asyncio.sleep(0)
-    queue.put(frame(4.0))
     queue.close()
-    with pytest.raises(EndOfStream):
-        await listening
-    assert other.heard == [3.0, 4.0]
+    with pytest.raises(FrameQueueClosed):
+        await reading
 
 
-async def test_an_error_of_the_listener_is_not_raised_in_put() -> None:
-    def take(frame: Frame) -> bool:
-        raise ValueError(float(frame[0]))
+async def test_an_interrupt_ends_the_wait_without_a_frame_and_loses_none() -> None:
+    queue = FrameQueue()
+    reading = asyncio.create_task(queue.get())
+    await asyncio.sleep(0)
+    queue.interrupt()
+    assert await reading is None
+    queue.put(frame(1.0))
+    queue.interrupt()
+    assert await taken(queue, 1) == [1.0]
 
-    queue, ear = FrameQueue(), Ear(enough=1)
-    listening = asyncio.create_task(queue.listen(take))
+
+async def test_a_cancelled_reader_loses_no_frame() -> None:
+    queue = FrameQueue()
+    reading = asyncio.create_task(queue.get())
     await asyncio.sleep(0)
     queue.put(frame(1.0))
+    reading.cancel()
+    await asyncio.wait([reading])
     queue.put(frame(2.0))
-    with pytest.raises(ValueError, match="1"):
-        await listening
-    await queue.listen(ear.take)
-    assert ear.heard == [2.0]
+    assert await taken(queue, 2) == [1.0, 2.0]
 
 
-async def test_cancelling_the_listener_loses_no_frame() -> None:
-    queue, ear = FrameQueue(), Ear(enough=2)
-    listening = asyncio.create_task(queue.listen(ear.take))
-    await asyncio.sleep(0)
-    queue.put(frame(1.0))
-    listening.cancel()
-    queue.put(frame(2.0))
-    assert ear.heard == [1.0], "it is not to be bothered any more, though it has not had its turn yet"
-    await asyncio.wait([listening])
-    queue.put(frame(3.0))
-    await queue.listen(ear.take)
-    await asyncio.sleep(0)
-    assert ear.heard == [1.0, 2.0]
-    assert queue.buffered_s == pytest.approx(0.08)
-
-
-def test_the_timeout_restarts_with_each_frame() -> None:
+def test_the_timeout_begins_anew_with_each_frame() -> None:
     async def scenario() -> float:
         loop = asyncio.get_running_loop()
         queue, began = FrameQueue(), loop.time()
-        listening = asyncio.create_task(queue.listen(Ear().take, timeout_s=1.0))
+
+        async def read() -> None:
+            while True:
+                await queue.get(timeout_s=1.0)
+
+        reading = asyncio.create_task(read())
         for _ in range(5):
             await asyncio.sleep(0.7)
             queue.put(frame(0.0))
         with pytest.raises(TimeoutError):
-            await listening
+            await reading
         return loop.time() - began
 
     assert virtual_clock.run(scenario(), loopback_s=0) == pytest.approx(5 * 0.7 + 1.0)

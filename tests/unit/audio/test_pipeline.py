@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.audio.frame_queue import EndOfStream, FrameQueue
+from live_transcription.audio.frame_queue import FrameQueue, FrameQueueClosed
 from live_transcription.audio.opus import PyavDecoder
 from live_transcription.audio.pipeline import AudioPipeline
 from live_transcription.types import AudioGap, AudioPacket, Frame
@@ -43,8 +43,9 @@ def played(items: list[AudioPacket | AudioGap], frame_ms: int = 80) -> tuple[Fra
         pipeline.drain()
         queue.close()
         frames: list[Frame] = []
-        with suppress(EndOfStream):
-            await queue.listen(lambda frame: frames.append(frame) is None)
+        with suppress(FrameQueueClosed):
+            while (frame := await queue.get()) is not None:
+                frames.append(frame)
         return frames
 
     pipeline = AudioPipeline(FrameQueue())

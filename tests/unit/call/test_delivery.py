@@ -18,7 +18,8 @@ from live_transcription.captions.floor import LONGEST_WAIT_S
 from live_transcription.observability import metrics
 from live_transcription.signaling.events import InCall, Participant, ParticipantsJoined
 from live_transcription.signaling.requests import Recipient
-from live_transcription.types import Caption, Utterance
+from live_transcription.transcript import Utterance
+from live_transcription.types import Caption
 from sandbox import virtual_clock
 
 IN_CALL = InCall.IN_CALL
@@ -170,7 +171,7 @@ def test_the_wait_for_the_floor_is_measured() -> None:
         say(delivery, "Let me", "b")
         await asyncio.sleep(5)
         say(delivery, "No", "a")
-        delivery.end_utterance(Utterance("b", "Let me", "en"))
+        delivery.end_utterance(Utterance(1, "b", "Let me", "en", final=True, started_at=0.0, ended_at=5.0))
         assert counted("floor_wait_seconds_count") == before[0] + 2
         assert counted("floor_wait_seconds_sum") - before[1] < 0.51
         delivery.close()

@@ -10,8 +10,7 @@ import threading
 
 import pytest
 
-from live_transcription.runtime.event_loop import new_event_loop
-from live_transcription.runtime.threads import started_threads
+from live_transcription.runtime.threads import new_event_loop, started_threads
 from live_transcription.stt.embedded.pool import DecodePool, Priority
 
 

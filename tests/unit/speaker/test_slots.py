@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speakers who share speech-to-text streams: who is transcribed, and what becomes of the words of the others."""
+"""Speakers that share speech-to-text streams: which of them are transcribed, and what happens to the speech of the others."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from live_transcription.capacity.watch import Capacity, PublisherClaims
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import WAITING_S, Transcriber
-from live_transcription.stt.base import Hypothesis
-from live_transcription.types import SAMPLE_RATE, Caption, Frame, Utterance
+from live_transcription.transcript import Hypothesis, Utterance
+from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
@@ -36,7 +36,7 @@ class LoudIsSpeech:
 
 
 class Talker:
-    """A speaker without a transport: frames at the pace of the clock."""
+    """A speaker without a transport, whose frames arrive in real time."""
 
     def __init__(self, stage: Stage, call: str, *, gate: bool = True) -> None:
         self.backend = FakeBackend()
@@ -75,7 +75,7 @@ class Talker:
 
     @property
     def transcribed_s(self) -> float:
-        return sum(stream.heard_s for stream in self.backend.streams)
+        return sum(stream.acknowledged_s for stream in self.backend.streams)
 
     @property
     def finals(self) -> list[str]:
@@ -83,7 +83,7 @@ class Talker:
 
 
 class Stage:
-    """`most` streams for everybody."""
+    """Speakers that share `most` streams."""
 
     def __init__(self, most: int) -> None:
         self.capacity = Capacity(read=lambda: MemoryReading(0))
@@ -110,7 +110,7 @@ class Stage:
         await asyncio.wait([watching])
 
 
-def test_a_silent_holder_gives_its_stream_to_who_speaks_and_nothing_of_the_onset_is_lost() -> None:
+def test_a_silent_speaker_loses_the_stream_to_a_talking_one_whose_onset_is_not_lost() -> None:
     async def run() -> None:
         async with Stage(1).open() as stage:
             first, second = stage.talker("a"), stage.talker("b")
@@ -130,7 +130,7 @@ def test_a_silent_holder_gives_its_stream_to_who_speaks_and_nothing_of_the_onset
     virtual_clock.run(run())
 
 
-def test_a_muted_holder_without_packets_gives_its_stream_up_too() -> None:
+def test_a_muted_speaker_without_packets_loses_the_stream_too() -> None:
     async def run() -> None:
         async with Stage(1).open() as stage:
             first, second = stage.talker("a"), stage.talker("a")
@@ -144,7 +144,7 @@ def test_a_muted_holder_without_packets_gives_its_stream_up_too() -> None:
     virtual_clock.run(run())
 
 
-def test_the_last_words_of_who_loses_the_stream_are_delivered() -> None:
+def test_the_last_words_of_a_speaker_that_loses_the_stream_are_delivered() -> None:
     async def run() -> None:
         async with Stage(2).open() as stage:
             first, second = stage.talker("a"), stage.talker("a")
@@ -159,7 +159,7 @@ def test_the_last_words_of_who_loses_the_stream_are_delivered() -> None:
             assert stage.capacity.slots == 2
             loser = first if not first.claims.held else second
             stream = loser.backend.streams[0]
-            assert not stream.closed, "it may still have to say something"
+            assert not stream.closed, "its last words may still come"
             stream.emitted.put_nowait(Hypothesis("all there was", final=True))
             stream.emitted.put_nowait(None)
             await asyncio.sleep(0.1)
@@ -171,7 +171,7 @@ def test_the_last_words_of_who_loses_the_stream_are_delivered() -> None:
     virtual_clock.run(run())
 
 
-def test_an_engine_that_never_ends_does_not_keep_a_stream_that_was_taken() -> None:
+def test_a_stream_that_was_taken_away_is_closed_although_its_engine_never_ends() -> None:
     async def run() -> None:
         async with Stage(1).open() as stage:
             first = stage.talker("a")
@@ -186,7 +186,7 @@ def test_an_engine_that_never_ends_does_not_keep_a_stream_that_was_taken() -> No
     virtual_clock.run(run())
 
 
-def test_speech_that_waits_in_vain_is_counted_and_costs_little() -> None:
+def test_speech_that_waits_in_vain_is_counted_as_untranscribed() -> None:
     async def run() -> float:
         before = metrics.registry.get_sample_value("live_transcription_untranscribed_seconds_total") or 0.0
         async with Stage(1).open() as stage:
@@ -204,7 +204,7 @@ def test_speech_that_waits_in_vain_is_counted_and_costs_little() -> None:
     assert 20.0 <= virtual_clock.run(run()) <= 21.5
 
 
-def test_silence_without_a_gate_is_no_speech_that_waits() -> None:
+def test_without_a_gate_waiting_silence_is_not_counted_as_untranscribed() -> None:
     async def run() -> float:
         before = metrics.registry.get_sample_value("live_transcription_untranscribed_seconds_total") or 0.0
         async with Stage(1).open() as stage:
@@ -214,7 +214,7 @@ def test_silence_without_a_gate_is_no_speech_that_waits() -> None:
     assert virtual_clock.run(run()) == 0.0
 
 
-def test_two_who_never_pause_take_turns_and_the_second_begins_with_what_it_said_last() -> None:
+def test_two_speakers_without_pauses_take_turns_and_the_second_begins_with_its_newest_speech() -> None:
     async def run() -> None:
         async with Stage(1).open() as stage:
             first, second = stage.talker(), stage.talker()
@@ -229,7 +229,7 @@ def test_two_who_never_pause_take_turns_and_the_second_begins_with_what_it_said_
     virtual_clock.run(run())
 
 
-def test_without_a_gate_silence_is_transcribed_but_holds_no_slot_that_a_speaker_needs() -> None:
+def test_without_a_gate_silence_is_transcribed_but_takes_no_slot_from_a_speaker() -> None:
     async def run() -> None:
         async with Stage(1).open() as stage:
             silent, speaker = stage.talker("a", gate=False), stage.talker("b", gate=False)
@@ -247,7 +247,7 @@ def test_without_a_gate_silence_is_transcribed_but_holds_no_slot_that_a_speaker_
     virtual_clock.run(run())
 
 
-def test_where_nobody_speaks_the_audio_need_not_be_decoded() -> None:
+def test_audio_without_speech_need_not_be_decoded() -> None:
     async def run() -> None:
         async with Stage(1).open() as stage:
             talker = stage.talker()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's transport and transcriber together: when to subscribe again, and the last words when the transport is slow."""
+"""One speaker's transport and transcriber together: when to subscribe again, and the last words with a slow transport."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class AlwaysSuspicious:
 
 
 class FakeTransport:
-    """In place of `Subscriber`: says what the test wants, and may take its time to close."""
+    """Replaces `Subscriber`: controlled by the test, and may be slow to close."""
 
     made: list[FakeTransport]
     closing_s = 0.0
@@ -127,8 +127,8 @@ def new_speaker(backend: FakeBackend, captions: list[Caption], *, requests: Offe
     )
 
 
-def test_a_transport_that_is_slow_to_close_costs_no_last_words(transport: type[FakeTransport]) -> None:
-    """A TURN server that does not confirm keeps a transport for a second; the call waits 1.3 s for the last words."""
+def test_a_transport_that_closes_slowly_loses_no_last_words(transport: type[FakeTransport]) -> None:
+    """Without a TURN server's confirmation a transport closes after a second; the call waits 1.3 s for the last words."""
     transport.closing_s = 1.0
     captions: list[Caption] = []
 
@@ -148,10 +148,10 @@ def test_a_transport_that_is_slow_to_close_costs_no_last_words(transport: type[F
     assert virtual_clock.run(run(), limit_s=10) < 0.5
 
 
-def test_a_transport_that_fails_in_the_moment_of_the_end_is_not_opened_again(
+def test_a_transport_that_fails_at_the_moment_of_the_end_is_not_opened_again(
     transport: type[FakeTransport], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A TaskGroup that has a failure to tell forgets that it was cancelled."""
+    """A TaskGroup that raises a failure drops a cancellation at the same moment."""
 
     async def fail_when_cancelled(made: FakeTransport) -> None:
         async def lose() -> None:
@@ -179,7 +179,7 @@ def test_a_transport_that_fails_in_the_moment_of_the_end_is_not_opened_again(
     assert len(transport.made) == 1
 
 
-def test_the_words_so_far_are_committed_when_the_rest_takes_too_long(transport: type[FakeTransport]) -> None:
+def test_the_known_words_are_committed_when_the_last_ones_take_too_long(transport: type[FakeTransport]) -> None:
     captions: list[Caption] = []
     backend = FakeBackend()
     backend.prepare = lambda stream: setattr(stream, "never_ends", True)
@@ -198,7 +198,7 @@ def test_the_words_so_far_are_committed_when_the_rest_takes_too_long(transport: 
     assert [caption.text for caption in captions] == ["speech 1", "begins"]
 
 
-def test_a_path_that_is_not_found_is_tried_ever_more_slowly_and_with_more_patience(transport: type[FakeTransport]) -> None:
+def test_attempts_without_a_path_become_rarer_and_longer(transport: type[FakeTransport]) -> None:
     transport.fails_with = staticmethod(lambda made: TransportLost("No path."))
 
     async def run() -> None:
@@ -211,13 +211,13 @@ def test_a_path_that_is_not_found_is_tried_ever_more_slowly_and_with_more_patien
     assert 8 <= len(transport.made) <= 25
     assert [made.connect_timeout_s for made in transport.made][:4] == [4, 8, 16, 16]
     asked = [made.asked_at for made in transport.made if not math.isnan(made.asked_at)]
-    assert min(after - before for before, after in itertools.pairwise(asked)) >= 1.0, "the HPB has to notice the end first"
+    assert min(after - before for before, after in itertools.pairwise(asked)) >= 1.0, "the HPB must notice the last end"
 
 
-def test_a_publisher_without_a_microphone_is_asked_soon_at_first_and_seldom_later(
+def test_requests_for_a_publisher_without_a_microphone_become_rarer(
     transport: type[FakeTransport], caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Where the SFU does not offer again, another subscriber is the only way to learn of a microphone."""
+    """If the SFU does not renegotiate, only another subscriber notices a new microphone."""
     transport.fails_with = staticmethod(lambda made: NoAudio("No audio."))
 
     async def run() -> None:
@@ -230,12 +230,12 @@ def test_a_publisher_without_a_microphone_is_asked_soon_at_first_and_seldom_late
         virtual_clock.run(run())
     asked = [made.asked_at for made in transport.made if not math.isnan(made.asked_at)]
     gaps = [after - before for before, after in itertools.pairwise(asked)]
-    assert all(gap <= 4 for gap, at in zip(gaps, asked, strict=False) if at < 140), "heard within 5 s"
+    assert all(gap <= 4 for gap, at in zip(gaps, asked, strict=False) if at < 140), "received within 5 s"
     assert all(gap >= 15 for gap, at in zip(gaps, asked, strict=False) if at > 1_000)
     assert len([record for record in caplog.records if "No audio" in record.getMessage()]) == 1
 
 
-def test_the_first_request_waits_where_a_peer_was_closed_a_moment_ago(transport: type[FakeTransport]) -> None:
+def test_the_first_request_waits_after_a_peer_was_closed(transport: type[FakeTransport]) -> None:
     async def run() -> float:
         speaker = new_speaker(FakeBackend(), [], requests=OfferRequests(ask_from=5.0))
         running = asyncio.create_task(speaker.run())
@@ -247,7 +247,7 @@ def test_the_first_request_waits_where_a_peer_was_closed_a_moment_ago(transport:
     assert virtual_clock.run(run()) == 5.0
 
 
-def test_a_missing_path_and_a_turn_servers_refusal_stay_known_between_attempts(transport: type[FakeTransport]) -> None:
+def test_a_missing_path_and_a_refusal_by_turn_are_remembered_between_attempts(transport: type[FakeTransport]) -> None:
     failures: list[WebrtcError] = [NoMediaPath("No path.") for _ in range(3)]
 
     def fail(made: FakeTransport) -> WebrtcError | None:

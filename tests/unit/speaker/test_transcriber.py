@@ -14,8 +14,8 @@ from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.errors import SttError, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
-from live_transcription.stt.base import Hypothesis
-from live_transcription.types import Caption, Frame, Utterance
+from live_transcription.transcript import Hypothesis, Pause, Token, Utterance
+from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.gate import SilenceGate
 from sandbox import virtual_clock
 from tests.fakes.stt import FakeBackend, FakeStream
@@ -34,7 +34,7 @@ class LoudIsSpeech:
 
 
 class Rig:
-    """A transcriber with a fake backend; `say` and `hush` put audio into its queue and wait until it is heard."""
+    """A transcriber with a fake backend. `say` and `hush` put audio into its queue and wait until it was processed."""
 
     def __init__(self) -> None:
         self.frames = FrameQueue(30.0)
@@ -59,14 +59,14 @@ class Rig:
         await self.put(SILENCE, seconds)
 
     async def settle(self) -> None:
-        while self.frames.buffered_s > 0:  # noqa: ASYNC110  the queue tells no one that it is empty
+        while self.frames.buffered_s > 0:  # noqa: ASYNC110  there is no event for an empty queue
             await asyncio.sleep(0)
         for _ in range(20):
             await asyncio.sleep(0)
 
     @property
     def utterances(self) -> list[tuple[str, str]]:
-        """Text and language of those that have ended; their words were all committed."""
+        """Text and language of the ended utterances, all words of which were committed."""
         assert " ".join(caption.text for caption in self.captions) == " ".join(each.text for each in self.ended)
         return [(utterance.text, utterance.language) for utterance in self.ended]
 
@@ -86,7 +86,7 @@ async def test_silence_opens_no_stream(rig: Rig) -> None:
     assert rig.backend.streams == []
 
 
-async def test_speech_gives_words_and_the_rest_of_them_at_the_pause(rig: Rig) -> None:
+async def test_words_come_during_speech_and_the_rest_of_them_at_the_pause(rig: Rig) -> None:
     await rig.hush(1)
     await rig.say(2)
     assert [caption.text for caption in rig.captions] == ["speech 1"]
@@ -95,10 +95,10 @@ async def test_speech_gives_words_and_the_rest_of_them_at_the_pause(rig: Rig) ->
     assert rig.utterances == [("speech 1 begins and ends 1", "en")]
 
 
-async def test_the_start_of_speech_is_heard_with_what_came_just_before(rig: Rig) -> None:
+async def test_the_audio_just_before_speech_is_sent_too(rig: Rig) -> None:
     await rig.hush(2)
     await rig.say(1)
-    assert rig.backend.streams[0].heard_s >= 1.3
+    assert rig.backend.streams[0].acknowledged_s >= 1.3
 
 
 async def test_one_stream_serves_several_utterances(rig: Rig) -> None:
@@ -121,7 +121,7 @@ async def test_long_silence_closes_the_stream(rig: Rig) -> None:
     assert len(rig.backend.streams) == 2
 
 
-async def test_a_stream_that_is_still_busy_is_not_closed_in_silence(rig: Rig) -> None:
+async def test_a_busy_stream_is_not_closed_in_silence(rig: Rig) -> None:
     def be_busy(stream: FakeStream) -> None:
         stream.busy = True
 
@@ -134,7 +134,7 @@ async def test_a_stream_that_is_still_busy_is_not_closed_in_silence(rig: Rig) ->
     assert rig.backend.streams[0].closed
 
 
-async def test_last_words_are_committed_when_the_audio_ends_in_mid_sentence() -> None:
+async def test_the_last_words_are_committed_when_the_audio_ends_in_mid_sentence() -> None:
     rig = Rig()
     task = asyncio.create_task(rig.transcriber.run())
     await rig.say(1)
@@ -144,7 +144,7 @@ async def test_last_words_are_committed_when_the_audio_ends_in_mid_sentence() ->
     assert rig.backend.streams[0].closed
 
 
-async def test_a_failed_stream_keeps_its_words_and_the_next_speech_opens_another(rig: Rig) -> None:
+async def test_the_words_of_a_failed_stream_stay_and_the_next_speech_opens_another(rig: Rig) -> None:
     await rig.say(1)
     rig.backend.streams[0].emitted.put_nowait(SttUnavailable("The server went away."))
     await rig.settle()
@@ -156,7 +156,7 @@ async def test_a_failed_stream_keeps_its_words_and_the_next_speech_opens_another
     assert [text for text, _ in rig.utterances] == ["speech 1 begins", "speech 2 begins and ends 1"]
 
 
-async def test_a_backend_that_refuses_is_tried_again_while_the_speech_goes_on(rig: Rig) -> None:
+async def test_a_backend_that_refuses_is_tried_again_while_speech_continues(rig: Rig) -> None:
     refusals = [SttUnavailable("Not yet."), SttUnavailable("Not yet.")]
 
     def refuse() -> None:
@@ -179,93 +179,29 @@ async def test_a_change_of_language_finishes_the_old_words_in_the_old_language(r
     assert rig.utterances == [("speech 1 begins", "en"), ("speech 2 begins and ends 1", "fr")]
 
 
-class Prompt(FakeStream):
-    """Takes at once what it can; `full` says when it cannot."""
-
-    def __init__(self, language: str, ordinal: int) -> None:
-        super().__init__(language, ordinal)
-        self.full = False
-        self.at_once = 0
-
-    def send_now(self, frame: Frame) -> bool:
-        if self.full:
-            return False
-        self.at_once += 1
-        self.frames.append(frame)
-        return True
-
-
-@pytest.fixture
-def prompt(rig: Rig, monkeypatch) -> Rig:
-    monkeypatch.setattr("tests.fakes.stt.FakeStream", Prompt)
-    return rig
-
-
 def numbered(first: int, count: int) -> list[Frame]:
     return [np.full(FRAME, 0.2 + number / 1024, dtype=np.float32) for number in range(first, first + count)]
 
 
-def heard(stream: FakeStream) -> list[int]:
-    return [round((float(frame[0]) - 0.2) * 1024) for frame in stream.frames]
-
-
-async def test_in_mid_speech_a_frame_is_with_the_stream_before_the_queue_has_it_back(prompt: Rig) -> None:
-    for frame in numbered(0, 10):
-        prompt.frames.put(frame)
-    await prompt.settle()
-    (stream,) = prompt.backend.streams
-    assert heard(stream) == list(range(10))
-    for frame in numbered(10, 5):
-        prompt.frames.put(frame)
-    assert heard(stream) == list(range(15))
-
-
-async def test_frames_stay_in_order_where_the_stream_takes_some_at_once_and_some_not(prompt: Rig) -> None:
+async def test_frames_reach_the_stream_in_order_without_loss(rig: Rig) -> None:
     for number, frame in enumerate(numbered(0, 60)):
-        prompt.frames.put(frame)
+        rig.frames.put(frame)
         if number % 7 == 0:
-            await prompt.settle()
-        for stream in prompt.backend.streams:
-            assert isinstance(stream, Prompt)
-            stream.full = number % 5 == 0
-    await prompt.settle()
-    (stream,) = prompt.backend.streams
-    assert heard(stream) == list(range(60))
-    assert isinstance(stream, Prompt)
-    assert 0 < stream.at_once < 60
+            await rig.settle()
+    await rig.settle()
+    (stream,) = rig.backend.streams
+    assert [round((float(frame[0]) - 0.2) * 1024) for frame in stream.frames] == list(range(60))
 
 
-async def test_a_change_of_language_is_noticed_though_frames_pass_at_once(prompt: Rig) -> None:
-    await prompt.say(1)
-    prompt.transcriber.language = "fr"
-    prompt.frames.put(SPEECH)
-    await prompt.settle()
-    assert prompt.backend.streams[0].closed
-    await prompt.say(1)
-    assert [stream.language for stream in prompt.backend.streams] == ["en", "fr"]
-
-
-async def test_audio_that_stops_in_mid_speech_is_noticed_though_frames_pass_at_once(prompt: Rig, monkeypatch) -> None:
-    monkeypatch.setattr("live_transcription.speaker.transcriber.STALL_S", 0.01)
-    await prompt.say(1)
-    prompt.frames.put(SPEECH)
-    for _ in range(200):
-        if prompt.backend.streams[0].flushes:
-            break
-        await asyncio.sleep(0.005)
-    assert prompt.backend.streams[0].flushes == 1
-
-
-async def test_a_stream_that_breaks_as_it_is_given_a_frame_fails_the_speaker_and_not_who_puts_it(monkeypatch) -> None:
-    def broken(stream: FakeStream, frame: Frame) -> bool:
+async def test_a_fault_of_the_stream_fails_the_speaker_and_not_the_receive_path(monkeypatch) -> None:
+    async def broken(stream: FakeStream, frame: Frame) -> None:
         del stream, frame
         raise ValueError("a fault of ours")
 
     rig = Rig()
-    monkeypatch.setattr("tests.fakes.stt.FakeStream", Prompt)
     task = asyncio.create_task(rig.transcriber.run())
     await rig.say(1)
-    monkeypatch.setattr(Prompt, "send_now", broken)
+    monkeypatch.setattr(FakeStream, "send", broken)
     rig.frames.put(SPEECH)
     with pytest.raises(ExceptionGroup) as raised:
         await asyncio.wait_for(task, 5)
@@ -273,8 +209,8 @@ async def test_a_stream_that_breaks_as_it_is_given_a_frame_fails_the_speaker_and
     assert rig.backend.streams[0].closed
 
 
-def leave_in_mid_sentence(says_all_after_s: float | None) -> tuple[list[str], float]:
-    """The utterances of a speaker who leaves while the call goes on, and after how many seconds the transcriber had ended."""
+def leave_in_mid_sentence(last_words_after_s: float | None) -> tuple[list[str], float]:
+    """The utterances of a speaker who leaves while the call goes on, and the seconds until the transcriber ended."""
 
     async def run() -> tuple[list[str], float]:
         rig = Rig()
@@ -284,8 +220,8 @@ def leave_in_mid_sentence(says_all_after_s: float | None) -> tuple[list[str], fl
         await rig.say(1)
         left_at = loop.time()
         rig.transcriber.close()
-        if says_all_after_s is not None:
-            await asyncio.sleep(says_all_after_s)
+        if last_words_after_s is not None:
+            await asyncio.sleep(last_words_after_s)
             emitted = rig.backend.streams[0].emitted
             emitted.put_nowait(Hypothesis("speech 1 begins and so on", final=True))
             emitted.put_nowait(None)
@@ -296,16 +232,45 @@ def leave_in_mid_sentence(says_all_after_s: float | None) -> tuple[list[str], fl
     return virtual_clock.run(run())
 
 
-def test_who_leaves_gets_the_last_words_from_an_engine_that_is_busy() -> None:
-    assert leave_in_mid_sentence(says_all_after_s=8.0) == (["speech 1 begins and so on"], pytest.approx(8.0))
+def test_a_busy_engine_delivers_the_last_words_of_a_departed_speaker() -> None:
+    assert leave_in_mid_sentence(last_words_after_s=8.0) == (["speech 1 begins and so on"], pytest.approx(8.0))
 
 
-def test_a_stream_that_never_ends_is_cut_off_and_keeps_the_words_it_has() -> None:
-    assert leave_in_mid_sentence(says_all_after_s=None) == (["speech 1 begins"], pytest.approx(10.0))
+def test_a_stream_that_never_ends_is_cut_off_and_its_words_stay() -> None:
+    assert leave_in_mid_sentence(last_words_after_s=None) == (["speech 1 begins"], pytest.approx(10.0))
 
 
 async def test_audio_that_stops_in_mid_speech_ends_the_utterance(rig: Rig, monkeypatch) -> None:
-    monkeypatch.setattr("live_transcription.speaker.transcriber.STALL_S", 0.0)
+    monkeypatch.setattr("live_transcription.speaker.gated_frames.STALL_S", 0.0)
     await rig.say(1)
     await asyncio.sleep(0.01)
     assert [text for text, _ in rig.utterances] == ["speech 1 begins and ends 1"]
+
+
+def test_words_that_waited_for_a_stream_keep_the_time_at_which_they_were_spoken() -> None:
+    async def run() -> Utterance:
+        rig, loop = Rig(), asyncio.get_running_loop()
+        captioner = Captioner("speaker-1", "en", rig.captions.append, rig.ended.append, wall_clock=loop.time)
+        transcriber = Transcriber(
+            rig.frames, SilenceGate(LoudIsSpeech()), rig.backend, captioner, "en", on_error=rig.errors.append
+        )
+
+        def refuse() -> None:
+            if loop.time() < 20:
+                raise SttUnavailable("Not yet.")
+
+        rig.backend.refuse = refuse
+        task = asyncio.create_task(transcriber.run())
+        while not any(utterance.text == "late" for utterance in rig.ended):
+            await asyncio.sleep(FRAME / SAMPLE_RATE)
+            rig.frames.put(SPEECH if 5 <= loop.time() < 8 else SILENCE)
+            if loop.time() > 30:
+                rig.backend.streams[0].emitted.put_nowait(Token("late", True, 0.2, 2.2))
+                rig.backend.streams[0].emitted.put_nowait(Pause())
+        transcriber.close()
+        await task
+        return next(utterance for utterance in rig.ended if utterance.text == "late")
+
+    utterance = virtual_clock.run(run(), loopback_s=0)
+    assert 5.0 <= utterance.started_at <= 6.0
+    assert 7.0 <= utterance.ended_at <= 8.0

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A speaker from packets to the stream, with real voice activity detection: silent people, talkers, and liars."""
+"""A speaker from packets to the stream, with real voice activity detection: silence, speech, and wrong audio levels."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ NOISE = room_noise().packets
 
 
 class Transport:
-    """In place of `Subscriber`: packets come from the test, with the levels that it says."""
+    """Replaces `Subscriber`: the test provides packets and their audio levels."""
 
     def __init__(self, channel: Any, servers: Any, sink: Callable[[AudioPacket], None], **options: Any) -> None:
         self.sink = sink
@@ -50,7 +50,7 @@ class Transport:
 
 
 class Publisher:
-    """`level`: None sends none, a number always this one, "right" the right one."""
+    """`level`: None sends no level, a number always that level, "right" the correct one."""
 
     def __init__(self, speaker: Speaker, backend: FakeBackend, level: int | str | None) -> None:
         self.speaker, self.backend, self.level = speaker, backend, level
@@ -73,7 +73,7 @@ class Publisher:
 
     @property
     def frames(self) -> Frame:
-        """What the streams got."""
+        """The frames that the streams received."""
         sent = [frame for stream in self.backend.streams for frame in stream.frames]
         return np.concatenate([np.zeros(0, np.float32), *sent])
 
@@ -122,17 +122,17 @@ def test_the_first_word_after_a_long_silence_reaches_the_stream_whole(
             for packet in SPEECH[said:]:
                 await ours.send([packet])
                 withheld_s.append(ours.speaker._watch.buffered_samples / SAMPLE_RATE)
-            assert max(withheld_s) == 0.0, "all is decoded at once while a stream is open"
+            assert max(withheld_s) == 0.0, "while a stream is open, audio is decoded at once"
             await ours.be_silent(2)
             frames = ours.frames
             assert len(ours.backend.streams) == 1
             assert len(frames) / SAMPLE_RATE >= RECORDED.utterances[-1].end_s - ONSET_S
-            assert rms(frames[: SAMPLE_RATE // 5]) < 0.1 * rms(frames), "it begins with the silence before the first word"
+            assert rms(frames[: SAMPLE_RATE // 5]) < 0.1 * rms(frames), "it begins with silence before the first word"
 
     virtual_clock.run(run())
 
 
-def test_silent_people_are_hardly_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_little_of_a_silent_publishers_audio_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with publisher(monkeypatch) as ours:
             await ours.be_silent(120)
@@ -156,12 +156,12 @@ def test_loud_levels_without_speech_open_no_stream(monkeypatch: pytest.MonkeyPat
             assert ours.backend.streams == []
             assert ours.decoded_s <= 15
             await ours.send(garbage)
-            assert len(ours.frames) / SAMPLE_RATE <= 2.0, "of ten seconds that are anything but speech"
+            assert len(ours.frames) / SAMPLE_RATE <= 2.0, "of ten seconds without speech"
 
     virtual_clock.run(run())
 
 
-def test_speech_that_is_called_digital_silence_is_transcribed_after_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_speech_with_the_level_of_digital_silence_is_transcribed_after_a_few_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with publisher(monkeypatch, 127) as ours:
             loop = asyncio.get_running_loop()

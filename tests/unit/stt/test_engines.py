@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the registry knows of an engine that has no other beside it."""
+"""The health of an engine that is the only one."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def no_servers() -> Sequence[IceServer]:
     return ()
 
 
-def test_a_single_engine_that_refuses_the_credentials_is_known_to_refuse_them_until_it_serves() -> None:
+def test_a_single_engine_counts_as_refused_until_it_accepts_the_credentials() -> None:
     async def scenario() -> None:
         async with Proxy(words, refusals=[401]).running() as proxy:
             stt = SttConfig(embedded=None, modal=ModalConfig(url=proxy.url, key=Secret("wk-key"), secret=Secret("ws-secret")))

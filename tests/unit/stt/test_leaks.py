@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Streams that come and go, the failing ones among them, leave nothing behind."""
+"""Opening and closing streams, including failing ones, leaks nothing."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FRAMES = speech(0, 4)
 
 
 async def serve_some(connection: ServerConnection) -> None:
-    """Every third session ends at once, every third after some audio, every third is served."""
+    """End one third of the sessions at once and one third after some audio; serve the others."""
     serve_some.sessions += 1  # type: ignore[attr-defined]
     kind = serve_some.sessions % 3  # type: ignore[attr-defined]
     if kind == 0:

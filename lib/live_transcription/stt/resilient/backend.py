@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A backend whose streams outlive the connections below them (`stt.resilient_stream`)."""
+"""A backend whose streams outlive the connections below them (`stt.resilient.stream`)."""
 
 from __future__ import annotations
 
@@ -15,17 +15,14 @@ from live_transcription.audio_store.ring import AudioRing
 from live_transcription.runtime.tasks import owned_task
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.metrics import SttStatistics
-from live_transcription.stt.resilient.policy import ResiliencePolicy
-from live_transcription.stt.resilient.retry_log import RetryLog
+from live_transcription.stt.resilient.retry import ResiliencePolicy, RetryLog
 from live_transcription.stt.resilient.stream import ResilientStream
-
-__all__ = ["ResiliencePolicy", "ResilientBackend"]
 
 
 class ResilientBackend(SttBackend):
-    """A backend on top of another. Its streams open at once, and raise only what trying again does not mend.
+    """A backend on top of another one. Its streams open at once, and raise only errors that a retry cannot repair.
 
-    `codec`, `budget`: for the audio that waits, see `stt.audio_ring`.
+    `codec` and `budget` are for buffered audio (see `audio_store.ring`).
     """
 
     def __init__(
@@ -50,7 +47,7 @@ class ResilientBackend(SttBackend):
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
-        """Does not wait for a connection; the first one is opened when there is audio."""
+        """Open a stream without waiting for a connection; the first one is opened when there is audio."""
         ring = AudioRing(self._policy.ring_s, codec=self._codec, budget=self._budget)
         stream = ResilientStream(self._backend, language, self._policy, self.statistics, self._random, ring, self._log)
         try:

@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A word stream without a network, that hears words which a test has written into the audio.
+"""A word stream without a network, which recognises words that a test has written into the audio.
 
-A word is one sample of value (number + 1) / 1000 at its end; all else is silence. Like Kyutai's model it tells a word once
-0.48 s more of audio have come. What it has told but the network still carries is lost when the connection breaks.
+A word is one sample of value (number + 1) / 1000 at its end; everything else is silence. Like Kyutai's model it emits a word
+after 0.48 s more of audio. What it has emitted but the network still carries is lost when the connection breaks.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from dataclasses import replace
 import numpy as np
 
 from live_transcription.errors import SttError, SttUnavailable
-from live_transcription.stt.base import Flushed, Hypothesis, Pause, Restarted, SttBackend, SttEvent, SttStream, Token
+from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 
 FRAME = 1920
@@ -27,7 +28,7 @@ DELAY = round(0.48 * SAMPLE_RATE)
 
 
 def speech(first: int, words: int, *, frames_per_word: int = 5) -> list[Frame]:
-    """So many words, numbered from `first`, one each 0.4 s by default."""
+    """Audio of `words` words, numbered from `first`, one every 0.4 s by default."""
     frames = []
     for word in range(words):
         for position in range(frames_per_word):
@@ -43,11 +44,12 @@ def silence(seconds: float) -> list[Frame]:
 
 
 class KyutaiModel(SttBackend):
-    """`failure(now)`: the error of who opens a connection now, or None. `opening_s(now)`: how long that takes.
+    """`failure(now)`: the error for a connection that is opened now, or None. `opening_s(now)`: how long opening takes.
 
     `break_at`: times at which every connection breaks.
-    `mute`: from when to when words get lost, and nothing else does. `knows_heard`: whether streams tell `heard_s`.
-    `spell`: the token of a word, of which the time is filled in. `times`: whether words have times.
+    `mute`: start and end of the time in which words are lost, but nothing else.
+    `acknowledges`: whether streams report `acknowledged_s`.
+    `spell`: the token of a word, without its time. `times`: whether words have times.
     """
 
     name = "kyutai"
@@ -60,7 +62,7 @@ class KyutaiModel(SttBackend):
         opening_s: Callable[[float], float] = lambda now: 0.3,
         break_at: tuple[float, ...] = (),
         break_error: Callable[[], SttError] = lambda: SttUnavailable("broke"),
-        knows_heard: bool = True,
+        acknowledges: bool = True,
         latency_s: float = 0.1,
         replaceable_after_s: float = float("inf"),
         whole: bool = False,
@@ -72,7 +74,7 @@ class KyutaiModel(SttBackend):
         self.opening_s = opening_s
         self.break_at = break_at
         self.break_error = break_error
-        self.knows_heard = knows_heard
+        self.acknowledges = acknowledges
         self.latency_s = latency_s
         self.replaceable_after_s = replaceable_after_s
         self.whole = whole
@@ -119,12 +121,12 @@ class _WordStream(SttStream):
         self._wire: deque[tuple[SttEvent | None, int]] = deque()
         self._broken = False
         self._received = 0
-        self._told = 0
+        self._acknowledged = 0
         self._words: list[tuple[int, int]] = []
 
     @property
-    def heard_s(self) -> float | None:
-        return self._told / SAMPLE_RATE if self._model.knows_heard else None
+    def acknowledged_s(self) -> float | None:
+        return self._acknowledged / SAMPLE_RATE if self._model.acknowledges else None
 
     @property
     def replaceable(self) -> bool:
@@ -134,16 +136,16 @@ class _WordStream(SttStream):
         self._broken = True
         self._arriving.put_nowait(self._model.break_error())
 
-    def tell(self, event: SttEvent | None, heard: int) -> None:
-        # Timers of the same moment ring in any order; the wire keeps its own.
-        self._wire.append((event, heard))
+    def emit(self, event: SttEvent | None, acknowledged: int) -> None:
+        # Timers due at the same moment run in any order; the wire keeps the order.
+        self._wire.append((event, acknowledged))
         self._loop.call_later(self._model.latency_s, self._arrive)
 
     def _arrive(self) -> None:
-        event, heard = self._wire.popleft()
+        event, acknowledged = self._wire.popleft()
         muted = isinstance(event, Token) and self._model.mute[0] <= self._loop.time() < self._model.mute[1]
         if not self._broken and not muted:
-            self._told = max(self._told, heard)
+            self._acknowledged = max(self._acknowledged, acknowledged)
             self._arriving.put_nowait(event)
 
     async def send(self, frame: Frame) -> None:
@@ -154,29 +156,29 @@ class _WordStream(SttStream):
         for offset in np.flatnonzero(frame):
             self._words.append((self._received + int(offset), round(float(frame[offset]) * 1000) - 1))
         self._received += len(frame)
-        self.hear(self._received - DELAY)
+        self.recognise(self._received - DELAY)
 
-    def hear(self, position: int) -> None:
+    def recognise(self, position: int) -> None:
         while self._words and self._words[0][0] < position:
             at, word = self._words.pop(0)
             start_s = at / SAMPLE_RATE if self._model.times else None
-            self.tell(replace(self._model.spell(word), start_s=start_s), at + 1)
-        self._loop.call_later(self._model.latency_s, self._know, position)
+            self.emit(replace(self._model.spell(word), start_s=start_s), at + 1)
+        self._loop.call_later(self._model.latency_s, self._acknowledge, position)
 
-    def _know(self, position: int) -> None:
+    def _acknowledge(self, position: int) -> None:
         if not self._broken:
-            self._told = max(self._told, position)
+            self._acknowledged = max(self._acknowledged, position)
 
     async def flush(self) -> None:
-        self.hear(self._received + 1)
-        self.tell(Flushed(), self._received)
+        self.recognise(self._received + 1)
+        self.emit(Flushed(), self._received)
 
     async def end(self) -> None:
-        self.hear(self._received + 1)
-        self.tell(None, self._received)
+        self.recognise(self._received + 1)
+        self.emit(None, self._received)
 
     def pause(self) -> None:
-        self.tell(Pause(), max(0, self._received - DELAY))
+        self.emit(Pause(), max(0, self._received - DELAY))
 
     async def events(self) -> AsyncIterator[SttEvent]:
         while (event := await self._arriving.get()) is not None:
@@ -186,45 +188,45 @@ class _WordStream(SttStream):
 
 
 class _HypothesisStream(_WordStream):
-    """The embedded engine's way: the whole utterance again and again, final at a flush."""
+    """Like the embedded engine: emits the whole utterance again and again, with a final one at a flush."""
 
     def __init__(self, model: KyutaiModel) -> None:
         super().__init__(model)
         self._text: list[str] = []
 
     @property
-    def heard_s(self) -> float | None:
+    def acknowledged_s(self) -> float | None:
         return None
 
-    def tell(self, event: SttEvent | None, heard: int) -> None:
+    def emit(self, event: SttEvent | None, acknowledged: int) -> None:
         match event:
             case Token(text=text):
                 self._text.append(text)
                 event = Hypothesis(" ".join(self._text), False)
             case Flushed() | None if self._text:
-                super().tell(Hypothesis(" ".join(self._text), True, 0.0, heard / SAMPLE_RATE), heard)
+                super().emit(Hypothesis(" ".join(self._text), True, 0.0, acknowledged / SAMPLE_RATE), acknowledged)
                 self._text = []
-        super().tell(event, heard)
+        super().emit(event, acknowledged)
 
 
 class Captions:
-    """What a reader makes of the events, by the letter of `stt.base`: words that stand, and words that may be taken back."""
+    """A reader's view of the events: words that stand, and words that may be retracted (see `transcript`)."""
 
     def __init__(self) -> None:
         self.closed: list[int] = []
         self.open: list[int] = []
         self.restarts = 0
-        self.told_at: dict[int, float] = {}
+        self.shown_at: dict[int, float] = {}
 
     def feed(self, event: SttEvent, now: float) -> None:
         match event:
             case Token(text=text):
                 self.open.append(int(text.strip()[1:]))
-                self.told_at.setdefault(self.open[-1], now)
+                self.shown_at.setdefault(self.open[-1], now)
             case Hypothesis(text=text, final=final):
                 self.open = [int(word[1:]) for word in text.split()]
                 for word in self.open:
-                    self.told_at.setdefault(word, now)
+                    self.shown_at.setdefault(word, now)
                 if final:
                     self.close()
             case Restarted():

@@ -33,7 +33,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize(("status", "expected"), STATUSES.items())
-def test_a_status_tells_whether_to_come_back(status: int, expected: type[SttError]) -> None:
+def test_each_http_status_has_its_error(status: int, expected: type[SttError]) -> None:
     error = status_error(status, "The server")
     assert type(error) is expected
     assert str(status) in str(error)
@@ -67,7 +67,7 @@ ASKED = "wss://stt.example.com/v1/stream"
         ("https://[hidden", SttRedirected, "no usable address"),
     ],
 )
-def test_a_redirect_to_the_same_address_is_a_cold_start_any_other_is_named(
+def test_a_redirect_to_the_same_address_is_a_cold_start_and_any_other_is_named(
     status: int, location: str, expected: type[SttError], named: str
 ) -> None:
     error = status_error(status, "The server", url=ASKED, location=location)
@@ -103,7 +103,7 @@ def test_success_is_no_error() -> None:
         (SttAtCapacity("full"), SttAtCapacity),
     ],
 )
-def test_a_failure_tells_whether_to_come_back(failure: Exception, expected: type[SttError]) -> None:
+def test_each_failure_has_its_error(failure: Exception, expected: type[SttError]) -> None:
     assert type(opening_error(failure, "The server")) is expected
 
 
@@ -113,6 +113,6 @@ def test_a_dropped_connection_in_the_handshake_is_not_a_wrong_address() -> None:
     assert type(opening_error(failure, "The server")) is SttUnavailable
 
 
-def test_a_fault_of_ours_is_not_explained_away() -> None:
+def test_a_bug_is_not_reported_as_an_error_of_the_server() -> None:
     with pytest.raises(ZeroDivisionError):
         opening_error(ZeroDivisionError(), "The server")

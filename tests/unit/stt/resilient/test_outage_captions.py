@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whatever breaks between the model and us: the captions hold every word once, in order, and so do the utterances."""
+"""Captions and utterances contain every word once, in order, whatever breaks between the model and the app."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from live_transcription.errors import SttExpired, SttUnavailable
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.fallback.backend import FallbackBackend
-from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
-from live_transcription.types import Caption, Utterance
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.stt.resilient.retry import ResiliencePolicy
+from live_transcription.transcript import Utterance
+from live_transcription.types import Caption
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, KyutaiModel, silence, speech
 
-#: As the gate has it: silence that ends speech, and speech that begins it.
+#: As in the gate: seconds of silence that end speech, and seconds of speech that begin it.
 HANGOVER_S = 0.56
 ONSET_S = 0.12
 Sentence = tuple[int, float]
 
 
 class Reader:
-    """Speaks sentences into a stream as the transcriber does, and keeps the captions that come of it."""
+    """Speaks sentences into a stream as the transcriber does, and records the captions."""
 
     def __init__(self, backend: SttBackend) -> None:
         self.backend = ResilientBackend(backend, policy=ResiliencePolicy(ring_s=60.0), random=Random(1))
@@ -37,7 +39,7 @@ class Reader:
         self.captioner = Captioner("speaker-1", "en", self.captions.append, self.utterances.append)
 
     async def listen(self, sentences: Sequence[Sentence]) -> None:
-        """Each sentence: how many words, and the pause after it."""
+        """Speak sentences, each given as its number of words and the pause after it."""
         async with self.backend.open_stream("en") as stream, asyncio.TaskGroup() as tasks:
             tasks.create_task(self.read(stream))
             word = 0
@@ -67,7 +69,7 @@ def spoken(sentences: Sequence[Sentence]) -> list[str]:
     return [f"w{number}" for number in range(sum(count for count, _ in sentences))]
 
 
-#: To shrink a failing hour of virtual time takes real minutes.
+#: Shrinking a failing hour of virtual time takes minutes of real time.
 WITHOUT_SHRINKING = (Phase.explicit, Phase.reuse, Phase.generate)
 SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.0, 3.0])), min_size=1, max_size=5)
 
@@ -76,23 +78,23 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
     sentences=SENTENCES,
     breaks=st.lists(st.floats(0.5, 40), max_size=4),
     outage_s=st.floats(0, 12),
-    knows_heard=st.booleans(),
+    acknowledges=st.booleans(),
     expires=st.booleans(),
     times=st.booleans(),
     latency_s=st.sampled_from([0.0, 0.1]),
 )
-@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=True, expires=False, times=False, latency_s=0.1)
-@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, knows_heard=False, expires=False, times=False, latency_s=0.1)
+@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, acknowledges=True, expires=False, times=False, latency_s=0.1)
+@example(sentences=[(60, 0.5)], breaks=[7.03], outage_s=10.0, acknowledges=False, expires=False, times=False, latency_s=0.1)
 @example(
-    sentences=[(45, 0.5), (25, 1.0)], breaks=[14.77], outage_s=0.0, knows_heard=True, expires=True, times=True, latency_s=0.0
+    sentences=[(45, 0.5), (25, 1.0)], breaks=[14.77], outage_s=0.0, acknowledges=True, expires=True, times=True, latency_s=0.0
 )
-@example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, knows_heard=True, expires=False, times=False, latency_s=0.1)
+@example(sentences=[(3, 0.5)], breaks=[2.35], outage_s=1.0, acknowledges=True, expires=False, times=False, latency_s=0.1)
 @settings(max_examples=60, deadline=None, phases=WITHOUT_SHRINKING)
-def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
+def test_no_break_at_any_time_loses_or_repeats_a_word_in_the_captions(
     sentences: list[Sentence],
     breaks: list[float],
     outage_s: float,
-    knows_heard: bool,
+    acknowledges: bool,
     expires: bool,
     times: bool,
     latency_s: float,
@@ -102,7 +104,7 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
             break_at=tuple(breaks),
             break_error=lambda: SttExpired("old") if expires else SttUnavailable("broke"),
             failure=lambda now: SttUnavailable("down") if any(at <= now < at + outage_s for at in breaks) else None,
-            knows_heard=knows_heard,
+            acknowledges=acknowledges,
             latency_s=latency_s,
             times=times,
         )
@@ -123,7 +125,7 @@ def test_no_break_at_any_time_loses_or_doubles_a_word_in_the_captions(
 )
 @example(sentences=[(2, 0.1), (12, 0.1), (18, 3.0), (16, 1.0), (2, 3.0)], breaks=[30.094975751478103], outage_s=15.6)
 @settings(max_examples=40, deadline=None, phases=WITHOUT_SHRINKING)
-def test_another_engine_that_helps_in_an_outage_loses_and_doubles_nothing(
+def test_another_engine_that_helps_in_an_outage_loses_and_repeats_nothing(
     sentences: list[Sentence], breaks: list[float], outage_s: float
 ) -> None:
     async def scenario() -> None:

@@ -10,12 +10,12 @@ import pytest
 
 from live_transcription.errors import SttUnavailable
 from live_transcription.stt.resilient.backend import ResilientBackend
-from live_transcription.stt.resilient.retry_log import REMIND_S, RetryLog
+from live_transcription.stt.resilient.retry import REMIND_S, RetryLog
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import KyutaiModel, speech
 
 
-def test_one_line_per_outage_and_a_reminder_with_the_number_of_the_rest() -> None:
+def test_an_outage_is_logged_once_with_reminders_that_count_the_other_failures() -> None:
     log = RetryLog()
     assert log.worked() is None
     assert log.failed("stt_unavailable", 0.0) == 0
@@ -26,7 +26,7 @@ def test_one_line_per_outage_and_a_reminder_with_the_number_of_the_rest() -> Non
     assert log.worked() is None
 
 
-def test_a_server_that_comes_and_goes_fills_no_log() -> None:
+def test_an_unstable_server_does_not_fill_the_log() -> None:
     log = RetryLog()
     lines = 0
     for n in range(600):
@@ -35,7 +35,7 @@ def test_a_server_that_comes_and_goes_fills_no_log() -> None:
     assert lines <= 2 * (60 / REMIND_S[1] + 1)
 
 
-def test_a_hundred_speakers_before_a_dead_server_write_one_line(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_hundred_speakers_with_a_dead_server_log_one_line(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="live_transcription")
 
     async def scenario() -> None:
@@ -61,11 +61,11 @@ def test_a_hundred_speakers_before_a_dead_server_write_one_line(caplog: pytest.L
     assert "works again" in lines[1]
 
 
-def test_each_message_of_an_outage_is_told_and_many_are_not_all_remembered() -> None:
+def test_each_message_of_an_outage_is_logged_and_their_number_is_bounded() -> None:
     log = RetryLog()
     assert log.failed("The connection broke.", 0.0) is not None
     assert log.failed("The server cannot be reached.", 1.0) is not None
     assert log.failed("The connection broke.", 2.0) is None
     for number in range(1000):
         log.failed(f"reason {number}", 3.0)
-    assert len(log._told_at) < 100
+    assert log.failed("The connection broke.", 4.0) is not None, "forgotten"

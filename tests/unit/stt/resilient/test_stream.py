@@ -12,11 +12,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttUnavailable
-from live_transcription.stt.base import SttStream, Token
+from live_transcription.audio_store.budget import AudioBudget
+from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
+from live_transcription.stt.base import SttStream
 from live_transcription.stt.fallback.backend import FallbackBackend
-from live_transcription.stt.kyutai.handshake import SttStarting
-from live_transcription.stt.resilient.backend import ResiliencePolicy, ResilientBackend
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.stt.resilient.retry import ResiliencePolicy
+from live_transcription.transcript import Flushed, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.virtual_clock import run
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
@@ -31,7 +33,7 @@ class Talk:
         self.lags: list[tuple[float, float]] = []
 
     async def play(self, *parts: Sequence[Frame] | None) -> None:
-        """None among the parts is a flush. Ends the stream after the last."""
+        """Play the parts, flush for each None among them, and end the stream."""
         loop = asyncio.get_running_loop()
         async with self.backend.open_stream("en") as stream, asyncio.TaskGroup() as tasks:
             tasks.create_task(self.read(stream))
@@ -59,7 +61,7 @@ def words(count: int) -> list[int]:
     return list(range(count))
 
 
-def test_opens_at_once_and_tells_every_word() -> None:
+def test_a_stream_opens_at_once_and_emits_every_word() -> None:
     async def scenario() -> None:
         model = KyutaiModel()
         talk = Talk(resilient(model))
@@ -93,7 +95,7 @@ async def _first(stream: SttStream, count: int):  # type: ignore[no-untyped-def]
 
 
 @pytest.mark.parametrize("hanging", [True, False], ids=["handshake hangs", "handshake fails"])
-def test_cold_start_of_a_minute_loses_nothing_and_is_caught_up_within_25_s(hanging: bool) -> None:
+def test_a_cold_start_of_a_minute_loses_nothing_and_its_lag_is_gone_within_25_s(hanging: bool) -> None:
     async def scenario() -> None:
         model = KyutaiModel(
             opening_s=lambda now: max(0.3, 60 - now) if hanging else 0.3,
@@ -112,11 +114,11 @@ def test_cold_start_of_a_minute_loses_nothing_and_is_caught_up_within_25_s(hangi
     run(scenario())
 
 
-@pytest.mark.parametrize("knows_heard", [True, False], ids=["steps", "quiet"])
-def test_outage_of_ten_seconds_in_mid_sentence(knows_heard: bool) -> None:
+@pytest.mark.parametrize("acknowledges", [True, False], ids=["steps", "quiet"])
+def test_an_outage_of_ten_seconds_in_mid_sentence_loses_nothing(acknowledges: bool) -> None:
     async def scenario() -> None:
         model = KyutaiModel(
-            break_at=(7.03,), failure=lambda now: SttUnavailable("down") if 7 < now < 17 else None, knows_heard=knows_heard
+            break_at=(7.03,), failure=lambda now: SttUnavailable("down") if 7 < now < 17 else None, acknowledges=acknowledges
         )
         backend = resilient(model)
         talk = Talk(backend)
@@ -133,36 +135,36 @@ def test_outage_of_ten_seconds_in_mid_sentence(knows_heard: bool) -> None:
 @given(
     breaks=st.lists(st.floats(1, 40), max_size=4),
     outage_s=st.floats(0, 12),
-    knows_heard=st.booleans(),
+    acknowledges=st.booleans(),
     latency_s=st.sampled_from([0.0, 0.05, 0.2]),
     sentences=st.lists(st.tuples(st.integers(1, 20), st.sampled_from([0.6, 1.0, 3.0])), min_size=1, max_size=5),
 )
 @settings(max_examples=60, deadline=None)
 def test_no_break_at_any_time_loses_or_repeats_a_word(
-    breaks: list[float], outage_s: float, knows_heard: bool, latency_s: float, sentences: list[tuple[int, float]]
+    breaks: list[float], outage_s: float, acknowledges: bool, latency_s: float, sentences: list[tuple[int, float]]
 ) -> None:
     async def scenario() -> None:
         model = KyutaiModel(
             break_at=tuple(breaks),
             failure=lambda now: SttUnavailable("down") if any(at <= now < at + outage_s for at in breaks) else None,
-            knows_heard=knows_heard,
+            acknowledges=acknowledges,
             latency_s=latency_s,
         )
         talk = Talk(resilient(model, ring_s=120))
         parts: list[Sequence[Frame] | None] = []
-        told = 0
+        spoken = 0
         for count, pause_s in sentences:
-            parts += [speech(told, count), silence(0.6), None, silence(pause_s)]
-            told += count
+            parts += [speech(spoken, count), silence(0.6), None, silence(pause_s)]
+            spoken += count
         await talk.play(*parts)
-        assert talk.captions.words == words(told)
+        assert talk.captions.words == words(spoken)
 
     run(scenario())
 
 
-def test_words_that_a_dying_server_withholds_are_heard_again_though_it_seemed_to_flush() -> None:
+def test_words_that_a_dying_server_withholds_are_transcribed_again_although_it_seemed_to_flush() -> None:
     async def scenario() -> None:
-        model = KyutaiModel(knows_heard=False, mute=(3.0, 8.0), break_at=(8.0,))
+        model = KyutaiModel(acknowledges=False, mute=(3.0, 8.0), break_at=(8.0,))
         talk = Talk(resilient(model))
         await talk.play(speech(0, 10), silence(0.6), None, silence(3.0), speech(10, 5), silence(0.6), None)
         assert talk.captions.closed == words(15)
@@ -170,9 +172,9 @@ def test_words_that_a_dying_server_withholds_are_heard_again_though_it_seemed_to
     run(scenario())
 
 
-def test_a_break_after_a_pause_that_was_caught_up_with_loses_nothing_of_what_came_next() -> None:
+def test_a_break_after_a_pause_within_a_replay_loses_none_of_the_following_words() -> None:
     async def scenario() -> None:
-        model = KyutaiModel(knows_heard=False, latency_s=0.4, opening_s=lambda now: 5.0, break_at=(7.93,))
+        model = KyutaiModel(acknowledges=False, latency_s=0.4, opening_s=lambda now: 5.0, break_at=(7.93,))
         talk = Talk(resilient(model))
         await talk.play(speech(0, 2), silence(0.6), None, speech(2, 27), silence(0.6), None)
         assert talk.captions.words == words(29)
@@ -180,7 +182,7 @@ def test_a_break_after_a_pause_that_was_caught_up_with_loses_nothing_of_what_cam
     run(scenario())
 
 
-def test_a_monologue_without_pause_repeats_only_its_last_seconds() -> None:
+def test_a_break_in_a_monologue_without_pauses_replays_only_its_last_seconds() -> None:
     async def scenario() -> None:
         model = KyutaiModel(break_at=(70.0,))
         backend = resilient(model)
@@ -195,7 +197,7 @@ def test_a_monologue_without_pause_repeats_only_its_last_seconds() -> None:
 
 
 @pytest.mark.parametrize("starts_word", [True, None])
-def test_an_engine_that_rewrites_tells_the_whole_utterance_though_it_hears_only_its_last_seconds(
+def test_an_engine_that_rewrites_emits_the_whole_utterance_although_it_gets_only_its_last_seconds(
     starts_word: bool | None,
 ) -> None:
     async def scenario() -> None:
@@ -213,25 +215,25 @@ def test_an_engine_that_rewrites_tells_the_whole_utterance_though_it_hears_only_
     run(scenario())
 
 
-def test_an_outage_longer_than_the_ring_drops_the_oldest_counts_it_and_goes_on() -> None:
+def test_an_outage_longer_than_the_ring_drops_the_oldest_audio_and_counts_it() -> None:
     async def scenario() -> None:
         model = KyutaiModel(break_at=(10.0,), failure=lambda now: SttUnavailable("down") if 10 <= now < 70 else None)
         backend = resilient(model, ring_s=20)
         talk = Talk(backend)
         await talk.play(speech(0, 20), silence(0.6), None, speech(20, 280), None)
-        told = talk.captions.closed
-        assert told == sorted(set(told))
-        assert told[:20] == words(20)
-        missing = 300 - len(told)
-        # A word each 0.4 s: what is missing is what the counter says.
+        closed = talk.captions.closed
+        assert closed == sorted(set(closed))
+        assert closed[:20] == words(20)
+        missing = 300 - len(closed)
+        # One word every 0.4 s: the counter matches the missing words.
         assert backend.statistics.dropped_s == pytest.approx(missing * 0.4, abs=1.5)
         assert 35 < backend.statistics.dropped_s < 62
-        assert told[-1] == 299
+        assert closed[-1] == 299
 
     run(scenario())
 
 
-def test_rotates_at_a_pause_without_a_word_changed() -> None:
+def test_rotation_at_a_pause_changes_no_word() -> None:
     async def scenario() -> None:
         model = KyutaiModel(replaceable_after_s=30)
         backend = resilient(model)
@@ -248,7 +250,7 @@ def test_rotates_at_a_pause_without_a_word_changed() -> None:
     run(scenario())
 
 
-def test_refusal_is_told_at_once_and_never_retried() -> None:
+def test_a_refusal_is_raised_at_once_and_never_retried() -> None:
     async def scenario() -> None:
         model = KyutaiModel(failure=lambda now: SttRefused("HTTP 401"))
         async with resilient(model).open_stream("en") as stream:
@@ -265,7 +267,7 @@ def test_refusal_is_told_at_once_and_never_retried() -> None:
 
 
 @pytest.mark.parametrize("error", [SttAtCapacity("full"), SttUnavailable("down")], ids=["full", "down"])
-def test_backs_off_then_asks_now_and_then(error: SttError) -> None:
+def test_failures_back_off_up_to_a_steady_interval(error: SttError) -> None:
     async def scenario() -> None:
         model = KyutaiModel(failure=lambda now: error, opening_s=lambda now: 0.0)
         async with resilient(model).open_stream("en") as stream:
@@ -278,7 +280,7 @@ def test_backs_off_then_asks_now_and_then(error: SttError) -> None:
     run(scenario())
 
 
-def test_a_server_that_takes_sessions_only_to_close_them_is_not_stormed() -> None:
+def test_a_server_that_accepts_sessions_only_to_close_them_is_not_flooded() -> None:
     async def scenario() -> None:
         model = KyutaiModel(break_at=tuple(np.arange(0.1, 300, 0.05)), opening_s=lambda now: 0.0)
         talk = Talk(resilient(model, drain_s=60))
@@ -324,7 +326,7 @@ async def _feed(stream: SttStream, captions: Captions) -> None:
         captions.feed(event, 0.0)
 
 
-def test_end_drains_the_tail_even_while_there_is_no_connection() -> None:
+def test_the_last_words_arrive_although_there_is_no_connection_at_the_end() -> None:
     async def scenario() -> None:
         model = KyutaiModel(break_at=(3.0,), failure=lambda now: SttUnavailable("down") if 3 <= now < 20 else None)
         talk = Talk(resilient(model))
@@ -334,7 +336,7 @@ def test_end_drains_the_tail_even_while_there_is_no_connection() -> None:
     run(scenario())
 
 
-def test_the_drain_ends_and_says_why() -> None:
+def test_waiting_for_the_last_words_ends_with_the_last_error() -> None:
     async def scenario() -> None:
         loop = asyncio.get_running_loop()
         model = KyutaiModel(failure=lambda now: SttUnavailable("down"))
@@ -361,22 +363,25 @@ def test_a_hanging_handshake_ends_with_the_stream() -> None:
     run(scenario())
 
 
-def test_memory_is_bounded_whatever_the_server_does() -> None:
+def test_memory_is_bounded_while_no_connection_opens() -> None:
     async def scenario() -> None:
-        model = KyutaiModel(opening_s=lambda now: 1e6)
-        backend = resilient(model, ring_s=10)
+        budget = AudioBudget(10**9)
+        model = KyutaiModel(opening_s=lambda now: 100.0)
+        backend = ResilientBackend(model, policy=ResiliencePolicy(ring_s=10), random=Random(1), budget=budget)
         async with backend.open_stream("en") as stream:
             for _ in range(5000):
-                await stream.send(np.full(1920, np.nan, np.float32))
+                await stream.send(np.zeros(1920, np.float32))
                 await stream.flush()
-            assert stream._ring.memory_bytes <= 11 * SAMPLE_RATE * 4  # type: ignore[attr-defined]
-            assert len(stream._flushes) <= 10 / FRAME_S + 2  # type: ignore[attr-defined]
+            assert budget.used_bytes <= 11 * SAMPLE_RATE * 4
+            await stream.end()
+            flushed = [event async for event in stream.events() if isinstance(event, Flushed)]
+        assert len(flushed) <= 10 / FRAME_S + 2
         assert backend.statistics.dropped_s == pytest.approx(5000 * FRAME_S - 10, abs=0.1)
 
     run(scenario())
 
 
-def test_a_fault_of_ours_reaches_the_reader_and_is_raised() -> None:
+def test_a_bug_ends_the_events_and_is_raised() -> None:
     class Faulty(KyutaiModel):
         def open_stream(self, language: str):  # type: ignore[no-untyped-def, override]
             raise ZeroDivisionError

@@ -10,18 +10,17 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from live_transcription.config import ModalConfig
-from live_transcription.errors import SttError
+from live_transcription.errors import SttError, SttStarting
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.http import get
-from live_transcription.stt.kyutai.handshake import SttStarting
+from live_transcription.stt.kyutai.handshake import open_response, open_websocket
 from live_transcription.stt.kyutai.modal.protocol import ModalSession
-from live_transcription.stt.kyutai.websocket_stream import WebsocketStream, open_session
+from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.stt.metrics import SttStatistics
 
 _SERVICE = "Kyutai on Modal"
-#: A container stays up for a while after it was woken; asking again sooner tells nothing new.
+#: Seconds for which a container is known to be up after it was woken, so that asking again is pointless.
 _WARM_FOR_S = 30.0
-#: Between two questions to a container that is starting.
+#: Seconds between two requests to a container that is starting.
 _ASK_AGAIN_S = 2.0
 
 
@@ -40,10 +39,10 @@ class ModalBackend(SttBackend):
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
-        """The model hears by itself whether it is English or French; `language` is not sent."""
+        """Open a stream. The model detects by itself whether it hears English or French, so `language` is not sent."""
         del language
         now = asyncio.get_running_loop().time
-        async with open_session(self._config, _SERVICE, self.statistics) as connection:
+        async with open_websocket(self._config, _SERVICE, self.statistics) as connection:
             session = ModalSession(now(), rotate_after_s=self._config.rotate_after_s, ignored=self.statistics.ignored)
             self._open += 1
             try:
@@ -52,22 +51,21 @@ class ModalBackend(SttBackend):
                 self._open -= 1
 
     async def warm(self) -> None:
-        """Wake a container and wait until it is up. Cheap where one is known to be; callers at the same time share the wait."""
+        """Start a container and wait until it is up, unless one is known to be up. Concurrent callers share the wait."""
         clock = asyncio.get_running_loop().time
         async with self._warming:
             if self._open or clock() < self._warm_until:
                 return
             deadline = clock() + self._config.open_timeout_s
-            while (error := await self._ask()) is not None:
+            while (error := await self._check_health()) is not None:
                 if not isinstance(error, SttStarting) or clock() + _ASK_AGAIN_S >= deadline:
                     raise error
                 await asyncio.sleep(_ASK_AGAIN_S)
             self._warm_until = clock() + _WARM_FOR_S
 
-    async def _ask(self) -> SttError | None:
-        """Send one GET to the health page."""
+    async def _check_health(self) -> SttError | None:
         try:
-            async with get(self._config, self._config.health_url, _SERVICE):
+            async with open_response(self._config, self._config.health_url, _SERVICE):
                 return None
         except SttError as error:
             return error

@@ -1,37 +1,32 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a Kyutai proxy on Modal may say, in either dialect, to plain values. Pure and tolerant: it never raises.
+"""The messages of a Kyutai proxy on Modal, in either of its two formats. Pure; parsing is tolerant and never raises.
 
 Specified: `{"text": …, "final": …, "vad_end": …}`. Deployed: `{"type": "token" | "vad_end" | "ping" | "error", …}`.
-Times are taken as `start_s`, `start_time`, `start` and `end_s`, `stop_time`, `end`, in seconds.
+Times in seconds are read from `start_s`, `start_time` or `start`, and from `end_s`, `stop_time` or `end`.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-#: Longest text of one token, in characters; a model's piece has a dozen.
-TEXT_LIMIT = 1000
-#: Longest message that is looked into, in characters; a token's has a hundred.
-MESSAGE_LIMIT = 64 * 1024
-#: Replies taken of one message, where a proxy batches them.
+from live_transcription.stt.kyutai.parsing import MESSAGE_LIMIT, TEXT_LIMIT, IgnoredReply, is_capacity, loggable, seconds
+
+#: Maximum number of replies that are read from one message of a proxy that batches them.
 BATCH_LIMIT = 256
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ufffe\uffff]")
-_PLAIN = re.compile(r"[^\w .,:;()'/-]+")
-_CAPACITY = re.compile(r"no free|capacity|\bfull\b|busy|too many|try again later|overloaded", re.IGNORECASE)
 _EXPIRED = re.compile(r"expired|session limit|max(imum)? (age|duration)|time limit", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
 class TokenReply:
-    """New text. `final` is None where the dialect has no such word."""
+    """New text. `final` is None if the format has no such key."""
 
     text: str = field(repr=False)
     start_s: float | None = None
@@ -46,48 +41,41 @@ class PauseReply:
 
 @dataclass(frozen=True, slots=True)
 class PingReply:
-    """A sign of life, not to be answered: the proxy closes on any text frame."""
+    """A sign of life. It must not be answered: the proxy closes the session on any text frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
-    """`kind`: `capacity`, `expired` or `other`. `message` is short and plain enough for a log."""
+    """`kind` is `capacity`, `expired` or `other`. `message` is short and plain enough for a log."""
 
     kind: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """`kind` for a counter: `garbage`, `huge` or `unknown`."""
-
-    kind: str
-
-
-Reply: TypeAlias = TokenReply | PauseReply | PingReply | ErrorReply | Ignored
+Reply: TypeAlias = TokenReply | PauseReply | PingReply | ErrorReply | IgnoredReply
 
 
 def parse_message(message: str | bytes) -> list[Reply]:
-    """All that one websocket message says, text or binary; at least one reply, `Ignored` where it says nothing."""
+    """Parse one websocket message, text or binary. Returns at least one reply, `IgnoredReply` for a message without meaning."""
     if len(message) > MESSAGE_LIMIT:
-        return [Ignored("huge")]
+        return [IgnoredReply("huge")]
     try:
         document = json.loads(message)
     except (ValueError, RecursionError):
-        return [Ignored("garbage")]
+        return [IgnoredReply("garbage")]
     objects = document[:BATCH_LIMIT] if isinstance(document, list) else [document]
     replies: list[Reply] = []
     for item in objects:
-        replies += _parse_object(item) if isinstance(item, dict) else [Ignored("garbage")]
-    return replies or [Ignored("garbage")]
+        replies += _parse_object(item) if isinstance(item, dict) else [IgnoredReply("garbage")]
+    return replies or [IgnoredReply("garbage")]
 
 
 def _parse_object(reply: Mapping[str, object]) -> Sequence[Reply]:
     match reply.get("type"):
         case None:
-            return _specified(reply)
+            return _parse_specified(reply)
         case "token" | "word":
-            return _specified({**reply, "vad_end": reply.get("vad_end", False)}) if _text(reply) else [Ignored("garbage")]
+            return _parse_specified({"vad_end": False, **reply}) if _text(reply) else [IgnoredReply("garbage")]
         case "vad_end":
             return [PauseReply()]
         case "ping":
@@ -95,53 +83,48 @@ def _parse_object(reply: Mapping[str, object]) -> Sequence[Reply]:
         case "error":
             return [_error(reply)]
         case _:
-            return [Ignored("unknown")]
+            return [IgnoredReply("unknown")]
 
 
-def _specified(reply: Mapping[str, object]) -> Sequence[Reply]:
+def _parse_specified(reply: Mapping[str, object]) -> Sequence[Reply]:
     if not {"text", "final", "vad_end"} & reply.keys():
-        return [_error(reply)] if "error" in reply else [Ignored("unknown")]
+        return [_error(reply)] if "error" in reply else [IgnoredReply("unknown")]
     text = _text(reply)
-    final = reply.get("final") if isinstance(reply.get("final"), bool) else None
+    final = value if isinstance(value := reply.get("final"), bool) else None
     pause = reply.get("vad_end") is True
     replies: list[Reply] = []
     if text:
-        start_s = _seconds(reply, "start_s", "start_time", "start")
-        end_s = _seconds(reply, "end_s", "stop_time", "end")
+        start_s = _time(reply, "start_s", "start_time", "start")
+        end_s = _time(reply, "end_s", "stop_time", "end")
         if start_s is not None and end_s is not None and end_s < start_s:
             start_s = end_s = None
-        replies.append(TokenReply(text, start_s, end_s, bool(final) if final is not None else None))
+        replies.append(TokenReply(text, start_s, end_s, final))
     elif final:
         pause = True
     if pause:
         replies.append(PauseReply())
-    return replies or [Ignored("garbage" if not isinstance(reply.get("text", ""), str) else "empty")]
+    return replies or [IgnoredReply("garbage" if not isinstance(reply.get("text", ""), str) else "empty")]
 
 
 def _text(reply: Mapping[str, object]) -> str:
     text = reply.get("text")
     if not isinstance(text, str):
         return ""
-    # Lone surrogates would break whoever encodes the caption.
+    # A lone surrogate would raise where the caption is encoded.
     return _CONTROL.sub("", text[:TEXT_LIMIT].encode("utf-8", "replace").decode("utf-8"))
 
 
-def _seconds(reply: Mapping[str, object], *names: str) -> float | None:
-    for name in names:
-        value = reply.get(name)
-        if isinstance(value, (int, float)) and not isinstance(value, bool):
-            try:
-                seconds = float(value)
-            except OverflowError:
-                return None
-            return seconds if math.isfinite(seconds) and seconds >= 0 else None
-    return None
+def _time(reply: Mapping[str, object], *keys: str) -> float | None:
+    """The value of the first of `keys` that holds a number."""
+    numbers = (value for key in keys if isinstance(value := reply.get(key), (int, float)) and not isinstance(value, bool))
+    return seconds(next(numbers, None))
 
 
 def _error(reply: Mapping[str, object]) -> ErrorReply:
-    said = next((value for name in ("message", "error", "code") if isinstance(value := reply.get(name), str) and value), "")
-    if said or isinstance(reply.get("code"), str):
-        said = f"{reply['code']}: {said}" if isinstance(reply.get("code"), str) and reply["code"] != said else said
-    said = _PLAIN.sub(" ", said[:200]).strip()[:100]
-    kind = "capacity" if _CAPACITY.search(said) else "expired" if _EXPIRED.search(said) else "other"
-    return ErrorReply(kind, said)
+    code = reply.get("code")
+    reason = next((value for key in ("message", "error", "code") if isinstance(value := reply.get(key), str) and value), "")
+    if isinstance(code, str) and code != reason:
+        reason = f"{code}: {reason}"
+    reason = loggable(reason)
+    kind = "capacity" if is_capacity(reason) else "expired" if _EXPIRED.search(reason) else "other"
+    return ErrorReply(kind, reason)

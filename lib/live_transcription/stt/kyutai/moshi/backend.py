@@ -14,19 +14,19 @@ from dataclasses import dataclass
 from live_transcription.config import MoshiConfig
 from live_transcription.errors import SttAtCapacity, SttProtocolError
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.http import get
+from live_transcription.stt.kyutai.handshake import open_response, open_websocket
 from live_transcription.stt.kyutai.moshi.protocol import MoshiSession
-from live_transcription.stt.kyutai.websocket_stream import WebsocketStream, open_session
+from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.stt.metrics import SttStatistics
 
 _SERVICE = "The moshi-server"
-#: Largest answer of the modules page that is read, in bytes.
+#: Maximum number of bytes of the modules page that are read.
 _ANSWER_LIMIT = 256 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Slots:
-    """Sessions that the server has and can have at once."""
+    """Number of a server's sessions: open now, and possible at once."""
 
     used: int
     total: int
@@ -44,26 +44,30 @@ class MoshiBackend(SttBackend):
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
-        """The model hears by itself whether it is English or French. Raises SttAtCapacity when no slot is free."""
+        """Open a stream. The model detects by itself whether it hears English or French, so `language` is not sent.
+
+        Raises SttAtCapacity if the server has no free slot.
+        """
         del language
         now = asyncio.get_running_loop().time
-        async with open_session(self._config, _SERVICE, self.statistics) as connection:
+        async with open_websocket(self._config, _SERVICE, self.statistics) as connection:
             stream = WebsocketStream(connection, MoshiSession(now(), ignored=self.statistics.ignored), self.statistics)
             await stream.ready()
             yield stream
 
     async def warm(self) -> None:
-        """Ask whether the server is up and has a slot free; raises SttError where not."""
+        """Check that the server is up and has a free slot. Raises SttError if not."""
         slots = await self.slots()
         if slots is not None and slots.used >= slots.total:
             raise SttAtCapacity(
-                f"All {slots.total} slots of the moshi-server are taken.", fix="Give it a larger batch size, or run another."
+                f"All {slots.total} slots of the moshi-server are in use.",
+                fix="Increase its batch size, or run another server.",
             )
 
     async def slots(self) -> Slots | None:
-        """What `/api/modules_info` tells of the server's slots, all modules together; None where it tells none."""
+        """The slots of all modules together, from `/api/modules_info`; None if the page mentions none. Raises SttError."""
         body = b""
-        async with get(self._config, self._config.modules_url, _SERVICE) as response:
+        async with open_response(self._config, self._config.modules_url, _SERVICE) as response:
             async for part in response.aiter_bytes():
                 body += part
                 if len(body) > _ANSWER_LIMIT:
@@ -72,14 +76,14 @@ class MoshiBackend(SttBackend):
             answer = json.loads(body)
         except (ValueError, RecursionError):
             raise SttProtocolError(
-                "The address of the moshi-server answers with something else.", fix="Check the address."
+                "The server at the configured address is not a moshi-server.", fix="Check the address."
             ) from None
         modules = list(_modules(answer, depth=8))
         return Slots(sum(module.used for module in modules), sum(module.total for module in modules)) if modules else None
 
 
 def _modules(answer: object, depth: int) -> Iterator[Slots]:
-    """Wherever the answer nests its modules: objects that tell used and total slots."""
+    """Find the objects with used and total slots, however the answer nests its modules."""
     if depth == 0:
         return
     if isinstance(answer, dict):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""moshi-server's native messages: msgpack maps with the key `type`. Pure; reading is tolerant and never raises."""
+"""The messages of moshi-server's native protocol: msgpack maps with the key `type`. Pure; parsing never raises."""
 
 from __future__ import annotations
 
@@ -13,74 +13,50 @@ from typing import TypeAlias
 import msgpack
 import numpy as np
 
+from live_transcription.stt.kyutai.parsing import MESSAGE_LIMIT, TEXT_LIMIT, IgnoredReply, seconds
 from live_transcription.types import Frame
-
-#: Longest text of one word, in characters.
-TEXT_LIMIT = 1000
-#: Largest message that is looked into, in bytes; a step's has a hundred.
-MESSAGE_LIMIT = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A slot is ours and takes audio."""
+    """The server has a free slot for this session and accepts audio."""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A whole word and where it begins, in seconds of the audio that the server was sent."""
+    """A whole word and its start, in seconds of the audio that the server received."""
 
     text: str = field(repr=False)
     start_s: float | None
 
 
 @dataclass(frozen=True, slots=True)
-class EndWord:
-    """Where the last word ended; comes late, and not for every word."""
-
-    stop_s: float | None
-
-
-@dataclass(frozen=True, slots=True)
 class Step:
-    """80 ms of audio were heard. `pause`: how likely the speaker has come to an end, in [0, 1]."""
+    """The server has transcribed 80 ms of audio. `pause` is the probability that the speaker has finished, in [0, 1]."""
 
     pause: float
 
 
 @dataclass(frozen=True, slots=True)
-class Marker:
-    """Our marker came back."""
-
-    id: int
-
-
-@dataclass(frozen=True, slots=True)
 class Error:
-    """The server gives up on the session."""
+    """The server gives up the session."""
 
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ignored:
-    """`kind` for a counter: `garbage`, `huge` or `unknown`."""
-
-    kind: str
+#: None: a message of the protocol that we do not need (`EndWord`, `Marker`).
+Reply: TypeAlias = Ready | Word | Step | Error | IgnoredReply | None
 
 
-Reply: TypeAlias = Ready | Word | EndWord | Step | Marker | Error | Ignored
-
-
-#: One sample as msgpack has it: the marker of a 32 bit float, and its bytes in network order.
+#: One sample in msgpack: the marker of a 32-bit float, and its bytes in network order.
 _SAMPLE = np.dtype([("marker", "u1"), ("value", ">f4")])
 _AUDIO_HEAD = bytes(msgpack.packb({"type": "Audio", "pcm": [0] * 16})[:-19])
 
 
 def audio_message(chunk: Frame) -> bytes:
-    """`Audio` of one chunk (float32, at most 65535 samples), its samples as 32 bit floats.
+    """Encode an `Audio` message with the samples of a chunk (float32, at most 65535 samples) as 32-bit floats.
 
-    The array is laid out by hand: through a Python list it would take ten times as long, for every 80 ms of every speaker.
+    numpy lays the array out. Through a Python list, encoding would take ten times as long.
     """
     samples = np.empty(len(chunk), _SAMPLE)
     samples["marker"] = 0xCA
@@ -89,18 +65,16 @@ def audio_message(chunk: Frame) -> bytes:
 
 
 def parse_message(message: str | bytes) -> Reply:
-    """One message of the server."""
-    if isinstance(message, str):
-        return Ignored("garbage")
+    """Parse one message of the server."""
     if len(message) > MESSAGE_LIMIT:
-        return Ignored("huge")
+        return IgnoredReply("huge")
+    if isinstance(message, str):
+        return IgnoredReply("garbage")
     try:
         reply = msgpack.unpackb(message, raw=False, strict_map_key=True, unicode_errors="replace")
     except (ValueError, TypeError, RecursionError, msgpack.exceptions.UnpackException):
-        return Ignored("garbage")
-    if not isinstance(reply, dict):
-        return Ignored("garbage")
-    return _reply(reply)
+        return IgnoredReply("garbage")
+    return _reply(reply) if isinstance(reply, dict) else IgnoredReply("garbage")
 
 
 def _reply(reply: Mapping[str, object]) -> Reply:
@@ -108,33 +82,23 @@ def _reply(reply: Mapping[str, object]) -> Reply:
         case {"type": "Ready"}:
             return Ready()
         case {"type": "Word", "text": str(text)}:
-            return Word(text[:TEXT_LIMIT].replace("\x00", ""), _seconds(reply.get("start_time")))
-        case {"type": "EndWord"}:
-            return EndWord(_seconds(reply.get("stop_time")))
+            return Word(text[:TEXT_LIMIT].replace("\x00", ""), seconds(reply.get("start_time")))
         case {"type": "Step"}:
             return Step(_pause(reply.get("prs")))
-        case {"type": "Marker", "id": int(number)}:
-            return Marker(number)
+        case {"type": "EndWord" | "Marker"}:
+            return None
         case {"type": "Error"}:
             message = reply.get("message")
             return Error(message[:200] if isinstance(message, str) else "")
-        case {"type": "Word" | "Marker"}:
-            return Ignored("garbage")
-        case {"type": str()}:
-            return Ignored("unknown")
+        case {"type": str(kind)} if kind != "Word":
+            return IgnoredReply("unknown")
         case _:
-            return Ignored("garbage")
+            return IgnoredReply("garbage")
 
 
-def _seconds(value: object) -> float | None:
-    if not isinstance(value, (int, float)) or isinstance(value, bool):
-        return None
-    return float(value) if math.isfinite(value) and value >= 0 else None
-
-
-def _pause(prs: object) -> float:
-    """The third of the four heads; 0 where there is none."""
-    if not isinstance(prs, Sequence) or isinstance(prs, (str, bytes)) or len(prs) < 3:
+def _pause(probabilities: object) -> float:
+    """The third of the model's four pause heads; 0 if there is none."""
+    if not isinstance(probabilities, Sequence) or isinstance(probabilities, (str, bytes)) or len(probabilities) < 3:
         return 0.0
-    value = prs[2]
+    value = probabilities[2]
     return float(value) if isinstance(value, (int, float)) and math.isfinite(value) else 0.0

@@ -24,12 +24,13 @@ from live_transcription.errors import (
     SttProtocolError,
     SttRedirected,
     SttRefused,
+    SttStalled,
+    SttStarting,
     SttUnavailable,
 )
-from live_transcription.stt.base import Flushed, Restarted, SttEvent, Token
-from live_transcription.stt.kyutai.handshake import SttStalled, SttStarting
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.transcript import Flushed, Restarted, SttEvent, Token
 from live_transcription.types import Secret
 from sandbox.virtual_clock import run
 
@@ -38,9 +39,9 @@ Handler = Callable[[ServerConnection], Awaitable[None]]
 
 
 class Proxy:
-    """Kyutai's proxy as far as a client sees it. `refusals`: HTTP statuses for the first handshakes.
+    """Kyutai's proxy as a client sees it. `refusals`: HTTP statuses of the first handshakes.
 
-    `location`: of those that are redirects; by default the address that was asked, which is Modal's answer during a cold start.
+    `location`: target of redirects; by default the requested address, as from Modal during a cold start.
     """
 
     def __init__(
@@ -83,7 +84,7 @@ def backend(proxy: Proxy, *, anywhere: bool = True, open_timeout_s: float = 180)
 
 
 async def words(connection: ServerConnection) -> None:
-    """A word with each fifth message of audio, as the deployed proxy says them; 1000 for what it cannot take."""
+    """Answer each fifth message of audio with a word, like the deployed proxy; close with 1000 at an invalid message."""
     heard = 0
     async for message in connection:
         if isinstance(message, str) or len(message) % 4:
@@ -118,7 +119,7 @@ def test_words_and_a_flush_over_a_real_socket() -> None:
     run(scenario())
 
 
-def test_credentials_stay_here_for_other_hosts() -> None:
+def test_credentials_are_not_sent_to_other_hosts() -> None:
     async def scenario() -> None:
         async with Proxy(words).running() as proxy:
             await speak(backend(proxy, anywhere=False))
@@ -135,7 +136,7 @@ def test_credentials_stay_here_for_other_hosts() -> None:
         (400, SttProtocolError),
     ],
 )  # fmt: skip
-def test_a_failed_handshake_is_told_and_no_redirect_followed(status: int, expected: type[SttError]) -> None:
+def test_a_failed_handshake_raises_its_error_and_no_redirect_is_followed(status: int, expected: type[SttError]) -> None:
     async def scenario() -> None:
         async with Proxy(words, refusals=[status]).running() as proxy:
             with pytest.raises(expected) as caught:
@@ -148,7 +149,7 @@ def test_a_failed_handshake_is_told_and_no_redirect_followed(status: int, expect
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-def test_a_redirect_to_another_address_is_named_and_not_followed(status: int) -> None:
+def test_the_error_names_the_target_of_a_redirect_which_is_not_followed(status: int) -> None:
     async def scenario() -> None:
         async with (
             Proxy(words).running() as elsewhere,
@@ -177,14 +178,14 @@ def test_a_handshake_may_hang_as_long_as_a_cold_start_and_no_longer() -> None:
     run(scenario())
 
 
-async def test_nobody_there_is_unavailable(unused_tcp_port: int) -> None:
+async def test_a_closed_port_is_unavailable(unused_tcp_port: int) -> None:
     proxy = Proxy(words)
     proxy.url = f"ws://127.0.0.1:{unused_tcp_port}"
     with pytest.raises(SttUnavailable):
         await speak(backend(proxy))
 
 
-def test_closes_with_1000_are_told_apart() -> None:
+def test_closes_with_1000_are_distinguished() -> None:
     async def at_first_audio(connection: ServerConnection) -> None:
         await connection.recv()
 
@@ -236,13 +237,13 @@ def test_closes_with_1000_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize(
-    "rubbish",
+    "nonsense",
     ["{", "x" * 1_000_000, b"\x00" * 1_000_000, '{"type": "novel"}', "[" * 100_000, '{"type": "ping"}'],
     ids=["half", "long text", "long binary", "unknown", "nested", "ping"],
 )
-def test_rubbish_between_words_is_passed_over(rubbish: str | bytes) -> None:
+def test_nonsense_between_words_is_ignored(nonsense: str | bytes) -> None:
     async def handler(connection: ServerConnection) -> None:
-        await connection.send(rubbish)
+        await connection.send(nonsense)
         await words(connection)
 
     async def scenario() -> None:
@@ -252,7 +253,7 @@ def test_rubbish_between_words_is_passed_over(rubbish: str | bytes) -> None:
     run(scenario())
 
 
-def test_a_message_beyond_the_cap_ends_the_connection_only() -> None:
+def test_a_message_above_the_limit_ends_only_the_connection() -> None:
     async def handler(connection: ServerConnection) -> None:
         await connection.send("x" * 10_000_000)
         await connection.wait_closed()
@@ -265,7 +266,7 @@ def test_a_message_beyond_the_cap_ends_the_connection_only() -> None:
     run(scenario())
 
 
-def test_a_server_that_never_answers_is_left() -> None:
+def test_a_server_that_never_answers_is_abandoned() -> None:
     async def handler(connection: ServerConnection) -> None:
         async for _ in connection:
             pass
@@ -315,11 +316,11 @@ def test_secrets_never_reach_a_log(caplog: pytest.LogCaptureFixture) -> None:
     assert "ws-hidden" not in "".join(record.getMessage() for record in client)
 
 
-def test_below_the_resilient_stream_a_cold_start_and_a_broken_session_lose_no_word() -> None:
+def test_with_resilience_a_cold_start_and_a_broken_session_lose_no_word() -> None:
     sessions = 0
 
     async def numbers(connection: ServerConnection) -> None:
-        """Says the number that the audio holds; breaks once in mid-sentence."""
+        """Send the number that the audio contains; break once in mid-sentence."""
         nonlocal sessions
         sessions += 1
         heard = 0
@@ -334,15 +335,15 @@ def test_below_the_resilient_stream_a_cold_start_and_a_broken_session_lose_no_wo
     async def scenario() -> None:
         async with Proxy(numbers, refusals=[503, 303, 502], opening_s=2).running() as proxy:
             stt = ResilientBackend(backend(proxy), random=Random(1))
-            told: list[str] = []
+            emitted: list[str] = []
             async with stt.open_stream("en") as stream:
 
                 async def read() -> None:
                     async for event in stream.events():
                         if isinstance(event, Token):
-                            told.append(event.text)
+                            emitted.append(event.text)
                         elif isinstance(event, Restarted):
-                            told.clear()
+                            emitted.clear()
 
                 reader = asyncio.create_task(read())
                 for number in range(1, 101):
@@ -351,7 +352,7 @@ def test_below_the_resilient_stream_a_cold_start_and_a_broken_session_lose_no_wo
                 await stream.flush()
                 await stream.end()
                 await reader
-            assert told == [f"w{number}" for number in range(1, 101)]
+            assert emitted == [f"w{number}" for number in range(1, 101)]
             assert sessions == 2
             assert stt.statistics.reconnects["stt_starting"] == 3
 
@@ -359,7 +360,7 @@ def test_below_the_resilient_stream_a_cold_start_and_a_broken_session_lose_no_wo
 
 
 @respx.mock
-async def test_warming_asks_the_health_page_with_credentials_for_modal_only() -> None:
+async def test_warming_sends_credentials_to_modal_only() -> None:
     host = "team--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run"
     modal = respx.get(f"https://{host}/health").respond(200)
     stt = ModalBackend(ModalConfig(workspace="team", key=Secret("wk-test"), secret=Secret("ws-hidden")))
@@ -373,7 +374,7 @@ async def test_warming_asks_the_health_page_with_credentials_for_modal_only() ->
 
 @respx.mock
 @pytest.mark.parametrize("answer", [401, 404, 429, 500, httpx.ConnectError("refused")])
-async def test_warming_says_what_is_wrong(answer: int | Exception) -> None:
+async def test_warming_raises_the_error_of_the_server(answer: int | Exception) -> None:
     expected = {401: SttRefused, 404: SttRefused, 429: SttAtCapacity, 500: SttUnavailable}
     respx.get("https://stt.example.com/health").mock(
         side_effect=[httpx.Response(answer) if isinstance(answer, int) else answer]

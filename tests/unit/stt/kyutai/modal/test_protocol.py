@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.errors import SttAtCapacity, SttExpired, SttUnavailable
-from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
-from live_transcription.stt.kyutai.handshake import SttStalled
-from live_transcription.stt.kyutai.modal.close_reason import CloseReason
+from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
 from live_transcription.stt.kyutai.modal.protocol import FLUSH_TIMEOUT_S, STALL_S, ModalSession
+from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 
 
 def frame(samples: int = 1920, value: float = 0.25) -> np.ndarray:
@@ -45,13 +44,13 @@ def test_audio_of_any_length_goes_out_in_steps_of_80_ms(lengths: list[int]) -> N
         assert 8 * 1920 <= len(whole) - len(said) < 9 * 1920
 
 
-def test_text_passes_as_it_came() -> None:
+def test_text_is_emitted_unchanged() -> None:
     session = ModalSession(0.0)
     assert token(session, " Hel", 1.0) + token(session, "lo", 1.1) == [Token(" Hel"), Token("lo")]
     assert token(session, "World", 1.2, start_s=0.5, end_s=0.9) == [Token("World", None, 0.5, 0.9)]
 
 
-def test_times_leave_out_the_silence_of_flushes() -> None:
+def test_times_do_not_include_the_silence_of_flushes() -> None:
     session = ModalSession(0.0)
     for _ in range(10):
         session.send(frame(), 0.0)
@@ -77,7 +76,7 @@ def test_a_pause_needs_words_before_it() -> None:
     assert session.receive('{"text": "Bye", "vad_end": true}', 2.0) == [Token("Bye"), Pause()]
 
 
-def test_final_ends_an_utterance_only_where_not_everything_is_final() -> None:
+def test_final_ends_an_utterance_unless_every_token_is_final() -> None:
     every = ModalSession(0.0)
     assert every.receive('{"text": "a", "final": true}', 0.0) == [Token("a")]
     assert every.receive('{"text": "b", "final": true}', 0.0) == [Token("b")]
@@ -86,7 +85,7 @@ def test_final_ends_an_utterance_only_where_not_everything_is_final() -> None:
     assert some.receive('{"text": "b", "final": true}', 0.0) == [Token("b"), Pause()]
 
 
-def test_a_flush_is_done_after_the_models_delay_and_a_quiet() -> None:
+def test_a_flush_is_done_after_the_models_delay_and_a_moment_without_text() -> None:
     session = ModalSession(0.0)
     assert session.next_deadline() is None
     session.send(frame(), 10.0)
@@ -112,7 +111,7 @@ def test_a_flush_ends_even_while_text_keeps_coming() -> None:
     assert now == pytest.approx(10 + FLUSH_TIMEOUT_S, abs=0.11)
 
 
-def test_two_flushes_are_answered_in_turn_and_an_empty_one_costs_no_audio() -> None:
+def test_two_flushes_are_answered_in_order_and_an_empty_one_sends_no_audio() -> None:
     session = ModalSession(0.0)
     session.send(frame(), 0.0)
     session.flush(0.0)
@@ -121,7 +120,7 @@ def test_two_flushes_are_answered_in_turn_and_an_empty_one_costs_no_audio() -> N
     assert session.tick(0.8) == [Flushed()]
 
 
-def test_end_flushes_what_is_open() -> None:
+def test_end_flushes_the_remaining_audio() -> None:
     session = ModalSession(0.0)
     session.send(frame(100), 0.0)
     assert len(session.end(0.0)) == 9
@@ -133,7 +132,7 @@ def test_end_flushes_what_is_open() -> None:
     assert quiet.ended
 
 
-def test_a_server_that_never_answers_is_found_out() -> None:
+def test_a_server_that_never_answers_counts_as_stalled() -> None:
     session = ModalSession(0.0)
     now = 0.0
     with pytest.raises(SttStalled):  # noqa: PT012 - whenever it is
@@ -145,7 +144,7 @@ def test_a_server_that_never_answers_is_found_out() -> None:
     assert 19 < now < 21
 
 
-def test_a_replay_in_no_time_is_given_time_for_its_answer() -> None:
+def test_a_replay_at_full_speed_leaves_time_for_the_answer() -> None:
     session = ModalSession(0.0)
     for _ in range(400):
         session.send(frame(), 1.0)
@@ -155,29 +154,29 @@ def test_a_replay_in_no_time_is_given_time_for_its_answer() -> None:
     assert session.next_deadline() is None
 
 
-def test_errors_of_the_server_end_the_stream_by_their_kind() -> None:
+def test_an_error_of_the_server_ends_the_stream_with_the_error_of_its_kind() -> None:
     for said, kind in (("no free channels", SttAtCapacity), ("session expired", SttExpired), ("boom", SttUnavailable)):
         with pytest.raises(kind, match=said):
             ModalSession(0.0).receive(f'{{"type": "error", "message": "{said}"}}', 0.0)
 
 
-def test_nonsense_is_counted() -> None:
-    session = ModalSession(0.0)
+def test_nonsense_is_counted_by_kind() -> None:
+    ignored = Counter[str]()
+    session = ModalSession(0.0, ignored=ignored)
     for message in ("{", '{"type": "x"}', "y" * 100_000, b"\x00\x01"):
         assert session.receive(message, 0.0) == []
-    assert session._ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+    assert ignored == {"garbage": 2, "unknown": 1, "huge": 1}
 
 
-def test_a_close_is_told_by_the_sessions_history() -> None:
+def test_the_history_of_the_session_explains_its_close() -> None:
     session = ModalSession(100.0, rotate_after_s=1500)
-    assert session.close_reason(1000, 100.1) is CloseReason.RECONNECT
+    assert type(session.closed(1000, 100.1)) is SttUnavailable
     session.send(frame(), 101.0)
-    assert session.close_reason(1000, 102.0) is CloseReason.CAPACITY
+    assert type(session.closed(1000, 102.0)) is SttAtCapacity
     token(session, "hello", 102.0)
-    assert session.close_reason(1000, 102.5) is CloseReason.RECONNECT
-    assert session.close_reason(1000, 126.5) is CloseReason.IDLE
-    assert isinstance(session.closed(1000, 126.5), SttExpired)
+    assert type(session.closed(1000, 102.5)) is SttUnavailable
+    assert type(session.closed(1000, 126.5)) is SttExpired
     session.send(frame(), 100 + 29 * 60)
-    assert session.close_reason(1000, 100 + 29 * 60 + 1) is CloseReason.EXPIRED
+    assert type(session.closed(1000, 100 + 29 * 60 + 1)) is SttExpired
     assert not session.replaceable(1599.0)
     assert session.replaceable(1600.0)

@@ -11,27 +11,26 @@ from hypothesis import strategies as st
 
 from live_transcription.stt.kyutai.modal.replies import (
     BATCH_LIMIT,
-    TEXT_LIMIT,
     ErrorReply,
-    Ignored,
     PauseReply,
     PingReply,
     Reply,
     TokenReply,
     parse_message,
 )
+from live_transcription.stt.kyutai.parsing import TEXT_LIMIT, IgnoredReply
 
 
 @pytest.mark.parametrize(
     ("message", "replies"),
     [
-        # The specified dialect.
+        # The specified format.
         ('{"text": " hello", "final": false, "vad_end": false}', [TokenReply(" hello", final=False)]),
         ('{"text": "hello", "final": true, "vad_end": true}', [TokenReply("hello", final=True), PauseReply()]),
         ('{"text": "", "final": false, "vad_end": true}', [PauseReply()]),
         ('{"text": "", "final": true, "vad_end": false}', [PauseReply()]),
         ('{"vad_end": true}', [PauseReply()]),
-        ('{"text": "", "final": false, "vad_end": false}', [Ignored("empty")]),
+        ('{"text": "", "final": false, "vad_end": false}', [IgnoredReply("empty")]),
         ('{"text": "hello", "final": "yes", "vad_end": 1}', [TokenReply("hello")]),
         # The deployed one.
         ('{"type": "token", "text": "Hello,"}', [TokenReply("Hello,")]),
@@ -45,7 +44,7 @@ from live_transcription.stt.kyutai.modal.replies import (
         ),
         ('{"type": "error"}', [ErrorReply("other", "")]),
         ('{"error": "model server down"}', [ErrorReply("other", "model server down")]),
-        # With more in it than either dialect says.
+        # With keys of neither format.
         ('{"type": "token", "text": "Hi", "start_s": 1.5, "end_s": 2}', [TokenReply("Hi", 1.5, 2.0)]),
         ('{"type": "token", "text": "Hi", "start_time": 1.5, "stop_time": 2}', [TokenReply("Hi", 1.5, 2.0)]),
         ('{"type": "token", "text": "Hi", "vad_end": true}', [TokenReply("Hi"), PauseReply()]),
@@ -56,29 +55,29 @@ from live_transcription.stt.kyutai.modal.replies import (
         ('{"type": "token", "text": "Hi", "start_s": 3, "end_s": 1}', [TokenReply("Hi")]),
         ('{"type": "token", "text": "Hi", "start_s": true}', [TokenReply("Hi")]),
         ('{"type": "token", "text": "a\\u0000\\ud800b"}', [TokenReply("a?b")]),
-        ('{"type": "token", "text": 7}', [Ignored("garbage")]),
-        ('{"type": "token"}', [Ignored("garbage")]),
-        ('{"type": "Marker", "id": 3}', [Ignored("unknown")]),
-        ('{"type": 5, "text": "x"}', [Ignored("unknown")]),
-        ('{"hello": 1}', [Ignored("unknown")]),
-        ('{"type": "token", "te', [Ignored("garbage")]),
-        ("", [Ignored("garbage")]),
-        ("[]", [Ignored("garbage")]),
-        ("[1, null]", [Ignored("garbage"), Ignored("garbage")]),
-        ("null", [Ignored("garbage")]),
-        ("[" * 50_000, [Ignored("garbage")]),
-        ("x" * 70_000, [Ignored("huge")]),
+        ('{"type": "token", "text": 7}', [IgnoredReply("garbage")]),
+        ('{"type": "token"}', [IgnoredReply("garbage")]),
+        ('{"type": "Marker", "id": 3}', [IgnoredReply("unknown")]),
+        ('{"type": 5, "text": "x"}', [IgnoredReply("unknown")]),
+        ('{"hello": 1}', [IgnoredReply("unknown")]),
+        ('{"type": "token", "te', [IgnoredReply("garbage")]),
+        ("", [IgnoredReply("garbage")]),
+        ("[]", [IgnoredReply("garbage")]),
+        ("[1, null]", [IgnoredReply("garbage"), IgnoredReply("garbage")]),
+        ("null", [IgnoredReply("garbage")]),
+        ("[" * 50_000, [IgnoredReply("garbage")]),
+        ("x" * 70_000, [IgnoredReply("huge")]),
     ],
 )
-def test_both_dialects_and_nonsense(message: str, replies: list[Reply]) -> None:
+def test_both_formats_and_nonsense_are_parsed(message: str, replies: list[Reply]) -> None:
     assert parse_message(message) == replies
     assert parse_message(message.encode("utf-8", "surrogatepass")) == replies
 
 
 def test_a_huge_number_and_broken_utf8_are_garbage() -> None:
     assert parse_message('{"type": "token", "text": "a", "start_s": 1' + "0" * 400 + "}") == [TokenReply("a")]
-    assert parse_message('{"start_s": ' + "1" * 5000 + "}") == [Ignored("garbage")]
-    assert parse_message(b"\xff\xfe\xfa") == [Ignored("garbage")]
+    assert parse_message('{"start_s": ' + "1" * 5000 + "}") == [IgnoredReply("garbage")]
+    assert parse_message(b"\xff\xfe\xfa") == [IgnoredReply("garbage")]
 
 
 def test_sizes_are_bounded() -> None:
@@ -115,7 +114,7 @@ replies = st.fixed_dictionaries(
 @given(
     st.one_of(st.text(), st.binary(), json_values.map(json.dumps), replies.map(json.dumps), st.lists(replies).map(json.dumps))
 )
-def test_never_raises_and_never_hands_on_what_cannot_be_shown(message: str | bytes) -> None:
+def test_parsing_never_raises_and_returns_only_text_that_can_be_shown(message: str | bytes) -> None:
     parsed = parse_message(message)
     assert parsed
     for reply in parsed:
@@ -127,6 +126,6 @@ def test_never_raises_and_never_hands_on_what_cannot_be_shown(message: str | byt
 
 
 @given(st.text(min_size=1, max_size=50), st.integers(0, 60))
-def test_half_a_frame_is_no_token(text: str, cut: int) -> None:
+def test_half_a_message_is_no_token(text: str, cut: int) -> None:
     message = json.dumps({"type": "token", "text": text})
-    assert parse_message(message[: min(cut, len(message) - 1)]) == [Ignored("garbage")]
+    assert parse_message(message[: min(cut, len(message) - 1)]) == [IgnoredReply("garbage")]

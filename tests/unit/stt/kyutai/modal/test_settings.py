@@ -17,7 +17,7 @@ def config(workspace: str = "", url: str = "", *, anywhere: bool = False) -> Mod
     return ModalConfig(workspace=workspace, key=KEY, secret=SECRET, url=url, credentials_anywhere=anywhere)
 
 
-def test_a_workspace_gives_the_address() -> None:
+def test_the_address_is_derived_from_the_workspace() -> None:
     modal = config("example-team")
     assert modal.stream_url == "wss://example-team--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run/v1/stream"
     assert modal.health_url == "https://example-team--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run/health"
@@ -34,7 +34,7 @@ def test_a_workspace_gives_the_address() -> None:
         ("wss://stt.example.com/other?x=1", "wss://stt.example.com/other?x=1", "https://stt.example.com/health"),
     ],
 )
-def test_a_url_wins(url: str, stream: str, health: str) -> None:
+def test_a_url_takes_precedence(url: str, stream: str, health: str) -> None:
     modal = config("example-team", url)
     assert (modal.stream_url, modal.health_url) == (stream, health)
 
@@ -50,7 +50,7 @@ def test_a_url_wins(url: str, stream: str, health: str) -> None:
         ("ws://127.0.0.1:9000", False),
     ],
 )
-def test_credentials_go_to_modal_over_tls_unless_told_otherwise(url: str, sent: bool) -> None:
+def test_credentials_are_sent_to_modal_over_tls_unless_configured_otherwise(url: str, sent: bool) -> None:
     assert config(url=url).headers() == (BOTH if sent else {})
     assert config(url=url, anywhere=True).headers() == BOTH
 
@@ -76,13 +76,13 @@ def test_credentials_go_to_modal_over_tls_unless_told_otherwise(url: str, sent: 
         ({"workspace": "a", "secret": Secret("ws secret")}, "MODAL_SECRET"),
     ],
 )
-def test_what_is_malformed_is_named_and_never_shown(values: dict[str, object], setting: str) -> None:
+def test_an_error_names_the_malformed_setting_without_its_value(values: dict[str, object], setting: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
         ModalConfig(**values)  # type: ignore[arg-type]
     assert caught.value.setting == setting
     assert not any(word in str(caught.value) for word in ("password", "wk-key", "ws secret"))
 
 
-def test_secrets_do_not_show() -> None:
+def test_secrets_are_not_printed() -> None:
     assert "wk-key" not in repr(config("a"))
     assert "ws-secret" not in str(config("a"))

@@ -16,8 +16,8 @@ from websockets.asyncio.server import ServerConnection, serve
 
 from live_transcription.config import MoshiConfig
 from live_transcription.errors import ConfigurationError, SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
-from live_transcription.stt.base import Flushed, Token
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend, Slots
+from live_transcription.transcript import Flushed, Token
 from live_transcription.types import Secret
 from sandbox.virtual_clock import run
 
@@ -35,7 +35,7 @@ async def pack(connection: ServerConnection, **message: object) -> None:
 
 
 async def model(connection: ServerConnection) -> None:
-    """A step for each 1920 samples, and a word with the sixth step after every fifth."""
+    """Answer each 1920 samples with a step, and every fifth step with a word six steps later."""
     assert connection.request is not None
     assert connection.request.path == "/api/asr-streaming"
     assert connection.request.headers["kyutai-api-key"] == "mk-test"
@@ -130,7 +130,7 @@ def test_a_wrong_key_is_refused() -> None:
         (7, None),
     ],
 )
-async def test_modules_tell_the_slots(answer: object, slots: Slots | None) -> None:
+async def test_the_modules_page_contains_the_slots(answer: object, slots: Slots | None) -> None:
     route = respx.get("http://stt.example.com:8080/api/modules_info").respond(json=answer)
     assert await backend("ws://stt.example.com:8080").slots() == slots
     assert route.calls.last.request.headers["kyutai-api-key"] == "mk-test"
@@ -150,7 +150,7 @@ async def test_modules_tell_the_slots(answer: object, slots: Slots | None) -> No
         (httpx.ConnectError("refused"), SttUnavailable),
     ],
 )
-async def test_warming_says_what_is_wrong(answer: httpx.Response | Exception, expected: type[SttError]) -> None:
+async def test_warming_raises_the_error_of_the_server(answer: httpx.Response | Exception, expected: type[SttError]) -> None:
     respx.get("https://stt.example.com/api/modules_info").mock(side_effect=[answer])
     with pytest.raises(expected) as caught:
         await backend("https://stt.example.com/api/asr-streaming").warm()
@@ -165,13 +165,13 @@ async def test_warming_says_what_is_wrong(answer: httpx.Response | Exception, ex
         ("ws://host/other", "ws://host/other", "http://host/api/modules_info"),
     ],
 )
-def test_addresses(url: str, stream: str, modules: str) -> None:
+def test_addresses_are_completed(url: str, stream: str, modules: str) -> None:
     config = MoshiConfig(url)
     assert (config.stream_url, config.modules_url) == (stream, modules)
     assert config.headers() == {"kyutai-api-key": "public_token"}
 
 
-def test_malformed_settings_are_named() -> None:
+def test_an_error_names_the_malformed_setting() -> None:
     for url in ("host:8080", "ftp://host", "ws://user:pw@host", "ws://"):
         with pytest.raises(ConfigurationError, match="malformed"):
             MoshiConfig(url)
@@ -180,7 +180,7 @@ def test_malformed_settings_are_named() -> None:
     assert caught.value.setting == "LT_MOSHI_KEY"
 
 
-async def test_slots_are_asked_while_others_speak() -> None:
+async def test_slots_can_be_queried_while_streams_are_open() -> None:
     # The page and the stream do not share a connection.
     with respx.mock:
         respx.get("http://host/api/modules_info").respond(json={})

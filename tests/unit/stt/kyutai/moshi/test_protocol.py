@@ -3,14 +3,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgpack
 import numpy as np
 import pytest
 
-from live_transcription.errors import SttAtCapacity, SttExpired, SttUnavailable
-from live_transcription.stt.base import Flushed, Pause, SttEvent, Token
-from live_transcription.stt.kyutai.handshake import SttStalled
+from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
 from live_transcription.stt.kyutai.moshi.protocol import FLUSH_TIMEOUT_S, STALL_S, MoshiSession
+from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 
 FRAME = np.full(1920, 0.25, np.float32)
 
@@ -28,7 +29,7 @@ def word(session: MoshiSession, text: str, start_s: float = 0.0, now: float = 0.
 
 
 def spoken(steps: int) -> MoshiSession:
-    """A session that has heard so many steps of speech."""
+    """A session that has transcribed so many steps of speech."""
     session = MoshiSession(0.0)
     for _ in range(steps):
         session.send(FRAME, 0.0)
@@ -36,14 +37,14 @@ def spoken(steps: int) -> MoshiSession:
     return session
 
 
-def test_ready_opens_it() -> None:
+def test_the_ready_message_opens_the_session() -> None:
     session = MoshiSession(0.0)
     assert not session.ready
     assert say(session, type="Ready") == []
     assert session.ready
 
 
-def test_words_are_words() -> None:
+def test_words_are_emitted_and_other_messages_are_not() -> None:
     session = spoken(20)
     assert word(session, " Hello,", 0.4) == [Token("Hello,", True, 0.4)]
     assert word(session, "  ") == []
@@ -51,7 +52,7 @@ def test_words_are_words() -> None:
     assert say(session, type="Marker", id=1) == []
 
 
-def test_a_flush_is_done_when_the_steps_of_its_silence_are() -> None:
+def test_a_flush_is_done_when_its_silence_is_transcribed() -> None:
     session = spoken(10)
     session.send(FRAME[:700], 0.0)
     messages = session.flush(0.0)
@@ -62,11 +63,11 @@ def test_a_flush_is_done_when_the_steps_of_its_silence_are() -> None:
         assert step(session) == []
     assert word(session, "end") == [Token("end", True, 0.0)]
     assert step(session) == [Flushed()]
-    assert session.heard_s == pytest.approx(0.8 + 700 / 24000)
+    assert session.acknowledged_s == pytest.approx(0.8 + 700 / 24000)
     assert session.next_deadline() is None
 
 
-def test_a_pause_in_the_server_is_no_pause_before_the_flush_is_done() -> None:
+def test_a_pause_during_a_flush_does_not_count() -> None:
     session = spoken(20)
     word(session, "end")
     session.flush(0.0)
@@ -74,7 +75,7 @@ def test_a_pause_in_the_server_is_no_pause_before_the_flush_is_done() -> None:
     assert events == [Flushed()]
 
 
-def test_two_flushes_are_answered_in_turn() -> None:
+def test_two_flushes_are_answered_in_order() -> None:
     session = spoken(5)
     session.flush(0.0)
     session.send(FRAME, 0.0)
@@ -83,7 +84,7 @@ def test_two_flushes_are_answered_in_turn() -> None:
     assert answered == [8, 17]
 
 
-def test_a_flush_without_progress_is_given_up_but_not_called_heard() -> None:
+def test_a_flush_without_progress_is_abandoned_and_its_audio_is_not_acknowledged() -> None:
     session = spoken(10)
     session.send(FRAME, 1.0)
     session.flush(1.0)
@@ -91,11 +92,11 @@ def test_a_flush_without_progress_is_given_up_but_not_called_heard() -> None:
     step(session, now=2.0)
     assert session.tick(3.0) == []
     assert session.tick(2.0 + FLUSH_TIMEOUT_S) == [Flushed()]
-    assert session.heard_s is not None
-    assert session.heard_s < 0.5
+    assert session.acknowledged_s is not None
+    assert session.acknowledged_s < 0.5
 
 
-def test_end_flushes_what_is_open() -> None:
+def test_end_flushes_the_remaining_audio() -> None:
     session = spoken(3)
     assert len(session.end(0.0)) == 8
     assert not session.ended
@@ -105,13 +106,13 @@ def test_end_flushes_what_is_open() -> None:
     assert MoshiSession(0.0).end(0.0) == []
 
 
-def test_heard_is_behind_the_steps_by_the_models_delay() -> None:
-    assert spoken(0).heard_s == 0
-    assert spoken(7).heard_s == 0
-    assert spoken(107).heard_s == pytest.approx(8.0)
+def test_acknowledged_audio_lags_behind_the_steps_by_the_models_delay() -> None:
+    assert spoken(0).acknowledged_s == 0
+    assert spoken(7).acknowledged_s == 0
+    assert spoken(107).acknowledged_s == pytest.approx(8.0)
 
 
-def test_a_pause_is_told_once_and_after_the_words_that_are_on_their_way() -> None:
+def test_a_pause_is_emitted_once_and_after_the_words_before_it() -> None:
     session = spoken(20)
     word(session, "last")
     assert step(session, pause=0.61) == []
@@ -123,28 +124,28 @@ def test_a_pause_is_told_once_and_after_the_words_that_are_on_their_way() -> Non
     assert [event for _ in range(20) for event in step(session, pause=0.9)] == []
 
 
-@pytest.mark.parametrize(("heard", "words", "pause"), [(5, True, 0.9), (20, False, 0.9), (20, True, 0.6)])
-def test_no_pause_at_the_beginning_without_words_or_when_unsure(heard: int, words: bool, pause: float) -> None:
-    session = spoken(heard)
+@pytest.mark.parametrize(("steps", "words", "pause"), [(5, True, 0.9), (20, False, 0.9), (20, True, 0.6)])
+def test_no_pause_at_the_start_without_words_or_when_uncertain(steps: int, words: bool, pause: float) -> None:
+    session = spoken(steps)
     if words:
         word(session, "word")
     assert [event for _ in range(7) for event in step(session, pause=pause)] == []
 
 
-def test_times_leave_out_the_silence_of_flushes() -> None:
+def test_times_do_not_include_the_silence_of_flushes() -> None:
     session = spoken(10)
     session.flush(0.0)
     assert word(session, "next", 0.8 + 0.64 + 0.2) == [Token("next", True, pytest.approx(1.0))]
 
 
-def test_full_and_broken_servers_say_so() -> None:
+def test_a_full_and_a_failed_server_raise_different_errors() -> None:
     with pytest.raises(SttAtCapacity, match="no free channels"):
         say(MoshiSession(0.0), type="Error", message="no free channels")
     with pytest.raises(SttUnavailable, match="model fault"):
         say(MoshiSession(0.0), type="Error", message="model\nfault")
 
 
-def test_a_server_that_takes_audio_but_does_no_step_is_found_out() -> None:
+def test_a_server_that_accepts_audio_without_steps_counts_as_stalled() -> None:
     session = spoken(10)
     assert session.next_deadline() is None
     session.send(FRAME, 50.0)
@@ -154,7 +155,7 @@ def test_a_server_that_takes_audio_but_does_no_step_is_found_out() -> None:
         session.tick(50.0 + STALL_S)
 
 
-def test_closes() -> None:
+def test_a_close_after_long_silence_means_that_the_session_was_idle() -> None:
     session = MoshiSession(0.0)
     session.send(FRAME, 10.0)
     assert type(session.closed(1000, 20.0)) is SttUnavailable
@@ -162,8 +163,9 @@ def test_closes() -> None:
     assert not session.replaceable(1e9)
 
 
-def test_nonsense_is_counted() -> None:
-    session = MoshiSession(0.0)
+def test_nonsense_is_counted_by_kind() -> None:
+    ignored = Counter[str]()
+    session = MoshiSession(0.0, ignored=ignored)
     for message in ("text", b"\xc1", msgpack.packb({"type": "?"}), b"\x00" * 100_000):
         assert session.receive(message, 0.0) == []
-    assert session._ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+    assert ignored == {"garbage": 2, "unknown": 1, "huge": 1}

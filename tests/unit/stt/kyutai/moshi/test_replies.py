@@ -10,10 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from live_transcription.stt.kyutai.moshi.replies import (
-    EndWord,
     Error,
-    Ignored,
-    Marker,
     Ready,
     Reply,
     Step,
@@ -21,6 +18,7 @@ from live_transcription.stt.kyutai.moshi.replies import (
     audio_message,
     parse_message,
 )
+from live_transcription.stt.kyutai.parsing import IgnoredReply
 
 
 @pytest.mark.parametrize(
@@ -30,41 +28,41 @@ from live_transcription.stt.kyutai.moshi.replies import (
         ({"type": "Word", "text": "Hello,", "start_time": 1.28}, Word("Hello,", 1.28)),
         ({"type": "Word", "text": "Hello,"}, Word("Hello,", None)),
         ({"type": "Word", "text": "Hello,", "start_time": float("nan")}, Word("Hello,", None)),
-        ({"type": "EndWord", "stop_time": 2}, EndWord(2.0)),
+        ({"type": "EndWord", "stop_time": 2}, None),
         ({"type": "Step", "step_idx": 9, "prs": [0.1, 0.2, 0.7, 0.9], "buffered_pcm": 0}, Step(0.7)),
         ({"type": "Step", "step_idx": 9, "prs": []}, Step(0.0)),
         ({"type": "Step", "prs": [0, 0, float("inf")]}, Step(0.0)),
         ({"type": "Step"}, Step(0.0)),
-        ({"type": "Marker", "id": 4}, Marker(4)),
+        ({"type": "Marker", "id": 4}, None),
         ({"type": "Error", "message": "no free channels"}, Error("no free channels")),
         ({"type": "Error"}, Error("")),
-        ({"type": "Word", "text": 5}, Ignored("garbage")),
-        ({"type": "Marker", "id": "x"}, Ignored("garbage")),
-        ({"type": "Surprise"}, Ignored("unknown")),
-        ({"no": "type"}, Ignored("garbage")),
-        ({"type": 3}, Ignored("garbage")),
-        ([1, 2], Ignored("garbage")),
+        ({"type": "Word", "text": 5}, IgnoredReply("garbage")),
+        ({"type": "Marker", "id": "x"}, None),
+        ({"type": "Surprise"}, IgnoredReply("unknown")),
+        ({"no": "type"}, IgnoredReply("garbage")),
+        ({"type": 3}, IgnoredReply("garbage")),
+        ([1, 2], IgnoredReply("garbage")),
     ],
 )
-def test_messages(message: object, reply: Reply) -> None:
+def test_messages_are_parsed(message: object, reply: Reply) -> None:
     assert parse_message(msgpack.packb(message)) == reply
 
 
-def test_half_frames_text_and_giants_are_ignored() -> None:
+def test_truncated_messages_text_frames_and_huge_messages_are_ignored() -> None:
     whole = msgpack.packb({"type": "Word", "text": "Hello", "start_time": 1.0})
     for cut in range(len(whole)):
-        assert parse_message(whole[:cut]) == Ignored("garbage")
-    assert parse_message('{"type": "Ready"}') == Ignored("garbage")
-    assert parse_message(b"\x00" * 100_000) == Ignored("huge")
-    assert parse_message(b"\x91" * 60_000) == Ignored("garbage")
+        assert parse_message(whole[:cut]) == IgnoredReply("garbage")
+    assert parse_message('{"type": "Ready"}') == IgnoredReply("garbage")
+    assert parse_message(b"\x00" * 100_000) == IgnoredReply("huge")
+    assert parse_message(b"\x91" * 60_000) == IgnoredReply("garbage")
 
 
 @given(st.binary())
-def test_never_raises(message: bytes) -> None:
+def test_parsing_never_raises(message: bytes) -> None:
     parse_message(message)
 
 
-def test_samples_are_packed_as_32_bit_floats() -> None:
+def test_samples_are_encoded_as_32_bit_floats() -> None:
     chunk = np.linspace(-1, 1, 1920, dtype=np.float32)
     message = {"type": "Audio", "pcm": chunk.tolist()}
     assert audio_message(chunk) == msgpack.packb(message, use_single_float=True)

@@ -6,10 +6,10 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.stt.kyutai.stream_time import StreamTime
+from live_transcription.stt.kyutai.steps import StreamTime
 
 
-def test_inserted_silence_takes_no_stream_time() -> None:
+def test_inserted_silence_does_not_count_as_stream_time() -> None:
     time = StreamTime()
     assert time.to_stream(1.5) == 1.5
     time.insert(2.0, 0.5)
@@ -20,7 +20,7 @@ def test_inserted_silence_takes_no_stream_time() -> None:
 
 
 @given(st.lists(st.tuples(st.floats(0.01, 10), st.floats(0.01, 2)), max_size=100), st.floats(0, 1000), st.floats(0, 10))
-def test_never_runs_backwards(silences: list[tuple[float, float]], at: float, step: float) -> None:
+def test_stream_time_never_runs_backwards(silences: list[tuple[float, float]], at: float, step: float) -> None:
     time = StreamTime()
     server_s = 0.0
     for speech_s, silence_s in silences:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What an administrator's Prometheus reads of the remote engines."""
+"""The metrics of the remote engines, as Prometheus reads them."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.engines import SttRegistry
-from live_transcription.stt.exposition import SttCollector
-from live_transcription.stt.metrics import SttStatistics
+from live_transcription.stt.metrics import SttCollector, SttStatistics
 from live_transcription.vad.gate import SilenceGate
 from tests.fakes.stt import FakeBackend
 
@@ -30,7 +29,7 @@ def exposed(collector: SttCollector) -> CollectorRegistry:
     return registry
 
 
-def test_all_that_was_counted_is_exposed() -> None:
+def test_all_statistics_are_exposed() -> None:
     collector, statistics = SttCollector(), SttStatistics()
     collector.attach(statistics)
     statistics.words = 7
@@ -62,7 +61,7 @@ def test_all_that_was_counted_is_exposed() -> None:
     assert value("open_sockets") == 0
 
 
-async def test_open_connections_are_billed_while_they_are_open() -> None:
+async def test_open_connections_count_as_billed() -> None:
     collector, statistics = SttCollector(), SttStatistics()
     collector.attach(statistics)
     statistics.socket_opened(asyncio.get_running_loop().time() - 60.0)
@@ -73,7 +72,7 @@ async def test_open_connections_are_billed_while_they_are_open() -> None:
     assert 60.0 <= billed < 70.0
 
 
-def test_engines_that_were_replaced_stay_in_the_sums() -> None:
+def test_the_statistics_of_replaced_engines_stay_in_the_sums() -> None:
     collector, old, new = SttCollector(), SttStatistics(), SttStatistics()
     collector.attach(old)
     collector.attach(new)
@@ -87,7 +86,7 @@ def test_engines_that_were_replaced_stay_in_the_sums() -> None:
     assert registry.get_sample_value("live_transcription_stt_words_total") == 15
 
 
-async def test_the_apps_metrics_hold_the_engines_of_the_settings_and_no_room_or_person() -> None:
+async def test_the_metrics_contain_the_engines_and_no_room_or_person() -> None:
     registry = SttRegistry(SttConfig(embedded=None))
     before = metrics.registry.get_sample_value("live_transcription_stt_words_total")
     assert before is not None
@@ -101,7 +100,7 @@ async def test_the_apps_metrics_hold_the_engines_of_the_settings_and_no_room_or_
             assert all(set(sample.labels) <= allowed for sample in family.samples)
 
 
-async def test_the_gate_tells_what_it_saved() -> None:
+async def test_the_gate_counts_the_audio_that_it_saved() -> None:
     class Never:
         def probability(self, frame: object) -> float:
             return 0.0

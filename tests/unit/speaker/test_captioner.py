@@ -1,0 +1,157 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Captions and utterances of one speaker: their texts, ids and times of day."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable
+
+import pytest
+
+from live_transcription.speaker.captioner import Captioner
+from live_transcription.speaker.stream_clock import StreamClock
+from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token, Utterance
+from live_transcription.types import SAMPLE_RATE, Caption
+from sandbox import virtual_clock
+
+#: Unix time at the event loop's time 0.
+DAY_S = 1_700_000_000.0
+
+
+class Speaker:
+    def __init__(self) -> None:
+        self.captions: list[Caption] = []
+        self.utterances: list[Utterance] = []
+        self.loop = asyncio.get_running_loop()
+        self.captioner = Captioner(
+            "speaker-1",
+            "en",
+            self.captions.append,
+            self.utterances.append,
+            wall_clock=lambda: DAY_S + self.loop.time(),
+        )
+
+    def send(self, seconds: float, *, spoken_until: float) -> None:
+        self.captioner.audio_sent(round(seconds * SAMPLE_RATE), spoken_until)
+
+    def feed(self, *events: SttEvent) -> None:
+        for event in events:
+            self.captioner.feed(event)
+
+    @property
+    def times(self) -> list[tuple[float, float]]:
+        """Start and end of each utterance, in seconds of the event loop's clock."""
+        return [(each.started_at - DAY_S, each.ended_at - DAY_S) for each in self.utterances]
+
+
+def played(scenario: Callable[[Speaker], Awaitable[None]]) -> Speaker:
+    async def run() -> Speaker:
+        speaker = Speaker()
+        await scenario(speaker)
+        speaker.captioner.close()
+        return speaker
+
+    return virtual_clock.run(run(), loopback_s=0)
+
+
+def near(*times: tuple[float, float]) -> list[tuple[float, float]]:
+    return [pytest.approx(pair, abs=0.001) for pair in times]
+
+
+def test_an_utterance_has_the_times_at_which_its_words_were_spoken_although_silence_was_not_sent() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.send(2.0, spoken_until=12.0)
+        speaker.send(3.0, spoken_until=43.0)  # after 28 s of silence
+        speaker.feed(Token("one", True, 0.5, 0.8), Token("two", True, 1.0, 1.5), Flushed())
+        speaker.feed(Token("three", True, 2.5, 3.0), Token("four", True, 3.5, 4.0), Flushed())
+
+    speaker = played(scenario)
+    assert [utterance.text for utterance in speaker.utterances] == ["one two", "three four"]
+    assert speaker.times == near((10.5, 11.5), (40.5, 42.0))
+
+
+def test_speech_that_was_sent_late_keeps_its_time() -> None:
+    """During a cold start, audio waits a minute for its stream."""
+
+    async def scenario(speaker: Speaker) -> None:
+        await asyncio.sleep(60)
+        speaker.send(1.0, spoken_until=5.0)
+        speaker.feed(Hypothesis("late words", final=False, start_s=0.0, end_s=0.9))
+        await asyncio.sleep(3)
+        speaker.feed(Hypothesis("late words.", final=True, start_s=0.0, end_s=1.0))
+
+    assert played(scenario).times == near((4.0, 5.0))
+
+
+def test_each_stream_has_a_time_of_its_own() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        for language, spoken_until in (("en", 3.0), ("fr", 9.0)):
+            speaker.captioner.begin_stream(language)
+            speaker.send(2.0, spoken_until=spoken_until)
+            speaker.feed(Token("word", True, 1.0, 1.5), Pause())
+
+    speaker = played(scenario)
+    assert speaker.times == near((2.0, 2.5), (8.0, 8.5))
+    assert [utterance.language for utterance in speaker.utterances] == ["en", "fr"]
+
+
+def test_words_without_times_count_as_spoken_when_they_arrive() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        for word in ("one", "two"):
+            await asyncio.sleep(1)
+            speaker.feed(Token(word, True))
+        speaker.feed(Pause())
+
+    assert played(scenario).times == near((1.0, 2.0))
+
+
+def test_ids_are_unique_and_a_finished_utterance_is_final() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        for word in ("one", "two", "three"):
+            speaker.feed(Token(word, True), Pause())
+
+    first, second = played(scenario), played(scenario)
+    ids = [utterance.id for speaker in (first, second) for utterance in speaker.utterances]
+    assert len(set(ids)) == 6
+    assert all(utterance.final for utterance in first.utterances)
+
+
+def test_an_utterance_whose_stream_failed_is_not_final() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.feed(Token("half", True), Token("a", True))
+        speaker.captioner.finalise(cut_short=True)
+
+    (utterance,) = played(scenario).utterances
+    assert (utterance.text, utterance.final) == ("half a", False)
+
+
+def test_the_final_text_may_differ_from_the_captions() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        for final in (False, False, True):
+            speaker.feed(Hypothesis("I red a book" if not final else "I read a book", final=final))
+
+    speaker = played(scenario)
+    assert " ".join(caption.text for caption in speaker.captions) == "I red a book"
+    assert [utterance.text for utterance in speaker.utterances] == ["I read a book"]
+
+
+def test_words_that_a_new_connection_repeats_do_not_change_the_times() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.send(4.0, spoken_until=4.0)
+        speaker.feed(Token("one", True, 0.5), Token("two", True, 1.0), Restarted())
+        speaker.feed(Token("one", True, 0.5), Token("two", True, 1.0), Token("three", True, 1.5), Flushed())
+
+    speaker = played(scenario)
+    assert [utterance.text for utterance in speaker.utterances] == ["one two three"]
+    assert speaker.times == near((0.5, 1.5))
+
+
+def test_the_jitter_of_frames_does_not_change_the_time_of_a_stream() -> None:
+    clock = StreamClock()
+    for number in range(1, 1001):
+        clock.add(1920, number * 0.08 + (0.05 if number % 2 else 0.0))
+    times = [clock.time(second) for second in range(10, 80, 10)]
+    assert [after - before for before, after in itertools.pairwise(times)] == pytest.approx([10.0] * 6, abs=0.001)
