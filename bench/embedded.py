@@ -59,7 +59,7 @@ ENGINES: dict[str, Callable[[], Engine]] = {"whisper": whisper, "pocketsphinx": 
 
 
 #: Seconds that a decode takes in virtual time, by its priority; as measured on an idle core.
-DECODE_S = {Priority.FINAL: 0.22, Priority.FIRST_PARTIAL: 0.14, Priority.PARTIAL: 0.14}
+DECODE_S = {Priority.FINAL: 0.22, Priority.FIRST_WORDS: 0.14, Priority.HYPOTHESIS: 0.14}
 
 
 class VirtualPool(DecodePool):

@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Joins the tokens of a word stream to text, in the two dialects of Kyutai's servers.
+"""Joins the tokens of a word stream to text, in both dialects of Kyutai's servers.
 
-The native server and the deployed proxy send whole words. The proxy as specified sends pieces, where leading white space
-starts a word. A session counts as sending whole words until a token shows otherwise: a piece with leading white space, or a
-token that continues the word before it.
+The native server and the deployed proxy send whole words. The proxy's specification describes pieces of words, where leading
+white space starts a word. A session is taken to send whole words until it sends a piece with leading white space, or a token
+that continues the word before it.
 """
 
 from __future__ import annotations
@@ -17,17 +17,18 @@ from live_transcription.stt_events import Token
 
 
 class Joiner:
-    """Joins the tokens of one session; learns its dialect."""
+    """Joins the tokens of one session, and detects its dialect."""
 
     def __init__(self) -> None:
+        #: Whether tokens are pieces of words, where leading white space starts a word.
         self.pieces = False
-        #: Tokens are whole words, so no token continues the one before it.
+        #: Whether tokens are whole words, so that no token continues the one before it.
         self.words_are_whole = True
-        #: Punctuation comes in tokens of its own, after its word.
+        #: Whether punctuation comes in tokens of its own, after its word.
         self.marks_come_alone = False
 
     def observe(self, token: Token) -> None:
-        """Learn the dialect from a token, before it is joined."""
+        """Detect the dialect from a token. Call this before the token is joined."""
         if token.starts_word is None and token.text[:1].isspace() and token.text.strip():
             self.pieces = True
         if self.pieces or token.starts_word is False:
@@ -41,7 +42,7 @@ class Joiner:
         return token.text[:1].isspace() if self.pieces else not clings(token.text)
 
     def join(self, tokens: Sequence[Token]) -> str:
-        """The text of the tokens, single-spaced."""
+        """Join the tokens to single-spaced text."""
         text, opened = "", False
         for token in tokens:
             if self.pieces and token.starts_word is None:

@@ -1,13 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The cadence that all speakers have in common."""
+"""The interval between messages, which the load of the machine lengthens for all speakers."""
 
 from __future__ import annotations
 
 
 class Pace:
-    """`stretch`: factor (at least 1) for the interval between a speaker's messages, set from the load of the machine."""
+    """`stretch` is the factor by which the interval between a speaker's messages is lengthened. It is at least 1."""
 
     __slots__ = ("stretch",)
 

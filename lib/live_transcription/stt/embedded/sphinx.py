@@ -1,9 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""pocketsphinx, for where Whisper's weights are missing: English only, about one word in three wrong, but no download.
+"""pocketsphinx, which replaces Whisper if its weights are not installed. It needs no download.
 
-It recognises as it goes, so each speaker has a decoder of their own (about 90 MB).
+It supports English only, and about one word in three is wrong. It decodes audio as it arrives, so each speaker needs a decoder
+of their own (about 90 MB).
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 class SphinxEngine:
-    """Lends its decoders out: made when first needed, used again by the next speaker."""
+    """Creates decoders when they are needed, and reuses them for later speakers."""
 
     name = "pocketsphinx"
     languages = frozenset({"en"})
@@ -33,10 +34,10 @@ class SphinxEngine:
     def __init__(self) -> None:
         self._module: Any = None
         self._idle: list[Any] = []
-        self._lent = 0
+        self._in_use = 0
         self._lock = threading.Lock()
 
-    def load(self, workers: int, threads: int) -> None:  # noqa: ARG002  its decoders are single-threaded
+    def load(self, workers: int, threads: int) -> None:  # noqa: ARG002  decoders are single-threaded
         if self._module is not None:
             return
         try:
@@ -54,23 +55,24 @@ class SphinxEngine:
         self._idle.clear()
         self._module = None
 
-    def recogniser(self, language: str) -> Recogniser:  # noqa: ARG002  there is but one
+    def recogniser(self, language: str) -> Recogniser:  # noqa: ARG002  only English is supported
         return SphinxRecogniser(self)
 
-    def lend(self) -> Any:
-        """A decoder for one utterance. Raises SttAtCapacity."""
+    def acquire(self) -> Any:
+        """Take a decoder for one utterance. Raises SttAtCapacity if `LIMIT` decoders are in use."""
         with self._lock:
             if self._idle:
-                self._lent += 1
+                self._in_use += 1
                 return self._idle.pop()
-            if self._lent >= self.LIMIT:
-                raise SttAtCapacity(f"pocketsphinx already listens to {self.LIMIT} speakers.")
-            self._lent += 1
+            if self._in_use >= self.LIMIT:
+                raise SttAtCapacity(f"pocketsphinx already transcribes {self.LIMIT} speakers.")
+            self._in_use += 1
         return self._new()
 
-    def take_back(self, decoder: Any) -> None:
+    def release(self, decoder: Any) -> None:
+        """Return a decoder that `acquire` gave."""
         with self._lock:
-            self._lent -= 1
+            self._in_use -= 1
             if self._module is not None:
                 self._idle.append(decoder)
 
@@ -82,7 +84,7 @@ class SphinxEngine:
 
 
 class SphinxRecogniser:
-    """One speaker's; holds a decoder from an utterance's first partial to its end."""
+    """Decodes one speaker's utterances. It has a decoder from the first partial of an utterance to its end."""
 
     speculative = False
 
@@ -90,7 +92,7 @@ class SphinxRecogniser:
         self._engine = engine
         self._lock = threading.Lock()
         self._decoder: Any = None
-        self._heard = 0
+        self._decoded = 0
 
     def restart(self) -> None:
         with self._lock:
@@ -99,36 +101,36 @@ class SphinxRecogniser:
     def _restart(self) -> None:
         if self._decoder is not None:
             self._decoder.end_utt()
-            self._engine.take_back(self._decoder)
+            self._engine.release(self._decoder)
         self._decoder = None
-        self._heard = 0
+        self._decoded = 0
 
-    def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:  # noqa: ARG002  it is quick
+    def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:  # noqa: ARG002  takes only milliseconds
         with self._lock:
-            self._hear(samples)
+            self._process(samples)
             return self._text() or None
 
     def final(self, samples: Samples) -> str:
         with self._lock:
-            self._hear(samples)
+            self._process(samples)
             self._decoder.end_utt()
             text = self._text()
-            self._engine.take_back(self._decoder)
+            self._engine.release(self._decoder)
             self._decoder = None
-            self._heard = 0
+            self._decoded = 0
             return text
 
-    def _hear(self, samples: Samples) -> None:
-        if len(samples) < self._heard:
-            # The utterance was cut: what was heard beyond the cut belongs to the next one.
+    def _process(self, samples: Samples) -> None:
+        if len(samples) < self._decoded:
+            # The utterance was cut. The decoder has processed audio after the cut, so it begins again.
             self._restart()
         if self._decoder is None:
-            self._decoder = self._engine.lend()
+            self._decoder = self._engine.acquire()
             self._decoder.start_utt()
-        new = np.clip(samples[self._heard :] * 32768.0, -32768, 32767).astype(np.int16)
+        new = np.clip(samples[self._decoded :] * 32768.0, -32768, 32767).astype(np.int16)
         if len(new):
             self._decoder.process_raw(new.tobytes())
-        self._heard = len(samples)
+        self._decoded = len(samples)
 
     def _text(self) -> str:
         hypothesis = self._decoder.hyp()
