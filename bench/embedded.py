@@ -54,7 +54,7 @@ from sandbox.word_error_rate import WordErrors, word_errors, writing_errors
 VIRTUAL_LIMIT_S = 3600.0
 
 #: Seconds that a decode takes in virtual time, by its priority; as measured on an idle core.
-DECODE_S = {Priority.FINAL: 0.22, Priority.FIRST_PARTIAL: 0.14, Priority.PARTIAL: 0.14}
+DECODE_S = {Priority.FINAL: 0.22, Priority.FIRST_WORDS: 0.14, Priority.HYPOTHESIS: 0.14}
 
 
 class VirtualPool(DecodePool):

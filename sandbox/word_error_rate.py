@@ -5,7 +5,8 @@
 
 Both sides are normalised first, by what makes no difference to a reader and nothing more: case, punctuation, hyphens, the
 form of an apostrophe, English contractions (you're = you are), French elisions (l'appel = l appel), Mr and Mrs, and whole
-numbers below a hundred written in digits or words. Accents count, as do endings that sound alike.
+numbers below a hundred written in digits or words. Accents count, as do endings that sound alike. Spanish accents do not, since
+the only Spanish references (Asterisk's prompts) are written without them.
 """
 
 from __future__ import annotations
@@ -35,10 +36,14 @@ _ONES = {
     "eighteen nineteen",
     "fr": "zéro un deux trois quatre cinq six sept huit neuf dix onze douze treize quatorze quinze seize dix-sept dix-huit "
     "dix-neuf",
+    "es": "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce trece catorce quince dieciseis diecisiete "
+    "dieciocho diecinueve veinte veintiuno veintidos veintitres veinticuatro veinticinco veintiseis veintisiete veintiocho "
+    "veintinueve",
 }
 _TENS = {
     "en": "twenty thirty forty fifty sixty seventy eighty ninety",
     "fr": "vingt trente quarante cinquante soixante soixante-dix quatre-vingt quatre-vingt-dix",
+    "es": "veinte treinta cuarenta cincuenta sesenta setenta ochenta noventa",
 }
 _WORD = re.compile(r"[^\W_]+(?:'[^\W_]+)*")
 
@@ -74,6 +79,8 @@ def normalise(text: str, language: str) -> list[str]:
     """The words of a text as they are compared; `language` is a code such as `en` or `fr-CA`."""
     code = language.split("-", maxsplit=1)[0].lower()
     text = unicodedata.normalize("NFC", text).lower()
+    if code == "es":
+        text = "".join(character for character in unicodedata.normalize("NFD", text) if not unicodedata.combining(character))
     text = re.sub("[\u2019\u2018\u02bc`\u00b4]", "'", text)
     text = re.sub("[\u2010-\u2015-]", " ", text)
     if code == "en":
@@ -130,4 +137,6 @@ def _in_words(number: int, code: str) -> str:
     tens = _TENS[code].split()[ten - 2]
     if not one:
         return tens
+    if code == "es":
+        return f"{tens} y {ones[one]}"
     return f"{tens} et un" if code == "fr" and one == 1 and ten < 7 else f"{tens} {ones[one]}"

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the demo found: printed, written to `build/demo.json`, and judged."""
+"""The result of the demo: printed, written to `build/demo.json`, and judged."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from sandbox.word_error_rate import WordErrors
 
 #: Highest word error rate that counts as right, by language.
 MAX_WER = {"en": 0.08, "fr": 0.20}
-#: Targets on two cores, as seen on the screen. A missed one is reported, but is no failure on an unknown machine.
+#: Aims for the first word on the screen, in seconds, median and 95th percentile, by the number of people who talk at the same
+#: time. Two or more share the decodes of the embedded engine, so each of them gets fewer hypotheses.
+FIRST_WORD_AIMS_S = {1: (1.2, 2.0), 2: (1.6, 2.4)}
+#: The other aims on two cores, as seen on the screen. A missed aim is reported, but is no failure on an unknown machine.
 AIMS_S = {
-    "first_word_p50_s": 1.2,
-    "first_word_p95_s": 2.0,
     "last_word_p50_s": 0.9,
     "last_word_p95_s": 1.5,
     "word_p50_s": 0.65,
@@ -34,14 +35,30 @@ _ITS_OWN = 0.8
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """`figures` is what goes into the file; `faults` says what is wrong with the captions, one line each."""
+    """`figures` are written to the file; `faults` are errors of the captions, one line each.
+
+    `talking` is the number of people who talked at the same time. It decides which aims apply to the first word.
+    """
 
     figures: dict[str, Any]
     faults: tuple[str, ...]
+    talking: int = 1
+
+    @property
+    def aims_s(self) -> dict[str, float]:
+        """The aims that apply, in seconds, by the name of their figure."""
+        p50, p95 = FIRST_WORD_AIMS_S[min(self.talking, max(FIRST_WORD_AIMS_S))]
+        return {"first_word_p50_s": p50, "first_word_p95_s": p95, **AIMS_S}
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The report for the terminal."""
         lines = [f"{name:<22} {value}" for name, value in self._rows()]
+        if self.talking > 1:
+            alone = " / ".join(f"{aim:.2f}" for aim in FIRST_WORD_AIMS_S[1])
+            lines.append(
+                f"{self.talking} people talked at the same time and shared the speech-to-text engine, so the aims for the first"
+                f" word are those for two people (for one person alone: {alone} s)."
+            )
         return lines + [f"WRONG: {fault}" for fault in self.faults]
 
     def _rows(self) -> list[tuple[str, str]]:
@@ -49,10 +66,9 @@ class Report:
         for name, value in self.figures.items():
             if name.startswith("wer_") and value is not None:
                 rows.append((name, f"{value:.1%}  (at most {MAX_WER.get(name[4:], 1.0):.0%})"))
-            elif name in AIMS_S:
-                shown = _seconds(value)
-                late = " - missed" if value is not None and value > AIMS_S[name] else ""
-                rows.append((name, f"{shown}  (aim: {AIMS_S[name]:.2f} s{late})"))
+            elif (aim := self.aims_s.get(name)) is not None:
+                late = " - missed" if value is not None and value > aim else ""
+                rows.append((name, f"{_seconds(value)}  (aim: {aim:.2f} s{late})"))
         for name, figures in self.figures["renderers"].items():
             rates = ", ".join(f"{key[4:]} {value:.1%}" for key, value in figures.items() if key.startswith("wer_"))
             first, last = (_seconds(figures[key]) for key in ("first_word_p50_s", "last_word_p50_s"))
@@ -61,7 +77,8 @@ class Report:
 
     def write(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps({**self.figures, "faults": list(self.faults)}, indent=2) + "\n", encoding="utf-8")
+        content = {**self.figures, "talking": self.talking, "aims_s": self.aims_s, "faults": list(self.faults)}
+        path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
 
 
 def report(
@@ -71,11 +88,12 @@ def report(
     leaked: bool = False,
     engine: str = "embedded",
     words_served: int | None = None,
+    talking: int = 1,
 ) -> Report:
     """`judgements`: of each playing, by renderer. `joins`: from the request to the first audio, per room.
 
     `leaked`: the app's log contains speech. `words_served`: number of words that the server of `engine` has sent; None if the
-    app transcribes by itself.
+    app transcribes by itself. `talking`: number of people who talked at the same time.
     """
     faults = []
     renderers = {name: _figures([by_name[name] for by_name in judgements], words_served is not None) for name in RENDERERS}
@@ -112,7 +130,7 @@ def report(
         faults.append("nobody was captioned")
     if leaked:
         faults.append("the app's log holds caption text")
-    return Report(figures, tuple(faults))
+    return Report(figures, tuple(faults), talking)
 
 
 def _seconds(value: float | None) -> str:

@@ -111,7 +111,7 @@ async def _run(options: Options) -> int:
             joins = [await mean_join_s(stage.app)]
         words_served = await stage.speech.words() if stage.speech is not None else None
         leaked = _leaks(logs / "app.log", judgements)
-        found = report(judgements, joins, leaked=leaked, engine=options.stt, words_served=words_served)
+        found = report(judgements, joins, leaked=leaked, engine=options.stt, words_served=words_served, talking=len(programme))
         found.write(options.build / "demo.json")
         for line in found.lines():
             terminal.print(line)

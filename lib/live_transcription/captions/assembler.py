@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Turns speech-to-text events of one speaker into committed words and utterances."""
+"""Turns the speech-to-text events of one speaker into committed words and utterances."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted,
 
 
 class CaptionAssembler:
-    """Takes the events of either family of engines (see `stt.base`), and commits every word once.
+    """Takes the events of both families of engines (see `stt.base`), and commits each word once.
 
-    Pure: `now` is seconds of any monotonic clock; the caller calls `tick(now)` at `next_deadline()`. All texts are
-    single-spaced and contain at least one letter or digit.
+    All texts are single-spaced and contain at least one letter or digit. `now` is in seconds of any monotonic clock. The
+    caller must call `tick(now)` at `next_deadline()`.
     """
 
     def __init__(self, policy: CaptionPolicy | None = None) -> None:
@@ -32,7 +32,7 @@ class CaptionAssembler:
         return self._hypotheses.disagreed
 
     def feed(self, event: SttEvent, now: float) -> list[Committed]:
-        """Take the next event of the stream."""
+        """Process the next event of the stream, and return the words that it commits."""
         committed = self.tick(now)
         match event:
             case Token():
@@ -50,21 +50,24 @@ class CaptionAssembler:
                 self._said.close()
             case Restarted():
                 self._words.begin_again()
-                self._said.begin_again()
+                self._said.expect_repetition()
         self._begins_again = isinstance(event, Restarted)
         return committed
 
     def finalise(self, now: float) -> list[Committed]:
-        """Commit the rest at once: the speaker left, the language changed, or the stream failed permanently."""
+        """Commit the rest at once.
+
+        Call this when the speaker leaves, the language changes, or the stream fails permanently.
+        """
         committed = self._words.close(now) + self._hypotheses.close()
         self._said.close()
         return committed
 
     def tick(self, now: float) -> list[Committed]:
-        """Commit or end what is due."""
+        """Commit the words and end the utterances that are due."""
         return self._words.expire(now) + self._hypotheses.expire(now)
 
     def next_deadline(self) -> float | None:
-        """When `tick` is to be called next; None while nothing waits for time."""
+        """The time at which to call `tick`; None if no call is needed."""
         deadlines = (self._words.next_deadline(), self._hypotheses.next_deadline())
         return min((deadline for deadline in deadlines if deadline is not None), default=None)

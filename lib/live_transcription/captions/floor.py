@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Decides which speaker's words are shown next: one block at a time, at a readable pace.
+"""Decides which speaker's words are shown next, so that captions can be read.
 
-Talk begins a new block whenever the speaker changes, and scrolls one line every two seconds. So one speaker at a time has
-the floor. The words of the others wait and follow in order, each speaker's in one message.
+Talk begins a new block whenever the speaker changes, and scrolls one line every two seconds. Therefore one speaker at a time
+has the floor. The words of the others wait, and follow in one message per speaker.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from live_transcription.types import Caption
 
 #: Seconds between two messages of a speaker.
 INTERVAL_S = 0.3
-#: Seconds that others wait for the holder of the floor, at most; the second value while the caption box is behind.
+#: Maximum seconds that others wait for the floor. The second value applies while the caption box is behind.
 HOLD_S, LONGEST_HOLD_S = 2.5, 5.0
 #: Seconds without new words after which a speaker counts as paused.
 PAUSE_S = 1.0
-#: Limits of waiting words per call, in seconds and in bytes of UTF-8; beyond them the oldest are dropped.
+#: Limits of waiting words per call, in seconds and in bytes of UTF-8. Beyond them the oldest words are dropped.
 LONGEST_WAIT_S = 120.0
 MOST_BYTES = 64 * 1024
 #: Longest message in characters, unless a single commit is longer.
@@ -30,13 +30,13 @@ MESSAGE_CHARS = 2000
 #: Talk's caption box on a narrow screen: characters per line, and seconds from one line to the next.
 LINE_CHARS = 40
 LINE_S = 2.0
-#: Lines that may wait to be scrolled before the caption box counts as behind.
+#: Lines that may wait to be scrolled before the caption box is behind.
 BACKLOG_LINES = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """`waited_s`: how long its oldest words waited for another speaker; None if no other speaker had the floor."""
+    """A message to send. `waited_s` is how long its oldest words waited in seconds; None if no other speaker had the floor."""
 
     caption: Caption
     waited_s: float | None
@@ -44,7 +44,10 @@ class Message:
 
 @dataclass(slots=True)
 class _Speaker:
-    """`waiting`: commits with their arrival times. `leaving`: last words do not wait for the floor. `gone`: no more come."""
+    """A speaker's waiting words, with their arrival times.
+
+    `ended`: the speaker has paused. `leaving`: the words do not wait for the floor. `gone`: no more words will be offered.
+    """
 
     waiting: deque[tuple[float, Caption]] = field(default_factory=deque)
     last_sent_at: float = float("-inf")
@@ -54,27 +57,30 @@ class _Speaker:
 
 
 class CaptionFloor:
-    """Takes each speaker's committed words and returns messages in the order to send. Nothing is repeated or reordered.
+    """Takes the committed words of each speaker and returns the messages to send, in order.
 
-    The floor goes to the speaker who has waited longest: when its holder has ended a sentence or paused, or `HOLD_S` after
-    another speaker has words. While the caption box is behind, the floor changes when the box has caught up, or after
-    `LONGEST_HOLD_S`. Pure: `now` is seconds of any monotonic clock. The caller takes `next_message(now)` until it is None,
-    after each change and at `next_deadline()`.
+    The floor goes to the speaker who has waited longest. It changes when its holder has ended a sentence or paused, and at
+    the latest `HOLD_S` after another speaker has words. While the caption box is behind, the floor changes when the box has
+    caught up, or after `LONGEST_HOLD_S`.
+
+    `now` is in seconds of any monotonic clock. After each change and at `next_deadline()`, the caller must call
+    `next_message(now)` until it returns None.
     """
 
     def __init__(self, interval: CaptionInterval | None = None) -> None:
         self._interval = interval or CaptionInterval()
         self._speakers: dict[str, _Speaker] = {}
-        # Those of them whose words wait; the values mean nothing.
+        # The speakers with waiting words. The values are not used.
         self._waiting: dict[str, None] = {}
         self._holder: str | None = None
         self._held_since = float("-inf")
         self._sentence_ended = False
-        # Estimates: where the last line of the open block ends, and when the caption box has scrolled to it.
+        # Estimates: the length of the last line, and the time at which the caption box has scrolled to it.
         self._column = 0
         self._scrolled_at = float("-inf")
-        #: Waiting bytes, and words dropped so far.
+        #: Bytes of UTF-8 that wait.
         self.waiting_bytes = 0
+        #: Number of words dropped so far.
         self.dropped_words = 0
 
     def offer(self, caption: Caption, now: float) -> None:
@@ -87,26 +93,29 @@ class CaptionFloor:
         self._drop_oldest(now)
 
     def end_utterance(self, speaker: str) -> None:
-        """The speaker has paused."""
+        """Note that the speaker has paused."""
         if speaker in self._speakers:
             self._speakers[speaker].ended = True
 
     def leave(self, speaker: str, *, leaving: bool = True) -> None:
-        """The speaker leaves the call, so Talk soon discards their captions. `leaving=False`: the speaker is back."""
+        """Send the speaker's words without waiting, since Talk will soon discard their captions.
+
+        `leaving=False` ends this: the speaker is back.
+        """
         if leaving:
             self._speakers.setdefault(speaker, _Speaker()).leaving = True
         elif (back := self._speakers.get(speaker)) is not None:
             back.leaving = back.gone = False
 
     def forget(self, speaker: str) -> None:
-        """No more words of this speaker will be offered."""
+        """Note that no more words of this speaker will be offered."""
         left = self._speakers.get(speaker)
         if left is not None:
             left.ended = left.leaving = left.gone = True
             self._remove_if_gone(speaker)
 
     def next_message(self, now: float) -> Message | None:
-        """The next message that is due; None if there is none."""
+        """Return the next message that is due, or None."""
         self._drop_oldest(now)
         due = [entry for entry in self._due() if entry[0] <= now]
         if not due:
@@ -128,7 +137,7 @@ class CaptionFloor:
         return Message(replace(caption, text=text), now - since if taken else None)
 
     def next_deadline(self) -> float | None:
-        """When to call `next_message` next; None while nothing waits."""
+        """The time at which to call `next_message`; None while no words wait."""
         return min((at for at, _ in self._due()), default=None)
 
     def clear(self) -> None:
@@ -137,7 +146,7 @@ class CaptionFloor:
             self._drop(min(self._waiting, key=self._waiting_since))
 
     def _due(self) -> list[tuple[float, str]]:
-        """The speakers with waiting words and when each may send, by priority."""
+        """The times at which speakers with waiting words may send, in order of priority."""
         waiting = sorted(self._waiting, key=self._waiting_since)
         due = [(float("-inf"), name) for name in waiting if self._speakers[name].leaving]
         others = [name for name in waiting if name != self._holder]
@@ -151,7 +160,7 @@ class CaptionFloor:
         return self._speakers[name].last_sent_at + INTERVAL_S * self._interval.stretch
 
     def _free_at(self, wanted_since: float) -> float:
-        """When the floor may go to a speaker who has waited since `wanted_since`."""
+        """The time at which the floor may go to a speaker who has waited since `wanted_since`."""
         holder = self._speakers.get(self._holder or "")
         if holder is None:
             return float("-inf")
@@ -169,11 +178,9 @@ class CaptionFloor:
 
     def _show(self, name: str, text: str, now: float) -> None:
         """Update the estimate of the caption box."""
-        if name != self._holder:
+        lines = int(name != self._holder)
+        if lines:
             self._holder, self._held_since, self._column = name, now, 0
-            lines = 1
-        else:
-            lines = 0
         self._column += 1 + len(text)
         lines += self._column // LINE_CHARS
         self._column %= LINE_CHARS
@@ -195,7 +202,7 @@ class CaptionFloor:
         self._remove_if_gone(name)
 
     def _remove_if_gone(self, name: str) -> None:
-        """Forget what is of no more use about this speaker, whose words may have been sent or dropped."""
+        """Remove the speaker from the waiting ones if all words are sent or dropped, and forget a speaker who is gone."""
         speaker = self._speakers[name]
         if not speaker.waiting:
             self._waiting.pop(name, None)

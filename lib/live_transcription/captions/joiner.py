@@ -16,17 +16,17 @@ from live_transcription.transcript import Token, WordSpacing
 
 
 class Joiner:
-    """Joins the tokens of one session; learns its dialect."""
+    """Joins the tokens of one session, and detects its dialect."""
 
     def __init__(self) -> None:
         self._spacing = WordSpacing()
         #: Tokens are whole words, so no token continues the one before it.
         self.words_are_whole = True
-        #: Punctuation comes in tokens of its own, after its word.
+        #: Whether punctuation comes in tokens of its own, after its word.
         self.marks_come_alone = False
 
     def observe(self, token: Token) -> None:
-        """Learn the dialect from a token, before it is joined."""
+        """Detect the dialect from a token. Call this before the token is joined."""
         self._spacing.observe(token)
         if self._spacing.pieces or token.starts_word is False:
             self.words_are_whole = False
@@ -38,7 +38,7 @@ class Joiner:
         return self._spacing.begins_word(token) and (in_pieces or not clings(token.text))
 
     def join(self, tokens: Sequence[Token]) -> str:
-        """The text of the tokens, single-spaced."""
+        """Join the tokens to single-spaced text."""
         text, opened = "", False
         for token in tokens:
             if self._spacing.pieces and token.starts_word is None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Limits of captions in seconds and characters, and the assembler's results."""
+"""The limits of captions, and the results of the assembler."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class CaptionPolicy:
-    """When words are committed and where utterances end. Seconds, except `…_chars`.
+    """When words are committed and where utterances end. Values are in seconds, those of `…_chars` in characters.
 
-    `longest_doubt_s`: a word of a hypothesis is committed at most so long after it first appeared. The others apply to word
-    streams. `mark_wait_s`: how long a word waits for punctuation that comes in a token of its own. An utterance ends at the
-    server's pause, at a flush, `idle_s` after its last word, at a sentence end from `sentence_chars` on, and before the word
-    that would make it longer than `max_chars`.
+    A word of a hypothesis is committed at the latest `longest_doubt_s` after it first appeared.
+
+    The other limits apply to word streams. A word waits up to `mark_wait_s` for punctuation that comes in a token of its own.
+    An utterance ends when the server detects a pause, at a flush, and `idle_s` after its last word. It also ends with a
+    sentence if it has at least `sentence_chars`, and before the word that would make it longer than `max_chars`.
     """
 
     longest_doubt_s: float = 2.5
@@ -27,10 +28,10 @@ class CaptionPolicy:
 
 @dataclass(frozen=True, slots=True)
 class Committed:
-    """Whole words of one speaker that were not committed before. They are shown as they are and never revised.
+    """Whole words of one speaker that were not committed before. They are never revised.
 
-    `utterance`: the final text of the utterance if it ends with these words; then `text` may be empty. An engine that revises
-    its hypotheses decodes the whole utterance once more for it, so it may differ from the committed words.
+    `utterance` is the final text of the utterance if the utterance ends here; in this case `text` may be empty. An engine that
+    revises its hypotheses decodes the whole utterance once more, so this text may differ from the committed words.
     """
 
     text: str = field(repr=False)

@@ -1,8 +1,8 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-# ruff: noqa: RUF001 - typographic punctuation is what this file is about
-"""Words in running text: what counts as one, where sentences end, where text may be cut, and how two versions align."""
+# ruff: noqa: RUF001 - this file is about typographic punctuation
+"""Splits text into words, finds the ends of sentences and places where text may be cut, and aligns two versions of a text."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Sequence
 from itertools import pairwise
 
-#: Scripts that put no space between words (Thai, Lao, Khmer, kana, han; hangul is spaced): each character counts as a word.
+#: Scripts without spaces between words: Thai, Lao, Khmer, kana and han, but not hangul. Each character counts as a word.
 _UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _SEAM = re.compile(rf"[{_UNSPACED}。，、！？]$")
@@ -21,44 +21,45 @@ _OPENING = frozenset("([{«“‘¿¡")
 _SPACED = frozenset("-–—&+=/*#@")
 _SENTENCE_END = re.compile(rf"(?P<word>\S*?)(?P<mark>[.!?…]+|[。！？])[{re.escape(_CLOSERS)}]*$")
 
-#: Words whose full stop ends no sentence, English and French. A single letter (an initial, French "M.") never does.
+#: English and French words after which a full stop ends no sentence. The same goes for a single letter (an initial, "M.").
 _ABBREVIATION = re.compile(
     r"mrs?|ms|dr|prof|st|sr|jr|vs|gen|col|capt|lt|sgt|rev|hon|nos|vol|fig|approx|dept|est|e\.g|i\.e|[ap]\.m"
     r"|mmes?|mlles?|mgr|pr|cf|env|chap|p\.ex|[^\W\d_]"
 )
-#: Number words that an engine also writes in digits. The position gives the digit, up to twelve.
+#: Number words from zero to twelve, in order. An engine also writes them in digits.
 _DIGITS = {
     word: str(number)
     for words in (
         "zero one two three four five six seven eight nine ten eleven twelve",
         "zéro un deux trois quatre cinq six sept huit neuf dix onze douze",
         "null eins zwei drei vier fünf sechs sieben acht neun zehn elf zwölf",
+        "cero uno dos tres cuatro cinco seis siete ocho nueve diez once doce",
     )
     for number, word in enumerate(words.split())
 }
-#: Other words that numbers are made of.
+#: Other words that are parts of numbers.
 _NUMERALS = re.compile(
     r"(thir|four|fif|six|seven|eigh|nine)teen|(twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million|point|percent"
     r"|treize|quatorze|quinze|seize|vingts?|trente|quarante|cinquante|soixante|cents?|mille|virgule"
     r"|\w+zehn|zwanzig|dreißig|\w+zig|hundert|tausend|komma|prozent"
 )
 
-#: Number of words that are aligned: the last ones of a longer text.
+#: Maximum number of words that are aligned. Of a longer text, the last ones are used.
 LONGEST = 400
 
 
 def has_word(text: str) -> bool:
-    """Whether there is anything but white space and punctuation."""
+    """Whether the text has a letter or a digit."""
     return any(character.isalnum() for character in text)
 
 
 def squeeze(text: str) -> str:
-    """Without surrounding white space, and each run of it as one space."""
+    """Remove surrounding white space, and replace each other run of white space by one space."""
     return " ".join(text.split())
 
 
 def join(before: str, after: str) -> str:
-    """Both texts, with a space between them unless their script has none."""
+    """Join two texts, with a space between them if their script uses spaces."""
     return f"{before}{after}" if not before or (_SEAM.search(before) and _SEAM.search(after[:1])) else f"{before} {after}"
 
 
@@ -74,12 +75,12 @@ def opens(text: str) -> bool:
 
 
 def attaches(text: str) -> bool:
-    """Whether no space stands between this mark and the word after it."""
+    """Whether there is no space between this punctuation and the word after it."""
     return text[:1] in _OPENING
 
 
 def split(text: str) -> list[str]:
-    """The words of a text. Each has its punctuation and the space after it, so that joined they are the squeezed text."""
+    """Split a text into words. Each word includes its punctuation and the space after it, so joining them gives the text."""
     text = squeeze(text)
     starts: list[int] = []
     opened = False
@@ -95,13 +96,16 @@ def split(text: str) -> list[str]:
 
 
 def bare(word: str) -> str:
-    """A word as it is compared: without case and surrounding punctuation, small numbers as digits."""
+    """The form of a word that is compared: without case and surrounding punctuation, with small numbers as digits."""
     core = _EDGES.sub("", word).casefold()
     return _DIGITS.get(core, core)
 
 
 def may_end(word: str, following: str | None) -> bool:
-    """Whether text may be cut after `word`: not within a number or an elision. `following`: the next word, if known."""
+    """Whether text may be cut after `word`, which is not so within a number or an elision.
+
+    `following` is the next word, or None if it is not known.
+    """
     if word.rstrip().endswith(("'", "’", "-")):
         return False
     return not _is_numeric(word) or (following is not None and not _is_numeric(following))
@@ -113,8 +117,8 @@ def _is_numeric(word: str) -> bool:
 
 
 def ends_sentence(text: str) -> bool:
-    """Whether the text ends like a sentence; not after an abbreviation or an initial."""
-    if not text.rstrip(_CLOSERS).endswith(tuple(_MARKS)):  # nearly every text that grows by a word
+    """Whether the text ends with the end of a sentence, and not with an abbreviation or an initial."""
+    if not text.rstrip(_CLOSERS).endswith(tuple(_MARKS)):  # the usual case
         return False
     match = _SENTENCE_END.search(text.rsplit(None, 1)[-1])
     if match is None:
@@ -126,10 +130,11 @@ def ends_sentence(text: str) -> bool:
 
 
 def align(said: Sequence[str], text: Sequence[str], wanted: int) -> tuple[int, int]:
-    """How many words at the start of `text` correspond to `said`, and in how many words they differ. Both are bare words.
+    """Align `said` to the start of `text`, both given as bare words.
 
-    This is the prefix of `text` with the smallest Levenshtein distance to `said`. Among equals, one that ends with the same
-    word wins, then the one whose length is closest to `wanted`.
+    Returns the length of the prefix of `text` with the smallest Levenshtein distance to `said`, and that distance. Among
+    prefixes with equal distances, those that end with the last word of `said` are preferred, then the one whose length is
+    closest to `wanted`.
     """
     if list(text[: len(said)]) == list(said):
         return len(said), 0

@@ -138,18 +138,27 @@ class TestWordStreams:
 
 
 class TestHypotheses:
-    def test_words_on_which_two_hypotheses_agree_are_committed_but_the_last(self) -> None:
+    def test_words_on_which_two_hypotheses_agree_are_committed_once_a_word_follows_them_in_both(self) -> None:
         assembler = CaptionAssembler()
         assert feed_hypotheses(assembler, "I would", "I would like two", "I would like to go", "I would, like to go home") == [
             "I",
-            "would",
-            "like to",
+            "would like",
+            "to",
         ]
         assert texts(assembler.feed(Hypothesis("I would like to go home.", final=True), 2.0)) == ["go home."]
 
     def test_case_and_punctuation_are_those_of_the_newest_hypothesis(self) -> None:
         assembler = CaptionAssembler()
         assert feed_hypotheses(assembler, "hello my friend", "Hello, my friend, yes") == ["Hello, my"]
+
+    def test_a_word_that_ends_either_hypothesis_waits_since_its_punctuation_may_change(self) -> None:
+        assembler = CaptionAssembler()
+        assert feed_hypotheses(assembler, "please press", "please", "please", "please press one") == []
+        assert feed_hypotheses(assembler, "Please, press two") == ["Please, press"]
+
+    def test_a_number_in_spanish_is_the_same_word_in_digits(self) -> None:
+        assembler = CaptionAssembler()
+        assert feed_hypotheses(assembler, "el número uno para", "el número 1 para entrar") == ["el número 1"]
 
     def test_a_word_is_in_doubt_for_two_and_a_half_seconds_at_most(self) -> None:
         assembler = CaptionAssembler()
@@ -198,6 +207,20 @@ class TestHypotheses:
         final = assembler.feed(Hypothesis("Then wait for it and go.", final=True), 3.0)
         assert final == [Committed("and go.", "Then wait for it and go.")]
         assert assembler.disagreed == 0
+
+    def test_words_committed_beyond_a_cut_are_not_repeated_although_the_word_before_the_cut_is_spelt_differently(self) -> None:
+        assembler = CaptionAssembler()
+        hypotheses = (
+            "le mode discret, lorsque vous êtes un",
+            "le mode discret, lorsque vous êtes en mode",
+            "le mode discrète, lorsque vous êtes en mode direct",
+            "le mode discrète, lorsque vous êtes en mode dis",
+        )
+        assert feed_hypotheses(assembler, *hypotheses) == ["le mode discret, lorsque vous êtes", "en", "mode"]
+        final = assembler.feed(Hypothesis("Le mode discret.", final=True), 2.0)
+        assert final == [Committed("", "Le mode discret.")]
+        following = "lorsque vous êtes en mode discret, les autres"
+        assert feed_hypotheses(assembler, following, f"{following} voix", now=2.5) == ["discret, les"]
 
     def test_an_utterance_without_words_shows_nothing_more(self) -> None:
         assembler = CaptionAssembler()

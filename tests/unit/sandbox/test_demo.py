@@ -92,6 +92,21 @@ def test_good_captions_make_a_report_without_faults(tmp_path: Path) -> None:
     assert any("wer_en" in line and "8.0%" in line for line in found.lines())
 
 
+def test_the_aims_for_the_first_word_are_those_for_the_number_of_people_who_talk_at_the_same_time(tmp_path: Path) -> None:
+    def first_words(talking: int) -> list[str]:
+        found = report([judged("en", 0, Timing(1.3, 0.8), Timing(2.2, 0.8))], [0.2], talking=talking)
+        found.write(tmp_path / f"{talking}.json")
+        return [line for line in found.lines() if line.startswith("first_word")]
+
+    assert [line.rpartition("(")[2] for line in first_words(1)] == ["aim: 1.20 s - missed)", "aim: 2.00 s - missed)"]
+    assert [line.rpartition("(")[2] for line in first_words(2)] == ["aim: 1.60 s - missed)", "aim: 2.40 s)"]
+    assert json.loads((tmp_path / "2.json").read_text())["aims_s"]["first_word_p95_s"] == 2.4
+    assert json.loads((tmp_path / "2.json").read_text())["talking"] == 2
+    several = report([judged("en", 0)], [0.2], talking=2).lines()
+    assert any("2 people talked at the same time" in line and "1.20 / 2.00 s" in line for line in several)
+    assert not any("at the same time" in line for line in report([judged("en", 0)], [0.2]).lines())
+
+
 @pytest.mark.parametrize(
     ("judgements", "leaked", "fault"),
     [

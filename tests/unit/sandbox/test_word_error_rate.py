@@ -23,6 +23,7 @@ from sandbox.word_error_rate import WordErrors, normalise, word_errors
         ("fr", "appuyez sur vingt et un, puis soixante et onze", "appuyez sur 21 puis soixante et onze"),
         ("fr", "quatre-vingt-dix-sept", "97"),
         ("fr", "la conférence", "la confe\u0301rence"),
+        ("es", "su contrasena, numero veintidos o treinta y uno", "su contraseña número 22 o 31"),
     ],
 )
 def test_what_a_reader_would_not_mind_is_no_error(language: str, reference: str, hypothesis: str) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speech-to-text on this machine's CPU: one model and a few decoding threads for all speakers."""
+"""The speech-to-text backend on this machine's CPU. All speakers share one model and a few decoding threads."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from live_transcription.stt.embedded.stream import EmbeddedStream
 
 
 class EmbeddedBackend(SttBackend):
-    """Loads its engine when a call needs it first, and keeps it until `aclose`; belongs to one event loop."""
+    """Opens streams of one engine. The engine is loaded for the first stream or by `warm`, and stays loaded until `aclose`.
+
+    An instance belongs to one event loop.
+    """
 
     def __init__(self, engine: Engine, config: EmbeddedConfig) -> None:
         self.name = engine.name
@@ -29,12 +32,15 @@ class EmbeddedBackend(SttBackend):
         self._loading = asyncio.Lock()
 
     async def warm(self) -> None:
-        """Load the weights (about a second). Raises SttModelError."""
+        """Load the weights, which takes about a second. Raises SttModelError if they cannot be loaded."""
         await self._loaded()
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
-        """As `SttBackend`; raises SttModelError for weights that cannot be loaded and for a language it does not know."""
+        """Open a stream for one speaker.
+
+        Raises SttModelError if the weights cannot be loaded or the engine does not support `language`.
+        """
         if language not in self.languages:
             raise SttModelError(
                 f"The engine '{self.name}' does not understand the language '{language}'.",

@@ -1,23 +1,24 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What Whisper says that nobody said: loops, text for noise, and the credits of the films it was trained on. Pure."""
+"""Detects text that Whisper makes up: loops, text for noise, and film credits from its training data. Pure."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
 
-#: Mean log-probability per token and probability of no speech at which a text is for noise (the first two together, or the
-#: third alone). Speech was seen at -0.9 and above, noise at -1.1 and below with 0.6 and more.
+#: A text is noise if its mean log-probability per token is below `HOPELESS_SCORE`, or if it is below `DOUBTFUL_SCORE` and the
+#: probability of no speech is above `DOUBTFUL_NO_SPEECH`. In tests speech scored -0.9 or more; noise scored -1.1 or less, with
+#: a probability of no speech of 0.6 or more.
 DOUBTFUL_SCORE = -1.0
 DOUBTFUL_NO_SPEECH = 0.6
 HOPELESS_SCORE = -1.6
 
-#: Words of an n-gram, and how often in a row it makes a loop.
+#: Minimum number of words that repeat, and how many times in a row they must repeat to count as a loop.
 _LOOPS = ((1, 5), (2, 4), (3, 3))
 _LONGEST = 24
-#: A sentence of so many words said twice in a row is what a too short encoder window gives; people do it, too.
+#: Minimum words of a sentence that Whisper repeats if its encoder window is too short. People also repeat themselves.
 _ECHO_WORDS = 5
 
 _CREDITS = re.compile(
@@ -50,7 +51,10 @@ _WORDS = re.compile(r"\w+")
 
 
 def no_speech(text: str, score: float, no_speech_probability: float) -> bool:
-    """Whether to say nothing rather than `text`, by how sure the decoder was of it."""
+    """Whether to discard `text` because it is probably not speech.
+
+    `score` is its mean log-probability per token; `no_speech_probability` is the decoder's probability of no speech.
+    """
     if score < HOPELESS_SCORE or (score < DOUBTFUL_SCORE and no_speech_probability > DOUBTFUL_NO_SPEECH):
         return True
     words = _words(text)
@@ -60,12 +64,12 @@ def no_speech(text: str, score: float, no_speech_probability: float) -> bool:
 
 
 def loops(text: str) -> bool:
-    """The same few words again and again."""
+    """Whether the text repeats the same few words again and again."""
     return _loop(_words(text)) is not None
 
 
 def echoes(text: str) -> bool:
-    """A whole sentence twice in a row."""
+    """Whether the text has the same sentence twice in a row."""
     words = _words(text)
     return any(
         words[at : at + size] == words[at + size : at + 2 * size]
@@ -75,7 +79,7 @@ def echoes(text: str) -> bool:
 
 
 def unloop(text: str) -> str:
-    """`text` up to and including the first round of its loop; as it is where there is none."""
+    """Remove the repetitions of the first loop. Text without a loop is returned unchanged."""
     found = _loop(_words(text))
     if found is None:
         return text
@@ -84,7 +88,7 @@ def unloop(text: str) -> str:
 
 
 def _loop(words: Sequence[str]) -> tuple[int, int] | None:
-    """Where the first loop begins and how many words a round has."""
+    """The index of the first loop's first word, and the number of words that repeat. None if there is no loop."""
     for size in range(1, min(_LONGEST, len(words) // 2) + 1):
         times = next(times for least, times in reversed(_LOOPS) if size >= least)
         for at in range(len(words) - size * times + 1):

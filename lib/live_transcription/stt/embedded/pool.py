@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Slots for decodes, and how often each speaker gets a hypothesis while all speakers share them."""
+"""Worker threads that all speakers share: which decode runs next, and how often a speaker gets a hypothesis."""
 
 from __future__ import annotations
 
@@ -22,20 +22,27 @@ Result = TypeVar("Result")
 
 
 class Priority(IntEnum):
-    """The order in which free slots are given; equal priorities are served first come, first served."""
+    """The order in which decodes get a free slot. Those of equal priority run in the order of their requests.
+
+    `FIRST_WORDS` is a hypothesis of an utterance none of whose words can be committed yet, or a final decoded early.
+    """
 
     FINAL = 0
-    FIRST_PARTIAL = 1
-    PARTIAL = 2
+    FIRST_WORDS = 1
+    HYPOTHESIS = 2
 
 
-class Pace:
-    """The interval between a speaker's hypotheses, so that decodes fill no more than `SHARE` of the slots. Pure."""
+class DecodePacing:
+    """Computes the interval between a speaker's hypotheses from the number of speakers and the duration of decodes. Pure.
+
+    `base_s` is the interval in seconds while there are enough slots. With more speakers it grows, so that decodes use no more
+    than `SHARE` of the slots' time.
+    """
 
     SHARE = 0.6
-    #: A speaker counts as talking for so long after a decode, in seconds.
+    #: Seconds after a decode for which its speaker counts as talking.
     TALKING_S = 3.0
-    #: Weight of the newest decode in the mean.
+    #: Weight of the newest decode in the mean duration.
     WEIGHT = 0.15
 
     def __init__(self, base_s: float, slots: int) -> None:
@@ -45,36 +52,42 @@ class Pace:
         self._last: dict[Hashable, float] = {}
 
     def decoded(self, speaker: Hashable, cost_s: float, now: float) -> None:
+        """Record a decode of `cost_s` seconds."""
         self._cost_s = cost_s if not self._cost_s else self._cost_s + self.WEIGHT * (cost_s - self._cost_s)
         self._last[speaker] = now
 
     def talking(self, now: float) -> int:
+        """The number of speakers who are talking."""
         self._last = {speaker: at for speaker, at in self._last.items() if now - at < self.TALKING_S}
         return len(self._last)
 
     def interval_s(self, now: float, share: float = 1.0) -> float:
-        """`share`: factor on the base interval, for a speaker who has just begun."""
+        """Seconds between the starts of two hypotheses of a speaker. `share` is a factor on the base interval."""
         return max(self._base_s * share, self.talking(now) * self._cost_s / (self._slots * self.SHARE))
 
 
 class DecodePool:
-    """`slots` worker threads. Jobs wait here in order of priority, not in the threads' queue."""
+    """Runs decodes in `slots` threads. Decodes that wait for a slot are ordered by priority.
 
-    def __init__(self, slots: int, partial_interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+    `interval_s` is the wanted time between a speaker's hypotheses, in seconds.
+    """
+
+    def __init__(self, slots: int, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._executor = started_threads(slots, "decode")
         self._free = slots
         self._waiting: list[tuple[Priority, int, asyncio.Future[None]]] = []
         self._serial = count()
         self._clock = clock
-        self._base_s = partial_interval_s
-        self._pace = Pace(partial_interval_s, slots)
+        self._base_s = interval_s
+        self._pacing = DecodePacing(interval_s, slots)
         self._slots = slots
         self._slow = False
 
     async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
-        """Wait for a slot, call `prepare` (in the loop, so that it sees the newest audio), and run its result in a thread.
+        """Wait for a slot, call `prepare` in the event loop, and run the job that it returns in a thread.
 
-        Cancelling gives up waiting; a decode that has begun goes on to its end and keeps its slot until then.
+        `prepare` is called when a slot is free, so that the job gets the newest audio. Cancelling ends the wait. A decode that
+        has started runs to its end and occupies its slot until then.
         """
         await self._acquire(priority)
         try:
@@ -93,29 +106,29 @@ class DecodePool:
         future.add_done_callback(done)
         return await asyncio.shield(future)
 
-    def partial_interval_s(self, share: float = 1.0) -> float:
-        """Current seconds between the starts of a speaker's hypotheses; `share` as in `Pace.interval_s`."""
-        return self._pace.interval_s(self._clock(), share)
+    def interval_s(self, share: float = 1.0) -> float:
+        """The current interval between a speaker's hypotheses; see `DecodePacing.interval_s`."""
+        return self._pacing.interval_s(self._clock(), share)
 
     @property
     def crowded(self) -> bool:
-        """More people talk than the slots serve at the wanted interval."""
-        return self.partial_interval_s() > 1.5 * self._base_s
+        """Whether the slots are too few for the wanted interval."""
+        return self.interval_s() > 1.5 * self._base_s
 
     async def in_thread(self, job: Callable[[], Result]) -> Result:
-        """Run something in one of the threads without taking a slot (loading, for instance)."""
+        """Run a job that needs no slot, such as loading a model, in one of the threads."""
         return await asyncio.get_running_loop().run_in_executor(self._executor, job)
 
     def later(self, job: Callable[[], None]) -> None:
-        """Have a thread tidy up when it has time; for what must be done when nobody waits any more."""
+        """Run a job in one of the threads without waiting for its end."""
         self._executor.submit(job)
 
     async def aclose(self) -> None:
-        """Wait for the decodes under way (each well below a second), then end the threads."""
+        """Wait for running decodes, each of which takes about a second at most, and end the threads."""
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
     async def _acquire(self, priority: Priority) -> None:
-        if self._free >= self._wanted(priority):
+        if self._free >= self._required(priority):
             self._free -= 1
             return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -129,26 +142,26 @@ class DecodePool:
 
     def _release(self) -> None:
         self._free += 1
-        while self._waiting and self._free >= self._wanted(self._waiting[0][0]):
+        while self._waiting and self._free >= self._required(self._waiting[0][0]):
             _, _, turn = heapq.heappop(self._waiting)
             if not turn.done():
                 self._free -= 1
                 turn.set_result(None)
 
-    def _wanted(self, priority: Priority) -> int:
-        """Free slots that it takes to begin: the last one is kept for what cannot wait, where there are several."""
-        return 2 if priority is Priority.PARTIAL and self._slots > 1 else 1
+    def _required(self, priority: Priority) -> int:
+        """How many slots must be free. If there are several, the last one is reserved for finals and first words."""
+        return 2 if priority is Priority.HYPOTHESIS and self._slots > 1 else 1
 
     def _measure(self, speaker: Hashable, cost_s: float) -> None:
         now = self._clock()
-        self._pace.decoded(speaker, cost_s, now)
-        interval_s = self._pace.interval_s(now)
+        self._pacing.decoded(speaker, cost_s, now)
+        interval_s = self._pacing.interval_s(now)
         if not self._slow and interval_s > 2 * self._base_s:
             self._slow = True
             logger.warning(
                 "Decoding cannot keep up with the speech (concurrent speakers: %d, concurrent decodes: %d). Each speaker is "
                 "now decoded every %.1f s, so words come later. Give the app more CPU cores.",
-                self._pace.talking(now),
+                self._pacing.talking(now),
                 self._slots,
                 interval_s,
             )

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the embedded backend needs of an engine. Blocking calls, made in worker threads; no asyncio here."""
+"""The interface of an engine of the embedded backend. Its calls block, so they run in worker threads."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-#: Sample rate in Hz that Whisper expects.
+#: Sample rate of Whisper, in Hz.
 RATE = 16_000
 
 #: Mono PCM, dtype float32, shape (samples,), 16 kHz, values in [-1, 1].
@@ -19,33 +19,36 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 
 
 class Recogniser(Protocol):
-    """One speaker's view of an engine. Used by one thread at a time."""
+    """Decodes one speaker's utterances. Only one thread uses it at a time."""
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
-        """The text so far of an utterance of which `samples` is all there is yet; None if there is nothing to show.
+        """Decode an utterance that goes on. `samples` is its audio so far, including that of the previous call.
 
-        Each call of one utterance has what the last one had, and more. `abandoned` tells, from any thread, that the
-        answer is not wanted any more.
+        Returns None if there is no text to show. `abandoned` may be called from any thread. It returns True when the
+        result is no longer needed.
         """
 
     def final(self, samples: Samples) -> str:
-        """The text of a whole utterance, empty if it holds no words."""
+        """Decode a whole utterance. The text is empty if no words are found."""
 
     def restart(self) -> None:
-        """The next call is about another utterance."""
+        """Forget the utterance: the next call belongs to another one."""
 
 
 class Engine(Protocol):
-    """A recogniser's weights, shared by all speakers."""
+    """An engine with its weights, which all speakers share."""
 
     name: str
     languages: frozenset[str]
 
     def load(self, workers: int, threads: int) -> None:
-        """Load for `workers` decodes at once with `threads` cores each; does nothing if loaded. Raises SttModelError."""
+        """Load the weights for `workers` concurrent decodes with `threads` cores each, unless they are loaded.
+
+        Raises SttModelError if they cannot be loaded.
+        """
 
     def unload(self) -> None:
-        """Free the memory; no decode is under way."""
+        """Free the memory. No decode may be running."""
 
     def recogniser(self, language: str) -> Recogniser:
-        """Raises SttAtCapacity where one more speaker would not fit."""
+        """Return a recogniser for one speaker. Raises SttAtCapacity if the engine supports no further speaker."""

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One speaker's stream through an embedded engine: audio in, hypotheses during speech, a final for each utterance.
+"""One speaker's stream with an embedded engine: it sends hypotheses during speech and a final for each utterance.
 
-An utterance ends at a flush or at the end of the stream. A long one is cut at a pause or, at worst, between two words. When the
-speaker seems to have stopped, the final is decoded on trial; if the flush comes without another sound, it is ready by then.
+An utterance ends at a flush or at the end of the stream. A long one is cut at a pause, or between two words if there is no
+pause. When the speaker seems to have stopped, the final is decoded early, as a trial. If a flush follows without further
+speech, the trial is the final.
 """
 
 from __future__ import annotations
@@ -30,20 +31,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StreamLimits:
-    """Seconds of audio, except `events`.
+    """Limits of a stream. All are seconds of audio, except `early_share` and `events`.
 
-    `first_partial_s`: audio (with pre-roll) before the first hypothesis; `growth_s`: new audio before the next. Up to `early_s`
-    of audio the interval is multiplied by `early_share`, so that two hypotheses agree soon. `hush_s`: quiet after which no
-    further hypothesis is begun; `trial_s`: quiet after which the final is decoded on trial. From `cut_s` on, an utterance is
-    cut at a pause of `pause_s`, and at `longest_s` in any case; at least `least_s` remain before a cut. `shortest_s`: minimum
-    length of an utterance. `waiting_s`: audio that may wait to be decoded before `send` makes its caller wait.
+    Hypotheses: the first one needs `first_speech_s` of speech, and each further one needs `growth_s` of new audio. Until two
+    of them agree on the first word, but only up to `early_s`, their interval is multiplied by `early_share`. No hypothesis is
+    begun after `quiet_s` without speech.
+
+    Finals: a trial is decoded after `trial_s` without speech. From `cut_s` on, an utterance is cut at a pause of `pause_s`;
+    at `longest_s` it is cut in any case. At least `least_s` remain before a cut. Utterances shorter than `shortest_s` have no
+    text.
+
+    Queues: `send` waits while more than `waiting_s` of audio waits for finals. At most `events` events are queued.
     """
 
-    first_partial_s: float = 0.85
-    growth_s: float = 0.25
+    first_speech_s: float = 0.6
+    growth_s: float = 0.15
     early_s: float = 2.7
-    early_share: float = 0.6
-    hush_s: float = 0.1
+    early_share: float = 0.32
+    quiet_s: float = 0.1
     trial_s: float = 0.2
     cut_s: float = 6.0
     pause_s: float = 0.16
@@ -56,14 +61,14 @@ class StreamLimits:
 
 @dataclass(slots=True)
 class _Closed:
-    """An utterance that waits for its final, or just the flush that is to be answered then."""
+    """An utterance that waits for its final, a flush that waits for its answer, or both."""
 
     utterance: Utterance | None
     flushed: bool = field(default=False)
 
 
 class EmbeddedStream(SttStream):
-    """Made by `EmbeddedBackend.open_stream`, which runs `work` beside the caller's block."""
+    """A stream of `EmbeddedBackend.open_stream`, which runs `work` as a task while the stream is open."""
 
     def __init__(self, pool: DecodePool, recogniser: Recogniser, limits: StreamLimits | None = None) -> None:
         self._pool = pool
@@ -73,23 +78,23 @@ class EmbeddedStream(SttStream):
         self._open = Utterance(0.0)
         self._closed: deque[_Closed] = deque()
         self._ended = False
-        # A hypothesis is being decoded and still wanted. After a quiet moment it is not, so that the trial final can start.
-        self._guessing = False
+        # A hypothesis is being decoded. False again once the speaker pauses, so that the trial can start sooner.
+        self._decoding_hypothesis = False
         self._decoded_at = float("-inf")
         self._decoded_length = 0
         self._checked_s = 0.0
-        self._news = asyncio.Event()
-        self._room = asyncio.Event()
+        self._changed = asyncio.Event()
+        self._drained = asyncio.Event()
         self._events: deque[SttEvent | None] = deque()
         self._arrived = asyncio.Event()
-        self._taken = asyncio.Event()
+        self._read = asyncio.Event()
 
-    # For the speaker.
+    # The interface of `SttStream`.
 
     async def send(self, frame: Frame) -> None:
         while self._waiting_s() > self._limits.waiting_s:
-            self._room.clear()
-            await self._room.wait()
+            self._drained.clear()
+            await self._drained.wait()
         self._take(self._resampler.resample_chunk(frame))
 
     async def flush(self) -> None:
@@ -98,7 +103,7 @@ class EmbeddedStream(SttStream):
     async def end(self) -> None:
         self._close(flushed=False)
         self._ended = True
-        self._news.set()
+        self._changed.set()
 
     async def events(self) -> AsyncIterator[SttEvent]:
         while True:
@@ -106,23 +111,23 @@ class EmbeddedStream(SttStream):
                 self._arrived.clear()
                 await self._arrived.wait()
             event = self._events.popleft()
-            self._taken.set()
+            self._read.set()
             if event is None:
                 return
             yield event
 
-    # Audio. Utterances are closed by what is in it alone, however late the decodes are.
+    # Audio. Where utterances end depends on the audio alone, not on the time that decodes take.
 
     def _take(self, samples: Samples) -> None:
         self._open.append(samples)
-        self._news.set()
-        if self._guessing and self._fell_silent(self._open):
-            self._guessing = False
+        self._changed.set()
+        if self._decoding_hypothesis and self._may_have_ended(self._open):
+            self._decoding_hypothesis = False
         if self._open.duration_s >= max(self._limits.cut_s, self._checked_s):
             self._cut()
 
     def _cut(self) -> None:
-        """Cut a long utterance where it hurts least, and leave the rest open."""
+        """Cut a long utterance at the best place. The rest is the next utterance."""
         limits = self._limits
         utterance = self._open
         self._checked_s = utterance.duration_s + 0.24
@@ -140,15 +145,15 @@ class EmbeddedStream(SttStream):
         self._closed.append(_Closed(utterance))
 
     def _close(self, *, flushed: bool) -> None:
-        """What is open ends here. The resampler starts afresh: the next audio need not follow on this."""
+        """End the open utterance. The resampler is reset, since the next audio may not be contiguous."""
         self._open.append(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         self._resampler.clear()
         utterance, self._open = self._open, Utterance(self._open.end_s)
-        self._guessing = False
+        self._decoding_hypothesis = False
         self._decoded_length = 0
         self._checked_s = 0.0
         self._closed.append(_Closed(utterance if len(utterance) else None, flushed))
-        self._news.set()
+        self._changed.set()
 
     def _waiting_s(self) -> float:
         return sum(closed.utterance.duration_s for closed in self._closed if closed.utterance is not None)
@@ -156,13 +161,13 @@ class EmbeddedStream(SttStream):
     # Decoding.
 
     async def work(self) -> None:
-        """Decode until the end; then the events end."""
+        """Decode until the stream ends, then end the events."""
         try:
             while True:
                 if self._closed:
                     await self._finish(self._closed[0])
                     self._closed.popleft()
-                    self._room.set()
+                    self._drained.set()
                 elif self._ended:
                     await self._emit(None)
                     return
@@ -190,31 +195,34 @@ class EmbeddedStream(SttStream):
         return utterance.shown if text is None else text
 
     async def _follow(self) -> None:
-        """Decode the open utterance once, as it is by the time a slot is free; or wait until there is reason to."""
+        """Decode the open utterance once, or wait until a decode is due or there is new audio."""
         limits = self._limits
         utterance = self._open
         grown_s = (len(utterance) - self._decoded_length) / RATE
-        share = limits.early_share if utterance.duration_s < limits.early_s else 1.0
-        interval_s = self._pool.partial_interval_s(share)
+        interval_s = self._pool.interval_s(limits.early_share if self._is_early(utterance) else 1.0)
         due_in_s = self._decoded_at + interval_s - asyncio.get_running_loop().time()
         if grown_s < limits.growth_s:
             await self._wait(None)
-        elif (due_in_s <= 0 or not self._pool.crowded) and self._fell_silent(utterance):
-            await self._try_final(utterance)
-        elif not self._decoded_length and utterance.duration_s < limits.first_partial_s:
+        elif (due_in_s <= 0 or not self._pool.crowded) and self._may_have_ended(utterance):
+            await self._decode_trial(utterance)
+        elif not self._decoded_length and utterance.speech_s() < limits.first_speech_s:
             await self._wait(None)
         elif due_in_s > 0:
             await self._wait(due_in_s)
-        elif limits.hush_s <= utterance.quiet_tail_s() < limits.trial_s:
+        elif limits.quiet_s <= utterance.quiet_tail_s() < limits.trial_s:
             await self._wait(None)
         else:
-            await self._show_partial(utterance)
+            await self._decode_hypothesis(utterance)
 
-    def _fell_silent(self, utterance: Utterance) -> bool:
-        """Whether the speaker may have finished, and no final was decoded on trial yet."""
+    def _is_early(self, utterance: Utterance) -> bool:
+        """Whether the first word is still to be shown. Noise without words stops being early after a while."""
+        return not utterance.agreed and utterance.duration_s < self._limits.early_s
+
+    def _may_have_ended(self, utterance: Utterance) -> bool:
+        """Whether the speaker may have finished and there is no trial yet."""
         return utterance.accept_trial() is None and utterance.quiet_tail_s() >= self._limits.trial_s
 
-    async def _try_final(self, utterance: Utterance) -> None:
+    async def _decode_trial(self, utterance: Utterance) -> None:
         length = 0
 
         def prepare() -> Callable[[], str]:
@@ -222,20 +230,20 @@ class EmbeddedStream(SttStream):
             length = self._begin(utterance)
             return partial(self._recogniser.final, utterance.samples)
 
-        text = await self._decode(Priority.FIRST_PARTIAL, prepare)
-        # Meanwhile the utterance may have been cut; the text then holds words of the next one.
+        text = await self._decode(Priority.FIRST_WORDS, prepare)
+        # If the utterance was cut meanwhile, the text includes words of the next one.
         if text is not None and length <= len(utterance):
             utterance.trial = (length, text)
             await self._show(utterance, text)
 
-    async def _show_partial(self, utterance: Utterance) -> None:
+    async def _decode_hypothesis(self, utterance: Utterance) -> None:
         def prepare() -> Callable[[], str | None]:
             self._begin(utterance)
-            self._guessing = True
-            return partial(self._recogniser.partial, utterance.samples, lambda: not self._guessing)
+            self._decoding_hypothesis = True
+            return partial(self._recogniser.partial, utterance.samples, lambda: not self._decoding_hypothesis)
 
-        text = await self._decode(Priority.PARTIAL if utterance.shown else Priority.FIRST_PARTIAL, prepare)
-        self._guessing = False
+        text = await self._decode(Priority.FIRST_WORDS if self._is_early(utterance) else Priority.HYPOTHESIS, prepare)
+        self._decoding_hypothesis = False
         await self._show(utterance, text)
 
     def _begin(self, utterance: Utterance) -> int:
@@ -247,33 +255,33 @@ class EmbeddedStream(SttStream):
     async def _show(self, utterance: Utterance, text: str | None) -> None:
         """Send a hypothesis, unless it has no text or the utterance has ended."""
         if text and utterance is self._open:
-            utterance.shown = text
+            utterance.show(text)
             await self._emit(Hypothesis(text, final=False, start_s=utterance.start_s, end_s=utterance.end_s))
 
     async def _decode(self, priority: Priority, prepare: Callable[[], Callable[[], str | None]]) -> str | None:
-        """None if it failed, which costs this text only."""
+        """Run a decode. Returns None if it failed; later decodes are not affected."""
         try:
             return await self._pool.run(self, priority, prepare)
-        except Exception:  # whatever an engine raises, the speaker's next words are decoded all the same
+        except Exception:  # an engine may raise any error; it must not end the stream
             logger.warning("A decode failed; its text is missing from the captions", exc_info=True)
             self._recogniser.restart()
             return None
 
     async def _wait(self, timeout_s: float | None) -> None:
-        self._news.clear()
+        self._changed.clear()
         try:
             async with asyncio.timeout(timeout_s):
-                await self._news.wait()
+                await self._changed.wait()
         except TimeoutError:
             return
 
     async def _emit(self, event: SttEvent | None) -> None:
-        """Queue an event. A hypothesis replaces an unread one. Waits while the queue is full."""
+        """Queue an event, or wait while the queue is full. An event replaces an unread hypothesis."""
         last = self._events[-1] if self._events else None
         if isinstance(event, Hypothesis) and isinstance(last, Hypothesis) and not last.final:
             self._events.pop()
         while len(self._events) >= self._limits.events:
-            self._taken.clear()
-            await self._taken.wait()
+            self._read.clear()
+            await self._read.wait()
         self._events.append(event)
         self._arrived.set()

@@ -1,9 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One utterance's audio: how loud it is where, whether it has fallen silent, and where to cut it if it grows too long."""
+"""The audio of one utterance: where it is loud, whether the speaker has stopped, and where to cut it. Pure."""
 
 from __future__ import annotations
+
+import re
 
 import numpy as np
 import numpy.typing as npt
@@ -14,27 +16,30 @@ from live_transcription.stt.embedded.recogniser import RATE, Samples
 HOP_S = 0.01
 _HOP = round(RATE * HOP_S)
 
-#: Quiet is so many dB below the utterance's loud parts (the 90th percentile of its curve).
+#: Audio is quiet if it is so many dB below the loud parts of the utterance (the 90th percentile of its curve).
 QUIET_DB = 27.0
-#: dBFS below which an utterance as a whole is silence.
+#: Audio below this level, in dBFS, is silence.
 SILENCE_DB = -62.0
 
 
 class Utterance:
-    """Audio from `start_s` of the stream on.
+    """Audio that begins `start_s` seconds after the start of the stream.
 
-    `shown`: the last hypothesis sent, empty if there was none. `trial`: a final decoded before the end was certain, and the
-    number of samples it was decoded from.
+    `shown` is the last hypothesis that was sent, empty if there was none. `agreed` is True once two consecutive hypotheses
+    agree on the first word. `trial` is a final decoded before the end was certain, after the number of samples it was decoded
+    from.
     """
 
     def __init__(self, start_s: float) -> None:
         self.start_s = start_s
         self.shown = ""
+        self.agreed = False
         self.trial: tuple[int, str] | None = None
         self._samples: Samples = np.zeros(RATE * 4, np.float32)
         self._length = 0
 
     def append(self, samples: Samples) -> None:
+        """Add audio."""
         needed = self._length + len(samples)
         if needed > len(self._samples):
             grown = np.zeros(max(needed, 2 * len(self._samples)), np.float32)
@@ -43,9 +48,18 @@ class Utterance:
         self._samples[self._length : needed] = samples
         self._length = needed
 
+    def show(self, text: str) -> None:
+        """Store a hypothesis that is sent.
+
+        The agreement is the one that commits a word in `captions.hypotheses`: another word follows it in both hypotheses.
+        """
+        before, after = (re.findall(r"\w+", each.lower())[:2] for each in (self.shown, text))
+        self.agreed = self.agreed or (len(before) == len(after) == 2 and before[0] == after[0])
+        self.shown = text
+
     @property
     def samples(self) -> Samples:
-        """All of it. A view that stays as it is when more is appended."""
+        """All samples. The view does not change when audio is appended."""
         return self._samples[: self._length]
 
     def __len__(self) -> int:
@@ -61,34 +75,44 @@ class Utterance:
 
     @property
     def silent(self) -> bool:
-        """No 50 ms of it are louder than any microphone's noise."""
+        """Whether it is nowhere louder than the noise of a microphone."""
         levels = loudness(self.samples)
         return not len(levels) or float(levels.max()) < SILENCE_DB
 
     def quiet_tail_s(self) -> float:
-        """For how long it has been quiet at its end; 0 for an utterance that is quiet all along."""
+        """Seconds of quiet at the end; 0 if the whole utterance is quiet."""
         loud = np.flatnonzero(~_quiet(loudness(self.samples)))
         levels = self._length // _HOP
         return 0.0 if not len(loud) else (levels - 1 - int(loud[-1])) * HOP_S
 
+    def speech_s(self) -> float:
+        """Seconds from the first sound to the end; 0 if there is none."""
+        levels = loudness(self.samples)
+        loud = np.flatnonzero(~_quiet(levels) & (levels > SILENCE_DB))
+        return (len(levels) - int(loud[0])) * HOP_S if len(loud) else 0.0
+
     def quiet_since(self, length: int) -> bool:
-        """Whether it has at least `length` samples, and only quiet after them."""
+        """Whether it has at least `length` samples, and all samples after them are quiet."""
         return 0.0 <= (self._length - length) / RATE <= self.quiet_tail_s()
 
     def accept_trial(self) -> str | None:
-        """The final that was made on trial, if nothing was said since."""
+        """The text of the trial, or None if there is no trial or speech followed it."""
         return self.trial[1] if self.trial is not None and self.quiet_since(self.trial[0]) else None
 
     def cut(self, position: int) -> Utterance:
-        """Keep the first `position` samples. Returns the rest as another utterance."""
+        """Keep the first `position` samples, and return the rest as another utterance.
+
+        The rest counts as agreed: it continues a sentence, so its first word is not urgent.
+        """
         rest = Utterance(self.start_s + position / RATE)
         rest.append(self.samples[position:])
+        rest.agreed = True
         self._length = position
         return rest
 
 
 def loudness(samples: Samples) -> npt.NDArray[np.float64]:
-    """dBFS over 50 ms around each step of 10 ms."""
+    """The level in dBFS of each 10 ms, averaged over 50 ms."""
     count = len(samples) // _HOP
     if count == 0:
         return np.zeros(0)
@@ -99,7 +123,10 @@ def loudness(samples: Samples) -> npt.NDArray[np.float64]:
 
 
 def pause(samples: Samples, first_s: float, last_s: float, least_s: float) -> int | None:
-    """The middle, as a sample index, of the longest pause in a stretch, if one lasts `least_s` at least."""
+    """The middle of the longest pause between `first_s` and `last_s`, as a sample index.
+
+    Returns None if no pause lasts at least `least_s`.
+    """
     first = round(first_s / HOP_S)
     quiet = _quiet(loudness(samples))[first : round(last_s / HOP_S)]
     edges = np.flatnonzero(np.diff(np.concatenate([[False], quiet, [False]]).astype(np.int8)))
@@ -113,7 +140,7 @@ def pause(samples: Samples, first_s: float, last_s: float, least_s: float) -> in
 
 
 def quietest(samples: Samples, first_s: float, last_s: float) -> int:
-    """The sample index of the quietest 50 ms in a stretch: between two words, if anywhere."""
+    """The middle of the quietest 50 ms between `first_s` and `last_s`, as a sample index. It is probably between words."""
     first = round(first_s / HOP_S)
     levels = loudness(samples)[first : round(last_s / HOP_S)]
     return (first + int(np.argmin(levels))) * _HOP + _HOP // 2

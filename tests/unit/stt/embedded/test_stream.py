@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Hashable, Sequence
 from itertools import pairwise
 
 import pytest
@@ -14,6 +14,8 @@ from live_transcription.config import EmbeddedConfig
 from live_transcription.errors import SttModelError
 from live_transcription.stt.base import Flushed, Hypothesis, SttEvent, SttStream
 from live_transcription.stt.embedded.backend import EmbeddedBackend
+from live_transcription.stt.embedded.pool import DecodePool, Priority, Result
+from live_transcription.stt.embedded.stream import EmbeddedStream
 from live_transcription.types import Frame
 from tests.unit.stt.fake_engine import FakeEngine, frames, silence, words
 
@@ -111,6 +113,53 @@ async def test_hypotheses_grow(backend: EmbeddedBackend, engine: FakeEngine) -> 
     assert len(shown) >= 3
     assert shown == sorted(shown, key=len)
     assert all(numbers(1, 8).startswith(text) for text in shown)
+
+
+@pytest.mark.parametrize("silence_s", [0.0, 0.5])
+async def test_the_first_hypothesis_waits_for_speech_and_not_for_silence_before_it(
+    backend: EmbeddedBackend, engine: FakeEngine, silence_s: float
+) -> None:
+    async with backend.open_stream("en") as stream:
+        await say(stream, silence(silence_s), words(1))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert engine.decodes == []
+        assert engine.running == 0
+        await say(stream, words(2, first=2))
+        await engine.wait_until(lambda: len(engine.decodes) == 1)
+        assert engine.decodes[0][0] == "partial"
+
+
+class RecordingPool(DecodePool):
+    """Records the priority of each decode."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 0.01)
+        self.priorities: list[Priority] = []
+
+    async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
+        self.priorities.append(priority)
+        return await super().run(speaker, priority, prepare)
+
+
+async def test_decodes_are_urgent_until_two_of_them_agree_on_the_first_word(engine: FakeEngine) -> None:
+    pool = RecordingPool()
+    stream = EmbeddedStream(pool, engine.recogniser("en"))
+    async with asyncio.TaskGroup() as tasks:
+        work = tasks.create_task(stream.work())
+        for n in range(1, 6):
+            before = len(engine.decodes)
+            await say(stream, words(1, first=n))
+            if n >= 2:
+                await engine.wait_until(lambda: len(engine.decodes) > before)  # noqa: B023  awaited in this round
+        await stream.end()
+        await until_end(stream)
+        work.cancel()
+    await pool.aclose()
+    first, second, *later, final = pool.priorities
+    assert first is second is Priority.FIRST_WORDS
+    assert set(later) == {Priority.HYPOTHESIS}
+    assert final is Priority.FINAL
 
 
 async def test_a_slow_engine_decodes_the_newest_audio_once_and_not_every_frame(

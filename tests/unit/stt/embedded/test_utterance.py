@@ -35,6 +35,28 @@ def test_a_quiet_tail_is_measured_from_the_last_sound() -> None:
     assert utterance(quiet(1.0)).quiet_tail_s() == 0.0
 
 
+def test_speech_is_measured_from_the_first_sound_however_long_the_silence_before_it() -> None:
+    assert utterance(quiet(0.6, 0.0003), tone(0.4)).speech_s() == pytest.approx(0.4, abs=0.06)
+    assert utterance(tone(0.4)).speech_s() == pytest.approx(0.4, abs=0.06)
+    assert utterance(quiet(1.0, 0.0003)).speech_s() == 0.0
+    assert Utterance(0.0).speech_s() == 0.0
+
+
+def test_two_consecutive_hypotheses_agree_on_the_first_word_once_a_word_follows_it_in_both() -> None:
+    made = Utterance(0.0)
+    for text, agreed in (("Tons", False), ("Tous", False), ("tous nos", False), ("Tous, nos", True), ("Vous n'avez", True)):
+        made.show(text)
+        assert made.agreed is agreed
+        assert made.shown == text
+
+
+def test_the_rest_of_a_cut_utterance_has_no_urgent_first_word() -> None:
+    made = utterance(tone(2.0))
+    rest = made.cut(RATE)
+    assert rest.agreed
+    assert not made.agreed
+
+
 def test_a_recording_falls_silent_soon_after_its_last_sound_and_not_in_the_words() -> None:
     clip = recording.load("en-short")
     samples, end_s = clip.pcm(RATE), clip.utterances[0].end_s
