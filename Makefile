@@ -22,7 +22,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test check format run bench fuzz rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test check format run bench fuzz rig moshi lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -85,6 +85,9 @@ fuzz: $(VENV)/dev-installed ## Feed hostile input to every surface (CASES=100000
 
 rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 	@scripts/install_rig.sh
+
+moshi: $(VENV)/runtime-installed ## Build the real moshi-server for the tests (cargo, about 20 minutes, once; ~/.cache)
+	@$(RUN) scripts/build_moshi.py
 
 lock: ## Renew the locked versions (needs uv)
 	@scripts/lock.sh
