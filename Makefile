@@ -23,7 +23,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons check settings format run bench fuzz mutants rig lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo test test-pythons check settings format run bench fuzz mutants rig moshi lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -97,6 +97,9 @@ mutants: $(VENV)/dev-installed ## Break the code in one place at a time; the tes
 
 rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 	@scripts/install_rig.sh
+
+moshi: $(VENV)/runtime-installed ## Build the real moshi-server for the tests (cargo, about 20 minutes, once; ~/.cache)
+	@$(RUN) scripts/build_moshi.py
 
 lock: ## Renew the locked versions (needs uv)
 	@scripts/lock.sh

@@ -39,6 +39,7 @@ class ServerProcess:
         log: Path,
         environment: dict[str, str] | None = None,
         inherit: bool = True,
+        ready_timeout_s: float = READY_TIMEOUT_S,
     ) -> None:
         self.name = name
         self.port = port
@@ -47,6 +48,7 @@ class ServerProcess:
         log.unlink(missing_ok=True)
         self._command = tethered([*map(str, command)])
         self._environment = {**(os.environ if inherit else {}), **(environment or {})}
+        self._ready_timeout_s = ready_timeout_s
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -60,7 +62,7 @@ class ServerProcess:
     async def start(self) -> None:
         """Returns once the port answers. Raises ServerFailed."""
         self._process = self._spawn()
-        deadline = time.monotonic() + READY_TIMEOUT_S
+        deadline = time.monotonic() + self._ready_timeout_s
         while True:
             if not self.running or time.monotonic() > deadline:
                 await self.kill()

@@ -9,6 +9,8 @@ as the next word begins, and so never for the last one; `Step` goes before the w
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from live_transcription.types import Frame
@@ -27,13 +29,36 @@ _PAUSE_S = (0.2, 0.35, 0.5, 0.8)
 _QUIET_RMS = 0.002
 
 
-class Hearing:
-    """One session's decoding. A frame with NaN in it spoils the session, as it spoils the model's memory of it."""
+#: Steps of audio that push a frame with NaN out of the codec's memory: each of its 8 layers looks back 125 steps.
+SPOILT_STEPS = 1000
 
-    def __init__(self, source: WordSource) -> None:
+
+@dataclass(slots=True)
+class SlotMemory:
+    """The part of a slot that a new session does not reset. `spoilt_steps`: how long it still hears nothing."""
+
+    spoilt_steps: int = 0
+
+
+class Hearing:
+    """One session's decoding. A frame with NaN in it spoils the slot's memory, for the sessions to come as well.
+
+    `pause_heads` False: a model without them, whose server sends no `Step` at all. `delay_steps`: how late its words are.
+    """
+
+    def __init__(
+        self,
+        source: WordSource,
+        memory: SlotMemory | None = None,
+        *,
+        delay_steps: int = DELAY_STEPS,
+        pause_heads: bool = True,
+    ) -> None:
         self._source = source
+        self._memory = memory or SlotMemory()
+        self._delay_s = delay_steps * FRAME_S
+        self._has_pause_heads = pause_heads
         self.steps = 0
-        self._spoilt = False
         self._silence_s = 0.0
         self._peak = 0.0
         self._begun: list[HeardWord] = []
@@ -48,18 +73,21 @@ class Hearing:
     @property
     def ready(self) -> bool:
         """Whether the words that the next step has to bring are known."""
-        return self._source.settled_s >= (self.steps + 1) * FRAME_S - DELAY_S
+        return self._source.settled_s >= (self.steps + 1) * FRAME_S - self._delay_s
 
     def step(self, frame: Frame, step_idx: int, buffered_pcm: int) -> list[Outgoing]:
         """One model step over `FRAME_SAMPLES` samples, which the source has been fed before."""
         self.steps += 1
-        self._spoilt = self._spoilt or not bool(np.isfinite(frame).all())
-        outgoing: list[Outgoing] = [Step(step_idx, self._pause_heads(frame), buffered_pcm)]
-        words = self._source.take_words(self.audio_s - DELAY_S)
-        if self._spoilt:
+        self._memory.spoilt_steps = max(0, self._memory.spoilt_steps - 1) if np.isfinite(frame).all() else SPOILT_STEPS
+        spoilt = self._memory.spoilt_steps > 0
+        outgoing: list[Outgoing] = []
+        if self._has_pause_heads:
+            outgoing.append(Step(step_idx, self._pause_heads(np.zeros_like(frame) if spoilt else frame), buffered_pcm))
+        words = self._source.take_words(self.audio_s - self._delay_s)
+        if spoilt:
             return outgoing
         for word in words:
-            stop_s = min(np.floor(word.start_s / FRAME_S) * FRAME_S, self.audio_s - DELAY_S)
+            stop_s = min(np.floor(word.start_s / FRAME_S) * FRAME_S, self.audio_s - self._delay_s)
             self._last_stop_s = max(self._last_stop_s, float(stop_s))
             if self._unended:
                 outgoing.append(EndWord(self._last_stop_s))
@@ -68,8 +96,6 @@ class Hearing:
         return outgoing
 
     def _pause_heads(self, frame: Frame) -> tuple[float, ...]:
-        if self._spoilt:
-            return (float("nan"),) * len(_PAUSE_S)
         loudness = float(np.sqrt(np.mean(np.square(frame, dtype=np.float64))))
         self._peak = max(self._peak * 0.995, loudness)
         self._silence_s = self._silence_s + FRAME_S if loudness < max(_QUIET_RMS, 0.04 * self._peak) else 0.0

@@ -25,6 +25,9 @@ class FaultKind(StrEnum):
     FULL = "full"
     #: The model server is not there (Modal: the proxy lives, moshi-server does not).
     MODEL_DOWN = "model_down"
+    #: The model's loop ends with an error, for all sessions and for good: the server answers and listens, but it transcribes
+    #: nothing and frees no slot. An outage restarts it.
+    MODEL_DIES = "model_dies"
     #: The server closes with 1000 and no reason.
     CLOSE = "close"
     #: The TCP connection is cut without a close frame.

@@ -31,7 +31,7 @@ from sandbox.stt_servers.cli import serve_until_stopped, source_arguments, word_
 from sandbox.stt_servers.dialects import Dialect, DialectName, Spacing
 from sandbox.stt_servers.faults import Fault, FaultKind, SessionFaults
 from sandbox.stt_servers.fleet import Container, Fleet
-from sandbox.stt_servers.model import Channel, NoFreeChannel
+from sandbox.stt_servers.model import Channel, Model, NoFreeChannel
 from sandbox.stt_servers.moshi_messages import Audio, Word
 from sandbox.stt_servers.serving import SessionRecord, StandIn, as_json, plain, redirect
 from sandbox.stt_servers.words import FRAME_SAMPLES, WordSources
@@ -82,7 +82,7 @@ class ModalStandIn(StandIn):
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        super().__init__(sources, batch_size=batch_size, step_s=step_s, host=host, port=port)
+        super().__init__(Model(sources, batch_size=batch_size, step_s=step_s), host=host, port=port)
         self.behaviour = behaviour or Behaviour()
         self.fleet = fleet or Fleet()
         self._released = asyncio.Event()
@@ -155,7 +155,7 @@ class ModalStandIn(StandIn):
             return "full"
         try:
             async with self.model.channel() as channel:
-                return await _Session(connection, channel, record, faults, self.behaviour).run()
+                return await _Session(connection, channel, record, faults, self).run()
         except NoFreeChannel:
             await connection.recv()
             return "full"
@@ -170,8 +170,10 @@ class _Session:
         channel: Channel,
         record: SessionRecord,
         faults: SessionFaults,
-        behaviour: Behaviour,
+        server: ModalStandIn,
     ) -> None:
+        behaviour = server.behaviour
+        self._model = server.model
         self._connection = connection
         self._channel = channel
         self._record = record
@@ -230,6 +232,8 @@ class _Session:
             case FaultKind.CUT:
                 self._connection.transport.abort()
                 return "fault: cut"
+            case FaultKind.MODEL_DIES:
+                self._model.die()
             case FaultKind.STALL:
                 self._speaking.clear()
                 asyncio.get_running_loop().call_later(fault.duration_s, self._speaking.set)

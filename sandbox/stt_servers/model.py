@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from live_transcription.types import Frame
-from sandbox.stt_servers.audio_locator import DELAY_STEPS, Hearing
+from sandbox.stt_servers.audio_locator import DELAY_STEPS, Hearing, SlotMemory
 from sandbox.stt_servers.moshi_messages import Audio, Incoming, Init, Marker, Outgoing, Ready
 from sandbox.stt_servers.words import FRAME_SAMPLES, WordSource, WordSources
 
@@ -41,17 +41,19 @@ class NoFreeChannel(Exception):
 
 
 class Channel:
-    """One session's place in the batch. `outbound` ends with None when the model has let the session go."""
+    """One session's slot in the batch. `outbound` ends with None when the model has freed it."""
 
-    def __init__(self, source: WordSource, work: asyncio.Event) -> None:
+    def __init__(self, slot: int, source: WordSource, hearing: Hearing, work: asyncio.Event) -> None:
+        self.slot = slot
         self.outbound: asyncio.Queue[Outgoing | None] = asyncio.Queue()
         self._source = source
         self._work = work
         self._inbound: deque[Incoming] = deque([Init()])
         self._samples: Frame = np.zeros(0, np.float32)
         self._unfed: Frame = np.zeros(0, np.float32)
-        self._hearing = Hearing(source)
+        self._hearing = hearing
         self._input_ended = False
+        self._gone = False
         self._held_since: float | None = None
         self.overrun = False
 
@@ -85,8 +87,13 @@ class Channel:
         self._input_ended = True
         self._work.set()
 
+    def hang_up(self) -> None:
+        """The client is gone: the model frees the slot at its next turn, which may be a step later."""
+        self._gone = True
+        self._work.set()
+
     def has_work(self, now: float) -> bool:
-        if self._input_ended or self.overrun:
+        if self._input_ended or self._gone or self.overrun:
             return True
         if not self._inbound and len(self._samples) < FRAME_SAMPLES:
             self._held_since = None
@@ -100,7 +107,7 @@ class Channel:
     def receive(self) -> tuple[Incoming | None, Frame | None, bool]:
         """This step's message, the frame to be heard in it, and whether the channel lives on."""
         message = self._inbound.popleft() if self._inbound else None
-        if self.overrun or (message is None and self._input_ended):
+        if self._gone or self.overrun or (message is None and self._input_ended):
             return None, None, False
         if isinstance(message, Audio):
             self._samples = np.concatenate([self._samples, message.pcm])
@@ -133,12 +140,27 @@ class _PendingMarker:
 
 
 class Model:
-    """The loop and its channels. `step_s`: how long one step of the batch takes; 15 ms allows five times real time."""
+    """The loop and its channels. `step_s`: how long one step of the batch takes; 15 ms allows five times real time, and above
+    80 ms it falls behind without telling anybody. `delay_steps`, `pause_heads`: see `hearing.Hearing`.
+    """
 
-    def __init__(self, sources: WordSources, *, batch_size: int = 64, step_s: float = 0.015) -> None:
+    def __init__(
+        self,
+        sources: WordSources,
+        *,
+        batch_size: int = 64,
+        step_s: float = 0.015,
+        delay_steps: int = DELAY_STEPS,
+        pause_heads: bool = True,
+    ) -> None:
         self._sources = sources
         self.batch_size = batch_size
         self.step_s = step_s
+        self._delay_steps = delay_steps
+        self._pause_heads = pause_heads
+        self._memories = [SlotMemory() for _ in range(batch_size)]
+        self._alive = asyncio.Event()
+        self._alive.set()
         self._channels: list[Channel] = []
         self._work = asyncio.Event()
         self._markers: list[_PendingMarker] = []
@@ -149,6 +171,22 @@ class Model:
     def used_slots(self) -> int:
         return len(self._channels)
 
+    @property
+    def alive(self) -> bool:
+        return self._alive.is_set()
+
+    def die(self) -> None:
+        """End the loop, as an error of the GPU does. The server lives on, and its slots are never freed."""
+        self._alive.clear()
+
+    def restart(self) -> None:
+        """As a new process: nothing of the old one is left."""
+        self._channels.clear()
+        self._markers.clear()
+        self._step_idx = 0
+        self._memories = [SlotMemory() for _ in range(self.batch_size)]
+        self._alive.set()
+
     @contextlib.asynccontextmanager
     async def channel(self) -> AsyncIterator[Channel]:
         """A channel of one's own. Raises NoFreeChannel."""
@@ -157,18 +195,22 @@ class Model:
         async with self._sources(self._work.set) as source:
             if len(self._channels) >= self.batch_size:
                 raise NoFreeChannel
-            channel = Channel(source, self._work)
+            taken = {channel.slot for channel in self._channels}
+            slot = next(slot for slot in range(self.batch_size) if slot not in taken)
+            hearing = Hearing(source, self._memories[slot], delay_steps=self._delay_steps, pause_heads=self._pause_heads)
+            channel = Channel(slot, source, hearing, self._work)
             self._channels.append(channel)
             self._work.set()
             try:
                 yield channel
             finally:
-                self._free(channel)
+                channel.hang_up()
 
     async def run(self) -> None:
         """Step for ever; the owner cancels it."""
         loop = asyncio.get_running_loop()
         while True:
+            await self._alive.wait()
             now = loop.time()
             busy = [channel for channel in self._channels if channel.has_work(now)]
             if busy:
@@ -189,7 +231,7 @@ class Model:
             elif isinstance(message, Init):
                 channel.emit(Ready())
             elif isinstance(message, Marker):
-                due = self._step_idx + DELAY_STEPS + channel.buffered_frames
+                due = self._step_idx + self._delay_steps + channel.buffered_frames
                 heapq.heappush(self._markers, _PendingMarker(due, next(self._marker_order), message.id, channel))
             if frame is not None:
                 frames.append((channel, frame))

@@ -4,8 +4,9 @@
 """moshi-server, without a GPU: `/api/asr-streaming` in msgpack, `GET /api/modules_info` and `/api/build_info`, on loopback.
 
 Follows `batched_asr.rs` and `main.rs` of kyutai-labs/moshi. Its ways to end a session: `Error "no free channels"` and a close
-without a code when the batch is full; a connection that just drops, without a close frame, when a message cannot be read, when
-a ping is not answered, or after 120 s without binary.
+without a code when the batch is full; a connection that just drops, without a close frame, when the client closes, when a
+message cannot be read, when nothing at all has come for 20 s, or after 120 s without binary. `tests/moshi/test_contract.py`
+compares it with the real server.
 
     python -m sandbox.stt_servers.moshi --port 0 --api-key public_token --batch-size 64
 """
@@ -14,17 +15,20 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import ServerConnection
+from websockets.datastructures import Headers
 from websockets.exceptions import ConnectionClosed
+from websockets.frames import Frame
 from websockets.http11 import Request, Response
 
-from sandbox.stt_servers.audio_locator import DELAY_S
+from sandbox.stt_servers.audio_locator import DELAY_S, DELAY_STEPS
 from sandbox.stt_servers.cli import serve_until_stopped, source_arguments, word_sources
 from sandbox.stt_servers.faults import Fault, FaultKind, SessionFaults
-from sandbox.stt_servers.model import Channel, NoFreeChannel
+from sandbox.stt_servers.model import Channel, Model, NoFreeChannel
 from sandbox.stt_servers.moshi_messages import Audio, BadMessage, EndWord, Error, Marker, Ready, Step, Word, pack, unpack
 from sandbox.stt_servers.serving import SessionRecord, StandIn, as_json, plain
 from sandbox.stt_servers.words import WordSources
@@ -32,15 +36,50 @@ from sandbox.stt_servers.words import WordSources
 PATH = "/api/asr-streaming"
 API_KEY_HEADER = "kyutai-api-key"
 
-#: Seconds that the server has nothing to say before it pings; a client that has not answered the last one is given up.
+#: Seconds without anything to send before the server pings. A client that sends nothing for twice as long, not even a pong,
+#: is dropped.
 PING_S = 10.0
-#: Seconds without a binary message after which the session ends. (The real one looks at it when the next pong comes.)
+#: A frame that comes so many seconds after the last binary one ends the session.
 NO_AUDIO_S = 120.0
 
 
+class AbruptConnection(ServerConnection):
+    """Drops the TCP connection where RFC 6455 wants a close frame, as the real server does."""
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        #: Called for each frame, control frames included, before it is worked on.
+        self.frame_arrived: Callable[[], None] = lambda: None
+        self._receiving = False
+
+    def data_received(self, data: bytes) -> None:
+        self._receiving = True
+        try:
+            super().data_received(data)
+        finally:
+            self._receiving = False
+
+    def process_event(self, event: Any) -> None:
+        if isinstance(event, Frame):
+            self.frame_arrived()
+        super().process_event(event)
+
+    def send_data(self) -> None:
+        if self._receiving and self.protocol.close_rcvd is not None:
+            self.protocol.data_to_send()
+            self.transport.close()
+        elif self._receiving and self.protocol.close_sent is not None:
+            self.transport.abort()
+        else:
+            super().send_data()
+
+
 class MoshiStandIn(StandIn):
+    """`delay_steps`, `pause_heads`: of another model than the 1B one, see `hearing.Hearing`."""
+
     name = "moshi"
-    max_message = 64 * 1024 * 1024
+    max_message = (64 * 1024 * 1024, 16 * 1024 * 1024)
+    connection_type = AbruptConnection
 
     def __init__(
         self,
@@ -51,10 +90,13 @@ class MoshiStandIn(StandIn):
         step_s: float = 0.015,
         ping_s: float = PING_S,
         no_audio_s: float = NO_AUDIO_S,
+        delay_steps: int = DELAY_STEPS,
+        pause_heads: bool = True,
         host: str = "127.0.0.1",
         port: int = 0,
     ) -> None:
-        super().__init__(sources, batch_size=batch_size, step_s=step_s, host=host, port=port)
+        model = Model(sources, batch_size=batch_size, step_s=step_s, delay_steps=delay_steps, pause_heads=pause_heads)
+        super().__init__(model, host=host, port=port)
         self.api_key = api_key
         self.ping_s = ping_s
         self.no_audio_s = no_audio_s
@@ -69,13 +111,29 @@ class MoshiStandIn(StandIn):
             return as_json([self._module()])
         if parts.path == "/api/build_info":
             return as_json({"build_timestamp": "stand-in", "git_hash": "stand-in"})
+        if parts.path == "/metrics":
+            return plain(200, self._metrics(), {"Content-Type": "text/plain; version=0.0.4"})
         if parts.path != PATH:
             return plain(404, "")
-        given = request.headers.get(API_KEY_HEADER) or parse_qs(parts.query).get("auth_id", [None])[0]
-        return None if given == self.api_key else self.unauthorized()
+        if not _upgrades(request.headers):
+            return plain(400, "not a WebSocket handshake")
+        # A header wins over the query, even an empty one.
+        given = request.headers.get_all(API_KEY_HEADER) or parse_qs(parts.query).get("auth_id", [])
+        return None if given[:1] == [self.api_key] else self.unauthorized()
 
     def unauthorized(self) -> Response:
         return plain(401, "")
+
+    def _metrics(self) -> str:
+        """As the real server's, which are registered by the first session: before it the page is empty."""
+        if not self.sessions:
+            return ""
+        return (
+            "# TYPE asr_connect counter\n"
+            f'asr_connect{{handler="all"}} {len(self.sessions)}\n'
+            "# TYPE asr_open_channels gauge\n"
+            f'asr_open_channels{{handler="all"}} {self.model.used_slots}\n'
+        )
 
     def _module(self) -> dict[str, str]:
         return {
@@ -93,6 +151,7 @@ class MoshiStandIn(StandIn):
             return "model down"
         if faults.has(FaultKind.FULL):
             return await self._refuse(connection)
+        assert isinstance(connection, AbruptConnection)
         try:
             async with self.model.channel() as channel:
                 return await _Session(connection, channel, record, faults, self).run()
@@ -113,12 +172,16 @@ class _Session:
 
     def __init__(
         self,
-        connection: ServerConnection,
+        connection: AbruptConnection,
         channel: Channel,
         record: SessionRecord,
         faults: SessionFaults,
         server: MoshiStandIn,
     ) -> None:
+        self._clock = asyncio.get_running_loop().time
+        self._heard_at = 0.0
+        self._binary_at = 0.0
+        self._ended_by = ""
         self._connection = connection
         self._channel = channel
         self._record = record
@@ -129,28 +192,41 @@ class _Session:
 
     async def run(self) -> str:
         """When it returns, the connection is dropped without a close frame, as both halves of the real one are."""
-        speaking = asyncio.create_task(self._speak(), name="moshi-speak")
+        self._heard_at = self._binary_at = self._clock()
+        self._connection.frame_arrived = self._frame_arrived
+        tasks = [asyncio.create_task(work, name="moshi-session") for work in (self._speak(), self._watch())]
         try:
             return await self._listen()
         except ConnectionClosed:
-            return "client"
+            return self._ended_by or "client"
         finally:
-            speaking.cancel()
-            await asyncio.wait([speaking])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            if self._connection.protocol.close_rcvd is None:
+                self._connection.transport.abort()
+
+    def _frame_arrived(self) -> None:
+        self._heard_at = self._clock()
+        if self._heard_at - self._binary_at > self._server.no_audio_s:
+            self._ended_by = "no audio"
             self._connection.transport.abort()
 
+    async def _watch(self) -> None:
+        while (wait_s := self._heard_at + 2 * self._server.ping_s - self._clock()) > 0:  # noqa: ASYNC110  the time moves
+            await asyncio.sleep(wait_s)
+        # The real server reads no more, not even pings, but sends what it makes of the audio that is queued. Then it drops the
+        # connection. A busy server sends no pings, so this meets clients that wait for it in silence.
+        self._ended_by = "no answer"
+        self._connection.transport.pause_reading()
+        self._channel.end_input()
+
     async def _listen(self) -> str:
-        loop = asyncio.get_running_loop()
-        last_binary = loop.time()
         while True:
-            try:
-                async with asyncio.timeout_at(last_binary + self._server.no_audio_s):
-                    message = await self._connection.recv()
-            except TimeoutError:
-                return "no audio"
+            message = await self._connection.recv()
             if isinstance(message, str):
                 continue
-            last_binary = loop.time()
+            self._binary_at = self._clock()
             try:
                 incoming = unpack(message)
             except BadMessage:
@@ -172,6 +248,8 @@ class _Session:
                 return "fault: close"
             case FaultKind.CUT:
                 return "fault: cut"
+            case FaultKind.MODEL_DIES:
+                self._server.model.die()
             case FaultKind.STALL:
                 self._speaking.clear()
                 asyncio.get_running_loop().call_later(fault.duration_s, self._speaking.set)
@@ -185,16 +263,14 @@ class _Session:
         return ""
 
     async def _speak(self) -> None:
-        pong: Awaitable[float] | None = None
         while True:
             try:
                 async with asyncio.timeout(self._server.ping_s):
                     message = await self._channel.outbound.get()
             except TimeoutError:
-                if isinstance(pong, asyncio.Future) and not pong.done():
-                    self._connection.transport.abort()
-                    return
-                pong = await self._connection.ping()
+                # `ping()` of the library wants another payload each time; the real server's is empty.
+                self._connection.protocol.send_ping(b"")
+                self._connection.send_data()
                 continue
             if message is None:
                 self._connection.transport.abort()
@@ -206,6 +282,20 @@ class _Session:
                 self._record.words += 1
                 if self._faults.struck(FaultKind.DUPLICATE):
                     await self._connection.send(frame)
+
+
+def _upgrades(headers: Headers) -> bool:
+    """Whether the real server takes a request for a WebSocket handshake; it looks at the key only after that."""
+
+    def first(name: str) -> str:
+        return next(iter(headers.get_all(name)), "")
+
+    return (
+        "upgrade" in first("Connection").lower()
+        and first("Upgrade").lower() == "websocket"
+        and first("Sec-WebSocket-Version") == "13"
+        and "Sec-WebSocket-Key" in headers
+    )
 
 
 _GARBAGE: tuple[str | bytes, ...] = (

@@ -3,11 +3,13 @@
 
 """moshi-server's messages: msgpack maps whose key `type` names the variant (`asr.rs` of moshi-server in kyutai-labs/moshi).
 
-The real server reads with serde: unknown keys are ignored, a missing or mistyped one fails, and so does an unknown `type`.
+The real server reads with serde: unknown keys are ignored, a missing or mistyped one fails, and so does an unknown `type`. A
+message may also be an array, its type first (`["Marker", 7]`), and what follows it in the same frame is ignored.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias, cast
 
@@ -98,20 +100,25 @@ def pack(message: Outgoing) -> bytes:
 
 def unpack(message: bytes) -> Incoming:
     """Raises BadMessage."""
+    unpacker = msgpack.Unpacker(object_pairs_hook=_without_repetition, max_buffer_size=max(1, len(message)))
+    unpacker.feed(message)
     try:
-        fields = msgpack.unpackb(message, max_array_len=2**21)
+        content = unpacker.unpack()
     except (ValueError, msgpack.UnpackException, RecursionError) as error:
         raise BadMessage(f"no msgpack: {type(error).__name__}") from error
-    if not isinstance(fields, dict):
-        raise BadMessage("not a map")
-    match fields.get("type"):
-        case "Init":
+    match content:
+        case {"type": "Init"} | ["Init"]:
             return Init()
-        case "Marker" if isinstance(fields.get("id"), int):
-            return Marker(fields["id"])
-        case "Audio" if isinstance(fields.get("pcm"), list):
-            try:
-                return Audio(np.array(fields["pcm"], dtype=np.float32))
-            except (TypeError, ValueError) as error:
-                raise BadMessage("pcm is no array of numbers") from error
-    raise BadMessage("unknown type, or a field is missing")
+        case {"type": "Marker", "id": number} | ["Marker", number] if type(number) is int and -(2**63) <= number < 2**63:
+            return Marker(number)
+        case {"type": "Audio", "pcm": list(pcm)} | ["Audio", list(pcm)] if {*map(type, pcm)} <= {int, float}:
+            with np.errstate(over="ignore"):
+                return Audio(np.array(pcm, dtype=np.float64).astype(np.float32))
+    raise BadMessage("unknown type, or a field is missing or mistyped")
+
+
+def _without_repetition(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
+    fields = dict(pairs)
+    if len(fields) < len(pairs):
+        raise ValueError("a key is repeated")
+    return fields

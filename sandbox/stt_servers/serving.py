@@ -34,7 +34,6 @@ from websockets.http11 import Request, Response
 from live_transcription.types import SAMPLE_RATE
 from sandbox.stt_servers.faults import Fault, FaultKind, Faults, SessionFaults
 from sandbox.stt_servers.model import Model
-from sandbox.stt_servers.words import WordSources
 
 logger = logging.getLogger(__name__)
 
@@ -64,13 +63,12 @@ class StandIn(ABC):
     """`async with` serves until the block ends. `port` 0 takes a free one and keeps it."""
 
     name: str
-    #: Largest message in bytes that is taken; beyond it the connection ends with 1009.
-    max_message: int
+    #: Largest message in bytes that is taken, and the largest frame where that is less.
+    max_message: int | tuple[int, int]
+    connection_type: type[ServerConnection] = ServerConnection
 
-    def __init__(
-        self, sources: WordSources, *, batch_size: int, step_s: float = 0.015, host: str = "127.0.0.1", port: int = 0
-    ) -> None:
-        self.model = Model(sources, batch_size=batch_size, step_s=step_s)
+    def __init__(self, model: Model, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.model = model
         self.faults = Faults()
         self.sessions: list[SessionRecord] = []
         self.host = host
@@ -124,11 +122,13 @@ class StandIn(ABC):
 
     @contextlib.asynccontextmanager
     async def outage(self) -> AsyncIterator[None]:
-        """Inside the block all connections are cut and new ones refused."""
+        """Inside the block all connections are cut and new ones refused. A model that died lives again after it."""
         await self._hang_up()
         try:
             yield
         finally:
+            if not self.model.alive:
+                self.model.restart()
             await self._listen()
 
     def begin_outage(self, seconds: float) -> None:
@@ -161,6 +161,7 @@ class StandIn(ABC):
             close_timeout=2,
             max_size=self.max_message,
             max_queue=64,
+            create_connection=self.connection_type,
         )
 
     async def _hang_up(self) -> None:

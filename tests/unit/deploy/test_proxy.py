@@ -7,53 +7,28 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 
 from deploy.proxy import Proxy, ProxySettings
 from sandbox.stt_servers.faults import Fault, FaultKind
 from sandbox.stt_servers.moshi import MoshiStandIn
 from sandbox.stt_servers.words import evenly, scripted
+from tests.unit.deploy.asgi import serving
 from tests.unit.sandbox_stt_servers.clients import ModalClient, closing, open_socket, silence, tone, until
 
 TEXT = "Good morning, everybody. Shall we begin?"
 WORDS = TEXT.split()
 
 
-class _Server(uvicorn.Server):
-    @contextlib.contextmanager
-    def capture_signals(self) -> Any:
-        yield
-
-
-@contextlib.asynccontextmanager
-async def proxy_before(model: MoshiStandIn, **options: Any) -> AsyncIterator[str]:
-    """The address of a proxy before this model, as `host:port`."""
-    listener = socket.socket()
-    listener.bind(("127.0.0.1", 0))
-    app = Proxy(ProxySettings(f"{model.host}:{model.port}", **options))
-    config = uvicorn.Config(app, log_config=None, lifespan="off", ws="websockets-sansio", ws_ping_interval=None)
-    config.timeout_graceful_shutdown = 1
-    server = _Server(config)
-    task = asyncio.create_task(server.serve([listener]))
-    await until(lambda: server.started)
-    try:
-        yield "{}:{}".format(*listener.getsockname())
-    finally:
-        server.should_exit = True
-        await task
-
-
 @contextlib.asynccontextmanager
 async def proxied(batch_size: int = 64, step_s: float = 0.0, **options: Any) -> AsyncIterator[tuple[MoshiStandIn, str]]:
     model = MoshiStandIn(scripted(evenly(TEXT)), batch_size=batch_size, step_s=step_s)
-    async with model, proxy_before(model, **options) as address:
+    async with model, serving(Proxy(ProxySettings(f"{model.host}:{model.port}", **options))) as address:
         yield model, f"ws://{address}/v1/stream"
 
 

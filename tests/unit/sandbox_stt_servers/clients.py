@@ -16,6 +16,8 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed
 
 FRAME = 1920
+#: Longer than any answer takes on a busy machine, in seconds.
+PATIENCE_S = 30.0
 
 
 def tone(seconds: float) -> np.ndarray:
@@ -32,7 +34,7 @@ async def closing(socket: ClientConnection) -> tuple[int | None, str]:
     """Close code and reason as the peer gave them; (None, "") for a connection that was cut."""
     try:
         while True:
-            await asyncio.wait_for(socket.recv(), 5)
+            await asyncio.wait_for(socket.recv(), PATIENCE_S)
     except ConnectionClosed as closed:
         return (closed.rcvd.code, closed.rcvd.reason) if closed.rcvd is not None else (None, "")
 
@@ -46,7 +48,7 @@ class ModalClient:
             await self.socket.send(audio[begin : begin + chunk].tobytes())
 
     async def reply(self) -> Any:
-        return json.loads(await asyncio.wait_for(self.socket.recv(), 5))
+        return json.loads(await asyncio.wait_for(self.socket.recv(), PATIENCE_S))
 
     async def replies(self, count: int) -> list[Any]:
         return [await self.reply() for _ in range(count)]
@@ -64,7 +66,7 @@ class MoshiClient:
             await self.send(type="Audio", pcm=audio[begin : begin + chunk].tolist())
 
     async def message(self) -> dict[str, Any]:
-        message: dict[str, Any] = msgpack.unpackb(await asyncio.wait_for(self.socket.recv(), 5))
+        message: dict[str, Any] = msgpack.unpackb(await asyncio.wait_for(self.socket.recv(), PATIENCE_S))
         return message
 
     async def until_step(self, count: int) -> list[dict[str, Any]]:
@@ -79,7 +81,7 @@ class MoshiClient:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         while not condition():  # noqa: ASYNC110  the other side of a socket sets no event here
             await asyncio.sleep(0.01)
 

@@ -130,6 +130,64 @@ async def test_an_unreadable_message_drops_the_connection_without_a_word(message
         assert server.sessions[0].ended_by == "bad message"
 
 
+async def test_a_client_that_answers_nothing_is_dropped() -> None:
+    async with stand_in(ping_s=0.1) as server, open_socket(server.stream_url, **KEY) as socket:
+        assert await MoshiClient(socket).message() == {"type": "Ready"}
+        socket.transport.pause_reading()
+        await until(lambda: not server.open_sessions)
+        assert server.sessions[0].ended_by == "no answer"
+
+
+async def test_a_client_that_waits_in_silence_for_a_busy_server_is_not_read_any_more() -> None:
+    async with MoshiStandIn(scripted([]), step_s=0.05, ping_s=0.2) as server, open_socket(server.stream_url, **KEY) as socket:
+        client = MoshiClient(socket)
+        await client.audio(tone(1.6))
+        await client.until_step(15)
+        await client.audio(tone(1.6))
+        await client.until_step(5)
+        assert await closing(socket) == (None, "")
+        assert server.sessions[0].ended_by == "no answer"
+        assert server.sessions[0].audio_s == pytest.approx(1.6)
+
+
+async def test_a_slot_is_free_only_when_the_step_under_way_is_done() -> None:
+    async with MoshiStandIn(scripted([]), batch_size=1, step_s=0.3) as server:
+        async with open_socket(server.stream_url, **KEY) as socket:
+            await MoshiClient(socket).audio(tone(0.16))
+            await MoshiClient(socket).until_step(1)
+            socket.transport.abort()
+            await until(lambda: not server.open_sessions)
+            assert server.model.used_slots == 1
+        await until(lambda: not server.model.used_slots)
+
+
+async def test_a_slow_model_falls_behind_and_says_nothing() -> None:
+    async with (
+        MoshiStandIn(scripted(evenly(TEXT)), step_s=0.16) as server,
+        open_socket(server.stream_url, **KEY) as socket,
+    ):
+        client = MoshiClient(socket)
+        began = asyncio.get_running_loop().time()
+        await client.audio(tone(1.6))
+        messages = await client.until_step(20)
+        assert asyncio.get_running_loop().time() - began >= 19 * 0.16
+        assert {message["type"] for message in messages} <= {"Ready", "Step", "Word", "EndWord"}
+
+
+async def test_an_outage_restarts_a_model_that_died() -> None:
+    async with stand_in(batch_size=1) as server:
+        server.faults.add(Fault(FaultKind.MODEL_DIES))
+        async with open_socket(server.stream_url, **KEY) as socket:
+            await MoshiClient(socket).audio(tone(0.08))
+            await until(lambda: not server.model.alive)
+        async with open_socket(server.stream_url, **KEY) as socket:
+            assert await MoshiClient(socket).message() == {"type": "Error", "message": "no free channels"}
+        async with server.outage():
+            pass
+        async with open_socket(server.stream_url, **KEY) as socket:
+            assert await MoshiClient(socket).message() == {"type": "Ready"}
+
+
 async def test_without_audio_it_pings_and_gives_up_in_the_end() -> None:
     async with stand_in(ping_s=0.1, no_audio_s=0.5) as server, open_socket(server.stream_url, **KEY) as socket:
         assert await MoshiClient(socket).message() == {"type": "Ready"}
