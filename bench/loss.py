@@ -198,7 +198,7 @@ def rows(takes: Sequence[Take]) -> list[dict[str, Any]]:
 
 
 def fec_share(names: Sequence[str]) -> float:
-    """Of the packets that were sent, those that bear a copy of the one before."""
+    """The packets that were sent with a copy of the previous one."""
     payloads = [step.payload for name in names for step in program(name) if step is not None]
     return round(sum(has_fec(payload) for payload in payloads) / len(payloads), 3)
 

@@ -58,7 +58,7 @@ def deploy(settings: Settings, *, check: bool) -> int:
     print(f"==> 1/3 Building the image and deploying (the first time compiles moshi-server: 10-20 minutes) for {settings.gpu}")
     status, output = _run("deploy", "-m", "deploy.modal_app")
     if status:
-        return _fail("The deployment failed; what Modal said stands above.")
+        return _fail("The deployment failed. See Modal's output above.")
     url = service_url(output) or _ask_for_url()
     if url is None:
         return _fail("Modal deployed the app, but returned no address; look at modal.com/apps.")

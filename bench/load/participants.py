@@ -120,7 +120,7 @@ class Population:
         return [person.told() for person in people]
 
     async def leave(self, people: list[str]) -> None:
-        """Out of the call, then out of the room. Raises KeyError for who is not there."""
+        """Leave the call, then the room. Raises KeyError if the participant is not in it."""
         leaving = [self._people.pop(name) for name in people]
         for room in {person.room for person in leaving}:
             await self._tell(room, [person for person in leaving if person.room == room], in_call=False)

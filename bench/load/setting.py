@@ -92,7 +92,7 @@ class Setting:
         raise BenchFailed(f"the app joins no call: {answered}")
 
     async def close_room(self, room: BenchRoom) -> None:
-        """Everybody goes, and Talk tells the app."""
+        """All participants leave, and Talk notifies the app."""
         everybody = [room.reader["person"], *(name for names in room.people.values() for name in names)]
         room.people.clear()
         await self.load.do("leave", people=everybody)

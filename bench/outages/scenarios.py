@@ -135,7 +135,7 @@ async def latency(dialect: str) -> Captioned:
 
 
 async def cold_start(dialect: str, seconds: float) -> Captioned:
-    """The first word finds a server that takes so long to wake up; the speaker goes on talking."""
+    """The server takes this long to start after the first word, while the speaker keeps talking."""
     return await _captioned(dialect, times=2, cold_start_s=seconds)
 
 

@@ -21,7 +21,7 @@ class Mark(NamedTuple):
 
 
 def mark(frame: Frame, speaker: int, number: int) -> Frame:
-    """A copy that bears the mark; `number` from 0 on, below 32768."""
+    """A copy that carries the mark; `number` from 0 on, below 32768."""
     marked = frame.copy()
     marked[0] = (speaker + 1) / _SPEAKERS
     marked[1] = (number + 1) / _FRAMES

@@ -35,7 +35,7 @@ class SignalingError(Exception):
 
 
 class Connection:
-    """`auth(version)` makes the `auth` of a fresh hello: 2.0, or 1.0 for servers that know no other. `session_id` is ours as
+    """`auth(version)` makes the `auth` of a fresh hello: 2.0, or 1.0 for servers without it. `session_id` is ours as
     long as one session lives, "" before.
 
     `run()` keeps the connection until `leave()`. After each new session (not after a resume) `on_session` is called with it

@@ -145,7 +145,7 @@ class Participant(ABC):
     # Leaving.
 
     async def leave(self) -> None:
-        """Says goodbye to Nextcloud and the HPB; the block may go on without us."""
+        """Leave Nextcloud's call and the HPB; the block may continue."""
         await self._stop_publishing()
         await self._leave_nextcloud()
         await self.connection.leave()

@@ -69,7 +69,7 @@ def level_of(samples: npt.NDArray[np.float32]) -> int:
 
 @lru_cache(maxsize=16)
 def from_recording(recording: Recording) -> Speech:
-    """The recording's own packets, nothing is encoded anew. Raises ValueError unless each holds 20 ms."""
+    """The recording's own packets, not encoded again. Raises ValueError unless each holds 20 ms."""
     payloads = []
     with av.open(str(recording.path)) as container:
         for packet in container.demux(audio=0):

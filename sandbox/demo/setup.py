@@ -95,7 +95,7 @@ async def stand_in(nextcloud: Nextcloud, logs: Path) -> AsyncIterator[Signaling]
 @asynccontextmanager
 async def real(nextcloud: Nextcloud, logs: Path) -> AsyncIterator[Signaling]:
     """A real HPB and Janus, see `sandbox.rig`. Raises RigUnavailable, ServerFailed."""
-    from sandbox.rig import Rig  # noqa: PLC0415  (only who asks for it needs what it needs)
+    from sandbox.rig import Rig  # noqa: PLC0415  (its requirements are needed only here)
 
     directory = logs / "rig"
     directory.mkdir(parents=True, exist_ok=True)

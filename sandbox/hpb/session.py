@@ -41,7 +41,7 @@ class JoinedRoom(Protocol):
 
 
 class Connection:
-    """One websocket of a client; frames leave in order, held back by `faults.delay_s` while that is set."""
+    """One websocket of a client; frames are sent in order, delayed by `faults.delay_s` if that is set."""
 
     def __init__(self, websocket: Websocket, faults: Faults) -> None:
         self.websocket = websocket

@@ -3,7 +3,7 @@
 
 """`python -m sandbox.live_test.rehearsal`: the live test on this machine, before the sandbox's Nextcloud, HPB and the app.
 
-The test runs as a process of its own that knows no more than it would of a real Nextcloud: an address, a conversation, a user.
+The test runs in its own process and gets only what it would get for a real Nextcloud: an address, a conversation, a user.
 """
 
 from __future__ import annotations

@@ -87,7 +87,7 @@ class Talk:
             await self.notifier.in_call_changed(self.rooms[session.room_token], [session_id])
 
     async def join_call(self, session_id: str, flags: int = IN_CALL | WITH_AUDIO) -> None:
-        """Also changes the flags of who is in the call already."""
+        """Also changes the flags of participants who are in the call already."""
         session = self.rooms.session(session_id)
         session.in_call = flags
         await self.notifier.in_call_changed(self.rooms[session.room_token], [session_id])

@@ -25,7 +25,7 @@ class ServerFailed(Exception):
 
 
 class ServerProcess:
-    """`port`: the TCP port that says that it is ready. Linux kills it when this process dies, however that comes.
+    """`port`: the TCP port that says that it is ready. Linux kills it when this process dies for any reason.
 
     `environment` is added to ours, or stands alone without `inherit`.
     """

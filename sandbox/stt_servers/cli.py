@@ -34,7 +34,7 @@ def source_arguments(description: str, *, faults: bool) -> argparse.ArgumentPars
         default="transcribed",
         metavar="SOURCE",
         help="transcribed: the embedded engine listens (default); located: the sandbox's recordings are found again in the "
-        "audio, which costs next to nothing; script:TEXT: these words, whatever is heard",
+        "audio, which costs next to nothing; script:TEXT: these words, whatever the audio",
     )
     parser.add_argument("--language", default="en", help="what the embedded engine listens for")
     parser.add_argument("--step", type=float, default=0.015, metavar="S", help="how long one step of the model takes")
