@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a speaker costs, from RTP to the WebSocket: `python -m bench.receive [--speakers 1,10,50] [--quick]`.
+"""The cost of a speaker, from RTP to the WebSocket: `python -m bench.receive [--speakers 1,10,50] [--quick]`.
 
 Two receiving processes on this machine, each with so many real ICE/DTLS/SRTP peers on loopback: the product's own speakers (all
 of it: jitter buffer, Opus, voice activity detection, resilience, captions), and `bench/media/stock.py`, what programs for this

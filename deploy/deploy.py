@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`make modal-deploy`: check the Modal token, say what it will cost, deploy, fetch the weights, ask `/health`, and say what to
+"""`make modal-deploy`: check the Modal token, print the cost, deploy, fetch the weights, ask `/health`, and say what to
 enter on the settings page.
 
     python -m deploy.deploy [--yes] [--cost] [--no-check]

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One client's session between two wires, sans-IO: float32 and JSON on its side, moshi-server's msgpack on the other.
+"""One client's session, sans-I/O: float32 and JSON towards the client, msgpack towards moshi-server.
 
 The client's side is the dialect that clients of Kyutai on Modal know, with what that one swallowed:
 

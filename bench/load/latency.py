@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""From what the load and the speech-to-text stand-in noted, to delays that the app has added. Pure."""
+"""Compute the delays added by the app from the records of the load and of the speech-to-text stand-in. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""People in calls who exist in signaling alone: no browser, no connection, but in every list that the HPB sends."""
+"""Participants that exist only in signaling: no browser and no connection, but listed by the HPB."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Everything on loopback: the app as AppAPI starts it, a Nextcloud that drives it, the load, and the far end of the audio."""
+"""The set-up on loopback: the app as AppAPI starts it, a Nextcloud that drives it, the load, and the receiver of the audio."""
 
 from __future__ import annotations
 

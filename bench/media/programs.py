@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the generator sends: speech, encoded once, as browsers encode it (Opus, 20 ms, 32 kbit/s, audio levels of RFC 6464)."""
+"""The generator's audio: speech, encoded once as browsers do (Opus, 20 ms, 32 kbit/s, audio levels of RFC 6464)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Coroutines for `sandbox.virtual_clock.run`: recordings through the engine's speaker to the stand-ins on loopback sockets."""
+"""Coroutines for `sandbox.virtual_clock.run`: recordings go through the engine's speaker to stand-ins on loopback."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A client's websocket to the HPB: hello, resume, room, requests; made again whenever it breaks (HPB API, v1)."""
+"""A client's websocket to the HPB: hello, resume, room, requests; it reconnects whenever it breaks (HPB API, v1)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What everybody in a call does: stay connected, publish, receive captions."""
+"""The common part of all participants: stay connected, publish, receive captions."""
 
 from __future__ import annotations
 

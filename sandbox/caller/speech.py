@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speech that is encoded already: Opus packets (RFC 6716) with their audio levels (RFC 6464)."""
+"""Encoded speech: Opus packets (RFC 6716) with their audio levels (RFC 6464)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Everything that a call needs: Nextcloud with Talk, signaling, SFU, speech-to-text, and the ExApp as a process of its own."""
+"""Everything for a call: Nextcloud with Talk, signaling, SFU, speech-to-text, and the ExApp as a process of its own."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Sessions: what a client is while its connections come and go."""
+"""Sessions of clients, which survive their connections."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What is tried in the call, in this order."""
+"""The checks of the call, in their order."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Talk: rooms, calls, the signaling settings, the HPB's requests, and what Talk asks of the transcription app."""
+"""Talk: rooms, calls, the signaling settings, the HPB's requests, and Talk's requests to the transcription app."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A server process of the rig: started, waited for, stopped, killed; never left behind."""
+"""A server process of the rig that is always stopped in the end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the two commands share: arguments, the choice of a word source, and one JSON line on standard output when ready."""
+"""Shared parts of the two commands: arguments, the choice of a word source, and one JSON line on standard output when ready."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the two stand-ins share: a loopback port, the model loop, faults, outages, and a record of each session.
+"""Shared parts of the two stand-ins: a loopback port, the model loop, faults, outages, and a record of each session.
 
 `/admin/…` on the same port lets another process do what Python does here (all by GET, arguments in the query):
 
