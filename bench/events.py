@@ -100,7 +100,7 @@ WELCOME = json.dumps({"type": "welcome", "welcome": {"version": "2.0.2", "featur
 
 
 def answer(frame: dict[str, Any], features: Sequence[str]) -> str:
-    """What the HPB answers to hello, room and bye."""
+    """The HPB's answers to hello, room and bye."""
     body: dict[str, Any] = {}
     if frame["type"] == "hello":
         server = {"version": "2.0.2", "features": list(features)}
@@ -262,7 +262,7 @@ async def participants(number: int, rounds: int) -> dict[str, float]:
 
 
 async def large_room(number: int, rounds: int) -> dict[str, Any]:
-    """One update that lists everybody."""
+    """Measure one update that lists all participants."""
     frame = update(range(number), 3)
     results = []
     for _ in range(rounds):

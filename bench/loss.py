@@ -79,7 +79,7 @@ class Take:
 
 
 async def play(takes: Sequence[Take]) -> None:
-    """All at once, in real time: fills in the packets sent and received."""
+    """Play all at once in real time, and record the packets sent and received."""
     speakers: dict[str, KeepingSpeaker] = {}
 
     def offered(_: str, offer: dict[str, Any]) -> None:

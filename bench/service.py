@@ -60,7 +60,7 @@ QUICK = Plan(talking=20, muted=80, calls=10, window_s=60.0, muted_s=20.0, silent
 
 
 def shares(number: int, calls: int) -> list[int]:
-    """As even as it goes."""
+    """Split as evenly as possible."""
     return [number // calls + (call < number % calls) for call in range(calls)]
 
 
@@ -142,7 +142,7 @@ class Service:
         return window
 
     async def _latency(self, window: Window) -> dict[str, Any]:
-        """From the notes of both ends."""
+        """Latencies from the records of both ends."""
         load_notes, stt_notes = self._of.scratch / "load.npz", self._of.scratch / "stt.npz"
         rooms = await self._of.load.do("notes", path=str(load_notes))
         await self._of.stt.do("notes", path=str(stt_notes))

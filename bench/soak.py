@@ -82,7 +82,7 @@ class Observer:
 
 
 async def live(observer: Observer, living: Living, seconds: float, seed: int, *, faults: bool) -> None:
-    """In real time; what takes long pushes back what comes after it, and is not made up for."""
+    """Run the script in real time. A slow action delays the later ones."""
     began, look_at, offset = time.monotonic(), 0.0, 0.0
     for at, what in script(seconds, seed, faults=faults):
         now = time.monotonic() - began
@@ -155,7 +155,7 @@ def grown(series: list[dict[str, float]], before: Usage, after: Usage) -> dict[s
 
 
 def warnings(log: Path) -> dict[str, int]:
-    """What the app logged from level warning up, and how often."""
+    """The app's log messages from level warning up, and their counts."""
     found = Counter[str]()
     for text in log.read_text(encoding="utf-8", errors="replace").splitlines():
         try:

@@ -52,7 +52,7 @@ def _gaps(name: str) -> Samples:
 
 
 def _in_turns(first: Samples, other: Samples, seconds: float = 5.0) -> Samples:
-    """One for so many seconds, then the other, and so on."""
+    """Alternate between both, so many seconds each."""
     is_other = np.arange(len(first)) // round(seconds * SAMPLE_RATE) % 2
     return np.where(is_other, other, first)
 

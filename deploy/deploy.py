@@ -83,7 +83,7 @@ def service_url(output: str) -> str | None:
 
 
 def instructions(url: str) -> str:
-    """What to enter on the settings page. A long workspace name makes Modal shorten the address, which then goes in whole."""
+    """The values for the settings page. If Modal shortens the address of a long workspace name, the whole address is needed."""
     host = url.removeprefix("https://")
     label = host.removesuffix(".modal.run")
     if label.endswith(_LABEL):

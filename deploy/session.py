@@ -73,7 +73,7 @@ TOO_SLOW = Close(1008, "client does not read")
 
 @dataclass(slots=True)
 class Effects:
-    """What to send where, in order, and whether the session ends then."""
+    """The messages to send, in order, and whether the session ends after them."""
 
     to_model: list[bytes] = field(default_factory=list)
     to_client: list[str] = field(default_factory=list)
@@ -160,7 +160,7 @@ class ProxySession:
         )
 
     def tick(self, now: float) -> Effects:
-        """What the time demands; call it at `next_deadline()`."""
+        """Handle a deadline; call it at `next_deadline()`."""
         if self._drain_to is not None and now >= self._drain_until:
             return self._drained(now)
         if self._working and now >= self._stepped_at + STALLED_S:

@@ -79,7 +79,7 @@ class Settings:
 
     @property
     def batch_size(self) -> int:
-        """Two places more than sessions, as the model frees one a moment after its session ends."""
+        """Two more than the sessions, since the model frees a place a moment after its session has ended."""
         return self.sessions + 2
 
     @property

@@ -57,13 +57,13 @@ def usage(pid: int) -> Usage:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Of all threads, in user and in kernel mode."""
+    """CPU time of all threads, in user and in kernel mode."""
     fields = _read(_PROC / str(pid) / "stat").rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / _HERTZ
 
 
 def parse_smaps(text: str) -> Memory:
-    """Of `/proc/PID/smaps_rollup`."""
+    """Parse `/proc/PID/smaps_rollup`."""
     kilobytes = {}
     for line in text.splitlines():
         name, _, value = line.partition(":")
@@ -119,7 +119,7 @@ def udp_ports(pid: int) -> set[int]:
 
 
 def main_thread_waited_seconds(pid: int) -> float:
-    """How long the process's main thread could have run but had to wait for a core."""
+    """Seconds for which the process's main thread was ready to run but waited for a core."""
     return _waited_s(_PROC / str(pid))
 
 

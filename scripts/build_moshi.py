@@ -145,7 +145,7 @@ def install_missing(packages: list[str]) -> None:
 
 
 def report(log: Path, began: float, ended: threading.Event) -> None:
-    """Say every half minute how far the build is."""
+    """Print the progress of the build every half minute."""
     while not ended.wait(_REPORT_S):
         compiled = [line.split()[1] for line in lines(log) if line.lstrip().startswith("Compiling ")]
         last = f", now {compiled[-1]}" if compiled else ""

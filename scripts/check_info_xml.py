@@ -141,7 +141,7 @@ TEXTS: dict[str, tuple[TextRule, str]] = {
 
 
 def problems(xml: str, *, release: bool = False) -> list[str]:
-    """What the store or AppAPI would refuse, in words; empty if nothing."""
+    """Reasons for which the store or AppAPI would refuse the file, as sentences; empty if there are none."""
     try:
         root = ET.fromstring(xml)  # noqa: S314  our own file
     except ET.ParseError as error:

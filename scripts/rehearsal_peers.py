@@ -90,7 +90,7 @@ class _Server:
 
 
 class Nextcloud(_Server):
-    """Says that the app is not enabled yet, and notes its progress. `progress`: per cent, -1 for a failure (see `error`)."""
+    """Reports the app as not enabled yet, and records its progress. `progress`: per cent, -1 for a failure (see `error`)."""
 
     def __init__(self) -> None:
         super().__init__()

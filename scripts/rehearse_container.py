@@ -83,7 +83,7 @@ class Image:
         check(self.interval_s <= 5, "HEALTHCHECK must ask every 5 s, or HaRP's 90 s go by in waiting")
 
     def run(self, *command: str, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-        """As `docker exec` does: as root, next to the command."""
+        """Run a command as root beside the container's own, like `docker exec`."""
         variables = [f"{name}={value}" for name, value in (self.environment | (environment or {})).items()]
         return subprocess.run(
             ["chroot", str(self.root), "env", "-i", *variables, *command], capture_output=True, text=True, check=False
@@ -156,7 +156,7 @@ class Container:
             check(status["NoNewPrivs"] == "1" or not self.environment, f"{who} may gain rights")
 
     def stop(self) -> float:
-        """As `docker stop`. Seconds it took; it must end with code 0."""
+        """Stop the container like `docker stop`, and check its exit code 0. Returns the seconds that this took."""
         started = time.monotonic()
         os.kill(self.first, signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -185,7 +185,7 @@ def running(image: Image, name: str, environment: dict[str, str], *, unprivilege
 
 
 def app_environment(nextcloud: Nextcloud, port: int) -> dict[str, str]:
-    """What AppAPI gives a container."""
+    """The environment that AppAPI gives a container."""
     return {
         "AA_VERSION": "32.0.0", "APP_SECRET": SECRET, "APP_ID": "live_transcription", "APP_DISPLAY_NAME": "Live Transcription",
         "APP_VERSION": "10.0.0", "APP_HOST": "0.0.0.0", "APP_PORT": str(port), "APP_PERSISTENT_STORAGE": STORAGE,
@@ -232,7 +232,7 @@ def unprivileged(image: Image, nextcloud: Nextcloud) -> Facts:
 
 
 def behind_harp(image: Image, nextcloud: Nextcloud, program: pathlib.Path) -> Facts:
-    """As HaRP installs: start without certificates, bring them, stop, start again; then through the tunnel."""
+    """Install like HaRP: start without certificates, copy them, stop, start again; then use the tunnel."""
     key = "rehearsal key {{ .Envs.HOME }} €"
     certificates = harp_certificates(image.work / "certificates")
     inside = image.root / "certs" / "frp"

@@ -46,7 +46,7 @@ def _variable(setting: Setting) -> str:
 
 
 def _values(setting: Setting) -> str:
-    """What to enter, which the settings page shows by the control instead."""
+    """The accepted values, which the settings page shows by the control instead."""
     choices = ", ".join(value for value, _ in setting.choices)
     return {
         "secret": _PLAIN_TEXT,

@@ -55,7 +55,7 @@ class Found:
 
 
 def durations(count: int, longest_s: float, shortest_s: float = 5.0) -> list[float]:
-    """From the shortest to the longest mute, each longer than the one before by the same factor."""
+    """Durations from the shortest to the longest mute, in a geometric series."""
     return [shortest_s * (longest_s / shortest_s) ** (n / max(1, count - 1)) for n in range(count)]
 
 

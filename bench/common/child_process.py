@@ -79,7 +79,7 @@ class Child:
         self._write({"do": name, **arguments})
 
     async def do(self, name: str, **arguments: Any) -> Any:
-        """What came of it. Raises ChildFailed."""
+        """Run a command and return its result. Raises ChildFailed."""
         number = next(self._numbers)
         self._write({"id": number, "do": name, **arguments})
         return await self._answer(number, _ANSWER_S)

@@ -57,7 +57,7 @@ class Lateness:
 
 
 def growth(series: Sequence[tuple[float, float]], early: tuple[float, float], late: tuple[float, float]) -> float | None:
-    """How much the median of `late` is above that of `early`, as a share; times are those of the series' first column."""
+    """The growth of the median from `early` to `late`, as a share. Times are in the first column of the series."""
     medians = []
     for start, end in (early, late):
         values = [value for at, value in series if start <= at < end]

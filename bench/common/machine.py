@@ -21,7 +21,7 @@ _PROBE_S = 1.0
 
 
 def service_facts() -> dict[str, Any]:
-    """Of benchmarks of the whole service. `commit` has a `+` where the working tree differs from it."""
+    """Facts for benchmarks of the whole service. `commit` ends in `+` if the working tree has changes."""
     return {
         "cpu": processor(),
         "memory_mb": _number_in("/proc/meminfo", kilobytes=True),
@@ -33,7 +33,7 @@ def service_facts() -> dict[str, Any]:
 
 
 def media_facts() -> dict[str, Any]:
-    """Of benchmarks of the receive path. Asked before a measurement: it looks for a second at how busy the machine is."""
+    """Facts for benchmarks of the receive path. Call it before a measurement: it observes the machine's load for a second."""
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "processor": processor(),

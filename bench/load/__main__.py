@@ -94,7 +94,7 @@ class Load:
         ]
 
     async def lateness(self) -> dict[str, float | int]:
-        """Of the schedule, in milliseconds, and the packets that it sent, since this was asked last."""
+        """The schedule's lateness in milliseconds, and the number of packets sent, since the last call."""
         found, self._schedule.lateness = self._schedule.lateness.summary(), Lateness()
         packets, self._schedule.packets = self._schedule.packets, 0
         return {**found, "packets": packets}

@@ -69,12 +69,12 @@ class Living:
         self.refused.clear()
 
     async def ask_again(self) -> None:
-        """As users do whose captions have stopped."""
+        """Request captions again, like users whose captions have stopped."""
         for room in self.rooms:
             await self._of.enable(room)
 
     async def end(self) -> None:
-        """Everybody leaves every call."""
+        """All participants leave all calls."""
         for room in self.rooms:
             await self._of.close_room(room)
         self.rooms.clear()

@@ -27,7 +27,7 @@ _WORD = re.compile(r"w(\d+)")
 
 
 class Captions:
-    """What came in. `shown_at[n]`: when word `w<n>` of the stand-in was first seen, seconds of the monotonic clock, else 0;
+    """Received captions. `shown_at[n]`: when word `w<n>` of the stand-in was first seen, seconds of the monotonic clock, else 0;
     `shown_in[n]`: the number of its room.
     """
 
@@ -66,7 +66,7 @@ class TapeParticipant(Session):
 
 @dataclass(slots=True)
 class _Person:
-    """Who they stay while sessions come and go."""
+    """A person, who keeps their identity over several sessions."""
 
     name: str
     room: str
@@ -93,7 +93,7 @@ class _Person:
 
 
 class Population:
-    """All people of all rooms. `speakers`: how many places on the tape to begin at; `note`: keep the time of every packet."""
+    """All people. `speakers`: number of starting positions on the tape; `note`: record the time of every packet."""
 
     def __init__(self, hub: Hub, sfu: Sfu, schedule: Schedule, tape: Tape, *, speakers: int, note: bool) -> None:
         self.captions = Captions()

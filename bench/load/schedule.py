@@ -74,7 +74,7 @@ class Schedule:
         self._slots: list[set[TapePublisher]] = [set() for _ in range(SLOTS)]
 
     def add(self, publisher: TapePublisher) -> None:
-        """Harmless for one who speaks already."""
+        """Add a publisher. No effect if it is sending already."""
         self._slots[publisher.number % SLOTS].add(publisher)
 
     def remove(self, publisher: TapePublisher) -> None:

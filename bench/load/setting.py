@@ -52,7 +52,7 @@ class Setting:
         self._numbers = count(1)
 
     def usage(self) -> Usage:
-        """Of the app."""
+        """The app's usage."""
         pid = self.app.process.pid
         if pid is None or not self.app.process.running:
             raise BenchFailed(f"the app has ended:\n{self.app.process.last_lines()}")
@@ -106,11 +106,11 @@ class Setting:
             return False
 
     async def connected(self, number: int, *, timeout_s: float = 120.0) -> None:
-        """Until so many subscriptions are up. Raises BenchFailed."""
+        """Wait until so many subscriptions are connected. Raises BenchFailed."""
         await self._until(lambda found: found["connected"] >= number, f"{number} subscriptions", timeout_s)
 
     async def alone(self, *, timeout_s: float = 90.0) -> None:
-        """Until the app has left every call and closed all that it had for them. Raises BenchFailed."""
+        """Wait until the app has left all calls and closed their connections. Raises BenchFailed."""
         await self._until(lambda found: found["apps"] == 0 and self.usage().udp == 0, "the app to leave", timeout_s)
 
     async def metrics(self, *names: str) -> dict[str, float]:
@@ -160,7 +160,7 @@ async def setting(*, speakers: int, note: bool, environment: dict[str, str] | No
 
 
 async def warm_up(all_of_it: Setting, *, seconds: float = 6.0) -> None:
-    """One call from beginning to end, so that what is loaded once is there before anything is measured."""
+    """Run one complete call, so that everything is loaded before the measurement."""
     room = await all_of_it.open_room()
     await all_of_it.join(room, "talking", 1)
     await all_of_it.join(room, "muted", 2)

@@ -62,7 +62,7 @@ class Stt:
 
     @property
     def words(self) -> int:
-        """How many it has said so far; the next one is `w` and this number."""
+        """Number of words emitted so far; the next one is `w` and this number."""
         return self._words
 
     async def hear(self, connection: ServerConnection) -> None:

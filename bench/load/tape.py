@@ -36,7 +36,7 @@ class Tape:
         return len(self.payloads)
 
     def start(self, speaker: int, speakers: int) -> int:
-        """Where this one of so many speakers begins, as far from the others as possible."""
+        """The starting position of one of several speakers, as far from the others as possible."""
         return speaker * len(self) // max(1, speakers) % len(self)
 
 
@@ -49,7 +49,7 @@ def load_tape() -> Tape:
 
 
 def decode(tape: Tape) -> npt.NDArray[np.float32]:
-    """All of it as mono float32 at 24 kHz, shape (packets * 480,); by PyAV, hence independent of the app's own decoder."""
+    """Decode the tape to mono float32 at 24 kHz, shape (packets * 480,), with PyAV: independent of the app's own decoder."""
     decoder = av.CodecContext.create("libopus", "r")
     assert isinstance(decoder, av.AudioCodecContext)
     decoder.sample_rate = _OPUS_RATE

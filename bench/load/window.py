@@ -68,7 +68,7 @@ class Window:
 
 
 async def measure(of: Setting, name: str, seconds: float, *, ask_health: bool = False) -> Window:
-    """Begins now. Asking the app how it does costs it something too, some 0.3 % of a core."""
+    """Measure a window from now on. The status requests themselves cost about 0.3 % of a core."""
     print(f"measuring {name} for {seconds:g} s", flush=True)
     pids = (of.app.process.pid or 0, of.load.pid, of.stt.pid, os.getpid())
     await of.load.do("lateness")

@@ -23,4 +23,4 @@ class GeneratorChannel:
         self._tell("answer", peer=self._peer, sdp=sdp)
 
     def send_candidate(self, sid: str, candidate: str, sdp_mid: str | None, sdp_m_line_index: int | None) -> None:
-        """All candidates are host candidates, and those stand in the answer."""
+        """Does nothing: all candidates are host candidates, which are part of the answer."""

@@ -130,7 +130,7 @@ class Generator:
                 sender.send(sender.datagram(tail))
 
     def _arrange(self) -> None:
-        """Who plays is spread over the slots evenly."""
+        """Spread the playing publishers evenly over the slots."""
         playing = [sender for sender in self._senders.values() if sender.playback is not None]
         self._slots = [playing[number::SLOTS] for number in range(SLOTS)]
         if playing and self._timer is None:
@@ -138,7 +138,7 @@ class Generator:
             self._timer = self._loop.call_at(self._due, self._tick)
 
     def _tick(self) -> None:
-        """One slot. Deadlines are absolute: what is late is sent at once, and nothing is left out."""
+        """Send one slot. Deadlines are absolute: late packets are sent at once, and none is left out."""
         now = self._loop.time()
         late = self._late
         while late and late[0][0] <= now:

@@ -37,7 +37,7 @@ class Variant(Protocol):
 
 
 class Lag:
-    """How late timers fire, in seconds, since it was last asked."""
+    """The lateness of timers in seconds, since the last call."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()

@@ -155,7 +155,7 @@ def summary(collected: Collected, levels: Sequence[int]) -> dict[str, Any]:
 
 
 def _setup_ms(levels: Iterable[Level], variant: str) -> float:
-    """Of the largest step: the first peer of a process also pays for its certificate."""
+    """The set-up time at the largest number of peers, since the first peer of a process also creates its certificate."""
     mine = [level for level in levels if level.variant == variant]
     largest = max(mine, key=lambda level: level.added, default=None)
     return 0.0 if largest is None else largest.setup_cpu_s * 1000 / largest.added

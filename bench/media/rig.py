@@ -23,7 +23,7 @@ _CONNECT_S = 60.0
 
 @dataclass(slots=True)
 class Usage:
-    """What a receiver took in one or more windows. `lags_s`: how late its event loop was, sampled.
+    """A receiver's usage in one or more windows. `lags_s`: samples of its event loop's lateness.
 
     `waited_s`: how long it could have run, but the machine had no core for it. `drops`: datagrams that came to a full socket
     buffer. `sent`: packets that the generator sent to it. `heard_s`: seconds of audio that reached the speech-to-text server.

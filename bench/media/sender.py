@@ -80,7 +80,7 @@ class Sender:
 
     @property
     def level_id(self) -> int | None:
-        """From the answer; known once connected."""
+        """The id from the answer; available once connected."""
         return self._level_id
 
     @property

@@ -140,7 +140,7 @@ async def cold_start(dialect: str, seconds: float) -> Captioned:
 
 
 async def outage(dialect: str, seconds: float) -> Captioned:
-    """In the middle of a sentence the server is gone, connections and all."""
+    """The server disappears in the middle of a sentence, with all its connections."""
     return await _captioned(dialect, outage_at_s=20.3, outage_s=seconds)
 
 

@@ -86,7 +86,7 @@ async def _play(puts: list[Callable[[Frame], None]], seconds: float) -> float:
 
 
 async def cost(dialect: str, speakers: int, seconds: float) -> Cost:
-    """In real time, three times `seconds`: frames that nobody takes, silence, speech."""
+    """Measure in real time, `seconds` each: frames that nobody reads, silence, speech."""
     captions: list[Caption] = []
     errors: list[SttError] = []
     per_ms = 1000 / speakers / (seconds - _WARM_UP_S)

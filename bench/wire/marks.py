@@ -29,7 +29,7 @@ def mark(frame: Frame, speaker: int, number: int) -> Frame:
 
 
 def read_mark(samples: Frame) -> Mark | None:
-    """Of a frame's first two samples; None for silence that was put in."""
+    """Read the mark from a frame's first two samples; None for inserted silence."""
     speaker, frame = (float(value) for value in np.asarray(samples[:2]))
     if speaker <= 0 or frame <= 0:
         return None

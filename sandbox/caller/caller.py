@@ -62,7 +62,7 @@ class Caller(Participant):
 
     @property
     def nextcloud_session_id(self) -> str:
-        """What Talk names as `ncSessionId`."""
+        """The id that Talk sends as `ncSessionId`."""
         assert self.talk_session is not None, "not in the room"
         return self.talk_session.id
 

@@ -143,7 +143,7 @@ class Connection:
         await self._drop(bye=bye)
 
     async def start_over(self) -> None:
-        """Says bye and comes back as another session, as Talk's web client does when its media broke."""
+        """Say bye and connect as another session, like Talk's web client when its media breaks."""
         self.forget()
         await self._drop(bye=True)
 

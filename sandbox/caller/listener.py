@@ -47,7 +47,7 @@ class Listener:
             await self._peer.addIceCandidate(candidate)
 
     async def heard(self, *, above: float = 0.05, timeout_s: float = 10.0) -> None:
-        """Until a frame comes that is louder than `above`. Raises TimeoutError."""
+        """Wait for a frame that is louder than `above`. Raises TimeoutError."""
         self.peak = 0.0
         async with asyncio.timeout(timeout_s):
             while self.peak < above:

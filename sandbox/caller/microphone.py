@@ -30,7 +30,7 @@ class Mute(StrEnum):
 
 
 class Playback:
-    """One speech on its way out. Muting pauses it."""
+    """One speech that is being sent. Muting pauses it."""
 
     def __init__(self, speech: Speech) -> None:
         self.speech = speech
@@ -53,7 +53,7 @@ class Playback:
         return self._left[index] + position_s - index * FRAME_S
 
     async def wait(self) -> None:
-        """Until the last packet is out, or the playback was stopped."""
+        """Wait until the last packet is sent or the playback is stopped."""
         await self._over.wait()
 
     def next(self) -> OpusPacket | None:
@@ -105,7 +105,7 @@ class Microphone(MediaStreamTrack):
         raise NotImplementedError("packets are encoded already: the sender takes them by encoded_frame()")
 
     async def encoded_frame(self, _codec: object = None) -> RTCEncodedFrame:
-        """In place of the encoder of aiortc's RTP sender."""
+        """Replaces the encoder of aiortc's RTP sender."""
         loop = asyncio.get_running_loop()
         if self._origin is None:
             self._origin = loop.time()

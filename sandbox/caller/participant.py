@@ -76,12 +76,12 @@ class Participant(ABC):
 
     @property
     def session_id(self) -> str:
-        """Of the HPB session that our audio is published on: what captions name as their speaker."""
+        """The HPB session that publishes our audio; captions name it as their speaker."""
         return self.connection.session_id
 
     @property
     def joined(self) -> bool:
-        """In the room, and in the call as far as Talk is concerned; media may be missing."""
+        """Whether the participant is in the room and in Talk's call; media may be missing."""
         return self._joined.is_set()
 
     @property
@@ -156,7 +156,7 @@ class Participant(ABC):
         await self.connection.leave(bye=False)
 
     async def wait_connected(self, *, timeout_s: float = 20.0) -> None:
-        """In the room and, if we publish, with media: after a cut or a restart."""
+        """Wait until the participant is in the room and, if it publishes, has media again, after a break or a restart."""
         async with asyncio.timeout(timeout_s):
             await self._joined.wait()
             if self._publishes:
@@ -179,7 +179,7 @@ class Participant(ABC):
 
     @abstractmethod
     async def _signaling_settings(self) -> dict[str, Any]:
-        """As Talk gives them: STUN and TURN servers are taken from there."""
+        """Talk's signaling settings, which list the STUN and TURN servers."""
 
     @abstractmethod
     def _features(self) -> list[str]: ...
@@ -201,7 +201,7 @@ class Participant(ABC):
             self._publishing = self._tasks.create_task(self._publish(), name="caller-publish")
 
     async def _publish(self) -> None:
-        """Until the media break; then everything starts over, as in Talk's web client."""
+        """Publish until the media breaks; then everything starts again, as in Talk's web client."""
         for _ in range(_RETRIES):
             publisher = self.publisher = Publisher(
                 self.microphone if self._with_microphone else None,
@@ -238,7 +238,7 @@ class Participant(ABC):
             trickle.cancel()
 
     async def _offer(self, publisher: Publisher, sid: str) -> list[dict[str, Any]]:
-        """Until the answer is taken; returns the candidates that came before it."""
+        """Send the offer and apply the answer; returns the candidates that arrived before it."""
         own = self.session_id
         while not self._answers.empty():
             self._answers.get_nowait()

@@ -19,7 +19,7 @@ _SCHEMES = {"http": "ws", "https": "wss"}
 
 
 class TalkTab(Protocol):
-    """What a browser tab asks of Talk; see `sandbox.live_test.talk_client`."""
+    """A browser tab's requests to Talk; see `sandbox.live_test.talk_client`."""
 
     nextcloud_url: str
     user: str

@@ -108,6 +108,6 @@ class Child:
 
 
 def bare_environment() -> dict[str, str]:
-    """What a container has before AppAPI gives it anything: nothing of ours but the way to programs and temporary files."""
+    """The environment of a container before AppAPI adds variables: only the paths of programs and temporary files."""
     kept = ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "SSL_CERT_FILE")
     return {name: os.environ[name] for name in kept if name in os.environ}

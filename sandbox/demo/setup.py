@@ -147,7 +147,7 @@ async def _speech(stack: AsyncExitStack, stt: SpeechToText, logs: Path, say: Cal
 
 
 async def mean_join_s(app: ExApp) -> float | None:
-    """From Talk's request to the first audio frame as the app itself counted it; None if it does not say."""
+    """Mean time from Talk's request to the first audio frame, from the app's metrics; None if they lack it."""
     async with httpx.AsyncClient(trust_env=False, timeout=5.0) as client:
         try:
             lines = (await client.get(app.url + "/metrics")).raise_for_status().text.splitlines()
@@ -172,7 +172,7 @@ def complaints(log: Path, count: int = 5) -> list[str]:
 
 
 async def _install(nextcloud: Nextcloud, app: ExApp, ex_app: Child, say: Callable[[str], None]) -> None:
-    """As AppAPI does: heartbeat, init with progress, enabled. The end of a process in the meantime is reported at once."""
+    """Install the app like AppAPI: heartbeat, init with progress, enabled. If a process ends meanwhile, report it at once."""
 
     async def progress() -> None:
         told = -1

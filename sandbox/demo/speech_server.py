@@ -40,7 +40,7 @@ class SpeechServer:
         return True
 
     async def words(self) -> int:
-        """How many words it has said so far, in all its sessions."""
+        """Number of words emitted so far in all sessions."""
         state = await self._admin("state")
         return sum(int(session["words"]) for session in state["sessions"])
 

@@ -35,7 +35,7 @@ class Terminal:
         self._write_line(text)
 
     def show(self, rooms: list[RoomView]) -> None:
-        """From now on these rooms have a live line each."""
+        """Show a live line for each of these rooms from now on."""
         self._rooms = rooms
         self._draw()
 

@@ -96,7 +96,7 @@ class RoomView:
 
 
 class DemoView:
-    """All calls, and a line about the current step. `changed()` wakes everyone who waits for news."""
+    """All calls, and a line about the current step. `changed()` wakes all readers."""
 
     def __init__(self) -> None:
         self.rooms: list[RoomView] = []

@@ -18,7 +18,7 @@ from sandbox.hpb.versions import HpbVersion
 
 
 class Hub(Protocol):
-    """What a request may use of the server; implemented by `hub.Hub`."""
+    """The parts of the server that requests may use; implemented by `hub.Hub`."""
 
     hpb_version: HpbVersion
     nextcloud: NextcloudClient

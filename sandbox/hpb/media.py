@@ -155,7 +155,7 @@ class Media:
             raise Refusal("invalid_candidate") from error
 
     async def release(self, session: Session) -> None:
-        """All that the session publishes and subscribes to, as when it leaves the call."""
+        """Release all streams that the session publishes and subscribes to, as when it leaves the call."""
         subscribers, session.subscribers = list(session.subscribers.values()), {}
         for subscriber in subscribers:
             await self.sfu.unsubscribe(subscriber)

@@ -25,7 +25,7 @@ MAX_PENDING = 10_000
 
 
 class JoinedRoom(Protocol):
-    """What a session knows of the room that it has joined; implemented by `room.Room`."""
+    """A session's view of its room; implemented by `room.Room`."""
 
     token: str
     users: list[Frame]

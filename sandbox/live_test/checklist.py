@@ -31,7 +31,7 @@ class CheckFailed(Exception):
 
 
 class CannotCheck(Exception):
-    """Not a failure: this cannot be tried here; the message says why."""
+    """Raised if a check is not possible here; not a failure. The message gives the reason."""
 
 
 class CannotGoOn(Exception):

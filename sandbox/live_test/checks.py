@@ -253,7 +253,7 @@ class TestCall:
     # Tools.
 
     def _recording(self, kind: str) -> Recording:
-        """In the language that captions have now; English where there is none."""
+        """A recording in the current language of the captions, or in English if there is none."""
         return load(f"{self._language if self._language in MAX_WER else 'en'}-{kind}")
 
     def _say(self, kind: str) -> Playback:

@@ -18,7 +18,7 @@ _TIMEOUT_S = 20.0
 
 
 class TalkRefused(Exception):
-    """What Nextcloud said to a request: `status` of HTTP, 0 where it did not answer; `error` as Talk names it, often empty."""
+    """Nextcloud refused a request. `status`: the HTTP status, 0 without an answer; `error`: Talk's name for it, often empty."""
 
     def __init__(self, what: str, status: int, error: str = "") -> None:
         said = f"HTTP {status}" if status else "no answer"
@@ -78,11 +78,11 @@ class TalkClient:
         await self._ask("Leaving the conversation", "DELETE", self._active)
 
     async def call_me(self, name: str) -> None:
-        """For guests."""
+        """Set the guest's display name."""
         await self._ask("Giving a name", "POST", f"{_SPREED}/v1/guest/{self._token}/name", {"displayName": name})
 
     async def join_call(self, flags: int) -> None:
-        """Nobody's phone rings for it."""
+        """Join the call silently: nobody's phone rings."""
         body = {"flags": flags, "silent": True, "recordingConsent": True}
         await self._ask("Joining the call", "POST", f"{_SPREED}/v4/call/{self._token}", body)
 

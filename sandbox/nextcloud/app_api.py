@@ -171,7 +171,7 @@ class AppApi:
         return await self._send(app, method, route, headers, params, timeout_s)
 
     async def heartbeat(self, app: ExApp, *, timeout_s: float = HEARTBEAT_TRIES * HEARTBEAT_INTERVAL_S) -> bool:
-        """Asks once per second, without authentication, until the app says ok. False: it never did."""
+        """Asks once per second, without authentication, until the app answers ok. False if it never does."""
         deadline = time.monotonic() + timeout_s
         while True:
             with contextlib.suppress(ExAppUnreachable):

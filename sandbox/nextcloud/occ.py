@@ -26,7 +26,7 @@ _TOKEN_HEADER = "Sandbox-Occ"
 
 
 class OccError(Exception):
-    """What the administrator reads in the shell."""
+    """An error message for the administrator's shell."""
 
 
 @dataclass(frozen=True, slots=True)

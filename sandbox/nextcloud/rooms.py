@@ -130,7 +130,7 @@ class Rooms:
         return session
 
     def leave(self, session_id: str) -> TalkSession | None:
-        """None if it is gone already."""
+        """Remove the session; None if it has left already."""
         for room in self._rooms.values():
             if (session := room.sessions.pop(session_id, None)) is not None:
                 return session

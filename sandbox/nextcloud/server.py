@@ -88,7 +88,7 @@ class Nextcloud:
         await self.app_api.aclose()
 
     def offers_captions(self) -> bool:
-        """As Talk decides it: calls go by an HPB, and the app is there and enabled."""
+        """Talk's rule: calls use an HPB, and the app is installed and enabled."""
         app = self.app_api.apps.get(TRANSCRIPTION_APP)
         return self.hpb_url is not None and app is not None and app.enabled
 
@@ -118,7 +118,7 @@ class Nextcloud:
 
         @app.middleware("http")
         async def authenticate(request: Request, call_next: RequestResponseEndpoint) -> Response:
-            """Who says that it is an app or a user has to prove it, on public pages too; others are guests."""
+            """Requests that claim an app or a user must prove it, on public pages, too. All others are guests."""
             try:
                 request.state.ex_app = None
                 if "EX-APP-ID" in request.headers:

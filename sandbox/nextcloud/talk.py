@@ -30,7 +30,7 @@ BACKEND_PATH = "/ocs/v2.php/apps/spreed/api/v3/signaling/backend"
 
 @dataclass(frozen=True, slots=True)
 class ExAppAnswer:
-    """What the external app answered: HTTP status, decoded JSON (None where there is none), seconds that it took."""
+    """The external app's answer: HTTP status, decoded JSON (None if there is none), and the time in seconds."""
 
     status: int
     body: Any

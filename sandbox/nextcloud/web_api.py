@@ -75,7 +75,7 @@ class WebApi:
         return room
 
     def _session(self, request: Request, room: Room) -> TalkSession:
-        """Of the participant who asks; OcsError 404 if they are not in the room."""
+        """The session of the participant who sent the request. Raises OcsError 404 if they are not in the room."""
         try:
             return self._talk.rooms.session(self._sessions[request.cookies.get(_COOKIE, ""), room.token])
         except (KeyError, NoSuchSession):
@@ -187,7 +187,7 @@ class WebApi:
         return session
 
     async def _asked(self, asking: Coroutine[Any, Any, ExAppAnswer], *, tolerated: int = 0) -> ExAppAnswer:
-        """What the app says; its refusal is an internal error of Nextcloud, as Talk has it."""
+        """The app's answer. As in Talk, its refusal becomes an internal error of Nextcloud."""
         app = self._app_api.apps.get(TRANSCRIPTION_APP)
         if app is None or not app.enabled:
             asking.close()

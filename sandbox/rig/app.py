@@ -100,7 +100,7 @@ class AppProcess:
         return sum(float(value) for given, value in found if wanted <= set(given.split(",")))
 
     def usage(self) -> Usage:
-        """From the kernel, so that nothing is left out."""
+        """The kernel's figures, so that nothing is left out."""
         pid = self.process.pid
         assert pid is not None
         return Usage(threads=process_stats.threads(pid), udp=len(process_stats.udp_drops(pid)))

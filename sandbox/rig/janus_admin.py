@@ -16,14 +16,14 @@ from sandbox.ports import free_port
 
 
 class JanusAdmin:
-    """Asks over a connection of its own each time. Raises OSError while Janus is away."""
+    """Opens a new connection for each request. Raises OSError while Janus is not running."""
 
     def __init__(self) -> None:
         self.port = free_port()
         self.secret = secrets.token_hex(16)
 
     async def handles(self) -> list[dict[str, Any]]:
-        """What Janus knows of each peer (`handle_info`)."""
+        """Janus's data about each peer (`handle_info`)."""
         url, protocol = f"ws://127.0.0.1:{self.port}", Subprotocol("janus-admin-protocol")
         async with connect(url, subprotocols=[protocol], proxy=None) as socket:
             found: list[dict[str, Any]] = []

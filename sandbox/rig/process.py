@@ -96,7 +96,7 @@ class ServerProcess:
         self._signal(signal.SIGCONT)
 
     def logged(self, text: str) -> int:
-        """How many lines of its log hold `text`."""
+        """Number of lines in its log that contain `text`."""
         return self.log.read_text(encoding="utf-8", errors="replace").count(text) if self.log.exists() else 0
 
     def last_lines(self, count: int = 15) -> str:

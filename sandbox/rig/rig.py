@@ -85,7 +85,7 @@ class Rig:
 
     @property
     def turn_servers(self) -> list[dict[str, Any]]:
-        """As Talk's signaling settings have them."""
+        """The TURN servers in the format of Talk's signaling settings."""
         if self.turn is None:
             return []
         url = f"turn:127.0.0.1:{self.turn.port}?transport={self._turn_transport}"
@@ -108,7 +108,7 @@ class Rig:
         await self._stack.aclose()
 
     async def wait_ready(self) -> None:
-        """Until the HPB offers an SFU, as after a start or a restart of either. Raises ServerFailed."""
+        """Wait until the HPB offers an SFU, after a start or a restart of either. Raises ServerFailed."""
         deadline = time.monotonic() + _MCU_TIMEOUT_S
         while time.monotonic() < deadline:
             try:

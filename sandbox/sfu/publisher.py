@@ -29,7 +29,7 @@ class Source:
         return "connected"
 
     async def add_candidate(self, line: str, mid: str | None, index: int | None) -> None:
-        """Of a source that is no peer there are none."""
+        """Does nothing: a source that is not a peer has no candidates."""
 
     async def close(self, *, silently: bool = False) -> None:
         """No packets any more."""

@@ -60,7 +60,7 @@ class Subscriber:
         return "audio" in self._streams
 
     def add_audio(self) -> None:
-        """From the next offer on."""
+        """Offer audio from the next offer on."""
         self._streams.append("audio")
 
     @property
@@ -88,7 +88,7 @@ class Subscriber:
         )
 
     def trickled_candidates(self) -> Sequence[dict[str, object]]:
-        """What `offer` left out, in the form of Janus's trickle messages; empty where the SDP holds them."""
+        """The candidates that `offer` left out, as Janus's trickle messages; empty if the SDP contains them."""
         if not self._trickle or self._transport is None:
             return ()
         lines = [f"candidate:{candidate_to_sdp(candidate)}" for candidate in self._transport.candidates]
@@ -111,7 +111,7 @@ class Subscriber:
         await self._peer.add_candidate(line, mid, index)
 
     def impair(self, impairment: Impairment) -> None:
-        """From the next packet on; `Impairment()` heals."""
+        """Impair packets from the next one on; `Impairment()` ends it."""
         self.path = ImpairedPath(impairment)
 
     def _forward(self, packet: RtpPacket) -> None:

@@ -41,7 +41,7 @@ class SlotMemory:
 
 
 class Hearing:
-    """One session's decoding. A frame with NaN in it spoils the slot's memory, for the sessions to come as well.
+    """One session's decoding. A frame with NaN corrupts the slot's memory, also for later sessions.
 
     `pause_heads` False: a model without them, whose server sends no `Step` at all. `delay_steps`: how late its words are.
     """

@@ -114,7 +114,7 @@ class LocatedWords(WordSource):
         self._place = place
 
     def _follow(self, samples: _Samples) -> _Place | None:
-        """Where the next frame begins, if this one is what the recording goes on with."""
+        """The start of the next frame, if this one is the expected continuation of the recording."""
         assert self._place is not None
         known, offset = self._place.known, self._place.offset
         if offset + _FRAME > len(known.samples):
@@ -185,7 +185,7 @@ def _correlation(probe: _Samples, spectrum: _Spectrum) -> _Likeness:
 
 
 def _likeness(correlation: _Likeness, energy: npt.NDArray[np.float64], probe: _Samples) -> _Likeness:
-    """In [-1, 1]; 0 near silence, where everything is alike."""
+    """Similarity in [-1, 1]; 0 near silence, where all audio is alike."""
     norm = np.sqrt(energy) * float(np.linalg.norm(probe))
     silent = norm < _QUIET_RMS**2 * len(probe)
     likeness: _Likeness = np.where(silent, 0.0, correlation / np.where(silent, 1.0, norm))

@@ -83,7 +83,7 @@ class Channel:
             self._unfed = self._unfed[FRAME_SAMPLES:]
 
     def end_input(self) -> None:
-        """The client sends no more: what is queued is still heard, then the channel is free."""
+        """The client sends no more audio: the queue is still processed, then the channel is free."""
         self._input_ended = True
         self._work.set()
 
@@ -180,7 +180,7 @@ class Model:
         self._alive.clear()
 
     def restart(self) -> None:
-        """As a new process: nothing of the old one is left."""
+        """Restart with the state of a new process."""
         self._channels.clear()
         self._markers.clear()
         self._step_idx = 0

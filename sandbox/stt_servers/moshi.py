@@ -125,7 +125,7 @@ class MoshiStandIn(StandIn):
         return plain(401, "")
 
     def _metrics(self) -> str:
-        """As the real server's, which are registered by the first session: before it the page is empty."""
+        """Metrics like the real server's. The first session registers them; before it the page is empty."""
         if not self.sessions:
             return ""
         return (
@@ -241,7 +241,7 @@ class _Session:
                     return ended
 
     async def _strike(self, fault: Fault) -> str:
-        """What ended the session, or an empty text if it continues."""
+        """The cause of the session's end, or an empty text if it continues."""
         match fault.kind:
             case FaultKind.CLOSE:
                 await self._connection.close(code=1000)

@@ -85,7 +85,7 @@ class StandIn(ABC):
     @property
     @abstractmethod
     def stream_url(self) -> str:
-        """Where a client streams to."""
+        """The address for a client's stream."""
 
     @property
     def open_sessions(self) -> int:

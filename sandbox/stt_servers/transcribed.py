@@ -39,7 +39,7 @@ _NOT_LETTERS = re.compile(r"[\W_]+")
 
 
 class TranscribedWords(WordSource):
-    """One session's ear. `pump` and `read` are its two tasks."""
+    """The words of one session. `pump` and `read` are its two tasks."""
 
     def __init__(self, detector: Detector, settled: Callable[[], None]) -> None:
         self._gate = SilenceGate(detector, _GATE)

@@ -35,7 +35,7 @@ class HeardWord:
 
 
 class WordSource(ABC):
-    """One session's ear. Frames go in, words come out in order, each once."""
+    """The words of one session. Frames go in, words come out in order, each once."""
 
     @property
     @abstractmethod
@@ -118,7 +118,7 @@ def words_of_utterance(utterance: Utterance) -> list[HeardWord]:
 
 
 def _place(speech: Sequence[tuple[float, float]], spoken_s: float, *, at_start: bool) -> float:
-    """Where in the recording `spoken_s` seconds of speech are over; on a border a word begins in the later stretch."""
+    """The position in the recording after `spoken_s` seconds of speech. At a border, a word begins in the later part."""
     for start, end in speech:
         length = end - start
         if spoken_s < length - 1e-6 or (not at_start and spoken_s <= length + 1e-6):
