@@ -27,7 +27,7 @@ _WORD = re.compile(r"w(\d+)")
 
 
 class Captions:
-    """Received captions. `shown_at[n]`: when word `w<n>` of the stand-in was first seen, seconds of the monotonic clock, else 0;
+    """Received captions. `shown_at[n]`: when word `w<n>` of the stand-in was first seen, on the monotonic clock, else 0;
     `shown_in[n]`: the number of its room.
     """
 
