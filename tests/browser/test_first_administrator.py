@@ -11,6 +11,7 @@ import os
 import re
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -85,6 +86,9 @@ async def terminal(clone: Path, command: str) -> AsyncIterator[Terminal]:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A copy of the project with the installed packages, so that the registration of this checkout stays."""
+    # `make` in the copy would clear an outdated environment, which this checkout shares.
+    current = subprocess.run(["make", "--question", ".venv/runtime-installed"], cwd=ROOT, check=False)
+    assert current.returncode == 0, "the environment is outdated: run `make test`"
     place = tmp_path / "clone"
     shutil.copytree(ROOT, place, ignore=_LEFT_OUT)
     (place / ".venv").symlink_to((ROOT / ".venv").resolve())
