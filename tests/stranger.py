@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A server that notes every request it gets and answers all alike: with a redirect, or with 404."""
+"""A server that records every request and always answers the same: with a redirect, or with 404."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app as a process of its own, with an engine in memory: `python -m tests.ex_app.process`."""
+"""The app in its own process, with an engine in memory: `python -m tests.ex_app.process`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Runs a harness over many cases, and holds it to limits of time, memory and log besides the absence of exceptions.
+"""Runs a harness over many cases, and checks limits of time, memory and log as well as the absence of exceptions.
 
 Case number n of a harness depends on the seed and on n alone. Time is CPU time of this thread: a busy machine fails nothing.
 """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Cases out of seeds: mutations of octets, of text lines and of JSON values. All take their chance from `random`."""
+"""Cases from seeds: mutations of octets, of text lines and of JSON values. All use `random`."""
 
 from __future__ import annotations
 

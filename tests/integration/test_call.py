@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The engine in a call: who gets which captions, and what cuts, restarts and goodbyes do to them."""
+"""The engine in a call: who gets which captions, also after breaks, restarts and ends."""
 
 from __future__ import annotations
 

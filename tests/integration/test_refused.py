@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""An HPB that refuses the app: no call is over, nobody waits for what is known, and one budget of hellos serves all."""
+"""An HPB that refuses the app: no call ends, no request waits for a known refusal, and all share one budget of hellos."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m sandbox.demo` as `make demo` starts it, with short recordings: it judges, and leaves nothing behind."""
+"""`python -m sandbox.demo` as `make demo` starts it, with short recordings: it rates the captions and leaves nothing behind."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The signaling stand-in as a process of its own, with a Nextcloud stand-in and callers over real WebRTC."""
+"""The signaling stand-in in its own process, with a Nextcloud stand-in and callers over real WebRTC."""
 
 from __future__ import annotations
 

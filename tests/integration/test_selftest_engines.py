@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The test of speech-to-text on the settings page, before servers that work, sleep, are full, or refuse the key."""
+"""The test of speech-to-text on the settings page, with servers that work, start, are full, or refuse the key."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Nonsense from a server or a microphone: memory is bounded, the speaker recovers, and other speakers are not affected."""
+"""Malformed data of a server or microphone: memory is bounded, the speaker recovers, and other speakers are not affected."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Tests with a real moshi-server on the CPU (`make moshi`), whose handmade weights make known words of loudness.
+"""Tests with a real moshi-server on the CPU (`make moshi`), whose handmade weights turn loudness into known words.
 
 Where it is not built they are skipped, with the reason. In CI (CI=true) they fail instead if cargo is there to build it.
 """

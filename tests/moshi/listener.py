@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A speaker and the reader of one stream: says words to a backend, and keeps the words that stand."""
+"""A speaker and the reader of one stream: sends words to a backend, and records the final words."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a client sees of moshi-server: the same tests for the real one and for its stand-in, which may be stricter at most."""
+"""moshi-server's behaviour towards clients. The same tests run on the real one and on its stand-in, which may be stricter."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a container on Modal runs, on this machine: ModelServer, a real moshi-server, the proxy; and our Modal engine."""
+"""The programs of a container on Modal, on this machine: ModelServer, a real moshi-server, the proxy; and our Modal engine."""
 
 from __future__ import annotations
 

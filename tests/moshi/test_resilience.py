@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A speaker's stream outlives what happens to the server: each word stands once, in order, and no audio is dropped."""
+"""A speaker's stream survives failures of the server: each word appears once, in order, and no audio is dropped."""
 
 from __future__ import annotations
 

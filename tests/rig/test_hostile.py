@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Participants and strangers without good intentions, with a real HPB and Janus."""
+"""Hostile participants and strangers, with a real HPB and Janus."""
 
 from __future__ import annotations
 

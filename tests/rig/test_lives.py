@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app's process from its installation to its end: killed, stopped in mid-speech, and short of what it needs."""
+"""The app's process from its installation to its end: killed, stopped during speech, and short of resources."""
 
 from __future__ import annotations
 

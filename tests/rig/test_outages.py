@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HPB is away, refuses the app's secret, or no audio gets here: captions come back by themselves, and health says why."""
+"""The HPB is down, refuses the secret, or no audio arrives: captions return automatically, and health gives the cause."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The rig itself: if this fails, the other tests here say nothing about the product."""
+"""The rig itself: if this fails, the other tests here are meaningless."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Few speech-to-text streams, and many who claim them: those who speak are transcribed."""
+"""Few speech-to-text streams and many claims: those who speak are transcribed."""
 
 from __future__ import annotations
 

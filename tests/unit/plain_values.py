@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What counts as a plain value, and a codec that proves it: values to JSON and back by their annotations alone."""
+"""The definition of plain values, and a codec that checks it: it converts values to JSON and back by their annotations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the benchmarks of the service conclude from what they saw."""
+"""The evaluation of the service's benchmarks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The parts of the receive benchmarks that decide what a figure means."""
+"""The evaluation of the receive benchmarks."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""People of the benchmarks are in signaling what people with browsers are."""
+"""In signaling, the participants of the benchmarks look like people with browsers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a reader gets of the floor's messages, under both renderers of Talk."""
+"""The floor's messages as a reader sees them, under both renderers of Talk."""
 
 from __future__ import annotations
 

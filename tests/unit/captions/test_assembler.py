@@ -3,7 +3,7 @@
 
 # ruff: noqa: RUF001 - typographic punctuation
 
-"""Committed words out of speech-to-text events."""
+"""Speech-to-text events become committed words."""
 
 from __future__ import annotations
 

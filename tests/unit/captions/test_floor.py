@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who has the floor, and that everybody is shown whole, in order and once."""
+"""The floor: all words of all speakers are shown, in order and once."""
 
 from __future__ import annotations
 

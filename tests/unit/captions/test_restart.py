@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A stream that is replaced says again what it said; the room must read every word once."""
+"""A replaced stream repeats its words; the room must read every word once."""
 
 from __future__ import annotations
 

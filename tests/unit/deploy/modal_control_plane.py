@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Modal's control plane, as far as `modal deploy` asks it: everything succeeds, and what was asked is kept."""
+"""A stand-in for Modal's control plane for `modal deploy`: everything succeeds, and requests are recorded."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app as Modal gets to see it: the real client deploys it to a control plane on loopback."""
+"""The real Modal client deploys the app to a control plane on loopback."""
 
 from __future__ import annotations
 

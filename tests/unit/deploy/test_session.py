@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The session between the two wires, by itself: time is passed in."""
+"""The proxy's session without I/O: time is passed in."""
 
 from __future__ import annotations
 

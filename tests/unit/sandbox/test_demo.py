@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The demo's judgement, report, view and terminal, without any process or network."""
+"""The demo's evaluation, report, view and terminal, without any process or network."""
 
 from __future__ import annotations
 

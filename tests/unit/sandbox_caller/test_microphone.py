@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a caller's microphone sends: pace aside, which packets, and in which order."""
+"""The packets of a caller's microphone and their order; the pace is not tested."""
 
 from __future__ import annotations
 

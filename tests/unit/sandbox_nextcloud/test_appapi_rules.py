@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Which paths an AppAPI of which version opens to browsers, and the name under which it registers an app."""
+"""The paths that each version of AppAPI opens to browsers, and the name under which it registers an app."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Clients of the stand-ins as a stranger would write them: websockets, JSON, msgpack, and no code of ours."""
+"""Independent clients of the stand-ins: websockets, JSON, msgpack, and no code of this project."""
 
 from __future__ import annotations
 

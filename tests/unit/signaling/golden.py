@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The HPB's side of a session as frames, and a client that got as far as the room."""
+"""The HPB's side of a session as frames, and a client that has joined the room."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Twenty rooms while the HPB is away for 40 s, in every possible way: when they try, and how soon they are back."""
+"""Twenty rooms while the HPB is down for 40 s, in every possible way: the times of their attempts and of their return."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""An engine whose speech is easy to make and to check: a word is a burst of sound, and its text is how many there were."""
+"""An engine for simple speech: each burst of sound is a word, and the word is the number of the burst."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Where the embedded engine computes. No GPU is needed: faster-whisper is a stand-in here."""
+"""The embedded engine's choice of device. No GPU is needed: faster-whisper is replaced by a stand-in."""
 
 from __future__ import annotations
 

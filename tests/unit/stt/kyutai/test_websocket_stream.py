@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a stream sends over a real websocket: whole messages, in order, and errors when the server closes or takes nothing.
+"""A stream on a real websocket sends whole messages in order, and fails if the server closes or does not read.
 
 The stream relies on `connection.protocol`, `connection.transport` and `Protocol.send_binary` of websockets 17.
 """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Captions and utterances contain every word once, in order, whatever breaks between the model and the app."""
+"""Captions and utterances contain every word once, in order, after any break between the model and the app."""
 
 from __future__ import annotations
 
