@@ -139,6 +139,7 @@ async def test_an_unusable_answer_of_nextcloud_changes_nothing(kind: FaultKind) 
         with cloud.faults.during(Fault(kind)), pytest.raises(NextcloudError):
             await saved.refresh()
         assert saved.current.engine.hpb.url == "https://saved.example.com"
+        gateway.credentials_confirmed()
         await saved.save({"lt_internal_secret": "a-new-secret", "lt_hpb_url": None})
         assert app.config["lt_internal_secret"] == ConfigValue("a-new-secret", sensitive=True)
         assert "lt_hpb_url" not in app.config
