@@ -271,6 +271,37 @@ def test_the_service_ends_without_waiting_for_a_restart(monkeypatch: pytest.Monk
     virtual_clock.run(run(), loopback_s=0.0)
 
 
+def test_a_service_that_is_cancelled_while_it_ends_leaves_no_call_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    async def run_on(call: Call) -> None:
+        call.joined.set()
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            ended.append(call.room_token)
+
+    monkeypatch.setattr(Call, "run", run_on)
+
+    async def live(leave: asyncio.Event) -> None:
+        async with service() as ours:
+            await ours.enable("room", "nc1")
+            await leave.wait()
+
+    async def run() -> None:
+        leave = asyncio.Event()
+        life = asyncio.create_task(live(leave))
+        await asyncio.sleep(1)
+        leave.set()
+        await asyncio.sleep(GRACE_S / 2)
+        life.cancel()
+        await asyncio.wait([life])
+        assert life.cancelled()
+        assert ended == ["room"]
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
 def test_a_cancelled_call_leaves_no_delay_behind_after_its_failures(monkeypatch: pytest.MonkeyPatch) -> None:
     began_at: list[float] = []
 

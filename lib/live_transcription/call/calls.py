@@ -9,6 +9,7 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
 from types import TracebackType
 
 from live_transcription.call.call import Call
@@ -51,8 +52,10 @@ class Calls:
     ) -> None:
         assert self._group is not None
         group, self._group = self._group, None  # no call starts any more, not even while these end
-        await self.end_all(GRACE_S)
-        await group.__aexit__(None, None, None)
+        async with AsyncExitStack() as stack:
+            # If this wait is cancelled, the group cancels the calls.
+            stack.push_async_exit(group)
+            await self.end_all(GRACE_S)
 
     def __iter__(self) -> Iterator[Call]:
         return iter(list(self._calls.values()))

@@ -14,6 +14,7 @@ from live_transcription.call.offer_queue import MOST_PENDING
 from live_transcription.errors import RoomRefused
 from live_transcription.signaling.events import (
     InCall,
+    OfferReceived,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
@@ -212,6 +213,22 @@ def test_a_call_that_is_started_again_gets_the_slots_of_the_one_that_failed() ->
                 ours.call.take_over(failed.call)
                 assert len(after.running) == 1
                 assert after.slot("speaker-1").speaking()
+
+    virtual_clock.run(run())
+
+
+def test_a_call_that_is_told_to_end_asks_for_no_more_offers() -> None:
+    """It would take a subscription that is reserved for the call that replaces it."""
+    speakers = Speakers()
+
+    async def run() -> None:
+        async with FakeCall(speakers=speakers).joined(*(f"speaker-{number}" for number in range(MOST_PENDING + 1))) as ours:
+            await asyncio.sleep(0.1)
+            assert len(speakers.made) == MOST_PENDING
+            ours.session.emit(OfferReceived("speaker-0", "video", "1", "not SDP"))
+            ours.call.end()
+            await asyncio.sleep(0.1)
+            assert len(speakers.made) == MOST_PENDING
 
     virtual_clock.run(run())
 
