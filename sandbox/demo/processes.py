@@ -86,7 +86,7 @@ class Child:
         raise ProcessFailed(f"{self.name} ended by itself (exit code {code}):\n{self.last_lines()}")
 
     async def kill(self, number: signal.Signals) -> int:
-        """Send a signal. Returns the exit code, negative if the signal ended the process; raises ProcessFailed if it is over."""
+        """Send a signal. Returns the exit code, negative after a signal. Raises ProcessFailed if the process is over."""
         assert self._process is not None
         if self._process.returncode is not None:
             await self.ended()
