@@ -84,7 +84,7 @@ def test_an_address_that_modal_shortened_is_to_be_entered_whole() -> None:
 
 
 def test_without_a_token_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "_has_token", lambda: False)
+    monkeypatch.setattr(command, "has_token", lambda: False)
     assert command.main(["--yes"]) == 1
     captured = capsys.readouterr()
     assert "0.80 USD" in captured.out
@@ -120,8 +120,8 @@ def test_it_waits_for_the_first_container_and_says_what_to_enter(
         seen.append(headers)
         return answers.pop(0)
 
-    monkeypatch.setattr(command, "_has_token", lambda: True)
-    monkeypatch.setattr(command, "_run", run)
+    monkeypatch.setattr(command, "has_token", lambda: True)
+    monkeypatch.setattr(command, "run_modal", run)
     monkeypatch.setattr(command, "health", health)
     monkeypatch.setattr("deploy.deploy.time.sleep", lambda _: None)
     monkeypatch.setenv("MODAL_KEY", "wk-secret")
