@@ -302,7 +302,7 @@ def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_waited_for_ag
             # What `watch` does once a second, but without giving the large call its turn.
             while capacity.subscribed < 2:
                 capacity.observe(now)
-                capacity._share_subscriptions(now)
+                capacity.claimed[-1].subscribe()
             small.call.add_target("nc1", None)
             await asyncio.sleep(1)
             assert (len(of_large.running), len(of_small.running)) == (1, 1)
