@@ -4,7 +4,7 @@
 """The engine's only door. Methods take and return plain values, so that calls can move to other processes behind it.
 
 The service starts a call when somebody asks for captions in a room, and ends all calls at shutdown (`call.calls`). Talk waits
-three seconds for an answer, so requests return within `call.pending_joins.ANSWER_S`; a slow join continues in the call's task.
+three seconds for an answer, so requests return within `call.calls.ANSWER_S`; a slow join continues in the call's task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
 from live_transcription.call.calls import GRACE_S, Calls
-from live_transcription.call.pending_joins import Joining
 from live_transcription.call.problems import Problems
 from live_transcription.capacity.descriptors import DescriptorReading, read_descriptors
 from live_transcription.capacity.memory import MemoryReading
@@ -98,7 +97,6 @@ class TranscriptionService:
         self._guard = HelloGuard()
         self._wall_clock = wall_clock
         self._calls = Calls(self._new_call, self._record)
-        self._joining = Joining()
         self._captions_sent = 0
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
@@ -204,7 +202,7 @@ class TranscriptionService:
         was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
         if not call.joined.is_set() or call.refused.is_set():
-            await self._joining.wait(call, self._calls.task(call), nc_session_id, was_target=was_target)
+            await self._calls.wait_until_joined(call, nc_session_id, was_target=was_target)
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         """Stop captions for this session. No error if it has none."""

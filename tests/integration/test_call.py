@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from live_transcription.call.call import Call
-from live_transcription.call.pending_joins import ANSWER_S
+from live_transcription.call.calls import ANSWER_S
 from live_transcription.config import HpbConfig
 from live_transcription.errors import CallNotFound, CallUnavailable, SttModelError, UnknownLanguage
 from live_transcription.runtime.backoff import Restarts
