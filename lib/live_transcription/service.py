@@ -271,7 +271,7 @@ class TranscriptionService:
         config = self._config or (None if replaces is None else replaces.config)
         if config is None:
             assert self._config_error is not None
-            raise CallUnavailable(str(self._config_error), cause_code=self._config_error.code)
+            raise CallUnavailable(str(self._config_error))
         try:
             self._speech.registry.backend()
             call = Call(
@@ -287,7 +287,7 @@ class TranscriptionService:
                 on_stt_error=self._record,
             )
         except (ConfigurationError, SttError) as error:
-            raise CallUnavailable(error.message, fix=error.fix, cause_code=error.code) from None
+            raise CallUnavailable(error.message, fix=error.fix) from None
         if replaces is None:
             self._check_limits(config, room_token)
         return call

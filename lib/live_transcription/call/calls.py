@@ -79,7 +79,7 @@ class Calls:
         """Start a call. `language` None: the default of the settings. Raises CallUnavailable."""
         call = self._make(room_token, language, replaces)
         if self._group is None:
-            raise CallUnavailable("The app is starting or stopping.", cause_code="stopping")
+            raise CallUnavailable("The app is starting or stopping.")
         self._calls[room_token] = call
         self._tasks[call] = self._group.create_task(self._supervise(call), name="call")
         return call
@@ -209,9 +209,8 @@ async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | 
     if task.done() and not task.cancelled():
         failure = task.result() or failure
     if failure is not None:
-        raise CallUnavailable(failure.message, fix=failure.fix, cause_code=failure.code)
+        raise CallUnavailable(failure.message, fix=failure.fix)
     raise CallUnavailable(
         "The call could not be joined in time; the attempt goes on.",
         fix="If this stays so, check that the high-performance backend can be reached from the app.",
-        cause_code="signaling_unreachable",
     )
