@@ -43,7 +43,6 @@ from live_transcription.signaling.probe import probe_hpb
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
-    EngineState,
     HpbReport,
     IceReport,
     RecordedError,
@@ -157,13 +156,8 @@ class TranscriptionService:
 
     def speech_status(self) -> SpeechStatus:
         statistics = self._speech.registry.statistics
-        known = {report.backend: report for report in self._speech.registry.health()}
-        states = tuple(
-            EngineState(name, known[name].state.value, known[name].problem) if name in known else EngineState(name, "unknown")
-            for name in self._speech.registry.engines()
-        )
         return SpeechStatus(
-            engines=states,
+            engines=self._speech.registry.health(),
             open_sockets=statistics.open_sockets,
             socket_s=self._speech.socket_s(),
             reconnects=sum(statistics.reconnects.values()),
