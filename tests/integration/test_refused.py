@@ -45,9 +45,8 @@ async def test_captions_come_back_by_themselves_once_the_backend_has_the_right_s
     await until(lambda: "hpb-refused" in conditions(service))
     started = time.monotonic()
     for session in ("stranger", listener.nextcloud_session_id):
-        with pytest.raises(CallUnavailable, match="refused the internal secret") as refusal:
+        with pytest.raises(CallUnavailable, match="refused the internal secret"):
             await service.enable(talk.room, session, user_id=None if session == "stranger" else "listener")
-        assert refusal.value.cause_code == "signaling_refused"
     assert time.monotonic() - started < 1.0, "the cause is known"
     assert {target for target, _ in service.export()[0].targets} == {target for target, _ in before[0].targets}
     await talk.hpb.restart(internal_secret=talk.internal_secret)

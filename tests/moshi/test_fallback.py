@@ -38,7 +38,7 @@ class Engines:
     @property
     def state(self) -> str:
         """Of the moshi-server."""
-        return self.fallback.health[0].state.value
+        return self.fallback.health[0].state
 
     async def stays_away(self) -> None:
         """Give the probe time to call the moshi-server back, which it must not do."""

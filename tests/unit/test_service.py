@@ -16,7 +16,7 @@ import pytest
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
-from live_transcription.call.pending_joins import ANSWER_S
+from live_transcription.call.calls import ANSWER_S
 from live_transcription.capacity.descriptors import DescriptorReading
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.config import EngineConfig, HpbConfig
