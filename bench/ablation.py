@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What each optimisation of a frame's path gains: `python -m bench.ablation [--speakers 25,50,100] [--dialect moshi]`.
+"""Measure the gain of each optimisation of a frame's path: `python -m bench.ablation [--speakers 25,50,100] [--dialect moshi]`.
 
 One receiving process per variant of `bench.media.ablated`, all with real ICE/DTLS/SRTP peers on loopback. They are played to in
 turns, each round in another order, so that all meet the same machine. Two of the variants are identical: an optimisation has

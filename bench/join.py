@@ -4,7 +4,7 @@
 """From Talk's request to the first audio frame, with a real HPB and Janus: `python -m bench.join [--joins N] [--speakers N]`.
 
 Each join is a fresh room in which people are talking already; somebody asks for captions, and the clock runs from Talk's
-request until the app says (at `/metrics`, asked every 5 ms) that it heard the first frame of every speaker. Then the room is
+request until `/metrics`, read every 5 ms, shows that the app has the first frame of every speaker. Then the room is
 left again, and the clock runs until the app has closed every socket of it. Needs `scripts/install_rig.sh`.
 
 Prints a summary and writes `build/bench/join.json`.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a bad network does to the words: `python -m bench.loss [--quick] [--seeds 3]`.
+"""The effect of a bad network on the words: `python -m bench.loss [--quick] [--seeds 3]`.
 
 The recordings, encoded as browsers do (Opus with in-band FEC), over real ICE/DTLS/SRTP on loopback with packets lost, late and
 out of order, into the product's own speakers. All that they receive is kept, and transcribed by the embedded Whisper through
@@ -198,7 +198,7 @@ def rows(takes: Sequence[Take]) -> list[dict[str, Any]]:
 
 
 def fec_share(names: Sequence[str]) -> float:
-    """Of the packets that were sent, those that bear a copy of the one before."""
+    """The packets that were sent with a copy of the previous one."""
     payloads = [step.payload for name in names for step in program(name) if step is not None]
     return round(sum(has_fec(payload) for payload in payloads) / len(payloads), 3)
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a speaker costs, from RTP to the WebSocket: `python -m bench.receive [--speakers 1,10,50] [--quick]`.
+"""The cost of a speaker, from RTP to the WebSocket: `python -m bench.receive [--speakers 1,10,50] [--quick]`.
 
 Two receiving processes on this machine, each with so many real ICE/DTLS/SRTP peers on loopback: the product's own speakers (all
 of it: jitter buffer, Opus, voice activity detection, resilience, captions), and `bench/media/stock.py`, what programs for this
@@ -12,7 +12,7 @@ job commonly do. They play in turns, so that both meet the same machine; while o
 - memory: growth of the resident set from one number of speakers to the next.
 - behind: what was not kept up with, as datagrams lost in full socket buffers and as lateness of the event loop.
 
-Prints a table and writes `build/bench/receive.json`. Aims that are missed are told; exit code 1 only where code of ours failed.
+Prints a table and writes `build/bench/receive.json`. It reports missed aims; the exit code is 1 only if our code failed.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _SCENARIO_SPEAKERS = 25
 _WARM_S = 2.0
 #: The product rests after two seconds of digital silence.
 _SILENCE_WARM_S = 4.0
-#: Longest window: a speaker without RTP is asked for anew after 12 s, and that is counted on its own.
+#: Longest window: a speaker without RTP is requested again after 12 s, which is counted separately.
 _WINDOW_S = 10.0
 #: (name, program, impairment)
 SCENARIOS: tuple[tuple[str, str, dict[str, Any]], ...] = (
@@ -103,7 +103,7 @@ class Run:
         expected = (self.collected.ms(variant, "talk", before) or 0.0) * level / 1000
         if self.collected.behind(variant, "talk", before):
             self._refused[variant] = f"{variant} fell behind with {before} speakers"
-        # The first figure is for one speaker, who bears what the process costs anyway.
+        # The first figure is for one speaker and includes the fixed cost of the process.
         elif before > 1 and expected > _MOST_CORES:
             self._refused[variant] = f"{variant} would need {expected:.1f} cores for {level} speakers and has one"
         if variant in self._refused:

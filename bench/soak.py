@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Weeks of life in minutes: `python -m bench.soak [--minutes N] [--calls N] [--talking N] [--muted N] [--no-faults]`.
+"""Weeks of use in minutes: `python -m bench.soak [--minutes N] [--calls N] [--talking N] [--muted N] [--no-faults]`.
 
 People come, go, mute, reload; calls end and begin; speech-to-text, signaling and the SFU break and come back; the app is
 disabled and enabled, its settings change (`bench.load.churn_script`). The number of people stays the same, so the app's

@@ -4,7 +4,7 @@
 """Fifty speakers at once: `python -m bench.storm [--speakers N] [--rounds N]`. How long until all of them are transcribed?
 
 Three storms, each several times: everybody comes into one call that has captions already; the same in five calls at once; and
-somebody asks for captions in a call that all are in. The clock runs until the app says (at `/metrics`) that it has heard
+somebody asks for captions in a call that all are in. The clock runs until the app says (at `/metrics`) that it has received
 everybody; for each speaker, until the first packet went out to it.
 
 Prints a table and writes `build/bench/storm.json`.
@@ -96,7 +96,8 @@ async def run(speakers: int, rounds: int) -> dict[str, Any]:
             for name, calls, asked in STORMS:
                 await blow(of, storms[name], speakers, calls, asked=asked)
                 print(
-                    f"round {number + 1}/{rounds}, {name}: everybody heard after {storms[name].everybody[-1]:.2f} s", flush=True
+                    f"round {number + 1}/{rounds}, {name}: everybody received after {storms[name].everybody[-1]:.2f} s",
+                    flush=True,
                 )
         lateness = await of.load.do("lateness")
     results = {name: storm.result(speakers) for name, storm in storms.items()}
@@ -105,7 +106,7 @@ async def run(speakers: int, rounds: int) -> dict[str, Any]:
 
 def targets(result: dict[str, Any]) -> list[Target]:
     return [
-        Target(f"everybody heard, p95: {name}", storm["everybody_s"]["p95"], 5.0, "s")
+        Target(f"everybody received, p95: {name}", storm["everybody_s"]["p95"], 5.0, "s")
         for name, storm in result["storms"].items()
     ]
 

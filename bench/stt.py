@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Kyutai behind the product: `python -m bench.stt [--speakers 50] [--seconds 15]`. No GPU: stand-ins answer as Kyutai does.
+"""The delay to and from Kyutai: `python -m bench.stt [--speakers 50] [--seconds 15]`. No GPU: stand-ins answer as Kyutai does.
 
 - added latency: many people talk at once; from audio in hand to the frame on the wire, from a word on the wire to the caption
   handed to signaling. Real time, with the servers in a process of their own (`bench.wire`).

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Voice activity detection and the silence gate: what they cost, and whether they decide as a network that hears everything.
+"""Voice activity detection and the silence gate: their cost, and how well they match a network that runs on all audio.
 
 `python -m bench.vad [--seconds N]`
 

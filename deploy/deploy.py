@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`make modal-deploy`: check the Modal token, say what it will cost, deploy, fetch the weights, ask `/health`, and say what to
+"""`make modal-deploy`: check the Modal token, print the cost, deploy, fetch the weights, ask `/health`, and say what to
 enter on the settings page.
 
     python -m deploy.deploy [--yes] [--cost] [--no-check]
@@ -58,7 +58,7 @@ def deploy(settings: Settings, *, check: bool) -> int:
     print(f"==> 1/3 Building the image and deploying (the first time compiles moshi-server: 10-20 minutes) for {settings.gpu}")
     status, output = run_modal("deploy", "-m", "deploy.modal_app")
     if status:
-        return _fail("The deployment failed; what Modal said stands above.")
+        return _fail("The deployment failed. See Modal's output above.")
     url = service_url(output) or _ask_for_url()
     if url is None:
         return _fail("Modal deployed the app, but returned no address; look at modal.com/apps.")

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""moshi-server as a process of the container: started, waited for until it really hears, restarted if it dies."""
+"""moshi-server as a process of the container: it is started, tested until it transcribes, and restarted if it dies."""
 
 from __future__ import annotations
 

@@ -199,7 +199,7 @@ class _Relay:
 
 
 def modules_info(model_server: str) -> list[dict[str, str]]:
-    """What moshi-server says of itself. Raises OSError while it is not up. Blocking."""
+    """moshi-server's report on its state. Raises OSError while it is not running. Blocking."""
     host, _, port = model_server.rpartition(":")
     connection = http.client.HTTPConnection(host, int(port), timeout=2)
     try:

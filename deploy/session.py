@@ -1,12 +1,12 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One client's session between two wires, sans-IO: float32 and JSON on its side, moshi-server's msgpack on the other.
+"""One client's session, sans-I/O: float32 and JSON towards the client, msgpack towards moshi-server.
 
 The client's side is the dialect that clients of Kyutai on Modal know, with what that one swallowed:
 
     in   binary                          float32 little-endian, 24 kHz mono, any length that is a multiple of 4
-         {"type":"end"}                  drain: what the model has not said yet is asked for; the session goes on
+         {"type":"end"}                  drain: send the words that the model has not emitted yet; the session continues
     out  {"type":"ready","delay_s":…}    the model has a place for this session
          {"type":"token","text":"word","start_time":1.2}
          {"type":"word_end","stop_time":1.6}     of the last word; comes with the next one, if ever
@@ -34,7 +34,7 @@ from deploy.moshi_config import DELAY_STEPS
 FRAME_SAMPLES = 1920
 FRAME_S = 0.08
 
-#: Frames of silence that make the model say all that it has heard.
+#: Frames of silence that make the model emit all words of the audio so far.
 DRAIN_FRAMES = 8
 #: Seconds without a step after which a drain is given up.
 DRAIN_PATIENCE_S = 1.5

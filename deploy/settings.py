@@ -44,7 +44,7 @@ GPUS: Mapping[str, Gpu] = {
 class Settings:
     """`sessions`: speakers that share a container; one more starts another, up to `max_containers`.
 
-    `timeout_s` is the age at which Modal ends a session, whatever it does; the proxy ends it 30 s sooner, in good order.
+    `timeout_s` is the age at which Modal ends a session, whatever it does; the proxy ends it cleanly 30 s earlier.
     `scaledown_s`: how long an idle container is kept, and paid for. `min_containers` above 0 never sleeps, and never stops
     costing. `region` empty: Modal chooses, which is cheapest.
     """
@@ -113,7 +113,7 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
 
 
 def cost_note(settings: Settings) -> str:
-    """What it will cost, in words for who pays."""
+    """The expected cost, as text for the person who pays."""
     price = settings.price.usd_per_hour
     always = (
         f"{settings.min_containers} container(s) never sleep: about {settings.min_containers * price * 730:.0f} USD a month."

@@ -111,7 +111,7 @@ class Admins:
     """Checks that a user is in Nextcloud's group `admin`, as AppAPI does for routes with the access level ADMIN.
 
     AppAPI refuses everyone else before the request gets here. This second check guards against a mistake in `info.xml`. While
-    Nextcloud does not answer, AppAPI's check is enough; otherwise nobody could repair the settings of a Nextcloud in trouble.
+    Nextcloud does not answer, AppAPI's check is enough; otherwise nobody could correct the settings meanwhile.
     """
 
     def __init__(self, nextcloud: NextcloudGateway, now: Callable[[], float] = time.monotonic) -> None:

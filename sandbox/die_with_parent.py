@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Processes that the kernel ends when the one that started them dies, however that comes."""
+"""Start processes that the kernel kills when their parent dies for any reason."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Let ICE use 127.0.0.1 (or what `SANDBOX_ICE_ADDRESS` says, such as ::1), in sandbox processes only.
+"""Let ICE use 127.0.0.1 (or the address in `SANDBOX_ICE_ADDRESS`, such as ::1), in sandbox processes only.
 
 aioice leaves 127.0.0.1 out when it gathers host candidates, as a browser does, so a machine without another interface (a
 container without network) could hold no call with itself. `install()` patches this process; a child process that knows

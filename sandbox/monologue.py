@@ -77,7 +77,7 @@ class Monologue:
         self._captioner.close()
 
     async def hang_up(self) -> None:
-        """As when the speaker leaves: no more audio; returns when the engine has let go of this speaker."""
+        """End the audio, as if the speaker left. Returns when the engine has released the speaker."""
         assert self._task is not None
         self.transcriber.close()
         await self._task

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a process and this machine take, from /proc (proc(5)). Linux only.
+"""The resources of a process and of this machine, from /proc (proc(5)). Linux only.
 
 All that takes a `pid` raises FileNotFoundError or ProcessLookupError where the process has ended.
 """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Real speech with transcripts, out of `sandbox/recordings/` (made by `scripts/make_recordings.py`; credits in its README)."""
+"""Real speech with transcripts, from `sandbox/recordings/` (made by `scripts/make_recordings.py`; credits in its README)."""
 
 from __future__ import annotations
 

@@ -54,7 +54,7 @@ class VirtualClockLoop(asyncio.SelectorEventLoop):
         return self._virtual.now
 
     def run_in_executor(self, executor: Executor | None, func: Callable[..., T], *args: Any) -> asyncio.Future[T]:  # type: ignore[override]
-        """As ever; no virtual second passes until it is done."""
+        """As usual, but no virtual second passes until it is done."""
         result = super().run_in_executor(executor, func, *args)
         self._virtual.in_threads += 1
         result.add_done_callback(self._out_of_thread)

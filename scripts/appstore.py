@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Build the app store's archive, and sign it where there is a key: `appstore.py [--key FILE]`.
+"""Build the app store's archive, and sign it if there is a key: `appstore.py [--key FILE]`.
 
 The archive holds what Nextcloud itself reads of an external app (info.xml, icon, translations, changelog, licence); the code is
 in the image. The same commit gives the same bytes. The key (`--key`, or its path in APPSTORE_KEY, or its text in

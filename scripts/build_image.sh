@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 #
-# Builds the container image with what is here: docker, podman or buildah (ENGINE names one).
+# Builds the container image with docker, podman or buildah, whichever is installed (ENGINE selects one).
 #
 #   scripts/build_image.sh [IMAGE]     IMAGE: name and tag; default: what appinfo/info.xml names, which AppAPI will ask for
 #

@@ -3,7 +3,7 @@
 
 """Build moshi-server from crates.io for the CPU, and write the handmade weights that the tests run it with (`make moshi`).
 
-Both go to XDG_CACHE_HOME/live-transcription (~/.cache by default), one directory per version. What is there already is left
+Both go to XDG_CACHE_HOME/live-transcription (~/.cache by default), one directory per version. Existing files are left
 alone, and an interrupted build continues where it stopped. As root on Debian it installs the packages that the build needs.
 Where the build cannot be had, it says why in one sentence and exits with 77.
 """
@@ -35,7 +35,7 @@ _PYTHON = "/usr/bin/python3"
 
 
 class CannotBuild(Exception):
-    """`str()` is one plain sentence for whoever ran the script."""
+    """`str()` is one plain sentence for the user of the script."""
 
 
 def main() -> None:

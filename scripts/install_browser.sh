@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 #
-# Installs Debian's Chromium for the browser tests, as root. Safe to run again. Exits with 77, and says why, where it cannot.
+# Installs Debian's Chromium for the browser tests, as root. Safe to run again. If that is not possible, says why and exits with 77.
 set -euo pipefail
 
 skip() { echo "browser: not installed: $*"; exit 77; }

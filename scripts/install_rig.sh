@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 #
-# Installs what the rig (a real high-performance backend and Janus on loopback) is made of, on Debian 12 as root:
+# Installs the rig (a real high-performance backend and Janus on loopback), on Debian 12 as root:
 # Janus and coturn as system packages, the backend's builds below build/rig/, where nothing but the rig uses them.
 # Safe to run again: installed parts stay as they are. Without root or apt it says so and exits with 77.
 #

@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Let this environment import the sources where they lie (what an editable install does, without a build)."""
+"""Let this environment import the sources in place (like an editable install, without a build)."""
 
 import pathlib
 import sysconfig

@@ -5,8 +5,10 @@
     register.py DAEMON [--env LT_HPB_URL=…] [--env LT_INTERNAL_SECRET]      a Docker or HaRP daemon, which starts the image
     register.py --manual http://APP-HOST:PORT --nextcloud URL               an app that you start yourself (`make run`)
 
-`--env NAME` without a value takes it from this shell; printed, it stays a reference ("$NAME"), so that no secret is shown. With
-`--manual` the secret and all that AppAPI would put into the environment goes into build/manual/app.env, readable by you alone.
+`--env NAME` without a value takes the value from this shell. The printed command contains a reference ("$NAME"), so no secret
+is shown. With `--manual`, the secret and the rest of the app's environment are written to build/manual/app.env, which only you
+can read. Register a manual app before you start it: AppAPI counts requests of an unknown app as failed logins, and blocks its
+address for 30 minutes.
 """
 
 from __future__ import annotations
@@ -32,7 +34,7 @@ ACCESS_LEVELS = {"PUBLIC": 0, "USER": 1, "ADMIN": 2}
 
 
 class RegistrationError(Exception):
-    """The arguments do not fit; the message says why."""
+    """The arguments are invalid; the message says why."""
 
 
 def variables(info: ET.Element) -> list[str]:
@@ -53,7 +55,7 @@ def with_image(xml: str, image: str) -> str:
 
 
 def manual_info(info: ET.Element, *, port: int, secret: str) -> dict[str, Any]:
-    """What `--json-info` takes for a manual-install daemon."""
+    """The value of `--json-info` for a manual-install daemon."""
     routes = [
         {
             "url": route.findtext("url"),
@@ -96,7 +98,7 @@ def docker_commands(
 def manual_commands(info: ET.Element, app: str, nextcloud: str, secret: str) -> list[list[str]]:
     address = urlsplit(app)
     if address.scheme not in ("http", "https") or not address.hostname or not address.port:
-        raise RegistrationError("Write where Nextcloud finds the app as http://HOST:PORT.")
+        raise RegistrationError("Write the address at which Nextcloud reaches the app as http://HOST:PORT.")
     described = json.dumps(manual_info(info, port=address.port, secret=secret), separators=(",", ":"))
     return [
         [
@@ -113,7 +115,7 @@ def manual_commands(info: ET.Element, app: str, nextcloud: str, secret: str) -> 
 
 
 def manual_environment(info: ET.Element, port: int, nextcloud: str, secret: str, storage: pathlib.Path) -> dict[str, str]:
-    """What AppAPI would put into a container's environment."""
+    """The environment that AppAPI would give a container."""
     return {
         "AA_VERSION": "32.0.0",
         "APP_ID": info.findtext("id") or "",
@@ -127,14 +129,14 @@ def manual_environment(info: ET.Element, port: int, nextcloud: str, secret: str,
 
 
 def printable(argument: str, hidden: str = "") -> str:
-    """An argument for a shell, with a reference where a value is taken from it."""
+    """An argument quoted for a shell. An argument that contains `hidden` becomes a reference to info.json."""
     if hidden and hidden in argument:
         return '"$(cat ' + shlex.quote(str(MANUAL / "info.json")) + ')"'
     return shlex.quote(argument)
 
 
 def _kept_secret(path: pathlib.Path) -> str:
-    """That of the last time, so that a running app stays registered; a new one if there is none."""
+    """The secret of the last run, so that a running app stays registered; a new one if there is none."""
     with_prefix = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
     kept = [line.removeprefix("APP_SECRET=") for line in with_prefix if line.startswith("APP_SECRET=")]
     return os.environ.get("APP_SECRET") or (kept[0] if kept else secrets.token_hex(64))
@@ -154,9 +156,11 @@ def _manual(options: argparse.Namespace, info: ET.Element) -> list[list[str]]:
     environment = manual_environment(info, urlsplit(options.manual).port or 0, options.nextcloud, secret, storage)
     _write_private(MANUAL / "app.env", "".join(f"{name}={value}\n" for name, value in environment.items()))
     _write_private(MANUAL / "info.json", commands[1][4])
-    when = "now, in another terminal" if options.occ else "first"
+    start = f"set -a; . {MANUAL / 'app.env'}; set +a; make run"
     print(
-        f"# Written: {MANUAL / 'app.env'}. Start the app {when}:  set -a; . {MANUAL / 'app.env'}; set +a; make run", flush=True
+        f"# Written: {MANUAL / 'app.env'}. Register the app first: AppAPI blocks the address of an app that it does not know.\n"
+        f"# As soon as the registration waits for the app, start it in another terminal:  {start}",
+        flush=True,
     )
     return commands
 
@@ -171,7 +175,9 @@ def _docker(options: argparse.Namespace, info: ET.Element, xml: str) -> list[lis
         path = ROOT / "build" / "register" / "info.xml"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(with_image(xml, image), encoding="utf-8")
-    print(f"# occ reads {options.info_xml or path} on Nextcloud's machine or in its container; copy the file there if need be.")
+    print(
+        f"# occ reads {options.info_xml or path} on Nextcloud's machine or in its container; copy the file there if necessary."
+    )
     return docker_commands(
         info, options.daemon, options.info_xml or str(path), options.env, image, local_image=options.local_image
     )
@@ -181,19 +187,19 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("daemon", nargs="?", help="name of the deploy daemon (occ app_api:daemon:list)")
     parser.add_argument(
-        "--env", action="append", default=[], metavar="NAME[=VALUE]", help="a setting; the page can do it later, too"
+        "--env", action="append", default=[], metavar="NAME[=VALUE]", help="a setting; you can also enter it on the page later"
     )
     parser.add_argument("--image", help="another image than the one in info.xml: registry/name:tag")
     parser.add_argument(
-        "--local-image", action="store_true", help="the image lies on the daemon's machine; AppAPI shall not pull it"
+        "--local-image", action="store_true", help="use an image on the daemon's machine; AppAPI does not pull it"
     )
     parser.add_argument("--info-xml", help="path of info.xml as Nextcloud sees it")
-    parser.add_argument("--manual", metavar="URL", help="the app is started by hand and listens there")
+    parser.add_argument("--manual", metavar="URL", help="address of an app that you start yourself")
     parser.add_argument("--nextcloud", metavar="URL", help="Nextcloud's address, with --manual")
     parser.add_argument("--occ", help='run the commands with this, such as "sudo -u www-data php /var/www/nextcloud/occ"')
     options = parser.parse_args()
     if bool(options.daemon) == bool(options.manual) or bool(options.manual) != bool(options.nextcloud):
-        parser.error("name a daemon, or --manual and --nextcloud")
+        parser.error("name a daemon, or use --manual and --nextcloud")
     xml = INFO_XML.read_text(encoding="utf-8")
     info = ET.fromstring(xml)  # noqa: S314  our own file
     try:
@@ -206,7 +212,7 @@ def main() -> int:
             resolved = [
                 f"{part}={os.environ.get(part, '')}" if part in options.env and "=" not in part else part for part in command
             ]
-            # What exists already is refused by occ; the next command says whether that was right.
+            # occ refuses a daemon that exists already. Only the last command decides.
             code = subprocess.run([*shlex.split(options.occ), *resolved], check=False).returncode
             if code and command is commands[-1]:
                 return code

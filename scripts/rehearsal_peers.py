@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Those that a container talks to in the rehearsal: a Nextcloud that listens to AppAPI's few calls, and HaRP's frps."""
+"""The peers of a container in the rehearsal: a Nextcloud that answers the app's few requests, and HaRP's frps."""
 
 from __future__ import annotations
 

@@ -174,8 +174,8 @@ def running(image: Image, name: str, environment: dict[str, str], *, unprivilege
         yield container
         log = container.log.read_text(encoding="utf-8")
         for secret in (SECRET, environment.get("HP_SHARED_KEY", SECRET)):
-            check(secret not in log, f"a secret stands in the log of {name}")
-        check("Traceback" not in log, f"an exception stands in the log of {name}:\n{log}")
+            check(secret not in log, f"a secret is in the log of {name}")
+        check("Traceback" not in log, f"an exception is in the log of {name}:\n{log}")
     except RehearsalError:
         print(container.log.read_text(encoding="utf-8", errors="replace")[-4000:], file=sys.stderr)
         raise
@@ -220,7 +220,7 @@ def crashed(image: Image, nextcloud: Nextcloud) -> Facts:
         container.wait_healthy()
         os.kill(container.find("python3"), signal.SIGKILL)
         wait_until(lambda: container.process.poll() is not None, 5, "the app is dead, and the container lives on")
-        check(container.process.returncode != 0, "the app died, and the container says that all is well")
+        check(container.process.returncode != 0, "the app died, but the container exited with code 0")
     return {}
 
 

@@ -2,7 +2,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 #
-# Builds the image for real, without a container engine's daemon, and runs its command as AppAPI would: directly on a port, behind
+# Builds the real image without a container engine's daemon, and runs its command as AppAPI would: directly on a port, behind
 # HaRP with and without certificates, and as an unprivileged user (scripts/rehearse_container.py). Leaves build/rehearsal/report.json.
 #
 # Needs Debian or Ubuntu, root, buildah and debootstrap; exits with 77, and says why, where they cannot be had. Safe to run again: the

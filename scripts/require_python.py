@@ -1,6 +1,6 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
-"""Say in one line what is wrong with this Python, before anything is installed. Runs on any Python 3."""
+"""Print in one line why this Python is unsuitable, before anything is installed. Runs on any Python 3."""
 
 import sys
 

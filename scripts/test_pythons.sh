@@ -2,8 +2,8 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 #
-# Runs tests on each supported Python of this machine but the one of the environment that is given, each in an environment of
-# its own below build/, which is kept. Called by `make test-pythons`.
+# Runs tests on each supported Python of this machine except that of the given environment. Each gets its own environment below
+# build/, which stays. Called by `make test-pythons`.
 #
 #   scripts/test_pythons.sh PYTHON TEST…     PYTHON: of the environment whose version is left out
 #

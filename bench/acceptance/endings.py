@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""SIGTERM right after the last word, on an idle and on a busy machine: exit code 0, and captions of the last second of speech.
+"""Send SIGTERM right after the last word, on an idle and a busy machine. Expect exit code 0, and captions of the last second.
 
 On the busy machine twice as many processes as cores compute all the time, from before the speech until the app has ended.
 """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m bench.acceptance.mutes`: how soon the first caption comes after an unmute, compared with people who never mute.
+"""`python -m bench.acceptance.mutes`: time from an unmute to the first caption, compared with people who never mute.
 
 Eight people in one call mute as Talk does (`replaceTrack(null)`: no RTP at all) for 5 s to 5 min, and speak as soon as they
 unmute. Two others are never muted, and speak after pauses of the same lengths. Only one person speaks at a time, so captions do

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""How soon captions come again after the HPB was unreachable for 40 s, in four ways, while several rooms are captioned.
+"""Time until captions return after the HPB was unreachable for 40 s, in four ways, while several rooms are captioned.
 
 Each room counts as one try, since the app uses separate random waits for each room. People talk all the time, and a server in
 this process turns any speech into numbered words. A caption counts if it has a word that was said after the HPB was back.

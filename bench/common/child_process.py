@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A process of a benchmark: started, commanded, and ended with the block (see `bench.common.json_lines`)."""
+"""A child process of a benchmark. It takes commands and ends with the block (see `bench.common.json_lines`)."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A child process's side of `bench.common.child_process`: JSON lines on standard input and output.
+"""The child's side of `bench.common.child_process`: JSON lines on standard input and output.
 
 A request is `{"id": …, "do": name, …arguments}` and is answered by `{"id": …, "result": …}` or `{"id": …, "error": …}`; without
 an `id` it is news, which nobody answers, in either direction. The answer with id 0 says that the child is ready.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What figures depend on: the machine, how busy it was, versions."""
+"""Facts on which figures depend: the machine, its load, versions."""
 
 from __future__ import annotations
 

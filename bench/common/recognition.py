@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speech into an engine without the receive path."""
+"""Send speech to an engine without the receive path."""
 
 from __future__ import annotations
 

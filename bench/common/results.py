@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a benchmark leaves behind: a file of JSON, a table, and what was aimed at."""
+"""The results of a benchmark: a JSON file, a table, and the targets."""
 
 from __future__ import annotations
 

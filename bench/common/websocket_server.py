@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A WebSocket server on loopback, as the far end of the audio needs it: without compression, and without pings of its own."""
+"""A WebSocket server on loopback that receives audio, without compression and without its own pings."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the benchmarks of the whole service share: a Talk full of people who cost next to nothing, and the far end of the audio.
+"""Shared parts of the benchmarks of the whole service: a Talk with many cheap participants, and the receiver of the audio.
 
 `python -m bench.load` is signaling and SFU in one process. Its participants exist in signaling as real ones do; what they
 publish is not received and decoded but taken from a tape of Opus that was encoded before. Its subscribing peers are real: ICE,

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m bench.load`: signaling, SFU and everybody in the calls, until the end of standard input (see `bench.common`).
+"""`python -m bench.load`: signaling, SFU and all participants, until the end of standard input (see `bench.common`).
 
 Options are the first line: `nextcloud_url`, `signaling_secret`, `internal_secret`, `speakers`, `note`.
 """

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Finds frames of 80 ms on the tape again. Pure."""
+"""Finds the position of 80 ms frames on the tape. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Does what `bench.load.churn_script` says: people come and go, and things break, in calls that go on all the while."""
+"""Run the script of `bench.load.churn_script`: people come and go, and things break, while the calls continue."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What happens to calls in the long run, compressed into minutes. Pure: a seed gives the whole life."""
+"""Weeks of events in calls, compressed into minutes. Pure: the seed decides the whole script."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""From what the load and the speech-to-text stand-in noted, to delays that the app has added. Pure."""
+"""Compute the delays added by the app from the records of the load and of the speech-to-text stand-in. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bench.load.audio_locator import FRAME_PACKETS
 Array = npt.NDArray[np.float64]
 Notes = Mapping[str, npt.NDArray[np.generic]]
 
-#: Frames after a silence that do not count: pre-roll (0.62 s) that the gate has held back on purpose, and one more.
+#: Frames after a silence that do not count: pre-roll (0.62 s) that the gate has delayed on purpose, and one more.
 PRE_ROLL_FRAMES = 10
 #: A connection belongs to the speaker who sent what it brought most recently before.
 _SAMPLES = 25

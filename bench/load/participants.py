@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""People in calls who exist in signaling alone: no browser, no connection, but in every list that the HPB sends."""
+"""Participants that exist only in signaling: no browser and no connection, but listed by the HPB."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ class Population:
         return [person.told() for person in people]
 
     async def leave(self, people: list[str]) -> None:
-        """Out of the call, then out of the room. Raises KeyError for who is not there."""
+        """Leave the call, then the room. Raises KeyError if the participant is not in it."""
         leaving = [self._people.pop(name) for name in people]
         for room in {person.room for person in leaving}:
             await self._tell(room, [person for person in leaving if person.room == room], in_call=False)

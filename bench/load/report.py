@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""From a measurement of the service to its file, its table, and an exit code."""
+"""Turns a measurement of the service into a file, a table and an exit code."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When which packet goes out: absolute deadlines, the speakers spread over the 20 ms of a packet."""
+"""Decides when each packet is sent: absolute deadlines, with the speakers spread over the 20 ms of a packet."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Everything on loopback: the app as AppAPI starts it, a Nextcloud that drives it, the load, and the far end of the audio."""
+"""The set-up on loopback: the app as AppAPI starts it, a Nextcloud that drives it, the load, and the receiver of the audio."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ class Setting:
         raise BenchFailed(f"the app joins no call: {answered}")
 
     async def close_room(self, room: BenchRoom) -> None:
-        """Everybody goes, and Talk tells the app."""
+        """All participants leave, and Talk notifies the app."""
         everybody = [room.reader["person"], *(name for names in room.people.values() for name in names)]
         room.people.clear()
         await self.load.do("leave", people=everybody)

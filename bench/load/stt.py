@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m bench.load.stt`: Kyutai's proxy on Modal as far as the app can tell, which finds what it hears on the tape.
+"""`python -m bench.load.stt`: a stand-in for Kyutai's proxy on Modal that finds the received audio on the tape.
 
 Options are the first line (see `bench.common`): `port`, `note`. It says a word every 0.4 s of each connection that brings
 speech: `w0`, `w1`, …, numbered in the order of all. To hang or to die it is stopped and killed by who started it.

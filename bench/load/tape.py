@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The speech that everybody says, each from another place on: recordings that follow each other in a loop."""
+"""The speech of all participants: recordings in a loop. Each participant starts at another position."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A stretch of time in which nothing changes, and what every process cost in it."""
+"""A period without changes, and the cost of every process in it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Whether two recordings of the same speech keep the same time: a hole or a doubling shows as a shift. Pure."""
+"""Check that two recordings of the same speech stay aligned: missing or repeated audio shows as a shift. Pure."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Signaling of a receiver's speakers: lines to the generator."""
+"""Signaling between a receiver's speakers and the generator, as lines of text."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The product's speakers, as a call makes them; signaling is a line to the generator."""
+"""The product's speakers, created as in a call; signaling is a line of text to the generator."""
 
 from __future__ import annotations
 

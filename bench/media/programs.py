@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the generator sends: speech, encoded once, as browsers encode it (Opus, 20 ms, 32 kbit/s, audio levels of RFC 6464)."""
+"""The generator's audio: speech, encoded once as browsers do (Opus, 20 ms, 32 kbit/s, audio levels of RFC 6464)."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def encode(samples: npt.NDArray[np.float32], *, expected_loss_percent: int = 0, 
 
 
 def has_fec(payload: bytes) -> bool:
-    """Whether a packet of one mono frame up to 20 ms bears a copy of the frame before (RFC 6716, sections 3.1 and 4.2.4)."""
+    """Whether a packet of one mono frame up to 20 ms has a copy of the previous frame (RFC 6716, sections 3.1 and 4.2.4)."""
     celt = payload[0] & 0x80
     return len(payload) > 1 and not celt and bool(payload[1] & 0x40)
 

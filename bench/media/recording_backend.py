@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The product's receive path with a backend that keeps the audio instead of transcribing it."""
+"""The product's receive path with a backend that stores the audio instead of transcribing it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""From windows of use to rows, figures per speaker, and a table. Pure."""
+"""Turns measurement windows into rows, figures per speaker, and a table. Pure."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ class Rig:
         """Play to one variant, let it settle, then measure; the others, which get nothing meanwhile, are measured too."""
         await self.generator.do("play", group=variant, **play)
         await asyncio.sleep(warm_s)
-        # A packet now and then keeps those that hear nothing from asking for their publisher anew within the window.
+        # An occasional packet prevents silent subscribers from requesting their publisher again within the window.
         await self.generator.do("touch")
         before = await self._snapshot(variant)
         await asyncio.sleep(seconds)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One publisher as the SFU sends it to one subscriber: packets that are ready but for their header, into a DTLS transport."""
+"""One publisher as the SFU sends it to one subscriber: packets that need only a header, written into a DTLS transport."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What Python programs for this job commonly do, in its plainest form: a decoded track, resampled and sent in chunks.
+"""The common approach of Python programs, in its simplest form: a decoded track, resampled and sent in chunks.
 
 One `RTCPeerConnection` per speaker, `track.recv()` for each 20 ms (decoded by a thread of aiortc), numpy, soxr as a stream,
 200 ms over a WebSocket without compression. No voice activity detection and no captions: the words that come back are dropped.

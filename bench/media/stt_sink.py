@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A speech-to-text server that costs little: `python -m bench.media.stt_sink`. 24 kHz float32 in; a word for each 0.4 s of it.
+"""A cheap speech-to-text server: `python -m bench.media.stt_sink`. 24 kHz float32 in; a word for each 0.4 s of it.
 
 Speaks as Kyutai's proxy on Modal does, or as a moshi-server where the path ends in `/moshi`: a `Step` for each message of
 80 ms. Counts the audio by the first part of the path, so that several receivers can share it.

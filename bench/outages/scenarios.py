@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Coroutines for `sandbox.virtual_clock.run`: recordings through the engine's speaker to the stand-ins on loopback sockets."""
+"""Coroutines for `sandbox.virtual_clock.run`: recordings go through the engine's speaker to stand-ins on loopback."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ async def latency(dialect: str) -> Captioned:
 
 
 async def cold_start(dialect: str, seconds: float) -> Captioned:
-    """The first word finds a server that takes so long to wake up; the speaker goes on talking."""
+    """The server takes this long to start after the first word, while the speaker keeps talking."""
     return await _captioned(dialect, times=2, cold_start_s=seconds)
 
 

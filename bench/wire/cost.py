@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a speaker costs this process between the frame queue and the WebSocket, and from the server's words to captions.
+"""The cost of a speaker between the frame queue and the WebSocket, and from the server's words to captions.
 
 Voice activity detection and Opus are left out: which frames are speech is known beforehand. What it costs to play the frames
 is measured alone and taken off. `python -m bench.wire.cost` prints milliseconds of CPU per speaker and second.

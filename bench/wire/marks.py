@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speaker and number of a frame, written into its first two samples: too soft to hear, and exact as float32."""
+"""Marks that identify a frame's speaker and number, written into its first two samples: inaudible, and exact as float32."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Mark(NamedTuple):
 
 
 def mark(frame: Frame, speaker: int, number: int) -> Frame:
-    """A copy that bears the mark; `number` from 0 on, below 32768."""
+    """A copy that carries the mark; `number` from 0 on, below 32768."""
     marked = frame.copy()
     marked[0] = (speaker + 1) / _SPEAKERS
     marked[1] = (number + 1) / _FRAMES

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The far end: `python -m bench.wire.server modal|moshi`. One command (`bench.common`), `notes`: when it saw what."""
+"""The speech-to-text server: `python -m bench.wire.server modal|moshi`. Its only command, `notes`, returns arrival times."""
 
 from __future__ import annotations
 

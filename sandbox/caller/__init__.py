@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Participants of a Talk call, as the HPB and the SFU see them: real websockets, real WebRTC, recordings for voices."""
+"""Participants of a Talk call, with real websockets, real WebRTC, and recordings as voices."""
 
 from sandbox.caller.caller import Caller
 from sandbox.caller.captions import CaptionLog, ReceivedCaption

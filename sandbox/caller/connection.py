@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A client's websocket to the HPB: hello, resume, room, requests; made again whenever it breaks (HPB API, v1)."""
+"""A client's websocket to the HPB: hello, resume, room, requests; it reconnects whenever it breaks (HPB API, v1)."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class SignalingError(Exception):
 
 
 class Connection:
-    """`auth(version)` makes the `auth` of a fresh hello: 2.0, or 1.0 for servers that know no other. `session_id` is ours as
+    """`auth(version)` makes the `auth` of a fresh hello: 2.0, or 1.0 for servers without it. `session_id` is ours as
     long as one session lives, "" before.
 
     `run()` keeps the connection until `leave()`. After each new session (not after a resume) `on_session` is called with it

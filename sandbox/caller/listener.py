@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A browser's receiving peer connection, for what the sandbox has to hear itself."""
+"""A browser's receiving peer connection, for audio that the sandbox checks itself."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A microphone that plays speech in real time, and can be muted in each way that a browser does it."""
+"""A microphone that plays speech in real time, and can be muted in each way that browsers use."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What everybody in a call does: stay connected, publish, receive captions."""
+"""The common part of all participants: stay connected, publish, receive captions."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ class Participant(ABC):
     # Leaving.
 
     async def leave(self) -> None:
-        """Says goodbye to Nextcloud and the HPB; the block may go on without us."""
+        """Leave Nextcloud's call and the HPB; the block may continue."""
         await self._stop_publishing()
         await self._leave_nextcloud()
         await self.connection.leave()

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A participant of a call on any Nextcloud, the sandbox's or a real one, by way of Talk's web API."""
+"""A participant of a call on any Nextcloud, the sandbox's or a real one, through Talk's web API."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Speech that is encoded already: Opus packets (RFC 6716) with their audio levels (RFC 6464)."""
+"""Encoded speech: Opus packets (RFC 6716) with their audio levels (RFC 6464)."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def level_of(samples: npt.NDArray[np.float32]) -> int:
 
 @lru_cache(maxsize=16)
 def from_recording(recording: Recording) -> Speech:
-    """The recording's own packets, nothing is encoded anew. Raises ValueError unless each holds 20 ms."""
+    """The recording's own packets, not encoded again. Raises ValueError unless each holds 20 ms."""
     payloads = []
     with av.open(str(recording.path)) as container:
         for packet in container.demux(audio=0):

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The demo's child processes: started with their output in a file, stopped in any case, never left behind."""
+"""The demo's child processes. Their output goes to a file, and they are always stopped."""
 
 from __future__ import annotations
 

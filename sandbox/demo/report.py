@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The result of the demo: printed, written to `build/demo.json`, and judged."""
+"""Prints the result of the demo, compares it with its targets, and writes it to `build/demo.json`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One room of the demo: somebody talks, somebody else reads the captions that they asked for."""
+"""One room of the demo: one participant talks, another one reads captions."""
 
 from __future__ import annotations
 

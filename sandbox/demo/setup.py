@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Everything that a call needs: Nextcloud with Talk, signaling, SFU, speech-to-text, and the ExApp as a process of its own."""
+"""Everything for a call: Nextcloud with Talk, signaling, SFU, speech-to-text, and the ExApp as a process of its own."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ async def stand_in(nextcloud: Nextcloud, logs: Path) -> AsyncIterator[Signaling]
 @asynccontextmanager
 async def real(nextcloud: Nextcloud, logs: Path) -> AsyncIterator[Signaling]:
     """A real HPB and Janus, see `sandbox.rig`. Raises RigUnavailable, ServerFailed."""
-    from sandbox.rig import Rig  # noqa: PLC0415  (only who asks for it needs what it needs)
+    from sandbox.rig import Rig  # noqa: PLC0415  (its requirements are needed only here)
 
     directory = logs / "rig"
     directory.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What is to be seen of the calls, for the terminal and the page alike. No I/O; snapshots are plain JSON values."""
+"""The view of the calls, for the terminal and the page. No I/O; snapshots are plain JSON values."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A signaling server of our own on loopback that speaks the HPB's messages to the letter, faults included.
+"""A stand-in for the HPB on loopback. It uses exactly the HPB's messages, faults included.
 
 Modelled on nextcloud-spreed-signaling's public behaviour (1.2.4, 2.0.2, 2.1.1; see `versions`). Media goes through
 `sandbox.sfu`. In one process with a test: `HpbStandIn`. As its own process: `python -m sandbox.hpb`.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a session asks once it has said hello: rooms, messages to others and to the SFU, an internal client's requests."""
+"""Requests of a session after its hello: rooms, messages to others and to the SFU, an internal client's requests."""
 
 from __future__ import annotations
 

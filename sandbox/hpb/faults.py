@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What goes wrong on demand in signaling itself. (Loss and delay of packets: `sandbox.sfu.Impairment`.)"""
+"""Faults of signaling on demand. (Loss and delay of packets: `sandbox.sfu.Impairment`.)"""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the HPB asks of Nextcloud: whether a user may come in, which room they join, and that they left it again."""
+"""The HPB's requests to Nextcloud: to authenticate a user, to join a room, and to leave it."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A room: who is in it, who is in its call, and the events that tell everybody."""
+"""A room: its participants, those in its call, and the events that announce them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Sessions: what a client is while its connections come and go."""
+"""Sessions of clients, which survive their connections."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class JoinedRoom(Protocol):
 
 
 class Connection:
-    """One websocket of a client; frames leave in order, held back by `faults.delay_s` while that is set."""
+    """One websocket of a client; frames are sent in order, delayed by `faults.delay_s` if that is set."""
 
     def __init__(self, websocket: Websocket, faults: Faults) -> None:
         self.websocket = websocket

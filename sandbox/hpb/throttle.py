@@ -21,7 +21,7 @@ MAX_DELAY_S = 25.0
 class Throttle:
     """Ten failures within 30 minutes block the address until the oldest of them is 30 minutes old; forgotten after 12 hours.
 
-    `base_delay_s`: what the first failure's answer is held back for; it doubles with each (0 in tests).
+    `base_delay_s`: the delay of the answer to the first failure. It doubles with each failure (0 in tests).
     """
 
     base_delay_s: float = 0.1

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who may say hello: the internal client's HMAC, and a user's JWT (RFC 7519) signed by Nextcloud."""
+"""Authentication of the hello: the internal client's HMAC, and a user's JWT (RFC 7519) signed by Nextcloud."""
 
 from __future__ import annotations
 

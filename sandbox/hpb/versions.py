@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What differs between the HPB's versions, as a client can tell."""
+"""Differences between the HPB's versions that a client can notice."""
 
 from __future__ import annotations
 

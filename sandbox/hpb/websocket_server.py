@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""One loopback port for both faces of the HPB, as the real one has it: `GET /spreed` upgrades, everything else is HTTP.
+"""One loopback port for both interfaces of the HPB, like the real one: `GET /spreed` upgrades, everything else is HTTP.
 
 Written on websockets' sans-I/O protocol, because cutting a connection the hard way and holding its frames back
 are things that a server library rightly keeps one from doing.

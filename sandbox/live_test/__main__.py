@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m sandbox.live_test [--quick]`. Exit code: 0 all well, 1 something failed, 2 the environment is not complete."""
+"""`python -m sandbox.live_test [--quick]`. Exit code: 0 if all checks passed, 1 if one failed, 2 if a variable is missing."""
 
 from __future__ import annotations
 

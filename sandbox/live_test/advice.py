@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What an error means to an administrator, and what to do about it."""
+"""Explains errors to administrators, and what to do."""
 
 from __future__ import annotations
 

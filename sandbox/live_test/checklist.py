@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What was looked at, how it went, and what to do: printed while it goes on, and as a table in the end."""
+"""The checks, their results, and what to do: printed during the test, and as a table at its end."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What is tried in the call, in this order."""
+"""The checks of the call, in their order."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ ON = "Captions can be turned on"
 FIRST = "A first caption comes"
 RIGHT = "Speech is captioned right"
 TIMELY = "Captions come in time"
-MUTE = "Muted is silent, unmuted goes on"
+MUTE = "Captions stop on mute and resume"
 RELOAD = "A reloaded page has captions again"
 LANGUAGE = "Another language can be chosen"
 OFF = "Turned off, no more captions come"

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Where to test and as whom, from the environment, so that no password stands in a list of processes."""
+"""The options of the test, from the environment, so that no password appears in the list of processes."""
 
 from __future__ import annotations
 

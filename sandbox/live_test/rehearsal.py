@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`python -m sandbox.live_test.rehearsal`: the live test on this machine, before the sandbox's Nextcloud, HPB and the app.
+"""`python -m sandbox.live_test.rehearsal`: the live test on this machine, with the sandbox's Nextcloud, HPB and the app.
 
-The test runs as a process of its own that knows no more than it would of a real Nextcloud: an address, a conversation, a user.
+The test runs in its own process and gets only what it would get for a real Nextcloud: an address, a conversation, a user.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ async def run(options: Options, say: Callable[[str], None]) -> bool:
             error = first_expected(group)
             if error is None:
                 raise
-            with checklist.check("The call goes on to its end"):
+            with checklist.check("The call stays connected to the end"):
                 raise CheckFailed(f"It broke off: {error or type(error).__name__}", SELF_TEST) from group
     for line in checklist.table():
         say(line)
@@ -105,7 +105,9 @@ async def _look_at_nextcloud(tab: TalkClient, checklist: Checklist) -> None:
                 "Switch the encryption of calls off in Talk's settings, or do without captions.",
             )
         if "live-transcription" not in in_calls:
-            raise CheckFailed("This Talk knows no live transcription.", "Update to Nextcloud 32 with Talk 22 or newer.")
+            raise CheckFailed(
+                "This version of Talk does not support live transcription.", "Update to Nextcloud 32 with Talk 22 or newer."
+            )
         if not in_calls["live-transcription"]:
             raise CheckFailed(
                 "Talk offers no captions: either it has no high-performance backend, or the app is not enabled.",

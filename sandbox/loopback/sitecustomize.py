@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Imported by Python at start where this directory stands on PYTHONPATH; see `sandbox/loopback_ice.py`.
+"""Python imports this at start if its directory is in PYTHONPATH; see `sandbox/loopback_ice.py`.
 
 Waits for aioice to be imported by somebody, so that short-lived Python children pay nothing for it.
 """

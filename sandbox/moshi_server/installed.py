@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Where `make moshi` keeps moshi-server and its weights, outside the checkout, so that all checkouts share one build."""
+"""Where `make moshi` stores moshi-server and its weights, outside the checkout, so that all checkouts share one build."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from live_transcription.stt.kyutai.steps import STEP_SAMPLES
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.moshi_server.weights import POISON_LEVEL, WORDS, loudness
 
-#: No word of the model's: whoever says it ends the server's model loop.
+#: Not one of the model's words: it ends the server's model loop.
 POISON = "(poison)"
 #: Frames of tone of a word, and of silence after it.
 WORD_FRAMES = 3

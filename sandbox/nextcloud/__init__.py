@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A Nextcloud of our own on loopback: Talk's half that the HPB and the app speak to, and AppAPI. It fails on demand."""
+"""A stand-in for Nextcloud on loopback: the parts of Talk that the HPB and the app use, and AppAPI. It fails on demand."""
 
 from sandbox.nextcloud.app_api import AppApi, ExApp, ExAppUnreachable
 from sandbox.nextcloud.faults import Fault, FaultKind, Faults

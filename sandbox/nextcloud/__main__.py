@@ -31,17 +31,17 @@ from sandbox.stun import stun_server
 
 ADMIN, PASSWORD = "admin", "admin"
 ROOM = "sandbox"
-#: Where the app is to listen; another port where this one is taken.
+#: The app's port; another one if this one is taken.
 APP_PORT = 23000
 
 _TEXT = """
 Nextcloud (a stand-in) runs at  {url}   Log in as  {admin}  with the password  {password}
 
-1. In another terminal, register the app; it waits until the app runs:
+1. In another terminal, register the app; the command waits for it:
 
      make register ARGS="--manual http://127.0.0.1:{app_port} --nextcloud {url} --occ sandbox/occ"
 
-2. In a third one, run it:
+2. In a third terminal, start the app:
 
      set -a; . build/manual/app.env; set +a; make run
 
@@ -52,11 +52,11 @@ Nextcloud (a stand-in) runs at  {url}   Log in as  {admin}  with the password  {
 
    Save, and run the self-test.
 
-4. To hear a call captioned:
+4. To run a captioned test call:
 
      NEXTCLOUD_URL={url} TALK_ROOM_TOKEN={room} make live-test QUICK=1
 
-Ctrl-C ends it, and everything that was entered is gone."""
+Ctrl-C stops it and discards everything that you entered."""
 
 
 async def run(options: argparse.Namespace) -> int:

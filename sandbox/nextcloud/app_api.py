@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""AppAPI: what Nextcloud knows of its external apps, and how it drives and asks them."""
+"""AppAPI: the registered external apps, and Nextcloud's requests to them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What external apps call at AppAPI: state, progress, log, settings, and what they show in the browser."""
+"""AppAPI's routes for external apps: state, progress, log, settings, and elements for the browser."""
 
 from __future__ import annotations
 

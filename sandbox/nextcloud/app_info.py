@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What AppAPI takes from `info.xml`, or from `--json-info`, when it registers an app."""
+"""The parts of `info.xml` or `--json-info` that AppAPI uses when it registers an app."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a browser sees of an external app: AppAPI's embedded page, and its proxy with access levels and cache rule.
+"""An external app in the browser: AppAPI's embedded page, and its proxy with access levels and cache rule.
 
 Who is logged in stands in a cookie, see `login`; members of `AppApi.admins` are administrators.
 """

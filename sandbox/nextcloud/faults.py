@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Faults of a Nextcloud on demand: it is slow, it says 503, it answers with garbage, it hangs up."""
+"""Faults of a Nextcloud on demand: slow answers, 503, malformed answers, broken connections."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Logging in, and the page that one sees then: a menu with what the apps have put there."""
+"""The login, and the page after it: a menu with the entries of the apps."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""AppAPI's `occ` commands, as far as a manual-install daemon goes; what is asked comes by HTTP from `sandbox/occ`."""
+"""AppAPI's `occ` commands, as far as a manual-install daemon needs them; `sandbox/occ` sends the commands by HTTP."""
 
 from __future__ import annotations
 

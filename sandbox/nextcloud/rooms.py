@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Talk's conversations as the signaling sees them: rooms, Nextcloud sessions, in-call flags. No I/O."""
+"""Talk's conversations in signaling: rooms, Nextcloud sessions, in-call flags. No I/O."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Talk: rooms, calls, the signaling settings, the HPB's requests, and what Talk asks of the transcription app."""
+"""Talk: rooms, calls, the signaling settings, the HPB's requests, and Talk's requests to the transcription app."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Talk:
             await self.notifier.in_call_changed(self.rooms[session.room_token], [session_id])
 
     async def join_call(self, session_id: str, flags: int = IN_CALL | WITH_AUDIO) -> None:
-        """Also changes the flags of who is in the call already."""
+        """Also changes the flags of participants who are in the call already."""
         session = self.rooms.session(session_id)
         session.in_call = flags
         await self.notifier.in_call_changed(self.rooms[session.room_token], [session_id])

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The real thing on loopback: an HPB and Janus as packages have them, with ways to break them."""
+"""A real HPB and Janus on loopback, as packaged, with ways to break them."""
 
 from sandbox.rig.app import AppProcess, Usage
 from sandbox.rig.installed import HPB_SERIES, RigUnavailable, hpb_build, janus_program

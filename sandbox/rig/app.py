@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The product's own process in the rig: started as AppAPI starts it, asked how it does, and looked at from outside."""
+"""The app's process in the rig: started as by AppAPI, queried for its state, and observed from outside."""
 
 from __future__ import annotations
 

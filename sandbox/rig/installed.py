@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What of the rig is installed on this machine (`scripts/install_rig.sh`), and why not."""
+"""Finds the installed parts of the rig (`scripts/install_rig.sh`), or says what is missing."""
 
 from __future__ import annotations
 

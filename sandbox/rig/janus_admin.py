@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Janus's Admin API: what the SFU itself thinks of its subscribers."""
+"""Janus's Admin API: the SFU's own view of its subscribers."""
 
 from __future__ import annotations
 

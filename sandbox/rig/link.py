@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A TCP link that can be cut, stalled and refused: what lies between the app and the HPB."""
+"""A TCP link between the app and the HPB that can be cut, stalled and refused."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A server process of the rig: started, waited for, stopped, killed; never left behind."""
+"""A server process of the rig that is always stopped in the end."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class ServerFailed(Exception):
 
 
 class ServerProcess:
-    """`port`: the TCP port that says that it is ready. Linux kills it when this process dies, however that comes.
+    """`port`: the TCP port that says that it is ready. Linux kills it when this process dies for any reason.
 
     `environment` is added to ours, or stands alone without `inherit`.
     """

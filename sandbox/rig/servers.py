@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Configuration and command lines of the rig's servers, each in a directory of its own."""
+"""Configuration and command lines of the rig's servers, each in its own directory."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A bad network between the SFU and one subscriber: decided here, packet by packet, with a seed; sent elsewhere."""
+"""A bad network between the SFU and one subscriber: this module decides for each packet, from a seed; others send it."""
 
 from __future__ import annotations
 

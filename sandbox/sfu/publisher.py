@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Who publishes: takes a peer's RTP apart once and hands it to every subscriber; or makes the packets up."""
+"""A publisher: parses a peer's RTP once and passes it to every subscriber, or generates the packets."""
 
 from __future__ import annotations
 

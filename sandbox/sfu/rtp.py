@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""RTP packets as a forwarder sees them (RFC 3550, RFC 8285): a header to rewrite and a payload to leave alone."""
+"""RTP packets for a forwarder (RFC 3550, RFC 8285): it rewrites the header and keeps the payload."""
 
 from __future__ import annotations
 

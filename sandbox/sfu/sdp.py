@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Session descriptions in Janus's manner (RFC 8866, RFC 8829): answers to publishers, offers to subscribers."""
+"""Session descriptions like Janus's (RFC 8866, RFC 8829): answers to publishers, offers to subscribers."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The SFU: who publishes, who subscribes, and the tasks of all their transports."""
+"""The SFU: its publishers and subscribers, and the tasks of their transports."""
 
 from __future__ import annotations
 

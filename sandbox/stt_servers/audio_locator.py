@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What Kyutai's model makes of one session's frames: `Step`, `Word` and `EndWord`, with its delay and its pause heads. Pure.
+"""A model of Kyutai's output for one session's frames: `Step`, `Word` and `EndWord`, with its delay and pause heads. Pure.
 
 Follows `rust/moshi-core/src/asr.rs` of kyutai-labs/moshi: a word comes `DELAY_S` after its audio; its `EndWord` comes only
 as the next word begins, and so never for the last one; `Step` goes before the words of the same step.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the two commands share: arguments, the choice of a word source, and one JSON line on standard output when ready."""
+"""Shared parts of the two commands: arguments, the choice of a word source, and one JSON line on standard output when ready."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def source_arguments(description: str, *, faults: bool) -> argparse.ArgumentPars
         default="transcribed",
         metavar="SOURCE",
         help="transcribed: the embedded engine listens (default); located: the sandbox's recordings are found again in the "
-        "audio, which costs next to nothing; script:TEXT: these words, whatever is heard",
+        "audio, which costs next to nothing; script:TEXT: these words, whatever the audio",
     )
     parser.add_argument("--language", default="en", help="what the embedded engine listens for")
     parser.add_argument("--step", type=float, default=0.015, metavar="S", help="how long one step of the model takes")

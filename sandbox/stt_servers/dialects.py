@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The two dialects in which Kyutai on Modal is said to answer, as JSON text frames out of the model's messages. Pure.
+"""The two documented dialects of Kyutai on Modal: JSON text frames from the model's messages. Pure.
 
 `token`: what the deployed proxy sends, `{"type":"token","text":"Hello,"}`; it documents `vad_end`, `ping` and `error` too,
 and sends them only with `announce`. `mission`: `{"text":"…","final":bool,"vad_end":bool}`. Either with words, or with pieces

@@ -17,7 +17,7 @@ class FaultKind(StrEnum):
     REDIRECT = "redirect"
     #: Another HTTP status: 429, 502, 503, 504, 404, … (`status`).
     STATUS = "status"
-    #: The handshake hangs for `duration_s`, then goes on.
+    #: The handshake hangs for `duration_s`, then continues.
     HANG = "hang"
 
     # In a session; `after_s` is the audio received until it strikes.
@@ -25,14 +25,14 @@ class FaultKind(StrEnum):
     FULL = "full"
     #: The model server is not there (Modal: the proxy lives, moshi-server does not).
     MODEL_DOWN = "model_down"
-    #: The model's loop ends with an error, for all sessions and for good: the server answers and listens, but it transcribes
+    #: The model's loop ends with an error, permanently for all sessions: the server answers and listens, but it transcribes
     #: nothing and frees no slot. An outage restarts it.
     MODEL_DIES = "model_dies"
     #: The server closes with 1000 and no reason.
     CLOSE = "close"
     #: The TCP connection is cut without a close frame.
     CUT = "cut"
-    #: Audio is taken, nothing comes back, nothing is closed. Ends after `duration_s`; what was held back then comes.
+    #: Audio is taken, nothing comes back, nothing is closed. Ends after `duration_s`; the buffered replies are sent then.
     STALL = "stall"
     #: The socket is not read any more, not even for pings, for `duration_s`.
     SLOW_READER = "slow_reader"
@@ -64,7 +64,7 @@ class Fault:
 
 
 class Faults:
-    """The faults in force. A handshake takes the first of its kind, a session all of its kinds."""
+    """The active faults. A handshake takes the first of its kind, a session all of its kinds."""
 
     def __init__(self) -> None:
         self._active: list[Fault] = []
@@ -118,7 +118,7 @@ class SessionFaults:
         return kind in self._struck
 
     def due(self, audio_s: float) -> list[Fault]:
-        """The faults that strike now that `audio_s` seconds of audio have come; each is told once."""
+        """The faults that become due after `audio_s` seconds of audio; each is returned once."""
         due = [fault for fault in self._left if fault.after_s <= audio_s]
         self._left = [fault for fault in self._left if fault.after_s > audio_s]
         self._struck.update(fault.kind for fault in due)

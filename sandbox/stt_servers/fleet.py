@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""When Modal has a container for a request: a pure model of its autoscaler, with cold starts and slots. Time is an argument."""
+"""A pure model of Modal's autoscaler, with cold starts and slots: it decides when a request gets a container."""
 
 from __future__ import annotations
 

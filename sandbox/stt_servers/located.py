@@ -1,10 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Words of a known recording, found again in whatever part of it arrives: true captions for next to no CPU.
+"""Finds the words of known recordings in the received audio: true captions with almost no CPU.
 
 A client may leave out silences, begin anywhere, and repeat itself after an outage; the audio may have been through Opus. So
-each stretch of sound is looked up by its waveform: where the recording goes on as expected, a dot product says so; else a
+each stretch of sound is looked up by its waveform: where the recording continues as expected, a dot product says so; else a
 cross-correlation over all recordings finds the place. Sound that is in no recording has no words.
 """
 

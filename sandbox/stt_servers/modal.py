@@ -43,7 +43,7 @@ REDIRECT_S = 150.0
 
 
 class ColdStart(StrEnum):
-    """What a request meets while its container is not up: it hangs (at most `REDIRECT_S`), or is told 303 or 503 at once."""
+    """What a request meets while its container is not up: it hangs (at most `REDIRECT_S`), or gets 303 or 503 at once."""
 
     HANG = "hang"
     REDIRECT = "redirect"
@@ -225,7 +225,7 @@ class _Session:
         self._rest = samples[whole:]
 
     async def _strike(self, fault: Fault) -> str:
-        """What ended the session, or an empty text if it goes on."""
+        """What ended the session, or an empty text if it continues."""
         match fault.kind:
             case FaultKind.CLOSE:
                 return "fault: close"

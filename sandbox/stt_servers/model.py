@@ -105,7 +105,7 @@ class Channel:
         return now - self._held_since >= PATIENCE_S
 
     def receive(self) -> tuple[Incoming | None, Frame | None, bool]:
-        """This step's message, the frame to be heard in it, and whether the channel lives on."""
+        """This step's message, the frame to process in it, and whether the channel stays open."""
         message = self._inbound.popleft() if self._inbound else None
         if self._gone or self.overrun or (message is None and self._input_ended):
             return None, None, False
@@ -207,7 +207,7 @@ class Model:
                 channel.hang_up()
 
     async def run(self) -> None:
-        """Step for ever; the owner cancels it."""
+        """Step forever; the owner cancels it."""
         loop = asyncio.get_running_loop()
         while True:
             await self._alive.wait()

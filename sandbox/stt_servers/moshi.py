@@ -241,7 +241,7 @@ class _Session:
                     return ended
 
     async def _strike(self, fault: Fault) -> str:
-        """What ended the session, or an empty text if it goes on."""
+        """What ended the session, or an empty text if it continues."""
         match fault.kind:
             case FaultKind.CLOSE:
                 await self._connection.close(code=1000)

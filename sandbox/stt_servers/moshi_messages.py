@@ -28,7 +28,7 @@ class Audio:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """Goes both ways: comes back when the audio before it has been heard (see `sandbox.stt_servers.model`)."""
+    """Sent both ways: the server returns it once the audio before it has been transcribed (see `sandbox.stt_servers.model`)."""
 
     id: int
 

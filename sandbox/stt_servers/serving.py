@@ -1,11 +1,11 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the two stand-ins share: a loopback port, the model loop, faults, outages, and a record of each session.
+"""Shared parts of the two stand-ins: a loopback port, the model loop, faults, outages, and a record of each session.
 
 `/admin/…` on the same port lets another process do what Python does here (all by GET, arguments in the query):
 
-    /admin/state                             sessions, faults in force
+    /admin/state                             sessions, active faults
     /admin/fault?kind=cut&after_s=3&times=1  add a fault (the fields of `faults.Fault`)
     /admin/clear                             remove all faults
     /admin/outage?seconds=10                 refuse connections and cut the open ones for so long

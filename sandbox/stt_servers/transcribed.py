@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Words out of real transcription: another engine listens, and its growing guesses are made into words that stay.
+"""Words from real transcription: another engine transcribes, and its growing hypotheses become final words.
 
 The stand-ins' model waits for them (`settled_s`), so that words, steps and markers keep their order; a stand-in on a CPU is
 slower than a GPU, never wrong about the order. Times are those of the utterance, shared out by letters.

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a streaming speech model hears in one session's audio: words with times, and up to where it is sure of them.
+"""Sources of a session's words: words with times, and the time up to which they are final.
 
 The stand-ins take any source: a script (`ScriptedWords`), a known recording found again in the audio
 (`sandbox.stt_servers.located`), or real transcription (`sandbox.stt_servers.transcribed`).

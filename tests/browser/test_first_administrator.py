@@ -84,7 +84,7 @@ async def terminal(clone: Path, command: str) -> AsyncIterator[Terminal]:
 
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
-    """All but the installed packages is fresh; whoever runs the tests keeps their own registration."""
+    """A copy of the project with the installed packages, so that the registration of this checkout stays."""
     place = tmp_path / "clone"
     shutil.copytree(ROOT, place, ignore=_LEFT_OUT)
     (place / ".venv").symlink_to((ROOT / ".venv").resolve())
@@ -101,15 +101,14 @@ async def test_a_first_administrator_follows_what_is_printed_to_a_green_selftest
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     async with AsyncExitStack() as terminals:
         sandbox = await terminals.enter_async_context(terminal(clone, "make sandbox PORT=0"))
-        await sandbox.shows("Ctrl-C ends it")
+        await sandbox.shows("Ctrl-C stops it")
         register = next(line for line in sandbox.text.splitlines() if "make register" in line).strip()
         run = next(line for line in sandbox.text.splitlines() if "make run" in line).strip()
         address = printed(sandbox.text, "runs at")
         registering = await terminals.enter_async_context(terminal(clone, register))
-        await registering.shows("Start the app now")
+        await registering.shows("successfully registered.\nWaiting for the heartbeat")
         assert f"{clone}/build/manual/app.env" in registering.text
         await terminals.enter_async_context(terminal(clone, run))
-        await registering.shows("successfully registered.\nWaiting for the heartbeat")
         await registering.shows("ExApp live_transcription successfully registered.")
 
         page = await browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")

@@ -247,7 +247,7 @@ class Candidates(Harness):
 
 
 class Datagrams(Harness):
-    """Of strangers, at sockets before, during and after the handshake; the audio of the last goes on."""
+    """Datagrams of strangers, at sockets before, during and after the handshake. The audio of the last one continues."""
 
     name = "datagrams"
     log_octets = 1_000
@@ -257,7 +257,7 @@ class Datagrams(Harness):
         self._seeds = octets("datagrams.txt")
 
     def case(self, random: Random) -> tuple[int, bytes, bool]:
-        """Which socket, what, and whether it bears our ufrag, as only the SFU knows it."""
+        """Which socket, what, and whether it carries our ufrag, as only the SFU knows it."""
         seed = random.choice(self._seeds)
         return random.randrange(3), mutators.octets(random, seed, self._seeds), random.random() < 0.3
 

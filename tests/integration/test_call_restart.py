@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The app's process ends in the middle of a call and is started again: captions go on, and nobody has to do anything."""
+"""The app's process ends in the middle of a call and is started again: captions continue without any action."""
 
 from __future__ import annotations
 
@@ -103,7 +103,7 @@ async def test_captions_go_on_after_the_process_was_started_again(
     assert content["rooms"][0]["targets"] == [{"session": reader.nextcloud_session_id, "user": "reader-1"}]
     spoken = normalise(" ".join(caption.text for caption in reader.captions.received), "en")
     assert spoken
-    assert "mute" not in kept.read_text(), "nothing of what is said is written down"
+    assert "mute" not in kept.read_text(), "no transcript is written to disk"
     assert all(caption.final for caption in reader.captions.received)
 
     requests = len(app.progress_reports)
@@ -111,7 +111,7 @@ async def test_captions_go_on_after_the_process_was_started_again(
         caption = await reader.captions.wait(speaker=talker.session_id, since=stopped_at + 1.5, timeout_s=40)
         assert caption.language == "en"
         assert set(normalise(caption.text, "en")) <= set(normalise(SPOKEN.text, "en"))
-        assert len(app.progress_reports) == requests, "neither AppAPI nor Talk told it anything"
+        assert len(app.progress_reports) == requests, "neither AppAPI nor Talk sent it a request"
         async with httpx.AsyncClient(trust_env=False) as client:
             health = (await client.get(f"{app.url}/healthz")).json()
         assert (health["calls"], health["targets"]) == (1, 1)

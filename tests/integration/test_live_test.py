@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""`make live-test` as a process that knows Nextcloud by its address alone: green where all is well, plain words where not."""
+"""`make live-test` as a process that has only Nextcloud's address: it passes if all works, and explains failures otherwise."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The stand-in against the real HPB: the same conversation with both, and every client has to be told the same.
+"""The stand-in against the real HPB: the same conversation with both, and every client must receive the same messages.
 
-Compared per client and without order across sessions: the real server tells of several sessions' doings concurrently.
+Compared per client and without order across sessions: the real server reports several sessions concurrently.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from sandbox.rig import Rig, RigUnavailable, hpb_build, janus_program
 from sandbox.sfu import Sfu
 
 ROOM = "abcd1234"
-#: After each frame, for both servers to have told everybody.
+#: After each frame, until both servers have sent everything.
 SETTLE_S = 0.15
 TRANSCRIPT = {"type": "transcript", "message": "text", "langId": "en", "speakerSessionId": "x", "final": True}
 EMPTY_SDP = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n"
 
 
 class Witness:
-    """Says what it is told to and keeps all that it hears."""
+    """Sends given messages and records all that it receives."""
 
     def __init__(self, url: str, heard: list[Any]) -> None:
         self._url = url
@@ -99,7 +99,7 @@ async def converse(url: str, secret: str, nextcloud: Nextcloud) -> dict[str, lis
     refused = [internal("wrong", backend), internal(secret, "https://cloud.example.com/"), {"type": "elephant", "params": {}}]
     for number, auth in enumerate(refused):
         await app.send("hello", {"version": "2.0", "auth": auth}, f"refused-{number}")
-        await asyncio.sleep(0.1 * 2**number)  # the answer to a failed hello is held back
+        await asyncio.sleep(0.1 * 2**number)  # the answer to a failed hello is delayed
     await app.send("hello", {"version": "7.0", "auth": internal(secret, backend)}, "version")
     await app.send("hello", {"version": "2.0", "features": ["internal-incall"], "auth": internal(secret, backend)}, "hello")
     for garbage in ("garbage", "[]", '{"type":"unheard-of"}', '{"id":"7","type":"message","message":{}}'):
@@ -234,5 +234,5 @@ async def test_the_stand_in_says_what_the_real_server_says(series: str, hpb_vers
         await side.aclose()
     for witness in real:
         told, also_told = comparable(real[witness]), comparable(stand_in[witness])
-        assert told - also_told == Counter(), f"only the real server told the {witness}"
-        assert also_told - told == Counter(), f"only the stand-in told the {witness}"
+        assert told - also_told == Counter(), f"only the real server sent this to the {witness}"
+        assert also_told - told == Counter(), f"only the stand-in sent this to the {witness}"

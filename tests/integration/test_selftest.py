@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The whole product: installed by AppAPI with nothing set, mended through the settings page's requests, green in the end."""
+"""The whole product: installed by AppAPI without settings, then set up through the settings page's requests."""
 
 from __future__ import annotations
 

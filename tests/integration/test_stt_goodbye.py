@@ -23,7 +23,7 @@ from tests.integration.stt_setting import DIALECTS, SPEECH, TEXT, play, setting,
 @pytest.mark.parametrize("dialect", DIALECTS)
 @pytest.mark.parametrize("kind", [FaultKind.HANG, FaultKind.STALL, FaultKind.SLOW_READER])
 def test_a_speaker_ends_in_time_whatever_the_server_does(dialect: str, kind: FaultKind) -> None:
-    """While the call goes on. The end of a call has a limit of its own."""
+    """During a call. The end of a call has its own limit."""
 
     async def scenario() -> None:
         loop = asyncio.get_running_loop()

@@ -69,7 +69,7 @@ def silence_of_real(built: None, tmp_path_factory: pytest.TempPathFactory) -> It
 
     with ThreadPoolExecutor(2) as threads:
         yield threads.submit(asyncio.run, run())
-        # Whoever runs other tests alone need not wait for it.
+        # Other tests alone need not wait for it.
         threads.submit(asyncio.run, server.kill()).result()
 
 

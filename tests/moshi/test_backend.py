@@ -130,7 +130,7 @@ async def test_a_model_that_dies_is_noticed_by_those_who_speak_and_those_who_com
         await listener.until_words(1)
         await dead(server)
         await listener.say(say("bravo"))
-        # One slot is the dead session's for good, the other the listener's; nothing is left for a third.
+        # The dead session occupies one slot permanently, the listener the other; a third client gets none.
         with pytest.raises(SttUnavailable):
             await listener.until(lambda: False)
         with pytest.raises(SttError):
@@ -158,7 +158,7 @@ async def test_a_hung_server_is_left_within_a_second_or_two(servers: Servers) ->
             await stream.__aexit__(None, None, None)
 
 
-@pytest.mark.xfail(strict=True, reason="A server that falls ever further behind is told to nobody.")
+@pytest.mark.xfail(strict=True, reason="Nothing reports a server that falls further and further behind.")
 async def test_a_server_that_is_too_slow_is_noticed(servers: Servers) -> None:
     """It works for a tenth of the time, so that after 14 s it is more than 10 s behind."""
     async with servers(batch_size=1) as server, listening(backend(server)) as listener:

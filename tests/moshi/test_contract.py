@@ -110,7 +110,7 @@ async def test_each_word_comes_in_its_step_with_its_time(server: Server) -> None
             told_in.append(step)
             assert before["type"] in ("Step", "EndWord")
     assert told_in == [start + 8 + (word in TWO_PIECES) for start, word in zip(starts, spoken, strict=True)]
-    # The end of a word is told when the next one begins, so never for the last.
+    # The end of a word is sent when the next one begins, so never for the last one.
     ends = [message["stop_time"] for message in messages if message["type"] == "EndWord"]
     assert ends == pytest.approx([start * 0.08 for start in starts[1:]])
 

@@ -68,14 +68,14 @@ async def setting(
 
 
 def heard(said: str, captions: str, language: str = "en") -> bool:
-    """Whether the captions are what was said, by and large."""
+    """Whether the captions roughly match the recording."""
     return word_error_rate.word_errors(said, captions, language).rate <= TOLERATED_ERRORS
 
 
 async def captioned(
     listener: Caller, speaker: str, said: str = SHORT.text, *, since: float = 0.0, timeout_s: float = 20
 ) -> str:
-    """Waits until the captions of a speaker say what was said; returns them. AssertionError with what came instead."""
+    """Wait until the captions of a speaker match the recording, and return them. AssertionError with the captions otherwise."""
     text = ""
     try:
         async with asyncio.timeout(timeout_s):

@@ -17,7 +17,7 @@ from tests.rig.setting import SHORT, SHORT_SPEECH, captioned, eventually, heard,
 
 
 async def test_a_call_of_the_first_life_goes_on_after_the_process_was_killed(tmp_path: Path) -> None:
-    """Installed a moment ago: AppAPI had flagged the app as enabled, so that it read its settings, and told it later."""
+    """Installed a moment ago: AppAPI had flagged the app as enabled, so it read its settings, and notified it later."""
     async with setting(tmp_path, enabling_s=3.0) as talk:
         room = talk.room()
         async with talk.speaker(room) as speaker, talk.listener(room) as listener:

@@ -108,7 +108,7 @@ async def test_a_media_path_that_breaks_silently_is_opened_again(talk: Setting, 
         finally:
             talk.rig.janus.resume()
         again = time.time()
-        # As long as it takes: the HPB may drop the first peer after the pause together with the old one.
+        # No time limit: the HPB may drop the first peer after the pause together with the old one.
         for _ in range(6):
             speaker.play(SHORT_SPEECH)
         await listener.captions.wait(speaker=speaker.session_id, since=again, timeout_s=30)

@@ -137,6 +137,6 @@ async def test_a_missing_media_path_and_a_turn_server_that_refuses_us_show_in_he
             for private in (speaker.session_id, room, "another"):
                 assert private not in str(health)
             assert warnings(talk, "media-path") == warnings(talk, "turn-refused") == 1
-            # Whoever has no path does not keep the condition alive after the call.
+            # A speaker without a path does not prolong the condition after the call.
             await talk.nextcloud.talk.leave(room)
             await well(talk)

@@ -261,7 +261,7 @@ class Publishers:
         began_at = self._now()
         try:
             await speaker.run()
-        except Exception:  # the other speakers go on, and this one is started again
+        except Exception:  # the other speakers continue, and this one is restarted
             logger.exception("A speaker failed", extra={"room": self._room_token, "speaker": speaker.session_id})
             if self.speakers.get(speaker.session_id) is speaker:
                 self._stop(speaker.session_id, keep=True)

@@ -249,7 +249,7 @@ class Targets:
             self._empty_since = now
 
     def _bind(self, entry: Entry, now: float) -> set[str]:
-        """Bind one target to its session. Returns the user whose other targets have to be bound anew, if any."""
+        """Bind one target to its session. Returns the user whose other targets have to be bound again, if any."""
         # Its own session is in the room.
         participant = self._roster.participant_of(entry.name)
         if participant is not None and self._is_reachable(entry, participant):

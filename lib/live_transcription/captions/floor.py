@@ -202,7 +202,7 @@ class CaptionFloor:
         self._remove_if_gone(name)
 
     def _remove_if_gone(self, name: str) -> None:
-        """Remove the speaker from the waiting ones if all words are sent or dropped, and forget a speaker who is gone."""
+        """Remove the speaker from the waiting ones if all words are sent or dropped, and forget a speaker who has left."""
         speaker = self._speakers[name]
         if not speaker.waiting:
             self._waiting.pop(name, None)

@@ -84,7 +84,7 @@ class EventQueue:
             self._use(-self.octets)
 
     def _use(self, octets: int) -> None:
-        """Count octets that are queued, or negative ones that are released, and wake whoever waits for them."""
+        """Count octets that are queued, or negative ones that are released, and wake the task that waits for them."""
         self.octets += octets
         self._budget.used += octets
         self._changed.set()

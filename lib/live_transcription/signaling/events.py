@@ -40,7 +40,7 @@ class SessionStarted:
 
 @dataclass(frozen=True, slots=True)
 class SessionInterrupted:
-    """The websocket broke. A resume or a new session is being tried; media may go on."""
+    """The websocket broke. A resume or a new session is being tried; media may continue."""
 
     reason: str
 

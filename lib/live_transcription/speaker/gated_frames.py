@@ -85,7 +85,7 @@ class GatedFrames:
             return self._timed([CloseStream()])
 
     def reset(self) -> None:
-        """The stream has ended: speech that goes on opens another one."""
+        """The stream has ended. Continuing speech opens another one."""
         self.gate.reset()
         self._follow_speech()
 

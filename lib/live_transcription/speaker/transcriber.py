@@ -37,7 +37,7 @@ from live_transcription.vad.gate import CloseStream, Flush, OpenStream, SilenceG
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for the last words of a speaker who has left while the call goes on; a busy machine needs several. If the call ends,
+#: Seconds for the last words of a speaker who has left during the call; a busy machine needs several. If the call ends,
 #: too, its own limit is shorter (`call.end`).
 DRAIN_S = 10.0
 #: Seconds to wait after a failed stream, doubled up to the second value, which applies at once if a retry cannot succeed.

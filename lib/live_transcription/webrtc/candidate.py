@@ -28,8 +28,8 @@ _CANDIDATE = re.compile(
 def parse_candidate(text: str) -> Candidate | None:
     """Parse a candidate of the SFU (`candidate:…`, with or without `a=`). Return None for the end of candidates.
 
-    Raises NegotiationFailed if the candidate is malformed or of no use: TCP, a second component, or a host name. An mDNS name
-    is of no use either, since an SFU is not found by multicast.
+    Raises NegotiationFailed if the candidate is malformed or unusable: TCP, a second component, or a host name. An mDNS name
+    is unusable, too, since an SFU is not found by multicast.
     """
     line = text.strip(" \t\r\n").removeprefix("a=").removeprefix("candidate:").strip(" ")
     if not line or line == "end-of-candidates":

@@ -244,7 +244,7 @@ class IceConnection(aioice.Connection):
         return consent is not None and data[:2] == _SUCCESS and consent.given(data, asyncio.get_running_loop().time())
 
     def data_received(self, data: bytes, component: int) -> None:  # noqa: ARG002
-        """Drop STUN that aioice cannot parse and would queue for ever."""
+        """Drop STUN that aioice cannot parse and would queue forever."""
         datagrams.report_rejected("malformed STUN")
 
     def protocol_lost(self, protocol: ice.StunProtocol) -> None:

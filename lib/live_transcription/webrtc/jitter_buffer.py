@@ -4,7 +4,7 @@
 """Put RTP packets in sequence order and describe what is missing. Pure: `now` comes in, the next deadline goes out.
 
 In-order packets pass at once: captions need order, not an even pace, so there is no fixed delay. Only a missing packet is
-waited for, 20 to 60 ms depending on the reordering seen lately. Then everything behind it is released together, and the delay
+waited for, 20 to 60 ms depending on the recent reordering. Then everything behind it is released together, and the delay
 is back at zero. What is not worth waiting for becomes an `AudioGap`. Limits follow RFC 3550, appendix A.1.
 
 A packet may come with a number of `skipped` ones, which are digital silence that the socket's filter has dropped right before
@@ -160,7 +160,7 @@ class JitterBuffer:
         return items
 
     def _restart(self, ssrc: int, *packets: AudioPacket) -> list[Item]:
-        """Play what is buffered, and begin anew with these packets."""
+        """Play what is buffered, and start again with these packets."""
         items = self.flush()
         if self._ssrc is not None:
             self.statistics.resyncs += 1
@@ -232,7 +232,7 @@ class JitterBuffer:
             # The sender's clock was reset, which says nothing about time without audio.
             self.statistics.resyncs += 1
         elif pause:
-            # The sender was silent (DTX, or a mute): its clock went on, but its sequence numbers did not.
+            # The sender was silent (DTX, or a mute): its clock continued, but its sequence numbers did not.
             items += self._silence(min(pause, MAX_GAP_TICKS))
         return items + self._in_real_time(packet)
 

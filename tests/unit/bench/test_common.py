@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What the benchmarks share: child processes that do as they are told, what they cost, and results."""
+"""Shared parts of the benchmarks: controlled child processes, their cost, and results."""
 
 from __future__ import annotations
 

@@ -47,7 +47,7 @@ async def test_a_call_whose_room_is_refused_is_ending_before_everything_is_close
     for _ in range(10):
         await asyncio.sleep(0)
     assert not running.done()
-    assert ours.call.ending, "whoever asks for captions now needs another call"
+    assert ours.call.ending, "a new request for captions needs another call"
     closed.set()
     with pytest.raises(ExceptionGroup) as failure:
         await running
@@ -326,7 +326,7 @@ def test_speakers_end_after_a_long_interruption_of_signaling_and_start_again_aft
             for _ in range(2):
                 await ours.session.deliver(interrupted)
                 await asyncio.sleep(30)
-                assert speakers.running == before, "their audio may go on"
+                assert speakers.running == before, "their audio may continue"
                 await ours.session.start(resumed=True)
                 await asyncio.sleep(100)
                 assert speakers.running == before
@@ -419,7 +419,7 @@ def test_a_speaker_that_leaves_has_time_for_its_last_words_until_the_call_ends()
 
 
 def test_last_words_have_more_time_when_the_app_stops_than_within_a_request() -> None:
-    """On a busy machine the last second of speech takes seconds to decode; whoever stops the app waits longer than Talk."""
+    """On a busy machine the last second of speech takes seconds to decode; stopping the app may take longer than Talk waits."""
     slow = SlowToFinish(4.0)
 
     async def run() -> None:

@@ -126,7 +126,7 @@ def test_a_word_said_twice_is_read_twice_after_a_break() -> None:
 
 
 def test_how_often_a_rehearing_that_differs_is_read_wrong_is_bounded() -> None:
-    """One word in ten is heard otherwise the second time; without times only the seam can be wrong.
+    """One word in ten is recognised differently the second time; without times only the seam can be wrong.
 
     Of 10,000 breaks, 89 in a thousand repeat or drop words at the seam: 54 one word, 27 two, 7 more.
     """

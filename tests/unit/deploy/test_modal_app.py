@@ -60,7 +60,7 @@ async def test_the_image_compiles_for_its_gpu_and_holds_what_the_container_runs(
     assert "ENV KYUTAI_SESSIONS=20" in commands, "the container would build another app than was deployed"
     compiled = next(place for place, command in enumerate(commands) if "cargo install" in command)
     settings = next(place for place, command in enumerate(commands) if "KYUTAI_SESSIONS" in command)
-    assert compiled < settings, "a change of settings would compile anew"
+    assert compiled < settings, "a change of settings would compile again"
     for name in ("modal_app", "proxy", "session", "model_server", "moshi_config", "settings"):
         assert f"/root/deploy/{name}.py" in plane.source_files
     service = plane.functions[SERVICE]

@@ -108,7 +108,7 @@ def test_ready_tells_what_a_client_has_to_know() -> None:
 
 
 def run_steps(proxy: ProxySession, pauses: list[float], words_at: dict[int, str]) -> list[str]:
-    """Types of what was said, with the number of the step."""
+    """Types of the sent messages, with the number of the step."""
     got: list[str] = []
     for index, pause in enumerate(pauses, start=1):
         effects = said(proxy.from_model(step(pause, index), 0.0))

@@ -59,7 +59,7 @@ def test_several_lost_paths_count_at_once_and_a_single_one_after_5_seconds() -> 
     conditions.observe("media-path", {"a": NO_PATH, "b": NO_PATH, "c": NO_PATH}, 2.0)
     assert len(conditions.changes(2.0)) == 1
     conditions.observe("media-path", {"c": NO_PATH}, 3.0)
-    assert codes(conditions) == ["media-path"], "it goes on for the last one"
+    assert codes(conditions) == ["media-path"], "it continues for the last one"
     conditions.observe("media-path", {}, 4.0)
     assert len(conditions.changes(4.0)) == 1
     for now in range(10, 30):  # one after another, each of them for a moment

@@ -104,7 +104,7 @@ def test_lines_with_changing_arguments_are_limited_per_place(log: Log) -> None:
         log.logger.warning("Lost the audio of %d", number)
     assert len(log.lines()) == LINES_OF_A_PLACE
     log.logger.warning("Another line")
-    assert len(log.lines()) == LINES_OF_A_PLACE + 1, "other lines are not held up"
+    assert len(log.lines()) == LINES_OF_A_PLACE + 1, "other lines are not delayed"
 
 
 def test_equal_texts_about_different_rooms_are_different_lines(log: Log) -> None:

@@ -116,7 +116,9 @@ def test_a_manual_app_finds_its_environment(
 
     described = json.loads((build / "manual" / "info.json").read_text(encoding="utf-8"))
     assert described["secret"] == environment["APP_SECRET"] == settings.app.secret.reveal()
-    assert environment["APP_SECRET"] not in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert environment["APP_SECRET"] not in printed
+    assert printed.index("Register the app first") < printed.index("start it in another terminal")
     # Again: the running app's secret stays.
     assert run(monkeypatch, *arguments) == 0
     assert environment["APP_SECRET"] in file.read_text(encoding="utf-8")

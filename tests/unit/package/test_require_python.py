@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""What a Python that is too old is told, and that the oldest supported version is the same everywhere."""
+"""The message for a Python that is too old; the oldest supported version is the same everywhere."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A plain websockets client that says what it is told to; for tests of the signaling stand-in."""
+"""A plain websockets client that sends given messages, for tests of the signaling stand-in."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The demo's page: served whole from this machine, and told of every change."""
+"""The demo's page is served completely from this machine and receives every change."""
 
 from __future__ import annotations
 

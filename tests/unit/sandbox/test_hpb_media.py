@@ -126,7 +126,7 @@ async def test_a_second_request_kills_the_first_peer_and_then_the_second() -> No
         second = (await call.app.until("message", "offer"))["data"]
         assert second["sid"] != first["sid"]
         async with asyncio.timeout(5):
-            while call.listener.connectionState != "closed":  # noqa: ASYNC110  (aiortc tells of it before it is set)
+            while call.listener.connectionState != "closed":  # noqa: ASYNC110  (aiortc announces it before it is set)
                 await asyncio.sleep(0.01)
         await call.app.to_session(
             call.user.session_id,
@@ -166,7 +166,7 @@ async def test_a_microphone_that_is_added(offers_added: bool) -> None:
         assert "m=audio" not in first["payload"]["sdp"]
         await call.answer(first)
         async with asyncio.timeout(5):
-            while call.listener.connectionState != "connected":  # noqa: ASYNC110  (aiortc tells of it before it is set)
+            while call.listener.connectionState != "connected":  # noqa: ASYNC110  (aiortc announces it before it is set)
                 await asyncio.sleep(0.01)
         call.talker.addTrack(AudioStreamTrack())
         await call.offer()

@@ -22,7 +22,7 @@ from tests.unit.sandbox_stt_servers.clients import ModalClient, closing, open_so
 
 @contextlib.asynccontextmanager
 async def command(module: str, *arguments: str) -> AsyncIterator[dict[str, Any]]:
-    """What the process says of itself once it is ready; it ends in good order with the block."""
+    """The process's output once it is ready. It ends cleanly with the block."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", f"sandbox.stt_servers.{module}", "--port", "0", *arguments), stdout=asyncio.subprocess.PIPE
     )

@@ -38,7 +38,7 @@ async def test_ready_then_a_step_for_each_frame_and_words_with_their_times() -> 
         words = [message for message in messages if message["type"] == "Word"]
         assert [word["text"] for word in words] == TEXT.split()
         assert [word["start_time"] for word in words] == pytest.approx([0.4, 0.72, 1.04, 1.36, 1.68, 2.0], abs=0.081)
-        # A word's end is told with the next word, so the last one's never is.
+        # A word's end is sent with the next word, so never for the last one.
         assert sum(message["type"] == "EndWord" for message in messages) == len(words) - 1
         first = next(place for place, message in enumerate(messages) if message["type"] == "Word")
         assert sum(message["type"] == "Step" for message in messages[:first]) == 15

@@ -100,7 +100,7 @@ class _Loudness:
 
 
 class _Engine(SttStream):
-    """Says what it is told to, when it is told to."""
+    """Emits given words at given times."""
 
     def __init__(self) -> None:
         self.samples = 0

@@ -195,7 +195,7 @@ def test_in_call_flags_of_every_json_type(value: Any, flags: InCall | None) -> N
 
 
 def from_hpb(data: dict[str, Any] | str, **sender: str) -> str:
-    """A frame with `message.data` as given, be it a dict or JSON text."""
+    """A frame with `message.data` as given, either a dict or JSON text."""
     origin = json.dumps({"type": "session", "sessionid": "s-1", **sender})
     text = data if isinstance(data, str) else json.dumps(data)
     return f'{{"type":"message","message":{{"sender":{origin},"data":{text}}}}}'

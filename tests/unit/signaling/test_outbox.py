@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Limits of the frames that wait to be sent, and of the frames in flight; what is sent again after a break."""
+"""Limits of the frames that wait to be sent, and of the frames in flight; frames that are sent again after a break."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ async def test_a_fault_of_the_stream_fails_the_speaker_and_not_the_receive_path(
 
 
 def leave_in_mid_sentence(last_words_after_s: float | None) -> tuple[list[str], float]:
-    """The utterances of a speaker who leaves while the call goes on, and the seconds until the transcriber ended."""
+    """The utterances of a speaker who leaves during the call, and the seconds until the transcriber ended."""
 
     async def run() -> tuple[list[str], float]:
         rig = Rig()

@@ -19,7 +19,7 @@ from .test_subscriber import subscribed
 
 
 class Path:
-    """Replaces ICE and remembers what is sent, and when."""
+    """Replaces ICE and records datagrams with their times."""
 
     ice_controlling = False
 

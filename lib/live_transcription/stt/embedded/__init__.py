@@ -1,4 +1,4 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The built-in CPU engine: speech-to-text without a server, with Whisper or pocketsphinx."""
+"""The built-in CPU engine: speech-to-text without a server, with Whisper."""

@@ -22,7 +22,7 @@ class Recogniser(Protocol):
     """Decodes one speaker's utterances. Only one thread uses it at a time."""
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
-        """Decode an utterance that goes on. `samples` is its audio so far, including that of the previous call.
+        """Decode an utterance that continues. `samples` is its audio so far, including that of the previous call.
 
         Returns None if there is no text to show. `abandoned` may be called from any thread. It returns True when the
         result is no longer needed.

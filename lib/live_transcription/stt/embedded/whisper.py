@@ -39,7 +39,7 @@ COMPUTE_TYPES: dict[Device, str] = {"cpu": "int8", "cuda": "auto"}
 
 #: Mel frames per second.
 _MEL_RATE = 100
-#: Punctuation that Whisper adds where the audio ends, although the sentence goes on.
+#: Punctuation that Whisper adds where the audio ends, although the sentence continues.
 _LOOSE_END = " .,;:!?…-"
 
 

@@ -6,7 +6,7 @@
 | observation | error | retry |
 |---|---|---|
 | 401, 403, 404, 410 | SttRefused: wrong credentials or address | never |
-| 3xx to the same address, 502 to 504, no answer in time | SttStarting: a container starts | soon, as long as it takes |
+| 3xx to the same address, 502 to 504, no answer in time | SttStarting: a container starts | soon, without a limit |
 | any other 3xx | SttRedirected: another address | with backoff |
 | 429 | SttAtCapacity | with backoff |
 | a certificate that is not trusted | SttUntrusted | with backoff |

@@ -62,13 +62,13 @@ class Session(ABC):
         """Send the buffered audio and silence that pushes the last words out. `Flushed` follows in the events."""
 
     def end(self, now: float) -> Messages:
-        """Send what is left. Afterwards the session ends as soon as all words have arrived."""
+        """Send the remaining audio. Afterwards the session ends as soon as all words have arrived."""
         self._ending = True
         return self.flush(now) if self._audio.unflushed else []
 
     @abstractmethod
     def receive(self, message: str | bytes, now: float) -> Sequence[SttEvent]:
-        """Take a message of the server. Raises SttError if the server reports that it cannot go on; never for nonsense."""
+        """Take a message of the server. Raises SttError if the server reports a failure, never if the message is malformed."""
 
     @abstractmethod
     def tick(self, now: float) -> Sequence[SttEvent]:

@@ -52,7 +52,7 @@ class Connection:
 
     @property
     def word_bound(self) -> int:
-        """A position behind the words emitted now: what was acknowledged, else what was sent less the model's delay."""
+        """A position behind the words emitted now: the acknowledged one, otherwise the sent one minus the model's delay."""
         acknowledged = self.acknowledged
         return max(self._start, self.sent - round(MODEL_DELAY_S * SAMPLE_RATE)) if acknowledged is None else acknowledged
 

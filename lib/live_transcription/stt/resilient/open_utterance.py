@@ -94,7 +94,7 @@ class OpenUtterance:
     def restart(self, oldest: int, acknowledged: int) -> Replay:
         """Where to begin again, given that audio is available from `oldest` on and was acknowledged up to `acknowledged`.
 
-        Forgets the tokens that will be emitted anew.
+        Forgets the tokens that will be emitted again.
         """
         floor = max(self.closed, oldest, acknowledged - round(RECALL_S * SAMPLE_RATE))
         position = floor

@@ -8,7 +8,7 @@
 | SttRefused, SttModelError (not retryable) | never |
 | SttExpired, of a session that has worked | at once |
 | any other, of a session that has worked | within a quarter of a second |
-| SttStarting, SttStalled | after 1.5 to 3 s, as long as it takes |
+| SttStarting, SttStalled | after 1.5 to 3 s, without a limit |
 | any other | 1, 2, 4, 8, 16 s after as many failures in a row, with jitter; then every 15 to 20 s |
 
 A session has worked if it emitted more words than the sessions before it, or reached its age limit. So a server that accepts
