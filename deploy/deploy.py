@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     print(cost_note(settings), end="\n\n")
     if options.cost:
         return 0
-    if not _has_token():
+    if not has_token():
         return _fail(
             "No Modal token was found. Get one with: .venv/bin/modal token new (or set MODAL_TOKEN_ID, MODAL_TOKEN_SECRET)."
         )
@@ -56,14 +56,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def deploy(settings: Settings, *, check: bool) -> int:
     print(f"==> 1/3 Building the image and deploying (the first time compiles moshi-server: 10-20 minutes) for {settings.gpu}")
-    status, output = _run("deploy", "-m", "deploy.modal_app")
+    status, output = run_modal("deploy", "-m", "deploy.modal_app")
     if status:
         return _fail("The deployment failed. See Modal's output above.")
     url = service_url(output) or _ask_for_url()
     if url is None:
         return _fail("Modal deployed the app, but returned no address; look at modal.com/apps.")
     print("==> 2/3 Fetching the model's weights onto the volume (about 2.5 GB, once; without a GPU)")
-    status, _ = _run("run", "-m", "deploy.modal_app::download_weights")
+    status, _ = run_modal("run", "-m", "deploy.modal_app::download_weights")
     if status:
         return _fail("The weights could not be fetched; the first container will try again.")
     print("==> 3/3 Starting a container")
@@ -153,7 +153,7 @@ def _ask_for_url() -> str | None:
     return url
 
 
-def _has_token() -> bool:
+def has_token() -> bool:
     from modal.config import config  # noqa: PLC0415  a second to import, and not needed for --cost
 
     return bool(config.get("token_id") and config.get("token_secret"))
@@ -165,7 +165,7 @@ def _agrees() -> bool:
     return input("Deploy? [y/N] ").strip().lower() in {"y", "yes"}
 
 
-def _run(*command: str) -> tuple[int, str]:
+def run_modal(*command: str) -> tuple[int, str]:
     """Run Modal's command line, show what it prints as it comes, and keep it."""
     lines: list[str] = []
     with subprocess.Popen(

@@ -38,7 +38,8 @@ class ModelServer:
         self._command = list(command)
         self._on_lost = on_lost or (lambda: None)
         self._most_restarts = most_restarts
-        self._process: subprocess.Popen[bytes] | None = None
+        #: The latest process, None before `start`.
+        self.process: subprocess.Popen[bytes] | None = None
         self._stopping = threading.Event()
         self._watcher: threading.Thread | None = None
         self.restarts = 0
@@ -46,11 +47,11 @@ class ModelServer:
     def start(self, timeout_s: float) -> None:
         """Returns when a session could begin: the weights are loaded and the model is warm. Raises ModelServerFailed."""
         began = time.monotonic()
-        self._process = subprocess.Popen(self._command)
-        while not self._hears():
-            if self._process.poll() is not None:
+        self.process = subprocess.Popen(self._command)
+        while not self.hears():
+            if self.process.poll() is not None:
                 raise ModelServerFailed(
-                    f"moshi-server ended with {self._process.returncode} while it was starting; see its log."
+                    f"moshi-server ended with {self.process.returncode} while it was starting; see its log."
                 )
             if time.monotonic() - began > timeout_s:
                 self.stop()
@@ -62,17 +63,17 @@ class ModelServer:
 
     def stop(self) -> None:
         self._stopping.set()
-        if self._process is not None and self._process.poll() is None:
-            self._process.terminate()
+        if self.process is not None and self.process.poll() is None:
+            self.process.terminate()
             try:
-                self._process.wait(_STOP_S)
+                self.process.wait(_STOP_S)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self.process.kill()
+                self.process.wait()
         if self._watcher is not None:
             self._watcher.join(_STOP_S)
 
-    def _hears(self) -> bool:
+    def hears(self) -> bool:
         """It listens before its model is warm: only a session's `Ready` says that it is."""
         try:
             modules_info(self.address)
@@ -86,12 +87,12 @@ class ModelServer:
 
     def _watch(self) -> None:
         while not self._stopping.wait(_POLL_S):
-            if self._process is None or self._process.poll() is None:
+            if self.process is None or self.process.poll() is None:
                 continue
             if self.restarts >= self._most_restarts:
                 logger.error("moshi-server died %d times: this container takes no more sessions", self.restarts + 1)
                 self._on_lost()
                 return
             self.restarts += 1
-            logger.warning("moshi-server died with %s: restart %d", self._process.returncode, self.restarts)
-            self._process = subprocess.Popen(self._command)
+            logger.warning("moshi-server died with %s: restart %d", self.process.returncode, self.restarts)
+            self.process = subprocess.Popen(self._command)

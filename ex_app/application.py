@@ -126,7 +126,7 @@ def create_app(
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, Admins(nextcloud), identity.version))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
-    app.add_middleware(AppApiAuth, identity=identity)
+    app.add_middleware(AppApiAuth, identity=identity, on_authenticated=nextcloud.credentials_confirmed)
     return app
 
 

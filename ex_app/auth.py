@@ -39,11 +39,22 @@ _LOG_EVERY_S = 10.0
 
 
 class AppApiAuth:
-    """ASGI middleware. Sets `request.state.authenticated` and `request.state.user_id` (None: no user), or answers 401."""
+    """ASGI middleware. Sets `request.state.authenticated` and `request.state.user_id` (None: no user), or answers 401.
 
-    def __init__(self, app: ASGIApp, identity: AppIdentity, open_paths: Iterable[str] = OPEN_PATHS) -> None:
+    `on_authenticated` is called for each request that has the app's secret.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        identity: AppIdentity,
+        open_paths: Iterable[str] = OPEN_PATHS,
+        *,
+        on_authenticated: Callable[[], None] = lambda: None,
+    ) -> None:
         self._app = app
         self._identity = identity
+        self._on_authenticated = on_authenticated
         self._open_paths = frozenset(open_paths)
         self._log_limit = LogLimit(_LOG_EVERY_S, time.monotonic)
 
@@ -57,6 +68,8 @@ class AppApiAuth:
         state = scope.setdefault("state", {})
         state["authenticated"] = refusal is None
         state["user_id"] = user_id
+        if refusal is None:
+            self._on_authenticated()
         if refusal is None or scope["path"] in self._open_paths:
             await self._app(scope, receive, send)
             return

@@ -55,6 +55,16 @@ class NextcloudError(LiveTranscriptionError):
     retryable = True
 
 
+class NextcloudRefused(NextcloudError):
+    """Nextcloud refused the app's credentials, or blocks its address. `retry_after_s`: seconds until the app asks again."""
+
+    code = "nextcloud_refused"
+
+    def __init__(self, message: str, retry_after_s: float, *, fix: str = "") -> None:
+        super().__init__(message, fix=fix)
+        self.retry_after_s = retry_after_s
+
+
 class NextcloudRedirected(NextcloudError):
     """Nextcloud answered with a redirect. It is not followed, so that the app's secret reaches no other host."""
 

@@ -16,7 +16,7 @@ from fastapi import APIRouter
 
 from ex_app.background import Background
 from ex_app.engine import Engine
-from ex_app.errors import INTERNAL_ERROR, NextcloudError, NotReady
+from ex_app.errors import INTERNAL_ERROR, NextcloudError, NextcloudRefused, NotReady
 from ex_app.nextcloud.gateway import NextcloudGateway, Page
 from ex_app.responses import Answer
 from live_transcription.errors import LiveTranscriptionError
@@ -131,6 +131,9 @@ class Lifecycle:
         if enabled is not None:
             self._set(enabled)
             logger.info("The app is %s in Nextcloud", "enabled" if enabled else "not enabled yet")
+            if enabled and not self.initialising:
+                # An earlier process may have ended before it reported the end of its initialisation; AppAPI ignores a repeat.
+                await self._report(100)
 
     async def _init(self) -> None:
         percent = 0
@@ -162,6 +165,8 @@ class Lifecycle:
             try:
                 return await request()
             except NextcloudError as error:
+                if isinstance(error, NextcloudRefused):
+                    delay = max(delay, error.retry_after_s)  # AppAPI calls the app as soon as it is registered or enabled
                 logger.warning("Could not %s; next attempt in %.0f s. %s", what, delay, error)
                 await self._sleep(delay)
         logger.error("Gave up: could not %s", what)

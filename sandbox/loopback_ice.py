@@ -21,14 +21,14 @@ import aioice.ice
 VARIABLE = "SANDBOX_ICE_ADDRESS"
 
 
-def _loopback_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
+def loopback_addresses(use_ipv4: bool, use_ipv6: bool) -> list[str]:
     address = os.environ.get(VARIABLE, "127.0.0.1")
     return [address] if (use_ipv6 if ":" in address else use_ipv4) else []
 
 
 def install() -> None:
     """Gather 127.0.0.1, and only it, in this process from now on. Harmless when called again."""
-    aioice.ice.get_host_addresses = _loopback_addresses
+    aioice.ice.get_host_addresses = loopback_addresses
 
 
 def child_environment(environment: Mapping[str, str] | None = None) -> dict[str, str]:

@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import niquests
 from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
 
-from ex_app.errors import NextcloudError, NextcloudRedirected
+from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused
 from ex_app.identity import AppIdentity
 from live_transcription.runtime.redirects import redirect_of
 from live_transcription.types import IceServer, Secret
@@ -22,8 +23,13 @@ from live_transcription.types import IceServer, Secret
 #: Longest time in seconds for one request. AppAPI enables the app during the request that reports 100 %.
 REQUEST_S = 15
 ENABLING_S = 60
+#: Seconds without requests after a refusal, unless AppAPI calls the app before. Nextcloud counts a request with unknown
+#: credentials as an attack: it delays all apps of this address, and blocks them for half an hour after ten.
+REFUSED_S = 900.0
 _MAX_SERVERS = 20
 _APP_API = "/ocs/v1.php/apps/app_api/api/v1"
+#: The only request that AppAPI answers to a disabled app.
+_STATE = "/ocs/v1.php/apps/app_api/ex-app/state"
 
 
 class _NotFound(NextcloudError):
@@ -90,22 +96,38 @@ class NextcloudGateway(Protocol):
     async def server_version(self) -> str:
         """Nextcloud's version."""
 
+    def credentials_confirmed(self) -> None:
+        """Nextcloud has used the app's secret, so it knows the app: ask it again, even after a refusal."""
+
     async def aclose(self) -> None: ...
 
 
 class AppApiGateway:
-    """The implementation. One connection pool for the whole app, opened at the first request."""
+    """The implementation. One connection pool for the whole app, opened at the first request.
 
-    def __init__(self, identity: AppIdentity) -> None:
+    After a refusal it raises NextcloudRefused without asking Nextcloud, until `credentials_confirmed` or for `REFUSED_S`. A
+    disabled app is refused, too, except for its state, so the state is asked once more before it counts as refused.
+    """
+
+    def __init__(self, identity: AppIdentity, now: Callable[[], float] = time.monotonic) -> None:
         self._identity = identity
+        self._now = now
         self._nextcloud: AsyncNextcloudApp | None = None
+        #: The time of the next request for the state, and of the next one for anything else.
+        self._state_from = self._others_from = 0.0
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
         return parse_ice_servers(await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"))
 
     async def is_enabled(self) -> bool:
         # nc_py_api's own `enabled_state` hides every failure as "not enabled".
-        return bool(await self._ocs("GET", "/ocs/v1.php/apps/app_api/ex-app/state"))
+        enabled = bool(await self._ocs("GET", _STATE))
+        if enabled:
+            self.credentials_confirmed()
+        return enabled
+
+    def credentials_confirmed(self) -> None:
+        self._state_from = self._others_from = 0.0
 
     async def report_progress(self, percent: int, error: str = "") -> None:
         body = {"progress": percent, "error": error}
@@ -166,6 +188,9 @@ class AppApiGateway:
             self._nextcloud = None
 
     async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
+        wait_s = (self._state_from if path == _STATE else self._others_from) - self._now()
+        if wait_s > 0:
+            raise _refused(wait_s)
         # Every request carries the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` is
         # not enough, since nc_py_api loses it when it makes a new session.
         arguments |= {"allow_redirects": False}
@@ -178,11 +203,9 @@ class AppApiGateway:
             failure: NextcloudError = _NotFound(f"Nextcloud answered {method} {path} with 404.")
         except NextcloudException as error:
             failure = NextcloudError(f"Nextcloud answered {method} {path} with {error.status_code}.")
-            if error.status_code in (401, 997):
-                failure = NextcloudError(
-                    "Nextcloud refused the app's credentials.",
-                    fix="Check that the app is registered and enabled, and that APP_SECRET is the one from its registration.",
-                )
+            # A request for another user is also refused if there is no such user.
+            if error.status_code in (401, 997, 429) and client is None:
+                failure = self._pause(path, blocked=error.status_code == 429)
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             failure = NextcloudError(f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.")
         except (niquests.RequestException, OSError) as error:
@@ -195,6 +218,12 @@ class AppApiGateway:
                 )
         # Raised here, so that no library's exception, which may contain the request, is its context.
         raise failure
+
+    def _pause(self, path: str, *, blocked: bool) -> NextcloudRefused:
+        self._others_from = self._now() + REFUSED_S
+        if blocked or path == _STATE:
+            self._state_from = self._others_from
+        return _refused(REFUSED_S, blocked=blocked)
 
     def _client(self) -> AsyncNextcloudApp:
         if self._nextcloud is None:
@@ -216,6 +245,20 @@ class AppApiGateway:
         )
         client._session.adapter.hooks["response"].append(_refuse_redirect)
         return client
+
+
+def _refused(retry_after_s: float, *, blocked: bool = False) -> NextcloudRefused:
+    if blocked:
+        return NextcloudRefused(
+            "Nextcloud blocks this address because of too many failed attempts.",
+            retry_after_s,
+            fix="Wait 30 minutes, or remove the block in Nextcloud: occ security:bruteforce:reset ADDRESS.",
+        )
+    return NextcloudRefused(
+        "Nextcloud refused the app's credentials.",
+        retry_after_s,
+        fix="Check that the app is registered and enabled, and that APP_SECRET is the one from its registration.",
+    )
 
 
 async def _refuse_redirect(response: niquests.AsyncResponse) -> None:

@@ -177,8 +177,9 @@ class Runs:
             raise NotReady("Too many checks are running.", fix="Try again in a moment.")
         run = Run(kind, self._now)
         self._runs[run.id] = run
-        while len(self._runs) > MAX_REMEMBERED:
-            self._runs.popitem(last=False)
+        # The page still follows those that run, and they count towards the limit above.
+        for old in [each.id for each in self._runs.values() if each.done][: max(0, len(self._runs) - MAX_REMEMBERED)]:
+            del self._runs[old]
         self._background.run(f"check {run.id}", partial(_work, run, checks, work))
         return run
 

@@ -61,6 +61,8 @@ class SavedSettings:
     async def run(self) -> None:
         """Read the saved values until cancelled: soon at first, then every `REFRESH_S`."""
         for delay in itertools.chain(FIRST_TRIES_S, itertools.repeat(REFRESH_S)):
+            # Before the request, so that `refresh_soon` during it is not lost: Nextcloud may have refused this one already.
+            self._wake.clear()
             try:
                 await self.refresh()
             except NextcloudError as error:
@@ -73,7 +75,6 @@ class SavedSettings:
         self._wake.set()
 
     async def _pause(self, delay: float) -> None:
-        self._wake.clear()
         with suppress(TimeoutError):
             async with asyncio.timeout(delay):
                 await self._wake.wait()

@@ -159,11 +159,6 @@ class MoshiConfig:
         """`wss://…/api/asr-streaming`."""
         return _stream_url(self.url, _MOSHI_PATH)
 
-    @property
-    def modules_url(self) -> str:
-        """The address where the server reports its used and total slots."""
-        return _sibling_url(self.stream_url, _MOSHI_PATH, "/api/modules_info")
-
     def headers(self) -> dict[str, str]:
         """The key in plain text, for the wire only."""
         return {"kyutai-api-key": self.key.reveal()} if self.key else {}

@@ -7,7 +7,7 @@ LiveTranscriptionError
 ├── ConfigurationError            a setting is missing or malformed
 ├── RequestError                  the service cannot do what its caller asked for
 │   ├── UnknownLanguage, CallNotFound
-│   └── CallUnavailable           the call cannot be joined now; `cause_code` names the reason
+│   └── CallUnavailable           the call cannot be joined now
 │       ├── OutOfDescriptors      a further call would take file descriptors that running calls need
 │       └── TooManyCalls          as many calls are transcribed as the settings allow
 ├── SignalingError                the HPB
@@ -74,23 +74,16 @@ class CallNotFound(RequestError):
 
 
 class CallUnavailable(RequestError):
-    """The call could not be joined in time, or at all; `cause_code` is the code of the error behind it."""
+    """The call could not be joined in time, or at all."""
 
     code = "call_unavailable"
     retryable = True
-
-    def __init__(self, message: str, *, fix: str = "", cause_code: str = "") -> None:
-        super().__init__(message, fix=fix)
-        self.cause_code = cause_code
 
 
 class OutOfDescriptors(CallUnavailable):
     """A further call would take file descriptors that running calls need."""
 
     code = "out_of_descriptors"
-
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message, fix=fix, cause_code=self.code)
 
 
 class TooManyCalls(CallUnavailable):

@@ -4,7 +4,7 @@
 """The engine's only door. Methods take and return plain values, so that calls can move to other processes behind it.
 
 The service starts a call when somebody asks for captions in a room, and ends all calls at shutdown (`call.calls`). Talk waits
-three seconds for an answer, so requests return within `call.pending_joins.ANSWER_S`; a slow join continues in the call's task.
+three seconds for an answer, so requests return within `call.calls.ANSWER_S`; a slow join continues in the call's task.
 """
 
 from __future__ import annotations
@@ -20,7 +20,6 @@ from typing import Any
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
 from live_transcription.call.calls import GRACE_S, Calls
-from live_transcription.call.pending_joins import Joining
 from live_transcription.call.problems import Problems
 from live_transcription.capacity.descriptors import DescriptorReading, read_descriptors
 from live_transcription.capacity.memory import MemoryReading
@@ -44,7 +43,6 @@ from live_transcription.signaling.probe import probe_hpb
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
-    EngineState,
     HpbReport,
     IceReport,
     RecordedError,
@@ -98,7 +96,6 @@ class TranscriptionService:
         self._guard = HelloGuard()
         self._wall_clock = wall_clock
         self._calls = Calls(self._new_call, self._record)
-        self._joining = Joining()
         self._captions_sent = 0
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
@@ -159,13 +156,8 @@ class TranscriptionService:
 
     def speech_status(self) -> SpeechStatus:
         statistics = self._speech.registry.statistics
-        known = {report.backend: report for report in self._speech.registry.health()}
-        states = tuple(
-            EngineState(name, known[name].state.value, known[name].problem) if name in known else EngineState(name, "unknown")
-            for name in self._speech.registry.engines()
-        )
         return SpeechStatus(
-            engines=states,
+            engines=self._speech.registry.health(),
             open_sockets=statistics.open_sockets,
             socket_s=self._speech.socket_s(),
             reconnects=sum(statistics.reconnects.values()),
@@ -204,7 +196,7 @@ class TranscriptionService:
         was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
         if not call.joined.is_set() or call.refused.is_set():
-            await self._joining.wait(call, self._calls.task(call), nc_session_id, was_target=was_target)
+            await self._calls.wait_until_joined(call, nc_session_id, was_target=was_target)
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         """Stop captions for this session. No error if it has none."""
@@ -273,7 +265,7 @@ class TranscriptionService:
         config = self._config or (None if replaces is None else replaces.config)
         if config is None:
             assert self._config_error is not None
-            raise CallUnavailable(str(self._config_error), cause_code=self._config_error.code)
+            raise CallUnavailable(str(self._config_error))
         try:
             self._speech.registry.backend()
             call = Call(
@@ -289,7 +281,7 @@ class TranscriptionService:
                 on_stt_error=self._record,
             )
         except (ConfigurationError, SttError) as error:
-            raise CallUnavailable(error.message, fix=error.fix, cause_code=error.code) from None
+            raise CallUnavailable(error.message, fix=error.fix) from None
         if replaces is None:
             self._check_limits(config, room_token)
         return call

@@ -118,13 +118,13 @@ class Microphone(MediaStreamTrack):
                 self._ticks += int(late / FRAME_S) * FRAME_TICKS
             timestamp = self._ticks
             self._ticks += FRAME_TICKS
-            packet = self._next()
+            packet = self.next_packet()
             if packet is not None and packet.payload:
                 self.sent += 1
                 level = packet.level if self.false_level is None else self.false_level
                 return RTCEncodedFrame([packet.payload], timestamp, -level)
 
-    def _next(self) -> OpusPacket | None:
+    def next_packet(self) -> OpusPacket | None:
         if self.muted is Mute.NO_PACKETS:
             return None
         if self.injected:

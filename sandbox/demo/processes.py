@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -83,6 +84,14 @@ class Child:
         assert self._process is not None
         code = await self._process.wait()
         raise ProcessFailed(f"{self.name} ended by itself (exit code {code}):\n{self.last_lines()}")
+
+    async def kill(self, number: signal.Signals) -> int:
+        """Send a signal. Returns the exit code, negative after a signal. Raises ProcessFailed if the process is over."""
+        assert self._process is not None
+        if self._process.returncode is not None:
+            await self.ended()
+        self._process.send_signal(number)
+        return await self._process.wait()
 
     def last_lines(self, count: int = 15) -> str:
         if not self.log.exists():

@@ -51,7 +51,7 @@ class Hub:
         self.virtual_sessions: dict[str, VirtualSession] = {}
         self.by_room_session: dict[str, Session | VirtualSession] = {}
         self.rooms: dict[str, Room] = {}
-        self._throttle = throttle
+        self.throttle = throttle
         self._session_key = secrets.token_urlsafe(9)
         self._hello_timeout_s = hello_timeout_s
         self._session_life_s = session_life_s
@@ -158,14 +158,14 @@ class Hub:
 
     async def _internal(self, connection: Connection, params: Frame) -> Frame:
         address, now = connection.websocket.address, time.monotonic()
-        if self.internal_secret and self._throttle.blocked(address, "HelloInternal", now):
+        if self.internal_secret and self.throttle.blocked(address, "HelloInternal", now):
             raise Refusal("too_many_requests")
         try:
             check_internal(self.internal_secret, params.get("random", ""), params.get("token", ""))
             self._check_backend(params["backend"])
         except Refusal as refusal:
             if refusal.code != "invalid_client_type":
-                await asyncio.sleep(self._throttle.failed(address, "HelloInternal", now))
+                await asyncio.sleep(self.throttle.failed(address, "HelloInternal", now))
             raise
         return {"userid": "", "user": None}
 
@@ -183,10 +183,10 @@ class Hub:
     async def _resume(self, connection: Connection, frame: Frame) -> None:
         resume_id = frame["hello"]["resumeid"]
         address, now = connection.websocket.address, time.monotonic()
-        if self._throttle.blocked(address, "HelloResume", now):
+        if self.throttle.blocked(address, "HelloResume", now):
             raise Refusal("too_many_requests")
         if not resume_id.startswith(self._session_key):  # from before a restart with other keys: it looks like a guess
-            await asyncio.sleep(self._throttle.failed(address, "HelloResume", now))
+            await asyncio.sleep(self.throttle.failed(address, "HelloResume", now))
             raise Refusal("no_such_session")
         session = next((session for session in self.sessions.values() if session.resume_id == resume_id), None)
         if session is None:
@@ -258,7 +258,7 @@ class Hub:
 
         `new_keys`: the configuration has other session keys, so earlier resume ids cannot be decoded.
         """
-        self._throttle.forget()
+        self.throttle.forget()
         if new_keys:
             self._session_key = secrets.token_urlsafe(9)
         for session in self.sessions.values():

@@ -25,20 +25,21 @@ class Throttle:
     """
 
     base_delay_s: float = 0.1
-    _failures: dict[tuple[str, str], list[float]] = field(default_factory=dict)
+    #: When hellos failed, by address and action.
+    failures: dict[tuple[str, str], list[float]] = field(default_factory=dict)
 
     def blocked(self, address: str, action: str, now: float) -> bool:
         key = _network(address), action
-        failures = [at for at in self._failures.get(key, ()) if now - at <= MEMORY_S]
-        self._failures[key] = failures
+        failures = [at for at in self.failures.get(key, ()) if now - at <= MEMORY_S]
+        self.failures[key] = failures
         return len(failures) >= ATTEMPTS and now - failures[-ATTEMPTS] <= WINDOW_S
 
     def forget(self) -> None:
-        self._failures.clear()
+        self.failures.clear()
 
     def failed(self, address: str, action: str, now: float) -> float:
         """Count a failure; returns the seconds to hold its answer back."""
-        failures = self._failures.setdefault((_network(address), action), [])
+        failures = self.failures.setdefault((_network(address), action), [])
         delay = min(self.base_delay_s * (1 << min(len(failures), 16)), MAX_DELAY_S)
         failures.append(now)
         return delay

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from live_transcription.stt.kyutai.steps import STEP_SAMPLES
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.moshi_server.weights import POISON_LEVEL, WORDS, loudness
-from sandbox.stt_servers.words import FRAME_SAMPLES
 
 #: Not one of the model's words: it ends the server's model loop.
 POISON = "(poison)"
@@ -22,13 +22,13 @@ _HALF_PERIOD = 60
 
 def tone(level: int, frames: float) -> Frame:
     """A square wave that is measured as `level` of loudness, so many frames long."""
-    samples = np.arange(round(frames * FRAME_SAMPLES))
+    samples = np.arange(round(frames * STEP_SAMPLES))
     signs = np.where(samples // _HALF_PERIOD % 2, -1.0, 1.0)
     return (loudness(level) * signs).astype(np.float32)
 
 
 def silence(frames: float) -> Frame:
-    return np.zeros(round(frames * FRAME_SAMPLES), np.float32)
+    return np.zeros(round(frames * STEP_SAMPLES), np.float32)
 
 
 #: Silence that brings the last words without a flush.

@@ -211,6 +211,7 @@ class FakeNextcloud:
     lines: list[tuple[int, str]] = field(default_factory=list)
     servers: tuple[IceServer, ...] = ()
     reads: int = 0
+    confirmations: int = 0
     reported: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
@@ -264,6 +265,9 @@ class FakeNextcloud:
     async def server_version(self) -> str:
         self._fail()
         return "32.0.3"
+
+    def credentials_confirmed(self) -> None:
+        self.confirmations += 1
 
     async def aclose(self) -> None:
         self.closed = True

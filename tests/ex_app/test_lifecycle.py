@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from ex_app import background
 from ex_app.application import create_app
 from ex_app.background import Background
-from ex_app.errors import NextcloudError
+from ex_app.errors import NextcloudError, NextcloudRefused
 from ex_app.lifecycle import Lifecycle
 from live_transcription.status import Condition, EngineState, MemoryStatus, SpeechStatus
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
@@ -38,8 +38,11 @@ async def test_the_heartbeat_depends_on_nothing(
 
 
 async def test_init_answers_at_once_and_reports_from_the_background(
-    talk: httpx.AsyncClient, nextcloud: FakeNextcloud, engine: FakeEngine
+    nextcloud: FakeNextcloud, talk: httpx.AsyncClient, engine: FakeEngine
 ) -> None:
+    await settle()
+    nextcloud.reported.clear()
+    nextcloud.reports.clear()
     enabled: list[int] = []
 
     async def app_api_enables() -> None:
@@ -120,6 +123,43 @@ async def test_requests_to_nextcloud_are_repeated() -> None:
         work.stop()
     assert waits == [1.0, 2.0, 4.0, 1.0, 2.0]
     assert nextcloud.reports == [(100, "")]
+
+
+async def test_a_start_that_finds_the_app_enabled_reports_the_end_of_the_initialisation_once(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud
+) -> None:
+    await settle()
+    assert nextcloud.reports == [(100, "")]
+
+
+async def test_a_refused_app_waits_for_appapi_before_it_asks_again(nextcloud: FakeNextcloud, talk: httpx.AsyncClient) -> None:
+    confirmations = nextcloud.confirmations
+    await talk.get("/heartbeat", headers={"AUTHORIZATION-APP-API": ""})
+    assert nextcloud.confirmations == confirmations, "anybody can ask for the heartbeat"
+    await talk.put("/enabled", params={"enabled": "1"})
+    assert nextcloud.confirmations == confirmations + 1
+
+
+async def test_a_refusal_decides_when_the_app_asks_again() -> None:
+    waits: list[float] = []
+
+    class Refusing(FakeNextcloud):
+        async def is_enabled(self) -> bool:
+            if not waits:
+                raise NextcloudRefused("Nextcloud refused the app's credentials.", 900)
+            return False
+
+    async def sleep(delay: float) -> None:
+        waits.append(delay)
+
+    work = Background()
+    lifecycle = Lifecycle(FakeEngine(), Refusing(), work, sleep=sleep)
+    async with asyncio.TaskGroup() as tasks:
+        work.start(tasks)
+        lifecycle.start()
+        await settle()
+        work.stop()
+    assert (waits, lifecycle.enabled) == ([900], False)
 
 
 async def test_disabling_ends_all_calls(talk: httpx.AsyncClient, engine: FakeEngine) -> None:

@@ -91,7 +91,7 @@ async def test_set_language_and_leave(talk: httpx.AsyncClient, engine: FakeEngin
 @pytest.mark.parametrize(
     ("failure", "status"),
     [
-        (CallUnavailable("The backend refused the internal secret.", fix="Set it.", cause_code="signaling_refused"), 503),
+        (CallUnavailable("The backend refused the internal secret.", fix="Set it."), 503),
         (OutOfDescriptors("Open files are short.", fix="Raise the limit."), 503),
         (TooManyCalls("500 other calls are being captioned.", fix="Try again later."), 503),
         (SignalingRefused("Refused."), 503),

@@ -264,6 +264,18 @@ class Machine:
             await asyncio.wait([watching])
 
 
+async def ended(call: Call) -> None:
+    """Return when the call was asked to end."""
+    while not call.ending:
+        await call.wait_for_end(3600.0)
+
+
+async def join_and_stay(call: Call) -> None:
+    """In place of `Call.run`: the call is joined at once, and lasts until `end`."""
+    call.joined.set()
+    await ended(call)
+
+
 class FakeCall:
     """A call and its parts. With `speakers=None` it has real speakers, which find no SFU."""
 

@@ -68,7 +68,7 @@ class TalkOnLoopback:
                 await asyncio.sleep(0.02)
 
     def failed_hellos(self) -> int:
-        return sum(len(failures) for failures in self.hpb.hub._throttle._failures.values())
+        return sum(len(failures) for failures in self.hpb.hub.throttle.failures.values())
 
 
 @asynccontextmanager

@@ -55,8 +55,8 @@ class Setting:
     server: ModalStandIn | MoshiStandIn
     registry: SttRegistry
 
-    def speaker(self, name: str = "speaker-1", language: str = "en") -> Monologue:
-        return Monologue(self.registry.backend(), language, name=name, detector=EnergyDetector())
+    def speaker(self, name: str = "speaker-1", language: str = "en", *, backend: SttBackend | None = None) -> Monologue:
+        return Monologue(backend or self.registry.backend(), language, name=name, detector=EnergyDetector())
 
     async def listen_until_quiet(self, monologue: Monologue, *, patience_s: float = 150.0) -> None:
         """Send silence, like a speaker who waits, until no more captions come."""
@@ -107,7 +107,7 @@ def with_help_of(registry: SttRegistry, helper: SttBackend, patience_s: float = 
     from live_transcription.stt.fallback.backend import FallbackBackend
     from live_transcription.stt.resilient.backend import ResilientBackend
 
-    engines = (*registry._engines, helper)
+    engines = (*filter(None, map(registry.engine, registry.engines())), helper)
     fallback = FallbackBackend(engines, patience_s=patience_s, statistics=registry.statistics)
     return ResilientBackend(fallback, statistics=registry.statistics)
 

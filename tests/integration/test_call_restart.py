@@ -45,11 +45,8 @@ class Scene:
         child = Child("The app", "ex_app.main", log=log, environment=self._environment)
         async with child:
             yield log
-            assert child._process is not None
-            assert child._process.returncode is None, child.last_lines()
-            child._process.send_signal(end)
             async with asyncio.timeout(10):
-                code = await child._process.wait()
+                code = await child.kill(end)
             assert code == (0 if end is signal.SIGTERM else -end), child.last_lines()
 
 

@@ -10,6 +10,7 @@ import time
 
 import pytest
 
+from live_transcription.observability import metrics
 from live_transcription.speaker.transcriber import DRAIN_S
 from sandbox.caller import Speech
 from sandbox.stt_servers.faults import Fault, FaultKind
@@ -45,6 +46,8 @@ def test_a_speaker_ends_in_time_whatever_the_server_does(dialect: str, kind: Fau
 
 
 def test_a_change_of_language_during_a_cold_start_loses_no_word() -> None:
+    dropped = metrics.registry.get_sample_value("live_transcription_frames_dropped_total")
+
     async def scenario() -> None:
         async with setting("modal", fleet=Fleet(cold_start_s=40.0)) as place:
             async with place.speaker() as speaker:
@@ -54,7 +57,7 @@ def test_a_change_of_language_during_a_cold_start_loses_no_word() -> None:
                 await place.listen_until_quiet(speaker)
             assert speaker.errors == []
             assert words(speaker.text) == words(f"{TEXT} {TEXT}")
-            assert speaker.frames.dropped_frames == 0
+            assert metrics.registry.get_sample_value("live_transcription_frames_dropped_total") == dropped
             first = [caption.text for caption in speaker.captions if caption.language == "en"]
             assert words(" ".join(first)) == words(TEXT)
             languages = [caption.language for caption in speaker.captions]

@@ -148,8 +148,7 @@ def test_another_engine_is_used_if_the_credentials_are_refused(caplog: pytest.Lo
     async def scenario() -> None:
         async with setting("modal", behaviour=Behaviour(key="wk-other", secret="ws-other")) as place:
             helper = FakeBackend()
-            monologue = place.speaker()
-            monologue.transcriber._backend = with_help_of(place.registry, helper)
+            monologue = place.speaker(backend=with_help_of(place.registry, helper))
             async with monologue as speaker:
                 await speaker.say(SPEECH)
                 await speaker.hush(3.0)

@@ -52,8 +52,8 @@ class Deployment:
 
     @property
     def pid(self) -> int:
-        assert self.model._process is not None
-        return self.model._process.pid
+        assert self.model.process is not None
+        return self.model.process.pid
 
     async def health(self) -> int:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
@@ -75,8 +75,8 @@ def deployments(built: None, tmp_path: Path) -> Deployments:
             async with serving(Proxy(ProxySettings(server.address))) as address:
                 yield Deployment(model, address, lost=lost)
         finally:
-            if model._process is not None and model._process.poll() is None:
-                os.kill(model._process.pid, signal.SIGCONT)
+            if model.process is not None and model.process.poll() is None:
+                os.kill(model.process.pid, signal.SIGCONT)
             await asyncio.to_thread(model.stop)
 
     return run

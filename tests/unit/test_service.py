@@ -9,13 +9,14 @@ import asyncio
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 
 import pytest
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.call.call import Call
-from live_transcription.call.pending_joins import ANSWER_S
+from live_transcription.call.calls import ANSWER_S
 from live_transcription.capacity.descriptors import DescriptorReading
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.config import EngineConfig, HpbConfig
@@ -30,9 +31,11 @@ from live_transcription.errors import (
 from live_transcription.observability import metrics
 from live_transcription.service import GRACE_S, SHUTDOWN_S, TranscriptionService
 from live_transcription.signaling.connection import SignalingConnection
+from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.status import CallSnapshot
 from live_transcription.types import IceServer, Secret
 from sandbox import virtual_clock
+from tests.fakes.call import FakeSession, ended, join_and_stay
 from tests.fakes.stt import FakeRegistry
 
 CONFIG = EngineConfig(hpb=HpbConfig("wss://signaling.example.com", Secret("secret"), "https://cloud.example.com"))
@@ -99,11 +102,7 @@ def test_a_call_that_keeps_failing_restarts_less_and_less_often(
 
 
 def test_a_call_beyond_the_limit_is_refused_and_running_calls_continue(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def stay(call: Call) -> None:
-        call.joined.set()
-        await call._ended.wait()
-
-    monkeypatch.setattr(Call, "run", stay)
+    monkeypatch.setattr(Call, "run", join_and_stay)
 
     def refused() -> float:
         return metrics.registry.get_sample_value("live_transcription_calls_refused_total", {"code": "too_many_calls"}) or 0.0
@@ -133,7 +132,7 @@ def test_a_request_is_answered_in_time_while_the_call_is_still_being_joined(monk
     async def join_late(call: Call) -> None:
         await asyncio.sleep(5)
         call.joined.set()
-        await call._ended.wait()
+        await ended(call)
 
     monkeypatch.setattr(Call, "run", join_late)
 
@@ -153,11 +152,7 @@ def test_a_request_is_answered_in_time_while_the_call_is_still_being_joined(monk
 
 
 def test_a_language_that_cannot_be_transcribed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def stay(call: Call) -> None:
-        call.joined.set()
-        await call._ended.wait()
-
-    monkeypatch.setattr(Call, "run", stay)
+    monkeypatch.setattr(Call, "run", join_and_stay)
 
     async def run() -> None:
         async with service() as ours:
@@ -178,7 +173,7 @@ def test_new_settings_rejoin_running_calls_even_at_the_limit(monkeypatch: pytest
     async def stay(call: Call) -> None:
         joined.append(call.room_token)
         call.joined.set()
-        await call._ended.wait()
+        await ended(call)
 
     monkeypatch.setattr(Call, "run", stay)
 
@@ -200,7 +195,7 @@ def test_a_lower_limit_and_another_backend_rejoin_every_running_call(monkeypatch
     async def stay(call: Call) -> None:
         urls.append(call.config.hpb.url)
         call.joined.set()
-        await call._ended.wait()
+        await ended(call)
 
     monkeypatch.setattr(Call, "run", stay)
 
@@ -219,11 +214,7 @@ def test_refused_calls_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> N
     """Else anybody who asks again and again would keep speakers of running calls waiting."""
     reading = DescriptorReading(100, 400)
 
-    async def stay(call: Call) -> None:
-        call.joined.set()
-        await call._ended.wait()
-
-    monkeypatch.setattr(Call, "run", stay)
+    monkeypatch.setattr(Call, "run", join_and_stay)
 
     def refused(code: str) -> float:
         return metrics.registry.get_sample_value("live_transcription_calls_refused_total", {"code": code}) or 0.0
@@ -235,9 +226,10 @@ def test_refused_calls_take_no_descriptors(monkeypatch: pytest.MonkeyPatch) -> N
             for number in range(200):
                 with pytest.raises(TooManyCalls):
                     await ours.enable(f"room-{number}", "nc1")
+            ours.apply(replace(CONFIG, max_calls=2))
+            await ours.enable("another", "nc1")
             await asyncio.sleep(2)
             assert [condition.code for condition in ours.status().conditions] == []
-            assert ours._capacity.claims("room", lambda: None).subscribe()
         before = refused("out_of_descriptors")
         reading = DescriptorReading(390, 400)
         async with service(read_descriptors=lambda: reading) as ours:
@@ -267,6 +259,37 @@ def test_the_service_ends_without_waiting_for_a_restart(monkeypatch: pytest.Monk
             await asyncio.sleep(100)
             ended_at = asyncio.get_running_loop().time()
         assert asyncio.get_running_loop().time() - ended_at < 0.1
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
+def test_a_service_that_is_cancelled_while_it_ends_leaves_no_call_behind(monkeypatch: pytest.MonkeyPatch) -> None:
+    ended: list[str] = []
+
+    async def run_on(call: Call) -> None:
+        call.joined.set()
+        try:
+            await asyncio.sleep(1e6)
+        finally:
+            ended.append(call.room_token)
+
+    monkeypatch.setattr(Call, "run", run_on)
+
+    async def live(leave: asyncio.Event) -> None:
+        async with service() as ours:
+            await ours.enable("room", "nc1")
+            await leave.wait()
+
+    async def run() -> None:
+        leave = asyncio.Event()
+        life = asyncio.create_task(live(leave))
+        await asyncio.sleep(1)
+        leave.set()
+        await asyncio.sleep(GRACE_S / 2)
+        life.cancel()
+        await asyncio.wait([life])
+        assert life.cancelled()
+        assert ended == ["room"]
 
     virtual_clock.run(run(), loopback_s=0.0)
 
@@ -304,7 +327,7 @@ def test_a_call_that_fails_while_settings_are_invalid_restarts_with_the_old_ones
         began.append(call.config.hpb.url)
         if len(began) == 1:
             raise RuntimeError("unexpected")
-        await call._ended.wait()
+        await ended(call)
 
     monkeypatch.setattr(Call, "run", fail_once)
 
@@ -372,15 +395,15 @@ def test_targets_are_kept_while_a_call_cannot_be_joined(monkeypatch: pytest.Monk
 
 
 def test_an_outage_of_many_rooms_is_one_condition(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
-    gone = SignalingUnreachable("Nothing listens.", fix="Start it.")
+    outage: SignalingUnreachable | None = SignalingUnreachable("Nothing listens.", fix="Start it.")
+    sessions: list[FakeSession] = []
 
-    async def stay_outside(connection: SignalingConnection) -> None:
-        while True:
-            connection._note(gone)
-            await asyncio.sleep(3)
+    def new_session(config: HpbConfig, room_token: str, *, guard: HelloGuard) -> FakeSession:
+        sessions.append(FakeSession(config, room_token, guard=guard))
+        sessions[-1].last_error = outage
+        return sessions[-1]
 
-    async def stay_inside(connection: SignalingConnection) -> None:
-        await asyncio.Event().wait()
+    monkeypatch.setattr("live_transcription.service.Call", partial(Call, new_session=new_session))
 
     def counted() -> float:
         labels = {"code": "hpb-unreachable"}
@@ -392,8 +415,8 @@ def test_an_outage_of_many_rooms_is_one_condition(monkeypatch: pytest.MonkeyPatc
         return [condition.code for condition in ours.status().conditions]
 
     async def run() -> None:
+        nonlocal outage
         async with service() as ours:
-            monkeypatch.setattr(SignalingConnection, "run", stay_outside)
             ours.restore([CallSnapshot(f"room-{number}", "en", (("nc1", None),)) for number in range(50)])
             await asyncio.sleep(3)
             assert codes(ours) == []
@@ -404,9 +427,9 @@ def test_an_outage_of_many_rooms_is_one_condition(monkeypatch: pytest.MonkeyPatc
             await ours.leave_all()
             await asyncio.sleep(60)
             assert codes(ours) == ["hpb-unreachable"], "nothing has shown that it is over"
-            monkeypatch.setattr(SignalingConnection, "run", stay_inside)
+            outage = None
             ours.restore([SNAPSHOT])
-            next(iter(ours._calls)).joined.set()
+            await sessions[-1].start()
             await asyncio.sleep(2)
             assert codes(ours) == []
 

@@ -24,9 +24,6 @@ class FrameQueue:
         self._limit = max(1, int(limit_s * SAMPLE_RATE))
         self._frames: deque[Frame] = deque()
         self._buffered_samples = 0
-        #: Frames that were put, and those of them that were dropped since nobody took them in time.
-        self.put_frames = 0
-        self.dropped_frames = 0
         self._closed = False
         # While the reader waits; its result says whether the time is over.
         self._waiter: asyncio.Future[bool] | None = None
@@ -46,12 +43,10 @@ class FrameQueue:
         """Add a frame. Never waits; ignored after `close()`."""
         if self._closed:
             return
-        self.put_frames += 1
         self._frames.append(frame)
         self._buffered_samples += len(frame)
         while self._buffered_samples > self._limit and len(self._frames) > 1:
             self._take()
-            self.dropped_frames += 1
             metrics.frames_dropped.inc()
         self._wake()
 

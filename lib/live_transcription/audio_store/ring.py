@@ -78,22 +78,14 @@ class AudioRing:
         self._packed = 0
         # Position of the first sample of the first block; a multiple of the block's length.
         self._base = 0
-        self._start = 0
-        self._end = 0
+        #: The oldest position that is stored.
+        self.start = 0
+        #: The position of the next sample.
+        self.end = 0
         # The end of the last block that was compressed, and of the last one that was recompressed, for the block that follows.
         self._lead, self._lead_again = _NO_LEAD, _NO_LEAD
         # The block that was decompressed by the last `read`.
         self._unpacked: tuple[_Block, Frame] | None = None
-
-    @property
-    def start(self) -> int:
-        """The oldest position that is stored."""
-        return self._start
-
-    @property
-    def end(self) -> int:
-        """The position of the next sample."""
-        return self._end
 
     @property
     def memory_bytes(self) -> int:
@@ -101,17 +93,17 @@ class AudioRing:
         return self._stored_bytes() + (0 if self._unpacked is None else _PLAIN_BYTES)
 
     def __len__(self) -> int:
-        return self._end - self._start
+        return self.end - self.start
 
     def append(self, frame: Frame) -> None:
         """Copy a frame (float32, any length) to the end. The oldest audio is dropped if there is no space (see `dropped`)."""
         samples = len(frame)
-        if self._end + samples - self._start > self.capacity:
-            self._drop_to(self._end + samples - self.capacity)
-        offset = self._end - self._base - _BLOCK * (len(self._blocks) - 1)
+        if self.end + samples - self.start > self.capacity:
+            self._drop_to(self.end + samples - self.capacity)
+        offset = self.end - self._base - _BLOCK * (len(self._blocks) - 1)
         if offset + samples <= _BLOCK and self._blocks and (newest := self._blocks[-1].plain) is not None:
             newest[offset : offset + samples] = frame
-            self._end += samples
+            self.end += samples
         else:
             self._append_across(frame)
         if self._packed < len(self._blocks) - 1 - _PLAIN_BLOCKS and self._codec is not None:
@@ -119,9 +111,9 @@ class AudioRing:
 
     def read(self, position: int, samples: int) -> Frame:
         """Return a copy of `samples` samples from `position` on, fewer at the end. Raises IndexError if they are gone."""
-        if not self._start <= position <= self._end:
-            raise IndexError(f"Position {position} is not in {self._start}..{self._end}.")
-        stop = min(position + samples, self._end)
+        if not self.start <= position <= self.end:
+            raise IndexError(f"Position {position} is not in {self.start}..{self.end}.")
+        stop = min(position + samples, self.end)
         audio = np.empty(stop - position, np.float32)
         done = position
         while done < stop:
@@ -134,17 +126,17 @@ class AudioRing:
 
     def forget(self, position: int) -> None:
         """Drop the audio before `position`, which is not needed any more."""
-        if position <= self._start:
+        if position <= self.start:
             return
-        self._start = min(position, self._end)
-        if self._start - self._base < _BLOCK:
+        self.start = min(position, self.end)
+        if self.start - self._base < _BLOCK:
             return
-        while self._blocks and self._base + _BLOCK <= self._start:
+        while self._blocks and self._base + _BLOCK <= self.start:
             self._forget_unpacked(self._blocks.popleft())
             self._packed = max(0, self._packed - 1)
             self._base += _BLOCK
         if not self._blocks:
-            self._base = self._start - self._start % _BLOCK
+            self._base = self.start - self.start % _BLOCK
         self._count()
 
     def unsend(self) -> None:
@@ -161,9 +153,9 @@ class AudioRing:
 
     def close(self) -> None:
         """Drop everything."""
-        self.forget(self._end)
+        self.forget(self.end)
         self._blocks.clear()
-        self._base = self._end - self._end % _BLOCK
+        self._base = self.end - self.end % _BLOCK
         self._packed = 0
         self._lead = self._lead_again = _NO_LEAD
         self._unpacked = None
@@ -172,7 +164,7 @@ class AudioRing:
             self._budget.left(self)
 
     def _drop_to(self, position: int) -> None:
-        self.dropped = min(position, self._end)
+        self.dropped = min(position, self.end)
         self.forget(position)
 
     def _append_across(self, frame: Frame) -> None:
@@ -180,19 +172,19 @@ class AudioRing:
         samples = len(frame)
         taken = max(0, samples - self.capacity)
         if taken:
-            self._end += taken
-            self._drop_to(self._end)
+            self.end += taken
+            self._drop_to(self.end)
         while taken < samples:
-            number, offset = divmod(self._end - self._base, _BLOCK)
+            number, offset = divmod(self.end - self._base, _BLOCK)
             if number == len(self._blocks):
                 self._blocks.append(_Block(np.empty(_BLOCK, np.float32)))
                 self._count()
-                number, offset = divmod(self._end - self._base, _BLOCK)
+                number, offset = divmod(self.end - self._base, _BLOCK)
             part = min(_BLOCK - offset, samples - taken)
             newest = self._blocks[number].plain
             assert newest is not None
             newest[offset : offset + part] = frame[taken : taken + part]
-            self._end += part
+            self.end += part
             taken += part
 
     def _pack(self, best: BlockCodec) -> None:

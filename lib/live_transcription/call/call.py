@@ -134,6 +134,7 @@ class Call:
         if not self._ended.is_set():
             self._last_words_s = max(0.0, within_s - CLOSE_S)
         self._ended.set()
+        self._publishers.stop_asking()
 
     async def wait_for_end(self, seconds: float) -> None:
         """Wait so many seconds, or until `end` is called."""

@@ -8,7 +8,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import AsyncExitStack
 from types import TracebackType
 
 from live_transcription.call.call import Call
@@ -20,6 +22,8 @@ logger = logging.getLogger(__name__)
 
 #: Seconds that a request to end a call waits for the last words and the bye. Talk waits 3 s.
 GRACE_S = 1.7
+#: Longest time in seconds that a request waits for a call to be joined.
+ANSWER_S = 1.7
 
 
 class Calls:
@@ -40,6 +44,9 @@ class Calls:
         # Includes calls that still end after another one of their room has taken their place.
         self._tasks: dict[Call, asyncio.Task[LiveTranscriptionError | None]] = {}
         self._restarts = Restarts(random.random)
+        # The number of a session's requests that wait for its call to be joined, and the sessions that were targets before.
+        self._waiting: Counter[tuple[Call, str]] = Counter()
+        self._earlier_targets: set[tuple[Call, str]] = set()
         self._group: asyncio.TaskGroup | None = None
 
     async def __aenter__(self) -> Calls:
@@ -51,8 +58,10 @@ class Calls:
     ) -> None:
         assert self._group is not None
         group, self._group = self._group, None  # no call starts any more, not even while these end
-        await self.end_all(GRACE_S)
-        await group.__aexit__(None, None, None)
+        async with AsyncExitStack() as stack:
+            # If this wait is cancelled, the group cancels the calls.
+            stack.push_async_exit(group)
+            await self.end_all(GRACE_S)
 
     def __iter__(self) -> Iterator[Call]:
         return iter(list(self._calls.values()))
@@ -69,18 +78,35 @@ class Calls:
         call = self._calls.get(room_token)
         return None if call is None or call.ending else call
 
-    def task(self, call: Call) -> asyncio.Task[LiveTranscriptionError | None]:
-        """The task that runs the call; its result is the error that ended the call."""
-        return self._tasks[call]
-
     def start(self, room_token: str, language: str | None, *, replaces: Call | None = None) -> Call:
         """Start a call. `language` None: the default of the settings. Raises CallUnavailable."""
         call = self._make(room_token, language, replaces)
         if self._group is None:
-            raise CallUnavailable("The app is starting or stopping.", cause_code="stopping")
+            raise CallUnavailable("The app is starting or stopping.")
         self._calls[room_token] = call
         self._tasks[call] = self._group.create_task(self._supervise(call), name="call")
         return call
+
+    async def wait_until_joined(self, call: Call, nc_session_id: str, *, was_target: bool) -> None:
+        """Wait for a call on behalf of a session. Raises CallUnavailable, at once while the HPB refuses the app.
+
+        The session of a failed request is no target, unless it was one before, or another request of it still waits.
+        """
+        waiting = (call, nc_session_id)
+        if was_target and not self._waiting[waiting]:
+            self._earlier_targets.add(waiting)
+        self._waiting[waiting] += 1
+        try:
+            await _until_joined(call, self._tasks[call])
+        except CallUnavailable:
+            if self._waiting[waiting] == 1 and waiting not in self._earlier_targets:
+                call.remove_target(nc_session_id)
+            raise
+        finally:
+            self._waiting[waiting] -= 1
+            if not self._waiting[waiting]:
+                del self._waiting[waiting]
+                self._earlier_targets.discard(waiting)
 
     def export(self) -> tuple[CallSnapshot, ...]:
         """The calls with at least one target."""
@@ -170,3 +196,24 @@ class Calls:
             self._record(failure)
             return
         call.take_over(failed)
+
+
+async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | None]) -> None:
+    if not call.refused.is_set():
+        outcomes = [asyncio.ensure_future(event.wait()) for event in (call.joined, call.refused)]
+        try:
+            await asyncio.wait([*outcomes, task], timeout=ANSWER_S, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for outcome in outcomes:
+                outcome.cancel()
+    if call.joined.is_set() and not call.refused.is_set():
+        return
+    failure: LiveTranscriptionError | None = call.last_error
+    if task.done() and not task.cancelled():
+        failure = task.result() or failure
+    if failure is not None:
+        raise CallUnavailable(failure.message, fix=failure.fix)
+    raise CallUnavailable(
+        "The call could not be joined in time; the attempt goes on.",
+        fix="If this stays so, check that the high-performance backend can be reached from the app.",
+    )

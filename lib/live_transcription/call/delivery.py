@@ -94,7 +94,7 @@ class CaptionDelivery:
         on_sent: Callable[[Caption], None],
         interval: CaptionInterval | None = None,
     ) -> None:
-        """`on_sent` is called when a message was sent to all its recipients; `pace` stretches the interval under load."""
+        """`on_sent` is called when a message was sent to all its recipients; `interval` is longer under load."""
         self._sink = sink
         self._floor = CaptionFloor(interval)
         self._lane = Lane(sink, targets, on_sent)

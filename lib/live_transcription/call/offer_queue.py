@@ -18,7 +18,6 @@ request for a stream that does not exist. So participants that only claim a micr
 from __future__ import annotations
 
 import heapq
-from collections.abc import Set
 
 #: Limit of the requests of one call that have no answer yet.
 MOST_PENDING = 64
@@ -38,16 +37,12 @@ class OfferQueue:
         self._new: dict[str, None] = {}
         self._due: list[tuple[float, str]] = []
         self._postponed: dict[str, float] = {}
-        self._pending: set[str] = set()
+        #: Publishers with a request that has no answer yet.
+        self.pending: set[str] = set()
         #: Those of them that have been asked before.
         self._retried: set[str] = set()
         self._retry_at = 0.0
         self._newest_next = False
-
-    @property
-    def pending(self) -> Set[str]:
-        """Publishers with a request that has no answer yet."""
-        return self._pending
 
     def add(self, session_id: str) -> None:
         """Add a participant that may publish. Does nothing if it is known."""
@@ -70,20 +65,20 @@ class OfferQueue:
 
     def take(self, now: float) -> str | None:
         """Take the next publisher to ask, which is pending from now on. None: no request may be sent now."""
-        if len(self._pending) >= MOST_PENDING:
+        if len(self.pending) >= MOST_PENDING:
             return None
-        if len(self._pending) - len(self._retried) < MOST_NEWCOMERS:
+        if len(self.pending) - len(self._retried) < MOST_NEWCOMERS:
             session_id = self._take_new() or self._take_due(now)
         else:
             session_id = self._take_due(now) or self._take_new()
         if session_id is None:
             return None
-        self._pending.add(session_id)
+        self.pending.add(session_id)
         return session_id
 
     def answered(self, session_id: str) -> None:
         """An offer came: the publisher is no longer pending."""
-        self._pending.discard(session_id)
+        self.pending.discard(session_id)
         self._retried.discard(session_id)
 
     def postpone(self, session_id: str, until: float) -> None:
@@ -97,7 +92,7 @@ class OfferQueue:
     @property
     def deadline(self) -> float | None:
         """When `take` may return another publisher, if nothing else changes before."""
-        if len(self._pending) >= MOST_PENDING or len(self._retried) >= MOST_RETRIES:
+        if len(self.pending) >= MOST_PENDING or len(self._retried) >= MOST_RETRIES:
             return None
         self._drop_stale()
         return max(self._due[0][0], self._retry_at) if self._due else None

@@ -95,6 +95,10 @@ class Publishers:
             self._offers.remove(session_id)
             self._offers.add(session_id)
 
+    def stop_asking(self) -> None:
+        """Ask for no more offers: the call is told to end. Speakers that run go on until `end`."""
+        self._paused = True
+
     def reset(self) -> None:
         """A new signaling session: all session ids are void, and the publishers will be back with new ones."""
         self.expect_back()
@@ -122,7 +126,7 @@ class Publishers:
 
     async def end(self, within_s: float) -> None:
         """Let all speakers end with their last words; cancel those that take longer than `within_s`."""
-        self._paused = True
+        self.stop_asking()
         for session_id in list(self.speakers):
             self._stop(session_id)
         if self._speaker_tasks:

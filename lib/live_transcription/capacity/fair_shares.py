@@ -74,18 +74,14 @@ class FairShares:
         self._waiting: dict[str, dict[Claim, None]] = {}
         # The holders that are reservations for groups that rejoin.
         self._kept: dict[str, dict[Claim, None]] = {}
-        self._held = 0
+        #: Number of units in use or reserved.
+        self.held = 0
         self._moved_at = float("-inf")
-
-    @property
-    def held(self) -> int:
-        """Number of units in use or reserved."""
-        return self._held
 
     @property
     def in_use(self) -> int:
         """Number of units that publishers have, without reservations."""
-        return self._held - sum(map(len, self._kept.values()))
+        return self.held - sum(map(len, self._kept.values()))
 
     @property
     def waiting(self) -> int:
@@ -156,12 +152,12 @@ class FairShares:
             candidates = _Candidates(self._holders, self._rules, now)
             for claim in self._queue():
                 kept = next(iter(self._kept.get(claim.group, ())), None)
-                victim = kept or (None if self._held < self.limit and room >= 1 else self._victim(claim, now, candidates))
+                victim = kept or (None if self.held < self.limit and room >= 1 else self._victim(claim, now, candidates))
                 if victim is not None:
                     self._moved_at = now if victim is not kept else self._moved_at
                     self._take(victim, now)
                     changed += [victim] if victim is not kept and victim.reserved_until is None else []
-                elif self._held < self.limit and room >= 1:
+                elif self.held < self.limit and room >= 1:
                     room -= 1
                 else:
                     continue
@@ -212,13 +208,13 @@ class FairShares:
         claim.held = True
         claim.since = now
         self._holders.setdefault(claim.group, {})[claim] = None
-        self._held += 1
+        self.held += 1
 
     def _remove(self, claim: Claim) -> None:
         _discard(self._holders, claim)
         if claim.reserved_until is not None:
             _discard(self._kept, claim)
-        self._held -= 1
+        self.held -= 1
 
     def _stop_waiting(self, claim: Claim) -> None:
         if claim in self._waiting.get(claim.group, ()):

@@ -65,6 +65,8 @@ stt_gate_seconds = _counter("stt_gate_seconds", "Audio at the silence gate: pass
 join_seconds = _histogram("join_seconds", "From finding a speaker in the call to their first audio")
 first_word_seconds = _histogram("first_word_seconds", "From speech onset to the first committed word, without floor_wait")
 last_word_seconds = _histogram("last_word_seconds", "From the end of speech to the last committed word, without floor_wait")
+stt_first_token_seconds = _histogram("stt_first_token_seconds", "From a connection's first audio to its first text")
+stt_flush_seconds = _histogram("stt_flush_seconds", "From the end of speech to its last word, per utterance")
 floor_wait_seconds = _histogram("floor_wait_seconds", "How long words waited for the floor while another speaker had it")
 
 

@@ -58,6 +58,3 @@ class Restarts:
     def forget(self, name: str) -> None:
         """The task has ended without a failure, or is not needed any more."""
         self._backoffs.pop(name, None)
-
-    def names(self) -> frozenset[str]:
-        return frozenset(self._backoffs)

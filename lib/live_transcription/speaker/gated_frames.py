@@ -49,7 +49,8 @@ class GatedFrames:
         self._slot = slot
         self._activity = activity
         self._on_quiet = on_quiet
-        self._speaking = False
+        #: Whether there is speech now, also if the gate lets silence pass.
+        self.speaking = False
         self._spoke_since_quiet = False
         self._quiet_samples = 0
         self._uncounted_frames = 0
@@ -59,11 +60,6 @@ class GatedFrames:
     def has_own_activity(self) -> bool:
         """Whether speech is detected apart from the gate, which then lets silence pass."""
         return self._activity is not None
-
-    @property
-    def speaking(self) -> bool:
-        """Whether there is speech now, also if the gate lets silence pass."""
-        return self._speaking
 
     async def next(self, timeout_s: float | None = None) -> Sequence[TimedAction]:
         """The gate's actions for the next frame; none if it has none, or if the queue was interrupted.
@@ -120,9 +116,9 @@ class GatedFrames:
         actions = self.gate.push(frame)
         if self._activity is not None:
             self._activity.push(frame)
-        if (self._activity or self.gate).speaking is not self._speaking:
+        if (self._activity or self.gate).speaking is not self.speaking:
             self._follow_speech()
-        if not self.streaming and not self._speaking:
+        if not self.streaming and not self.speaking:
             self._quiet_samples += len(frame)
             if self._quiet_samples >= QUIET_S * SAMPLE_RATE:
                 self.note_quiet()
@@ -133,9 +129,9 @@ class GatedFrames:
         if self._activity is not None and not self.gate.speaking:
             self._activity.stalled()
         speaking = (self._activity or self.gate).speaking
-        if speaking is self._speaking:
+        if speaking is self.speaking:
             return
-        self._speaking = speaking
+        self.speaking = speaking
         if speaking:
             self._spoke_since_quiet = True
             self._slot.speaking()

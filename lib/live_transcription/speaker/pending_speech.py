@@ -37,8 +37,8 @@ class PendingSpeech:
         self._budget = budget
         self._ring: AudioRing | None = None
         self._clock = StreamClock()
-        # Positions in the ring.
-        self._flushes: deque[int] = deque()
+        # The position in the ring and the time of each flush.
+        self._flushes: deque[tuple[int, float]] = deque()
 
     def __bool__(self) -> bool:
         """Whether there is speech or a flush."""
@@ -63,9 +63,9 @@ class PendingSpeech:
                     self._clock.add(sum(map(len, frames)), timed.at)
                     for frame in frames:
                         ring.append(frame)
-                case Flush() if not self._flushes or self._flushes[-1] < ring.end:
-                    self._flushes.append(ring.end)
-        while self._flushes and self._flushes[0] < ring.start:
+                case Flush() if not self._flushes or self._flushes[-1][0] < ring.end:
+                    self._flushes.append((ring.end, timed.at))
+        while self._flushes and self._flushes[0][0] < ring.start:
             self._flushes.popleft()
         return max(0, ring.dropped - dropped_before)
 
@@ -74,11 +74,10 @@ class PendingSpeech:
         ring = self._ring
         while ring is not None and self:
             position = ring.start
-            if self._flushes and self._flushes[0] <= position:
-                self._flushes.popleft()
-                yield TimedAction(Flush(), self._clock.time(max(0, position - 1) / SAMPLE_RATE))
+            if self._flushes and self._flushes[0][0] <= position:
+                yield TimedAction(Flush(), self._flushes.popleft()[1])
                 continue
-            stop = self._flushes[0] if self._flushes else ring.end
+            stop = self._flushes[0][0] if self._flushes else ring.end
             frame = ring.read(position, min(_FRAME, stop - position))
             ring.forget(position + len(frame))
             ended_at = self._clock.time(position / SAMPLE_RATE) + len(frame) / SAMPLE_RATE

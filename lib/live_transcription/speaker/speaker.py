@@ -101,7 +101,8 @@ class Speaker:
             self._watch_for_speech if config.audio.gate else self._pipeline.feed
         )
         self._subscriber: Subscriber | None = None
-        self._requests = requests or OfferRequests()
+        #: The requests for this publisher's offers, for the speaker that replaces this one.
+        self.requests = requests or OfferRequests()
         self._without_audio_since: float | None = None
         self._path_failure: NoMediaPath | None = None
         self._turn_answers: Mapping[str, TurnAnswer] = {}
@@ -145,12 +146,7 @@ class Speaker:
         if self._subscriber is not None:
             self._subscriber.expect(expected)
         else:
-            self._requests.expect(expected, self._now())
-
-    @property
-    def requests(self) -> OfferRequests:
-        """The requests for this publisher's offers, for the speaker that replaces this one."""
-        return self._requests
+            self.requests.expect(expected, self._now())
 
     @property
     def path_failure(self) -> NoMediaPath | None:
@@ -182,7 +178,7 @@ class Speaker:
                 self._channel,
                 self._ice_servers,
                 self._take,
-                requests=self._requests,
+                requests=self.requests,
                 on_unavailable=self._on_unavailable,
                 connect_timeout_s=connect_s,
                 without_audio_s=self._without_audio_s(),

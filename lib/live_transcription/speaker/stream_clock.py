@@ -31,8 +31,11 @@ class StreamClock:
         self._samples += samples
 
     def time(self, stream_s: float) -> float:
-        """The time at which the audio at `stream_s` seconds of the stream was spoken. Requires at least one `add`."""
-        position = round(stream_s * SAMPLE_RATE)
+        """The time at which the audio at `stream_s` seconds of the stream was spoken. Requires at least one `add`.
+
+        A position after the end of the stream, which only a faulty engine reports, counts as that end.
+        """
+        position = round(min(stream_s * SAMPLE_RATE, self._samples))
         first, started_at = next((run for run in reversed(self._runs) if run[0] <= position), self._runs[0])
         return started_at + (position - first) / SAMPLE_RATE
 

@@ -14,12 +14,12 @@ from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.config import SttConfig
 from live_transcription.errors import SttModelError
 from live_transcription.languages import LANGUAGES
+from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.stt.fallback.backend import FallbackBackend
-from live_transcription.stt.fallback.health import HealthReport
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.stt.metrics import SttStatistics, collector
@@ -74,8 +74,8 @@ class SttRegistry:
                 return engine
         return None
 
-    def health(self) -> tuple[HealthReport, ...]:
-        """The state of each engine."""
+    def health(self) -> tuple[EngineState, ...]:
+        """The state of each engine, the preferred one first."""
         return self._fallback.health if self._fallback is not None else ()
 
     def languages(self) -> Mapping[str, Language]:

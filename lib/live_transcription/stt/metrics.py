@@ -11,59 +11,28 @@ from __future__ import annotations
 
 import asyncio
 import time
-from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate
 from weakref import WeakSet
 
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from live_transcription.observability import metrics
 
-#: Upper bounds in seconds: fine around the aims for captions (first word 0.8 s, final 1.5 s), coarse beyond.
-BOUNDS_S = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.8, 1.0, 1.2, 1.5, 2.0, 3.0, 5.0, 10.0, 30.0, 120.0)
 _PREFIX = "live_transcription_stt_"
-
-
-class Latencies:
-    """A histogram of durations in seconds."""
-
-    def __init__(self) -> None:
-        self.sum_s = 0.0
-        self._counts = [0] * (len(BOUNDS_S) + 1)
-
-    @property
-    def count(self) -> int:
-        return sum(self._counts)
-
-    def append(self, seconds: float) -> None:
-        self.sum_s += seconds
-        self._counts[bisect_left(BOUNDS_S, seconds)] += 1
-
-    def buckets(self) -> Iterator[tuple[float, int]]:
-        """Each bound with the number of durations up to it."""
-        return zip(BOUNDS_S, accumulate(self._counts), strict=False)
-
-    def add(self, other: Latencies) -> None:
-        self.sum_s += other.sum_s
-        self._counts = [mine + theirs for mine, theirs in zip(self._counts, other._counts, strict=True)]
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
 class SttStatistics:
     """Totals of all streams that share the object.
 
-    `first_token_s`: from the first audio of a connection to its first text. `flush_s`: from the end of speech to its last word.
     `reconnects`: by cause (an error code, `rotation`). `dropped_s`: seconds of audio that no server received. `replayed_s`:
     seconds of audio that were sent more than once. `ignored`: replies that made no sense, by kind.
     """
 
     words: int = 0
-    first_token_s: Latencies = field(default_factory=Latencies)
-    flush_s: Latencies = field(default_factory=Latencies)
     reconnects: Counter[str] = field(default_factory=Counter)
     failures: Counter[str] = field(default_factory=Counter)
     switches: Counter[str] = field(default_factory=Counter)
@@ -90,8 +59,6 @@ class SttStatistics:
     def add(self, other: SttStatistics, now: float) -> None:
         """Add another object's totals up to now. Its open sockets are added as seconds, not as open sockets."""
         self.words += other.words
-        self.first_token_s.add(other.first_token_s)
-        self.flush_s.add(other.flush_s)
         self.reconnects.update(other.reconnects)
         self.failures.update(other.failures)
         self.switches.update(other.switches)
@@ -122,8 +89,6 @@ class SttCollector(Collector):
         for statistics in (self._past, *self._attached):
             total.add(statistics, now)
         yield _counter("words", "Words from remote engines", total.words)
-        yield _histogram("first_token_seconds", "From a connection's first audio to its first text", total.first_token_s)
-        yield _histogram("flush_seconds", "From the end of speech to its last word, per utterance", total.flush_s)
         yield _labelled("reconnects", "Connections that were opened again, by cause", "cause", total.reconnects)
         yield _labelled("failures", "Connections that failed or could not be opened, by error code", "code", total.failures)
         yield _labelled("engine_switches", "Changes of the serving engine, by the new engine", "engine", total.switches)
@@ -148,11 +113,6 @@ def _labelled(name: str, help_text: str, label: str, counts: Mapping[str, int]) 
     for value, count in sorted(counts.items()):
         family.add_metric([value], count)
     return family
-
-
-def _histogram(name: str, help_text: str, latencies: Latencies) -> Metric:
-    buckets = [(str(bound), float(count)) for bound, count in latencies.buckets()]
-    return HistogramMetricFamily(_PREFIX + name, help_text, [*buckets, ("+Inf", float(latencies.count))], latencies.sum_s)
 
 
 def _now() -> float:

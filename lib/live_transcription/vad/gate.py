@@ -140,15 +140,11 @@ class SilenceGate:
         self._pre_roll: deque[Frame] = deque()
         self._pre_roll_samples = 0
         self._silent_s = 0.0
-        self._speaking = False
+        #: Whether speech is in progress, so that a flush is still to come.
+        self.speaking = False
         self._open = False
         self._passed = 0
         self._saved = 0
-
-    @property
-    def speaking(self) -> bool:
-        """Whether speech is in progress, so that a flush is still to come."""
-        return self._speaking
 
     @property
     def passed_s(self) -> float:
@@ -163,12 +159,12 @@ class SilenceGate:
     def push(self, frame: Frame) -> Sequence[GateAction]:
         """Add the next frame (float32, 24 kHz mono, any length up to about 200 ms) and return what to do."""
         self._detector.push(frame)
-        return self._while_speaking(frame) if self._speaking else self._while_silent(frame)
+        return self._while_speaking(frame) if self.speaking else self._while_silent(frame)
 
     def stalled(self) -> Sequence[GateAction]:
         """End speech, if any, since no frame has come for longer than network jitter explains: a mute stops RTP."""
         self._detector.reset()
-        if not self._speaking:
+        if not self.speaking:
             return []
         self._end_speech()
         return [Flush()]
@@ -211,14 +207,14 @@ class SilenceGate:
         self._saved -= self._pre_roll_samples
         self._pre_roll.clear()
         self._pre_roll_samples = 0
-        self._speaking = True
+        self.speaking = True
         self._silent_s = 0.0
         actions: list[GateAction] = [] if self._open else [OpenStream()]
         self._open = True
         return [*actions, Speech(frames)]
 
     def _end_speech(self) -> None:
-        self._speaking = False
+        self.speaking = False
         self._silent_s = 0.0
 
     def _buffer(self, frame: Frame) -> None:

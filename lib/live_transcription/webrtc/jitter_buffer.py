@@ -46,27 +46,20 @@ _REMEMBERED = 64
 
 @dataclass(slots=True)
 class JitterStatistics:
-    """Counts of packets, except `silences` and `resyncs`, which count events, and `longest_wait_s`.
+    """Counts of packets, except `resyncs`, which counts events, and `longest_wait_s`.
 
     - `reordered`: out of order, but early enough to be played.
     - `late`: arrived after they were given up.
     - `lost`: given up, whether or not they arrived later.
     - `skipped`: digital silence that the socket's filter dropped.
-    - `excess`: dropped since they came faster than real time.
-    - `fec_offered`: lost packets whose successor was handed over with the gap, since it may contain a copy.
-    - `silences`: pauses of the sender.
     - `resyncs`: restarts of the sender, and jumps of its clock.
     """
 
     received: int = 0
     reordered: int = 0
     late: int = 0
-    duplicates: int = 0
     lost: int = 0
     skipped: int = 0
-    excess: int = 0
-    fec_offered: int = 0
-    silences: int = 0
     resyncs: int = 0
     longest_wait_s: float = 0.0
 
@@ -189,17 +182,15 @@ class JitterBuffer:
         return self._restart(self._ssrc, stray, packet)
 
     def _buffer(self, first: int, run: _Run) -> list[Item]:
-        if first in self._runs:
-            self.statistics.duplicates += 1
+        if first in self._runs:  # a duplicate
             return []
         self._runs[first] = run
         return self._advance(run.arrived_at)
 
     def _count_late(self, sequence_number: int, now: float) -> None:
-        """Count a packet that arrives too late, and wait longer for the next missing one, or count a duplicate."""
+        """Count a packet that arrives too late, unless it is a duplicate, and wait longer for the next missing one."""
         missing_since = self._given_up.pop(sequence_number, None)
         if missing_since is None:
-            self.statistics.duplicates += 1
             return
         self.statistics.late += 1
         self._lateness_s = min(self._max_wait_s, max(self._lateness_s, now - missing_since))
@@ -242,15 +233,12 @@ class JitterBuffer:
             self.statistics.resyncs += 1
         elif pause:
             # The sender was silent (DTX, or a mute): its clock continued, but its sequence numbers did not.
-            self.statistics.silences += 1
             items += self._silence(min(pause, MAX_GAP_TICKS))
         return items + self._in_real_time(packet)
 
     def _in_real_time(self, packet: AudioPacket) -> list[Item]:
-        if self._clock.play(self._ticks):
-            return [packet]
-        self.statistics.excess += 1
-        return []
+        """Return the packet, or nothing if it came much faster than real time."""
+        return [packet] if self._clock.play(self._ticks) else []
 
     def _skip(self, count: int) -> list[Item]:
         """Return the silence of skipped packets, each as long as the last packet."""
@@ -292,7 +280,6 @@ class JitterBuffer:
         last = min(ticks, self._ticks)
         items: list[Item] = [AudioGap(ticks - last, lost=True)] if ticks > last else []
         adjoins = self._timestamp == begins and after.payload and not skipped
-        self.statistics.fec_offered += bool(adjoins)
         return [*items, AudioGap(last, lost=True, fec_payload=after.payload if adjoins else None)]
 
     def _remember(self, count: int, missing_since: float | None) -> None:

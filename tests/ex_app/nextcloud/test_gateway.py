@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ex_app.nextcloud.gateway as nextcloud_module
-from ex_app.errors import NextcloudError
+from ex_app.errors import NextcloudError, NextcloudRefused
 from ex_app.identity import AppIdentity
 from ex_app.nextcloud.gateway import AppApiGateway, parse_ice_servers, parse_version
 from live_transcription.types import IceServer, Secret
@@ -78,7 +79,90 @@ async def test_every_failure_of_nextcloud_is_a_nextcloud_error_and_temporary(
             with pytest.raises(NextcloudError) as refused:
                 await request()
             assert SECRET not in str(refused.value)
+    gateway.credentials_confirmed()
     assert await gateway.is_enabled() is True
+
+
+class PatientCloud:
+    """A Nextcloud that does not know the app yet, with a gateway whose clock the test sets."""
+
+    def __init__(self, cloud: Nextcloud) -> None:
+        self.cloud, self.now, self.requests = cloud, 0.0, 0
+        self.gateway = AppApiGateway(
+            AppIdentity(Secret(SECRET), version="10.0.0", app_api_version="32.0.0", nextcloud_url=cloud.url), lambda: self.now
+        )
+        authenticate = cloud.app_api.authenticate
+
+        async def count(*arguments: Any, **options: Any) -> Any:
+            self.requests += 1
+            return await authenticate(*arguments, **options)
+
+        cloud.app_api.authenticate = count  # type: ignore[method-assign]
+
+        async def do_not_wait(_delay_s: float) -> None:
+            return
+
+        cloud.app_api.sleep = do_not_wait
+
+    async def ask_everything(self) -> list[NextcloudError]:
+        refusals = []
+        for request in (self.gateway.ice_servers(), self.gateway.is_enabled(), self.gateway.log(2, "a line")):
+            try:
+                await request
+            except NextcloudError as error:
+                refusals.append(error)
+        return refusals
+
+
+@pytest.fixture
+async def patient() -> AsyncIterator[PatientCloud]:
+    async with Nextcloud() as cloud:
+        made = PatientCloud(cloud)
+        yield made
+        await made.gateway.aclose()
+
+
+async def test_an_app_that_is_not_registered_yet_asks_twice_in_a_quarter_of_an_hour(patient: PatientCloud) -> None:
+    for _ in range(50):
+        refusals = await patient.ask_everything()
+        assert all(isinstance(refusal, NextcloudRefused) for refusal in refusals)
+        assert len(refusals) == 3
+        patient.now += 15
+    assert patient.requests == 2
+    patient.now += 200
+    await patient.ask_everything()
+    assert patient.requests == 4
+    app = patient.cloud.app_api.register(secret=SECRET)
+    app.enabled = True
+    assert len(await patient.ask_everything()) == 3, "it does not ask before AppAPI has called it"
+    patient.gateway.credentials_confirmed()
+    assert await patient.ask_everything() == []
+
+
+async def test_a_disabled_app_may_still_ask_for_its_state(patient: PatientCloud) -> None:
+    app = patient.cloud.app_api.register(secret=SECRET)
+    assert len(await patient.ask_everything()) == 2
+    assert len(await patient.ask_everything()) == 2
+    assert patient.requests == 3, "only the state is asked again"
+    app.enabled = True
+    assert await patient.gateway.is_enabled()
+    assert await patient.ask_everything() == []
+
+
+async def test_a_blocked_address_is_named_and_not_used_for_a_while(patient: PatientCloud) -> None:
+    patient.cloud.app_api.register(secret=SECRET).enabled = True
+    for _ in range(11):
+        patient.cloud.app_api.throttle.failed("127.0.0.1", "another_app:", time.monotonic())
+    with pytest.raises(NextcloudRefused, match="blocks this address"):
+        await patient.gateway.is_enabled()
+    await patient.ask_everything()
+    assert patient.requests == 1
+
+
+async def test_a_user_that_does_not_exist_blocks_nothing(cloud: Nextcloud, gateway: AppApiGateway) -> None:
+    with cloud.faults.during(Fault(FaultKind.UNAUTHORIZED, path="/cloud/user")), pytest.raises(NextcloudError):
+        await gateway.is_admin("nobody")
+    assert await gateway.is_enabled()
 
 
 async def test_errors_do_not_contain_the_secret(cloud: Nextcloud) -> None:

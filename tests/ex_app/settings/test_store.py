@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -87,6 +88,30 @@ def test_values_set_by_occ_apply_within_a_minute() -> None:
     virtual_clock.run(run(), loopback_s=0.0)
 
 
+def test_enabling_the_app_during_a_failing_read_reads_the_values_again_at_once() -> None:
+    class SlowNextcloud(FakeNextcloud):
+        async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
+            enabled = self.enabled
+            await asyncio.sleep(5)
+            if not enabled:
+                raise NextcloudError("Nextcloud refused the app's credentials.")
+            return await super().read_values(keys)
+
+    async def run() -> None:
+        nextcloud = SlowNextcloud()
+        nextcloud.enabled = False
+        saved, _ = saved_settings(nextcloud)
+        task = asyncio.create_task(saved.run())
+        await asyncio.sleep(57)  # during the read from 55 to 60 s, after which the next one is due in 30 s
+        nextcloud.enabled = True
+        saved.refresh_soon()
+        async with asyncio.timeout(12):
+            await saved.known.wait()
+        task.cancel()
+
+    virtual_clock.run(run(), loopback_s=0.0)
+
+
 @pytest.mark.parametrize(
     ("variable", "value", "reason"),
     [
@@ -139,6 +164,7 @@ async def test_an_unusable_answer_of_nextcloud_changes_nothing(kind: FaultKind) 
         with cloud.faults.during(Fault(kind)), pytest.raises(NextcloudError):
             await saved.refresh()
         assert saved.current.engine.hpb.url == "https://saved.example.com"
+        gateway.credentials_confirmed()
         await saved.save({"lt_internal_secret": "a-new-secret", "lt_hpb_url": None})
         assert app.config["lt_internal_secret"] == ConfigValue("a-new-secret", sensitive=True)
         assert "lt_hpb_url" not in app.config

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.load.participants import Population
-from bench.load.schedule import Schedule
+from bench.load.schedule import Schedule, TapePublisher
 from bench.load.tape import Tape
 from sandbox.hpb import HpbStandIn, TrustingNextcloud
 from sandbox.hpb.frames import Frame, relayed
@@ -40,9 +40,25 @@ class App(Session):
         return {user["sessionId"]: user["inCall"] for user in self.last("participants", "update")["update"]["users"]}
 
 
+class RecordedSchedule(Schedule):
+    """Knows who speaks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.speaking: set[TapePublisher] = set()
+
+    def add(self, publisher: TapePublisher) -> None:
+        super().add(publisher)
+        self.speaking.add(publisher)
+
+    def remove(self, publisher: TapePublisher) -> None:
+        super().remove(publisher)
+        self.speaking.discard(publisher)
+
+
 class Talk:
     def __init__(self, hpb: HpbStandIn, sfu: Sfu) -> None:
-        self.hpb, self.sfu, self.schedule = hpb, sfu, Schedule()
+        self.hpb, self.sfu, self.schedule = hpb, sfu, RecordedSchedule()
         self.population = Population(hpb.hub, sfu, self.schedule, Tape((b"a", b"b"), (30, 30)), speakers=1, note=True)
         self.app = App()
         room = hpb.hub.rooms[ROOM] = Room(ROOM, None, hpb.hub.hpb_version)
@@ -70,12 +86,13 @@ async def test_who_joins_is_announced_with_their_talk_session_and_in_call_flags(
 
 async def test_mute_is_invisible_in_signaling_and_stops_the_packets(talk: Talk) -> None:
     (speaker,) = await talk.population.join(ROOM, "talking", 1)
+    assert talk.population.publishers[0] in talk.schedule.speaking
     before = len(talk.app.told)
     await talk.population.turn([speaker["person"]], "muted")
     assert len(talk.app.told) == before
     assert talk.population.counts()["muted"] == 1
     publisher = talk.population.publishers[0]
-    assert all(publisher not in slot for slot in talk.schedule._slots)
+    assert publisher not in talk.schedule.speaking
     (reader,) = await talk.population.join(ROOM, "listening", 1)
     with pytest.raises(ValueError, match="no microphone"):
         await talk.population.turn([reader["person"]], "talking")

@@ -14,6 +14,7 @@ from live_transcription.call.offer_queue import MOST_PENDING
 from live_transcription.errors import RoomRefused
 from live_transcription.signaling.events import (
     InCall,
+    OfferReceived,
     Participant,
     ParticipantsJoined,
     ParticipantsLeft,
@@ -216,6 +217,22 @@ def test_a_call_that_is_started_again_gets_the_slots_of_the_one_that_failed() ->
     virtual_clock.run(run())
 
 
+def test_a_call_that_is_told_to_end_asks_for_no_more_offers() -> None:
+    """It would take a subscription that is reserved for the call that replaces it."""
+    speakers = Speakers()
+
+    async def run() -> None:
+        async with FakeCall(speakers=speakers).joined(*(f"speaker-{number}" for number in range(MOST_PENDING + 1))) as ours:
+            await asyncio.sleep(0.1)
+            assert len(speakers.made) == MOST_PENDING
+            ours.session.emit(OfferReceived("speaker-0", "video", "1", "not SDP"))
+            ours.call.end()
+            await asyncio.sleep(0.1)
+            assert len(speakers.made) == MOST_PENDING
+
+    virtual_clock.run(run())
+
+
 def test_a_publisher_that_waits_for_a_subscription_claims_only_one() -> None:
     """A SIP bridge waits for memory when a phone joins, which makes its stream likely."""
     machine = Machine()
@@ -285,7 +302,7 @@ def test_a_subscription_that_is_granted_and_taken_in_one_moment_is_waited_for_ag
             # What `watch` does once a second, but without giving the large call its turn.
             while capacity.subscribed < 2:
                 capacity.observe(now)
-                capacity._share_subscriptions(now)
+                capacity.claimed[-1].subscribe()
             small.call.add_target("nc1", None)
             await asyncio.sleep(1)
             assert (len(of_large.running), len(of_small.running)) == (1, 1)

@@ -22,6 +22,7 @@ from live_transcription.capacity.memory import MemoryReading
 from live_transcription.capacity.watch import Capacity
 from live_transcription.errors import OutOfDescriptors
 from sandbox import virtual_clock
+from tests.fakes.call import join_and_stay
 from tests.unit.test_service import SNAPSHOT, service
 
 
@@ -137,17 +138,13 @@ def test_the_service_refuses_new_calls_and_keeps_running_ones(
 ) -> None:
     reading = [DescriptorReading(10, 256)]
 
-    async def stay(call: Call) -> None:
-        call.joined.set()
-        await call._ended.wait()
-
-    monkeypatch.setattr(Call, "run", stay)
+    monkeypatch.setattr(Call, "run", join_and_stay)
 
     async def run() -> None:
         async with service(read_descriptors=lambda: reading[0]) as ours:
             await ours.enable("first", "nc1")
             reading[0] = DescriptorReading(250, 256)
-            await asyncio.sleep(2)
+            await asyncio.sleep(2.5)
             with pytest.raises(OutOfDescriptors):
                 await ours.enable("second", "nc1")
             await ours.enable("first", "nc2")
@@ -155,7 +152,7 @@ def test_the_service_refuses_new_calls_and_keeps_running_ones(
             assert [call.room_token for call in ours.export()] == ["first"]
             assert [condition.code for condition in ours.status().conditions] == ["descriptors"]
             reading[0] = DescriptorReading(10, 256)
-            await asyncio.sleep(2)
+            await asyncio.sleep(2.5)
             await ours.enable("second", "nc1")
             assert ours.status().conditions == ()
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import gc
+import tracemalloc
 from itertools import pairwise
 from random import Random
 
@@ -124,9 +126,29 @@ def test_nothing_is_kept_of_those_who_have_left() -> None:
         floor.forget(name)
     assert shown(floor, 150.0) == [("A", "last words"), ("D", "last words")]
     assert floor.dropped_words == 2
-    assert not floor._speakers
-    floor.leave("E", leaving=False)
-    assert not floor._speakers, "somebody who has said nothing costs nothing"
+
+
+def test_speakers_who_have_left_or_said_nothing_take_no_memory() -> None:
+    floor = CaptionFloor()
+
+    def pass_through(number: int) -> None:
+        floor.leave(f"speaker-{number}")
+        if number % 2:
+            floor.offer(Caption(f"speaker-{number}", "last words", "en"), float(number))
+        floor.forget(f"speaker-{number}")
+        floor.leave(f"silent-{number}", leaving=False)
+        shown(floor, float(number))
+
+    for number in range(100):
+        pass_through(number)
+    tracemalloc.start()
+    try:
+        for number in range(100, 1100):
+            pass_through(number)
+        gc.collect()
+        assert tracemalloc.get_traced_memory()[0] < 20_000
+    finally:
+        tracemalloc.stop()
 
 
 def test_while_the_reader_is_behind_the_floor_is_held_longer() -> None:

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import tomllib
 from pathlib import Path
 
@@ -85,7 +84,7 @@ def test_an_address_that_modal_shortened_is_to_be_entered_whole() -> None:
 
 
 def test_without_a_token_it_says_how_to_get_one(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    monkeypatch.setattr(command, "_has_token", lambda: False)
+    monkeypatch.setattr(command, "has_token", lambda: False)
     assert command.main(["--yes"]) == 1
     captured = capsys.readouterr()
     assert "0.80 USD" in captured.out
@@ -97,9 +96,17 @@ def test_cost_alone_needs_no_token(capsys: pytest.CaptureFixture[str]) -> None:
     assert "USD" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("answers", [[(303, ""), (0, "TimeoutError"), (200, '{"status":"ok","gpu":"L4"}')]])
+@pytest.mark.parametrize(
+    ("answers", "summary"),
+    [
+        ([(303, ""), (0, "TimeoutError"), (200, '{"status":"ok","gpu":"L4"}')], "status ok, gpu L4"),
+        ([(200, "<html>")], "an answer that is no JSON"),
+        ([(200, "[1]")], "an answer that is no JSON"),
+    ],
+    ids=["the third time", "no JSON", "no object"],
+)
 def test_it_waits_for_the_first_container_and_says_what_to_enter(
-    answers: list[tuple[int, str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    answers: list[tuple[int, str]], summary: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     url = "https://example--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run"
     ran: list[tuple[str, ...]] = []
@@ -113,8 +120,8 @@ def test_it_waits_for_the_first_container_and_says_what_to_enter(
         seen.append(headers)
         return answers.pop(0)
 
-    monkeypatch.setattr(command, "_has_token", lambda: True)
-    monkeypatch.setattr(command, "_run", run)
+    monkeypatch.setattr(command, "has_token", lambda: True)
+    monkeypatch.setattr(command, "run_modal", run)
     monkeypatch.setattr(command, "health", health)
     monkeypatch.setattr("deploy.deploy.time.sleep", lambda _: None)
     monkeypatch.setenv("MODAL_KEY", "wk-secret")
@@ -123,11 +130,6 @@ def test_it_waits_for_the_first_container_and_says_what_to_enter(
     printed = capsys.readouterr().out
     assert [arguments[0] for arguments in ran] == ["deploy", "run"]
     assert seen[-1] == {"Modal-Key": "wk-secret", "Modal-Secret": "ws-secret"}
-    assert "status ok, gpu L4" in printed
+    assert summary in printed
     assert "Modal workspace   example\n" in printed
     assert "secret" not in printed.lower().replace("modal-secret", "").replace("modal_secret", "")
-
-
-def test_a_summary_of_a_strange_answer_breaks_nothing() -> None:
-    assert command._summary("<html>") == "an answer that is no JSON"
-    assert command._summary(json.dumps([1])) == "an answer that is no JSON"

@@ -29,15 +29,19 @@ def test_the_mutation_applies(mutant: Mutant) -> None:
     [
         ("assert limit() == 5", "return 5", ""),
         ("assert limit() > 0", "return 5", "SURVIVED"),
-        ("assert limit() == 5", "return 7", "does not apply: code.py: this text occurs 0 times instead of once: return 7"),
+        (
+            "assert limit() == 5",
+            "return 7",
+            "does not apply: speed_limit.py: this text occurs 0 times instead of once: return 7",
+        ),
     ],
     ids=["killed", "survived", "moved"],
 )
 def test_a_mutation_is_judged_by_its_tests_and_taken_back(tmp_path: Path, asserted: str, old: str, judgement: str) -> None:
-    code = tmp_path / "code.py"
+    code = tmp_path / "speed_limit.py"
     code.write_text("def limit():\n    return 5\n")
-    (tmp_path / "test_code.py").write_text(f"from code import limit\n\ndef test_limit():\n    {asserted}\n")
+    (tmp_path / "test_speed_limit.py").write_text(f"from speed_limit import limit\n\ndef test_limit():\n    {asserted}\n")
     (tmp_path / "pytest.ini").write_text("[pytest]\npythonpath = .\n")
-    (tmp_path / "conftest.py").write_text("import sys\nsys.modules.pop('code', None)\n")  # the standard library has one
-    assert judge(Mutant("The limit is 5.", "code.py", old, "return 6", ("test_code.py",)), tmp_path) == judgement
+    mutant = Mutant("The limit is 5.", "speed_limit.py", old, "return 6", ("test_speed_limit.py",))
+    assert judge(mutant, tmp_path) == judgement
     assert "return 5" in code.read_text()

@@ -15,20 +15,14 @@ from pathlib import Path
 
 import pytest
 
-from live_transcription.runtime import tls
 from live_transcription.runtime.tls import client_context
 from tests.certificates import self_signed
 from tests.stranger import stranger
 
 
 @pytest.fixture(autouse=True)
-def nothing_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tls, "_contexts", {})
-
-
-@pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The system's file of trusted certificates."""
+    """The system's file of trusted certificates. Each test has its own, so no context of another test is used again."""
     path = tmp_path / "bundle.pem"
     self_signed(path)
     monkeypatch.setenv("SSL_CERT_FILE", str(path))

@@ -25,7 +25,7 @@ ROOM = "abcd1234"
 
 @pytest.fixture(autouse=True)
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aioice.ice.get_host_addresses", loopback_ice._loopback_addresses)
+    monkeypatch.setattr("aioice.ice.get_host_addresses", loopback_ice.loopback_addresses)
 
 
 @asynccontextmanager

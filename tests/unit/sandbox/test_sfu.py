@@ -24,7 +24,7 @@ PUBLISHER, STREAM = "session-1", "video"
 
 @pytest.fixture(autouse=True)
 def on_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("aioice.ice.get_host_addresses", loopback_ice._loopback_addresses)
+    monkeypatch.setattr("aioice.ice.get_host_addresses", loopback_ice.loopback_addresses)
 
 
 def peer_connection() -> RTCPeerConnection:

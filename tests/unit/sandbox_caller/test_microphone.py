@@ -18,7 +18,7 @@ QUIET = Speech("quiet", tuple(OpusPacket(bytes([8, number]), 90) for number in r
 
 
 def payloads(microphone: Microphone, count: int) -> list[bytes | None]:
-    packets = [microphone._next() for _ in range(count)]
+    packets = [microphone.next_packet() for _ in range(count)]
     return [None if packet is None else packet.payload for packet in packets]
 
 

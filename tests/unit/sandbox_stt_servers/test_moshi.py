@@ -127,6 +127,7 @@ async def test_an_unreadable_message_drops_the_connection_without_a_word(message
         await socket.send("text frames are not even looked at")
         await socket.send(message)
         assert await closing(socket) == (None, "")
+        await until(lambda: not server.open_sessions)
         assert server.sessions[0].ended_by == "bad message"
 
 
@@ -146,6 +147,7 @@ async def test_a_client_that_waits_in_silence_for_a_busy_server_is_not_read_any_
         await client.audio(tone(1.6))
         await client.until_step(5)
         assert await closing(socket) == (None, "")
+        await until(lambda: not server.open_sessions)
         assert server.sessions[0].ended_by == "no answer"
         assert server.sessions[0].audio_s == pytest.approx(1.6)
 
@@ -192,6 +194,7 @@ async def test_without_audio_it_pings_and_gives_up_in_the_end() -> None:
     async with stand_in(ping_s=0.1, no_audio_s=0.5) as server, open_socket(server.stream_url, **KEY) as socket:
         assert await MoshiClient(socket).message() == {"type": "Ready"}
         assert await closing(socket) == (None, "")
+        await until(lambda: not server.open_sessions)
         assert server.sessions[0].ended_by == "no audio"
 
 

@@ -98,6 +98,17 @@ def test_each_stream_has_a_time_of_its_own() -> None:
     assert [utterance.language for utterance in speaker.utterances] == ["en", "fr"]
 
 
+@pytest.mark.parametrize("stream_s", [2.5, 1e308])
+def test_a_word_is_never_later_than_the_audio_that_was_sent(stream_s: float) -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.send(2.0, spoken_until=12.0)
+        speaker.feed(Token("one", True, 0.5), Token("two", True, stream_s), Flushed())
+
+    speaker = played(scenario)
+    assert speaker.times == near((10.5, 12.0))
+    assert [utterance.text for utterance in speaker.utterances] == ["one two"]
+
+
 def test_words_without_times_count_as_spoken_when_they_arrive() -> None:
     async def scenario(speaker: Speaker) -> None:
         for word in ("one", "two"):

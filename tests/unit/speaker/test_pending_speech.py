@@ -41,6 +41,15 @@ def test_speech_and_flushes_come_back_in_order_and_other_actions_do_not() -> Non
     assert pending.memory_bytes == 0
 
 
+def test_a_flush_whose_speech_was_taken_comes_back_alone() -> None:
+    pending, next_pending = PendingSpeech(10.0), PendingSpeech(10.0)
+    pending.add(at(0.08, Speech((frame(1),)), Flush()))
+    next(pending.take())
+    rest = [*pending.take()]
+    next_pending.add(rest)
+    assert [*next_pending.take()] == rest == at(0.08, Flush())
+
+
 def test_speech_that_was_not_taken_stays() -> None:
     pending = PendingSpeech(10.0)
     pending.add(at(0.24, Speech((frame(1), frame(2), frame(3)))))

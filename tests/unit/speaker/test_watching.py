@@ -8,15 +8,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
+from live_transcription.audio.pipeline import AudioPipeline, PipelineStatistics
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.speaker import speaker as module
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.types import SAMPLE_RATE, AudioPacket, Frame, IceServer, Secret, TurnAnswer
+from live_transcription.vad.speech_watch import SpeechWatch
 from live_transcription.webrtc.jitter_buffer import JitterStatistics
 from sandbox import recording, virtual_clock
 from sandbox.caller import OpusPacket, from_recording, room_noise
@@ -28,6 +31,26 @@ RECORDED = recording.load("en-short")
 SPEECH = from_recording(RECORDED).packets
 ONSET_S = RECORDED.utterances[0].speech[0][0]
 NOISE = room_noise().packets
+
+
+class Parts:
+    """The parts that the speaker makes for itself: its transport, its audio pipeline, and its watch for speech."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.transports: list[Transport] = []
+        self.pipelines: list[AudioPipeline] = []
+        self.watches: list[SpeechWatch] = []
+        for name, make, made in (
+            ("Subscriber", Transport, self.transports),
+            ("AudioPipeline", AudioPipeline, self.pipelines),
+            ("SpeechWatch", SpeechWatch, self.watches),
+        ):
+            monkeypatch.setattr(module, name, partial(self._make, make, made))
+
+    @staticmethod
+    def _make(make: Callable[..., Any], made: list[Any], *args: Any, **options: Any) -> Any:
+        made.append(make(*args, **options))
+        return made[-1]
 
 
 class Transport:
@@ -52,14 +75,13 @@ class Transport:
 class Publisher:
     """`level`: None sends no level, a number always that level, "right" the correct one."""
 
-    def __init__(self, speaker: Speaker, backend: FakeBackend, level: int | str | None) -> None:
-        self.speaker, self.backend, self.level = speaker, backend, level
+    def __init__(self, parts: Parts, backend: FakeBackend, level: int | str | None) -> None:
+        self.parts, self.backend, self.level = parts, backend, level
         self.sent = 0
 
     @property
     def transport(self) -> Transport:
-        assert isinstance(self.speaker._subscriber, Transport)
-        return self.speaker._subscriber
+        return self.parts.transports[-1]
 
     async def send(self, packets: Iterable[OpusPacket]) -> None:
         for packet in packets:
@@ -79,7 +101,17 @@ class Publisher:
 
     @property
     def decoded_s(self) -> float:
-        return self.speaker._pipeline.statistics.decoded_samples / SAMPLE_RATE
+        return self.statistics.decoded_samples / SAMPLE_RATE
+
+    @property
+    def statistics(self) -> PipelineStatistics:
+        (pipeline,) = self.parts.pipelines
+        return pipeline.statistics
+
+    @property
+    def withheld_s(self) -> float:
+        """Audio that waits undecoded since it may hold no speech."""
+        return sum(watch.buffered_samples for watch in self.parts.watches) / SAMPLE_RATE
 
 
 @contextlib.asynccontextmanager
@@ -87,7 +119,7 @@ async def publisher(monkeypatch: pytest.MonkeyPatch, level: int | str | None = "
     async def no_servers() -> Sequence[IceServer]:
         return ()
 
-    monkeypatch.setattr(module, "Subscriber", Transport)
+    parts = Parts(monkeypatch)
     backend = FakeBackend()
     speaker = Speaker(
         "speaker-1", "en", CONFIG, backend,
@@ -97,7 +129,7 @@ async def publisher(monkeypatch: pytest.MonkeyPatch, level: int | str | None = "
     )  # fmt: skip
     running = asyncio.create_task(speaker.run())
     await asyncio.sleep(0.1)
-    yield Publisher(speaker, backend, level)
+    yield Publisher(parts, backend, level)
     speaker.end()
     await running
 
@@ -121,7 +153,7 @@ def test_the_first_word_after_a_long_silence_reaches_the_stream_whole(
             withheld_s = [0.0]
             for packet in SPEECH[said:]:
                 await ours.send([packet])
-                withheld_s.append(ours.speaker._watch.buffered_samples / SAMPLE_RATE)
+                withheld_s.append(ours.withheld_s)
             assert max(withheld_s) == 0.0, "while a stream is open, audio is decoded at once"
             await ours.be_silent(2)
             frames = ours.frames
@@ -137,7 +169,7 @@ def test_little_of_a_silent_publishers_audio_is_decoded(monkeypatch: pytest.Monk
         async with publisher(monkeypatch) as ours:
             await ours.be_silent(120)
             assert ours.decoded_s <= 6
-            statistics = ours.speaker._pipeline.statistics
+            statistics = ours.statistics
             assert (statistics.decoded_samples + statistics.omitted_samples) / SAMPLE_RATE == pytest.approx(120, abs=4)
 
     virtual_clock.run(run())

@@ -75,7 +75,6 @@ def test_the_packet_after_a_lost_one_is_passed_on_for_its_fec() -> None:
     assert buffer.deadline is not None
     gaps = [item for item in buffer.poll(buffer.deadline) if isinstance(item, AudioGap)]
     assert [(gap.duration, gap.lost, gap.fec_payload) for gap in gaps] == [(960, True, None), (960, True, packet(3).payload)]
-    assert buffer.statistics.fec_offered == 1
 
 
 def test_a_reordered_packet_is_played_in_its_place() -> None:
@@ -124,7 +123,7 @@ def test_late_and_duplicate_packets_are_dropped_and_counted() -> None:
     assert feed(buffer, 1, at=0.07) == []
     assert feed(buffer, 1, 2, 0, at=0.07) == []
     assert feed(buffer, 4, 4, at=0.08) == []
-    assert (buffer.statistics.late, buffer.statistics.duplicates) == (1, 4)
+    assert buffer.statistics.late == 1
     assert buffer.wait_s > waited
 
 
@@ -305,7 +304,6 @@ def test_packets_much_faster_than_real_time_are_dropped() -> None:
     buffer = JitterBuffer()
     played = sum(len(feed(buffer, number, at=number * 0.0002)) for number in range(20_000))
     assert played * 0.02 <= 4 * 1.25 + 10.1, "of 400 s of audio in 4 s"
-    assert buffer.statistics.excess == 20_000 - played
     assert buffer.statistics.lost == 0
 
 
@@ -359,7 +357,7 @@ def test_skipped_packets_are_silence_in_order_and_are_neither_waited_for_nor_los
     assert push_run(buffer, 65_536 * 2 + 3 - 16, 2, 9_999.0) == ["silent 40", 65_536 * 2 + 3 - 16]
     assert feed(buffer, 65_536 * 2 + 4 - 16, at=9_999.02) == [65_536 * 2 + 4 - 16]
     statistics = buffer.statistics
-    assert (statistics.lost, statistics.late, statistics.resyncs, statistics.silences) == (0, 0, 0, 0)
+    assert (statistics.lost, statistics.late, statistics.resyncs) == (0, 0, 0)
     assert statistics.skipped + statistics.received == 65_536 * 2 + 5 - 16
 
 

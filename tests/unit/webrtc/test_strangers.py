@@ -55,7 +55,7 @@ def fresh_limit(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def rejected(reason: str) -> float:
-    return metrics.datagrams_rejected.labels(reason)._value.get()
+    return metrics.registry.get_sample_value("live_transcription_datagrams_rejected_total", {"reason": reason}) or 0.0
 
 
 @pytest.mark.parametrize("name", DTLS)

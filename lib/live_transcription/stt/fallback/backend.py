@@ -18,8 +18,9 @@ from random import Random
 
 from live_transcription.errors import SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
 from live_transcription.runtime.tasks import owned_task
+from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.fallback.health import BackendHealth, HealthReport
+from live_transcription.stt.fallback.health import BackendHealth
 from live_transcription.stt.metrics import SttStatistics
 from live_transcription.transcript import Hypothesis, SttEvent, Token
 from live_transcription.types import Frame
@@ -54,7 +55,7 @@ class FallbackBackend(SttBackend):
         self._last_used: int | None = None
 
     @property
-    def health(self) -> tuple[HealthReport, ...]:
+    def health(self) -> tuple[EngineState, ...]:
         """The state of each backend, the best first."""
         return tuple(health.report(self._now()) for health in self._health)
 
@@ -105,7 +106,7 @@ class FallbackBackend(SttBackend):
 
     def worked(self, index: int) -> None:
         """Note that a stream of this backend emitted text."""
-        self._health[index].succeeded(self._now())
+        self._health[index].succeeded()
 
     def failed(self, index: int, error: SttError) -> None:
         """Note that a stream of this backend emitted nothing before it failed, or could not be opened."""

@@ -5,11 +5,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
 from random import Random
 
 from live_transcription.errors import SttAtCapacity, SttError, SttStarting
+from live_transcription.status import EngineState
 
 #: Seconds between two probes of a backend that is down, doubled from the first value to the second.
 PROBE_S = (2.0, 60.0)
@@ -28,17 +28,6 @@ class State(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True)
-class HealthReport:
-    """For the status page. `since` and `probe_at` are in seconds of the loop's clock; `problem` is for an administrator."""
-
-    backend: str
-    state: State
-    since: float
-    probe_at: float | None = None
-    problem: str = ""
-
-
 class BackendHealth:
     """One backend's health. `probe_at` is when to probe it; None if there is no need or no use."""
 
@@ -47,13 +36,12 @@ class BackendHealth:
         self._backend = backend
         self._random = random
         self._state = State.UNKNOWN
-        self._since = 0.0
         self._error: SttError | None = None
         self._failures = 0
 
-    def report(self, now: float) -> HealthReport:
-        problem = str(self._error) if self._error is not None else ""
-        return HealthReport(self._backend, self.state(now), self._since, self.probe_at, problem)
+    def report(self, now: float) -> EngineState:
+        """The state for the status page."""
+        return EngineState(self._backend, self.state(now).value, str(self._error or ""))
 
     def state(self, now: float) -> State:
         if self.probe_at is not None and now >= self.probe_at + STALE_S:
@@ -64,12 +52,12 @@ class BackendHealth:
         """Whether to try to open a stream."""
         return self.state(now) in (State.UNKNOWN, State.UP)
 
-    def succeeded(self, now: float) -> None:
+    def succeeded(self) -> None:
         """Note that the backend answered a probe or emitted text."""
         self._failures = 0
         self.probe_at = None
         self._error = None
-        self._enter(State.UP, now)
+        self._state = State.UP
 
     def failed(self, error: SttError, now: float) -> bool:
         """Note that a stream or a probe failed. Returns whether this changes the state, so that it is worth a log message."""
@@ -80,18 +68,13 @@ class BackendHealth:
             return False
         if not error.retryable:
             self.probe_at = None
-            self._enter(State.REFUSED, now)
+            self._state = State.REFUSED
             return before is not State.REFUSED
         self._failures += 1
         first_s, last_s = PROBE_S
         self.probe_at = now + self._random.uniform(0.75, 1.0) * min(last_s, first_s * 2.0 ** min(self._failures - 1, 10))
         if isinstance(error, SttStarting):
-            self._enter(State.STARTING, now)
+            self._state = State.STARTING
         else:
-            self._enter(State.FULL if isinstance(error, SttAtCapacity) else State.DOWN, now)
+            self._state = State.FULL if isinstance(error, SttAtCapacity) else State.DOWN
         return before is not self._state
-
-    def _enter(self, state: State, now: float) -> None:
-        if state is not self._state:
-            self._since = now
-        self._state = state

@@ -49,8 +49,11 @@ from live_transcription.stt.metrics import SttStatistics
 MESSAGE_LIMIT = 2 * 1024 * 1024
 #: Number of replies that wait for the reader before TCP slows the server down.
 REPLY_QUEUE = 32
-#: Seconds for the server's part of the closing handshake.
+#: Seconds to close a connection, whatever the server does. The closing handshake alone has no limit while the server takes no
+#: data, since the close frame waits behind the audio.
 _CLOSE_S = 1.0
+#: Seconds between two pings. moshi-server stops reading a session from which nothing has come for 20 s.
+_PING_S = 10.0
 #: Size of the socket's send buffer in bytes, which Linux doubles for its own needs. It holds two seconds of audio, enough for a
 #: replay at four times real time over a round trip of a third of a second.
 _SEND_BUFFER = 128 * 1024
@@ -83,7 +86,7 @@ async def open_websocket(server: Server, service: str, statistics: SttStatistics
             close_timeout=_CLOSE_S,
             max_size=MESSAGE_LIMIT,
             max_queue=REPLY_QUEUE,
-            ping_interval=20,
+            ping_interval=_PING_S,
             ping_timeout=20,
             proxy=None if is_loopback(url) else True,
             ssl=await client_context(verify=server.verify_certificates) if url.startswith("wss:") else None,
@@ -103,7 +106,10 @@ async def open_websocket(server: Server, service: str, statistics: SttStatistics
         raise
     finally:
         try:
-            await connection.close()
+            async with asyncio.timeout(_CLOSE_S):
+                await connection.close()
+        except TimeoutError:
+            connection.transport.abort()
         finally:
             statistics.socket_closed(clock())
 

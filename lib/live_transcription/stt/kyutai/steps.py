@@ -59,17 +59,13 @@ class Steps:
     def __init__(self) -> None:
         self.sent = 0
         self._rest: Frame = np.empty(0, np.float32)
-        self._unflushed = False
+        #: Whether audio was pushed since the last flush.
+        self.unflushed = False
         self._time = StreamTime()
-
-    @property
-    def unflushed(self) -> bool:
-        """Whether audio was pushed since the last flush."""
-        return self._unflushed
 
     def push(self, frame: Frame) -> list[Frame]:
         """Take a frame of any length and return all complete steps (float32, shape (1920,)); the remainder is buffered."""
-        self._unflushed = True
+        self.unflushed = True
         if not len(self._rest) and len(frame) == STEP_SAMPLES:
             steps = [frame]  # the usual case, without a copy
         else:
@@ -82,9 +78,9 @@ class Steps:
 
     def flush(self) -> list[Frame]:
         """Return the buffered remainder, padded to a step, and silence that flushes the model; nothing if all is flushed."""
-        if not self._unflushed:
+        if not self.unflushed:
             return []
-        self._unflushed = False
+        self.unflushed = False
         padding = -len(self._rest) % STEP_SAMPLES
         steps = [np.concatenate((self._rest, _SILENCE[:padding]))] if len(self._rest) else []
         self._rest = self._rest[:0]

@@ -13,6 +13,7 @@ from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
 
 from live_transcription.errors import SttError, SttStalled, SttUnavailable
+from live_transcription.observability import metrics
 from live_transcription.stt.base import SttStream
 from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.stt.metrics import SttStatistics
@@ -130,5 +131,5 @@ class WebsocketStream(SttStream):
         self._spacing.observe(event)
         self._statistics.words += self._spacing.begins_word(event)
         if not self._first_token_counted and self._first_audio_at is not None:
-            self._statistics.first_token_s.append(self._clock() - self._first_audio_at)
+            metrics.stt_first_token_seconds.observe(self._clock() - self._first_audio_at)
         self._first_token_counted = True

@@ -22,6 +22,7 @@ from random import Random
 
 from live_transcription.audio_store.ring import AudioRing
 from live_transcription.errors import SttError, SttExpired, SttProtocolError, SttUnavailable, main_error
+from live_transcription.observability import metrics
 from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.steps import STEP_SAMPLES
@@ -307,7 +308,7 @@ class ResilientStream(SttStream):
         connection.flushes -= 1
         position, requested_at = self._flushes.popleft()
         self._settled = max(self._settled, position)
-        self._statistics.flush_s.append(self._clock() - requested_at)
+        metrics.stt_flush_seconds.observe(self._clock() - requested_at)
         await self._repeat_carried(connection)
         certain = connection.has_acknowledged(position)
         self._close(max(position, self._utterance.last_word) if certain else self._utterance.last_word_by(position))

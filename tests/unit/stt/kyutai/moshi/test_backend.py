@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
-import httpx
 import msgpack
 import numpy as np
 import pytest
-import respx
 from websockets.asyncio.server import ServerConnection, serve
 
 from live_transcription.config import MoshiConfig
-from live_transcription.errors import ConfigurationError, SttAtCapacity, SttError, SttProtocolError, SttRefused, SttUnavailable
-from live_transcription.stt.kyutai.moshi.backend import MoshiBackend, Slots
+from live_transcription.errors import ConfigurationError, SttAtCapacity, SttRefused, SttUnavailable
+from live_transcription.observability import metrics
+from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.transcript import Flushed, Token
 from live_transcription.types import Secret
 from sandbox.virtual_clock import run
@@ -56,7 +54,13 @@ def backend(url: str) -> MoshiBackend:
     return MoshiBackend(MoshiConfig(url, Secret("mk-test")))
 
 
+def first_tokens() -> float:
+    return metrics.registry.get_sample_value("live_transcription_stt_first_token_seconds_count") or 0.0
+
+
 def test_words_and_a_flush_over_a_real_socket() -> None:
+    before = first_tokens()
+
     async def scenario() -> None:
         async with moshi(model) as url:
             stt = backend(url)
@@ -72,7 +76,8 @@ def test_words_and_a_flush_over_a_real_socket() -> None:
             assert [event.text for event in events if isinstance(event, Token)] == ["w11", "w16", "w21"]
             assert isinstance(events[-1], Flushed)
             statistics = stt.statistics
-            assert (statistics.words, statistics.open_sockets, statistics.first_token_s.count) == (3, 0, 1)
+            assert (statistics.words, statistics.open_sockets) == (3, 0)
+            assert first_tokens() == before + 1
 
     run(scenario())
 
@@ -120,54 +125,37 @@ def test_a_wrong_key_is_refused() -> None:
     run(scenario())
 
 
-@respx.mock
-@pytest.mark.parametrize(
-    ("answer", "slots"),
-    [
-        ({"asr": {"type": "batched_asr", "used_slots": 3, "total_slots": 64}}, Slots(3, 64)),
-        ([{"used_slots": 1, "total_slots": 8}, {"config": {"used_slots": 2, "total_slots": 8}}, {"tts": {}}], Slots(3, 16)),
-        ({"asr": {}}, None),
-        (7, None),
-    ],
-)
-async def test_the_modules_page_contains_the_slots(answer: object, slots: Slots | None) -> None:
-    route = respx.get("http://stt.example.com:8080/api/modules_info").respond(json=answer)
-    assert await backend("ws://stt.example.com:8080").slots() == slots
-    assert route.calls.last.request.headers["kyutai-api-key"] == "mk-test"
-    await backend("ws://stt.example.com:8080").warm()
+def test_warming_opens_a_session_and_so_sees_what_no_page_shows() -> None:
+    async def full(connection: ServerConnection) -> None:
+        await pack(connection, type="Error", message="no free channels")
 
+    async def dead(connection: ServerConnection) -> None:
+        await connection.wait_closed()
 
-@respx.mock
-@pytest.mark.parametrize(
-    ("answer", "expected"),
-    [
-        (httpx.Response(200, json={"asr": {"used_slots": 8, "total_slots": 8}}), SttAtCapacity),
-        (httpx.Response(401), SttRefused),
-        (httpx.Response(503), SttUnavailable),
-        (httpx.Response(200, text="<html>"), SttProtocolError),
-        (httpx.Response(200, text="[" * 100_000), SttProtocolError),
-        (httpx.Response(200, content=b"1" * 1_000_000), SttError),
-        (httpx.ConnectError("refused"), SttUnavailable),
-    ],
-)
-async def test_warming_raises_the_error_of_the_server(answer: httpx.Response | Exception, expected: type[SttError]) -> None:
-    respx.get("https://stt.example.com/api/modules_info").mock(side_effect=[answer])
-    with pytest.raises(expected) as caught:
-        await backend("https://stt.example.com/api/asr-streaming").warm()
-    assert "mk-test" not in str(caught.value)
+    async def scenario() -> None:
+        async with moshi(model) as url:
+            await backend(url).warm()
+        async with moshi(full) as url:
+            with pytest.raises(SttAtCapacity):
+                await backend(url).warm()
+        async with moshi(dead) as url:
+            with pytest.raises(SttUnavailable, match="says nothing"):
+                await backend(url).warm()
+
+    run(scenario())
 
 
 @pytest.mark.parametrize(
-    ("url", "stream", "modules"),
+    ("url", "stream"),
     [
-        ("ws://host:8080", "ws://host:8080/api/asr-streaming", "http://host:8080/api/modules_info"),
-        ("https://host/stt/api/asr-streaming", "wss://host/stt/api/asr-streaming", "https://host/stt/api/modules_info"),
-        ("ws://host/other", "ws://host/other", "http://host/api/modules_info"),
+        ("ws://host:8080", "ws://host:8080/api/asr-streaming"),
+        ("https://host/stt/api/asr-streaming", "wss://host/stt/api/asr-streaming"),
+        ("ws://host/other", "ws://host/other"),
     ],
 )
-def test_addresses_are_completed(url: str, stream: str, modules: str) -> None:
+def test_addresses_are_completed(url: str, stream: str) -> None:
     config = MoshiConfig(url)
-    assert (config.stream_url, config.modules_url) == (stream, modules)
+    assert config.stream_url == stream
     assert config.headers() == {"kyutai-api-key": "public_token"}
 
 
@@ -178,10 +166,3 @@ def test_an_error_names_the_malformed_setting() -> None:
     with pytest.raises(ConfigurationError) as caught:
         MoshiConfig("ws://host", Secret("a b"))
     assert caught.value.setting == "LT_MOSHI_KEY"
-
-
-async def test_slots_can_be_queried_while_streams_are_open() -> None:
-    # The page and the stream do not share a connection.
-    with respx.mock:
-        respx.get("http://host/api/modules_info").respond(json={})
-        await asyncio.gather(*(backend("ws://host").warm() for _ in range(3)))

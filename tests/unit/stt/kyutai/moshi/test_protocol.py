@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
-from live_transcription.stt.kyutai.moshi.protocol import FLUSH_TIMEOUT_S, STALL_S, MoshiSession
+from live_transcription.stt.kyutai.moshi.protocol import LAST_WORD_S, STALL_S, MoshiSession
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 
 FRAME = np.full(1920, 0.25, np.float32)
@@ -61,8 +61,10 @@ def test_a_flush_is_done_when_its_silence_is_transcribed() -> None:
     assert (len(padded), sum(padded[700:])) == (1920, 0)
     for _ in range(8):
         assert step(session) == []
+    assert step(session) == [], "a word of this step may follow"
     assert word(session, "end") == [Token("end", True, 0.0)]
-    assert step(session) == [Flushed()]
+    assert session.next_deadline() == LAST_WORD_S
+    assert session.tick(LAST_WORD_S) == [Flushed()]
     assert session.acknowledged_s == pytest.approx(0.8 + 700 / 24000)
     assert session.next_deadline() is None
 
@@ -73,6 +75,7 @@ def test_a_pause_during_a_flush_does_not_count() -> None:
     session.flush(0.0)
     events = [event for _ in range(30) for event in step(session, pause=0.9)]
     assert events == [Flushed()]
+    assert session.tick(LAST_WORD_S) == []
 
 
 def test_two_flushes_are_answered_in_order() -> None:
@@ -81,19 +84,19 @@ def test_two_flushes_are_answered_in_order() -> None:
     session.send(FRAME, 0.0)
     session.flush(0.0)
     answered = [number for number in range(1, 18) for _ in step(session)]
-    assert answered == [8, 17]
+    assert answered == [9]
+    assert session.tick(LAST_WORD_S) == [Flushed()]
 
 
-def test_a_flush_without_progress_is_abandoned_and_its_audio_is_not_acknowledged() -> None:
+def test_a_flush_without_progress_is_a_stall_so_that_its_audio_is_sent_again() -> None:
     session = spoken(10)
     session.send(FRAME, 1.0)
     session.flush(1.0)
-    assert session.next_deadline() == 1.0 + FLUSH_TIMEOUT_S
     step(session, now=2.0)
-    assert session.tick(3.0) == []
-    assert session.tick(2.0 + FLUSH_TIMEOUT_S) == [Flushed()]
-    assert session.acknowledged_s is not None
-    assert session.acknowledged_s < 0.5
+    assert session.next_deadline() == 2.0 + STALL_S
+    assert session.tick(1.9 + STALL_S) == []
+    with pytest.raises(SttStalled):
+        session.tick(2.0 + STALL_S)
 
 
 def test_end_flushes_the_remaining_audio() -> None:
@@ -102,6 +105,8 @@ def test_end_flushes_the_remaining_audio() -> None:
     assert not session.ended
     for _ in range(8):
         step(session)
+    assert not session.ended, "a last word may follow"
+    session.tick(LAST_WORD_S)
     assert session.ended
     assert MoshiSession(0.0).end(0.0) == []
 
