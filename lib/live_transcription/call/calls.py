@@ -214,6 +214,6 @@ async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | 
     if failure is not None:
         raise CallUnavailable(failure.message, fix=failure.fix)
     raise CallUnavailable(
-        "The call could not be joined in time; the attempt goes on.",
+        "The call could not be joined in time; the attempt continues.",
         fix="If this stays so, check that the high-performance backend can be reached from the app.",
     )
