@@ -52,7 +52,7 @@ class Publishers:
         self._sharing = sharing
         self._new_speaker = new_speaker
         self._tasks: asyncio.TaskGroup | None = None
-        self._paused = False
+        self._paused = self._ending = False
         #: By session id: the speakers that run and have not been asked to end.
         self.speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
@@ -97,11 +97,14 @@ class Publishers:
 
     def stop_asking(self) -> None:
         """Ask for no more offers: the call is told to end. Speakers that run go on until `end`."""
-        self._paused = True
+        self._ending = True
 
     def reset(self) -> None:
         """A new signaling session: all session ids are void, and the publishers will be back with new ones."""
-        self.expect_back()
+        if self._ending:  # the units of this room may already be those of the call that replaces this one
+            self._release_all()
+        else:
+            self.expect_back()
         for session_id in list(self.speakers):
             self._stop(session_id)
         self._offers.clear()
@@ -178,7 +181,7 @@ class Publishers:
 
     def _subscribe(self) -> None:
         """Ask for offers, as far as the queue and the shared limits allow."""
-        if self._tasks is None or self._paused:
+        if self._tasks is None or self._paused or self._ending:
             return
         now = self._now()
         while self._changed_claims:
