@@ -52,7 +52,7 @@ class Publishers:
         self._sharing = sharing
         self._new_speaker = new_speaker
         self._tasks: asyncio.TaskGroup | None = None
-        self._paused = False
+        self._ending = self._ending = False
         #: By session id: the speakers that run and have not been asked to end.
         self.speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
@@ -79,14 +79,14 @@ class Publishers:
 
     def review(self) -> None:
         """The room or the targets have changed: start and stop speakers."""
-        self._paused = False
+        self._ending = False
         for session_id in self._take_changed():
             self._review(session_id)
         self._subscribe()
 
     def pause(self) -> None:
         """Stop all speakers and claim nothing until the next `review`."""
-        self._paused = True
+        self._ending = True
         for session_id in list(self._claims):
             if session_id in self.speakers:
                 self._stop(session_id)
@@ -97,11 +97,14 @@ class Publishers:
 
     def stop_asking(self) -> None:
         """Request no more offers, since the call is about to end. Running speakers continue until `end`."""
-        self._paused = True
+        self._ending = True
 
     def reset(self) -> None:
         """A new signaling session: all session ids are void, and the publishers will be back with new ones."""
-        self.expect_back()
+        if self._ending:  # the units of this room may already be those of the call that replaces this one
+            self._release_all()
+        else:
+            self.expect_back()
         for session_id in list(self.speakers):
             self._stop(session_id)
         self._offers.clear()
@@ -178,7 +181,7 @@ class Publishers:
 
     def _subscribe(self) -> None:
         """Ask for offers, as far as the queue and the shared limits allow."""
-        if self._tasks is None or self._paused:
+        if self._tasks is None or self._ending or self._ending:
             return
         now = self._now()
         while self._changed_claims:

@@ -233,6 +233,28 @@ def test_a_call_that_is_told_to_end_asks_for_no_more_offers() -> None:
     virtual_clock.run(run())
 
 
+def test_a_call_that_is_replaced_leaves_the_slots_to_its_successor_even_if_it_gets_a_new_session() -> None:
+    """The HPB may restart while the old session still delivers its last words."""
+    machine, before, after = Machine(), Speakers(lambda _: asyncio.sleep(100)), Speakers()
+
+    async def run() -> None:
+        async with (
+            machine.watched() as capacity,
+            FakeCall(sharing=capacity, speakers=before).joined("speaker-1") as old,
+            FakeCall(sharing=capacity, speakers=after).joined() as ours,
+        ):
+            ours.call.take_over(old.call)
+            old.call.end()
+            await ours.session.update("speaker-2")
+            await asyncio.sleep(0.1)
+            assert after.slot("speaker-2").speaking()
+            await old.session.deliver(SessionStarted("own", resumed=False, server_version="2.0.2", features=frozenset()))
+            await asyncio.sleep(0.1)
+            assert capacity.slots == 1
+
+    virtual_clock.run(run())
+
+
 def test_a_publisher_that_waits_for_a_subscription_claims_only_one() -> None:
     """A SIP bridge waits for memory when a phone joins, which makes its stream likely."""
     machine = Machine()
