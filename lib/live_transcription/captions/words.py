@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -26,9 +27,20 @@ _ABBREVIATION = re.compile(
     r"mrs?|ms|dr|prof|st|sr|jr|vs|gen|col|capt|lt|sgt|rev|hon|nos|vol|fig|approx|dept|est|e\.g|i\.e|[ap]\.m"
     r"|mmes?|mlles?|mgr|pr|cf|env|chap|p\.ex|[^\W\d_]"
 )
+
+
+def _without_accents(text: str) -> str:
+    """Remove the accents of Latin letters, since two hypotheses may differ in them. Text in other scripts does not change."""
+    if text.isascii():
+        return text
+    characters = unicodedata.normalize("NFC", text)
+    bases = (unicodedata.normalize("NFD", character)[0] for character in characters)
+    return "".join(base if base.isascii() else character for base, character in zip(bases, characters, strict=True))
+
+
 #: Number words from zero to twelve, in order. An engine also writes them in digits.
 _DIGITS = {
-    word: str(number)
+    _without_accents(word): str(number)
     for words in (
         "zero one two three four five six seven eight nine ten eleven twelve",
         "zéro un deux trois quatre cinq six sept huit neuf dix onze douze",
@@ -37,11 +49,11 @@ _DIGITS = {
     )
     for number, word in enumerate(words.split())
 }
-#: Other words that are parts of numbers.
+#: Other words that are parts of numbers, as `bare` returns them.
 _NUMERALS = re.compile(
     r"(thir|four|fif|six|seven|eigh|nine)teen|(twen|thir|for|fif|six|seven|eigh|nine)ty|hundred|thousand|million|point|percent"
     r"|treize|quatorze|quinze|seize|vingts?|trente|quarante|cinquante|soixante|cents?|mille|virgule"
-    r"|\w+zehn|zwanzig|dreißig|\w+zig|hundert|tausend|komma|prozent"
+    r"|\w+zehn|zwanzig|dreissig|\w+zig|hundert|tausend|komma|prozent"
 )
 
 #: Maximum number of words that are aligned. Of a longer text, the last ones are used.
@@ -96,8 +108,8 @@ def split(text: str) -> list[str]:
 
 
 def bare(word: str) -> str:
-    """The form of a word that is compared: without case and surrounding punctuation, with small numbers as digits."""
-    core = _EDGES.sub("", word).casefold()
+    """The form of a word that is compared: without case, accents and surrounding punctuation, with small numbers as digits."""
+    core = _without_accents(_EDGES.sub("", word).casefold())
     return _DIGITS.get(core, core)
 
 

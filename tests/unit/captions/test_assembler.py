@@ -222,6 +222,14 @@ class TestHypotheses:
         following = "lorsque vous êtes en mode discret, les autres"
         assert feed_hypotheses(assembler, following, f"{following} voix", now=2.5) == ["discret, les"]
 
+    def test_a_word_committed_beyond_a_cut_is_not_repeated_with_other_accents(self) -> None:
+        assembler = CaptionAssembler()
+        feed_hypotheses(assembler, "vous êtes en mode d'iscretion", now=0.0)
+        assert texts(assembler.tick(4.0)) == ["vous êtes en mode d'iscretion"]
+        assert texts(assembler.feed(Hypothesis("Vous êtes en mode", final=True), 4.0)) == []
+        following = "d'iscrétion, les autres"
+        assert feed_hypotheses(assembler, following, f"{following} voix", now=4.2) == ["les"]
+
     def test_an_utterance_without_words_shows_nothing_more(self) -> None:
         assembler = CaptionAssembler()
         assert assembler.feed(Hypothesis("", final=True), 0.0) == []

@@ -124,6 +124,8 @@ def test_very_long_texts_are_aligned_at_once() -> None:
         ("25", "and", True),
         ("3.", "14", False),
         ("twenty", "five", False),
+        ("dreißig", None, False),
+        ("zwölf", None, False),
         ("vingt", "et", True),
         ("l'", "appel", False),
         ("aujourd’", None, False),
@@ -131,6 +133,20 @@ def test_very_long_texts_are_aligned_at_once() -> None:
 )
 def test_text_is_not_cut_within_a_number_or_an_elision(word: str, following: str | None, may: bool) -> None:
     assert may_end(word, following) is may
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("Discrétion,", "discretion", True),
+        ("ete\u0301", "été", True),  # an accent of its own
+        ("zéro", "0", True),
+        ("か", "が", False),
+        ("и", "й", False),
+    ],
+)
+def test_words_are_compared_without_case_punctuation_and_latin_accents(one: str, other: str, same: bool) -> None:
+    assert (bare(one) == bare(other)) is same
 
 
 def test_scripts_without_spaces_are_joined_without_one() -> None:
