@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from prometheus_client import Histogram
+from prometheus_client import Counter, Histogram
 
 from live_transcription.observability import metrics
 from live_transcription.observability.conditions import RULES
@@ -34,12 +34,16 @@ def expose(status: ServiceStatus) -> bytes:
 
 
 def caption_statistics() -> CaptionStatistics:
-    words = metrics.registry.get_sample_value("live_transcription_words_committed_total")
     return CaptionStatistics(
-        words=int(words or 0),
+        words=int(total_of(metrics.words_committed)),
         first_word=buckets_of(metrics.first_word_seconds),
         last_word=buckets_of(metrics.last_word_seconds),
     )
+
+
+def total_of(counter: Counter) -> float:
+    """The sum over all labels."""
+    return sum(s.value for metric in counter.collect() for s in metric.samples if s.name.endswith("_total"))
 
 
 def buckets_of(histogram: Histogram) -> Buckets:

@@ -60,6 +60,13 @@ signaling_reconnects = _counter("signaling_reconnects", "Signaling sessions afte
 speaker_reconnects = _counter("speaker_reconnects", "Subscriptions that were opened again, by error code", ["code"])
 stt_streams = _gauge("stt_streams", "Open speech-to-text streams, by engine", ["engine"])
 stt_errors = _counter("stt_errors", "Failed speech-to-text streams, by engine and error code", ["engine", "code"])
+stt_words = _counter("stt_words", "Words from remote engines")
+stt_reconnects = _counter("stt_reconnects", "Connections that were opened again, by cause", ["cause"])
+stt_failures = _counter("stt_failures", "Connections that failed or could not be opened, by error code", ["code"])
+stt_engine_switches = _counter("stt_engine_switches", "Changes of the serving engine, by the new engine", ["engine"])
+stt_ignored_replies = _counter("stt_ignored_replies", "Replies that made no sense, by kind", ["kind"])
+stt_dropped_audio_seconds = _counter("stt_dropped_audio_seconds", "Audio that no server received")
+stt_replayed_audio_seconds = _counter("stt_replayed_audio_seconds", "Audio that was sent more than once")
 stt_gate_seconds = _counter("stt_gate_seconds", "Audio at the silence gate: passed on, or saved (never sent)", ["outcome"])
 
 join_seconds = _histogram("join_seconds", "From finding a speaker in the call to their first audio")

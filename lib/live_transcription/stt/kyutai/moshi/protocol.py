@@ -9,10 +9,10 @@ steps tell exactly how much audio has been transcribed. After a flush, silence p
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
+from live_transcription.observability import metrics
 from live_transcription.stt.kyutai.moshi.replies import Error, Ready, Step, Word, audio_message, parse_message
 from live_transcription.stt.kyutai.parsing import IgnoredReply, is_capacity, loggable
 from live_transcription.stt.kyutai.session import Messages, Session
@@ -37,8 +37,8 @@ DELAY_STEPS = 6
 class MoshiSession(Session):
     """A flush under way is stored as the number of steps after which it is done."""
 
-    def __init__(self, opened_at: float, *, ignored: Counter[str] | None = None) -> None:
-        super().__init__(opened_at, ignored=ignored)
+    def __init__(self, opened_at: float) -> None:
+        super().__init__(opened_at)
         self.ready = False
         self._sent_at = opened_at
         self._progress_at = opened_at
@@ -67,7 +67,7 @@ class MoshiSession(Session):
             case Error(message=reason):
                 raise _error(reason)
             case IgnoredReply(kind=kind):
-                self._ignored[kind] += 1
+                metrics.stt_ignored_replies.labels(kind).inc()
         return []
 
     def tick(self, now: float) -> Sequence[SttEvent]:
@@ -79,7 +79,7 @@ class MoshiSession(Session):
         abandoned = len(self._flushes)
         self._flushes.clear()
         self._words_pending = False
-        self._ignored["flush_timeout"] += abandoned
+        metrics.stt_ignored_replies.labels("flush_timeout").inc(abandoned)
         return [Flushed()] * abandoned
 
     def next_deadline(self) -> float | None:
