@@ -9,10 +9,13 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
+from prometheus_client import Counter
+
 from bench.common.json_lines import tell
 from bench.media.channel import GeneratorChannel
 from live_transcription.config import EngineConfig, HpbConfig, ModalConfig, MoshiConfig, SttConfig
 from live_transcription.errors import SttError
+from live_transcription.observability import metrics
 from live_transcription.speaker.speaker import Speaker
 from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import Caption, IceServer, Secret
@@ -59,8 +62,8 @@ class Ours:
         return {
             "captions": self._captions,
             "errors": self._errors[-3:],
-            "reconnects": dict(self._registry.statistics.reconnects),
-            "switches": dict(self._registry.statistics.switches),
+            "reconnects": _by_label(metrics.stt_reconnects),
+            "switches": _by_label(metrics.stt_engine_switches),
             "tasks": len(asyncio.all_tasks()),
         }
 
@@ -70,3 +73,8 @@ class Ours:
     def _failed(self, error: SttError) -> None:
         self._errors.append(str(error))
         del self._errors[:-10]
+
+
+def _by_label(counter: Counter) -> dict[str, float]:
+    samples = [sample for family in counter.collect() for sample in family.samples if sample.name.endswith("_total")]
+    return {"".join(sample.labels.values()): sample.value for sample in samples}

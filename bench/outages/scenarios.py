@@ -17,6 +17,7 @@ import numpy as np
 from bench.common.figures import percentile
 from live_transcription.config import ModalConfig, MoshiConfig, SttConfig
 from live_transcription.stt.engines import SttRegistry
+from live_transcription.stt.sockets import sockets
 from live_transcription.types import SAMPLE_RATE
 from sandbox import recording
 from sandbox.monologue import FRAME_S, Monologue
@@ -154,7 +155,7 @@ async def hour(*, share: float, seed: int) -> Hour:
     scale = (3600.0 - spoken_s) / sum(gaps)
     pcm = played.pcm(SAMPLE_RATE)
     async with _server("modal", [played]) as (server, registry):
-        loop = asyncio.get_running_loop()
+        before_s = sockets.seconds
         async with Monologue(registry.backend(), played.language) as monologue:
             for turn, gap in zip(turns, gaps, strict=False):
                 await _silence(monologue, gap * scale)
@@ -164,7 +165,7 @@ async def hour(*, share: float, seed: int) -> Hour:
                 )
                 await monologue.say(pcm[first:last])
             await _silence(monologue, gaps[-1] * scale)
-            socket_s = registry.statistics.socket_s(loop.time())
+            socket_s = sockets.seconds - before_s
         text = " ".join(utterance.text for turn in turns for utterance in turn)
         return Hour(
             turns=len(turns),

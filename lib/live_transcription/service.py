@@ -37,7 +37,6 @@ from live_transcription.errors import (
 )
 from live_transcription.observability import metrics
 from live_transcription.observability.conditions import Change
-from live_transcription.observability.exposition import caption_statistics, expose
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.probe import probe_hpb
 from live_transcription.status import (
@@ -51,6 +50,7 @@ from live_transcription.status import (
 )
 from live_transcription.stt.engines import CurrentBackend, SttRegistry
 from live_transcription.stt.probe import probe_speech
+from live_transcription.stt.sockets import sockets
 from live_transcription.types import Caption, Frame, IceServer, Language
 from live_transcription.webrtc.ice_servers import IceServerCache
 from live_transcription.webrtc.probe import probe_ice
@@ -155,13 +155,12 @@ class TranscriptionService:
     # Requests of an administrator.
 
     def speech_status(self) -> SpeechStatus:
-        statistics = self._speech.registry.statistics
         return SpeechStatus(
             engines=self._speech.registry.health(),
-            open_sockets=statistics.open_sockets,
-            socket_s=self._speech.socket_s(),
-            reconnects=sum(statistics.reconnects.values()),
-            dropped_s=statistics.dropped_s,
+            open_sockets=sockets.open,
+            socket_s=sockets.seconds,
+            reconnects=int(metrics.total_of(metrics.stt_reconnects)),
+            dropped_s=metrics.total_of(metrics.stt_dropped_audio_seconds),
         )
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
@@ -244,11 +243,11 @@ class TranscriptionService:
         )
 
     def caption_statistics(self) -> CaptionStatistics:
-        return caption_statistics()
+        return metrics.caption_statistics()
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
-        return expose(self.status())
+        return metrics.expose(self.status())
 
     def _check_language(self, language: str | None) -> None:
         if language is not None and language not in self.languages():

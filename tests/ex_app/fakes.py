@@ -24,7 +24,7 @@ from live_transcription.errors import (
     SttError,
     UnknownLanguage,
 )
-from live_transcription.observability.exposition import caption_statistics, expose
+from live_transcription.observability.metrics import caption_statistics, expose
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,

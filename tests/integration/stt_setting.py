@@ -108,8 +108,8 @@ def with_help_of(registry: SttRegistry, helper: SttBackend, patience_s: float = 
     from live_transcription.stt.resilient.backend import ResilientBackend
 
     engines = (*filter(None, map(registry.engine, registry.engines())), helper)
-    fallback = FallbackBackend(engines, patience_s=patience_s, statistics=registry.statistics)
-    return ResilientBackend(fallback, statistics=registry.statistics)
+    fallback = FallbackBackend(engines, patience_s=patience_s)
+    return ResilientBackend(fallback)
 
 
 def burst(monologue: Monologue, pcm: Frame) -> None:

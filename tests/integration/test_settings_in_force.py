@@ -14,7 +14,6 @@ import pytest
 from live_transcription.config import HpbConfig, SttConfig
 from live_transcription.errors import CallUnavailable, ConfigurationError, SignalingRefused, SignalingUnreachable, SttModelError
 from live_transcription.service import TranscriptionService
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.types import IceServer, Secret
 from sandbox.caller import Speech
 from tests.fakes.stt import rest
@@ -82,7 +81,6 @@ async def test_old_engines_are_closed_when_their_last_stream_has_ended(talk: Tal
         closed.set()
 
     talk.registry.aclose = aclose  # type: ignore[method-assign]
-    talk.registry.statistics = SttStatistics()  # type: ignore[attr-defined]
     service = await talk.service()
     listener = await talk.caller("listener")
     await talk.caller("speaker", short_speech)
@@ -146,7 +144,6 @@ async def test_stun_and_turn_servers_are_asked_for_real(talk: TalkOnLoopback) ->
 
 
 async def test_an_engine_that_is_not_there_is_named(talk: TalkOnLoopback) -> None:
-    talk.registry.statistics = SttStatistics()  # type: ignore[attr-defined]
     service = await talk.service()
     service.apply(talk.config(stt=SttConfig(embedded=None)))
     with pytest.raises(SttModelError, match="modal"):

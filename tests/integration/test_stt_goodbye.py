@@ -12,6 +12,7 @@ import pytest
 
 from live_transcription.observability import metrics
 from live_transcription.speaker.transcriber import DRAIN_S
+from live_transcription.stt.sockets import sockets
 from sandbox.caller import Speech
 from sandbox.stt_servers.faults import Fault, FaultKind
 from sandbox.stt_servers.fleet import Fleet
@@ -40,7 +41,7 @@ def test_a_speaker_ends_in_time_whatever_the_server_does(dialect: str, kind: Fau
                 assert words(speaker.text) == words(TEXT)[: len(words(speaker.text))]
                 assert speaker.text.endswith(speaker.utterances[-1].text)
             await asyncio.sleep(0.5)
-            assert place.registry.statistics.open_sockets == 0
+            assert sockets.open == 0
 
     play(scenario())
 

@@ -23,12 +23,12 @@ from deploy.proxy import Proxy, ProxySettings
 from live_transcription.config import ModalConfig
 from live_transcription.errors import SttAtCapacity
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.stt.resilient.backend import ResilientBackend
 from sandbox.die_with_parent import tethered
 from sandbox.moshi_server import MoshiServer
 from sandbox.moshi_server.speech import POISON, TAIL_FRAMES, say, silence
 from sandbox.moshi_server.weights import WORDS
+from tests.fakes.stt_counts import SttCounts
 from tests.moshi.listener import PATIENCE_S, listening
 from tests.unit.deploy.asgi import serving
 
@@ -39,16 +39,16 @@ class Deployment:
 
     model: ModelServer
     address: str
-    statistics: SttStatistics = field(default_factory=SttStatistics)
+    counts: SttCounts = field(default_factory=SttCounts)
     lost: list[None] = field(default_factory=list)
 
     @property
     def engine(self) -> ModalBackend:
-        return ModalBackend(ModalConfig(url=f"ws://{self.address}"), statistics=self.statistics)
+        return ModalBackend(ModalConfig(url=f"ws://{self.address}"))
 
     @property
     def backend(self) -> ResilientBackend:
-        return ResilientBackend(self.engine, statistics=self.statistics)
+        return ResilientBackend(self.engine)
 
     @property
     def pid(self) -> int:
@@ -101,7 +101,7 @@ async def test_a_model_that_is_killed_is_restarted_and_no_word_is_lost(deploymen
         await listener.finish(after=12)
     assert listener.words == [*WORDS[:12]]
     assert deployment.model.restarts == 1
-    assert deployment.statistics.dropped_s == 0
+    assert deployment.counts.dropped_s == 0
     assert not deployment.lost
 
 
@@ -147,9 +147,9 @@ async def test_a_dead_model_is_not_called_full(deployments: Deployments) -> None
         async with listening(deployment.backend) as listener:
             await listener.stream.send(say("alpha"))
             async with asyncio.timeout(PATIENCE_S):
-                while not deployment.statistics.failures:  # noqa: ASYNC110  a counter sets no event
+                while not deployment.counts.failures:  # noqa: ASYNC110  a counter sets no event
                     await asyncio.sleep(0.05)
-        assert "stt_at_capacity" not in deployment.statistics.failures
+        assert "stt_at_capacity" not in deployment.counts.failures
 
 
 @pytest.mark.xfail(strict=True, reason="The client waits 1.5 s for a flush and does not use the proxy's end and done.")

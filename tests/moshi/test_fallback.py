@@ -15,7 +15,6 @@ import numpy as np
 from live_transcription.config import MoshiConfig
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.stt.resilient.backend import ResilientBackend
 from sandbox.moshi_server import MoshiServer
 from sandbox.moshi_server.speech import say, silence
@@ -29,11 +28,10 @@ class Engines:
     """The moshi-server first, then a helper that answers everything."""
 
     def __init__(self, server: MoshiServer) -> None:
-        self.statistics = SttStatistics()
         self.helper = FakeBackend()
-        moshi = MoshiBackend(MoshiConfig(url=server.stream_url), statistics=self.statistics)
-        self.fallback = FallbackBackend([moshi, self.helper], statistics=self.statistics)
-        self.backend = ResilientBackend(self.fallback, statistics=self.statistics)
+        moshi = MoshiBackend(MoshiConfig(url=server.stream_url))
+        self.fallback = FallbackBackend([moshi, self.helper])
+        self.backend = ResilientBackend(self.fallback)
 
     @property
     def state(self) -> str:

@@ -16,12 +16,12 @@ from live_transcription.config import MoshiConfig
 from live_transcription.errors import SttRefused
 from live_transcription.stt.base import Restarted
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.types import Secret
 from sandbox.moshi_server import MoshiServer
 from sandbox.moshi_server.speech import TAIL_FRAMES, say, silence
 from sandbox.moshi_server.weights import WORDS
+from tests.fakes.stt_counts import SttCounts
 from tests.moshi.conftest import Servers
 from tests.moshi.listener import Listener, listening
 
@@ -32,12 +32,12 @@ class Resilience:
 
     server: MoshiServer
     key: str = "public_token"
-    statistics: SttStatistics = field(default_factory=SttStatistics)
+    counts: SttCounts = field(default_factory=SttCounts)
 
     @property
     def backend(self) -> ResilientBackend:
-        engine = MoshiBackend(MoshiConfig(url=self.server.stream_url, key=Secret(self.key)), statistics=self.statistics)
-        return ResilientBackend(engine, statistics=self.statistics)
+        engine = MoshiBackend(MoshiConfig(url=self.server.stream_url, key=Secret(self.key)))
+        return ResilientBackend(engine)
 
 
 async def say_all(listener: Listener) -> None:
@@ -55,7 +55,7 @@ async def test_a_server_that_is_killed_and_comes_back(servers: Servers) -> None:
         await saying
     assert listener.words == list(WORDS)
     assert listener.count(Restarted) == 1
-    assert made.statistics.dropped_s == 0
+    assert made.counts.dropped_s == 0
 
 
 async def test_a_server_that_is_restarted_between_two_words(servers: Servers) -> None:
@@ -67,7 +67,7 @@ async def test_a_server_that_is_restarted_between_two_words(servers: Servers) ->
         await listener.say(np.concatenate([say(*WORDS[6:12]), silence(TAIL_FRAMES)]))
         await listener.finish(after=12)
     assert listener.words == [*WORDS[:12]]
-    assert made.statistics.dropped_s == 0
+    assert made.counts.dropped_s == 0
 
 
 async def test_a_server_that_hangs_for_a_moment_is_waited_for(servers: Servers) -> None:
@@ -80,7 +80,7 @@ async def test_a_server_that_hangs_for_a_moment_is_waited_for(servers: Servers) 
         await saying
         await listener.finish(after=12)
     assert listener.words == [*WORDS[:12]]
-    assert made.statistics.failures == {}
+    assert made.counts.failures == {}
 
 
 async def test_a_server_that_hangs_for_longer_is_left_and_found_again(servers: Servers) -> None:
@@ -89,14 +89,14 @@ async def test_a_server_that_hangs_for_longer_is_left_and_found_again(servers: S
         await listener.until_words(4)
         server.pause()
         async with asyncio.timeout(30):
-            while not made.statistics.failures:  # noqa: ASYNC110  a counter sets no event
+            while not made.counts.failures:  # noqa: ASYNC110  a counter sets no event
                 await asyncio.sleep(0.05)
         server.resume()
         await saying
         await listener.finish(after=12)
     assert listener.words == [*WORDS[:12]]
-    assert made.statistics.failures.keys() == {"stt_stalled"}
-    assert made.statistics.dropped_s == 0
+    assert made.counts.failures.keys() == {"stt_stalled"}
+    assert made.counts.dropped_s == 0
 
 
 async def test_a_full_server_is_waited_for(servers: Servers) -> None:
@@ -109,13 +109,13 @@ async def test_a_full_server_is_waited_for(servers: Servers) -> None:
             waiting = Listener(await stream.__aenter__())
             reading = asyncio.create_task(waiting.run())
             await waiting.say(np.concatenate([say(*WORDS[:6]), silence(TAIL_FRAMES)]))
-            assert made.statistics.failures["stt_at_capacity"] >= 1
+            assert made.counts.failures["stt_at_capacity"] >= 1
             await first.finish()
         await waiting.finish(after=6)
         await reading
         await stream.__aexit__(None, None, None)
     assert waiting.words == [*WORDS[:6]]
-    assert made.statistics.dropped_s == 0
+    assert made.counts.dropped_s == 0
 
 
 async def test_a_wrong_key_is_tried_once(real: MoshiServer) -> None:
@@ -124,7 +124,7 @@ async def test_a_wrong_key_is_tried_once(real: MoshiServer) -> None:
         await listener.stream.send(say("alpha"))
         with pytest.raises(SttRefused):
             await listener.until_words(1)
-    assert made.statistics.failures == {"stt_refused": 1}
+    assert made.counts.failures == {"stt_refused": 1}
 
 
 @pytest.mark.xfail(

@@ -52,7 +52,7 @@ class Publishers:
         self._sharing = sharing
         self._new_speaker = new_speaker
         self._tasks: asyncio.TaskGroup | None = None
-        self._ending = self._ending = False
+        self._paused = self._ending = False
         #: By session id: the speakers that run and have not been asked to end.
         self.speakers: dict[str, Speaker] = {}
         self._speaker_tasks: dict[asyncio.Task[None], Speaker] = {}
@@ -79,14 +79,14 @@ class Publishers:
 
     def review(self) -> None:
         """The room or the targets have changed: start and stop speakers."""
-        self._ending = False
+        self._paused = False
         for session_id in self._take_changed():
             self._review(session_id)
         self._subscribe()
 
     def pause(self) -> None:
         """Stop all speakers and claim nothing until the next `review`."""
-        self._ending = True
+        self._paused = True
         for session_id in list(self._claims):
             if session_id in self.speakers:
                 self._stop(session_id)
@@ -181,7 +181,7 @@ class Publishers:
 
     def _subscribe(self) -> None:
         """Ask for offers, as far as the queue and the shared limits allow."""
-        if self._tasks is None or self._ending or self._ending:
+        if self._tasks is None or self._paused or self._ending:
             return
         now = self._now()
         while self._changed_claims:

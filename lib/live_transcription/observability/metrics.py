@@ -8,9 +8,13 @@ Labels are bounded and never name rooms, sessions or people.
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+
+from live_transcription.observability.conditions import RULES
+from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -60,6 +64,13 @@ signaling_reconnects = _counter("signaling_reconnects", "Signaling sessions afte
 speaker_reconnects = _counter("speaker_reconnects", "Subscriptions that were opened again, by error code", ["code"])
 stt_streams = _gauge("stt_streams", "Open speech-to-text streams, by engine", ["engine"])
 stt_errors = _counter("stt_errors", "Failed speech-to-text streams, by engine and error code", ["engine", "code"])
+stt_words = _counter("stt_words", "Words from remote engines")
+stt_reconnects = _counter("stt_reconnects", "Connections that were opened again, by cause", ["cause"])
+stt_failures = _counter("stt_failures", "Connections that failed or could not be opened, by error code", ["code"])
+stt_engine_switches = _counter("stt_engine_switches", "Changes of the serving engine, by the new engine", ["engine"])
+stt_ignored_replies = _counter("stt_ignored_replies", "Replies that made no sense, by kind", ["kind"])
+stt_dropped_audio_seconds = _counter("stt_dropped_audio_seconds", "Audio that no server received")
+stt_replayed_audio_seconds = _counter("stt_replayed_audio_seconds", "Audio that was sent more than once")
 stt_gate_seconds = _counter("stt_gate_seconds", "Audio at the silence gate: passed on, or saved (never sent)", ["outcome"])
 
 join_seconds = _histogram("join_seconds", "From finding a speaker in the call to their first audio")
@@ -73,3 +84,49 @@ floor_wait_seconds = _histogram("floor_wait_seconds", "How long words waited for
 def render() -> bytes:
     """All metrics in Prometheus' text format; its media type is `CONTENT_TYPE`."""
     return generate_latest(registry)
+
+
+def expose(status: ServiceStatus) -> bytes:
+    """All metrics in Prometheus' text format, current values from `status`."""
+    calls.set(status.calls)
+    speakers.set(status.speakers)
+    speakers_waiting.set(status.speakers_waiting)
+    slots.set(status.slots)
+    targets.set(status.targets)
+    tasks.set(_tasks())
+    resident_memory.set(status.memory.resident)
+    memory_used.set(status.memory.used or 0)
+    memory_limit.set(status.memory.limit or 0)
+    loop_lag_seconds.set(status.load.lag_s)
+    interval_stretch.set(status.load.interval_stretch)
+    codes = {each.code for each in status.conditions}
+    for code in RULES:
+        condition.labels(code).set(code in codes)
+    return render()
+
+
+def caption_statistics() -> CaptionStatistics:
+    return CaptionStatistics(
+        words=int(total_of(words_committed)),
+        first_word=buckets_of(first_word_seconds),
+        last_word=buckets_of(last_word_seconds),
+    )
+
+
+def total_of(counter: Counter) -> float:
+    """The sum over all labels."""
+    return sum(s.value for metric in counter.collect() for s in metric.samples if s.name.endswith("_total"))
+
+
+def buckets_of(histogram: Histogram) -> Buckets:
+    """Cumulative counts by upper bound, the last one infinite."""
+    (metric,) = histogram.collect()
+    return tuple((float(s.labels["le"]), s.value) for s in metric.samples if s.name.endswith("_bucket"))
+
+
+def _tasks() -> int:
+    """Number of tasks of the running event loop; 0 if none runs."""
+    try:
+        return len(asyncio.all_tasks())
+    except RuntimeError:
+        return 0

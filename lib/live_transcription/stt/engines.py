@@ -22,7 +22,6 @@ from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
-from live_transcription.stt.metrics import SttStatistics, collector
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.stt.resilient.retry import ResiliencePolicy
 from live_transcription.types import Language
@@ -37,14 +36,12 @@ class SttRegistry:
 
     def __init__(self, config: SttConfig | None = None) -> None:
         config = config or SttConfig()
-        self.statistics = SttStatistics()
-        collector.attach(self.statistics)
         engines: list[SttBackend] = []
         for name in config.in_use:
             if name == "modal" and config.modal is not None:
-                engines.append(ModalBackend(config.modal, statistics=self.statistics))
+                engines.append(ModalBackend(config.modal))
             elif name == "moshi" and config.moshi is not None:
-                engines.append(MoshiBackend(config.moshi, statistics=self.statistics))
+                engines.append(MoshiBackend(config.moshi))
             elif name == "embedded" and config.embedded is not None:
                 source = weights.find(config.embedded.model_directory)
                 engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device)
@@ -53,12 +50,11 @@ class SttRegistry:
         self._fallback: FallbackBackend | None = None
         self._backend: SttBackend | None = None
         if engines:  # also for a single engine, since it tracks whether the engine works
-            self._backend = self._fallback = FallbackBackend(engines, patience_s=config.patience_s, statistics=self.statistics)
+            self._backend = self._fallback = FallbackBackend(engines, patience_s=config.patience_s)
         if self._backend is not None and any(isinstance(engine, ModalBackend | MoshiBackend) for engine in engines):
             self._backend = ResilientBackend(
                 self._backend,
                 policy=ResiliencePolicy(ring_s=config.ring_s),
-                statistics=self.statistics,
                 codec=best_codec(),
                 budget=PROCESS_BUDGET,
             )
@@ -96,7 +92,6 @@ class SttRegistry:
         """Release all weights, threads and connections. No stream is open any more."""
         for engine in self._engines:
             await engine.aclose()
-        collector.detach(self.statistics)
 
 
 class _Use:
@@ -116,7 +111,6 @@ class CurrentBackend(SttBackend):
 
     def __init__(self, registry: SttRegistry, *, prewarm: bool = True) -> None:
         self._uses: dict[SttRegistry, _Use] = {}
-        self._closed_socket_s = 0.0
         self._set_registry(registry, prewarm)
 
     def replace(self, registry: SttRegistry, *, prewarm: bool) -> SttRegistry:
@@ -129,7 +123,6 @@ class CurrentBackend(SttBackend):
         """Close replaced engines once the last of their streams has ended."""
         await self._uses[old].idle.wait()
         del self._uses[old]
-        self._closed_socket_s += old.statistics.socket_s(self._now())
         await old.aclose()
 
     @asynccontextmanager
@@ -152,10 +145,6 @@ class CurrentBackend(SttBackend):
         if self._prewarm:
             await backend.warm()
 
-    def socket_s(self) -> float:
-        """Seconds of connections to remote engines, under all settings so far; see `SttStatistics.socket_s`."""
-        return self._closed_socket_s + sum(registry.statistics.socket_s(self._now()) for registry in self._uses)
-
     async def aclose(self) -> None:
         for registry in list(self._uses):
             await registry.aclose()
@@ -166,7 +155,3 @@ class CurrentBackend(SttBackend):
         self._uses[registry] = _Use()
         self.languages = frozenset(registry.languages())
         self.name = "+".join(registry.engines()) or "none"
-
-    @staticmethod
-    def _now() -> float:
-        return asyncio.get_running_loop().time()

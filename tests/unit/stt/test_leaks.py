@@ -18,6 +18,7 @@ from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.config import ModalConfig, SttConfig
 from live_transcription.errors import SttError
 from live_transcription.stt.engines import SttRegistry
+from live_transcription.stt.sockets import sockets
 from tests.unit.stt.kyutai.kyutai_model import speech
 
 FRAMES = speech(0, 4)
@@ -77,5 +78,5 @@ async def test_streams_leave_nothing_behind(reachable: bool) -> None:
         grown = {name: after[name] - before[name] for name in after if after[name] - before[name] > 60}
         assert not grown
         assert PROCESS_BUDGET.used_bytes == 0
-        assert registry.statistics.open_sockets == 0
+        assert sockets.open == 0
         await registry.aclose()

@@ -6,92 +6,67 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 
 import numpy as np
 from prometheus_client import CollectorRegistry
 from prometheus_client.parser import text_string_to_metric_families
 
 from live_transcription.audio.frame_queue import FrameQueue
-from live_transcription.config import SttConfig
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import Transcriber
-from live_transcription.stt.engines import SttRegistry
-from live_transcription.stt.metrics import SttCollector, SttStatistics
+from live_transcription.stt.sockets import BilledSockets
 from live_transcription.vad.gate import SilenceGate
+from sandbox.virtual_clock import run
 from tests.fakes.stt import FakeBackend
 
 
-def exposed(collector: SttCollector) -> CollectorRegistry:
-    registry = CollectorRegistry()
-    registry.register(collector)
-    return registry
+def test_open_connections_count_as_billed() -> None:
+    async def scenario() -> None:
+        sockets = BilledSockets()
+        registry = CollectorRegistry()
+        registry.register(sockets)
+
+        def exposed() -> tuple[float | None, float | None]:
+            return (
+                registry.get_sample_value("live_transcription_stt_open_sockets"),
+                registry.get_sample_value("live_transcription_stt_socket_seconds_total"),
+            )
+
+        with sockets.billed():
+            await asyncio.sleep(10)
+            with sockets.billed():
+                await asyncio.sleep(5)
+                assert exposed() == (2, 20.0)
+            await asyncio.sleep(10)
+            assert exposed() == (1, 30.0)
+        await asyncio.sleep(10)
+        assert exposed() == (0, 30.0)
+
+    run(scenario())
 
 
-def test_all_statistics_are_exposed() -> None:
-    collector, statistics = SttCollector(), SttStatistics()
-    collector.attach(statistics)
-    statistics.words = 7
-    statistics.reconnects["stt_starting"] = 2
-    statistics.failures["stt_unavailable"] = 3
-    statistics.switches["whisper"] = 1
-    statistics.ignored["garbage"] = 4
-    statistics.dropped_s = 1.5
-    statistics.replayed_s = 2.5
-    registry = exposed(collector)
-
-    def value(name: str, **labels: str) -> float | None:
-        return registry.get_sample_value(f"live_transcription_stt_{name}", labels)
-
-    assert value("words_total") == 7
-    assert value("reconnects_total", cause="stt_starting") == 2
-    assert value("failures_total", code="stt_unavailable") == 3
-    assert value("engine_switches_total", engine="whisper") == 1
-    assert value("ignored_replies_total", kind="garbage") == 4
-    assert value("dropped_audio_seconds_total") == 1.5
-    assert value("replayed_audio_seconds_total") == 2.5
-    assert value("socket_seconds_total") == 0
-    assert value("open_sockets") == 0
-
-
-async def test_open_connections_count_as_billed() -> None:
-    collector, statistics = SttCollector(), SttStatistics()
-    collector.attach(statistics)
-    statistics.socket_opened(asyncio.get_running_loop().time() - 60.0)
-    registry = exposed(collector)
-    assert registry.get_sample_value("live_transcription_stt_open_sockets") == 1
-    billed = registry.get_sample_value("live_transcription_stt_socket_seconds_total")
-    assert billed is not None
-    assert 60.0 <= billed < 70.0
-
-
-def test_the_statistics_of_replaced_engines_stay_in_the_sums() -> None:
-    collector, old, new = SttCollector(), SttStatistics(), SttStatistics()
-    collector.attach(old)
-    collector.attach(new)
-    old.words, new.words = 10, 5
-    registry = exposed(collector)
-    assert registry.get_sample_value("live_transcription_stt_words_total") == 15
-    collector.detach(old)
-    collector.detach(old)
-    del old
-    gc.collect()
-    assert registry.get_sample_value("live_transcription_stt_words_total") == 15
-
-
-async def test_the_metrics_contain_the_engines_and_no_room_or_person() -> None:
-    registry = SttRegistry(SttConfig(embedded=None))
-    before = metrics.registry.get_sample_value("live_transcription_stt_words_total")
-    assert before is not None
-    registry.statistics.words += 2
-    assert metrics.registry.get_sample_value("live_transcription_stt_words_total") == before + 2
-    await registry.aclose()
-    assert metrics.registry.get_sample_value("live_transcription_stt_words_total") == before + 2
+def test_the_metrics_of_engines_keep_their_names_and_contain_no_room_or_person() -> None:
     allowed = {"le", "cause", "code", "engine", "kind", "outcome"}
-    for family in text_string_to_metric_families(metrics.render().decode()):
-        if family.name.startswith("live_transcription_stt_"):
-            assert all(set(sample.labels) <= allowed for sample in family.samples)
+    engines = [
+        family
+        for family in text_string_to_metric_families(metrics.render().decode())
+        if family.name.startswith("live_transcription_stt_")
+    ]
+    assert all(set(sample.labels) <= allowed for family in engines for sample in family.samples)
+    assert {family.name.removeprefix("live_transcription_stt_") for family in engines} >= {
+        "words",
+        "first_token_seconds",
+        "flush_seconds",
+        "reconnects",
+        "failures",
+        "engine_switches",
+        "ignored_replies",
+        "dropped_audio_seconds",
+        "replayed_audio_seconds",
+        "socket_seconds",
+        "open_sockets",
+    }
 
 
 async def test_the_gate_counts_the_audio_that_it_saved() -> None:

@@ -17,11 +17,11 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from random import Random
 
 from live_transcription.errors import SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
+from live_transcription.observability import metrics
 from live_transcription.runtime.tasks import owned_task
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.fallback.health import BackendHealth
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.transcript import Hypothesis, SttEvent, Token
 from live_transcription.types import Frame
 
@@ -39,7 +39,6 @@ class FallbackBackend(SttBackend):
         backends: Sequence[SttBackend],
         *,
         patience_s: float = 15.0,
-        statistics: SttStatistics | None = None,
         random: Random | None = None,
     ) -> None:
         if not backends:
@@ -47,7 +46,6 @@ class FallbackBackend(SttBackend):
         random = random or Random()
         self.name = "+".join(backend.name for backend in backends)
         self.languages = frozenset[str]().union(*(backend.languages for backend in backends))
-        self.statistics = statistics or SttStatistics()
         self._backends = tuple(backends)
         self._patience_s = patience_s
         self._health = tuple(BackendHealth(backend.name, random) for backend in backends)
@@ -113,7 +111,7 @@ class FallbackBackend(SttBackend):
         changed = self._health[index].failed(error, self._now())
         if len(self._backends) == 1:
             return  # the caller counts and logs the error
-        self.statistics.failures[error.code] += 1
+        metrics.stt_failures.labels(error.code).inc()
         logger.log(
             logging.WARNING if changed else logging.DEBUG,
             "Speech-to-text by %s: %s",
@@ -135,7 +133,7 @@ class FallbackBackend(SttBackend):
                 failures.append(error)
                 continue
             if self._last_used not in (None, index):
-                self.statistics.switches[self._backends[index].name] += 1
+                metrics.stt_engine_switches.labels(self._backends[index].name).inc()
                 logger.warning("Speech-to-text now uses %s", self._backends[index].name)
             self._last_used = index
             return index, stream

@@ -43,7 +43,7 @@ from live_transcription.errors import (
 from live_transcription.runtime.hosts import is_loopback
 from live_transcription.runtime.redirects import RefusingConnect, redirect_of
 from live_transcription.runtime.tls import client_context
-from live_transcription.stt.metrics import SttStatistics
+from live_transcription.stt.sockets import sockets
 
 #: Maximum size in bytes of a message from a server. The connection is closed at a larger one (close code 1009).
 MESSAGE_LIMIT = 2 * 1024 * 1024
@@ -70,7 +70,7 @@ _wire_logger.setLevel(logging.WARNING)
 
 
 @asynccontextmanager
-async def open_websocket(server: Server, service: str, statistics: SttStatistics) -> AsyncIterator[ClientConnection]:
+async def open_websocket(server: Server, service: str) -> AsyncIterator[ClientConnection]:
     """Open a websocket without compression, counted as an open (and therefore billed) socket until the block ends.
 
     `service` names the server in error messages. Leaving the block gives the server a second to close, or no time if the
@@ -96,22 +96,19 @@ async def open_websocket(server: Server, service: str, statistics: SttStatistics
         raise opening_error(error, service, url=url, certificate_fix=server.certificate_fix) from None
     if (transport_socket := connection.transport.get_extra_info("socket")) is not None:
         transport_socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-    clock = asyncio.get_running_loop().time
-    statistics.socket_opened(clock())
-    try:
-        yield connection
-    except asyncio.CancelledError:
-        # Nobody waits for the closing handshake any more, least of all with a server that hangs.
-        connection.transport.abort()
-        raise
-    finally:
+    with sockets.billed():
         try:
-            async with asyncio.timeout(_CLOSE_S):
-                await connection.close()
-        except TimeoutError:
+            yield connection
+        except asyncio.CancelledError:
+            # Nobody waits for the closing handshake any more, least of all with a server that hangs.
             connection.transport.abort()
+            raise
         finally:
-            statistics.socket_closed(clock())
+            try:
+                async with asyncio.timeout(_CLOSE_S):
+                    await connection.close()
+            except TimeoutError:
+                connection.transport.abort()
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -20,17 +20,13 @@ Messages: TypeAlias = Sequence[bytes | memoryview]
 
 
 class Session(ABC):
-    """The protocol state of one connection. `now` is in seconds of a monotonic clock; `opened_at` is the time of the handshake.
-
-    Replies that make no sense are counted in `ignored`, by kind.
-    """
+    """The protocol state of one connection. Times are in seconds of a monotonic clock; `opened_at` is that of the handshake."""
 
     #: Whether audio may be sent.
     ready = True
 
-    def __init__(self, opened_at: float, *, ignored: Counter[str] | None = None) -> None:
+    def __init__(self, opened_at: float) -> None:
         self._opened_at = opened_at
-        self._ignored = Counter[str]() if ignored is None else ignored
         self._audio = Steps()
         self._ending = False
         # One entry for each flush under way; its meaning depends on the dialect.

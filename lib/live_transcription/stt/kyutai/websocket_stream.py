@@ -16,7 +16,6 @@ from live_transcription.errors import SttError, SttStalled, SttUnavailable
 from live_transcription.observability import metrics
 from live_transcription.stt.base import SttStream
 from live_transcription.stt.kyutai.session import Messages, Session
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.transcript import SttEvent, Token, WordSpacing
 from live_transcription.types import Frame
 
@@ -29,10 +28,9 @@ _SEND_S = 6.0
 class WebsocketStream(SttStream):
     """One connection. Only `events()` reads it, so replies do not accumulate here: TCP slows the server down."""
 
-    def __init__(self, connection: ClientConnection, session: Session, statistics: SttStatistics) -> None:
+    def __init__(self, connection: ClientConnection, session: Session) -> None:
         self._connection = connection
         self._session = session
-        self._statistics = statistics
         self._clock = asyncio.get_running_loop().time
         self._receiving: asyncio.Timeout | None = None
         self._first_audio_at: float | None = None
@@ -129,7 +127,7 @@ class WebsocketStream(SttStream):
         if not isinstance(event, Token):
             return
         self._spacing.observe(event)
-        self._statistics.words += self._spacing.begins_word(event)
+        metrics.stt_words.inc(self._spacing.begins_word(event))
         if not self._first_token_counted and self._first_audio_at is not None:
             metrics.stt_first_token_seconds.observe(self._clock() - self._first_audio_at)
         self._first_token_counted = True

@@ -14,7 +14,6 @@ from live_transcription.audio_store.codec import BlockCodec
 from live_transcription.audio_store.ring import AudioRing
 from live_transcription.runtime.tasks import owned_task
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.stt.resilient.retry import ResiliencePolicy, RetryLog
 from live_transcription.stt.resilient.stream import ResilientStream
 
@@ -30,14 +29,12 @@ class ResilientBackend(SttBackend):
         backend: SttBackend,
         *,
         policy: ResiliencePolicy | None = None,
-        statistics: SttStatistics | None = None,
         random: Random | None = None,
         codec: BlockCodec | None = None,
         budget: AudioBudget | None = None,
     ) -> None:
         self.name = backend.name
         self.languages = backend.languages
-        self.statistics = statistics or SttStatistics()
         self._backend = backend
         self._policy = policy or ResiliencePolicy()
         self._random = random or Random()
@@ -49,7 +46,7 @@ class ResilientBackend(SttBackend):
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
         """Open a stream without waiting for a connection; the first one is opened when there is audio."""
         ring = AudioRing(self._policy.ring_s, codec=self._codec, budget=self._budget)
-        stream = ResilientStream(self._backend, language, self._policy, self.statistics, self._random, ring, self._log)
+        stream = ResilientStream(self._backend, language, self._policy, self._random, ring, self._log)
         try:
             async with owned_task(stream.run(), "stt connections"):
                 yield stream

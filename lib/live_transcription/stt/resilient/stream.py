@@ -26,7 +26,6 @@ from live_transcription.observability import metrics
 from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.steps import STEP_SAMPLES
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.stt.resilient.connection import Connection
 from live_transcription.stt.resilient.open_utterance import RECALL_S, OpenUtterance
 from live_transcription.stt.resilient.retry import ResiliencePolicy, RetryLog, retry_delay_s
@@ -51,7 +50,6 @@ class ResilientStream(SttStream):
         backend: SttBackend,
         language: str,
         policy: ResiliencePolicy,
-        statistics: SttStatistics,
         random: Random,
         ring: AudioRing,
         log: RetryLog,
@@ -59,7 +57,6 @@ class ResilientStream(SttStream):
         self._backend = backend
         self._language = language
         self._policy = policy
-        self._statistics = statistics
         self._random = random
         self._ring = ring
         self._log = log
@@ -161,11 +158,11 @@ class ResilientStream(SttStream):
             # 3. Wait before the next attempt. A connection that worked resets the backoff.
             failures = 0 if worked else failures + 1
             self._last_error = error
-            self._statistics.failures[error.code] += 1
+            metrics.stt_failures.labels(error.code).inc()
             delay_s = retry_delay_s(error, failures, worked, self._random)
             if delay_s is None:
                 raise error
-            self._statistics.reconnects[error.code] += 1
+            metrics.stt_reconnects.labels(error.code).inc()
             self._log_failure(error, delay_s)
             await asyncio.sleep(delay_s)
 
@@ -177,7 +174,7 @@ class ResilientStream(SttStream):
             async with self._backend.open_stream(self._language) as stream:
                 # Begin where the last connection left words open. Tokens whose audio is gone are repeated from memory.
                 replay = self._utterance.restart(self._ring.start, self._acknowledged)
-                self._statistics.replayed_s += max(0, self._furthest - replay.position) / SAMPLE_RATE
+                metrics.stt_replayed_audio_seconds.inc(max(0, self._furthest - replay.position) / SAMPLE_RATE)
                 connection = self._connection = Connection(
                     stream, replay.position, self._policy.replay_speed, self._clock(), carried=replay.tokens
                 )
@@ -213,7 +210,7 @@ class ResilientStream(SttStream):
                 reader = tasks.create_task(self._read(connection), name="stt events")
                 await self._pump(connection)
                 if not connection.ending:
-                    self._statistics.reconnects["rotation"] += 1
+                    metrics.stt_reconnects.labels("rotation").inc()
                     reader.cancel()
                 await asyncio.wait([reader])  # not left to the group, see `end_if_cancelled`
         except* SttError as failures:
@@ -266,7 +263,7 @@ class ResilientStream(SttStream):
         if self._ring.dropped > self._counted_drops:
             sent = self._connection.sent if self._connection is not None else self._acknowledged
             unsent = self._ring.dropped - max(self._counted_drops, sent)
-            self._statistics.dropped_s += max(0, unsent) / SAMPLE_RATE
+            metrics.stt_dropped_audio_seconds.inc(max(0, unsent) / SAMPLE_RATE)
             self._counted_drops = self._ring.dropped
 
     # One connection: receiving.

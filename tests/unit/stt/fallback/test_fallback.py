@@ -15,6 +15,7 @@ from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.stt.resilient.retry import ResiliencePolicy
 from live_transcription.types import Frame
 from sandbox.virtual_clock import run
+from tests.fakes.stt_counts import SttCounts
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
 
 
@@ -107,6 +108,8 @@ def test_a_backend_that_refuses_is_never_tried_again() -> None:
 
 
 def test_after_an_outage_the_next_backend_continues_and_the_best_returns_at_a_pause_without_losing_a_word() -> None:
+    counts = SttCounts()
+
     async def scenario() -> None:
         kyutai = KyutaiModel(break_at=(12.5,), failure=lambda now: SttUnavailable("down") if 12 < now < 40 else None)
         embedded = Embedded()
@@ -119,7 +122,7 @@ def test_after_an_outage_the_next_backend_continues_and_the_best_returns_at_a_pa
         # Probes become rarer, so recovery is noticed late; the switch itself waits for a pause.
         assert 40 < kyutai.opened[1] < 40 + 32 + 6
         assert backend.health[0].state == "up"
-        assert backend.statistics.switches == {"whisper": 1, "kyutai": 1}
+        assert counts.switches == {"whisper": 1, "kyutai": 1}
 
     run(scenario())
 

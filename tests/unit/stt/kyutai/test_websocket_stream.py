@@ -22,7 +22,6 @@ from live_transcription.errors import SttError, SttStalled, SttUnavailable
 from live_transcription.stt.kyutai.handshake import open_websocket
 from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
-from live_transcription.stt.metrics import SttStatistics
 from live_transcription.transcript import SttEvent
 from live_transcription.types import Frame
 
@@ -92,9 +91,8 @@ class Listener:
 async def talking(listener: Listener, session: Numbered) -> AsyncIterator[tuple[WebsocketStream, ClientConnection]]:
     async with serve(listener, "127.0.0.1", 0, compression=None, max_queue=1, ping_interval=None) as server:
         url = f"ws://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-        statistics = SttStatistics()
-        async with open_websocket(MoshiConfig(url, open_timeout_s=5), "stand-in", statistics) as connection:
-            yield WebsocketStream(connection, session, statistics), connection
+        async with open_websocket(MoshiConfig(url, open_timeout_s=5), "stand-in") as connection:
+            yield WebsocketStream(connection, session), connection
 
 
 def frame(length: int, seed: int) -> Frame:

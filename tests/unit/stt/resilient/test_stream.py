@@ -22,6 +22,7 @@ from live_transcription.stt.resilient.retry import ResiliencePolicy
 from live_transcription.transcript import Flushed, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.virtual_clock import run
+from tests.fakes.stt_counts import SttCounts
 from tests.unit.stt.kyutai.kyutai_model import FRAME_S, Captions, KyutaiModel, silence, speech
 
 
@@ -97,6 +98,8 @@ async def _first(stream: SttStream, count: int):  # type: ignore[no-untyped-def]
 
 @pytest.mark.parametrize("hanging", [True, False], ids=["handshake hangs", "handshake fails"])
 def test_a_cold_start_of_a_minute_loses_nothing_and_its_lag_is_gone_within_25_s(hanging: bool) -> None:
+    counts = SttCounts()
+
     async def scenario() -> None:
         model = KyutaiModel(
             opening_s=lambda now: max(0.3, 60 - now) if hanging else 0.3,
@@ -106,7 +109,7 @@ def test_a_cold_start_of_a_minute_loses_nothing_and_its_lag_is_gone_within_25_s(
         talk = Talk(backend)
         await talk.play(speech(0, 250), None)
         assert talk.captions.closed == words(250)
-        assert backend.statistics.dropped_s == 0
+        assert counts.dropped_s == 0
         assert talk.captions.restarts == 0
         up = model.opened[0]
         assert up < 64
@@ -117,6 +120,8 @@ def test_a_cold_start_of_a_minute_loses_nothing_and_its_lag_is_gone_within_25_s(
 
 @pytest.mark.parametrize("acknowledges", [True, False], ids=["steps", "quiet"])
 def test_an_outage_of_ten_seconds_in_mid_sentence_loses_nothing(acknowledges: bool) -> None:
+    counts = SttCounts()
+
     async def scenario() -> None:
         model = KyutaiModel(
             break_at=(7.03,), failure=lambda now: SttUnavailable("down") if 7 < now < 17 else None, acknowledges=acknowledges
@@ -126,9 +131,9 @@ def test_an_outage_of_ten_seconds_in_mid_sentence_loses_nothing(acknowledges: bo
         await talk.play(speech(0, 5), silence(0.6), None, silence(0.4), speech(5, 60), silence(0.6), None)
         assert talk.captions.closed == words(65)
         assert talk.captions.restarts == 1
-        assert backend.statistics.dropped_s == 0
-        assert 4 < backend.statistics.replayed_s < 5
-        assert backend.statistics.reconnects["stt_unavailable"] >= 3
+        assert counts.dropped_s == 0
+        assert 4 < counts.replayed_s < 5
+        assert counts.reconnects["stt_unavailable"] >= 3
 
     run(scenario())
 
@@ -184,6 +189,8 @@ def test_a_break_after_a_pause_within_a_replay_loses_none_of_the_following_words
 
 
 def test_a_break_in_a_monologue_without_pauses_replays_only_its_last_seconds() -> None:
+    counts = SttCounts()
+
     async def scenario() -> None:
         model = KyutaiModel(break_at=(70.0,))
         backend = resilient(model)
@@ -191,8 +198,8 @@ def test_a_break_in_a_monologue_without_pauses_replays_only_its_last_seconds() -
         await talk.play(speech(0, 250), None)
         assert talk.captions.closed == words(250)
         assert talk.captions.restarts == 1
-        assert backend.statistics.replayed_s <= 15.1
-        assert backend.statistics.dropped_s == 0
+        assert counts.replayed_s <= 15.1
+        assert counts.dropped_s == 0
 
     run(scenario())
 
@@ -217,6 +224,8 @@ def test_an_engine_that_rewrites_emits_the_whole_utterance_although_it_gets_only
 
 
 def test_an_outage_longer_than_the_ring_drops_the_oldest_audio_and_counts_it() -> None:
+    counts = SttCounts()
+
     async def scenario() -> None:
         model = KyutaiModel(break_at=(10.0,), failure=lambda now: SttUnavailable("down") if 10 <= now < 70 else None)
         backend = resilient(model, ring_s=20)
@@ -227,14 +236,16 @@ def test_an_outage_longer_than_the_ring_drops_the_oldest_audio_and_counts_it() -
         assert closed[:20] == words(20)
         missing = 300 - len(closed)
         # One word every 0.4 s: the counter matches the missing words.
-        assert backend.statistics.dropped_s == pytest.approx(missing * 0.4, abs=1.5)
-        assert 35 < backend.statistics.dropped_s < 62
+        assert counts.dropped_s == pytest.approx(missing * 0.4, abs=1.5)
+        assert 35 < counts.dropped_s < 62
         assert closed[-1] == 299
 
     run(scenario())
 
 
 def test_rotation_at_a_pause_changes_no_word() -> None:
+    counts = SttCounts()
+
     async def scenario() -> None:
         model = KyutaiModel(replaceable_after_s=30)
         backend = resilient(model)
@@ -245,8 +256,8 @@ def test_rotation_at_a_pause_changes_no_word() -> None:
         await talk.play(*parts)
         assert talk.captions.closed == words(200)
         assert talk.captions.restarts == 0
-        assert backend.statistics.reconnects == {"rotation": 3} or backend.statistics.reconnects == {"rotation": 2}
-        assert backend.statistics.replayed_s < 3
+        assert counts.reconnects == {"rotation": 3} or counts.reconnects == {"rotation": 2}
+        assert counts.replayed_s < 3
 
     run(scenario())
 
@@ -365,6 +376,8 @@ def test_a_hanging_handshake_ends_with_the_stream() -> None:
 
 
 def test_memory_is_bounded_while_no_connection_opens() -> None:
+    counts = SttCounts()
+
     async def scenario() -> None:
         budget = AudioBudget(10**9)
         model = KyutaiModel(opening_s=lambda now: 100.0)
@@ -379,7 +392,7 @@ def test_memory_is_bounded_while_no_connection_opens() -> None:
             flushed = [event async for event in stream.events() if isinstance(event, Flushed)]
         assert len(flushed) <= 10 / FRAME_S + 2
         assert metrics.registry.get_sample_value("live_transcription_stt_flush_seconds_count") == (before or 0) + len(flushed)
-        assert backend.statistics.dropped_s == pytest.approx(5000 * FRAME_S - 10, abs=0.1)
+        assert counts.dropped_s == pytest.approx(5000 * FRAME_S - 10, abs=0.1)
 
     run(scenario())
 

@@ -15,7 +15,6 @@ from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.handshake import open_response, open_websocket
 from live_transcription.stt.kyutai.modal.protocol import ModalSession
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
-from live_transcription.stt.metrics import SttStatistics
 
 _SERVICE = "Kyutai on Modal"
 #: Seconds for which a container is known to be up after it was woken, so that asking again is pointless.
@@ -30,8 +29,7 @@ class ModalBackend(SttBackend):
     name = "modal"
     languages = frozenset({"en", "fr"})
 
-    def __init__(self, config: ModalConfig, *, statistics: SttStatistics | None = None) -> None:
-        self.statistics = statistics or SttStatistics()
+    def __init__(self, config: ModalConfig) -> None:
         self._config = config
         self._warming = asyncio.Lock()
         self._warm_until = float("-inf")
@@ -42,11 +40,11 @@ class ModalBackend(SttBackend):
         """Open a stream. The model detects by itself whether it hears English or French, so `language` is not sent."""
         del language
         now = asyncio.get_running_loop().time
-        async with open_websocket(self._config, _SERVICE, self.statistics) as connection:
-            session = ModalSession(now(), rotate_after_s=self._config.rotate_after_s, ignored=self.statistics.ignored)
+        async with open_websocket(self._config, _SERVICE) as connection:
+            session = ModalSession(now(), rotate_after_s=self._config.rotate_after_s)
             self._open += 1
             try:
-                yield WebsocketStream(connection, session, self.statistics)
+                yield WebsocketStream(connection, session)
             finally:
                 self._open -= 1
 

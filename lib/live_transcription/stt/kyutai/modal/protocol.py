@@ -9,10 +9,10 @@ sends silence for the model's delay. When that delay has passed and no text has 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
+from live_transcription.observability import metrics
 from live_transcription.stt.kyutai.modal.replies import ErrorReply, PauseReply, PingReply, Reply, TokenReply, parse_message
 from live_transcription.stt.kyutai.parsing import IgnoredReply
 from live_transcription.stt.kyutai.session import Messages, Session
@@ -41,8 +41,8 @@ class ModalSession(Session):
     The session is replaceable `rotate_after_s` seconds after the handshake.
     """
 
-    def __init__(self, opened_at: float, *, rotate_after_s: float = 25 * 60.0, ignored: Counter[str] | None = None) -> None:
-        super().__init__(opened_at, ignored=ignored)
+    def __init__(self, opened_at: float, *, rotate_after_s: float = 25 * 60.0) -> None:
+        super().__init__(opened_at)
         self._rotate_after_s = rotate_after_s
         self._first_audio_at: float | None = None
         self._last_audio_at = opened_at
@@ -128,14 +128,14 @@ class ModalSession(Session):
             case PingReply():
                 return []
             case IgnoredReply(kind=kind):
-                self._ignored[kind] += 1
+                metrics.stt_ignored_replies.labels(kind).inc()
                 return []
 
     def _token(self, reply: TokenReply, now: float) -> Sequence[SttEvent]:
         # A proxy may repeat a token; a speaker cannot say two words at the same time.
         if reply.start_s is not None:
             if (reply.text, reply.start_s) == self._last_token:
-                self._ignored["duplicate"] += 1
+                metrics.stt_ignored_replies.labels("duplicate").inc()
                 return []
             self._last_token = (reply.text, reply.start_s)
         self._tokens += 1

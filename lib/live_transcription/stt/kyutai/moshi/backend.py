@@ -14,7 +14,6 @@ from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.handshake import open_websocket
 from live_transcription.stt.kyutai.moshi.protocol import MoshiSession
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
-from live_transcription.stt.metrics import SttStatistics
 
 _SERVICE = "The moshi-server"
 
@@ -25,8 +24,7 @@ class MoshiBackend(SttBackend):
     name = "moshi"
     languages = frozenset({"en", "fr"})
 
-    def __init__(self, config: MoshiConfig, *, statistics: SttStatistics | None = None) -> None:
-        self.statistics = statistics or SttStatistics()
+    def __init__(self, config: MoshiConfig) -> None:
         self._config = config
 
     @asynccontextmanager
@@ -37,8 +35,8 @@ class MoshiBackend(SttBackend):
         """
         del language
         now = asyncio.get_running_loop().time
-        async with open_websocket(self._config, _SERVICE, self.statistics) as connection:
-            stream = WebsocketStream(connection, MoshiSession(now(), ignored=self.statistics.ignored), self.statistics)
+        async with open_websocket(self._config, _SERVICE) as connection:
+            stream = WebsocketStream(connection, MoshiSession(now()))
             await stream.ready()
             yield stream
 

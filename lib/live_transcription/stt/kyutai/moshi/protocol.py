@@ -9,10 +9,10 @@ steps tell exactly how much audio has been transcribed. After a flush, silence p
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
+from live_transcription.observability import metrics
 from live_transcription.stt.kyutai.moshi.replies import Error, Ready, Step, Word, audio_message, parse_message
 from live_transcription.stt.kyutai.parsing import IgnoredReply, is_capacity, loggable
 from live_transcription.stt.kyutai.session import Messages, Session
@@ -40,8 +40,8 @@ class MoshiSession(Session):
     `Flushed` is emitted with the next step, or `LAST_WORD_S` later, so that a word of the flush's last step comes before it.
     """
 
-    def __init__(self, opened_at: float, *, ignored: Counter[str] | None = None) -> None:
-        super().__init__(opened_at, ignored=ignored)
+    def __init__(self, opened_at: float) -> None:
+        super().__init__(opened_at)
         self.ready = False
         self._sent_at = opened_at
         self._progress_at = opened_at
@@ -77,7 +77,7 @@ class MoshiSession(Session):
             case Error(message=reason):
                 raise _error(reason)
             case IgnoredReply(kind=kind):
-                self._ignored[kind] += 1
+                metrics.stt_ignored_replies.labels(kind).inc()
         return []
 
     def tick(self, now: float) -> Sequence[SttEvent]:

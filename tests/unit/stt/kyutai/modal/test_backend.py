@@ -31,9 +31,11 @@ from live_transcription.errors import (
 from live_transcription.observability import metrics
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.stt.sockets import sockets
 from live_transcription.transcript import Flushed, Restarted, SttEvent, Token
 from live_transcription.types import Secret
 from sandbox.virtual_clock import run
+from tests.fakes.stt_counts import SttCounts
 
 FRAME = np.full(1920, 0.1, np.float32)
 Handler = Callable[[ServerConnection], Awaitable[None]]
@@ -110,7 +112,7 @@ def first_tokens() -> float:
 
 
 def test_words_and_a_flush_over_a_real_socket() -> None:
-    before = first_tokens()
+    before, counts, billed_s = first_tokens(), SttCounts(), sockets.seconds
 
     async def scenario() -> None:
         async with Proxy(words).running() as proxy:
@@ -119,10 +121,9 @@ def test_words_and_a_flush_over_a_real_socket() -> None:
             (headers,) = proxy.handshakes
             assert (headers["modal-key"], headers["modal-secret"]) == ("wk-test", "ws-hidden")
             assert "sec-websocket-extensions" not in headers
-            statistics = stt.statistics
-            assert (statistics.words, statistics.open_sockets) == (4, 0)
+            assert (counts.words, sockets.open) == (4, 0)
             assert first_tokens() == before + 1
-            assert 0.4 < statistics.socket_s(asyncio.get_running_loop().time()) < 3
+            assert 0.4 < sockets.seconds - billed_s < 3
 
     run(scenario())
 
@@ -325,6 +326,7 @@ def test_secrets_never_reach_a_log(caplog: pytest.LogCaptureFixture) -> None:
 
 
 def test_with_resilience_a_cold_start_and_a_broken_session_lose_no_word() -> None:
+    counts = SttCounts()
     sessions = 0
 
     async def numbers(connection: ServerConnection) -> None:
@@ -362,7 +364,7 @@ def test_with_resilience_a_cold_start_and_a_broken_session_lose_no_word() -> Non
                 await reader
             assert emitted == [f"w{number}" for number in range(1, 101)]
             assert sessions == 2
-            assert stt.statistics.reconnects["stt_starting"] == 3
+            assert counts.reconnects["stt_starting"] == 3
 
     run(scenario())
 

@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 
 import numpy as np
 import pytest
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
 from live_transcription.stt.kyutai.modal.protocol import FLUSH_TIMEOUT_S, STALL_S, ModalSession
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
+from tests.fakes.stt_counts import SttCounts
 
 
 def frame(samples: int = 1920, value: float = 0.25) -> np.ndarray:
@@ -161,11 +161,11 @@ def test_an_error_of_the_server_ends_the_stream_with_the_error_of_its_kind() -> 
 
 
 def test_nonsense_is_counted_by_kind() -> None:
-    ignored = Counter[str]()
-    session = ModalSession(0.0, ignored=ignored)
+    counts = SttCounts()
+    session = ModalSession(0.0)
     for message in ("{", '{"type": "x"}', "y" * 100_000, b"\x00\x01"):
         assert session.receive(message, 0.0) == []
-    assert ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+    assert counts.ignored == {"garbage": 2, "unknown": 1, "huge": 1}
 
 
 def test_the_history_of_the_session_explains_its_close() -> None:

@@ -15,9 +15,11 @@ from live_transcription.config import MoshiConfig
 from live_transcription.errors import ConfigurationError, SttAtCapacity, SttRefused, SttUnavailable
 from live_transcription.observability import metrics
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
+from live_transcription.stt.sockets import sockets
 from live_transcription.transcript import Flushed, Token
 from live_transcription.types import Secret
 from sandbox.virtual_clock import run
+from tests.fakes.stt_counts import SttCounts
 
 FRAME = np.full(1920, 0.1, np.float32)
 
@@ -59,7 +61,7 @@ def first_tokens() -> float:
 
 
 def test_words_and_a_flush_over_a_real_socket() -> None:
-    before = first_tokens()
+    before, counts = first_tokens(), SttCounts()
 
     async def scenario() -> None:
         async with moshi(model) as url:
@@ -75,8 +77,7 @@ def test_words_and_a_flush_over_a_real_socket() -> None:
                         await stream.end()
             assert [event.text for event in events if isinstance(event, Token)] == ["w11", "w16", "w21"]
             assert isinstance(events[-1], Flushed)
-            statistics = stt.statistics
-            assert (statistics.words, statistics.open_sockets) == (3, 0)
+            assert (counts.words, sockets.open) == (3, 0)
             assert first_tokens() == before + 1
 
     run(scenario())

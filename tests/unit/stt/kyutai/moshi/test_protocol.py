@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import msgpack
 import numpy as np
 import pytest
@@ -12,6 +10,7 @@ import pytest
 from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
 from live_transcription.stt.kyutai.moshi.protocol import LAST_WORD_S, STALL_S, MoshiSession
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
+from tests.fakes.stt_counts import SttCounts
 
 FRAME = np.full(1920, 0.25, np.float32)
 
@@ -169,8 +168,8 @@ def test_a_close_after_long_silence_means_that_the_session_was_idle() -> None:
 
 
 def test_nonsense_is_counted_by_kind() -> None:
-    ignored = Counter[str]()
-    session = MoshiSession(0.0, ignored=ignored)
+    counts = SttCounts()
+    session = MoshiSession(0.0)
     for message in ("text", b"\xc1", msgpack.packb({"type": "?"}), b"\x00" * 100_000):
         assert session.receive(message, 0.0) == []
-    assert ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+    assert counts.ignored == {"garbage": 2, "unknown": 1, "huge": 1}
