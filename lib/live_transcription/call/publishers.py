@@ -96,7 +96,7 @@ class Publishers:
             self._offers.add(session_id)
 
     def stop_asking(self) -> None:
-        """Ask for no more offers: the call is told to end. Speakers that run go on until `end`."""
+        """Request no more offers, since the call is about to end. Running speakers continue until `end`."""
         self._ending = True
 
     def reset(self) -> None:
