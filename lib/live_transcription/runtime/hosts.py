@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 #: One label of a DNS name (RFC 1123, section 2.1). Container engines also allow underscores in the names of services.
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9])?"
@@ -41,14 +41,8 @@ def is_subdomain(host: str, domain: str) -> bool:
 
 def host_of(url: str) -> str:
     """Host and port for messages and logs, without user name, password, path or query."""
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return "?"
-    host = parts.hostname or "?"
-    if ":" in host:
-        host = f"[{host}]"
+    parts, port = _split(url)
+    host = _bracketed(parts.hostname or "?")
     return f"{host}:{port}" if port else host
 
 
@@ -67,17 +61,24 @@ def origin_of(url: str) -> str:
 
     Contains no user name, password, path or query, and only characters that are safe in messages and logs.
     """
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
-        return ""
+    parts, port = _split(url)
     host = parts.hostname or ""
     if parts.scheme not in _DEFAULT_PORTS or "%" in host or not host.isascii() or not is_host(host) or port == 0:
         return ""
-    if ":" in host:
-        host = f"[{host}]"
-    return f"{parts.scheme}://{host}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+    return f"{parts.scheme}://{_bracketed(host)}" + (f":{port}" if port and port != _DEFAULT_PORTS[parts.scheme] else "")
+
+
+def _split(url: str) -> tuple[SplitResult, int | None]:
+    """The parts of an address, and its port. A malformed address has empty parts."""
+    try:
+        parts = urlsplit(url)
+        return parts, parts.port
+    except ValueError:
+        return SplitResult("", "", "", "", ""), None
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _ip(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:

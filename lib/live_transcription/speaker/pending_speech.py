@@ -48,10 +48,6 @@ class PendingSpeech:
     def seconds(self) -> float:
         return 0.0 if self._ring is None else len(self._ring) / SAMPLE_RATE
 
-    @property
-    def memory_bytes(self) -> int:
-        return 0 if self._ring is None else self._ring.memory_bytes
-
     def add(self, actions: Sequence[TimedAction]) -> int:
         """Append the speech and flushes among `actions`. Returns the number of samples that were dropped for them."""
         if self._ring is None:

@@ -6,6 +6,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from live_transcription.audio_store.budget import AudioBudget
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.speaker.pending_speech import PendingSpeech, TimedAction
 from live_transcription.types import SAMPLE_RATE, Frame
@@ -31,14 +32,15 @@ def taken(pending: PendingSpeech) -> list[int | str]:
 
 
 def test_speech_and_flushes_come_back_in_order_and_other_actions_do_not() -> None:
-    pending = PendingSpeech(10.0)
+    budget = AudioBudget()
+    pending = PendingSpeech(10.0, budget=budget)
     assert not pending
     assert pending.add(at(0.16, Speech((frame(1), frame(2))), Flush(), CloseStream())) == 0
     pending.add(at(0.24, Speech((frame(3),)), Flush(), Flush()))
     assert pending
     assert taken(pending) == [1, 2, "Flush", 3, "Flush"]
     assert not pending
-    assert pending.memory_bytes == 0
+    assert budget.used_bytes == 0
 
 
 def test_a_flush_whose_speech_was_taken_comes_back_alone() -> None:
@@ -83,8 +85,9 @@ def test_a_lossy_codec_keeps_samples_within_bounds() -> None:
 
 
 def test_two_minutes_take_less_than_a_megabyte() -> None:
-    pending = PendingSpeech(120.0, codec=best_codec())
+    budget = AudioBudget()
+    pending = PendingSpeech(120.0, codec=best_codec(), budget=budget)
     noise = np.random.default_rng(1).normal(0, 0.1, FRAME).astype(np.float32)
     for number in range(2000):
         pending.add(at(number * 0.08, Speech((noise,))))
-    assert pending.memory_bytes < 1_000_000
+    assert 100_000 < budget.used_bytes < 1_000_000
