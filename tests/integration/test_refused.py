@@ -51,6 +51,7 @@ async def test_captions_come_back_by_themselves_once_the_backend_has_the_right_s
     assert {target for target, _ in service.export()[0].targets} == {target for target, _ in before[0].targets}
     await talk.hpb.restart(internal_secret=talk.internal_secret)
     await listener.wait_connected()
+    await until(lambda: talk.internal_sessions() == 1)
     await talk.caller("speaker", short_speech)
     await listener.captions.wait()
     await until(lambda: conditions(service) == [])
