@@ -296,7 +296,10 @@ class Call:
         else:
             self._publishers.review()
         linger_until = None if empty_since is None else empty_since + self.config.no_target_linger_s
-        deadlines = (cut_off_at, self._targets.next_deadline(), linger_until)
+        reload_until = self._targets.reload_until()
+        if reload_until is not None and reload_until <= now:
+            reload_until = None
+        deadlines = (cut_off_at, self._targets.next_deadline(), linger_until, reload_until)
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 
     def _make_speaker(

@@ -64,7 +64,7 @@ class Publishers:
         self._unavailable: dict[str, OfferRequests] = {}
         self._ask_from: dict[str, float] = {}
         self._returning_until = 0.0
-        self._readership: frozenset[str] | None = frozenset()
+        self._readership: tuple[frozenset[str] | None, bool] = (frozenset(), False)
         self._restarts = Restarts(random.random)
         self._alarm = DeadlineTimer(self._subscribe)
 
@@ -150,9 +150,10 @@ class Publishers:
     # Whom to ask for an offer.
 
     def _take_changed(self) -> Iterable[str]:
-        """The sessions that changed, or all publishers if `Targets.readership` changed, on which `wants` depends."""
+        """The sessions that changed, or all publishers if the readers changed, on whom it depends who has a speaker."""
         changed = self._roster.take_changed()
-        readership = self._targets.readership()
+        readers = self._targets.readership()
+        readership = (readers, readers is not None and self._may_reload())
         if readership == self._readership:
             return changed
         self._readership = readership
@@ -161,8 +162,11 @@ class Publishers:
     def _review(self, session_id: str) -> None:
         if session_id not in self._roster:
             self._restarts.forget(session_id)
+        wanted = self._targets.wants(session_id)
+        if not wanted and session_id in self.speakers and session_id in self._roster.publishers() and self._may_reload():
+            return  # kept as it is for a reader who may be back in a moment
         # One that does not publish, or that nobody reads, needs no subscription.
-        if session_id not in self._roster.publishers() or not self._targets.wants(session_id):
+        if session_id not in self._roster.publishers() or not wanted:
             if session_id in self.speakers:
                 self._stop(session_id)
             self._unavailable.pop(session_id, None)
@@ -178,6 +182,10 @@ class Publishers:
             changed = requests.expect(expected, self._now())
             if changed and session_id not in self._claims:  # one with claims waits for a subscription, not for its next request
                 self._offers.postpone(session_id, requests.due)
+
+    def _may_reload(self) -> bool:
+        until = self._targets.reload_until()
+        return until is not None and self._now() < until
 
     def _subscribe(self) -> None:
         """Ask for offers, as far as the queue and the shared limits allow."""

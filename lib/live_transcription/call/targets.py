@@ -24,6 +24,9 @@ CALL_RECIPIENT_TARGETS = 4
 #: Seconds after a reload for which the HPB may list the old session beside the new one: it keeps a session that was dropped
 #: without a bye for 30 s.
 RELOAD_OVERLAP_S = 35.0
+#: Seconds for which speakers are kept after their last reader has left, in case the page is only being reloaded. A subscription
+#: that is closed and opened again takes a second or more, and misses the words of that time.
+RELOAD_S = 10.0
 #: Only the latest sessions of a user are searched for a reloaded page, which bounds the cost of a user with thousands of them.
 FOLLOWED_SESSIONS = 16
 #: Minimum number of departed Talk session ids that are remembered.
@@ -161,6 +164,11 @@ class Targets:
     def readership(self) -> frozenset[str] | None:
         """The sessions of the targets, on which `wants` depends. None for two or more: then every speaker has a reader."""
         return frozenset(self._index.attached) if len(self._index.attached) < 2 else None
+
+    def reload_until(self) -> float | None:
+        """Until when the reader who left last may be back from a reload; None if no reader is missing."""
+        latest = next(reversed(self._index.waiting.values()), None)
+        return None if latest is None else latest.waiting_since + RELOAD_S
 
     def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:
         """Where a caption of this speaker goes. Speakers never get their own captions.

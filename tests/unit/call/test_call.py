@@ -11,6 +11,7 @@ from itertools import pairwise
 import pytest
 
 from live_transcription.call.offer_queue import MOST_PENDING
+from live_transcription.call.targets import RELOAD_S
 from live_transcription.errors import RoomRefused
 from live_transcription.signaling.events import (
     InCall,
@@ -76,6 +77,41 @@ def test_a_recording_server_is_no_speaker() -> None:
             assert requests.count("recorder") == 2, "a bridge is expected to publish now"
             await ours.session.offer("recorder")
             assert ours.call.speaker_count == 2
+
+    virtual_clock.run(run())
+
+
+def test_speakers_are_kept_while_their_only_reader_reloads_the_page() -> None:
+    speakers = Speakers()
+
+    async def run() -> None:
+        async with FakeCall(speakers=speakers).joined("speaker") as ours:
+            await ours.session.offer("speaker")
+            for absent_s in (1.0, RELOAD_S - 1):
+                await ours.session.deliver(ParticipantsLeft(("listener",)))
+                await asyncio.sleep(absent_s)
+                await ours.session.deliver(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc1"),)))
+                await asyncio.sleep(1)
+                assert (len(speakers.made), len(speakers.running)) == (1, 1)
+            await ours.session.deliver(ParticipantsLeft(("listener",)))
+            await asyncio.sleep(RELOAD_S + 0.1)
+            assert not speakers.running, "nobody reads it, and nobody pays for what is not read"
+            await ours.session.deliver(ParticipantsJoined((Participant("listener", nextcloud_session_id="nc1"),)))
+            await asyncio.sleep(2)
+            assert len(speakers.running) == 1
+
+    virtual_clock.run(run())
+
+
+def test_speakers_end_at_once_when_captions_are_switched_off() -> None:
+    speakers = Speakers()
+
+    async def run() -> None:
+        async with FakeCall(speakers=speakers).joined("speaker") as ours:
+            await ours.session.offer("speaker")
+            ours.call.remove_target("nc1")
+            await asyncio.sleep(0.1)
+            assert not speakers.running
 
     virtual_clock.run(run())
 
