@@ -61,7 +61,7 @@ class VirtualPool(DecodePool):
     """Decodes take `DECODE_S` of the loop's clock, so that figures do not depend on what else the machine does."""
 
     def __init__(self, config: EmbeddedConfig) -> None:
-        super().__init__(config.slots, config.partial_interval_s, clock=lambda: asyncio.get_running_loop().time())
+        super().__init__(config.slots, config.hypothesis_interval_s, clock=lambda: asyncio.get_running_loop().time())
 
     async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
         await self._acquire(priority)

@@ -122,8 +122,8 @@ async def until(generator: Child, true: Callable[[dict[str, Any]], bool]) -> Non
 async def transcribe(takes: Sequence[Take]) -> None:
     engine = whisper()
     preload()
-    # No partial is asked for: what counts is what stands in the end.
-    backend = EmbeddedBackend(engine, EmbeddedConfig(partial_interval_s=1e6))
+    # No hypotheses, since only the final text counts here.
+    backend = EmbeddedBackend(engine, EmbeddedConfig(hypothesis_interval_s=1e6))
     await backend.warm()
     slots = asyncio.Semaphore(EmbeddedConfig().slots)
 

@@ -66,14 +66,14 @@ class EmbeddedConfig:
     """The embedded engine. `model_directory`: a CTranslate2 Whisper model to use instead of the bundled one.
 
     `device`: "cuda" uses a GPU if there is one, otherwise the CPU. `slots`: concurrent decodes; `threads`: cores for each.
-    `partial_interval_s`: shortest interval; it grows under load.
+    `hypothesis_interval_s`: shortest interval; it grows under load.
     """
 
     model_directory: Path | None = None
     device: Device = "cpu"
     slots: int = 2
     threads: int = 1
-    partial_interval_s: float = 0.5
+    hypothesis_interval_s: float = 0.5
 
 
 @dataclass(frozen=True, slots=True)

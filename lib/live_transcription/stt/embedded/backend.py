@@ -65,7 +65,7 @@ class EmbeddedBackend(SttBackend):
     async def _loaded(self) -> DecodePool:
         async with self._loading:
             if self._pool is None:
-                pool = DecodePool(self._config.slots, self._config.partial_interval_s)
+                pool = DecodePool(self._config.slots, self._config.hypothesis_interval_s)
                 try:
                     await pool.in_thread(lambda: self._engine.load(self._config.slots, self._config.threads))
                 except BaseException:

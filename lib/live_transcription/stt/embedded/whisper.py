@@ -26,7 +26,7 @@ from live_transcription.stt.embedded.weights import BundledModel, ModelDirectory
 logger = logging.getLogger(__name__)
 
 #: Maximum seconds of audio for each encoder window, and the window in seconds. Longer audio gets `WHOLE_WINDOW`.
-PARTIAL_WINDOWS = ((4.0, 8), (8.5, 10), (14.5, 15))
+HYPOTHESIS_WINDOWS = ((4.0, 8), (8.5, 10), (14.5, 15))
 FINAL_WINDOWS = ((8.5, 10), (14.5, 15))
 WHOLE_WINDOW = 30
 
@@ -114,7 +114,7 @@ class WhisperEngine:
         try:
             load_on("cuda")
             # CTranslate2 loads cuBLAS when it is needed first, so a missing library shows only here.
-            self.encode(np.zeros(RATE, np.float32), PARTIAL_WINDOWS[0][1])
+            self.encode(np.zeros(RATE, np.float32), HYPOTHESIS_WINDOWS[0][1])
         except (RuntimeError, ValueError, OSError) as error:
             self._model = None
             logger.warning(
@@ -186,7 +186,7 @@ class WhisperRecogniser:
         self._strayed = False
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
-        windows = FINAL_WINDOWS if self._strayed else PARTIAL_WINDOWS
+        windows = FINAL_WINDOWS if self._strayed else HYPOTHESIS_WINDOWS
         encoded = self._engine.encode(samples, window_s(len(samples), windows))
         if abandoned():
             return None

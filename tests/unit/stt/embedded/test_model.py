@@ -33,7 +33,9 @@ pytestmark = [
 
 @pytest.fixture
 async def backend() -> AsyncIterator[SttBackend]:
-    backend = EmbeddedBackend(WhisperEngine(weights.bundled(), frozenset({"en", "fr"})), EmbeddedConfig(partial_interval_s=0.2))
+    backend = EmbeddedBackend(
+        WhisperEngine(weights.bundled(), frozenset({"en", "fr"})), EmbeddedConfig(hypothesis_interval_s=0.2)
+    )
     yield backend
     await backend.aclose()
 
@@ -76,7 +78,7 @@ async def test_a_clip_of_each_language_is_understood(backend: SttBackend) -> Non
 
 async def test_an_engine_that_is_to_use_a_gpu_transcribes_with_and_without_one() -> None:
     engine = WhisperEngine(weights.bundled(), frozenset({"en"}), "cuda")
-    backend = EmbeddedBackend(engine, EmbeddedConfig(partial_interval_s=0.2))
+    backend = EmbeddedBackend(engine, EmbeddedConfig(hypothesis_interval_s=0.2))
     clip = recording.load("en-short")
     events = await transcribe(backend, "en", clip.pcm(SAMPLE_RATE))
     assert word_errors(clip.text, text(events), "en").rate <= 0.08

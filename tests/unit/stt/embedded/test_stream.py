@@ -27,7 +27,7 @@ def engine() -> FakeEngine:
 
 @pytest.fixture
 async def backend(engine: FakeEngine) -> AsyncIterator[EmbeddedBackend]:
-    backend = EmbeddedBackend(engine, EmbeddedConfig(slots=2, partial_interval_s=0.01))
+    backend = EmbeddedBackend(engine, EmbeddedConfig(slots=2, hypothesis_interval_s=0.01))
     yield backend
     engine.hold.set()
     await backend.aclose()
@@ -231,7 +231,7 @@ async def test_a_failed_decode_costs_one_utterance(
 
 async def test_a_final_on_trial_is_used_if_nothing_followed_and_not_if_a_word_did() -> None:
     engine = FakeEngine()
-    backend = EmbeddedBackend(engine, EmbeddedConfig(slots=1, partial_interval_s=0.01))
+    backend = EmbeddedBackend(engine, EmbeddedConfig(slots=1, hypothesis_interval_s=0.01))
     async with backend.open_stream("en") as stream:
         await say(stream, words(3), silence(0.3))
         await engine.wait_until(lambda: ("final", "1 2 3") in engine.decodes)
@@ -250,7 +250,7 @@ async def test_a_final_on_trial_is_used_if_nothing_followed_and_not_if_a_word_di
 
 async def test_a_final_on_trial_is_not_used_for_an_utterance_that_was_cut_meanwhile() -> None:
     engine = FakeEngine()
-    backend = EmbeddedBackend(engine, EmbeddedConfig(slots=1, partial_interval_s=0.01))
+    backend = EmbeddedBackend(engine, EmbeddedConfig(slots=1, hypothesis_interval_s=0.01))
     async with backend.open_stream("en") as stream:
         engine.hold.clear()
         await say(stream, words(9), silence(0.5), words(4, first=10), silence(0.25))
