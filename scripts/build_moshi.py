@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Build moshi-server from crates.io for the CPU, and write the handmade weights that the tests run it with (`make moshi`).
+"""Build moshi-server from the Rust registry for the CPU, and write handmade weights for the tests with it (`make moshi`).
 
 Both go to XDG_CACHE_HOME/live-transcription (~/.cache by default), one directory per version. Existing files are left
 alone, and an interrupted build continues where it stopped. As root on Debian it installs the packages that the build needs.
