@@ -28,8 +28,10 @@ ENABLING_S = 60
 REFUSED_S = 900.0
 _MAX_SERVERS = 20
 _APP_API = "/ocs/v1.php/apps/app_api/api/v1"
-#: The only request that AppAPI answers to a disabled app.
 _STATE = "/ocs/v1.php/apps/app_api/ex-app/state"
+_STATUS = "/ocs/v1.php/apps/app_api/ex-app/status"
+#: What AppAPI answers to a disabled app, too: the state always, the progress during an installation.
+_FOR_DISABLED = (_STATE, _STATUS)
 
 
 class _NotFound(NextcloudError):
@@ -106,15 +108,17 @@ class AppApiGateway:
     """The implementation. One connection pool for the whole app, opened at the first request.
 
     After a refusal it raises NextcloudRefused without asking Nextcloud, until `credentials_confirmed` or for `REFUSED_S`. A
-    disabled app is refused, too, except for its state, so the state is asked once more before it counts as refused.
+    disabled app is refused, too, except for its state and progress, which are sent until they are refused themselves.
     """
 
     def __init__(self, identity: AppIdentity, now: Callable[[], float] = time.monotonic) -> None:
         self._identity = identity
         self._now = now
         self._nextcloud: AsyncNextcloudApp | None = None
-        #: The time of the next request for the state, and of the next one for anything else.
+        # The time of the next request for state or progress, and of the next other one.
         self._state_from = self._others_from = 0.0
+        # Counts the confirmations: a refusal of a request that was sent before the last one means nothing.
+        self._confirmations = 0
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
         return parse_ice_servers(await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"))
@@ -127,11 +131,12 @@ class AppApiGateway:
         return enabled
 
     def credentials_confirmed(self) -> None:
+        self._confirmations += 1
         self._state_from = self._others_from = 0.0
 
     async def report_progress(self, percent: int, error: str = "") -> None:
         body = {"progress": percent, "error": error}
-        await self._ocs("PUT", "/ocs/v1.php/apps/app_api/ex-app/status", json=body, timeout=ENABLING_S)
+        await self._ocs("PUT", _STATUS, json=body, timeout=ENABLING_S)
 
     async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
         answer = await self._ocs("POST", f"{_APP_API}/ex-app/config/get-values", json={"configKeys": list(keys)})
@@ -188,9 +193,10 @@ class AppApiGateway:
             self._nextcloud = None
 
     async def _ocs(self, method: str, path: str, *, client: AsyncNextcloudApp | None = None, **arguments: Any) -> Any:
-        wait_s = (self._state_from if path == _STATE else self._others_from) - self._now()
+        wait_s = (self._state_from if path in _FOR_DISABLED else self._others_from) - self._now()
         if wait_s > 0:
             raise _refused(wait_s)
+        confirmations = self._confirmations
         # Every request carries the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` is
         # not enough, since nc_py_api loses it when it makes a new session.
         arguments |= {"allow_redirects": False}
@@ -205,7 +211,10 @@ class AppApiGateway:
             failure = NextcloudError(f"Nextcloud answered {method} {path} with {error.status_code}.")
             # A request for another user is also refused if there is no such user.
             if error.status_code in (401, 997, 429) and client is None:
-                failure = self._pause(path, blocked=error.status_code == 429)
+                blocked = error.status_code == 429
+                if blocked or confirmations == self._confirmations:
+                    self._pause(everything=blocked or path in _FOR_DISABLED)
+                    failure = _refused(REFUSED_S, blocked=blocked)
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             failure = NextcloudError(f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.")
         except (niquests.RequestException, OSError) as error:
@@ -219,11 +228,10 @@ class AppApiGateway:
         # Raised here, so that no library's exception, which may contain the request, is its context.
         raise failure
 
-    def _pause(self, path: str, *, blocked: bool) -> NextcloudRefused:
+    def _pause(self, *, everything: bool) -> None:
         self._others_from = self._now() + REFUSED_S
-        if blocked or path == _STATE:
+        if everything:
             self._state_from = self._others_from
-        return _refused(REFUSED_S, blocked=blocked)
 
     def _client(self) -> AsyncNextcloudApp:
         if self._nextcloud is None:

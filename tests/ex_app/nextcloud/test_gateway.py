@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from typing import Any
@@ -147,6 +148,27 @@ async def test_a_disabled_app_may_still_ask_for_its_state(patient: PatientCloud)
     app.enabled = True
     assert await patient.gateway.is_enabled()
     assert await patient.ask_everything() == []
+
+
+async def test_progress_is_reported_during_an_installation_although_settings_are_refused(patient: PatientCloud) -> None:
+    app = patient.cloud.app_api.register(secret=SECRET)
+    with pytest.raises(NextcloudRefused):
+        await patient.gateway.read_values(["lt_hpb_url"])
+    await patient.gateway.report_progress(40)
+    assert app.progress == 40
+
+
+async def test_a_refusal_that_comes_after_a_confirmation_was_sent_before_it(patient: PatientCloud) -> None:
+    """The app reads its settings when it starts, and AppAPI initialises it before the answer is there."""
+    app = patient.cloud.app_api.register(secret=SECRET)
+    with patient.cloud.faults.during(Fault(FaultKind.SLOW, path="/ex-app/config", delay_s=0.3)):
+        reading = asyncio.create_task(patient.gateway.read_values(["lt_hpb_url"]))
+        await asyncio.sleep(0.1)
+        patient.gateway.credentials_confirmed()
+        with pytest.raises(NextcloudError):
+            await reading
+    app.enabled = True
+    assert await patient.gateway.read_values(["lt_hpb_url"]) == {}
 
 
 async def test_a_blocked_address_is_named_and_not_used_for_a_while(patient: PatientCloud) -> None:
