@@ -80,7 +80,7 @@ class Step:
 
 
 class Run:
-    """One or more checks, one after another. `check` is the name of the current one; each step belongs to one."""
+    """Checks that run in sequence. `check` is the name of the current one, and each step belongs to one."""
 
     def __init__(self, kind: str, now: Callable[[], float]) -> None:
         self.id = secrets.token_hex(12)

@@ -151,7 +151,7 @@ class MoshiConfig:
     certificate_fix: ClassVar[str] = "On a test system you can switch on “moshi-server: accept any certificate”."
 
     def __post_init__(self) -> None:
-        _check_address("LT_MOSHI_URL", self.url, fix="Use wss://host, or ws://host:8080 in a network of your own.")
+        _check_address("LT_MOSHI_URL", self.url, fix="Use wss://host, or ws://host:8080 in your own network.")
         _check_header("LT_MOSHI_KEY", self.key)
 
     @property

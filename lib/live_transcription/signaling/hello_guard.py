@@ -165,7 +165,7 @@ class HelloGuard:
         key = (config.url, config.internal_secret, config.backend_url)
         credential = self._credentials.get(key)
         if credential is None:
-            # The HPB counts per address, whichever secret was used.
+            # The HPB counts failures per address, whatever the secret.
             known = (other.failures for (url, *_), other in self._credentials.items() if url == config.url)
             credential = self._credentials[key] = _Credential(next(known, deque(maxlen=MAX_FAILURES)))
         self._credentials.move_to_end(key)

@@ -62,7 +62,7 @@ class Datagram:
         return value
 
     def load(self, data: bytes) -> None:
-        """Replace the content with a datagram that was received in another way."""
+        """Replace the content with a datagram that was not read by recvmmsg(2)."""
         self._length[0] = length = min(len(data), MAX_OCTETS)
         self._buffer[:length] = data[:length]
 
