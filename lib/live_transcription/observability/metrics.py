@@ -69,6 +69,7 @@ stt_reconnects = _counter("stt_reconnects", "Connections that were opened again,
 stt_failures = _counter("stt_failures", "Connections that failed or could not be opened, by error code", ["code"])
 stt_engine_switches = _counter("stt_engine_switches", "Changes of the serving engine, by the new engine", ["engine"])
 stt_ignored_replies = _counter("stt_ignored_replies", "Replies that made no sense, by kind", ["kind"])
+stt_silenced_frames = _counter("stt_silenced_frames", "Frames with samples that are no finite numbers, sent as silence")
 stt_dropped_audio_seconds = _counter("stt_dropped_audio_seconds", "Audio that no server received")
 stt_replayed_audio_seconds = _counter("stt_replayed_audio_seconds", "Audio that was sent more than once")
 stt_gate_seconds = _counter("stt_gate_seconds", "Audio at the silence gate: passed on, or saved (never sent)", ["outcome"])

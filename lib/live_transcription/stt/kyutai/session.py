@@ -15,8 +15,8 @@ from live_transcription.stt.kyutai.steps import Steps
 from live_transcription.transcript import SttEvent
 from live_transcription.types import Frame
 
-#: Messages to send, in order.
-Messages: TypeAlias = Sequence[bytes | memoryview]
+#: Messages to send, in order: binary ones, and text.
+Messages: TypeAlias = Sequence[bytes | memoryview | str]
 
 
 class Session(ABC):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -21,6 +22,8 @@ _SERVICE = "Kyutai on Modal"
 _WARM_FOR_S = 30.0
 #: Seconds between two requests to a container that is starting.
 _ASK_AGAIN_S = 2.0
+#: Seconds to wait for the first `ready` of a deployment. Ours sends it right after the handshake, others never do.
+_GREETING_S = 0.3
 
 
 class ModalBackend(SttBackend):
@@ -34,6 +37,8 @@ class ModalBackend(SttBackend):
         self._warming = asyncio.Lock()
         self._warm_until = float("-inf")
         self._open = 0
+        # Whether this deployment's sessions begin with `ready`; None: not known yet.
+        self._greets: bool | None = None
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
@@ -42,11 +47,23 @@ class ModalBackend(SttBackend):
         now = asyncio.get_running_loop().time
         async with open_websocket(self._config, _SERVICE) as connection:
             session = ModalSession(now(), rotate_after_s=self._config.rotate_after_s)
+            stream = WebsocketStream(connection, session)
+            await self._greeting(stream)
             self._open += 1
             try:
-                yield WebsocketStream(connection, session)
+                yield stream
             finally:
                 self._open -= 1
+                self._greets = session.ready
+
+    async def _greeting(self, stream: WebsocketStream) -> None:
+        """Wait for `ready` if this deployment sends it. Raises SttError, also if a model that should send it does not."""
+        if self._greets is None:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_GREETING_S):
+                    await stream.ready()
+        elif self._greets:
+            await stream.ready()
 
     async def warm(self) -> None:
         """Start a container and wait until it is up, unless one is known to be up. Concurrent callers share the wait."""
