@@ -105,7 +105,7 @@ lock: ## Renew the locked versions (needs uv)
 	@scripts/lock.sh
 
 audit: $(VENV)/dev-installed ## Look the locked packages up in the vulnerability database
-	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt -r requirements/cuda.txt
+	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt -r requirements/cuda.txt -r requirements/modal.txt
 
 clean: ## Remove what was built, not the environment
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

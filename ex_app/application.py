@@ -23,6 +23,7 @@ from ex_app.background import Background
 from ex_app.call_store import CallStore
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
+from ex_app.gpu_store import GpuStore
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
 from ex_app.nextcloud.gateway import NextcloudGateway
@@ -51,6 +52,7 @@ def create_app(
     *,
     init_steps: Sequence[InitStep] = (),
     calls: CallStore | None = None,
+    gpu: GpuStore | None = None,
     log: NextcloudLog | None = None,
     redactor: Redactor | None = None,
 ) -> FastAPI:
@@ -98,6 +100,8 @@ def create_app(
                 background.run("sample the status", history.run, restart=True)
                 if calls is not None:
                     background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
+                if gpu is not None:
+                    background.run("store GPU minutes", gpu.run, restart=True)
                 if log is not None:
                     background.run("send the log to Nextcloud", log.run, restart=True)
                 lifecycle.start()
@@ -105,6 +109,8 @@ def create_app(
                 if calls is not None:
                     calls.freeze()
                 background.stop()
+                if gpu is not None:
+                    gpu.save()
         finally:
             await nextcloud.aclose()
 

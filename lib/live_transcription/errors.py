@@ -19,7 +19,8 @@ LiveTranscriptionError
 ├── AudioError
 │   └── OpusError
 └── SttError                      one speech-to-text backend or stream
-    ├── SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttExpired, SttProtocolError
+    ├── SttAtCapacity             SttBudgetSpent: a limit that the administrator set
     ├── SttUnavailable            not reachable, or the connection broke
     │   └── SttStarting, SttStalled, SttRedirected, SttUntrusted
     └── SttRefused, SttModelError
@@ -214,6 +215,12 @@ class SttUntrusted(SttUnavailable):
 
 class SttAtCapacity(SttError):
     code = "stt_at_capacity"
+
+
+class SttBudgetSpent(SttAtCapacity):
+    """The administrator's limit of GPU minutes or connections is reached."""
+
+    code = "stt_budget"
 
 
 class SttExpired(SttError):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -42,6 +42,8 @@ from live_transcription.signaling.probe import probe_hpb
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
+    Condition,
+    GpuUsage,
     HpbReport,
     IceReport,
     RecordedError,
@@ -85,7 +87,10 @@ class TranscriptionService:
         self._config_error = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
         stt = self._config.stt if self._config else SttConfig()
-        self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
+        registry = registry if registry is not None else SttRegistry(stt, wall_clock=wall_clock)
+        self._speech = CurrentBackend(registry, prewarm=stt.prewarm)
+        self._budget = registry.budget
+        self._limit_budget(stt)
         # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
@@ -129,7 +134,9 @@ class TranscriptionService:
         old, self._config, self._config_error = self._config, config, None
         self._capacity.limit(config.max_speakers, config.max_memory_mb)
         if self._applied_stt != config.stt:
-            old_engines = self._speech.replace(SttRegistry(config.stt), prewarm=config.stt.prewarm)
+            self._limit_budget(config.stt)
+            registry = SttRegistry(config.stt, budget=self._budget, wall_clock=self._wall_clock)
+            old_engines = self._speech.replace(registry, prewarm=config.stt.prewarm)
             self._run(self._speech.retire(old_engines), "retire engines")
             if len(self._calls):
                 self._run(self._warm_quietly(), "warm new engines")
@@ -161,7 +168,16 @@ class TranscriptionService:
             socket_s=sockets.seconds,
             reconnects=int(metrics.total_of(metrics.stt_reconnects)),
             dropped_s=metrics.total_of(metrics.stt_dropped_audio_seconds),
+            gpu=self._budget.status(*self._clocks()) if "modal" in self._speech.registry.engines() else None,
         )
+
+    def gpu_usage(self) -> GpuUsage:
+        """The estimated GPU time on Modal of today, to be stored for `restore_gpu_usage`."""
+        return self._budget.usage(*self._clocks())
+
+    def restore_gpu_usage(self, usage: GpuUsage) -> None:
+        """Continue from what an earlier process has used. Call it before the first call is joined."""
+        self._budget.restore(usage)
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
         """See `signaling.probe.probe_hpb`. If the HPB accepts the hello, calls that it has refused try again at once."""
@@ -247,7 +263,7 @@ class TranscriptionService:
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
-        return metrics.expose(self.status())
+        return metrics.expose(self.status(), self.speech_status().gpu)
 
     def _check_language(self, language: str | None) -> None:
         if language is not None and language not in self.languages():
@@ -318,9 +334,21 @@ class TranscriptionService:
         while True:
             now = asyncio.get_running_loop().time()
             refusal = None if self._config is None else self._guard.refusal(self._config.hpb, now)
-            for change in self._problems.observe(tuple(self._calls), self._capacity.shortages(), refusal, now):
+            shortages = [*self._capacity.shortages(), *self._budget_conditions()]
+            for change in self._problems.observe(tuple(self._calls), shortages, refusal, now):
                 self._log(change)
             await asyncio.sleep(OBSERVE_S)
+
+    def _budget_conditions(self) -> Iterator[Condition]:
+        engines = self._speech.registry.engines()
+        return self._budget.conditions(*self._clocks(), alone=len(engines) == 1) if "modal" in engines else iter(())
+
+    def _limit_budget(self, stt: SttConfig) -> None:
+        self._budget.limit(stt.modal.minutes_per_day if stt.modal else 0, stt.modal.max_sockets if stt.modal else 0)
+
+    def _clocks(self) -> tuple[float, float]:
+        """Now, in seconds of the loop's clock and since the epoch."""
+        return asyncio.get_running_loop().time(), self._wall_clock()
 
     def _log(self, change: Change) -> None:
         condition = change.condition

@@ -25,7 +25,8 @@ ERRORS = {"NextcloudError": 0, "NextcloudRefused": 0, "NotReady": 0, "SttUnavail
 
 def all_messages() -> set[str]:
     found = page_messages() | setting_messages() | {INTERNAL_ERROR}
-    for path in ("ex_app/selftest", "ex_app/nextcloud/gateway.py", "lib/live_transcription/capacity"):
+    budget = "lib/live_transcription/stt/kyutai/modal/budget.py"
+    for path in ("ex_app/selftest", "ex_app/nextcloud/gateway.py", "lib/live_transcription/capacity", budget):
         for file in sorted((ROOT / path).rglob("*.py")) or [ROOT / path]:
             found |= set(code_messages(file))
     return found - NAMES - {""}

@@ -28,6 +28,8 @@ from live_transcription.status import (
     CaptionStatistics,
     Condition,
     EngineState,
+    GpuStatus,
+    GpuUsage,
     HpbReport,
     IceReport,
     LoadStatus,
@@ -67,7 +69,11 @@ VALUES: list[tuple[Any, Any]] = [
     (HpbReport, HpbReport("2.0.4", ("mcu",))),
     (tuple[tuple[IceReport, ...], int], ((IceReport("stun", "s.example.com:3478", "192.0.2.1:4711"),), 2)),
     (Mapping[str, Language], {"ar": Language("ar", "العربية", " ", rtl=True)}),
-    (SpeechStatus, SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5)),
+    (
+        SpeechStatus,
+        SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5, GpuStatus(1.5, 600, 2, 8)),
+    ),
+    (GpuUsage, GpuUsage(20_785, 1234.5)),
     (CaptionStatistics, CaptionStatistics(3, ((0.5, 1.0), (float("inf"), 2.0)), ((float("inf"), 0.0),))),
     (
         ServiceStatus,
