@@ -193,6 +193,10 @@ class _FallbackStream(SttStream):
         return self._stream.acknowledged_s
 
     @property
+    def behind_s(self) -> float:
+        return self._stream.behind_s
+
+    @property
     def replaceable(self) -> bool:
         return self._stream.replaceable or any(self._owner.usable(index) for index in self._better)
 

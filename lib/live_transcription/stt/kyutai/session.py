@@ -44,6 +44,11 @@ class Session(ABC):
         """Whether `end` was called and all words have arrived."""
         return self._ending and not self._flushes
 
+    def behind_s(self, now: float) -> float:
+        """See `SttStream`."""
+        del now
+        return 0.0
+
     def replaceable(self, now: float) -> bool:
         """Whether another session should replace this one at the next pause."""
         del now

@@ -43,6 +43,10 @@ class WebsocketStream(SttStream):
         return self._session.acknowledged_s
 
     @property
+    def behind_s(self) -> float:
+        return self._session.behind_s(self._clock())
+
+    @property
     def replaceable(self) -> bool:
         return self._session.replaceable(self._clock())
 

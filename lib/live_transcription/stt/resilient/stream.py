@@ -68,8 +68,9 @@ class ResilientStream(SttStream):
         # Position and time of each flush that was requested and not answered yet, oldest first.
         self._flushes: deque[tuple[int, float]] = deque()
         # Positions: all audio before `_settled` was flushed; `_furthest` is the end of what any connection was sent;
-        # `_acknowledged` is the end of what broken connections acknowledged; drops before `_counted_drops` were counted.
-        self._settled = self._furthest = self._acknowledged = self._counted_drops = 0
+        # `_acknowledged` is the end of what broken connections acknowledged, `_reached` a position behind their last word;
+        # drops before `_counted_drops` were counted.
+        self._settled = self._furthest = self._acknowledged = self._reached = self._counted_drops = 0
         self._ended = False
         self._drain_until: float | None = None
         self._limit: asyncio.Timeout | None = None
@@ -189,8 +190,9 @@ class ResilientStream(SttStream):
 
         # Note how far this connection came, and whether that is further than the ones before it.
         self._furthest = max(self._furthest, connection.sent)
-        acknowledged = max(connection.acknowledged or 0, self._utterance.last_word)
-        progress, self._acknowledged = acknowledged > self._acknowledged, max(self._acknowledged, acknowledged)
+        reached = max(connection.acknowledged or 0, self._utterance.last_word)
+        progress, self._reached = reached > self._reached, max(self._reached, reached)
+        self._acknowledged = max(self._acknowledged, min(reached, connection.transcribed))
         if error is None and connection.ending:
             self._flushes.clear()
             self._settled = self._ring.end
@@ -255,7 +257,9 @@ class ResilientStream(SttStream):
         """Remove audio of a long utterance that would not be replayed after a break."""
         if len(self._ring) > _TRIM:
             acknowledged = connection.acknowledged
-            acknowledged = max(self._acknowledged, self._utterance.last_word if acknowledged is None else acknowledged)
+            if acknowledged is None:
+                acknowledged = min(self._utterance.last_word, connection.transcribed)
+            acknowledged = max(self._acknowledged, acknowledged)
             self._ring.forget(acknowledged - round(RECALL_S * SAMPLE_RATE))
 
     def _count_drops(self) -> None:
@@ -286,6 +290,8 @@ class ResilientStream(SttStream):
                     else:
                         self._utterance.show()
                     await self._events.put(hypothesis)
+                case Pause() if connection.word_bound < self._reached:
+                    pass  # words after it are shown already, and will be repeated
                 case Pause():
                     await self._repeat_carried(connection)
                     self._close(connection.word_bound)
@@ -299,14 +305,27 @@ class ResilientStream(SttStream):
             raise SttUnavailable("The speech-to-text server ended the stream.")
 
     async def _flushed(self, connection: Connection) -> None:
-        """Answer the oldest flush, and close as much of its audio as is certain to be transcribed."""
-        if not connection.flushes:
+        """Settle the oldest flush, and close as much of its audio as is certain to be transcribed.
+
+        If another connection has emitted words of the audio after it, these will be repeated. It is then settled together with
+        the next flush.
+        """
+        if connection.answered >= connection.flushes:
             return
+        connection.answered += 1
+        position, _ = self._flushes[connection.answered - 1]
+        if position < self._reached and not connection.has_acknowledged(position):
+            return
+        await self._repeat_carried(connection)
+        for _ in range(connection.answered):
+            await self._settle(connection)
+        connection.answered = 0
+
+    async def _settle(self, connection: Connection) -> None:
         connection.flushes -= 1
         position, requested_at = self._flushes.popleft()
         self._settled = max(self._settled, position)
         metrics.stt_flush_seconds.observe(self._clock() - requested_at)
-        await self._repeat_carried(connection)
         certain = connection.has_acknowledged(position)
         self._close(max(position, self._utterance.last_word) if certain else self._utterance.last_word_by(position))
         await self._events.put(Flushed())

@@ -10,12 +10,17 @@ Other proxies report neither how much audio they have transcribed nor when a flu
 no text may be sent to them. A flush sends silence for the model's delay. When that delay has passed and no text has come for a
 moment, all words of a model that keeps up have arrived. At the end of the session, words that come later would be lost, so it
 stays open while they arrive.
+
+Audio that waited for a cold start is sent faster than the model may work. Until all of it must have been transcribed, if the
+model is at least as fast as speech, the session is behind. It then reports no pause, and infers no answer to a flush from time,
+since a connection that breaks would otherwise lose the words of the audio before it.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttStarting, SttUnavailable
 from live_transcription.observability import metrics
@@ -31,7 +36,7 @@ from live_transcription.stt.kyutai.modal.replies import (
 )
 from live_transcription.stt.kyutai.parsing import IgnoredReply
 from live_transcription.stt.kyutai.session import Messages, Session
-from live_transcription.stt.kyutai.steps import FLUSH_STEPS, MODEL_DELAY_S
+from live_transcription.stt.kyutai.steps import FLUSH_STEPS, MODEL_DELAY_S, STEP_S
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -41,8 +46,14 @@ QUIET_S = 0.3
 FLUSH_TIMEOUT_S = 1.5
 #: The latter for a server that has not sent anything in this session.
 SILENT_S = 6.0
+#: Seconds of audio that may wait at the server before the session is behind.
+BEHIND_S = 1.5
+#: Maximum lag of the last word, for a proxy that sends times, at which a pause is reported.
+PAUSE_LAG_S = 5.0
+#: Seconds without audio and text that show that a server which was behind has caught up.
+CAUGHT_UP_S = 3.0
 #: Maximum duration in seconds of the flush at the end of the session.
-END_LIMIT_S = 60.0
+END_LIMIT_S = 120.0
 #: Seconds without any message after `end` that show that the proxy hangs: it sends a ping after 10 s. Its model may be slow, so
 #: `done` may take longer, up to the second number.
 DONE_S = (12.0, 180.0)
@@ -61,11 +72,20 @@ CAPACITY_S = 3.0
 _END = '{"type":"end"}'
 
 
+@dataclass(slots=True)
+class _End:
+    """An `end` that was sent at `sent_at`, after `audio_s` server seconds. Its `done` answers so many flushes."""
+
+    sent_at: float
+    audio_s: float
+    flushes: int = 1
+
+
 class ModalSession(Session):
     """`ready`: the proxy has announced that it understands `end`.
 
-    A flush under way that time completes is stored as the time at which its silence was sent. For one that `done` completes,
-    the time at which `end` was sent is stored in `_ends`, with the number of flushes that it answers.
+    A flush under way that time completes is stored as the time at which its silence was sent, one that `done` completes is
+    stored in `_ends`.
 
     The session is replaceable `rotate_after_s` seconds after the handshake.
     """
@@ -73,7 +93,7 @@ class ModalSession(Session):
     def __init__(self, opened_at: float, *, rotate_after_s: float = 25 * 60.0) -> None:
         super().__init__(opened_at)
         self.ready = False
-        self._ends: deque[tuple[float, int]] = deque()
+        self._ends: deque[_End] = deque()
         # The time of the latest message; None if there was none.
         self._message_at: float | None = None
         self._rotate_after_s = rotate_after_s
@@ -85,10 +105,20 @@ class ModalSession(Session):
         self._last_token: tuple[str, float] | None = None
         self._samples_since_text = 0
         self._stall_at: float | None = None
+        # When a model that is as fast as speech has transcribed all audio; and whether that is, or was, far in the future.
+        self._transcribed_at = opened_at
+        self._behind = False
+        # The same for our own proxy, whose words have times: the server seconds before which all words have arrived.
+        self._known_s = 0.0
 
     @property
     def ended(self) -> bool:
         return super().ended and not self._ends
+
+    def behind_s(self, now: float) -> float:
+        if self.ready:
+            return max(0.0, self._audio.sent * STEP_S - MODEL_DELAY_S - self._known_s)
+        return max(0.0, self._transcribed_at - now) if self._is_behind(now) else 0.0
 
     def replaceable(self, now: float) -> bool:
         # Words that a slow model sends after a flush would be lost with the session.
@@ -103,13 +133,15 @@ class ModalSession(Session):
 
     def flush(self, now: float) -> Messages:
         steps = self._audio.flush()
+        if steps and not self._is_behind(now):
+            # A server that keeps up has time for this silence in the pause.
+            self._transcribed_at -= FLUSH_STEPS * STEP_S
         if self.ready and steps:
             # The proxy appends the silence itself.
-            self._ends.append((now, 1))
+            self._ends.append(_End(now, self._audio.sent * STEP_S))
             return [*self._messages(steps[:-FLUSH_STEPS], now), _END]
         if self._ends:
-            sent_at, flushes = self._ends[-1]
-            self._ends[-1] = sent_at, flushes + 1
+            self._ends[-1].flushes += 1
             return []
         self._flushes.append(now)
         return self._messages(steps, now)
@@ -133,6 +165,8 @@ class ModalSession(Session):
         while self._flushes and now >= self._flush_deadline(self._flushes[0]):
             self._flushes.popleft()
             events.append(Flushed())
+            # If quiet shows that the server has caught up, this holds for all flushes.
+            self._transcribed_at = min(self._transcribed_at, now)
         return events
 
     def next_deadline(self) -> float | None:
@@ -158,19 +192,34 @@ class ModalSession(Session):
         )
 
     def _done_deadline(self) -> float:
-        sent_at, _ = self._ends[0]
+        sent_at = self._ends[0].sent_at
         hangs_s, limit_s = DONE_S
         return min(max(sent_at, self._message_at or sent_at) + hangs_s, sent_at + limit_s)
 
     def _flush_deadline(self, sent_at: float) -> float:
         if self._ending:
             quiet_s = SILENT_S if self._message_at is None else FLUSH_TIMEOUT_S
-            return min(max(sent_at, self._last_text_at) + quiet_s, sent_at + END_LIMIT_S)
-        return min(max(sent_at + MODEL_DELAY_S, self._last_text_at + QUIET_S), sent_at + FLUSH_TIMEOUT_S)
+            quiet_at = max(sent_at, self._last_text_at) + quiet_s
+            return min(max(quiet_at, self._transcribed_at + MODEL_DELAY_S + QUIET_S), sent_at + END_LIMIT_S)
+        quiet_at = max(sent_at + MODEL_DELAY_S, self._last_text_at + QUIET_S)
+        if self._is_behind(sent_at):
+            return max(quiet_at, self._caught_up_at)
+        return min(quiet_at, sent_at + FLUSH_TIMEOUT_S)
+
+    def _is_behind(self, now: float) -> bool:
+        return self._behind and now < self._caught_up_at
+
+    @property
+    def _caught_up_at(self) -> float:
+        at = self._transcribed_at + MODEL_DELAY_S
+        return min(at, max(self._last_audio_at, self._last_text_at) + CAUGHT_UP_S) if self._tokens else at
 
     def _messages(self, steps: Sequence[Frame], now: float) -> Messages:
         if steps:
             self._first_audio_at = now if self._first_audio_at is None else self._first_audio_at
+            self._behind = self._is_behind(now)
+            self._transcribed_at = max(self._transcribed_at, now) + len(steps) * STEP_S
+            self._behind |= self._transcribed_at - now > BEHIND_S
             self._last_audio_at = now
         # Views of the samples in place. They are copied only when the message is masked (RFC 6455, section 5.3).
         return [step.astype("<f4", copy=False).data.cast("B") for step in steps]
@@ -180,7 +229,7 @@ class ModalSession(Session):
             case TokenReply():
                 return self._token(reply, now)
             case PauseReply():
-                return self._pause()
+                return self._pause(now)
             case ErrorReply(kind="capacity", message=reason):
                 raise SttAtCapacity(
                     f"Kyutai on Modal is full ({reason}).", fix="Allow more containers, or more sessions in one."
@@ -210,9 +259,10 @@ class ModalSession(Session):
     def _done(self) -> Sequence[SttEvent]:
         if not self._ends:
             return []
-        _, flushes = self._ends.popleft()
+        end = self._ends.popleft()
+        self._known_s = max(self._known_s, end.audio_s)
         self._words_pending = False
-        return [Flushed()] * flushes
+        return [Flushed()] * end.flushes
 
     def _token(self, reply: TokenReply, now: float) -> Sequence[SttEvent]:
         # A proxy may repeat a token; a speaker cannot say two words at the same time.
@@ -226,13 +276,14 @@ class ModalSession(Session):
         self._samples_since_text = 0
         self._stall_at = None
         self._words_pending = True
+        self._known_s = max(self._known_s, reply.start_s or 0.0)
         token = Token(reply.text, None, self._audio.to_stream(reply.start_s), self._audio.to_stream(reply.end_s))
         # Some servers mark every token as final. Only if others are not does `final` mean the end of an utterance.
         self._sends_partial_tokens |= reply.final is False
-        return [token, *(self._pause() if reply.final and self._sends_partial_tokens else ())]
+        return [token, *(self._pause(now) if reply.final and self._sends_partial_tokens else ())]
 
-    def _pause(self) -> Sequence[SttEvent]:
-        if not self._words_pending:
+    def _pause(self, now: float) -> Sequence[SttEvent]:
+        if not self._words_pending or self._is_behind(now) or self.behind_s(now) > PAUSE_LAG_S:
             return []
         self._words_pending = False
         return [Pause()]
