@@ -20,9 +20,10 @@ from live_transcription.stt.kyutai.handshake import open_response, open_websocke
 from live_transcription.stt.kyutai.modal.budget import GpuBudget
 from live_transcription.stt.kyutai.modal.protocol import ModalSession
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
+from live_transcription.texts import Text
 from live_transcription.types import Frame
 
-_SERVICE = "Kyutai on Modal"
+_SERVICE = Text("Kyutai on Modal")
 #: Seconds for which a container is known to be up after it was woken, so that asking again is pointless.
 _WARM_FOR_S = 30.0
 #: Seconds between two requests to a container that is starting.

@@ -108,13 +108,15 @@ class GpuBudget:
         """Why no further connection may be opened now, if so."""
         if self.spent(now, wall_s):
             return SttBudgetSpent(
-                f"Today's {self._minutes_limit} GPU minutes on Modal are used up.",
+                "Today's {limit} GPU minutes on Modal are used up.",
                 fix="Raise the limit in the settings if Modal should continue today.",
+                limit=self._minutes_limit,
             )
         if self._sockets_limit and self._open + self._opening >= self._sockets_limit:
             return SttBudgetSpent(
-                f"All {self._sockets_limit} connections to Modal are open.",
+                "All {limit} connections to Modal are open.",
                 fix="Raise the limit in the settings if Modal should transcribe more speakers at once.",
+                limit=self._sockets_limit,
             )
         return None
 
