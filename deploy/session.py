@@ -15,7 +15,8 @@ The client's side is the dialect that clients of Kyutai on Modal know, with what
          {"type":"ping"}                 nothing has been sent for a while
          {"type":"error","code":"…","message":"…"}
 
-Times are seconds of the audio that was sent. Methods take `now`, seconds of a monotonic clock.
+Times are seconds of the audio that was sent, the silence of drains included. `ready`, `token`, `vad_end`, `done` and `ping`
+also have `audio_s`: the words of so much audio have been sent. Methods take `now`, seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -107,6 +108,11 @@ class ProxySession:
     def _working(self) -> bool:
         return self._frames > self._steps
 
+    @property
+    def _audio_s(self) -> float:
+        # The model may still send words of its last step.
+        return round(max(0, self._steps - DELAY_STEPS - 1) * FRAME_S, 2)
+
     def audio(self, data: bytes, now: float) -> Effects:
         """NaN becomes silence, since it would spoil the model's memory for the rest of the session."""
         self._last_audio_at = now
@@ -134,10 +140,18 @@ class ProxySession:
         message = unpacked(data)
         match message.get("type"):
             case "Ready":
-                return self._say([_json(type="ready", delay_s=DELAY_STEPS * FRAME_S, sample_rate=24_000)], now)
+                ready = _json(type="ready", delay_s=DELAY_STEPS * FRAME_S, sample_rate=24_000, audio_s=self._audio_s)
+                return self._say([ready], now)
             case "Word" if isinstance(message.get("text"), str) and message["text"]:
                 self._words_pending = True
-                token = _json(type="token", text=message["text"], final=True, vad_end=False, **_time("start_time", message))
+                token = _json(
+                    type="token",
+                    text=message["text"],
+                    final=True,
+                    vad_end=False,
+                    **_time("start_time", message),
+                    audio_s=self._audio_s,
+                )
                 return self._say([token], now)
             case "EndWord" if _time("stop_time", message):
                 return self._say([_json(type="word_end", **_time("stop_time", message))], now)
@@ -180,7 +194,7 @@ class ProxySession:
             effects.close = IDLE
             return effects
         if now >= self._last_reply_at + PING_S:
-            return self._say([_json(type="ping")], now)
+            return self._say([_json(type="ping", audio_s=self._audio_s)], now)
         return Effects()
 
     def _frame(self, samples: npt.NDArray[np.float32]) -> list[bytes]:
@@ -218,7 +232,9 @@ class ProxySession:
             self._pause_due = None
             if self._words_pending:
                 self._words_pending = False
-                effects.to_client += self._say([_json(type="vad_end", text="", final=True, vad_end=True)], now).to_client
+                effects.to_client += self._say(
+                    [_json(type="vad_end", text="", final=True, vad_end=True, audio_s=self._audio_s)], now
+                ).to_client
         if self._drain_to is not None and self._steps >= self._drain_to:
             self._drained_at = now + LAST_WORD_S
         return effects
@@ -227,7 +243,7 @@ class ProxySession:
         self._drain_to = None
         self._drained_at = math.inf
         self._last_audio_at = now
-        effects = self._say([_json(type="done")], now)
+        effects = self._say([_json(type="done", audio_s=self._audio_s)], now)
         if self._closing is not None:
             effects.to_client.append(error("expired", "The session reached its age limit: open another one."))
             effects.close = self._closing

@@ -60,7 +60,7 @@ async def test_end_brings_the_tail_that_a_close_would_lose_and_the_session_goes_
         assert [reply["text"] for reply in replies if reply["type"] == "token"] == WORDS
         await client.send(tone(0.5))
         await socket.send('{"type":"end"}')
-        assert (await replies_until(client, "done"))[-1] == {"type": "done"}
+        assert (await replies_until(client, "done"))[-1]["type"] == "done"
 
 
 async def test_a_client_that_just_closes_frees_its_place() -> None:

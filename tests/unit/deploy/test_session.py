@@ -24,7 +24,9 @@ def session(**options: float) -> ProxySession:
 
 
 def said(effects: Effects) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in effects.to_client]
+    """The messages without `audio_s`, which has a test of its own."""
+    messages = [json.loads(text) for text in effects.to_client]
+    return [{name: value for name, value in message.items() if name != "audio_s"} for message in messages]
 
 
 def frames(effects: Effects) -> list[list[float]]:
@@ -163,6 +165,23 @@ def test_a_word_of_the_last_step_of_a_drain_comes_before_done() -> None:
         assert said(proxy.from_model(step(index=index), 0.1)) == []
     assert said(proxy.from_model(model(type="Word", text="last", start_time=1.0), 0.1))[0]["text"] == "last"
     assert said(proxy.tick(0.31)) == [{"type": "done"}]
+
+
+def test_messages_tell_how_much_audio_their_words_cover() -> None:
+    proxy = session()
+    assert json.loads(proxy.from_model(model(type="Ready"), 0.0).to_client[0])["audio_s"] == 0.0
+    proxy.audio(audio(FRAME * 20), 0.0)
+    for index in range(1, 21):
+        proxy.from_model(step(index=index), 0.1)
+    # The model is 6 steps behind the audio, and may still send words of its last step.
+    token = json.loads(proxy.from_model(model(type="Word", text="x", start_time=1.0), 0.1).to_client[0])
+    assert token["audio_s"] == pytest.approx(13 * 0.08)
+    proxy.text('{"type":"end"}', 0.2)
+    for index in range(21, 29):
+        proxy.from_model(step(index=index), 0.3)
+    done = json.loads(proxy.tick(0.51).to_client[0])
+    assert done["type"] == "done"
+    assert done["audio_s"] >= 20 * 0.08
 
 
 def test_the_next_step_answers_a_drain_at_once() -> None:

@@ -317,18 +317,16 @@ class ResilientStream(SttStream):
         if position < self._reached and not connection.has_acknowledged(position):
             return
         await self._repeat_carried(connection)
-        for _ in range(connection.answered):
-            await self._settle(connection)
+        settled = [self._flushes.popleft() for _ in range(connection.answered)]
+        connection.flushes -= len(settled)
         connection.answered = 0
-
-    async def _settle(self, connection: Connection) -> None:
-        connection.flushes -= 1
-        position, requested_at = self._flushes.popleft()
         self._settled = max(self._settled, position)
-        metrics.stt_flush_seconds.observe(self._clock() - requested_at)
+        for _, requested_at in settled:
+            metrics.stt_flush_seconds.observe(self._clock() - requested_at)
         certain = connection.has_acknowledged(position)
         self._close(max(position, self._utterance.last_word) if certain else self._utterance.last_word_by(position))
-        await self._events.put(Flushed())
+        for _ in settled:
+            await self._events.put(Flushed())
 
     async def _repeat_carried(self, connection: Connection) -> None:
         """Emit tokens whose audio is not replayed, before the first words of the replayed audio."""

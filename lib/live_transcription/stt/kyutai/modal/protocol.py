@@ -3,8 +3,8 @@
 
 """One session with a proxy of Kyutai's model on Modal, sans-I/O: 24 kHz mono float32 little-endian in, JSON out.
 
-The proxy of `deploy/` begins with `ready`. It understands `{"type":"end"}`, appends the silence that pushes the last words out,
-and answers `done` after the last of them, however long its model takes.
+The proxy of `deploy/` begins with `ready`, and tells how much audio its words cover. It understands `{"type":"end"}`, appends
+the silence that pushes the last words out, and answers `done` after the last of them, however long its model takes.
 
 Other proxies report neither how much audio they have transcribed nor when a flush is done, so both are inferred from time, and
 no text may be sent to them. A flush sends silence for the model's delay. When that delay has passed and no text has come for a
@@ -29,6 +29,7 @@ from live_transcription.stt.kyutai.modal.replies import (
     ErrorReply,
     PauseReply,
     PingReply,
+    ProgressReply,
     ReadyReply,
     Reply,
     TokenReply,
@@ -49,8 +50,6 @@ FLUSH_TIMEOUT_S = 1.5
 SILENT_S = 6.0
 #: Seconds of audio that may wait at the server before the session is behind.
 BEHIND_S = 1.5
-#: Maximum lag of the last word, for a proxy that sends times, at which a pause is reported.
-PAUSE_LAG_S = 5.0
 #: Seconds without audio and text that show that a server which was behind has caught up.
 CAUGHT_UP_S = 3.0
 #: Maximum duration in seconds of the flush at the end of the session.
@@ -75,10 +74,9 @@ _END = '{"type":"end"}'
 
 @dataclass(slots=True)
 class _End:
-    """An `end` that was sent at `sent_at`, after `audio_s` server seconds. Its `done` answers so many flushes."""
+    """An `end` that was sent at `sent_at`. Its `done` answers so many flushes."""
 
     sent_at: float
-    audio_s: float
     flushes: int = 1
 
 
@@ -109,16 +107,18 @@ class ModalSession(Session):
         # When a model that is as fast as speech has transcribed all audio; and whether that is, or was, far in the future.
         self._transcribed_at = opened_at
         self._behind = False
-        # The same for our own proxy, whose words have times: the server seconds before which all words have arrived.
-        self._known_s = 0.0
+        # Server seconds whose words have all been sent, if the proxy tells.
+        self._audio_s: float | None = None
+
+    @property
+    def acknowledged_s(self) -> float | None:
+        return self._audio.to_stream(self._audio_s)
 
     @property
     def ended(self) -> bool:
         return super().ended and not self._ends
 
     def behind_s(self, now: float) -> float:
-        if self.ready:
-            return max(0.0, self._audio.sent * STEP_S - MODEL_DELAY_S - self._known_s)
         return max(0.0, self._transcribed_at - now) if self._is_behind(now) else 0.0
 
     def replaceable(self, now: float) -> bool:
@@ -139,7 +139,7 @@ class ModalSession(Session):
             self._transcribed_at -= FLUSH_STEPS * STEP_S
         if self.ready and steps:
             # The proxy appends the silence itself.
-            self._ends.append(_End(now, self._audio.sent * STEP_S))
+            self._ends.append(_End(now))
             return [*self._messages(steps[:-FLUSH_STEPS], now), _END]
         if self._ends:
             self._ends[-1].flushes += 1
@@ -208,7 +208,7 @@ class ModalSession(Session):
         return min(quiet_at, sent_at + FLUSH_TIMEOUT_S)
 
     def _is_behind(self, now: float) -> bool:
-        return self._behind and now < self._caught_up_at
+        return self._behind and self._audio_s is None and now < self._caught_up_at
 
     @property
     def _caught_up_at(self) -> float:
@@ -254,6 +254,9 @@ class ModalSession(Session):
             case ReadyReply():
                 self.ready = True
                 return []
+            case ProgressReply(audio_s=audio_s):
+                self._audio_s = max(self._audio_s or 0.0, min(audio_s, self._audio.sent * STEP_S))
+                return []
             case DoneReply():
                 return self._done()
             case PingReply():
@@ -266,7 +269,6 @@ class ModalSession(Session):
         if not self._ends:
             return []
         end = self._ends.popleft()
-        self._known_s = max(self._known_s, end.audio_s)
         self._words_pending = False
         return [Flushed()] * end.flushes
 
@@ -282,14 +284,13 @@ class ModalSession(Session):
         self._samples_since_text = 0
         self._stall_at = None
         self._words_pending = True
-        self._known_s = max(self._known_s, reply.start_s or 0.0)
         token = Token(reply.text, None, self._audio.to_stream(reply.start_s), self._audio.to_stream(reply.end_s))
         # Some servers mark every token as final. Only if others are not does `final` mean the end of an utterance.
         self._sends_partial_tokens |= reply.final is False
         return [token, *(self._pause(now) if reply.final and self._sends_partial_tokens else ())]
 
     def _pause(self, now: float) -> Sequence[SttEvent]:
-        if not self._words_pending or self._is_behind(now) or self.behind_s(now) > PAUSE_LAG_S:
+        if not self._words_pending or self._is_behind(now):
             return []
         self._words_pending = False
         return [Pause()]

@@ -46,6 +46,13 @@ class ReadyReply:
 
 
 @dataclass(frozen=True, slots=True)
+class ProgressReply:
+    """The words of so many seconds of audio have been sent, the silence of flushes included. Only our own proxy tells."""
+
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True)
 class DoneReply:
     """The answer to `end`: all words of the audio before it have been sent."""
 
@@ -63,7 +70,7 @@ class ErrorReply:
     message: str
 
 
-Reply: TypeAlias = TokenReply | PauseReply | ReadyReply | DoneReply | PingReply | ErrorReply | IgnoredReply
+Reply: TypeAlias = TokenReply | PauseReply | ReadyReply | ProgressReply | DoneReply | PingReply | ErrorReply | IgnoredReply
 
 
 def parse_message(message: str | bytes) -> list[Reply]:
@@ -82,6 +89,11 @@ def parse_message(message: str | bytes) -> list[Reply]:
 
 
 def _parse_object(reply: Mapping[str, object]) -> Sequence[Reply]:
+    audio_s = _time(reply, "audio_s")
+    return [*([] if audio_s is None else [ProgressReply(audio_s)]), *_parse_message(reply)]
+
+
+def _parse_message(reply: Mapping[str, object]) -> Sequence[Reply]:
     match reply.get("type"):
         case None:
             return _parse_specified(reply)

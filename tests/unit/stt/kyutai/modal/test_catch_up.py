@@ -36,7 +36,8 @@ class Server(SttBackend):
     """A container that is up from `up_at` on, and a model that transcribes `speed` times as fast as the speaker speaks.
 
     All connections break at the times in `breaks`, and none can be opened for `outage_s` after that. What the network carries
-    then, `latency_s` each way, is lost. `ours`: the proxy sends times, and answers `end`.
+    then, `latency_s` each way, is lost. `ours`: the proxy sends times, tells how much audio it has
+    transcribed, and answers `end`.
     """
 
     name = "modal"
@@ -83,9 +84,8 @@ class _Wire:
         self._busy_until = self._loop.time()
         self._steps: list[list[int]] = []
         self._silent = PAUSE
-        self._received = 0
         if server.ours:
-            self._reply(type="ready", delay_s=0.48)
+            self._reply(type="ready", delay_s=0.48, audio_s=0.0)
 
     def get_write_buffer_size(self) -> int:
         return 1  # so that `send` is used
@@ -122,13 +122,17 @@ class _Wire:
         self._silent = 0 if spoken_now else self._silent + 1
         for word in spoken_now:
             times = {"type": "token", "start_time": (len(self._steps) - DELAY - 1) * STEP_S} if self._server.ours else {}
-            self._reply(text=f"w{word}", final=True, vad_end=False, **times)
+            self._reply(text=f"w{word}", final=True, vad_end=False, **times, **self._progress)
         if self._silent == PAUSE:
-            self._reply(text="", final=True, vad_end=True)
+            self._reply(text="", final=True, vad_end=True, **self._progress)
 
     def _reply_done(self) -> None:
         if self.state is State.OPEN:
-            self._reply(type="done")
+            self._reply(type="done", **self._progress)
+
+    @property
+    def _progress(self) -> dict[str, float]:
+        return {"audio_s": (len(self._steps) - DELAY - 1) * STEP_S} if self._server.ours else {}
 
     def _reply(self, **fields: object) -> None:
         self._loop.call_later(self._server.latency_s, self._arrive, json.dumps(fields))
@@ -174,6 +178,15 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
     breaks_after_s=[0.3, 20.0, 17.5],
     outage_s=0.0,
     ours=False,
+)
+@example(  # flushes that are answered late, after words of the audio behind them
+    sentences=[(18, 0.1), (3, 0.1), (8, 3.0), (22, 0.1), (3, 3.0), (3, 3.0)],
+    cold_s=11.0,
+    speed=1.2207155527875955,
+    latency_s=0.05,
+    breaks_after_s=[18.35607009999436, 3.1637168017264012],
+    outage_s=0.0,
+    ours=True,
 )
 @settings(max_examples=60, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_no_break_during_the_catch_up_loses_or_repeats_a_word(
