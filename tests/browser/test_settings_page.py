@@ -43,7 +43,7 @@ async def test_a_first_time_administrator_gets_from_nothing_to_a_green_selftest(
         page = seen.page
         await page.get_by_role("button", name="Run the self-test").click()
         await expect(page.get_by_text("Failed at: High-performance backend")).to_be_visible(timeout=15_000)
-        await expect(page.get_by_text("It is missing or malformed.").first).to_be_visible()
+        await expect(page.get_by_text("is not set.").first).to_be_visible()
         await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com/standalone-signaling")
         await page.get_by_label("Internal secret", exact=True).fill("the-internal-secret")
         await expect(page.locator("#lt-save-state")).to_have_text("2 changes are not saved.")
@@ -68,7 +68,9 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         await address.fill("nonsense")
         await page.get_by_label("Default language").select_option("fr")
         await page.get_by_role("button", name="Save").click()
-        await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text("enter an address")
+        await expect(page.locator("#lt-field-lt_hpb_url-error")).to_contain_text(
+            "Enter an address such as https://cloud.example.com/standalone-signaling."
+        )
         await expect(address).to_be_focused()
         below = "(e => document.querySelector('.lt-save').getBoundingClientRect().top - e.getBoundingClientRect().bottom)"
         assert await address.evaluate(below) > 0, "the bar at the bottom hides nothing that has the focus"
@@ -80,6 +82,7 @@ async def test_saving_says_what_is_saved_what_is_wrong_and_what_is_kept(browser:
         await expect(page.locator("#lt-save-state")).to_have_text("Saved.")
         await expect(page.locator("#lt-field-lt_hpb_url-note")).to_have_text("Saved.")
         assert world.engine.applied[-1].default_language == "fr"  # type: ignore[union-attr]
+        await page.locator("[data-engine=moshi] summary").click()
         await page.get_by_label("moshi-server: address").fill("ws://stt.example.com:8080")
         await page.get_by_role("button", name="Save").click()
         await expect(page.locator("#lt-field-lt_moshi_url-note")).to_have_text("Saved.")
@@ -137,7 +140,6 @@ async def test_the_status_shows_what_goes_on_and_hostile_text_stays_text(browser
         await page.get_by_label("Internal secret", exact=True).fill("some-secret")
         await page.get_by_role("button", name="Test the backend").click()
         await expect(page.locator("[data-result=hpb]")).to_contain_text("<img src=x", timeout=10_000)
-        await expect(page.locator("[data-result=hpb]")).to_contain_text("refuses the app")
         assert await page.locator("#live-transcription img, #live-transcription script").count() == 0
         assert "owned" not in await page.title()
 
