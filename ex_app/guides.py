@@ -24,6 +24,7 @@ from ex_app.settings.table import GROUPS, ON_PAGE, SETTINGS, Setting
 _DOCS = Path(__file__).parent.parent / "docs"
 #: The guides of the page in the order of its list. Those that are not installed are left out.
 NAMES = ("settings", "troubleshooting", "engines", "modal", "moshi-server", "install", "privacy", "official-app")
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _NOT_IN_SLUGS = re.compile(r"[^\w\- ]")
 
 
@@ -46,8 +47,8 @@ def guides(folder: Path = _DOCS) -> dict[str, Guide]:
 
 def render_guide(name: str, text: str, known: Iterable[str]) -> Guide:
     """`known`: the names of the guides that links may lead to. The HTML contains no scripts and nothing from elsewhere."""
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table").disable("image")
-    tokens = markdown.parse(text)
+    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
+    tokens = markdown.parse(_COMMENT.sub("", text))
     headings = tuple(_name_headings(name, tokens))
     title = next((_text_of(tokens[index + 1]) for index, token in enumerate(tokens) if token.tag == "h1"), name)
     for token in tokens:
@@ -83,9 +84,11 @@ def _text_of(inline: Token) -> str:
 
 
 def _links(guide: str, tokens: list[Token], known: frozenset[str]) -> Iterator[Token]:
-    """Lead links to guides and other sites; the text of any other link stays, without the link."""
+    """Lead links to guides and other sites; the text of any other link stays, without the link. Images are left out."""
     kept: list[bool] = []
     for token in tokens:
+        if token.type == "image":
+            continue
         if token.type == "link_open":
             target = _target(guide, str(token.attrGet("href") or ""), known)
             kept.append(bool(target))
