@@ -23,6 +23,7 @@ from ex_app.background import Background
 from ex_app.call_store import CallStore
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
+from ex_app.health import AppHealth, NextcloudHealth
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
 from ex_app.nextcloud.gateway import NextcloudGateway
@@ -66,7 +67,8 @@ def create_app(
             redactor.add(secret)
         engine.apply(settings.engine_config())
 
-    saved = SavedSettings(environment, nextcloud, apply)
+    nextcloud_health = NextcloudHealth(time.time)
+    saved = SavedSettings(environment, nextcloud, apply, on_read=nextcloud_health.note)
     identity = saved.current.app
     background = Background()
     lifecycle = Lifecycle(
@@ -78,6 +80,7 @@ def create_app(
         on_enabled=saved.refresh_soon,
         on_disabled=calls.freeze if calls is not None else lambda: None,
     )
+    health = AppHealth(engine, lifecycle, saved, nextcloud_health)
     history, runs = History(engine, time.monotonic), Runs(background)
 
     async def ready_for_calls() -> None:
@@ -121,9 +124,9 @@ def create_app(
     add_error_answers(app)
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))
-    app.include_router(status_routes(engine, lifecycle, saved, identity.version))
+    app.include_router(status_routes(engine, lifecycle, health, identity.version))
     checks = Checks(engine, nextcloud, saved)
-    app.include_router(admin_routes(saved, checks, runs, history, lifecycle, Admins(nextcloud), identity.version))
+    app.include_router(admin_routes(saved, checks, runs, history, lifecycle, health, Admins(nextcloud), identity.version))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
     app.add_middleware(AppApiAuth, identity=identity, on_authenticated=nextcloud.credentials_confirmed)

@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ex_app.auth import Admins
 from ex_app.errors import BodyError, NotAllowed
+from ex_app.health import AppHealth
 from ex_app.history import History
 from ex_app.lifecycle import Lifecycle
 from ex_app.page import documentation, language_of, render
@@ -51,7 +52,14 @@ class StartTest(_Body):
 
 
 def admin_routes(
-    saved: SavedSettings, checks: Checks, runs: Runs, history: History, lifecycle: Lifecycle, admins: Admins, version: str
+    saved: SavedSettings,
+    checks: Checks,
+    runs: Runs,
+    history: History,
+    lifecycle: Lifecycle,
+    health: AppHealth,
+    admins: Admins,
+    version: str,
 ) -> APIRouter:
     async def for_admins(request: Request) -> None:
         await admins.require(request.state.user_id)
@@ -100,6 +108,7 @@ def admin_routes(
         return Answer(
             {
                 **history.describe(),
+                **health.describe(),
                 "version": version,
                 "enabled": lifecycle.enabled,
                 "initialising": lifecycle.initialising,

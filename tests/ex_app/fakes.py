@@ -24,11 +24,13 @@ from live_transcription.errors import (
     SttError,
     UnknownLanguage,
 )
+from live_transcription.observability.health import Outcomes
 from live_transcription.observability.metrics import caption_statistics, expose
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
     Condition,
+    Dependency,
     EngineState,
     HpbReport,
     IceReport,
@@ -88,6 +90,8 @@ class FakeEngine:
     errors: tuple[RecordedError, ...] = ()
     conditions: tuple[Condition, ...] = ()
     waiting: int = 0
+    #: By the dependency's name; that of an engine follows from `speech` unless it is here.
+    outcomes: dict[str, Dependency] = field(default_factory=lambda: {"hpb": Dependency("hpb", "ok", at=1.0)})
     memory: MemoryStatus = MemoryStatus(300 << 20)  # noqa: RUF009  frozen
 
     async def __aenter__(self) -> FakeEngine:
@@ -181,7 +185,14 @@ class FakeEngine:
             conditions=self.conditions,
             speakers_waiting=self.waiting,
             memory=self.memory,
+            dependencies=self._dependencies(),
         )
+
+    def _dependencies(self) -> tuple[Dependency, ...]:
+        engines = Outcomes()
+        engines.observe_engines(self.speech.engines, 1.0)
+        named = {name: Dependency(name) for name in ("hpb", "media", "turn")} | {each.name: each for each in engines.engines()}
+        return tuple((named | self.outcomes).values())
 
     async def _requested(self) -> None:
         self.requests += 1

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -232,10 +233,11 @@ async def test_unknown_checks_and_engines_are_refused(talk: httpx.AsyncClient) -
 async def test_the_status_of_calls_engines_and_errors(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.rooms = {"abc": {"nc1": None}}
     engine.errors = (RecordedError(1.0, "stt", "<b>bold</b>"), RecordedError(2.0, "stt", "later"))
-    engine.speech = SpeechStatus((EngineState("modal", "starting", "It takes long."),), 1, 120.0, 2, 0.5)
+    starting = EngineState("modal", "starting", "It takes long.", "stt_starting", "Wait.")
+    engine.speech = SpeechStatus((starting,), 1, 120.0, 2, 0.5)
     status = (await talk.get("/admin/status")).json()
     assert (status["calls"], status["targets"], status["gpu_minutes"], status["reconnects"]) == (1, 1, 2.0, 2)
-    assert status["engines"] == [{"name": "modal", "state": "starting", "problem": "It takes long."}]
+    assert status["engines"] == [asdict(starting)]
     assert [error["message"] for error in status["last_errors"]] == ["later", "<b>bold</b>"]
     assert status["memory_bytes"] > 1_000_000
 

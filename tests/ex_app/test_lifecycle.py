@@ -196,7 +196,7 @@ async def test_the_shutdown_closes_engine_and_gateway() -> None:
 async def test_without_credentials_only_the_health_is_readable(anybody: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert (await anybody.get("/healthz")).json() == {"status": "ok", "reasons": []}
     engine.problem = "LT_HPB_URL is not set."
-    assert (await anybody.get("/healthz")).json() == {"status": "degraded", "reasons": ["configuration"]}
+    assert (await anybody.get("/healthz")).json() == {"status": "failed", "reasons": ["configuration"]}
     assert (await anybody.get("/metrics")).status_code == 401
 
 
@@ -232,7 +232,7 @@ async def test_the_health_names_the_reasons(talk: httpx.AsyncClient, engine: Fak
     nextcloud.failures = 1
     await talk.post("/admin/test/nextcloud", json={}, headers={"X-Live-Transcription": "1"})
     body = (await talk.get("/healthz")).json()
-    assert (body["status"], body["reasons"][:2]) == ("degraded", ["configuration", "speech-to-text"])
+    assert (body["status"], body["reasons"][:2]) == ("failed", ["configuration", "speech-to-text"])
     assert body["engine_states"] == {"modal": "down"}
 
 

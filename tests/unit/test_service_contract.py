@@ -27,6 +27,7 @@ from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
     Condition,
+    Dependency,
     EngineState,
     HpbReport,
     IceReport,
@@ -73,7 +74,8 @@ VALUES: list[tuple[Any, Any]] = [
         ServiceStatus,
         ServiceStatus(
             1, 2, 3, 4, ("whisper",), (RecordedError(1.5, "stt", "It failed."),), None, 5,
-            (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0),
+            (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0), 6,
+            (Dependency("hpb", "ok", at=1.5), Dependency("turn", "warning", "turn-refused", "No.", "Fix.", 2.5, "No.", (("a", "b"),))),
         ),
     ),
     (bytes, b"live_transcription_calls 1.0\n"),
