@@ -76,6 +76,15 @@ def too_many_tries(seconds: float) -> SignalingRefused:
     )
 
 
+def refused_again(seconds: float) -> SignalingRefused:
+    """The error if the same credential has been refused often enough. `seconds`: until it may be tried again."""
+    return SignalingRefused(
+        "The high-performance backend has refused this internal secret several times.",
+        fix=f"Correct the internal secret: another one can be tested at once, this one in {math.ceil(seconds / 60)} minutes.",
+        reason=TOO_MANY_TRIES,
+    )
+
+
 def no_sfu() -> SignalingRefused:
     """The error for an HPB without an SFU."""
     return SignalingRefused(
