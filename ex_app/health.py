@@ -8,7 +8,9 @@ Everything that shows it asks `AppHealth`: `/healthz`, the settings page, the se
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Any
 
 from ex_app.engine import Engine
@@ -31,12 +33,38 @@ from live_transcription.observability.health import (
     Health,
     Outcomes,
 )
+from live_transcription.runtime.tasks import owned_task
 from live_transcription.status import Dependency
+
+#: Seconds between two checks of the HPB while no call uses it.
+HPB_CHECK_S = 60.0
 
 #: The states of the app before and between its uses.
 STARTING, DISABLED = "starting", "disabled"
 #: Everything that `status` may be.
 STATUSES = (OK, UNTESTED, DEGRADED, FAILED, STARTING, DISABLED)
+
+
+class HpbCheck:
+    """Tests the HPB in the background: soon after its settings have changed, and once a minute while no call uses it."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._changed = asyncio.Event()
+
+    def settings_changed(self) -> None:
+        self._changed.set()
+
+    async def run(self, ready: Callable[[], Awaitable[None]]) -> None:
+        """Run until cancelled. `ready` waits until the app is enabled and knows its settings."""
+        while True:
+            await ready()
+            self._changed.clear()
+            # A check that takes longer is cancelled, as is one of settings that have changed.
+            async with owned_task(self._engine.check_hpb(), "check the HPB"):
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(HPB_CHECK_S):
+                        await self._changed.wait()
 
 
 class NextcloudHealth:
@@ -64,31 +92,31 @@ class AppHealth:
         self._engine = engine
         self._lifecycle = lifecycle
         self._saved = saved
-        self._nextcloud = nextcloud
+        self.nextcloud = nextcloud
 
     def current(self) -> Health:
         """The health of an app that is enabled."""
         status = self._engine.status()
         # Nextcloud does not answer the app until it has enabled it.
-        nextcloud = self._nextcloud.current() if self._lifecycle.enabled else Dependency(NEXTCLOUD)
-        used = {each.name for each in status.dependencies}
-        half_configured = [each for each in self.unused_engines() if each.name not in used]
+        nextcloud = self.nextcloud.current() if self._lifecycle.enabled else Dependency(NEXTCLOUD)
         return Health(
-            (nextcloud, *status.dependencies, *half_configured),
+            (nextcloud, *status.dependencies, *self.unused_engines()),
             shortages=[each for each in status.conditions if each.code in SHORTAGES],
             problem=status.problem or "",
-            invalid=" ".join(str(problem) for problem in self._invalid() if _engine_of(problem) not in _names(half_configured)),
+            invalid=" ".join(map(str, self.invalid_settings())),
         )
 
     def unused_engines(self) -> list[Dependency]:
         """The engines that an administrator has selected and begun to configure, but that cannot be used."""
-        order = self._saved.current.engine.stt.order
         found: dict[str, Dependency] = {}
-        for problem in self._invalid():
-            name = _engine_of(problem)
-            if name.removeprefix(ENGINE) in order and name not in found:
+        for problem in self._problems():
+            if (name := self._unused_engine(problem)) and name not in found:
                 found[name] = Dependency(name, WARNING, problem.code, problem.message, problem.fix)
         return list(found.values())
+
+    def invalid_settings(self) -> list[ConfigurationError]:
+        """The other problems with settings that do not prevent calls: a default applies."""
+        return [problem for problem in self._problems() if not self._unused_engine(problem)]
 
     def status(self, health: Health | None = None) -> str:
         """One of `STATUSES`."""
@@ -119,18 +147,16 @@ class AppHealth:
         for each in health.dependencies:
             dependency_state.labels(each.name, each.code).set(VALUES[each.state])
 
-    def _invalid(self) -> list[ConfigurationError]:
-        """The problems with settings that do not prevent calls."""
+    def _problems(self) -> list[ConfigurationError]:
         settings = self._saved.current
         return [problem for problem in settings.problems if problem not in settings.blocking]
 
-
-def _engine_of(problem: ConfigurationError) -> str:
-    """The name of the engine's dependency if the setting belongs to an engine, otherwise ""."""
-    setting = BY_VARIABLE.get(problem.setting)
-    target = setting.target if setting is not None else ""
-    return ENGINE + target.split(".")[1] if target.startswith("stt.") and target.count(".") > 1 else ""
-
-
-def _names(dependencies: list[Dependency]) -> set[str]:
-    return {each.name for each in dependencies}
+    def _unused_engine(self, problem: ConfigurationError) -> str:
+        """The name of the dependency if this problem keeps a selected engine from being used, otherwise ""."""
+        setting = BY_VARIABLE.get(problem.setting)
+        target = setting.target if setting is not None else ""
+        if not target.startswith("stt.") or target.count(".") < 2:
+            return ""
+        name = target.split(".")[1]
+        stt = self._saved.current.engine.stt
+        return ENGINE + name if name in stt.order and getattr(stt, name) is None else ""

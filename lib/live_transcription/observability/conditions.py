@@ -9,11 +9,11 @@ outage of 500 rooms is one line in the log.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from live_transcription.errors import LiveTranscriptionError, SignalingRefused
-from live_transcription.status import Condition
+from live_transcription.status import Condition, IceReport
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,3 +135,14 @@ def turn_condition(servers: Mapping[str, int]) -> Condition:
         f"A TURN server refuses the app: {refusals}. Without a direct path to the media server, captions need TURN.",
         "Check the TURN servers and their secret in Talk's administration settings.",
     )
+
+
+def ice_condition(reports: Sequence[IceReport], unusable: int) -> Condition | None:
+    """The problem that a test of the STUN and TURN servers has found, if any. `unusable`: number of addresses not tested."""
+    failed = [f"{report.kind.upper()} {report.server} ({report.problem})" for report in reports if report.problem]
+    fix = "Check them in Talk's administration settings, and check the firewall."
+    if failed:
+        return Condition.of("ice-servers", "These servers do not work: {servers}.", fix, servers=", ".join(failed))
+    if unusable:
+        return Condition.of("ice-servers", "Malformed or unsupported addresses: {count}.", fix, count=str(unusable))
+    return None

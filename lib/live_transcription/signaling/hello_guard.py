@@ -40,10 +40,10 @@ _MAX_CREDENTIALS = 8
 class _Credential:
     """What is known about one secret at one HPB.
 
-    `failures` holds the times of the latest failed hellos at this HPB, and is shared by all its credentials; `own_failures` holds
-    those with this credential. `works` means that the
-    last hello was accepted, at `accepted_at`, and that no lost session has put the credential in doubt since. `has_worked` is
-    True until a hello is refused. `refusal` is the last answer, if it was a refusal; it is tried again from `retry_at` on.
+    `failures` holds the times of the latest failed hellos at this HPB, and is shared by all its credentials. `own_failures`
+    holds those with this credential. `works` means that the last hello was accepted, at `accepted_at`, and that no lost session
+    has put the credential in doubt since. `has_worked` is True until a hello is refused. `refusal` is the last answer, if
+    it is a refusal; it is tried again from `retry_at` on.
     """
 
     failures: deque[float]
