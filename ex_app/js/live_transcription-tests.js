@@ -11,10 +11,13 @@
   const MARKS = { ok: '✓', warning: '!', failed: '✗', running: '…' }
 
   const state = (name) => ({ ok: t('OK'), warning: t('Warning'), failed: t('Failed'), running: t('Running') })[name]
-  const checkName = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text') })[name] || name
+  const checkName = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text'), calls: t('Calls') })[name] || name
   const engine = (name) => ({ modal: 'Modal', moshi: 'moshi-server', embedded: t('This machine') })[name] || name
 
   function title(step) {
+    if (step.id === 'stt.unused') {
+      return t('{engine}: not configured completely', { engine: engine(step.title) })
+    }
     if (step.id === 'stt.open') {
       return t('{engine}: starting the engine', { engine: engine(step.title) })
     }
