@@ -35,6 +35,7 @@ from live_transcription.observability.health import (
 )
 from live_transcription.runtime.tasks import owned_task
 from live_transcription.status import Dependency
+from live_transcription.texts import join
 
 #: Seconds between two checks of the HPB while no call uses it.
 HPB_CHECK_S = 60.0
@@ -103,7 +104,7 @@ class AppHealth:
             (nextcloud, *status.dependencies, *self.unused_engines()),
             shortages=[each for each in status.conditions if each.code in SHORTAGES],
             problem=status.problem or "",
-            invalid=" ".join(map(str, self.invalid_settings())),
+            invalid=join(*(problem.text for problem in self.invalid_settings())),
         )
 
     def unused_engines(self) -> list[Dependency]:

@@ -107,20 +107,7 @@
     return (found.state === 'warning' && codes[found.code]) || states[found.state] || found.state
   }
 
-  // In other languages than English, a text without translation is replaced by a general one.
-  function cause(found) {
-    const text = found.template || found.cause
-    const general = {
-      'hpb-unreachable': t('The high-performance backend cannot be reached: calls get no captions. The app tries again every few seconds. Check that the backend is running and that this machine can reach it.'),
-      'hpb-refused': t('The high-performance backend refuses the app: calls get no captions. The app tries again every five minutes, and at once when you change the settings. Test the backend below to see why.'),
-      'media-path': t('Some speakers are not being transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
-      'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
-    }
-    const reasons = { hpb: found.code === 'signaling_refused' ? 'hpb-refused' : 'hpb-unreachable', media: 'media-path', turn: 'turn-refused' }
-    const foreign = Object.keys(LT.words).length > 0 && !Object.prototype.hasOwnProperty.call(LT.words, text)
-    const replacement = foreign ? general[reasons[found.name]] : ''
-    return replacement || [t(text, inserted(found.values)), t(found.fix)].filter(Boolean).join(' ')
-  }
+  const cause = (found) => [found.cause, found.fix].filter(Boolean).join(' ')
 
   function dependencies(list) {
     const items = list.map((found) => LT.el('li', { class: 'lt-step lt-step--' + found.state, 'data-dependency': found.name },
@@ -175,10 +162,10 @@
     const known = new Set(['warning', 'failed'])
     const failing = status.dependencies.filter((found) => known.has(found.state) && found.name !== 'nextcloud')
     const limits = status.conditions.filter((found) => found.template && status.reasons.includes(found.code))
-    const shown = (found) => t(found.template, inserted(Object.fromEntries(found.values))) + ' ' + t(found.fix)
+    const shown = (found) => t(found.template, inserted(Object.fromEntries(found.values))) + ' ' + found.fix
     return [
       status.problem || (status.reasons.includes('configuration') ? status.explanations.configuration : ''),
-      status.settings_error ? t('Could not read the saved settings. The last known ones apply.') + ' ' + t(status.settings_error) : '',
+      status.settings_error ? t('Could not read the saved settings. The last known ones apply.') + ' ' + status.settings_error : '',
       untranscribed(status.speakers_waiting),
       ...failing.map((found) => dependencyName(found.name) + ': ' + cause(found)),
       ...limits.map(shown),

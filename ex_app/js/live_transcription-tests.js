@@ -15,9 +15,6 @@
   const engine = (name) => ({ modal: 'Modal', moshi: 'moshi-server', embedded: t('This machine') })[name] || name
 
   function title(step) {
-    if (step.id === 'stt.unused') {
-      return t('{engine}: not configured completely', { engine: engine(step.title) })
-    }
     if (step.id === 'stt.open') {
       return t('{engine}: starting the engine', { engine: engine(step.title) })
     }

@@ -23,6 +23,7 @@ from ex_app.background import Background
 from ex_app.errors import INTERNAL_ERROR, NotReady
 from live_transcription.errors import LiveTranscriptionError, main_error
 from live_transcription.status import Dependency
+from live_transcription.texts import Text
 
 logger = logging.getLogger(__name__)
 
@@ -133,7 +134,7 @@ class Run:
         steps = [step for check, step in self._steps if check == self._check]
         if error is not None and not any(step.state == "failed" for step in steps):
             running = next((step for step in steps if step.state == "running"), None)
-            (running or self.begin(f"{self._check}.failed", "The check")).fail(error)
+            (running or self.begin(f"{self._check}.failed", Text("The check"))).fail(error)
         for step in steps:
             if step.state == "running":
                 step.succeed()

@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The service's status, as plain values."""
+"""The service's status, as plain values. Messages and fixes are texts that can be translated (`texts.Text`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from live_transcription.texts import Text, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,7 @@ class Condition:
     @classmethod
     def of(cls, code: str, template: str, fix: str, *, addition: str = "", **values: str) -> Condition:
         """With `values` inserted into `template`. `addition`: further sentences, which the page does not show."""
-        message = f"{template.format(**values)} {addition}".strip()
-        return cls(code, message, fix, template, tuple(values.items()))
+        return cls(code, join(Text(template, **values), addition), Text(fix), template, tuple(values.items()))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,8 +46,8 @@ class Dependency:
 
     `name`: `nextcloud`, `hpb`, `media` (audio from the media server), `turn`, or `engine:` and the name of an engine.
     `state`: `unknown` (never tried with the current settings), `ok`, `warning` or `failed`. `code`: of the error or condition.
-    `cause` says what happened and why, `fix` what an administrator can do. The settings page translates `template`, if there is
-    one, and inserts `values` into it. `at`: seconds since the epoch, None if unknown; for an engine, when its state changed.
+    `cause` says what happened and why, `fix` what an administrator can do. `at`: seconds since the epoch, None if unknown;
+    for an engine, when its state changed.
     """
 
     name: str
@@ -55,8 +56,6 @@ class Dependency:
     cause: str = ""
     fix: str = ""
     at: float | None = None
-    template: str = ""
-    values: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

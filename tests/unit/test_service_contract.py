@@ -76,7 +76,7 @@ VALUES: list[tuple[Any, Any]] = [
         ServiceStatus(
             1, 2, 3, 4, ("whisper",), (RecordedError(1.5, "stt", "It failed."),), None, 5,
             (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0), 6,
-            (Dependency("hpb", "ok", at=1.5), Dependency("turn", "warning", "ice", "No.", "Fix.", 2.5, "No.", (("a", "b"),))),
+            (Dependency("hpb", "ok", at=1.5), Dependency("turn", "warning", "ice", "No.", "Fix.", 2.5)),
         ),
     ),
     (bytes, b"live_transcription_calls 1.0\n"),
@@ -155,10 +155,9 @@ def test_errors_survive_pickling(kind: type[LiveTranscriptionError]) -> None:
         error = SignalingRefused("No.", fix="Never.", reason="invalid_token")
     else:
         error = kind("It failed.", fix="Repair it.")
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
-    copy = from_json(kind, json.loads(json.dumps(to_json(error))))
-    assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
+    for copy in (pickle.loads(pickle.dumps(error)), from_json(kind, json.loads(json.dumps(to_json(error))))):
+        assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
+        assert (copy.template, copy.fix_template, copy.values) == (error.template, error.fix_template, error.values)
 
 
 async def test_real_answers_match_their_annotations() -> None:

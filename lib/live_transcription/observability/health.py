@@ -15,6 +15,7 @@ from typing import Any
 
 from live_transcription.errors import LiveTranscriptionError, SignalingRefused
 from live_transcription.status import Condition, Dependency, EngineState
+from live_transcription.texts import Text, join
 
 #: The names of the dependencies, in the order in which they are shown. The engines follow.
 NEXTCLOUD, HPB, MEDIA, TURN = "nextcloud", "hpb", "media", "turn"
@@ -30,8 +31,8 @@ VALUES = {UNKNOWN: 0, OK: 1, WARNING: 2, FAILED: 3}
 
 #: The state of a dependency by the state of an engine (`stt.fallback.health.State`).
 _OF_ENGINE = {"up": OK, "starting": WARNING, "full": WARNING, "down": FAILED, "refused": FAILED}
-_NO_ENGINE = "No speech-to-text engine is configured or installed. Configure one in the settings."
-_NO_ENGINE_WORKS = "No speech-to-text engine works, so there are no captions."
+_NO_ENGINE = Text("No speech-to-text engine is configured or installed. Configure one in the settings.")
+_NO_ENGINE_WORKS = Text("No speech-to-text engine works, so there are no captions.")
 
 
 class Outcomes:
@@ -56,9 +57,7 @@ class Outcomes:
 
     def warned(self, name: str, condition: Condition, now: float, *, state: str = WARNING) -> None:
         """The same with the code and the texts of a condition."""
-        self._last[name] = Dependency(
-            name, state, condition.code, condition.message, condition.fix, now, condition.template, condition.values
-        )
+        self._last[name] = Dependency(name, state, condition.code, condition.message, condition.fix, now)
 
     def confirm(self, name: str, now: float) -> None:
         """The last outcome has been seen again."""
@@ -126,17 +125,17 @@ class Health:
         if not engines:
             found["speech-to-text"] = _NO_ENGINE
         elif all(each.state == FAILED for each in engines):
-            found["speech-to-text"] = " ".join([_NO_ENGINE_WORKS, *(text for each in engines if (text := _text(each)))])
+            found["speech-to-text"] = join(_NO_ENGINE_WORKS, *map(_text, engines))
         for each in self.dependencies:
             if each.state in (WARNING, FAILED):
                 reason = _reason(each)
                 if not (reason.startswith(ENGINE) and "speech-to-text" in found):
                     found[reason] = _text(each)
-        return found | {each.code: f"{each.message} {each.fix}".strip() for each in self.shortages}
+        return found | {each.code: join(each.message, each.fix) for each in self.shortages}
 
     def describe(self) -> list[dict[str, Any]]:
         """The dependencies as plain values for JSON."""
-        return [asdict(each) | {"values": dict(each.values)} for each in self.dependencies]
+        return [asdict(each) for each in self.dependencies]
 
     def _engines(self) -> list[Dependency]:
         return [each for each in self.dependencies if each.name.startswith(ENGINE)]
@@ -154,5 +153,5 @@ def _reason(dependency: Dependency) -> str:
             return name
 
 
-def _text(dependency: Dependency) -> str:
-    return f"{dependency.cause} {dependency.fix}".strip()
+def _text(dependency: Dependency) -> Text:
+    return join(dependency.cause, dependency.fix)
