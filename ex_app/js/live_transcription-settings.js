@@ -27,12 +27,21 @@
     content.replaceChildren(alert)
   }
 
+  // Links to guides begin with the page's address: a link of a fragment only would be one to an element of this page.
+  function completeLinks(root) {
+    for (const link of root.querySelectorAll('a[href^="#"]')) {
+      link.setAttribute('href', window.location.pathname + window.location.search + link.getAttribute('href').replace(/^#$/, ''))
+    }
+  }
+
   // Links lead to `#guide-NAME/HEADING`. The name is in the address of the guide, the heading is an element of it.
   async function showGuide(content, name) {
     if (content.dataset.guide !== name) {
       content.innerHTML = await LT.page('admin/docs/' + encodeURIComponent(name))
       content.dataset.guide = name
-      LT.words = JSON.parse(document.getElementById('live-transcription').dataset.words)
+      const root = document.getElementById('live-transcription')
+      LT.words = JSON.parse(root.dataset.words)
+      completeLinks(root)
       content.scrollTop = 0
     }
     const heading = document.getElementById(decodeURIComponent(window.location.hash.slice(1)))
@@ -46,6 +55,7 @@
     content.innerHTML = await LT.page('admin/page?lang=' + encodeURIComponent(LT.language()))
     const root = document.getElementById('live-transcription')
     LT.words = JSON.parse(root.dataset.words)
+    completeLinks(root)
     LT.form.bind(root)
     LT.tests.bind(root)
     LT.status.run()
