@@ -122,7 +122,7 @@ class Problems:
         self, calls: Sequence[Call], errors: Sequence[SignalingError], accepted_at: float, now: float, at: float
     ) -> None:
         if errors:
-            # Talk's callers are told the refusal, too: it explains more than the connections that fail after it.
+            # A refusal explains more than the connections that fail after it.
             error = next((error for error in errors if isinstance(error, SignalingRefused)), errors[0])
             self.hpb_failed(error, now, at)
             return
