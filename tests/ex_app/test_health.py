@@ -34,8 +34,9 @@ SOURCE = located([recording.load("en-short")])
 class Admin:
     """What an administrator and a monitoring system see."""
 
-    def __init__(self, client: httpx.AsyncClient, talk: TalkOnLoopback) -> None:
+    def __init__(self, client: httpx.AsyncClient, talk: TalkOnLoopback, nextcloud: FakeNextcloud) -> None:
         self.talk = talk
+        self.nextcloud = nextcloud
         self._client = client
 
     async def save(self, **settings: str) -> None:
@@ -108,7 +109,7 @@ async def admin() -> AsyncIterator[Admin]:
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         await stack.enter_async_context(app.router.lifespan_context(app))
         client = httpx.AsyncClient(transport=transport, base_url="http://app", headers=credentials())
-        yield Admin(await stack.enter_async_context(client), talk)
+        yield Admin(await stack.enter_async_context(client), talk, nextcloud)
 
 
 async def configure(admin: Admin, secret: str = "") -> None:
@@ -216,6 +217,33 @@ async def test_an_engine_that_is_half_configured_is_a_warning(admin: Admin) -> N
         assert (await admin.dependency("engine:modal"))["state"] == "warning"
         assert await admin.overall() == "degraded"
         assert (await admin.healthz())["reasons"] == ["engine:modal"]
+
+
+async def test_an_engine_that_is_not_selected_may_be_half_configured(admin: Admin) -> None:
+    await admin.save(lt_stt_order="moshi", lt_modal_key="wk-the-right-key")
+    assert "engine:modal" not in {each["name"] for each in (await admin.healthz())["dependencies"]}
+    assert "Modal" not in str((await admin.healthz())["explanations"])
+
+
+async def test_other_settings_that_are_invalid_are_named_everywhere(admin: Admin) -> None:
+    admin.nextcloud.values["lt_max_calls"] = "many"  # as occ saves it
+    await configure(admin)
+    run = await admin.test("nextcloud")
+    assert run["state"] == "warning"
+    assert [step["title"] for step in run["steps"] if step["id"] == "settings.invalid"] == ["Maximum concurrent calls"]
+    assert "LT_MAX_CALLS" in (await admin.healthz())["explanations"]["configuration"]
+
+
+async def test_nextcloud_counts_unless_it_does_not_know_the_app_yet(admin: Admin) -> None:
+    assert (await admin.test("nextcloud"))["state"] == "ok"
+    assert (await admin.dependency("nextcloud"))["state"] == "ok"
+    admin.nextcloud.failures = 1
+    assert (await admin.test("nextcloud"))["state"] == "failed"
+    failed = await admin.dependency("nextcloud")
+    assert (failed["state"], failed["code"]) == ("failed", "nextcloud")
+    assert "nextcloud" in (await admin.healthz())["reasons"]
+    assert (await admin.test("nextcloud"))["state"] == "ok"
+    assert (await admin.dependency("nextcloud"))["state"] == "ok"
 
 
 async def test_the_configured_engine_is_prepared_although_the_backend_is_not_configured() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from live_transcription.call.problems import Problems
-from live_transcription.errors import NoMediaPath, SignalingError, SignalingRefused, SignalingUnreachable
+from live_transcription.errors import NoMediaPath, RoomRefused, SignalingError, SignalingRefused, SignalingUnreachable
 from live_transcription.observability.health import HPB, MEDIA, TURN, Outcomes
 from live_transcription.status import Condition
 from live_transcription.types import TurnAnswer
@@ -86,6 +86,15 @@ def test_an_outage_lasts_until_a_session_begins_or_resumes() -> None:
     assert world.state(HPB) == "failed", "nothing has shown that it is over"
     world.watch(2, OneCall(in_room_since=world.now + 0.5))
     assert world.state(HPB) == "ok"
+
+
+def test_a_room_that_refuses_the_app_is_no_outage() -> None:
+    world = World()
+    world.watch(1, OneCall(in_room_since=0.5))
+    world.watch(2, OneCall(last_error=RoomRefused("There is no such room.")))
+    world.watch(60)
+    assert world.state(HPB) == "ok"
+    assert world.problems.current() == ()
 
 
 def test_a_refused_test_counts_until_a_hello_is_accepted() -> None:
