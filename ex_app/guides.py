@@ -23,7 +23,10 @@ from ex_app.settings.table import GROUPS, ON_PAGE, SETTINGS, Setting
 
 _DOCS = Path(__file__).parent.parent / "docs"
 #: The guides of the page in the order of its list. Those that are not installed are left out.
-NAMES = ("settings", "troubleshooting", "engines", "modal", "moshi-server", "install", "privacy", "official-app")
+NAMES = (
+    *("settings", "troubleshooting", "health", "monitoring", "engines", "modal", "moshi-server"),
+    *("install", "privacy", "official-app", "removal"),
+)
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _NOT_IN_SLUGS = re.compile(r"[^\w\- ]")
 
