@@ -31,6 +31,7 @@ _WITHOUT_THE_APP = (
     "Nextcloud refuses this request (status {status}). Log in as an administrator, and check that the app is enabled.",
     "The page could not be set up. Reload it. If this does not help, see the browser's console.",
     "Try again",
+    "Loading…",
     "Reload the page",
 )
 SCRIPTS = ("api", "form", "tests", "status", "settings")

@@ -22,7 +22,11 @@
     button.type = 'button'
     button.className = 'primary'
     button.textContent = action
-    button.addEventListener('click', retry)
+    button.addEventListener('click', () => {
+      button.disabled = true
+      button.textContent = LT.t('Loading…')
+      retry()
+    })
     alert.append(heading, text, button)
     content.replaceChildren(alert)
   }
