@@ -25,6 +25,7 @@ _TEMPLATES = _HERE.parent / "templates"
 _ENGINE_GUIDES = {"modal": "modal", "moshi": "moshi-server", "embedded": "engines"}
 #: Shown although the app does not answer, so they are stored in Nextcloud as the page's initial state.
 _WITHOUT_THE_APP = (
+    "Live transcription",
     "Nextcloud cannot be reached.",
     "The app does not answer (status {status}). Is its container running?",
     "The app gave no answer in time.",

@@ -171,10 +171,11 @@ def test_a_required_field_is_marked_and_not_wrong_before_anything_was_typed() ->
 
 def test_nextcloud_stores_the_texts_for_an_app_that_does_not_answer() -> None:
     words = menu_page("1").initial_state["words"]
-    script = (ROOT / "ex_app/js/live_transcription-api.js").read_text(encoding="utf-8")
     assert words["fr"]["Try again"] == "Réessayer"
-    for text in re.findall(r"LT\.t\('([^']+)'", script):
-        assert text in words["de"], "the page needs it before it has loaded"
+    for name in ("api", "settings"):
+        script = (ROOT / f"ex_app/js/live_transcription-{name}.js").read_text(encoding="utf-8")
+        for text in re.findall(r"LT\.t\('((?:[^'\\]|\\.)+)'", script):
+            assert text.replace("\\'", "'") in words["de"], "the page needs it before it has loaded"
 
 
 async def test_a_guide_is_html_with_links_to_the_other_guides(talk: httpx.AsyncClient) -> None:
