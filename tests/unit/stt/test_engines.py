@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 
@@ -43,5 +44,9 @@ def test_a_single_engine_counts_as_refused_until_it_accepts_the_credentials() ->
                     (engine,) = service.speech_status().engines
                     assert engine.state == state
                     assert bool(engine.problem) == (state == "refused")
+                    assert service.status().dependencies[-1].name == "engine:modal"
+                    assert service.status().dependencies[-1].state == {"refused": "failed", "up": "ok"}[state]
+                await asyncio.sleep(60)
+                assert service.status().dependencies[-1].state == "ok", "it has served"
 
     run(scenario())
