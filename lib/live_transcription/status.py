@@ -96,11 +96,16 @@ class CaptionStatistics:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """One speech-to-text engine: `state` as in `stt.fallback.health.State`, `problem` for an administrator."""
+    """One speech-to-text engine: `state` as in `stt.fallback.health.State`.
+
+    `problem` and `fix` are for an administrator, `code` is that of the error.
+    """
 
     name: str
     state: str
     problem: str = ""
+    code: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -256,10 +256,12 @@ class Transcriber:
         match timed.action:
             case Speech(frames=frames):
                 self._captioner.audio_sent(sum(map(len, frames)), timed.at)
+                stream.mark_speech(not self._audio.has_own_activity or self._audio.speaking)
                 for frame in frames:
                     await stream.send(frame)
             case Flush():
                 await stream.flush()
+                stream.mark_speech(False)
                 self._captioner.end_of_speech(self._gate.limits.hangover_s)
             case CloseStream():
                 if stream.caught_up:

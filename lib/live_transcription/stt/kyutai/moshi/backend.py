@@ -34,16 +34,23 @@ class MoshiBackend(SttBackend):
         Raises SttAtCapacity if the server has no free slot.
         """
         del language
-        now = asyncio.get_running_loop().time
-        async with open_websocket(self._config, _SERVICE) as connection:
-            stream = WebsocketStream(connection, MoshiSession(now()))
-            await stream.ready()
+        async with self._open() as (stream, _):
             yield stream
 
     async def warm(self) -> None:
-        """Open a session and wait until the model is ready. Raises SttError.
+        """Open a session and wait until the model has transcribed silence. Raises SttError.
 
-        Only a session shows a wrong key, a full server and a dead model: the server's HTTP pages answer in all three cases.
+        Only a session shows a wrong key, a full server, a dead model and a model that the app cannot use: the server's HTTP
+        pages answer in all cases.
         """
-        async with self.open_stream("en"):
-            pass
+        async with self._open() as (stream, session):
+            await stream.transmit(session.probe(asyncio.get_running_loop().time()))
+            await stream.receive_until(lambda: session.stepped)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[tuple[WebsocketStream, MoshiSession]]:
+        async with open_websocket(self._config, _SERVICE) as connection:
+            session = MoshiSession(asyncio.get_running_loop().time())
+            stream = WebsocketStream(connection, session)
+            await stream.receive_until(lambda: session.ready)
+            yield stream, session

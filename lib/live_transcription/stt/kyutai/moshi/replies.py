@@ -38,14 +38,19 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Marker:
+    """The server has received the audio before a marker of ours, and transcribed more audio since then than its delay."""
+
+
+@dataclass(frozen=True, slots=True)
 class Error:
     """The server gives up the session."""
 
     message: str
 
 
-#: None: a message of the protocol that we do not need (`EndWord`, `Marker`).
-Reply: TypeAlias = Ready | Word | Step | Error | IgnoredReply | None
+#: None: a message of the protocol that we do not need (`EndWord`).
+Reply: TypeAlias = Ready | Word | Step | Marker | Error | IgnoredReply | None
 
 
 #: One sample in msgpack: the marker of a 32-bit float, and its bytes in network order.
@@ -62,6 +67,11 @@ def audio_message(chunk: Frame) -> bytes:
     samples["marker"] = 0xCA
     samples["value"] = chunk
     return b"".join((_AUDIO_HEAD, b"\xdc", len(chunk).to_bytes(2, "big"), samples.tobytes()))
+
+
+def marker_message() -> bytes:
+    """Encode a `Marker`, which the server sends back."""
+    return bytes(msgpack.packb({"type": "Marker", "id": 1}))
 
 
 def parse_message(message: str | bytes) -> Reply:
@@ -85,7 +95,9 @@ def _reply(reply: Mapping[str, object]) -> Reply:
             return Word(text[:TEXT_LIMIT].replace("\x00", ""), seconds(reply.get("start_time")))
         case {"type": "Step"}:
             return Step(_pause(reply.get("prs")))
-        case {"type": "EndWord" | "Marker"}:
+        case {"type": "Marker"}:
+            return Marker()
+        case {"type": "EndWord"}:
             return None
         case {"type": "Error"}:
             message = reply.get("message")
