@@ -8,6 +8,7 @@
 | a first problem (`stt.fallback.stream_health`) | another connection to the same backend, judged sooner |
 | a second one within a minute | the backend has failed; the speaker avoids it for a minute |
 | no word from the next backend either | the speech has no words: a hum, music. The first backend was not deaf |
+| a problem of a backend that is tried after a failure | likewise |
 | a second problem, and no other backend | the same backend, judged by a much longer time |
 
 Backends are numbers, the best first. `now` is in seconds of a monotonic clock.
@@ -79,13 +80,16 @@ class Attempts:
         """Note that a stream of a backend failed."""
         self._records[backend].broken_at = now
 
-    def problem(self, backend: int, error: SttUnhealthy, now: float, *, alone: bool) -> Outcome:
-        """Note a problem of a stream. `alone`: there is no other backend. If the outcome is WORDLESS, `deaf` were not deaf."""
+    def problem(self, backend: int, error: SttUnhealthy, now: float, *, alone: bool, trial: bool = False) -> Outcome:
+        """Note a problem of a stream. If the outcome is WORDLESS, the backends in `deaf` were not deaf.
+
+        `alone`: there is no other backend. `trial`: the backend is tried after a failure.
+        """
         if isinstance(error, SttDeaf) and self.deaf - {backend}:
             self._wordless = True
             return Outcome.WORDLESS
         record = self._records[backend]
-        first = now >= record.problem_at + REMEMBER_S
+        first = now >= record.problem_at + REMEMBER_S and not trial
         record.problem_at = now
         if first:
             return Outcome.AGAIN

@@ -46,6 +46,9 @@ logger = logging.getLogger(__name__)
 _LOOK_S = 1.0
 #: Seconds for which a stream must keep up before its words count as a recovery from lag or repetition.
 _PROVEN_S = 30.0
+#: Seconds of speech for which a connection must have sent a word when it ends, usually and while its backend is tried.
+_SHORT_S = 3.0
+_TRIAL_S = 1.2
 
 
 class FallbackBackend(SttBackend):
@@ -258,7 +261,8 @@ class _FallbackStream(SttStream):
         self._remote = self._owner.backends[index].remote
         self._opened_at = _now()
         self._worked = False
-        patience = speaker.attempts.patience(index, self._opened_at)
+        self._trial = self._owner.health_of(index).tried_by(speaker)
+        patience = SUSPECT if self._trial else speaker.attempts.patience(index, self._opened_at)
         # Part of the speech without words may have been in earlier streams, but a single stream must hear enough of it.
         usual = self._remote and patience == Patience()
         silent_s = min(self._owner.silent_s(index), patience.speech_s - SUSPECT.speech_s) if usual else 0.0
@@ -312,6 +316,9 @@ class _FallbackStream(SttStream):
                         self._health.flush_answered()
                 yield event
                 self._check()
+            error = self._health.check_end(_TRIAL_S if self._trial else _SHORT_S)
+            if error is not None:
+                self._judge(error, ended=True)
 
     def note_end(self) -> None:
         """The stream has ended."""
@@ -329,15 +336,17 @@ class _FallbackStream(SttStream):
     def _check(self) -> None:
         """Raise SttUnhealthy if the backend works without being of use."""
         error = self._health.check(self._stream.acknowledged_s, _now())
-        if error is None:
-            return
+        if error is not None:
+            self._judge(error)
+
+    def _judge(self, error: SttUnhealthy, *, ended: bool = False) -> None:
         attempts = self._speaker.attempts
         if not self._remote:
             # A CPU is not deaf. That it finds no words shows that there are none, so the remote engine was not deaf either.
             self._health.text()
             if not attempts.deaf:
                 return
-        outcome = attempts.problem(self._index, error, _now(), alone=self._alone)
+        outcome = attempts.problem(self._index, error, _now(), alone=self._alone, trial=self._trial)
         if outcome is Outcome.WORDLESS:
             for index in attempts.acquit():
                 self._owner.acquitted(index)
@@ -345,7 +354,8 @@ class _FallbackStream(SttStream):
             self._owner.failed(self._index, error)
         else:
             metrics.stt_engine_failures.labels(self._owner.backends[self._index].name, error.code).inc()
-        if self._remote:
+        # At its end, the audio is worth another connection only if that may do better.
+        if self._remote and not (ended and (outcome is Outcome.WORDLESS or (outcome is Outcome.FAILED and self._alone))):
             raise error
 
     @contextlib.contextmanager

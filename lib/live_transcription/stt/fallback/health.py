@@ -80,9 +80,13 @@ class BackendHealth:
         if self._failures and self._up_since is None and self.usable(speaker, now):
             self._trial = speaker, now + RESERVED_S if until is None else until
 
+    def tried_by(self, speaker: object) -> bool:
+        """Whether this speaker tries the backend for all."""
+        return self._trial is not None and self._trial[0] is speaker
+
     def release(self, speaker: object) -> None:
         """Note that this speaker has no stream of the backend any more."""
-        if self._trial is not None and self._trial[0] is speaker:
+        if self.tried_by(speaker):
             self._trial = None
 
     def answered(self) -> None:

@@ -23,8 +23,8 @@ from typing import NamedTuple
 from live_transcription.errors import SttDeaf, SttRepeating, SttSlow, SttUnhealthy
 from live_transcription.types import SAMPLE_RATE
 
-#: Seconds at the beginning and the end of each speech that may be silence: the silence gate's pre-roll and hangover.
-UNSURE_S = 1.1
+#: Seconds at the end of each speech that may be silence: the silence gate's hangover.
+UNSURE_S = 0.6
 #: Number of equal words in a row from which on they may be a loop. Nobody says one word so often for as long as `Patience`
 #: says: 12 times "no" take 4 s.
 REPETITIONS = 12
@@ -89,6 +89,7 @@ class StreamHealth:
         # Speech in the transcribed audio, now and at the latest word.
         self._heard_speech = 0
         self._speech_at_word = -round(silent_s * SAMPLE_RATE)
+        self._has_text = False
         self._progress: deque[tuple[float, int]] = deque()
         #: Seconds since the audio was sent that the server transcribes now; 0 if that is no lag.
         self.lag_s = 0.0
@@ -146,6 +147,7 @@ class StreamHealth:
 
     def text(self) -> None:
         """Note text that is not a single word."""
+        self._has_text = True
         self._speech_at_word = self._heard_speech
         self._silence_s = Patience().speech_s
 
@@ -155,7 +157,7 @@ class StreamHealth:
         if acknowledged_s is not None and not self._answers_only:
             self._measure_lag(round(acknowledged_s * SAMPLE_RATE), now)
         if self._heard_speech - self._speech_at_word >= self._silence_s * SAMPLE_RATE:
-            return SttDeaf(_DEAF, fix="Restart it if this continues, and check its log.")
+            return _deaf()
         if self._answers_only:
             return None
         repeated_s = (self._repeated_to - self._repeated_from) / SAMPLE_RATE
@@ -164,6 +166,11 @@ class StreamHealth:
         if self._slow:
             return SttSlow(_SLOW, fix="Give it a faster GPU, or allow fewer sessions at a time (batch_size).")
         return None
+
+    def check_end(self, speech_s: float) -> SttDeaf | None:
+        """What is wrong with a connection that has ended in order: it sent no word for so much speech."""
+        silent = self._total_speech() - max(0, self._speech_at_word)
+        return _deaf() if not self._has_text and silent >= speech_s * SAMPLE_RATE else None
 
     def _total_speech(self) -> int:
         return self._speech + max(0, (self._stretch or 0) - round(UNSURE_S * SAMPLE_RATE))
@@ -194,3 +201,7 @@ class StreamHealth:
         since, start = self._progress[0]
         slowly = position - start < RATE_NEEDED * (now - since) * SAMPLE_RATE
         self._slow = self.lag_s > self._patience.lag_s and slowly
+
+
+def _deaf() -> SttDeaf:
+    return SttDeaf(_DEAF, fix="Restart it if this continues, and check its log.")

@@ -44,8 +44,8 @@ EVENT_QUEUE = 256
 _TRIM = round((RECALL_S + 1.0) * SAMPLE_RATE)
 #: Seconds of audio that are stored although they were transcribed, since they contain speech but the server sent no word.
 WORDLESS_S = 20.0
-#: Seconds of marked speech from which on an utterance should have words. The rest is silence around a cough.
-_SPEECH_S = 1.5
+#: Seconds of marked speech after the last word of an utterance that should have had words. Less may be silence after a cough.
+_SPEECH_S = 1.2
 #: Seconds after which the end of a session counts as its age limit. A session that expires sooner did not work.
 OF_AGE_S = 10.0
 
@@ -338,17 +338,15 @@ class ResilientStream(SttStream):
         self._settled = max(self._settled, position)
         metrics.stt_flush_seconds.observe(self._clock() - requested_at)
         await self._repeat_carried(connection)
-        if not self._utterance.is_open and not connection.hypotheses and self._has_speech(position):
+        last_word = self._utterance.last_word
+        if not connection.hypotheses and self._speech.samples(last_word, position) >= _SPEECH_S * SAMPLE_RATE:
+            # Speech without a word may have been missed by a deaf server.
             self._wordless.append((position, requested_at))
-            self._close(position - round(WORDLESS_S * SAMPLE_RATE))
+            self._close(max(last_word, position - round(WORDLESS_S * SAMPLE_RATE)))
         else:
             certain = connection.has_acknowledged(position)
-            self._close(max(position, self._utterance.last_word) if certain else self._utterance.last_word_by(position))
+            self._close(max(position, last_word) if certain else self._utterance.last_word_by(position))
         await self._events.put(Flushed())
-
-    def _has_speech(self, position: int) -> bool:
-        """Whether the voice detector found enough speech between the last closed point and `position` to expect a word."""
-        return self._speech.samples(self._utterance.closed, position) >= _SPEECH_S * SAMPLE_RATE
 
     async def _repeat_carried(self, connection: Connection) -> None:
         """Emit tokens whose audio is not replayed, before the first words of the replayed audio."""

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,8 @@ from live_transcription.stt.kyutai.moshi.protocol import MoshiSession
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 
 _SERVICE = "The moshi-server"
+#: Seconds for the first step of a probe, before it looks further.
+_STEP_S = 2.0
 
 
 class MoshiBackend(SttBackend):
@@ -43,9 +46,16 @@ class MoshiBackend(SttBackend):
         Only a session shows a wrong key, a full server, a dead model and a model that the app cannot use: the server's HTTP
         pages answer in all cases.
         """
+        clock = asyncio.get_running_loop().time
         async with self._open() as (stream, session):
-            await stream.transmit(session.probe(asyncio.get_running_loop().time()))
-            await stream.receive_until(lambda: session.stepped)
+            # A healthy server answers in a moment. Otherwise a marker tells a slow model from one that sends no steps.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STEP_S):
+                    await stream.transmit(session.silence(clock()))
+                    await stream.receive_until(lambda: session.stepped)
+            if not session.stepped:
+                await stream.transmit(session.probe(clock()))
+                await stream.receive_until(lambda: session.stepped)
 
     @asynccontextmanager
     async def _open(self) -> AsyncIterator[tuple[WebsocketStream, MoshiSession]]:

@@ -49,8 +49,9 @@ DELAY_STEPS = 6
 #: Number of steps sent after which a word without any step shows that there will be none. The server sends a step before its
 #: words, and words lag behind the audio by more than this.
 STEPLESS_STEPS = 12
-#: Number of steps of silence that bring a marker back, also from a model whose words lag by 2.56 s.
-PROBE_STEPS = 40
+#: Number of steps of silence that bring a marker back, also from a model whose words lag by 2.56 s (32 steps).
+PROBE_STEPS = 34
+_PROBE = Marker(1)
 
 
 class MoshiSession(Session):
@@ -65,6 +66,7 @@ class MoshiSession(Session):
         self._sent_at = opened_at
         self._progress_at = opened_at
         self._steps = 0
+        self._probing = False
         self._pause_step: int | None = None
         # Flushes that were transcribed and not emitted yet, and the time of the last step of the latest one.
         self._flushed = 0
@@ -83,10 +85,14 @@ class MoshiSession(Session):
         """Whether the server has transcribed audio, and reported it."""
         return self._steps > 0
 
+    def silence(self, now: float) -> Messages:
+        """Send silence, which the server answers with steps."""
+        return self._messages(self._audio.push(np.tile(SILENCE, PROBE_STEPS)), now)
+
     def probe(self, now: float) -> Messages:
-        """Send silence to a new session. If the model is alive, `stepped` becomes true, or `receive` raises SttWrongModel."""
-        silence = self._messages(self._audio.push(np.tile(SILENCE, PROBE_STEPS)), now)
-        return [silence[0], marker_message(), *silence[1:]]
+        """Send a marker and silence. If the model is alive, `stepped` becomes true, or `receive` raises SttWrongModel."""
+        self._probing = True
+        return [marker_message(_PROBE), *self.silence(now)]
 
     def flush(self, now: float) -> Messages:
         messages = self._messages(self._audio.flush(), now)
@@ -99,8 +105,9 @@ class MoshiSession(Session):
                 self.ready = True
             case Word() if not self.stepped and self._audio.sent >= STEPLESS_STEPS:
                 raise _wrong_model()
-            case Marker() if not self.stepped:
-                raise _wrong_model()
+            case Marker() as marker:
+                if marker == _PROBE and self._probing and not self.stepped:
+                    raise _wrong_model()
             case Word(text=text, start_s=start_s) if text.strip():
                 self._progress_at = now
                 self._words_pending = True

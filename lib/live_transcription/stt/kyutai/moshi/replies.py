@@ -39,7 +39,9 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """The server has received the audio before a marker of ours, and transcribed more audio since then than its delay."""
+    """A marker of ours, after the server has transcribed more audio since then than its delay."""
+
+    id: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +71,9 @@ def audio_message(chunk: Frame) -> bytes:
     return b"".join((_AUDIO_HEAD, b"\xdc", len(chunk).to_bytes(2, "big"), samples.tobytes()))
 
 
-def marker_message() -> bytes:
-    """Encode a `Marker`, which the server sends back."""
-    return bytes(msgpack.packb({"type": "Marker", "id": 1}))
+def marker_message(marker: Marker) -> bytes:
+    """Encode a marker, which the server sends back."""
+    return bytes(msgpack.packb({"type": "Marker", "id": marker.id}))
 
 
 def parse_message(message: str | bytes) -> Reply:
@@ -95,14 +97,14 @@ def _reply(reply: Mapping[str, object]) -> Reply:
             return Word(text[:TEXT_LIMIT].replace("\x00", ""), seconds(reply.get("start_time")))
         case {"type": "Step"}:
             return Step(_pause(reply.get("prs")))
-        case {"type": "Marker"}:
-            return Marker()
+        case {"type": "Marker", "id": int(number)}:
+            return Marker(number)
         case {"type": "EndWord"}:
             return None
         case {"type": "Error"}:
             message = reply.get("message")
             return Error(message[:200] if isinstance(message, str) else "")
-        case {"type": str(kind)} if kind != "Word":
+        case {"type": str(kind)} if kind not in ("Word", "Marker"):
             return IgnoredReply("unknown")
         case _:
             return IgnoredReply("garbage")
