@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -127,8 +128,9 @@ async def test_a_wrong_key_is_tried_once(real: MoshiServer) -> None:
 
 async def test_a_model_without_pause_heads_is_refused_by_name(servers: Servers) -> None:
     async with servers(batch_size=1, pause_heads=False) as server, listening(Resilience(server).backend) as listener:
-        with pytest.raises(SttWrongModel, match="stt-1b-en_fr"):
+        with contextlib.suppress(SttWrongModel):
             await listener.say(np.concatenate([say(*WORDS[:12]), silence(12)]), speed=1.0)
+        with pytest.raises(SttWrongModel, match="stt-1b-en_fr"):
             await listener.until(lambda: False)
     assert not listener.words
 

@@ -9,7 +9,7 @@
 | a second one within a minute | the backend has failed; the speaker avoids it for a minute |
 | no word from the next backend either | the speech has no words: a hum, music. The first backend was not deaf |
 | a problem of a backend that is tried after a failure | likewise |
-| a second problem, and no other backend | the same backend, judged by a much longer time |
+| a second problem, and no other backend that works | the same backend, judged by a much longer time |
 
 Backends are numbers, the best first. `now` is in seconds of a monotonic clock.
 """
@@ -28,7 +28,8 @@ from live_transcription.stt.fallback.stream_health import SUSPECT, Patience
 REMEMBER_S = 60.0
 #: For a speaker whose speech has no words for any backend.
 WORDLESS = Patience(60.0)
-#: For the only backend after two problems, and the seconds for which that applies. A late caption is better than none.
+#: For the only backend that is left after two problems, and the seconds for which that applies. Late captions are better than
+#: none.
 NO_ALTERNATIVE = Patience(60.0, math.inf)
 NO_ALTERNATIVE_S = 300.0
 #: Seconds for opening a stream after a break, while another backend is available.
@@ -83,7 +84,7 @@ class Attempts:
     def problem(self, backend: int, error: SttUnhealthy, now: float, *, alone: bool, trial: bool = False) -> Outcome:
         """Note a problem of a stream. If the outcome is WORDLESS, the backends in `deaf` were not deaf.
 
-        `alone`: there is no other backend. `trial`: the backend is tried after a failure.
+        `alone`: no other backend is worth trying. `trial`: the backend is tried after a failure.
         """
         if isinstance(error, SttDeaf) and self.deaf - {backend}:
             self._wordless = True

@@ -21,6 +21,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from random import Random
 
 from live_transcription.errors import (
+    SttDeaf,
     SttError,
     SttExpired,
     SttRefused,
@@ -217,7 +218,7 @@ class _Speaker(SttBackend):
             better = [other for other in supporting if other < index]
             if better:
                 await stack.enter_async_context(owned_task(owner.probe(better), "stt probe"))
-            stream = _FallbackStream(self, index, inner, better=better, alone=len(supporting) == 1)
+            stream = _FallbackStream(self, index, inner, supporting)
             stack.callback(stream.note_end)
             yield stream
 
@@ -226,10 +227,14 @@ class _Speaker(SttBackend):
         now = _now()
         return self.owner.health_of(index).usable(self, now) and not self.attempts.avoids(index, now)
 
+    def _is_useless(self, index: int) -> bool:
+        error = self.owner.health_of(index).error
+        return isinstance(error, SttDeaf | SttRepeating) or (error is not None and not error.retryable)
+
     async def _open(self, stack: AsyncExitStack, language: str, supporting: Sequence[int]) -> tuple[int, SttStream]:
         owner = self.owner
-        # If no backend is known to work, each one is tried.
-        candidates = [index for index in supporting if self.usable(index)] or supporting
+        # If no backend is known to work, each one is tried, first those that may at least be late.
+        candidates = [index for index in supporting if self.usable(index)] or sorted(supporting, key=self._is_useless)
         failures: list[SttError] = []
         for index in candidates:
             patience_s = self.attempts.opening_s(index, owner.patience_s, _now())
@@ -251,13 +256,12 @@ class _Speaker(SttBackend):
 class _FallbackStream(SttStream):
     """A stream of one of the backends. Reports to the backend's health, and ends if its backend is of no use."""
 
-    def __init__(self, speaker: _Speaker, index: int, stream: SttStream, *, better: Sequence[int], alone: bool) -> None:
+    def __init__(self, speaker: _Speaker, index: int, stream: SttStream, supporting: Sequence[int]) -> None:
         self._speaker = speaker
         self._owner = speaker.owner
         self._index = index
         self._stream = stream
-        self._better = better
-        self._alone = alone
+        self._others = [other for other in supporting if other != index]
         self._remote = self._owner.backends[index].remote
         self._opened_at = _now()
         self._worked = False
@@ -277,8 +281,8 @@ class _FallbackStream(SttStream):
     def replaceable(self) -> bool:
         if self._stream.replaceable:
             return True
-        for index in self._better:
-            if self._speaker.usable(index):
+        for index in self._others:
+            if index < self._index and self._speaker.usable(index):
                 self._owner.health_of(index).reserve(self._speaker, _now())
                 return True
         return False
@@ -341,12 +345,13 @@ class _FallbackStream(SttStream):
 
     def _judge(self, error: SttUnhealthy, *, ended: bool = False) -> None:
         attempts = self._speaker.attempts
+        alone = not any(self._speaker.usable(other) for other in self._others)
         if not self._remote:
             # A CPU is not deaf. That it finds no words shows that there are none, so the remote engine was not deaf either.
             self._health.text()
             if not attempts.deaf:
                 return
-        outcome = attempts.problem(self._index, error, _now(), alone=self._alone, trial=self._trial)
+        outcome = attempts.problem(self._index, error, _now(), alone=alone, trial=self._trial)
         if outcome is Outcome.WORDLESS:
             for index in attempts.acquit():
                 self._owner.acquitted(index)
@@ -355,7 +360,7 @@ class _FallbackStream(SttStream):
         else:
             metrics.stt_engine_failures.labels(self._owner.backends[self._index].name, error.code).inc()
         # At its end, the audio is worth another connection only if that may do better.
-        if self._remote and not (ended and (outcome is Outcome.WORDLESS or (outcome is Outcome.FAILED and self._alone))):
+        if self._remote and not (ended and (outcome is Outcome.WORDLESS or (outcome is Outcome.FAILED and alone))):
             raise error
 
     @contextlib.contextmanager
@@ -368,7 +373,7 @@ class _FallbackStream(SttStream):
             # A break of a connection that has worked does not count against the backend; the next opening will show.
             if not isinstance(error, SttExpired | SttUnhealthy) and (not self._worked or not error.retryable):
                 self._owner.failed(self._index, error)
-            if not error.retryable and not self._alone:
+            if not error.retryable and self._others:
                 raise SttUnavailable(error.message, fix=error.fix) from None  # another backend may succeed
             raise
 
