@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum
 from random import Random
 
-from live_transcription.errors import SttAtCapacity, SttDeaf, SttError, SttStarting, SttUnhealthy
+from live_transcription.errors import SttAtCapacity, SttDeaf, SttError, SttStarting, SttUnhealthy, SttWrongModel
 from live_transcription.status import EngineState
 
 #: Seconds after the first failure until the backend is probed, and at least between two probes after further failures.
@@ -22,7 +22,7 @@ RESERVED_S = 30.0
 
 
 class State(Enum):
-    """`UNKNOWN`: not tried yet, or too long ago. `REFUSED`: an administrator has to act, so it is not probed."""
+    """`UNKNOWN`: not tried yet, or too long ago. `REFUSED`: an administrator has to act."""
 
     UNKNOWN = "unknown"
     UP = "up"
@@ -125,7 +125,8 @@ class BackendHealth:
         # Whoever reports an unhealthy backend has seen it twice.
         self._failures += 2 if isinstance(error, SttUnhealthy) else 1
         if not error.retryable:
-            self.probe_at = None
+            # A wrong model is replaced on the server. Everything else is corrected in the settings, which begins anew.
+            self.probe_at = now + PROBE_S[1] if isinstance(error, SttWrongModel) else None
             self._state = State.REFUSED
         elif isinstance(error, SttStarting):
             first_s, last_s = PROBE_S

@@ -54,7 +54,7 @@ class Patience:
 
 
 #: For a connection that replaces an unhealthy one.
-SUSPECT = Patience(5.0, 5.0)
+SUSPECT = Patience(4.0, 5.0)
 
 
 class _Mark(NamedTuple):

@@ -216,20 +216,32 @@ def test_an_engine_that_repeats_a_word_is_replaced() -> None:
     run(scenario())
 
 
-def test_a_wrong_model_is_refused_and_the_next_engine_transcribes_all() -> None:
-    class WrongModel(KyutaiModel):
+def test_a_wrong_model_is_refused_until_the_server_runs_another_one() -> None:
+    def wrong() -> SttWrongModel:
+        return SttWrongModel("none", fix="Run stt-1b-en_fr.")
+
+    class Replaced(KyutaiModel):
+        """Runs the wrong model for 90 s: the probe sees it, or the first word."""
+
         async def warm(self) -> None:
-            raise SttWrongModel("no pause heads", fix="Run stt-1b-en_fr.")
+            now = asyncio.get_running_loop().time()
+            self.warmed.append(now)
+            if now < 90:
+                raise wrong()
 
     async def scenario() -> None:
-        wrong = WrongModel(break_at=(2.9,), mute=FOREVER, break_error=lambda: SttWrongModel("none", fix="Run stt-1b-en_fr."))
-        embedded = Embedded()
-        setting = Setting(wrong, embedded)
-        captions = await setting.play(*sentences(10))
-        assert captions.words == list(range(100))
+        kyutai, embedded = Replaced(break_at=(2.9,), mute=(0.0, 90.0), break_error=wrong), Embedded()
+        setting = Setting(kyutai, embedded)
+        captions = await setting.play(*sentences(5))
+        assert captions.words == list(range(50))
         state = setting.best
         assert (state.state, state.code, state.fix) == ("refused", "stt_wrong_model", "Run stt-1b-en_fr.")
-        assert len(wrong.attempts) == 1
+        assert len(kyutai.attempts) == 1
+        captions = await setting.play(*sentences(40))
+        assert captions.words == list(range(400))
+        assert all(after - before >= 60 for before, after in itertools.pairwise(kyutai.warmed))
+        assert len(kyutai.attempts) == 2
+        assert setting.best.state == "up"
 
     run(scenario())
 
@@ -319,7 +331,7 @@ def test_a_deaf_engine_without_an_alternative_is_named_and_tried_again_without_h
         assert setting.states[-1] == ("up", "")
         assert sum(at < 200 for at in kyutai.attempts) <= 12
         waits = [after - before for before, after in itertools.pairwise(kyutai.attempts)]
-        assert min(waits) > 2
+        assert min(waits) > 1
         # Everything from shortly before the recovery on is transcribed.
         assert captions.words == list(range(captions.words[0], 1000))
         assert captions.words[0] * 0.5 < 200
