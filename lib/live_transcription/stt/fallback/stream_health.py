@@ -94,6 +94,9 @@ class StreamHealth:
         #: Seconds since the audio was sent that the server transcribes now; 0 if that is no lag.
         self.lag_s = 0.0
         self._slow = False
+        # Whether lag is measured by word times, and the position of the latest word.
+        self._timed = True
+        self._word_at = -1
         self._word = ""
         #: Number of times that the last word was sent in a row.
         self.repetitions = 0
@@ -141,8 +144,12 @@ class StreamHealth:
             self._word, self.repetitions, self._repeated_from = bare, 0, position
         self.repetitions += 1
         self._repeated_to = position
-        if start_s is not None:
+        # Where the server does not report its progress, word times show it, unless they are not those of the stream.
+        if start_s is None or position <= self._word_at:
+            self._timed = False
+        elif self._timed:
             self._measure_lag(position, now)
+        self._word_at = position
         self.text()
 
     def text(self) -> None:
@@ -155,6 +162,7 @@ class StreamHealth:
         """What is wrong, if anything, given how much audio the server reports as transcribed (None if it does not)."""
         self._advance(acknowledged_s, now)
         if acknowledged_s is not None and not self._answers_only:
+            self._timed = False
             self._measure_lag(round(acknowledged_s * SAMPLE_RATE), now)
         if self._heard_speech - self._speech_at_word >= self._silence_s * SAMPLE_RATE:
             return _deaf()

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from live_transcription.errors import SttDeaf, SttRepeating, SttSlow, SttUnhealthy
@@ -147,6 +149,27 @@ def test_a_server_that_falls_behind_is_slow_once_it_lags_by_more_than_ten_second
         assert session.sent_s < 500
     assert isinstance(session.problem, SttSlow)
     assert 9 < session.sent_s - session.done_s < 14
+
+
+def test_word_times_show_a_lag_where_the_server_reports_no_progress() -> None:
+    health, now = StreamHealth(), 0.0
+    for number in range(400):
+        health.sent(round(FRAME_S * SAMPLE_RATE), now)
+        now += FRAME_S
+        if number % 5 == 0:
+            health.word(str(number), now * 0.6, now)
+    assert isinstance(health.check(None, now), SttSlow)
+
+
+@pytest.mark.parametrize("time_s", [lambda now: 0.0, lambda now: now % 3.0, lambda now: None], ids=["zero", "reset", "none"])
+def test_word_times_that_are_not_those_of_the_stream_show_nothing(time_s: Callable[[float], float | None]) -> None:
+    health, now = StreamHealth(), 0.0
+    for number in range(400):
+        health.sent(round(FRAME_S * SAMPLE_RATE), now)
+        now += FRAME_S
+        if number % 5 == 0:
+            health.word(str(number), time_s(now), now)
+        assert health.check(None, now) is None
 
 
 def test_a_server_that_catches_up_is_not_slow() -> None:
