@@ -207,7 +207,6 @@ class ResilientStream(SttStream):
         # What a deaf server acknowledges does not count. All audio without words is flushed again.
         deaf = isinstance(error, SttDeaf)
         if deaf:
-            self._settled = self._utterance.closed
             self._flushes.extendleft(reversed(self._wordless))
             self._wordless.clear()
         acknowledged = max(0 if deaf else connection.acknowledged or 0, self._utterance.last_word)

@@ -49,8 +49,11 @@ class Setting:
     def best(self) -> EngineState:
         return self.fallback.health[0]
 
-    async def play(self, *parts: Sequence[Frame] | None, voice: bool = True) -> Captions:
-        """A speaker behind the silence gate, in real time. None is the end of a speech. `voice`: what the detector finds."""
+    async def play(self, *parts: Sequence[Frame] | float | None, voice: bool = True) -> Captions:
+        """A speaker behind the silence gate, in real time. None is the end of a speech, a number is seconds of silence.
+
+        `voice`: what the detector finds.
+        """
         captions = Captions()
         loop = asyncio.get_running_loop()
         async with self.backend.open_stream("en") as stream, asyncio.TaskGroup() as tasks:
@@ -64,6 +67,9 @@ class Setting:
                 if part is None:
                     await stream.flush()
                     stream.mark_speech(False)
+                    continue
+                if isinstance(part, float):
+                    await asyncio.sleep(part)
                     continue
                 for frame in part:
                     await asyncio.sleep(FRAME_S)
@@ -138,6 +144,16 @@ def test_an_engine_that_goes_deaf_in_mid_speech_costs_at_most_18_s_and_no_word()
         assert (state.state, state.code) == ("down", "stt_deaf")
         assert "no words" in state.problem
         assert "Restart" in state.fix
+
+    run(scenario())
+
+
+def test_speech_that_a_deaf_engine_missed_is_transcribed_although_nobody_speaks_any_more() -> None:
+    async def scenario() -> None:
+        setting = Setting(KyutaiModel(mute=FOREVER), Embedded())
+        captions = await setting.play(*sentences(3), 60.0)
+        assert captions.closed == list(range(30))
+        assert max(captions.shown_at.values()) < 15 + 10
 
     run(scenario())
 
