@@ -151,9 +151,10 @@ def test_an_engine_that_goes_deaf_in_mid_speech_costs_at_most_18_s_and_no_word()
 def test_speech_that_a_deaf_engine_missed_is_transcribed_although_nobody_speaks_any_more() -> None:
     async def scenario() -> None:
         setting = Setting(KyutaiModel(mute=FOREVER), Embedded())
-        # 10.4 s of speech: it is noticed when the last flush is answered.
-        captions = await setting.play(*sentences(2, 13), 60.0)
-        assert captions.closed == list(range(26))
+        # 10.1 s of speech: it is noticed when the last flush is answered.
+        first, last = speech(0, 13), speech(13, 12)
+        captions = await setting.play(first, silence(0.6), None, last, silence(0.6), None, 60.0)
+        assert captions.closed == list(range(25))
         assert max(captions.shown_at.values()) < 13 + 10
 
     run(scenario())
