@@ -302,7 +302,7 @@ class _FallbackStream(SttStream):
 
     async def flush(self) -> None:
         with self._observed():
-            self._health.flush_sent()
+            self._health.flush_sent(_now())
             await self._stream.flush()
 
     async def end(self) -> None:

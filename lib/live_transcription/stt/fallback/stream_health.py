@@ -122,11 +122,10 @@ class StreamHealth:
         if self._stretch is not None:
             self._stretch += samples
         if not self._unheard or self._sent - self._unheard[-1].position >= _MARK_S * SAMPLE_RATE:
-            mark = _Mark(self._sent, self._total_speech(), now)
-            self._unheard.append(mark)
-            self._lagging.append(mark)
+            self._mark(now)
 
-    def flush_sent(self) -> None:
+    def flush_sent(self, now: float) -> None:
+        self._mark(now)
         self._flushes.append(self._sent)
 
     def flush_answered(self) -> None:
@@ -179,6 +178,11 @@ class StreamHealth:
         """What is wrong with a connection that has ended in order: it sent no word for so much speech."""
         silent = self._total_speech() - max(0, self._speech_at_word)
         return _deaf() if not self._has_text and silent >= speech_s * SAMPLE_RATE else None
+
+    def _mark(self, now: float) -> None:
+        mark = _Mark(self._sent, self._total_speech(), now)
+        self._unheard.append(mark)
+        self._lagging.append(mark)
 
     def _total_speech(self) -> int:
         return self._speech + max(0, (self._stretch or 0) - round(UNSURE_S * SAMPLE_RATE))

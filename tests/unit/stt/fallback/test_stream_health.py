@@ -52,7 +52,7 @@ class Session:
     def pause(self, seconds: float = 1.0) -> None:
         """The silence gate flushes, and nothing is sent."""
         self.health.mark_speech(False)
-        self.health.flush_sent()
+        self.health.flush_sent(self.now)
         self.now += seconds
         self.done_s = self.sent_s
         self.health.flush_answered()
@@ -213,5 +213,5 @@ def test_memory_is_bounded() -> None:
     session = Session(rate=0.0, reports=False)
     for _ in range(100):
         session.speak(60.0)
-        session.health.flush_sent()
+        session.health.flush_sent(session.now)
     assert len(session.health._unheard) + len(session.health._lagging) + len(session.health._flushes) < 2000
