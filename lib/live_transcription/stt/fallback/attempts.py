@@ -21,8 +21,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 
-from live_transcription.errors import SttDeaf, SttUnhealthy
-from live_transcription.stt.fallback.stream_health import SUSPECT, Patience
+from live_transcription.errors import SttDeaf, SttSlow, SttUnhealthy
+from live_transcription.stt.fallback.stream_health import SUSPECTED_DEAF, SUSPECTED_SLOW, Patience
 
 #: Seconds for which a problem is remembered, and a backend with two of them avoided.
 REMEMBER_S = 60.0
@@ -47,6 +47,7 @@ class Outcome(Enum):
 @dataclass(slots=True)
 class _Record:
     problem_at: float = -math.inf
+    suspicion: Patience = SUSPECTED_DEAF
     broken_at: float = -math.inf
     avoid_until: float = -math.inf
     tolerate_until: float = -math.inf
@@ -71,7 +72,7 @@ class Attempts:
             return NO_ALTERNATIVE
         if self._wordless:
             return WORDLESS
-        return SUSPECT if now < record.problem_at + REMEMBER_S else Patience()
+        return record.suspicion if now < record.problem_at + REMEMBER_S else Patience()
 
     def opening_s(self, backend: int, usual_s: float, now: float) -> float:
         """Seconds for opening a stream of a backend while another one is available."""
@@ -92,6 +93,7 @@ class Attempts:
         record = self._records[backend]
         first = now >= record.problem_at + REMEMBER_S and not trial
         record.problem_at = now
+        record.suspicion = SUSPECTED_SLOW if isinstance(error, SttSlow) else SUSPECTED_DEAF
         if first:
             return Outcome.AGAIN
         if alone:

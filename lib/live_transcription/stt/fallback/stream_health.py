@@ -53,8 +53,11 @@ class Patience:
     lag_s: float = 10.0
 
 
-#: For a connection that replaces an unhealthy one.
+#: For a connection of a backend that has failed.
 SUSPECT = Patience(4.0, 5.0)
+#: For a connection that replaces a slow one, or one that sent no words or the same one.
+SUSPECTED_SLOW = Patience(lag_s=SUSPECT.lag_s)
+SUSPECTED_DEAF = Patience(speech_s=SUSPECT.speech_s)
 
 
 class _Mark(NamedTuple):
