@@ -254,12 +254,14 @@ class Transcriber:
     async def _act(self, stream: SttStream, timed: TimedAction) -> bool:
         """Perform one action of the gate. Returns whether the stream should be closed."""
         match timed.action:
-            case Speech(frames=frames):
+            case Speech(frames=frames, pre_roll=pre_roll):
                 self._captioner.audio_sent(sum(map(len, frames)), timed.at)
+                stream.mark_speech(self._audio.speaking if self._audio.has_own_activity else not pre_roll)
                 for frame in frames:
                     await stream.send(frame)
             case Flush():
                 await stream.flush()
+                stream.mark_speech(False)
                 self._captioner.end_of_speech(self._gate.limits.hangover_s)
             case CloseStream():
                 if stream.caught_up:

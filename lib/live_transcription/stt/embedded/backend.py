@@ -23,6 +23,8 @@ class EmbeddedBackend(SttBackend):
     An instance belongs to one event loop.
     """
 
+    remote = False
+
     def __init__(self, engine: Engine, config: EmbeddedConfig) -> None:
         self.name = engine.name
         self.languages = engine.languages
