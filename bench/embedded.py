@@ -25,7 +25,7 @@ import logging
 import os
 import resource
 import time
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ from live_transcription.signaling.events import InCall, Participant, Participant
 from live_transcription.signaling.requests import Recipient
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.embedded.pool import DecodePool, Priority, Result
+from live_transcription.stt.embedded.pool import Priority
 from live_transcription.types import SAMPLE_RATE, Caption
 from live_transcription.vad.detector import preload
 from sandbox import process_stats, recording, virtual_clock
@@ -48,6 +48,7 @@ from sandbox.caller import ReceivedCaption
 from sandbox.demo.evaluation import RENDERERS, Judgement, judge, median_of, p95_of
 from sandbox.monologue import Monologue
 from sandbox.recording import Recording
+from sandbox.virtual_pool import VirtualPool
 from sandbox.word_error_rate import WordErrors, word_errors, writing_errors
 
 #: Longest run in virtual time, in seconds.
@@ -55,29 +56,6 @@ VIRTUAL_LIMIT_S = 3600.0
 
 #: Seconds that a decode takes in virtual time, by its priority; as measured on an idle core.
 DECODE_S = {Priority.FINAL: 0.22, Priority.FIRST_WORDS: 0.14, Priority.HYPOTHESIS: 0.14}
-
-
-class VirtualPool(DecodePool):
-    """Decodes take `DECODE_S` of the loop's clock, so that figures do not depend on what else the machine does."""
-
-    def __init__(self, config: EmbeddedConfig) -> None:
-        super().__init__(config.slots, config.hypothesis_interval_s, clock=lambda: asyncio.get_running_loop().time())
-
-    async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
-        await self._acquire(priority)
-        try:
-            result = prepare()()
-            await asyncio.sleep(DECODE_S[priority])
-            self._measure(speaker, DECODE_S[priority])
-        finally:
-            self._release()
-        return result
-
-    def later(self, job: Callable[[], None]) -> None:
-        job()
-
-    async def aclose(self) -> None:
-        self._executor.shutdown()
 
 
 class Reader:
@@ -148,7 +126,7 @@ async def measure(
     began = time.monotonic()
     if virtual:
         engine.load(config.slots, config.threads)
-        backend._pool = VirtualPool(config)
+        backend._pool = VirtualPool(config.slots, config.hypothesis_interval_s, DECODE_S.__getitem__)
     await backend.warm()
     load_s = time.monotonic() - began
     one = Reader()

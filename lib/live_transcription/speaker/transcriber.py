@@ -244,6 +244,9 @@ class Transcriber:
                 actions = await self._audio.next_for_stream()
             except FrameQueueClosed:
                 return True
+            if self.language != language:
+                self._buffer(actions)  # this speech came after the change
+                break
             self._note_onset()
             for timed in actions:
                 if await self._act(stream, timed):

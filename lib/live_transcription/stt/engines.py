@@ -6,8 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
@@ -95,10 +95,10 @@ class SttRegistry:
 
 
 class _Use:
-    """The open streams of one registry."""
+    """How many streams and warm-ups of one registry are under way."""
 
     def __init__(self) -> None:
-        self.streams = 0
+        self.count = 0
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -127,27 +127,34 @@ class CurrentBackend(SttBackend):
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
-        registry = self.registry
-        use = self._uses[registry]
-        use.streams += 1
-        use.idle.clear()
-        try:
+        with self._used() as registry:
             async with registry.backend().open_stream(language) as stream:
                 yield stream
-        finally:
-            use.streams -= 1
-            if not use.streams:
-                use.idle.set()
 
     async def warm(self) -> None:
         """Warm the engines, unless the settings let them start at the first word. Raises SttModelError if there is none."""
-        backend = self.registry.backend()
-        if self._prewarm:
-            await backend.warm()
+        with self._used() as registry:
+            backend = registry.backend()
+            if self._prewarm:
+                await backend.warm()
 
     async def aclose(self) -> None:
         for registry in list(self._uses):
             await registry.aclose()
+
+    @contextmanager
+    def _used(self) -> Iterator[SttRegistry]:
+        """Keep the current engines open, even if they are replaced meanwhile."""
+        registry = self.registry
+        use = self._uses[registry]
+        use.count += 1
+        use.idle.clear()
+        try:
+            yield registry
+        finally:
+            use.count -= 1
+            if not use.count:
+                use.idle.set()
 
     def _set_registry(self, registry: SttRegistry, prewarm: bool) -> None:
         self.registry = registry

@@ -97,6 +97,25 @@ async def test_giving_up_while_waiting_or_running_loses_no_slot() -> None:
     await pool.aclose()
 
 
+async def test_a_withdrawn_decode_is_not_begun_and_finals_are_never_withdrawn() -> None:
+    pool = DecodePool(1, 0.5)
+    hold = threading.Event()
+    running = asyncio.create_task(pool.run("x", Priority.HYPOTHESIS, lambda: lambda: hold.wait(10)))
+    await asyncio.sleep(0)
+    hypothesis = asyncio.create_task(pool.run("y", Priority.HYPOTHESIS, lambda: lambda: "hypothesis"))
+    other = asyncio.create_task(pool.run("z", Priority.HYPOTHESIS, lambda: lambda: "other"))
+    final = asyncio.create_task(pool.run("y", Priority.FINAL, lambda: lambda: "final"))
+    await asyncio.sleep(0)
+    pool.withdraw("y")
+    assert await hypothesis is None
+    hold.set()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(running, final, other) == [True, "final", "other"]
+        assert await pool.run("x", Priority.FINAL, lambda: None) is None
+        assert await pool.run("x", Priority.FINAL, lambda: lambda: "free") == "free"
+    await pool.aclose()
+
+
 async def test_an_error_reaches_the_caller_and_frees_the_slot() -> None:
     pool = DecodePool(1, 0.5)
 
