@@ -74,6 +74,14 @@ class SttRegistry:
         """The state of each engine, the preferred one first."""
         return self._fallback.health if self._fallback is not None else ()
 
+    @property
+    def capacity(self) -> int | None:
+        """How many speakers who talk at the same time the engines that work can transcribe; None if that is not known."""
+        states = {engine.name: engine.state for engine in self.health()}
+        working = [engine for engine in self._engines if states[engine.name] in ("unknown", "up")]
+        known = [engine.capacity for engine in working or self._engines]
+        return None if None in known else max((each for each in known if each is not None), default=None)
+
     def languages(self) -> Mapping[str, Language]:
         """The languages that at least one engine understands, by code, in the order to offer them."""
         known = frozenset[str]().union(*(engine.languages for engine in self._engines))
@@ -130,6 +138,10 @@ class CurrentBackend(SttBackend):
         with self._used() as registry:
             async with registry.backend().open_stream(language) as stream:
                 yield stream
+
+    @property
+    def capacity(self) -> int | None:
+        return self.registry.capacity
 
     async def warm(self) -> None:
         """Warm the engines, unless the settings let them start at the first word. Raises SttModelError if there is none."""

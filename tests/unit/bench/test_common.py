@@ -16,6 +16,7 @@ import pytest
 
 from bench.common.child_process import Child, ChildFailed
 from bench.common.machine import media_facts, service_facts
+from bench.common.repetition import doubled
 from bench.common.results import table, write
 from sandbox import process_stats
 
@@ -140,3 +141,14 @@ def test_a_result_is_a_file_and_a_table_lines_up(tmp_path: Path, monkeypatch: py
         "one call    0.5",
         "five      12.25  late",
     ]
+
+
+def test_words_that_were_said_once_and_are_shown_twice_are_found() -> None:
+    said = "press one to repeat press two to leave press one to stay".split()
+    assert doubled(said, said) == []
+    assert doubled(said, "press one to repeat press two to leave press two to leave press one to stay".split()) == [
+        ("press", "two", "to"),
+        ("two", "to", "leave"),
+        ("to", "leave", "press"),
+    ]
+    assert doubled(said, [*said, *said[:3]]) == []  # it was said twice

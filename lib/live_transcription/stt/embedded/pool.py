@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Worker threads that all speakers share: which decode runs next, and how often a speaker gets a hypothesis."""
+"""Worker threads that all speakers share: which decode runs next, how often a speaker gets a hypothesis, and how many speakers
+can be served at the same time.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,9 @@ from live_transcription.runtime.threads import started_threads
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+#: Speakers beyond the capacity, as a factor, whose finals still come in time if they get hardly any hypothesis.
+OVERLOAD = 2
 
 
 class Priority(IntEnum):
@@ -55,6 +60,11 @@ class DecodePacing:
     TALKING_S = 3.0
     #: Weight of the newest decode in the mean duration.
     WEIGHT = 0.15
+    #: Duration of a decode in seconds until one is measured: that of the bundled model on a core of 2020.
+    TYPICAL_S = 0.25
+    #: Seconds in which all who talk at the same time can be decoded once. Finals then come within 3 s, even if all stop at the
+    #: same moment (tests/unit/stt/embedded/test_load.py).
+    ROUND_S = 1.0
 
     def __init__(self, base_s: float, slots: int) -> None:
         self._base_s = base_s
@@ -66,6 +76,19 @@ class DecodePacing:
         """Record a decode of `cost_s` seconds."""
         self._cost_s = cost_s if not self._cost_s else self._cost_s + self.WEIGHT * (cost_s - self._cost_s)
         self._last[speaker] = now
+
+    def expect(self, speaker: Hashable, now: float) -> None:
+        """Count a speaker as talking before the first decode."""
+        self._last[speaker] = now
+
+    def forget(self, speaker: Hashable) -> None:
+        """The speaker's stream is closed."""
+        self._last.pop(speaker, None)
+
+    @property
+    def capacity(self) -> int:
+        """How many speakers can talk at the same time while finals come in time; at least one for each slot."""
+        return max(self._slots, int(self._slots * self.ROUND_S / (self._cost_s or self.TYPICAL_S)))
 
     def talking(self, now: float) -> int:
         """The number of speakers who are talking."""
@@ -133,6 +156,23 @@ class DecodePool:
     def interval_s(self, share: float = 1.0) -> float:
         """The current interval between a speaker's hypotheses; see `DecodePacing.interval_s`."""
         return self._pacing.interval_s(self._clock(), share)
+
+    @property
+    def capacity(self) -> int:
+        """How many speakers can talk at the same time; see `DecodePacing.capacity`."""
+        return self._pacing.capacity
+
+    def expect(self, speaker: Hashable) -> bool:
+        """Count a speaker who begins. Returns False if so many are talking that not even finals would come in time."""
+        now = self._clock()
+        if self._pacing.talking(now) >= OVERLOAD * self.capacity:
+            return False
+        self._pacing.expect(speaker, now)
+        return True
+
+    def forget(self, speaker: Hashable) -> None:
+        """The speaker's stream is closed."""
+        self._pacing.forget(speaker)
 
     @property
     def crowded(self) -> bool:

@@ -33,6 +33,20 @@ def test_the_interval_grows_with_the_speakers_and_shrinks_when_they_stop() -> No
     assert pace.interval_s(29.0) == 0.5
 
 
+def test_the_capacity_follows_the_time_that_decodes_take() -> None:
+    pace = DecodePacing(0.5, slots=2)
+    assert pace.capacity == 8
+    for _ in range(30):
+        pace.decoded("a", 0.49, now=0.0)
+    assert pace.capacity == 4
+    for _ in range(30):
+        pace.decoded("a", 5.0, now=0.0)
+    assert pace.capacity == 2
+    for _ in range(60):
+        pace.decoded("a", 0.02, now=0.0)
+    assert pace.capacity > 60
+
+
 async def test_finals_go_first_then_first_partials_then_the_rest() -> None:
     pool = DecodePool(1, 0.5)
     hold = threading.Event()
