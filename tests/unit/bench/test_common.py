@@ -144,29 +144,10 @@ def test_a_result_is_a_file_and_a_table_lines_up(tmp_path: Path, monkeypatch: py
 
 
 def test_words_that_were_said_once_and_are_shown_twice_are_found() -> None:
-    said = ["press", "one", "to", "repeat", "press", "two", "to", "leave", "press", "one", "to", "stay"]
+    repeat, two, one = ["press", "one", "to", "repeat"], ["press", "two", "to", "leave"], ["press", "one", "to", "stay"]
+    said = [*repeat, *two, *one]
     assert doubled(said, said) == []
-    assert doubled(
-        said,
-        [
-            "press",
-            "one",
-            "to",
-            "repeat",
-            "press",
-            "two",
-            "to",
-            "leave",
-            "press",
-            "two",
-            "to",
-            "leave",
-            "press",
-            "one",
-            "to",
-            "stay",
-        ],
-    ) == [
+    assert doubled(said, [*repeat, *two, *two, *one]) == [
         ("press", "two", "to"),
         ("two", "to", "leave"),
         ("to", "leave", "press"),

@@ -44,15 +44,18 @@ class EmbeddedBackend(SttBackend):
         """
         if language not in self.languages:
             raise SttModelError(
-                f"The engine '{self.name}' does not understand the language '{language}'.",
+                "The engine '{engine}' does not understand the language '{language}'.",
                 fix="Choose another language, or name a multilingual Whisper model.",
+                engine=self.name,
+                language=language,
             )
         pool = await self._loaded()
         stream = EmbeddedStream(pool, self._engine.recogniser(language))
         if not pool.expect(stream):
             raise SttAtCapacity(
-                f"The engine '{self.name}' is full: this machine transcribes {pool.capacity} people at the same time.",
+                "This machine can transcribe {limit} speakers at the same time.",
                 fix="Give the app more CPU cores, or configure a speech-to-text server.",
+                limit=pool.capacity,
             )
         async with asyncio.TaskGroup() as tasks:
             work = tasks.create_task(stream.work(), name="embedded speech-to-text")

@@ -94,7 +94,7 @@ def test_streams_are_refused_while_so_many_talk_that_finals_would_be_late() -> N
         async with AsyncExitStack() as stack:
             for _ in range(OVERLOAD * SPEAKERS):
                 await stack.enter_async_context(engine.open_stream("en"))
-            with pytest.raises(SttAtCapacity, match=r"transcribes 8 people at the same time.*CPU cores") as refusal:
+            with pytest.raises(SttAtCapacity, match=r"can transcribe 8 speakers at the same time.*CPU cores") as refusal:
                 await stack.enter_async_context(engine.open_stream("en"))
             assert refusal.value.retryable
             await asyncio.sleep(DecodePacing.TALKING_S + 0.1)  # the others are silent
