@@ -245,7 +245,7 @@ class Capacity:
             found = (
                 Condition.of(
                     "speakers",
-                    "This machine can transcribe {limit} speakers at the same time.",
+                    "The speech-to-text engines can transcribe {limit} speakers at the same time.",
                     "Give the app more CPU cores, or configure a speech-to-text server.",
                     addition=silent,
                     limit=str(engine),

@@ -24,6 +24,7 @@ from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.stt.resilient.retry import ResiliencePolicy
+from live_transcription.stt.sockets import sockets
 from live_transcription.types import Language
 
 
@@ -76,11 +77,16 @@ class SttRegistry:
 
     @property
     def capacity(self) -> int | None:
-        """How many speakers who talk at the same time the engines that work can transcribe; None if that is not known."""
+        """How many speakers the engines can transcribe at the same time; None if a server works, which knows its own limit.
+
+        If no server works, these are the speakers that servers still transcribe, and those that this machine can.
+        """
         states = {engine.name: engine.state for engine in self.health()}
-        working = [engine for engine in self._engines if states[engine.name] in ("unknown", "up")]
-        known = [engine.capacity for engine in working or self._engines]
-        return None if None in known else max((each for each in known if each is not None), default=None)
+        servers = [engine for engine in self._engines if engine.capacity is None]
+        here = [engine.capacity for engine in self._engines if engine.capacity is not None]
+        if not here or any(states[server.name] in ("unknown", "up") for server in servers):
+            return None
+        return sum(here) + (sockets.open if servers else 0)
 
     def languages(self) -> Mapping[str, Language]:
         """The languages that at least one engine understands, by code, in the order to offer them."""
