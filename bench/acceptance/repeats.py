@@ -5,7 +5,8 @@
 
 Asterisk's Italian and Russian prompts, which the sandbox does not use, are played by four speakers at the same time, through
 voice activity detection, the embedded engine and a call each, in real time. Another process keeps one core busy meanwhile.
-Counts the sequences of three words that were said once and are shown twice.
+Counts the sequences of three words that were said once and are shown twice, and among them those of which one copy was added to
+what was said. The others were misheard: a word of another sentence was recognised in its place.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from bench.acceptance import scenario
 from bench.common import held_out
-from bench.common.repetition import doubled
+from bench.common.repetition import doubled, repeated
 from bench.common.results import Target
 from bench.embedded import take
 from live_transcription.config import EmbeddedConfig
@@ -60,11 +62,13 @@ async def run(options: argparse.Namespace) -> scenario.Outcome:
     recordings = await asyncio.to_thread(_prepare, options.minutes)
     with busy_core():
         played = await take(recordings, EmbeddedConfig())
-    found, details = [], []
+    found: list[tuple[str, ...]] = []
+    details: list[dict[str, Any]] = []
     for track in played.tracks:
         text = " ".join(caption.text for caption in track.committed)
         code = track.recording.language
-        twice = doubled(normalise(track.recording.text, code), normalise(text, code))
+        said, shown = normalise(track.recording.text, code), normalise(text, code)
+        twice = doubled(said, shown)
         found += twice
         errors: WordErrors = word_errors(track.recording.text, text, code)
         details.append(
@@ -73,15 +77,17 @@ async def run(options: argparse.Namespace) -> scenario.Outcome:
                 "seconds": round(track.recording.duration_s, 1),
                 "wer": round(errors.rate, 4),
                 "doubled": [" ".join(words) for words in twice],
+                "misheard": [" ".join(words) for words in repeated(said, shown) if words not in twice],
                 "said": track.recording.text,
                 "shown": text,
             }
         )
-        print(f"{track.recording.name}: {len(twice)} doubled, WER {errors.rate:.1%} {details[-1]['doubled'] or ''}", flush=True)
+        misheard = len(details[-1]["misheard"])
+        print(f"{track.recording.name}: {len(twice)} doubled, {misheard} misheard, WER {errors.rate:.1%}", flush=True)
     minutes = round(sum(recorded.duration_s for recorded in recordings) / 60, 1)
     return scenario.Outcome(
         (Target(f"sequences shown twice, in {minutes} min", len(found), 0),),
-        {"minutes": minutes, "speakers": details, **played.figures},
+        {"minutes": minutes, "captions": details, **played.figures},
     )
 
 
