@@ -51,7 +51,7 @@ from live_transcription.signaling.events import InCall, Participant, Participant
 from live_transcription.signaling.requests import Recipient
 from live_transcription.stt.base import SttBackend
 from live_transcription.stt.embedded.backend import EmbeddedBackend
-from live_transcription.stt.embedded.pool import Priority
+from live_transcription.stt.embedded.pool import DecodePacing, Priority
 from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.detector import preload
 from sandbox import loopback_ice, process_stats, recording, virtual_clock
@@ -62,8 +62,6 @@ from sandbox.recording import Recording
 from sandbox.virtual_pool import VirtualPool
 from sandbox.word_error_rate import WordErrors, word_errors, writing_errors
 
-#: Speakers at the same time that the documentation promises for two cores.
-PROMISED_SPEAKERS = 4
 #: Longest run in virtual time, in seconds.
 VIRTUAL_LIMIT_S = 3600.0
 
@@ -387,7 +385,7 @@ def main() -> int:
     if arguments.speakers is None:
         logging.getLogger().setLevel(logging.ERROR)
         loopback_ice.install()
-        names = arguments.rows.split(",") if arguments.rows else rows(2 * PROMISED_SPEAKERS)
+        names = arguments.rows.split(",") if arguments.rows else rows(2 * DecodePacing.LEAST * config.slots)
         machine = service_facts()
         found = asyncio.run(measure_rows(names, config, virtual=virtual))
         path = write("embedded", {"rows": found, "virtual": virtual, "machine": machine})
