@@ -155,15 +155,16 @@ async def take(
     virtual: bool = False,
     apart_s: float = 0.37,
     sounds: Mapping[str, Frame] | None = None,
+    slowness: float = 1.0,
 ) -> Run:
-    """As `measure`, with all captions."""
+    """As `measure`, with all captions. `slowness`: a factor on `DECODE_S`, in virtual time."""
     engine = whisper()
     backend = EmbeddedBackend(engine, config)
     preload()
     began = time.monotonic()
     if virtual:
         engine.load(config.slots, config.threads)
-        backend._pool = VirtualPool(config.slots, config.hypothesis_interval_s, DECODE_S.__getitem__)
+        backend._pool = VirtualPool(config.slots, config.hypothesis_interval_s, lambda kind: slowness * DECODE_S[kind])
     await backend.warm()
     load_s = time.monotonic() - began
     one = Reader()

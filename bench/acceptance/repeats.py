@@ -8,6 +8,9 @@ speakers at the same time, through voice activity detection, the embedded engine
 keeps one core busy meanwhile.
 Counts the sequences of three words that were said once and are shown twice, and among them those of which one copy was added to
 what was said. The others were misheard: a word of another sentence was recognised in its place.
+
+With `--virtual` decodes take four times as long as on an idle core, in the time of a virtual clock, and no process is needed
+to keep a core busy.
 """
 
 from __future__ import annotations
@@ -24,8 +27,9 @@ from bench.acceptance import scenario
 from bench.common import held_out
 from bench.common.repetition import doubled, repeated
 from bench.common.results import Target
-from bench.embedded import Track, take
+from bench.embedded import VIRTUAL_LIMIT_S, Track, take
 from live_transcription.config import EmbeddedConfig
+from sandbox import virtual_clock
 from sandbox.die_with_parent import tethered
 from sandbox.recording import Recording
 from sandbox.word_error_rate import normalise, word_errors
@@ -33,6 +37,8 @@ from sandbox.word_error_rate import normalise, word_errors
 _LANGUAGES = "it,ru"
 #: Speakers of a language; all talk at the same time.
 _SPEAKERS = 4
+#: Duration of a decode with `--virtual`, as a multiple of that on an idle core.
+_SLOWNESS = 4.0
 #: Minimum characters of a prompt, to get sentences and no single words.
 _LEAST_CHARS = 30
 
@@ -77,8 +83,13 @@ async def run(options: argparse.Namespace) -> scenario.Outcome:
     figures: dict[str, Any] = {}
     for language in languages:
         recordings = await asyncio.to_thread(_prepare, language, options.minutes / len(languages))
-        with busy_core():
-            played = await take(recordings, EmbeddedConfig())
+        if options.virtual:
+            work = take(recordings, EmbeddedConfig(slots=2), virtual=True, slowness=_SLOWNESS)
+            # A virtual clock belongs to a loop of its own.
+            played = await asyncio.to_thread(virtual_clock.run, work, limit_s=VIRTUAL_LIMIT_S)
+        else:
+            with busy_core():
+                played = await take(recordings, EmbeddedConfig())
         judged += [_judge(track) for track in played.tracks]
         figures[language] = played.figures
     minutes = round(sum(each["seconds"] for each in judged) / 60, 1)
@@ -91,6 +102,7 @@ async def run(options: argparse.Namespace) -> scenario.Outcome:
 def main() -> int:
     def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--languages", default=_LANGUAGES, metavar="CODE,…")
+        parser.add_argument("--virtual", action="store_true", help="in virtual time, on a modelled busy machine")
         parser.add_argument("--minutes", type=float, default=20.5, help="minutes of speech in all")
 
     return scenario.main("repeats", run, description=__doc__ or "", arguments=arguments)
