@@ -78,7 +78,7 @@ class SttRegistry:
             return
         index = self._engines.index(engine)
         if error is None:
-            self._fallback.worked(index)
+            self._fallback.worked(index, proven=False)
         else:
             self._fallback.failed(index, error)
 
