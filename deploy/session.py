@@ -51,7 +51,9 @@ UNSURE_STEPS = 12
 #: Frames that the model may be behind before the client has to wait: 20 s.
 BACKLOG_FRAMES = 250
 
+#: A ping follows so many seconds without a message, or so many steps, since it tells how much audio is transcribed.
 PING_S = 10.0
+PING_STEPS = 12
 
 _SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
@@ -90,6 +92,7 @@ class ProxySession:
         self._rest: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         self._frames = 0
         self._steps = 0
+        self._replied_step = 0
         self._stepped_at = now
         self._words_pending = False
         self._quiet = False
@@ -194,7 +197,7 @@ class ProxySession:
             effects.close = IDLE
             return effects
         if now >= self._last_reply_at + PING_S:
-            return self._say([_json(type="ping", audio_s=self._audio_s)], now)
+            return self._say([self._ping()], now)
         return Effects()
 
     def _frame(self, samples: npt.NDArray[np.float32]) -> list[bytes]:
@@ -237,6 +240,8 @@ class ProxySession:
                 ).to_client
         if self._drain_to is not None and self._steps >= self._drain_to:
             self._drained_at = now + LAST_WORD_S
+        elif self._steps >= self._replied_step + PING_STEPS:
+            effects.to_client += self._say([self._ping()], now).to_client
         return effects
 
     def _drained(self, now: float) -> Effects:
@@ -249,6 +254,9 @@ class ProxySession:
             effects.close = self._closing
         return effects
 
+    def _ping(self) -> str:
+        return _json(type="ping", audio_s=self._audio_s)
+
     def _failed(self, said: str, now: float) -> Effects:
         code, close = ("capacity", CAPACITY) if is_full(said) else ("model_error", MODEL_LOST)
         effects = self._say([error(code, said or "The model server reported an error.")], now)
@@ -257,6 +265,7 @@ class ProxySession:
 
     def _say(self, replies: list[str], now: float) -> Effects:
         self._last_reply_at = now
+        self._replied_step = self._steps
         return Effects(to_client=replies)
 
 

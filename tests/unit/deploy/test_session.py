@@ -116,7 +116,7 @@ def run_steps(proxy: ProxySession, pauses: list[float], words_at: dict[int, str]
         effects = said(proxy.from_model(step(pause, index), 0.0))
         if index in words_at:
             effects += said(proxy.from_model(model(type="Word", text=words_at[index], start_time=0.0), 0.0))
-        got += [f"{index} {reply.get('text') or reply['type']}" for reply in effects]
+        got += [f"{index} {reply.get('text') or reply['type']}" for reply in effects if reply["type"] != "ping"]
     return got
 
 
@@ -139,7 +139,7 @@ def test_silence_without_words_is_no_pause_and_the_first_steps_mean_nothing() ->
 def test_a_pause_also_carries_the_keys_of_the_specified_format() -> None:
     proxy = session()
     proxy.from_model(model(type="Word", text="so", start_time=0.0), 0.0)
-    replies = [reply for index in range(1, 40) for reply in said(proxy.from_model(step(0.9, index), 0.0))]
+    replies = [reply for index in range(1, 40) for reply in said(proxy.from_model(step(0.9, index), 0.0)) if len(reply) > 1]
     assert replies == [{"type": "vad_end", "text": "", "final": True, "vad_end": True}]
 
 
@@ -182,6 +182,13 @@ def test_messages_tell_how_much_audio_their_words_cover() -> None:
     done = json.loads(proxy.tick(0.51).to_client[0])
     assert done["type"] == "done"
     assert done["audio_s"] >= 20 * 0.08
+
+
+def test_a_ping_tells_every_second_of_audio_what_is_transcribed() -> None:
+    proxy = session()
+    proxy.audio(audio(FRAME * 40), 0.0)
+    pings = [json.loads(text) for _ in range(40) for text in proxy.from_model(step(), 0.1).to_client]
+    assert pings == [{"type": "ping", "audio_s": pytest.approx((count - 7) * 0.08)} for count in (12, 24, 36)]
 
 
 def test_the_next_step_answers_a_drain_at_once() -> None:

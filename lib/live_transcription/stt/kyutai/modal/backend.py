@@ -71,7 +71,7 @@ class ModalBackend(SttBackend):
                 self._budget.opened(socket, now(), self._wall_clock())
                 session = ModalSession(now(), rotate_after_s=self._config.rotate_after_s)
                 stream = _ModalStream(connection, session, self._spent)
-                await self._greeting(stream)
+                await self._greeting(stream, session)
                 self._open += 1
                 try:
                     yield stream
@@ -81,14 +81,14 @@ class ModalBackend(SttBackend):
         finally:
             self._budget.closed(socket, now(), self._wall_clock())
 
-    async def _greeting(self, stream: WebsocketStream) -> None:
+    async def _greeting(self, stream: WebsocketStream, session: ModalSession) -> None:
         """Wait for `ready` if this deployment sends it. Raises SttError, also if a model that should send it does not."""
         if self._greets is None:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_GREETING_S):
-                    await stream.ready()
+                    await stream.receive_until(lambda: session.ready)
         elif self._greets:
-            await stream.ready()
+            await stream.receive_until(lambda: session.ready)
 
     async def warm(self) -> None:
         """Start a container and wait until it is up, unless one is known to be up. Concurrent callers share the wait.
