@@ -140,15 +140,20 @@ async def test_modals_wrong_key_is_named_at_once(page: Page) -> None:
         assert failed["seconds"] < 10
 
 
-@pytest.mark.parametrize("fault", [FaultKind.FULL, FaultKind.MODEL_DOWN])
-async def test_modal_without_room_or_without_a_model_fails_plainly(page: Page, fault: FaultKind) -> None:
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [(FaultKind.FULL, "stt_at_capacity", "full"), (FaultKind.MODEL_DOWN, "stt_unavailable", "broke")],
+)
+async def test_modal_without_room_or_without_a_model_fails_plainly(
+    page: Page, fault: FaultKind, code: str, message: str
+) -> None:
     async with modal(page) as server:
         server.faults.add(Fault(fault, times=None))
         steps = await page.test()
         assert steps["whole"]["failing"] == "stt"
         failed = next(step for step in steps["whole"]["steps"] if step["state"] == "failed")
-        assert failed["code"] == "stt_at_capacity"
-        assert "full" in failed["message"]
+        assert failed["code"] == code
+        assert message in failed["message"]
         assert failed["fix"]
 
 
