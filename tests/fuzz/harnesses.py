@@ -387,7 +387,8 @@ class Http(Harness):
         "/heartbeat", "/healthz", "/metrics", "/enabled", "/capabilities", "/api/v1/languages", "/api/v1/call/transcribe",
         "/api/v1/call/set-language", "/api/v1/call/leave", "/api/v1/translation/languages",
         "/api/v1/translation/set-target-language",
-        "/admin/page", "/admin/docs", "/admin/settings", "/admin/status", "/admin/test/x", "/js/settings.js", "/css/../main.py",
+        "/admin/page", "/admin/docs/settings", "/admin/docs/x", "/admin/settings", "/admin/status",
+        "/admin/test/x", "/js/settings.js", "/css/../main.py",
     )  # fmt: skip
     _bodies: tuple[Any, ...] = (
         {"roomToken": "abc123", "ncSessionId": "nc+1/=", "enable": True, "langId": "fr"},
