@@ -61,7 +61,7 @@ class Outcomes:
 
     def confirm(self, name: str, now: float) -> None:
         """The last outcome has been seen again."""
-        if name in self._last:
+        if self.of(name).state != UNKNOWN:
             self._last[name] = replace(self._last[name], at=now)
 
     def forget(self, *names: str) -> None:
