@@ -96,7 +96,12 @@ class TranscriptionService:
         # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
-        self._capacity = Capacity(audio=PROCESS_BUDGET, read=read_memory, read_descriptors=read_descriptors)
+        self._capacity = Capacity(
+            audio=PROCESS_BUDGET,
+            read=read_memory,
+            read_descriptors=read_descriptors,
+            engine_capacity=lambda: self._speech.capacity,
+        )
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
         self._ice = IceServerCache(ice_servers)
