@@ -256,8 +256,9 @@ class TranscriptionService:
         else:
             registry.note(name, None)
         finally:
-            self._outcomes.observe_engines(self._speech.registry.health(), self._wall_clock())
-            self._outcomes.confirm(ENGINE + engine.name, self._wall_clock())
+            if registry is self._speech.registry:  # the settings may have changed meanwhile
+                self._outcomes.observe_engines(registry.health(), self._wall_clock())
+                self._outcomes.confirm(ENGINE + engine.name, self._wall_clock())
         return text
 
     async def enable(
