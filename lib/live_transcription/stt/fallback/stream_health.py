@@ -40,10 +40,6 @@ UNREPORTED_S = 2.0
 _MARK_S = 0.25
 _MARKS = 480
 
-_DEAF = "The server accepts audio, but sends no words although people speak."
-_REPEATING = "The server repeats the same word without end."
-_SLOW = "The server transcribes more slowly than people speak, so captions lag by more than 10 seconds."
-
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -172,9 +168,15 @@ class StreamHealth:
             return None
         repeated_s = (self._repeated_to - self._repeated_from) / SAMPLE_RATE
         if self.repetitions >= REPETITIONS and repeated_s >= self._patience.speech_s:
-            return SttRepeating(_REPEATING, fix="Restart it if this continues. A temperature of 0.25 prevents most such loops.")
+            return SttRepeating(
+                "The server repeats the same word without end.",
+                fix="Restart it if this continues. A temperature of 0.25 prevents most such loops.",
+            )
         if self._slow:
-            return SttSlow(_SLOW, fix="Give it a faster GPU, or allow fewer sessions at a time (batch_size).")
+            return SttSlow(
+                "The server transcribes more slowly than people speak, so captions come too late.",
+                fix="Give it a faster GPU, or allow fewer sessions at a time (batch_size).",
+            )
         return None
 
     def check_end(self, speech_s: float) -> SttDeaf | None:
@@ -219,4 +221,7 @@ class StreamHealth:
 
 
 def _deaf() -> SttDeaf:
-    return SttDeaf(_DEAF, fix="Restart it if this continues, and check its log.")
+    return SttDeaf(
+        "The server accepts audio, but sends no words although people speak.",
+        fix="Restart it if this continues, and check its log.",
+    )
