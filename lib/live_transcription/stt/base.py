@@ -84,6 +84,11 @@ class SttBackend(ABC):
         Leaving the block discards what has not been transcribed yet.
         """
 
+    @property
+    def capacity(self) -> int | None:
+        """How many speakers who talk at the same time it can transcribe; None if that is not known here."""
+        return None
+
     async def warm(self) -> None:
         """Prepare for a stream that will be opened soon: load weights, start a GPU. Called for each joined call.
 
