@@ -31,8 +31,9 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
 
         Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (the saved settings cannot be read),
         and the codes of `live_transcription.observability.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path`
-        (no audio arrives from the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some
-        people who speak are not transcribed), `subscriptions` (more microphones than the app listens to at once),
+        (no audio arrives from the media server), `turn-refused`, `encrypted` (the audio of some speakers is end-to-end
+        encrypted), `descriptors` (open files), `memory`, `speakers` (some people who speak are not transcribed),
+        `subscriptions` (more microphones than the app listens to at once),
         `load`. `explanations`: each reason in plain words.
 
         The HTTP status is always 200: a degraded app still serves its calls, and a restart would end them.
@@ -61,6 +62,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
                 "calls": status.calls,
                 "speakers": status.speakers,
                 "speakers_waiting": status.speakers_waiting,
+                "speakers_encrypted": status.speakers_encrypted,
                 "slots": status.slots,
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,

@@ -237,6 +237,7 @@ class TranscriptionService:
             problem=None if self._config_error is None else str(self._config_error),
             speakers_waiting=self._capacity.speakers_waiting,
             slots=self._capacity.slots,
+            speakers_encrypted=sum(call.encrypted_count for call in self._calls),
             conditions=self._problems.current(),
             memory=self._capacity.memory(),
             load=self._capacity.load(),

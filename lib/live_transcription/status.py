@@ -62,7 +62,8 @@ class LoadStatus:
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """`speakers`: publishers whose audio is received. `slots`: those with a slot. `speakers_waiting`: those that speak without
-    a slot, because of one of the `conditions`. `problem`: why the settings cannot be used, if so.
+    a slot, because of one of the `conditions`. `speakers_encrypted`: those whose audio is end-to-end encrypted. `problem`: why
+    the settings cannot be used, if so.
     """
 
     calls: int
@@ -77,6 +78,7 @@ class ServiceStatus:
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
     slots: int = 0
+    speakers_encrypted: int = 0
 
 
 #: Cumulative counts of a histogram by upper bound in seconds, the last one infinite.

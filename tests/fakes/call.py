@@ -161,6 +161,7 @@ class FakeSpeaker:
         self.ending = asyncio.Event()
         self.given_up = False
         self.path_failure: NoMediaPath | None = None
+        self.encrypted = False
         self.turn_answers: Mapping[str, TurnAnswer] = {}
         self._on_caption = on_caption
         self._behaviour = behaviour

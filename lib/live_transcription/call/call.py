@@ -152,6 +152,11 @@ class Call:
         speakers = self._publishers.speakers.items()
         return {session_id: failure for session_id, speaker in speakers if (failure := speaker.path_failure) is not None}
 
+    @property
+    def encrypted_count(self) -> int:
+        """Number of publishers whose audio is end-to-end encrypted."""
+        return sum(speaker.encrypted for speaker in self._publishers.speakers.values())
+
     def turn_answers(self) -> Mapping[str, TurnAnswer]:
         """The last answer of each TURN server, by the server's address."""
         answers = [answer for speaker in self._publishers.speakers.values() for answer in speaker.turn_answers.items()]

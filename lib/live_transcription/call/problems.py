@@ -13,6 +13,7 @@ from live_transcription.observability.conditions import (
     SHORTAGES,
     Change,
     Conditions,
+    encrypted_condition,
     hpb_condition,
     media_condition,
     turn_condition,
@@ -59,6 +60,8 @@ class Problems:
         lost = {(call, who): failure for call in calls for who, failure in call.path_failures().items()}
         media: dict[Hashable, Condition] = {source: media_condition(len(lost), failure) for source, failure in lost.items()}
         self._conditions.observe("media-path", media, now)
+        encrypted = sum(call.encrypted_count for call in calls)
+        self._set("encrypted", encrypted_condition(encrypted) if encrypted else None, now)
         answers = sorted((item for call in calls for item in call.turn_answers().items()), key=lambda item: item[1].at)
         refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
         recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)
