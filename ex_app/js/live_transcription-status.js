@@ -116,7 +116,7 @@
       return ['warning', status.initialising ? t('Setting up') : t('Disabled')]
     }
     if (status.conditions.length) {
-      const limits = status.conditions.every((condition) => condition.template)
+      const limits = status.conditions.every((condition) => condition.template && condition.code !== 'encrypted')
       return ['warning', limits ? t('At its limit') : t('Not everything works')]
     }
     return status.calls ? ['ok', t('Captions are running')] : ['ok', t('Ready')]

@@ -25,7 +25,12 @@ ERRORS = {"NextcloudError": 0, "NextcloudRefused": 0, "NotReady": 0, "SttUnavail
 
 def all_messages() -> set[str]:
     found = page_messages() | setting_messages() | {INTERNAL_ERROR}
-    for path in ("ex_app/selftest", "ex_app/nextcloud/gateway.py", "lib/live_transcription/capacity"):
+    for path in (
+        "ex_app/selftest",
+        "ex_app/nextcloud/gateway.py",
+        "lib/live_transcription/capacity",
+        "lib/live_transcription/observability/conditions.py",
+    ):
         for file in sorted((ROOT / path).rglob("*.py")) or [ROOT / path]:
             found |= set(code_messages(file))
     return found - NAMES - {""}
