@@ -49,6 +49,17 @@ class Checks:
     async def _check_nextcloud(self, run: Run) -> None:
         with run.step("nextcloud.reach", "Nextcloud answers") as step:
             step.detail = f"Nextcloud {await self._nextcloud.server_version()}"
+        with run.step("nextcloud.talk", "Calls are not end-to-end encrypted") as step:
+            talk = await self._nextcloud.talk()
+            step.detail = f"Talk {talk.version}" if talk is not None else ""
+            if talk is None:
+                step.warn("Talk is not installed.", "Install Talk (app spreed) in Nextcloud.")
+            elif talk.encrypts_calls:
+                step.warn(
+                    "Talk encrypts calls end to end. Such audio cannot be transcribed.",
+                    "Captions need calls without end-to-end encryption. To turn it off in Talk, run: "
+                    "occ config:app:set spreed call_end_to_end_encryption --value=false --type=boolean",
+                )
         with run.step("nextcloud.enabled", "The app is enabled"):
             if not await self._nextcloud.is_enabled():
                 raise NextcloudError("The app is disabled in Nextcloud.", fix="Enable Live Transcription under Apps.")

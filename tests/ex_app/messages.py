@@ -20,7 +20,14 @@ NAMES = {"Nextcloud", "Modal", "moshi-server"}
 MALFORMED = ("", "-1", "1", "ws-x", "wk-x", "two words", "x://y", "http://[", "http://a@b", "http://a?b", "http://a..b", "é")
 #: The calls whose constant arguments the page shows: by name, the positions of the arguments.
 SHOWN = {"step": (1,), "begin": (1,), "sequence": (1,), "next": (1,), "warn": (0, 1), "of": (1, 2)}
-ERRORS = {"NextcloudError": 0, "NextcloudRefused": 0, "NotReady": 0, "SttUnavailable": 0, "ConfigurationError": 1}
+ERRORS = {
+    "NextcloudError": 0,
+    "NextcloudRefused": 0,
+    "TalkOutdated": 0,
+    "NotReady": 0,
+    "SttUnavailable": 0,
+    "ConfigurationError": 1,
+}
 
 
 def all_messages() -> set[str]:
