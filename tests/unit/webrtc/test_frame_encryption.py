@@ -206,7 +206,7 @@ def test_the_number_of_waiting_items_is_bounded(items: list[Item], start: bool) 
     ("bitrate", "complexity"), [(6_000, 0), (12_000, 5), (24_000, 9), (32_000, 10), (64_000, 1), (128_000, 5)]
 )
 def test_recorded_speech_is_never_taken_for_encrypted(bitrate: int, complexity: int, dtx: bool, fec: bool) -> None:
-    """A few seconds for each setting of the encoder; `python -m bench.acceptance.encryption` encodes half an hour."""
+    """A few seconds for each setting of the encoder; `make bench NAME=encryption` encodes half an hour."""
     samples = recording.load("en-short").pcm()
     check_plain(samples, OpusEncoder(bitrate=bitrate, complexity=complexity, dtx=dtx, fec=fec, expected_loss_percent=20 * fec))
 
