@@ -243,7 +243,7 @@ class Speaker:
     def _encryption_changed(self) -> None:
         self.encrypted = self._encryption.encrypted
         if self.encrypted:
-            # What was said in plain audio is transcribed to its last word.
+            # The plain audio up to here is transcribed to its last word.
             self._pipeline.drain()
             self._transcriber.finish()
             self._slot.lost()
