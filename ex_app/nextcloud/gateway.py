@@ -19,6 +19,7 @@ from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionN
 from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused, TalkOutdated
 from ex_app.identity import AppIdentity
 from live_transcription.runtime.redirects import redirect_of
+from live_transcription.texts import Text, join, template
 from live_transcription.types import IceServer, Secret
 
 #: Longest time in seconds for one request. AppAPI enables the app during the request that reports 100 %.
@@ -37,6 +38,9 @@ _CAPABILITIES = "/ocs/v1.php/cloud/capabilities"
 _TALK_SETTINGS = "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"
 #: The versions of Talk that refuse `_TALK_SETTINGS` to apps (spreed, pull request 17736).
 _REFUSES_APPS = re.compile(r"(22\.0\.11|23\.0\.3)(\.\d+)?")
+
+
+_ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
 
 
 class _NotFound(NextcloudError):
@@ -144,8 +148,8 @@ class AppApiGateway:
         self._talk_refuses = False
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        if self._talk_refuses and await self._talk_is_outdated():
-            raise _outdated()
+        if self._talk_refuses and (outdated := await self._outdated_talk()) is not None:
+            raise outdated
         return parse_ice_servers(await self._ocs("GET", _TALK_SETTINGS))
 
     async def is_enabled(self) -> bool:
@@ -212,10 +216,17 @@ class AppApiGateway:
     async def talk(self) -> TalkFacts | None:
         return parse_talk(await self._ocs("GET", _CAPABILITIES))
 
-    async def _talk_is_outdated(self) -> bool:
+    async def _outdated_talk(self) -> TalkOutdated | None:
+        """The error if the installed version of Talk refuses its settings to apps."""
         talk = await self.talk()
         self._talk_refuses = talk is not None and talk.refuses_apps
-        return self._talk_refuses
+        if talk is None or not talk.refuses_apps:
+            return None
+        return TalkOutdated(
+            "Talk {version} refuses its STUN and TURN servers to apps.",
+            fix="Update Talk to 22.0.12, 23.0.4 or newer. Until then, captions need a direct path to the media server.",
+            version=talk.version,
+        )
 
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
@@ -240,15 +251,20 @@ class AppApiGateway:
         try:
             return await (client or self._client()).ocs(method, path, **arguments)
         except NextcloudExceptionNotFound:
-            failure: NextcloudError = _NotFound(f"Nextcloud answered {method} {path} with 404.")
+            failure: NextcloudError = _NotFound(_ANSWERED, method=method, path=path, status="404")
         except NextcloudException as error:
             status = error.status_code
-            failure = NextcloudError(f"Nextcloud answered {method} {path} with {status}.")
+            failure = NextcloudError(_ANSWERED, method=method, path=path, status=str(status))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            failure = NextcloudError(f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.")
+            failure = NextcloudError(
+                "Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.", method=method, path=path
+            )
         except (niquests.RequestException, OSError) as error:
-            what = f"Nextcloud could not be reached ({type(error).__name__})."
-            failure = NextcloudError(what, fix="Check that the app can reach NEXTCLOUD_URL.")
+            failure = NextcloudError(
+                "Nextcloud could not be reached ({reason}).",
+                fix="Check that the app can reach NEXTCLOUD_URL.",
+                reason=type(error).__name__,
+            )
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 failure = NextcloudError(
                     "This system does not trust Nextcloud's certificate.",
@@ -257,11 +273,11 @@ class AppApiGateway:
         # Handled and raised here, so that no library's exception, which may contain the request, is the failure's context.
         if status in (401, 403) and path == _TALK_SETTINGS and self._confirmations:
             # Nextcloud knows the app. If it is Talk that refuses, the credentials are right, and all other requests work.
-            outdated = False
+            outdated = None
             with contextlib.suppress(NextcloudError):
-                outdated = await self._talk_is_outdated()
-            if outdated:
-                raise _outdated()
+                outdated = await self._outdated_talk()
+            if outdated is not None:
+                raise outdated
         # A request for another user is also refused if there is no such user.
         if status in (401, 997, 429) and client is None:
             blocked = status == 429
@@ -311,13 +327,6 @@ def _refused(retry_after_s: float, *, blocked: bool = False) -> NextcloudRefused
     )
 
 
-def _outdated() -> TalkOutdated:
-    return TalkOutdated(
-        "Talk 22.0.11 and 23.0.3 refuse their STUN and TURN servers to apps.",
-        fix="Update Talk to 22.0.12, 23.0.4 or newer. Until then, captions need a direct path to the media server.",
-    )
-
-
 async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
     """Raise NextcloudRedirected for a redirect, whose body nc_py_api would parse as JSON. Called for every answer."""
     redirect = redirect_of(response.url or "", response.status_code or 0, str(response.headers.get("Location", "")))
@@ -325,7 +334,8 @@ async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
         return
     await response.close()
     message, fix = redirect.describe("Nextcloud")
-    raise NextcloudRedirected(message, fix=f"{fix} AppAPI's deploy daemon sets it as its Nextcloud URL (NEXTCLOUD_URL).")
+    where = Text("AppAPI's deploy daemon sets it as its Nextcloud URL (NEXTCLOUD_URL).")
+    raise NextcloudRedirected(message, fix=join(fix, where))
 
 
 async def _close(client: AsyncNextcloudApp) -> None:
