@@ -24,6 +24,9 @@ from live_transcription.status import Condition
 HPB_PROBLEM_S = 300.0
 #: Seconds for which a TURN server's refusal counts while no subscription asks it again.
 TURN_REFUSED_S = 600.0
+#: Seconds for which encrypted audio counts after the last encrypted speaker. So the condition, which logs a line at its beginning
+#: and end, does not end when that speaker reloads the page, or when a guest switches encryption on and off.
+ENCRYPTED_S = 10.0
 
 
 class Problems:
@@ -32,6 +35,8 @@ class Problems:
     def __init__(self) -> None:
         self._conditions = Conditions()
         self._last_hpb_problem: tuple[SignalingError, float] | None = None
+        # How many speakers were encrypted, and when.
+        self._last_encrypted = (0, 0.0)
 
     def current(self) -> tuple[Condition, ...]:
         """The conditions that have begun and not ended, as of the last `observe`."""
@@ -60,8 +65,11 @@ class Problems:
         lost = {(call, who): failure for call in calls for who, failure in call.path_failures().items()}
         media: dict[Hashable, Condition] = {source: media_condition(len(lost), failure) for source, failure in lost.items()}
         self._conditions.observe("media-path", media, now)
-        encrypted = sum(call.encrypted_count for call in calls)
-        self._set("encrypted", encrypted_condition(encrypted) if encrypted else None, now)
+        if encrypted := sum(call.encrypted_count for call in calls):
+            self._last_encrypted = (encrypted, now)
+        encrypted, seen_at = self._last_encrypted
+        lasts = encrypted > 0 and now - seen_at < ENCRYPTED_S
+        self._set("encrypted", encrypted_condition(encrypted) if lasts else None, now)
         answers = sorted((item for call in calls for item in call.turn_answers().items()), key=lambda item: item[1].at)
         refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
         recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)

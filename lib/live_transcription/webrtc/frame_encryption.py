@@ -33,8 +33,8 @@ Item: TypeAlias = AudioPacket | AudioGap
 
 #: Number of packets whose trailers must follow on one another before the track counts as encrypted.
 ENCRYPTED_AFTER = 3
-#: Number of consecutive packets without a trailer that refute a suspicion. One ordinary packet in about 4,096 ends like a
-#: trailer; it and the next two wait for this decision, 60 ms at most.
+#: Number of consecutive packets without a trailer that refute a suspicion. Fewer than one ordinary packet in 4,096 ends like
+#: a trailer; it and the next two wait for this decision, 60 ms at most.
 REFUTED_AFTER = 3
 #: Number of consecutive packets without a trailer, half a second of speech, after which an encrypted track counts as plain
 #: again. They are kept until then, so no word is lost. Even if a third of the packets were plain, so many in a row would occur
@@ -56,7 +56,7 @@ _MAX_WAITING = 4 * PLAIN_AFTER
 
 
 def has_trailer(payload: bytes) -> bool:
-    """Return whether a payload ends like one that Talk has encrypted. One ordinary payload in about 4,096 does."""
+    """Return whether a payload ends like one that Talk has encrypted. Fewer than one ordinary payload in 4,096 does."""
     return len(payload) > OVERHEAD_OCTETS and payload[-2] == _IV_OCTETS and payload[-1] < _KEYS
 
 
