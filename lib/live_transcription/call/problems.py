@@ -24,8 +24,8 @@ from live_transcription.status import Condition
 HPB_PROBLEM_S = 300.0
 #: Seconds for which a TURN server's refusal counts while no subscription asks it again.
 TURN_REFUSED_S = 600.0
-#: Seconds for which encrypted audio counts after the last encrypted speaker. So the condition, which logs a line at its beginning
-#: and end, does not end when that speaker reloads the page, or when a guest switches encryption on and off.
+#: Seconds for which encrypted audio counts after the last encrypted speaker. So the condition, which logs a line when it begins
+#: and when it ends, does not end when that speaker reloads the page, or when a guest switches encryption on and off.
 ENCRYPTED_S = 10.0
 
 

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
+from dataclasses import replace
 
 import pytest
 
 from sandbox import virtual_clock
 from sandbox.caller import FrameEncryption, OpusPacket
 from sandbox.caller.speech import FRAME_TICKS
+from tests.unit.speaker import test_watching
 from tests.unit.speaker.test_watching import SPEECH, Publisher, publisher
 
 
@@ -55,6 +57,22 @@ def test_the_stream_ends_with_its_last_words_when_the_audio_becomes_encrypted(mo
             assert said_s <= ours.decoded_s <= said_s + 0.08, "only plain packets were decoded"
             await ours.send(encrypted(SPEECH, FrameEncryption()))
             assert len(ours.backend.streams) == 1
+
+    virtual_clock.run(run())
+
+
+def test_without_a_silence_gate_the_stream_ends_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = replace(test_watching.CONFIG, audio=replace(test_watching.CONFIG.audio, gate=False))
+    monkeypatch.setattr(test_watching, "CONFIG", config)
+
+    async def run() -> None:
+        async with publisher(monkeypatch) as ours:
+            await ours.send(SPEECH)
+            assert open_streams(ours) == 1
+            await ours.send(encrypted(SPEECH, FrameEncryption()))
+            assert open_streams(ours) == 0
+            await ours.send(SPEECH)
+            assert open_streams(ours) == 1
 
     virtual_clock.run(run())
 
