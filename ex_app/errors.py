@@ -67,6 +67,12 @@ class NextcloudRefused(NextcloudError):
         self.retry_after_s = retry_after_s
 
 
+class TalkOutdated(NextcloudError):
+    """The installed version of Talk refuses its signaling settings to apps."""
+
+    code = "talk_outdated"
+
+
 class NextcloudRedirected(NextcloudError):
     """Nextcloud answered with a redirect. It is not followed, so that the app's secret reaches no other host."""
 

@@ -20,7 +20,7 @@ _LENGTH_DIGITS = 9
 RoomToken = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,64}$")]
 #: Talk's session ids are base64-like text of 255 characters.
 NcSessionId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,512}$")]
-#: Any short text; an unknown language is refused later (400).
+#: Any short text. If the language is unknown, a call gets the default, and a change of the language is refused (400).
 LangId = Annotated[str, StringConstraints(max_length=64)]
 
 

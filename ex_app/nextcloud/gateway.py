@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from typing import Any, Protocol
 import niquests
 from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
 
-from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused
+from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused, TalkOutdated
 from ex_app.identity import AppIdentity
 from live_transcription.runtime.redirects import redirect_of
 from live_transcription.texts import Text, join, template
@@ -33,6 +34,10 @@ _STATE = "/ocs/v1.php/apps/app_api/ex-app/state"
 _STATUS = "/ocs/v1.php/apps/app_api/ex-app/status"
 #: What AppAPI answers to a disabled app, too: the state always, the progress during an installation.
 _FOR_DISABLED = (_STATE, _STATUS)
+_CAPABILITIES = "/ocs/v1.php/cloud/capabilities"
+_TALK_SETTINGS = "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"
+#: The versions of Talk that refuse `_TALK_SETTINGS` to apps (spreed, pull request 17736).
+_REFUSES_APPS = re.compile(r"(22\.0\.11|23\.0\.3)(\.\d+)?")
 
 
 _ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
@@ -40,6 +45,19 @@ _ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
 
 class _NotFound(NextcloudError):
     """Nextcloud answered 404."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkFacts:
+    """What Talk says about itself. `encrypts_calls`: whether its clients encrypt calls end to end."""
+
+    version: str
+    encrypts_calls: bool
+
+    @property
+    def refuses_apps(self) -> bool:
+        """Whether this version refuses its STUN and TURN servers to apps."""
+        return _REFUSES_APPS.fullmatch(self.version) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +120,9 @@ class NextcloudGateway(Protocol):
     async def server_version(self) -> str:
         """Nextcloud's version."""
 
+    async def talk(self) -> TalkFacts | None:
+        """Talk's version and settings, None if Talk is not installed."""
+
     def credentials_confirmed(self) -> None:
         """Nextcloud has used the app's secret, so it knows the app: ask it again, even after a refusal."""
 
@@ -123,9 +144,13 @@ class AppApiGateway:
         self._state_from = self._others_from = 0.0
         # Counts the confirmations: a refusal of a request that was sent before the last one means nothing.
         self._confirmations = 0
+        # Whether the installed version of Talk has refused its settings. Then its version is checked before it is asked again.
+        self._talk_refuses = False
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        return parse_ice_servers(await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"))
+        if self._talk_refuses and (outdated := await self._outdated_talk()) is not None:
+            raise outdated
+        return parse_ice_servers(await self._ocs("GET", _TALK_SETTINGS))
 
     async def is_enabled(self) -> bool:
         # nc_py_api's own `enabled_state` hides every failure as "not enabled".
@@ -186,7 +211,22 @@ class AppApiGateway:
         return "admin" in groups
 
     async def server_version(self) -> str:
-        return parse_version(await self._ocs("GET", "/ocs/v1.php/cloud/capabilities"))
+        return parse_version(await self._ocs("GET", _CAPABILITIES))
+
+    async def talk(self) -> TalkFacts | None:
+        return parse_talk(await self._ocs("GET", _CAPABILITIES))
+
+    async def _outdated_talk(self) -> TalkOutdated | None:
+        """The error if the installed version of Talk refuses its settings to apps."""
+        talk = await self.talk()
+        self._talk_refuses = talk is not None and talk.refuses_apps
+        if talk is None or not talk.refuses_apps:
+            return None
+        return TalkOutdated(
+            "Talk {version} refuses its STUN and TURN servers to apps.",
+            fix="Update Talk to 22.0.12, 23.0.4 or newer. Until then, captions need a direct path to the media server.",
+            version=talk.version,
+        )
 
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
@@ -201,6 +241,7 @@ class AppApiGateway:
         if wait_s > 0:
             raise _refused(wait_s)
         confirmations = self._confirmations
+        status = 0
         # Every request carries the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` is
         # not enough, since nc_py_api loses it when it makes a new session.
         arguments |= {"allow_redirects": False}
@@ -212,13 +253,8 @@ class AppApiGateway:
         except NextcloudExceptionNotFound:
             failure: NextcloudError = _NotFound(_ANSWERED, method=method, path=path, status="404")
         except NextcloudException as error:
-            failure = NextcloudError(_ANSWERED, method=method, path=path, status=str(error.status_code))
-            # A request for another user is also refused if there is no such user.
-            if error.status_code in (401, 997, 429) and client is None:
-                blocked = error.status_code == 429
-                if blocked or confirmations == self._confirmations:
-                    self._pause(everything=blocked or path in _FOR_DISABLED)
-                    failure = _refused(REFUSED_S, blocked=blocked)
+            status = error.status_code
+            failure = NextcloudError(_ANSWERED, method=method, path=path, status=str(status))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             failure = NextcloudError(
                 "Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.", method=method, path=path
@@ -234,7 +270,20 @@ class AppApiGateway:
                     "This system does not trust Nextcloud's certificate.",
                     fix="Serve the whole certificate chain, or install its authority where this app runs.",
                 )
-        # Raised here, so that no library's exception, which may contain the request, is its context.
+        # Handled and raised here, so that no library's exception, which may contain the request, is the failure's context.
+        if status in (401, 403) and path == _TALK_SETTINGS and self._confirmations:
+            # Nextcloud knows the app. If it is Talk that refuses, the credentials are right, and all other requests work.
+            outdated = None
+            with contextlib.suppress(NextcloudError):
+                outdated = await self._outdated_talk()
+            if outdated is not None:
+                raise outdated
+        # A request for another user is also refused if there is no such user.
+        if status in (401, 997, 429) and client is None:
+            blocked = status == 429
+            if blocked or confirmations == self._confirmations:
+                self._pause(everything=blocked or path in _FOR_DISABLED)
+                failure = _refused(REFUSED_S, blocked=blocked)
         raise failure
 
     def _pause(self, *, everything: bool) -> None:
@@ -302,6 +351,21 @@ def parse_version(capabilities: Any) -> str:
     if not isinstance(version, str):
         raise NextcloudError("Could not read Nextcloud's version.", fix="Check NEXTCLOUD_URL.")
     return version[:32]
+
+
+def parse_talk(capabilities: Any) -> TalkFacts | None:
+    """Talk's facts in Nextcloud's capabilities, None if it is not there. Without the setting, Talk's clients encrypt calls."""
+    found = capabilities.get("capabilities") if isinstance(capabilities, dict) else None
+    talk = found.get("spreed") if isinstance(found, dict) else None
+    version = talk.get("version") if isinstance(talk, dict) else None
+    if not isinstance(talk, dict) or not isinstance(version, str):
+        return None
+    config = talk.get("config")
+    calls = config.get("call") if isinstance(config, dict) else None
+    setting = calls.get("end-to-end-encryption") if isinstance(calls, dict) else None
+    features = talk.get("features")
+    supported = isinstance(features, list) and "call-end-to-end-encryption" in features
+    return TalkFacts(version[:32], encrypts_calls=supported if setting is None else bool(setting))
 
 
 def parse_ice_servers(settings: Any) -> tuple[IceServer, ...]:

@@ -86,9 +86,9 @@ def talk_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRouter
 
 
 def describe(languages: Mapping[str, Language]) -> dict[str, Any]:
-    """Languages in Talk's format. Talk shows them in this order, and requires `metadata`."""
+    """Languages in Talk's format. Talk shows these names in this order, and requires `metadata`."""
     return {
-        code: {"name": language.name, "metadata": {"separator": language.separator, "rtl": language.rtl}}
+        code: {"name": language.native_name, "metadata": {"separator": language.separator, "rtl": language.rtl}}
         for code, language in languages.items()
     }
 

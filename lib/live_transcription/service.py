@@ -266,11 +266,12 @@ class TranscriptionService:
     ) -> None:
         """Send captions to this session of the room. Idempotent; returns when the call is joined.
 
-        Raises UnknownLanguage. Raises CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB
-        refuses the app.
+        `language`: that of the room, which it may have since another app with more languages was installed. If it cannot be
+        transcribed, the call is captioned in the default language.
+
+        Raises CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB refuses the app.
         """
-        self._check_language(language)
-        call = self._calls.active(room_token) or self._calls.start(room_token, language)
+        call = self._calls.active(room_token) or self._calls.start(room_token, self._language_of(room_token, language))
         was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
         if not call.joined.is_set() or call.refused.is_set():
@@ -283,7 +284,8 @@ class TranscriptionService:
 
     async def set_language(self, room_token: str, language: str) -> None:
         """Change the language of a room's captions from the next words on. Raises UnknownLanguage, CallNotFound."""
-        self._check_language(language)
+        if language not in self.languages():
+            raise UnknownLanguage("This language cannot be transcribed.", fix="GET /api/v1/languages lists those that can.")
         call = self._calls.active(room_token)
         if call is None:
             raise CallNotFound("There is no transcription in this room.")
@@ -316,6 +318,7 @@ class TranscriptionService:
             problem=None if self._config_error is None else self._config_error.text,
             speakers_waiting=self._capacity.speakers_waiting,
             slots=self._capacity.slots,
+            speakers_encrypted=sum(call.encrypted_count for call in self._calls),
             dependencies=self._dependencies(),
             conditions=self._problems.current(),
             memory=self._capacity.memory(),
@@ -333,9 +336,13 @@ class TranscriptionService:
         """All metrics in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
         return metrics.expose(self.status())
 
-    def _check_language(self, language: str | None) -> None:
-        if language is not None and language not in self.languages():
-            raise UnknownLanguage("This language cannot be transcribed.", fix="GET /api/v1/languages lists those that can.")
+    def _language_of(self, room_token: str, language: str | None) -> str | None:
+        """The language of a room's call, None for the default."""
+        if language is None or language in self.languages():
+            return language
+        text = "This app does not transcribe a conversation's language (%.16r). The call is captioned in the default language."
+        logger.warning(text, language, extra={"code": UnknownLanguage.code, "room": room_token})
+        return None
 
     # Calls.
 

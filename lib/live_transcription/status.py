@@ -81,8 +81,8 @@ class LoadStatus:
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """`speakers`: publishers whose audio is received. `slots`: those with a slot. `speakers_waiting`: those that speak without
-    a slot, because of one of the `conditions`. `problem`: why the settings cannot be used, if so. `dependencies`: what the
-    engine depends on, that is all but Nextcloud.
+    a slot, because of one of the `conditions`. `speakers_encrypted`: those whose audio is end-to-end encrypted. `problem`: why
+    the settings cannot be used, if so. `dependencies`: what the engine depends on, that is all but Nextcloud.
     """
 
     calls: int
@@ -97,6 +97,7 @@ class ServiceStatus:
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
     slots: int = 0
+    speakers_encrypted: int = 0
     dependencies: tuple[Dependency, ...] = ()
 
 

@@ -99,10 +99,13 @@ class TurnAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language of captions. `separator`: between words. `rtl`: written from right to left."""
+    """A language of captions. `name`: in English. `native_name`: as its speakers write it. `separator`: between words. `rtl`:
+    written from right to left.
+    """
 
     code: str
     name: str
+    native_name: str
     separator: str = " "
     rtl: bool = False
 

@@ -16,7 +16,7 @@ from ex_app.background import Background
 from ex_app.errors import NextcloudError
 from ex_app.health import AppHealth, NextcloudHealth
 from ex_app.lifecycle import Lifecycle
-from ex_app.nextcloud.gateway import Page
+from ex_app.nextcloud.gateway import Page, TalkFacts
 from ex_app.selftest.recording import TEXT
 from ex_app.settings.store import SavedSettings
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
@@ -29,6 +29,7 @@ from live_transcription.errors import (
     SttUnavailable,
     UnknownLanguage,
 )
+from live_transcription.languages import LANGUAGES
 from live_transcription.observability.health import Outcomes
 from live_transcription.observability.metrics import caption_statistics, expose
 from live_transcription.status import (
@@ -117,9 +118,8 @@ class FakeEngine:
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
     ) -> None:
         await self._requested()
-        self._check(language)
         self.rooms.setdefault(room_token, {})[nc_session_id] = user_id
-        self.languages_of[room_token] = language
+        self.languages_of[room_token] = language if language in self.languages() else None
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         await self._requested()
@@ -127,7 +127,8 @@ class FakeEngine:
 
     async def set_language(self, room_token: str, language: str) -> None:
         await self._requested()
-        self._check(language)
+        if language not in self.languages():
+            raise UnknownLanguage("This language cannot be transcribed.")
         if room_token not in self.rooms:
             raise CallNotFound("There is no transcription in this room.")
         self.languages_of[room_token] = language
@@ -181,7 +182,7 @@ class FakeEngine:
         return self.heard
 
     def languages(self) -> Mapping[str, Language]:
-        return {"fr": Language("fr", "Français"), "en": Language("en", "English")}
+        return {code: LANGUAGES[code] for code in ("fr", "en")}
 
     def caption_statistics(self) -> CaptionStatistics:
         return caption_statistics()
@@ -215,10 +216,6 @@ class FakeEngine:
         if self.failure is not None:
             raise self.failure
 
-    def _check(self, language: str | None) -> None:
-        if language is not None and language not in self.languages():
-            raise UnknownLanguage("This language cannot be transcribed.")
-
 
 @dataclass
 class FakeNextcloud:
@@ -237,6 +234,7 @@ class FakeNextcloud:
     servers: tuple[IceServer, ...] = ()
     reads: int = 0
     confirmations: int = 0
+    talk_facts: TalkFacts | None = TalkFacts("22.0.12", encrypts_calls=False)  # noqa: RUF009  frozen
     reported: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
@@ -290,6 +288,10 @@ class FakeNextcloud:
     async def server_version(self) -> str:
         self._fail()
         return "32.0.3"
+
+    async def talk(self) -> TalkFacts | None:
+        self._fail()
+        return self.talk_facts
 
     def credentials_confirmed(self) -> None:
         self.confirmations += 1

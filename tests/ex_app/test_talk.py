@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ex_app import responses
 from ex_app.application import create_app
 from ex_app.routes import talk as talk_routes
+from ex_app.routes.talk import describe
 from live_transcription.errors import (
     CallUnavailable,
     LiveTranscriptionError,
@@ -26,6 +27,7 @@ from live_transcription.errors import (
     SttUnavailable,
     TooManyCalls,
 )
+from live_transcription.languages import LANGUAGES
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc+session/1=", "enable": True}
@@ -48,6 +50,13 @@ async def test_languages_keep_their_order_and_have_metadata(talk: httpx.AsyncCli
     answer = await talk.get("/api/v1/languages")
     assert list(answer.json()) == ["fr", "en"]
     assert answer.json()["en"] == {"name": "English", "metadata": {"separator": " ", "rtl": False}}
+    assert answer.json()["fr"]["name"] == "Français", "a name in its own language, as the official app sends it"
+
+
+def test_talk_gets_the_names_of_languages_as_their_speakers_write_them() -> None:
+    names = {code: entry["name"] for code, entry in describe(LANGUAGES).items()}
+    assert names | {"de": "Deutsch", "es": "Español", "ja": "日本語", "ru": "Русский"} == names
+    assert all(name[0].isupper() or not name.isascii() for name in names.values())
 
 
 async def test_captions_can_be_turned_on_and_off(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -67,11 +76,22 @@ async def test_a_room_without_a_language_gets_the_default(
     assert engine.languages_of["abc123"] is None
 
 
-async def test_an_unknown_language_is_a_bad_request(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
-    answer = await talk.post(TRANSCRIBE, json=ON | {"langId": "tlh"})
+@pytest.mark.parametrize("language", ["ar", "ar_TN", "vi", "tlh"])
+async def test_a_room_with_a_language_of_the_official_app_gets_the_default(
+    talk: httpx.AsyncClient, engine: FakeEngine, language: str
+) -> None:
+    assert (await talk.post(TRANSCRIBE, json=ON | {"langId": language})).status_code == 200
+    assert engine.languages_of["abc123"] is None
+
+
+@pytest.mark.parametrize("language", ["", "tlh", "ar"])
+async def test_a_change_to_an_unknown_language_is_a_bad_request(
+    talk: httpx.AsyncClient, engine: FakeEngine, language: str
+) -> None:
+    assert (await talk.post(TRANSCRIBE, json=ON | {"langId": "fr"})).status_code == 200
+    answer = await talk.post("/api/v1/call/set-language", json={"roomToken": "abc123", "langId": language})
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
-    assert engine.rooms == {}
-    assert (await talk.post("/api/v1/call/set-language", json={"roomToken": "abc123", "langId": ""})).status_code == 400
+    assert engine.languages_of["abc123"] == "fr"
 
 
 async def test_the_language_of_a_call_that_is_not_transcribed_is_not_found(talk: httpx.AsyncClient) -> None:

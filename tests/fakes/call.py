@@ -162,6 +162,7 @@ class FakeSpeaker:
         self.given_up = False
         self.connected = False
         self.path_failure: NoMediaPath | None = None
+        self.encrypted = False
         self.turn_answers: Mapping[str, TurnAnswer] = {}
         self._on_caption = on_caption
         self._behaviour = behaviour

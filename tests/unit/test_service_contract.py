@@ -68,7 +68,7 @@ VALUES: list[tuple[Any, Any]] = [
     (Sequence[IceServer], (IceServer(("turn:turn.example.com",), "name", Secret("word")), IceServer(("stun:s.example.com",)))),
     (HpbReport, HpbReport("2.0.4", ("mcu",))),
     (tuple[tuple[IceReport, ...], int], ((IceReport("stun", "s.example.com:3478", "192.0.2.1:4711"),), 2)),
-    (Mapping[str, Language], {"ar": Language("ar", "العربية", " ", rtl=True)}),
+    (Mapping[str, Language], {"ar": Language("ar", "Arabic", "العربية", " ", rtl=True)}),
     (SpeechStatus, SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5)),
     (CaptionStatistics, CaptionStatistics(3, ((0.5, 1.0), (float("inf"), 2.0)), ((float("inf"), 0.0),))),
     (

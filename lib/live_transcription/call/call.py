@@ -155,6 +155,11 @@ class Call:
         return {session_id: failure for session_id, speaker in speakers if (failure := speaker.path_failure) is not None}
 
     @property
+    def encrypted_count(self) -> int:
+        """Number of publishers whose audio is end-to-end encrypted."""
+        return sum(speaker.encrypted for speaker in self._publishers.speakers.values())
+
+    @property
     def has_media_path(self) -> bool:
         """Whether the path to the SFU works for at least one publisher."""
         return any(speaker.connected for speaker in self._publishers.speakers.values())
