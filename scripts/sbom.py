@@ -41,11 +41,11 @@ PYTHON, MACHINES = "3.13", {"amd64": "x86_64", "arm64": "aarch64"}
 _REQUIREMENT = re.compile(r"^(?P<requirement>[^\s#-][^\\]*?)(?P<hashes>(?:\s*--hash=sha256:[0-9a-f]{64})+)", re.MULTILINE)
 
 
-def locked(lock: str, architecture: str) -> Iterator[Component]:
-    """The packages of a lock file that the image installs on this architecture."""
+def requirements(lock: str, architecture: str, python: str = PYTHON) -> Iterator[tuple[Requirement, list[str]]]:
+    """The requirements of a lock file that apply to this Python and architecture, each with its sha256 sums."""
     environment = {
-        "python_version": PYTHON,
-        "python_full_version": f"{PYTHON}.0",
+        "python_version": python,
+        "python_full_version": f"{python}.4",
         "implementation_name": "cpython",
         "platform_python_implementation": "CPython",
         "sys_platform": "linux",
@@ -56,8 +56,13 @@ def locked(lock: str, architecture: str) -> Iterator[Component]:
     }
     for found in _REQUIREMENT.finditer(lock.replace("\\\n", " ")):
         requirement = Requirement(found["requirement"].strip())
-        if requirement.marker is not None and not requirement.marker.evaluate(environment):
-            continue
+        if requirement.marker is None or requirement.marker.evaluate(environment):
+            yield requirement, re.findall(r"sha256:(\w+)", found["hashes"])
+
+
+def locked(lock: str, architecture: str) -> Iterator[Component]:
+    """The packages of a lock file that the image installs on this architecture."""
+    for requirement, sums in requirements(lock, architecture):
         version = str(requirement.specifier).removeprefix("==")
         yield Component(
             name=requirement.name,
@@ -67,7 +72,7 @@ def locked(lock: str, architecture: str) -> Iterator[Component]:
             purl=PackageURL("pypi", name=requirement.name.lower().replace("_", "-"), version=version),
             licenses=_licences(requirement.name, version),
             # One of these sums, depending on the wheel that fits the machine.
-            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sum_) for sum_ in re.findall(r"sha256:(\w+)", found["hashes"])],
+            hashes=[HashType(alg=HashAlgorithm.SHA_256, content=sum_) for sum_ in sums],
         )
 
 
