@@ -186,7 +186,7 @@ def main() -> int:
     try:
         code, output = install(pathlib.Path(requirements), arguments, venv)
     except KeyboardInterrupt:
-        print("Interrupted. Run the command again to go on.", file=sys.stderr)
+        print("Interrupted. Run the command again to continue.", file=sys.stderr)
         return 130
     except OSError as error:
         code, output = 1, f"[Errno {error.errno}] {error.strerror}: {error.filename}"

@@ -53,5 +53,5 @@ if len(sys.argv) > 1:
             + " ("
             + version
             + "). "
-            "Remove that directory to make it anew, leave PYTHON out, or add VENV=another/directory."
+            "Remove that directory to make it again, leave PYTHON out, or add VENV=another/directory."
         )

@@ -20,7 +20,7 @@ failed=()
 for python in $(scripts/find_pythons.sh); do
   minor=$("$python" -c "$version")
   [ "$minor" != "$done_already" ] || continue
-  # An environment of an older release of this Python is made anew.
+  # An environment of an older release of this Python is made again.
   "$python" scripts/require_python.py "build/python-$minor" 2>/dev/null || rm -rf "build/python-$minor"
   started=$SECONDS
   printf '==> %s\n' "$("$python" --version)"

@@ -99,7 +99,7 @@ def test_only_this_apps_image_is_replaced_in_documentation(text: str, expected: 
     ("old", "new", "wording"),
     [
         ('image = "somebody/live_transcription"', "", "missing: image"),
-        ("author =", "autor =", "author, autor"),
+        ("author =", "authors =", "author, authors"),
         ('"https://captions.test/"', '""', "website must be a text"),
         ('"https://captions.test/"', '"http://captions.test/"', "website must be an https address"),
         ('"mailto:security@captions.test"', '"security@captions.test"', "security must be"),
