@@ -43,7 +43,10 @@ def _options(arguments: list[str]) -> Options:
         "--port", type=port_argument, default=8765, help="of the page; another one is taken where it is not free"
     )
     parser.add_argument(
-        "--recordings", default="", metavar="NAME,…", help="play these of sandbox/recordings instead, one room per language"
+        "--recordings",
+        default="",
+        metavar="NAME,…",
+        help="play these of sandbox/recordings instead, all at once, one call per language",
     )
     chosen = parser.parse_args(arguments)
     recordings = tuple(name for name in chosen.recordings.split(",") if name)
