@@ -33,7 +33,7 @@ _FILE = re.compile(r"\s+(?:Downloading|Using cached|Processing) \S+?\.(?:whl|tar
 _CAUSES = (
     (
         r"No space left on device|Errno 28\b|[Dd]isk quota exceeded|Errno 122\b",
-        "The disk is full. {free} Free some space, or use another one: make {target} VENV=/other/disk/venv",
+        "The disk is full: {need} MB are needed in {venv}. Free some, or use another disk: make {target} VENV=/other/disk/venv",
     ),
     (
         r"DO NOT MATCH THE HASHES|Hash mismatch",
@@ -69,26 +69,27 @@ _CAUSES = (
 )
 
 
-def sentence(output: str, venv: pathlib.Path, target: str) -> str:
-    """What happened and what to do, from the output of a pip that failed. `target`: of make."""
+def sentence(output: str, what: str, venv: pathlib.Path, target: str) -> str:
+    """What happened and what to do, from the output of a pip that failed. `what`: of `SIZES_MB`; `target`: of make."""
     for pattern, wording in _CAUSES:
         if re.search(pattern, output):
-            return wording.format(free=_free(venv), target=target, venv=venv, python=platform.python_version())
+            return wording.format(need=_need_mb(what), target=target, venv=venv, python=platform.python_version())
     return "pip failed; its last lines say why."
 
 
-def _free(directory: pathlib.Path) -> str:
-    return f"{shutil.disk_usage(directory).free // 1_000_000:,} MB are free in {directory}."
+def _need_mb(what: str) -> int:
+    """For the downloads and what is unpacked from them."""
+    _, download, disk = SIZES_MB[what]
+    return download + disk
 
 
 def too_small(what: str, venv: pathlib.Path, target: str) -> str:
     """Why the disk cannot take it; "" if it can."""
-    name, download, disk = SIZES_MB[what]
-    need = download + disk
-    if shutil.disk_usage(venv).free >= need * 1_000_000:
+    name, need, free = SIZES_MB[what][0], _need_mb(what), shutil.disk_usage(venv).free // 1_000_000
+    if free >= need:
         return ""
     return (
-        f"The disk is too full for {name}, which need {need} MB. {_free(venv)} Free some space, or use another disk: "
+        f"The disk is too full for {name}, which need {need} MB. {free:,} MB are free in {venv}. Free some space, or use another disk: "
         f"make {target} VENV=/other/disk/venv"
     )
 
@@ -192,7 +193,7 @@ def main() -> int:
         code, output = 1, f"[Errno {error.errno}] {error.strerror}: {error.filename}"
     if code:
         print("\n".join(output.splitlines()[-40:]), file=sys.stderr)
-        print(f"\n{sentence(output, venv, target)}", file=sys.stderr)
+        print(f"\n{sentence(output, what, venv, target)}", file=sys.stderr)
     return code
 
 

@@ -69,7 +69,7 @@
     }
   }
 
-  // One call at a time can be heard; the others stay muted.
+  // One call at a time has its sound on; the others stay muted.
   function turnSound(card, on) {
     for (const other of cards.values()) {
       other.sound = on && other === card;
