@@ -89,7 +89,7 @@ def too_small(what: str, venv: pathlib.Path, target: str) -> str:
     if free >= need:
         return ""
     return (
-        f"The disk is too full for {name}, which need {need} MB. {free:,} MB are free in {venv}. Free some space, or use another disk: "
+        f"The disk is too full for {name}, which need {need} MB: {free:,} are free in {venv}. Free some, or use another disk: "
         f"make {target} VENV=/other/disk/venv"
     )
 

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import argparse
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ import audit
 import pytest
 
 from bench.common.programs import UnknownProgram, chosen, names
+from sandbox.ports import port_argument
 
 MANUAL = ("--manual", "http://app.test:23000", "--nextcloud", "https://cloud.test")
 
@@ -24,14 +27,18 @@ def command(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, *arguments], cwd=root, capture_output=True, text=True, check=False)
 
 
+def make(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run make without what the make that runs these tests passes on."""
+    passed_on = {"MAKEFLAGS", "MFLAGS", "MAKEOVERRIDES", "MAKELEVEL", "PYTHON", "VENV", "PORT"}
+    environment = {name: value for name, value in os.environ.items() if name not in passed_on}
+    return subprocess.run(["make", *arguments], cwd=folder, env=environment, capture_output=True, text=True, check=False)
+
+
 @pytest.mark.parametrize(
     ("arguments", "wording"),
     [
         (("-m", "sandbox.nextcloud", "--port", "80000"), "'80000' is no port"),
-        (("-m", "sandbox.demo", "--port", "-1"), "'-1' is no port"),
         (("-m", "sandbox.demo", "--port", "web"), "'web' is no port"),
-        (("-m", "sandbox.stt_servers.moshi", "--port", "65536"), "'65536' is no port"),
-        (("-m", "sandbox.rig", "--port", "1e4"), "'1e4' is no port"),
         (("-m", "bench", "nosuch"), "make bench NAME=ablation|embedded"),
         (("-m", "bench", "common"), "There is no 'common'"),
         (("-m", "bench", "../bench"), "There is no '../bench'"),
@@ -59,6 +66,23 @@ def test_a_wrong_argument_gets_a_sentence(root: Path, arguments: tuple[str, ...]
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("text", ["-1", "65536", "80000", "1e4", "", "٣", "0x50", "100000000"])
+def test_what_is_no_port_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="is no port"):
+        port_argument(text)
+
+
+def test_every_command_with_a_port_checks_it(root: Path) -> None:
+    assert (port_argument("0"), port_argument("65535")) == (0, 65535)
+    options = [
+        line
+        for path in (root / "sandbox").rglob("*.py")
+        for line in re.findall(r'add_argument\("--port".*', path.read_text("utf-8"))
+    ]
+    assert len(options) >= 4
+    assert all("type=port_argument" in option for option in options)
+
+
 def test_every_benchmark_and_scenario_can_be_named(root: Path) -> None:
     found = names(root / "bench")
     assert {"receive", "service", "load", "embedded"} <= set(found)
@@ -83,17 +107,14 @@ def test_registering_needs_nothing_but_an_old_python(root: Path) -> None:
     done = command(root, "-S", "-I", "scripts/register.py", "harp", "--local-image")
     assert done.returncode == 0, done.stderr
     assert "occ app_api:app:register live_transcription harp" in done.stdout
-    planned = subprocess.run(
-        ["make", "--dry-run", "register", "VENV=/nowhere"], cwd=root, capture_output=True, text=True, check=False
-    )
+    planned = make(root, "--dry-run", "register", "VENV=/nowhere")
+    assert "register.py" in planned.stdout
     assert "pip" not in planned.stdout
     assert "venv" not in planned.stdout
 
 
 def test_help_lists_every_target_in_one_column(root: Path) -> None:
-    printed = subprocess.run(
-        ["make", "--no-print-directory", "help"], cwd=root, capture_output=True, text=True, check=True
-    ).stdout
+    printed = make(root, "help").stdout
     lines = printed.splitlines()
     assert {re.match(r"[a-z-]+ +", line).end() for line in lines} == {17}  # type: ignore[union-attr]
     makefile = (root / "Makefile").read_text(encoding="utf-8")
@@ -106,8 +127,7 @@ def test_help_lists_every_target_in_one_column(root: Path) -> None:
 
 def test_the_demos_port_can_be_chosen(root: Path) -> None:
     def planned(*arguments: str) -> str:
-        plan = ["make", "--dry-run", "--old-file=.venv/runtime-installed", *arguments]
-        return subprocess.run(plan, cwd=root, capture_output=True, text=True, check=True).stdout
+        return make(root, "--dry-run", "--old-file=.venv/runtime-installed", *arguments).stdout
 
     assert "sandbox.demo" in planned("demo")
     assert "--port" not in planned("demo")
@@ -126,8 +146,7 @@ def makefile(root: Path, tmp_path: Path) -> Path:
 
 
 def checked(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = ["make", ".venv/python-is-fine", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return make(folder, ".venv/python-is-fine", *arguments)
 
 
 def test_the_python_that_made_the_environment_may_be_named(makefile: Path) -> None:

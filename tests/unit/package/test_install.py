@@ -112,7 +112,7 @@ def test_a_full_disk_is_noticed_before_anything_is_downloaded(
     monkeypatch.setattr(install.shutil, "disk_usage", lambda path: SimpleNamespace(free=500_000_000))
     assert run(monkeypatch, lock) == 1
     printed = capsys.readouterr().err
-    assert "need 730 MB. 500 MB are free" in printed
+    assert "need 730 MB: 500 are free" in printed
     assert "make demo VENV=/other/disk/venv" in printed
 
 
