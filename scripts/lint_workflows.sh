@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 #
 # Lints .github/workflows with actionlint, which is built from its Go module (pinned by its checksum) into build/tools, once.
-# shellcheck lints the workflows' shell commands if it is installed. Without Go, exits with 77 and says so.
+# If shellcheck is installed, it lints the shell commands of the workflows, too. Without Go, exits with 77 and says so.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
