@@ -97,7 +97,9 @@ def main() -> int:
         return 2
     try:
         found = asyncio.run(take(options.output, program))
-    except* DemoFailed as group:
+    except ExceptionGroup as group:
+        if group.subgroup(DemoFailed) is None:
+            raise
         print(f"picture: the demo ended: {group.exceptions[0]}", file=sys.stderr)
         return 2
     if not found:
