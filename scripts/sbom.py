@@ -30,6 +30,7 @@ from cyclonedx.contrib.license.factories import LicenseFactory
 from cyclonedx.model import ExternalReference, ExternalReferenceType, HashAlgorithm, HashType, XsUri
 from cyclonedx.model.bom import Bom
 from cyclonedx.model.component import Component, ComponentType
+from cyclonedx.model.license import License
 from cyclonedx.output import make_outputter
 from cyclonedx.schema import OutputFormat, SchemaVersion
 from packageurl import PackageURL
@@ -76,7 +77,7 @@ def locked(lock: str, architecture: str) -> Iterator[Component]:
         )
 
 
-def _licences(name: str, version: str) -> list[object]:
+def _licences(name: str, version: str) -> list[License]:
     """The licence that the installed package declares, if that is the locked version."""
     try:
         metadata = importlib.metadata.metadata(name)
