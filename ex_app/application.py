@@ -18,6 +18,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from ex_app.administration import SELFTEST_COMMAND, talk_form
 from ex_app.auth import Admins, AppApiAuth
 from ex_app.background import Background
 from ex_app.call_store import CallStore
@@ -29,6 +30,7 @@ from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.nextcloud.log import NextcloudLog
 from ex_app.page import menu_page
 from ex_app.routes.admin import admin_routes
+from ex_app.routes.administration import administration_routes
 from ex_app.routes.status import status_routes
 from ex_app.routes.talk import talk_routes
 from ex_app.selftest.checks import Checks
@@ -75,6 +77,11 @@ def create_app(
         background,
         init_steps,
         page=menu_page(identity.version),
+        registrations=(
+            ("add the form to Talk's settings", partial(nextcloud.put_form, talk_form(identity.nextcloud_url))),
+            ("add the self-test to occ", partial(nextcloud.put_command, SELFTEST_COMMAND)),
+            ("join Nextcloud's setup checks", nextcloud.join_setup_checks),
+        ),
         on_enabled=saved.refresh_soon,
         on_disabled=calls.freeze if calls is not None else lambda: None,
     )
@@ -124,6 +131,7 @@ def create_app(
     app.include_router(status_routes(engine, lifecycle, saved, identity.version))
     checks = Checks(engine, nextcloud, saved)
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, Admins(nextcloud), identity.version))
+    app.include_router(administration_routes(saved, checks, runs, runs.dependencies))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
     app.add_middleware(AppApiAuth, identity=identity, on_authenticated=nextcloud.credentials_confirmed)

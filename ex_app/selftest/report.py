@@ -1,0 +1,69 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""The self-test as plain text for a terminal, line by line while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Any
+
+from ex_app.selftest.run import Run
+
+#: Seconds between two looks at the run.
+POLL_S = 0.3
+_NAMES = {"nextcloud": "Nextcloud", "hpb": "High-performance backend", "ice": "STUN and TURN", "stt": "Speech-to-text"}
+_STATES = {"ok": "OK", "warning": "WARNING", "failed": "FAILED", "running": "RUNNING"}
+#: The titles of these steps are engines.
+_OF_ENGINES = {"stt.open": "starting the engine", "stt.transcribe": "transcribing a sentence"}
+_INDENT = " " * 12
+
+
+async def report(run: Run, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> AsyncIterator[str]:
+    """The lines of the report, each as soon as its step has ended; the verdict is the last one."""
+    shown, check = 0, ""
+    while True:
+        described = run.describe()
+        for step in described["steps"][shown:]:
+            if step["state"] == "running" and not described["done"]:
+                break
+            if step["check"] != check:
+                check = step["check"]
+                yield _printable(_NAMES.get(check, check))
+            for line in _lines(step):
+                yield _printable(line)
+            shown += 1
+        if described["done"]:
+            yield _verdict(described)
+            return
+        await sleep(POLL_S)
+
+
+def passed(run: Run) -> bool:
+    """Whether a run has ended without a failure; warnings are none."""
+    described = run.describe()
+    return described["done"] and described["state"] != "failed"
+
+
+def _lines(step: Mapping[str, Any]) -> Iterator[str]:
+    title = f"{step['title']}: {_OF_ENGINES[step['id']]}" if step["id"] in _OF_ENGINES else step["title"]
+    time = f" ({step['seconds']:.1f} s)" if step["seconds"] >= 0.1 else ""
+    yield f"  {_STATES[step['state']]:<9} {title}{time}"
+    for text in (step["detail"], step["message"], f"What to do: {step['fix']}" if step["fix"] else ""):
+        if text:
+            yield _INDENT + text
+
+
+def _verdict(described: Mapping[str, Any]) -> str:
+    if described["state"] == "failed":
+        return f"Failed at: {_NAMES.get(described['failing'], described['failing'])}"
+    return "All checks passed, with warnings." if described["state"] == "warning" else "All checks passed."
+
+
+def _printable(line: str) -> str:
+    """Without control characters, which a terminal obeys, and without `<`, which begins a style in occ's output.
+
+    The line may contain what a server has sent.
+    """
+    return "".join(character if character.isprintable() else " " for character in line).replace("<", "‹")
