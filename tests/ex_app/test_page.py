@@ -70,7 +70,7 @@ def test_every_setting_is_on_the_page_and_no_secret_is() -> None:
 def test_an_administrator_finds_every_condition_explained() -> None:
     """In the table of symptoms, and on the page: a shortage by its own text, anything else by one of the page."""
     script = (Path(page.__file__).parent / "js/live_transcription-status.js").read_text(encoding="utf-8")
-    symptoms = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    symptoms = (Path(__file__).parents[2] / "docs/troubleshooting.md").read_text(encoding="utf-8")
     for code in RULES:
         assert bool(re.search(rf"^ +'?{code}'?: t\(", script, re.MULTILINE)) is (code not in SHORTAGES), code
         assert f"`healthz`: `{code}`" in symptoms, code

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -99,13 +98,6 @@ def test_docs_and_info_xml_are_written_from_the_table_of_settings(info_xml: str,
     assert with_tables(page) == page
     assert with_variables(info_xml) == info_xml
     assert set(declared(info_xml)) == {setting.variable for setting in SETTINGS}
-
-
-def test_every_variable_of_the_readme_can_be_set_at_installation(info_xml: str, root: Path) -> None:
-    readme = (root / "README.md").read_text(encoding="utf-8")
-    rows = [line.split("|")[1] for line in readme.splitlines() if line.startswith("| `")]
-    named = {name for row in rows for name in re.findall(r"`((?:LT|MODAL)_[A-Z_]+|SKIP_CERT_VERIFY|LOG_LEVEL)`", row)}
-    assert named <= set(declared(info_xml))
 
 
 def test_the_declared_defaults_are_the_apps_own(info_xml: str) -> None:
