@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ex_app.identity import APP_ID
 from ex_app.settings.table import BY_VARIABLE, Setting
+from live_transcription.errors import ConfigurationError
 from live_transcription.runtime.hosts import is_loopback
 
 #: The page in Nextcloud, below its base address.
@@ -24,6 +25,11 @@ MAX_CHECKS, MAX_TEXT, MAX_ADDRESS = 16, 4096, 2048
 _ADDRESS = re.compile(r"https?://[^\x00-\x20\x7f\"'<>]+", re.IGNORECASE)
 #: The settings that the form contains; a secret never does, since an app receives only its cipher text.
 _IN_FORM = ("LT_HPB_URL", "LT_DEFAULT_LANGUAGE")
+
+_DESCRIPTION = (
+    "Captions for calls. The app reads these values once a minute. The secrets, the speech-to-text engines, the self-test and "
+    "the status are on the app's own page: choose Live transcription in the top menu."
+)
 
 #: Where AppAPI sends the command's arguments and options.
 SELFTEST_ROUTE = "/occ/selftest"
@@ -61,12 +67,26 @@ def talk_form(nextcloud_url: str) -> dict[str, Any]:
         "section_type": "admin",
         "section_id": "talk",
         "title": "Live transcription",
-        "description": "Captions for calls. The app reads these values once a minute. The secrets, the speech-to-text engines, the "
-        "self-test and the status are on the app's own page: choose Live transcription in the top menu.",
-        # Nextcloud shows it as a link beside the title. A path also works where the app has an address of its own for Nextcloud.
+        "description": _DESCRIPTION,
+        # Nextcloud shows it as a link beside the title. A path also works where the app uses an internal address of Nextcloud.
         "doc_url": urlsplit(nextcloud_url).path.rstrip("/") + PAGE_PATH,
         "fields": [_field(BY_VARIABLE[variable]) for variable in _IN_FORM],
     }
+
+
+def dependencies_of(selftest: Mapping[str, Any] | None, blocking: Iterable[ConfigurationError]) -> list[dict[str, str]]:
+    """What the app depends on, for `setup_checks`: the settings, and each check of the last self-test (`Run.describe`)."""
+    found: dict[str, dict[str, str]] = {}
+    for problem in blocking:
+        label = BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
+        cause = f"The setting “{label}” is missing or malformed."
+        found.setdefault("settings", {"name": "settings", "state": "failed", "cause": cause, "fix": problem.fix})
+    for step in selftest["steps"] if selftest is not None else ():
+        known = found.get(step["check"])
+        if step["state"] in _SEVERITY and (known is None or (known["state"], step["state"]) == ("warning", "failed")):
+            cause, fix = step["message"] or step["title"], step["fix"]
+            found[step["check"]] = {"name": step["check"], "state": step["state"], "cause": cause, "fix": fix}
+    return list(found.values())
 
 
 def _field(setting: Setting) -> dict[str, Any]:

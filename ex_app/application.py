@@ -18,7 +18,7 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from ex_app.administration import SELFTEST_COMMAND, talk_form
+from ex_app.administration import SELFTEST_COMMAND, dependencies_of, talk_form
 from ex_app.auth import Admins, AppApiAuth
 from ex_app.background import Background
 from ex_app.call_store import CallStore
@@ -131,7 +131,12 @@ def create_app(
     app.include_router(status_routes(engine, lifecycle, saved, identity.version))
     checks = Checks(engine, nextcloud, saved)
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, Admins(nextcloud), identity.version))
-    app.include_router(administration_routes(saved, checks, runs, runs.dependencies))
+
+    def dependencies() -> Sequence[Mapping[str, str]]:
+        last = runs.last_done("selftest")
+        return dependencies_of(None if last is None else last.describe(), saved.current.blocking)
+
+    app.include_router(administration_routes(saved, checks, runs, dependencies))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
     app.add_middleware(AppApiAuth, identity=identity, on_authenticated=nextcloud.credentials_confirmed)

@@ -14,7 +14,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from enum import Enum
+from types import MappingProxyType
 from typing import Any
 
 import h11
@@ -44,9 +46,13 @@ _log_limit = LogLimit(60.0, time.monotonic)
 
 
 class ConnectionConfig(uvicorn.Config):
-    """uvicorn's configuration, and `max_connections`: the limit of concurrent HTTP connections."""
+    """uvicorn's configuration, and `max_connections`: the limit of concurrent HTTP connections.
+
+    `answer_s`: seconds for the answers to some paths, instead of `ANSWER_S`.
+    """
 
     max_connections: int = 256
+    answer_s: Mapping[str, float] = MappingProxyType({})
 
 
 class _Phase(Enum):
@@ -75,6 +81,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(config, ConnectionConfig)
         self._max_connections = config.max_connections
+        self._answer_s = config.answer_s
         self._phase = _Phase.HEAD
         #: When the connection entered its phase, in the loop's time.
         self.waiting_since = 0.0
@@ -137,6 +144,8 @@ class BoundedProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
         text, deadline_s = phase.value
+        if phase is _Phase.ANSWER:
+            deadline_s = self._answer_s.get(self.scope["path"], deadline_s)
         if deadline_s is not None:
             self._deadline = self.loop.call_later(deadline_s, self.cut, phase.name.lower(), text)
 

@@ -44,7 +44,8 @@ PAGE_S = 15.0
 class Lifecycle:
     """Tracks whether the app is enabled and initialised. `enabled` is None until Nextcloud has answered.
 
-    `registrations`: made in the background each time the app is enabled. `on_enabled` and `on_disabled` are called at each change, `on_disabled` before the calls end.
+    `registrations`: made in the background each time the app is enabled. `on_enabled` and `on_disabled` are called at each
+    change, `on_disabled` before the calls end.
     """
 
     def __init__(

@@ -20,9 +20,11 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
+from ex_app.administration import SELFTEST_ROUTE
 from ex_app.http_protocol import BoundedProtocol, ConnectionConfig
 from ex_app.identity import Listen
 from ex_app.listener import BACKLOG, listening_sockets, log_shortages
+from ex_app.routes.administration import SELFTEST_S
 
 logger = logging.getLogger(__name__)
 
@@ -112,6 +114,7 @@ def server_of(app: FastAPI, listen: Listen, calls: Calls, *, max_connections: in
         timeout_graceful_shutdown=DRAIN_S,
     )
     config.max_connections = max_connections
+    config.answer_s = {SELFTEST_ROUTE: SELFTEST_S}
     return Server(config, calls, listen)
 
 

@@ -17,6 +17,7 @@ _NAMES = {"nextcloud": "Nextcloud", "hpb": "High-performance backend", "ice": "S
 _STATES = {"ok": "OK", "warning": "WARNING", "failed": "FAILED", "running": "RUNNING"}
 #: The titles of these steps are engines.
 _OF_ENGINES = {"stt.open": "starting the engine", "stt.transcribe": "transcribing a sentence"}
+_ANGLE = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 _INDENT = " " * 12
 
 
@@ -43,7 +44,7 @@ async def report(run: Run, sleep: Callable[[float], Awaitable[None]] = asyncio.s
 def passed(run: Run) -> bool:
     """Whether a run has ended without a failure; warnings are none."""
     described = run.describe()
-    return described["done"] and described["state"] != "failed"
+    return bool(described["done"]) and described["state"] != "failed"
 
 
 def _lines(step: Mapping[str, Any]) -> Iterator[str]:
@@ -62,8 +63,8 @@ def _verdict(described: Mapping[str, Any]) -> str:
 
 
 def _printable(line: str) -> str:
-    """Without control characters, which a terminal obeys, and without `<`, which begins a style in occ's output.
+    """Replace control characters, which a terminal obeys, and `<`, which begins a style in the output of `occ`.
 
-    The line may contain what a server has sent.
+    The line may contain text from a server.
     """
-    return "".join(character if character.isprintable() else " " for character in line).replace("<", "‹")
+    return "".join(character if character.isprintable() else " " for character in line).replace("<", _ANGLE)

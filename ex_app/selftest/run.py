@@ -165,6 +165,10 @@ class Runs:
     def get(self, id: str) -> Run | None:  # noqa: A002
         return self._runs.get(id)
 
+    def last_done(self, kind: str) -> Run | None:
+        """The newest run of this kind that has ended."""
+        return next((run for run in reversed(self._runs.values()) if run.kind == kind and run.done), None)
+
     def launch(self, kind: str, checks: tuple[str, ...], work: Callable[[str, Run], Awaitable[None]]) -> Run:
         """Start a run of all `checks`, or return the run of this kind that is not done. A failed check does not stop it.
 
