@@ -26,6 +26,7 @@ from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
+from ex_app.monitoring import MonitoringListener
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.nextcloud.log import NextcloudLog
 from ex_app.page import menu_page
@@ -107,6 +108,9 @@ def create_app(
                     background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
                 if log is not None:
                     background.run("send the log to Nextcloud", log.run, restart=True)
+                if saved.current.metrics_listen is not None:
+                    listener = MonitoringListener(app, saved.current.metrics_listen, lambda: saved.current.metrics_token)
+                    background.run("serve metrics", listener.run, restart=True)
                 lifecycle.start()
                 yield
                 if calls is not None:
@@ -139,7 +143,12 @@ def create_app(
     app.include_router(administration_routes(saved, checks, runs, dependencies))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
-    app.add_middleware(AppApiAuth, identity=identity, on_authenticated=nextcloud.credentials_confirmed)
+    app.add_middleware(
+        AppApiAuth,
+        identity=identity,
+        metrics_token=lambda: saved.current.metrics_token,
+        on_authenticated=nextcloud.credentials_confirmed,
+    )
     return app
 
 

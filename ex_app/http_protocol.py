@@ -17,13 +17,15 @@ import time
 from collections.abc import Mapping
 from enum import Enum
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from ex_app.listener import BACKLOG
 from ex_app.responses import connections_cut
 from live_transcription.observability.log_limit import LogLimit
 
@@ -37,6 +39,11 @@ BODY_S = 10.0
 ANSWER_S = 120.0
 #: Seconds for the peer to read the rest of an answer after which the app closes the connection.
 CLOSE_S = 5.0
+
+#: Seconds for running requests to finish at shutdown, while the calls end.
+DRAIN_S = 1
+#: Seconds after which an idle connection is closed.
+IDLE_S = 5
 
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
@@ -165,3 +172,26 @@ class BoundedProtocol(H11Protocol):
         self.transport.pause_reading()
         self.transport.close()
         self._enter(_Phase.CLOSE)
+
+
+def connection_config(app: ASGIApp, max_connections: int, *, lifespan: Literal["on", "off"] = "on") -> ConnectionConfig:
+    """uvicorn's configuration of a server whose connections have deadlines. `lifespan`: whether it runs that of `app`."""
+    config = ConnectionConfig(
+        app,
+        http=BoundedProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # A peer's address is that of its connection, never one from a header.
+        proxy_headers=False,
+        ws="none",
+        loop="live_transcription.runtime.threads:new_event_loop",
+        lifespan=lifespan,
+        backlog=BACKLOG,
+        # Requests whose peers have gone run on for a moment without a connection, so they are counted separately.
+        limit_concurrency=max_connections + 1,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    config.max_connections = max_connections
+    return config
