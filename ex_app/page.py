@@ -20,7 +20,7 @@ from ex_app.settings.table import GROUPS, ON_PAGE, SETTINGS, Setting
 _HERE = Path(__file__).parent
 _TEMPLATES = _HERE.parent / "templates"
 _L10N = _HERE / "l10n"
-SCRIPTS = ("api", "form", "tests", "status", "settings")
+SCRIPTS = ("api", "form", "tests", "status", "forget", "settings")
 
 
 def menu_page(version: str) -> Page:

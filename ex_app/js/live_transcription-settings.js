@@ -29,6 +29,7 @@
     root.querySelector('[data-docs]').href = LT.url('admin/docs')
     LT.form.bind(root)
     LT.tests.bind(root)
+    LT.forget.bind(root)
     LT.status.run()
   }
 
