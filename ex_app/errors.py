@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from typing import Any
 
 from fastapi import FastAPI, Request
 from starlette.exceptions import HTTPException
@@ -27,6 +28,7 @@ from live_transcription.errors import (
     SttError,
     UnknownLanguage,
 )
+from live_transcription.texts import Text, Value
 
 logger = logging.getLogger(__name__)
 
@@ -36,8 +38,8 @@ class BodyError(RequestError):
 
     code = "body"
 
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
+    def __init__(self, status: int, template: str, *, fix: str = "", **values: Value) -> None:
+        super().__init__(template, fix=fix, **values)
         self.status = status
 
 
@@ -60,8 +62,8 @@ class NextcloudRefused(NextcloudError):
 
     code = "nextcloud_refused"
 
-    def __init__(self, message: str, retry_after_s: float, *, fix: str = "") -> None:
-        super().__init__(message, fix=fix)
+    def __init__(self, template: str, retry_after_s: float, *, fix: str = "", **values: Value) -> None:
+        super().__init__(template, fix=fix, **values)
         self.retry_after_s = retry_after_s
 
 
@@ -76,7 +78,7 @@ class SettingsRefused(RequestError):
 
     code = "settings"
 
-    def __init__(self, fields: Mapping[str, str]) -> None:
+    def __init__(self, fields: Mapping[str, Text]) -> None:
         super().__init__("Some settings were not saved.")
         self.fields = dict(fields)
 
@@ -94,7 +96,7 @@ class TranslationUnavailable(RequestError):
 
 
 #: Said when the cause is not for the reader of an answer.
-INTERNAL_ERROR = "Internal error. See the app's log."
+INTERNAL_ERROR = Text("Internal error. See the app's log.")
 
 #: The first match applies.
 STATUS_OF: tuple[tuple[tuple[type[LiveTranscriptionError], ...], int], ...] = (
@@ -113,6 +115,10 @@ def status_of(error: LiveTranscriptionError) -> int:
     return next(status for kinds, status in STATUS_OF if isinstance(error, kinds))
 
 
+def _untranslated(content: Any) -> Any:
+    return content
+
+
 def add_error_answers(app: FastAPI) -> None:
     """Turn every failure of a route into an answer in JSON."""
 
@@ -122,9 +128,12 @@ def add_error_answers(app: FastAPI) -> None:
         requests_refused.labels(str(status)).inc()
         log = logger.warning if status >= 500 and not isinstance(error, TranslationUnavailable) else logger.info
         log("%s %s: %s", request.method, request.url.path, error, extra={"status": status, "code": error.code})
+        # Only the page's requests have a language. Talk and AppAPI get English, with the names of variables.
+        translate = getattr(request.state, "translate", _untranslated)
+        text = translate(error.text)
         if isinstance(error, SettingsRefused):
-            return Answer({"error": str(error), "fields": error.fields}, status)
-        return error_answer(status, str(error), code=error.code if isinstance(error, CallUnavailable) else "")
+            return Answer({"error": text, "fields": translate(error.fields)}, status)
+        return error_answer(status, text, code=error.code if isinstance(error, CallUnavailable) else "")
 
     async def no_such_route(_request: Request, error: Exception) -> Answer:
         assert isinstance(error, HTTPException)

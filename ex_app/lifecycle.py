@@ -161,7 +161,7 @@ class Lifecycle:
                 await step()
         except LiveTranscriptionError as error:
             logger.error("The initialisation failed: %s", error, extra={"code": error.code})
-            await self._report(percent, str(error))
+            await self._report(percent, error.text)
             return
         except Exception:  # the administrator waits for the outcome in any case
             logger.exception("The initialisation failed unexpectedly")

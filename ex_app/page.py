@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
@@ -16,11 +14,16 @@ import jinja2
 
 from ex_app.nextcloud.gateway import Page
 from ex_app.settings.table import GROUPS, ON_PAGE, SETTINGS, Setting
+from ex_app.translation import translated, translations
 
 _HERE = Path(__file__).parent
 _TEMPLATES = _HERE.parent / "templates"
+<<<<<<< HEAD
 _L10N = _HERE / "l10n"
 SCRIPTS = ("api", "form", "tests", "status", "forget", "settings")
+=======
+SCRIPTS = ("api", "form", "tests", "status", "settings")
+>>>>>>> main
 
 
 def menu_page(version: str) -> Page:
@@ -32,29 +35,6 @@ def menu_page(version: str) -> Page:
         styles=("css/live_transcription-settings",),
         initial_state={"version": version},
     )
-
-
-@cache
-def translations(language: str) -> Mapping[str, str]:
-    """Texts in `language` by the English text; a text without translation stays English."""
-    if language == "en" or language not in languages():
-        return {}
-    found: dict[str, str] = json.loads((_L10N / f"{language}.json").read_text(encoding="utf-8"))["translations"]
-    return found
-
-
-@cache
-def languages() -> tuple[str, ...]:
-    return ("en", *sorted(path.stem for path in _L10N.glob("*.json") if path.stem != "en"))
-
-
-def language_of(wanted: str) -> str:
-    """The first available language in `wanted` (`fr-CA`, or an Accept-Language header), otherwise English."""
-    for tag in wanted[:200].lower().split(","):
-        code = re.match(r"\s*([a-z]{2,3})", tag)
-        if code and code[1] in languages():
-            return code[1]
-    return "en"
 
 
 def documentation(page: Path = _HERE.parent / "docs" / "settings.md") -> str:
@@ -93,6 +73,7 @@ def _template() -> jinja2.Template:
 def render(language: str, settings: Mapping[str, Mapping[str, Any]], version: str) -> str:
     """The HTML that the page's script puts into Nextcloud's empty page. `settings`: from `SavedSettings.describe`."""
     words = translations(language)
+    settings = translated(settings, language)
     return _template().render(
         language=language,
         version=version,

@@ -16,7 +16,8 @@ from ex_app.instance_lock import StorageInUse, instance_lock
 from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.nextcloud.log import NextcloudLog
 from ex_app.server import server_of
-from ex_app.settings.read import Settings, read_settings
+from ex_app.settings.read import MISSING, Settings, read_settings
+from ex_app.settings.table import BY_KEY, key_of
 from live_transcription.capacity.descriptors import http_connections, raise_limit
 from live_transcription.observability.log_limit import RepeatFilter
 from live_transcription.observability.logging import Redactor, configure_logging
@@ -34,7 +35,9 @@ def run(environment: Mapping[str, str]) -> int:
     settings = read_settings(environment)
     redactor = configure_logging(settings.log_level, settings.secrets)
     for problem in settings.problems:
-        logger.error("%s", problem, extra={"setting": problem.setting})
+        # Before the first visit to the settings page, it is normal that its settings are missing.
+        missing = problem.template == MISSING and key_of(problem.setting) in BY_KEY
+        logger.log(logging.INFO if missing else logging.ERROR, "%s", problem, extra={"setting": problem.setting})
     for notice in settings.notices:
         logger.warning("%s", notice)
     try:

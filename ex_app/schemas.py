@@ -78,4 +78,4 @@ async def read_body(request: Request, model: type[B]) -> B:
         if first["type"] == "json_invalid":
             raise BodyError(400, "The request is not valid JSON.") from None
         where = ".".join(str(part) for part in first["loc"]) or "body"
-        raise BodyError(422, f"{where}: {first['msg']}") from None
+        raise BodyError(422, "{field}: {problem}", field=where, problem=first["msg"]) from None

@@ -19,6 +19,9 @@
     return translated
   }
 
+  /** The page's language, which may differ from the browser's. */
+  LT.language = () => (document.documentElement.lang || 'en').slice(0, 10)
+
   LT.url = function (path) {
     return window.OC && window.OC.generateUrl ? window.OC.generateUrl(ROOT + path) : '/index.php' + ROOT + path
   }
@@ -33,7 +36,7 @@
   LT.RequestFailed = RequestFailed
 
   async function ask(method, path, body) {
-    const headers = { Accept: 'application/json, text/html', 'X-Live-Transcription': '1' }
+    const headers = { Accept: 'application/json, text/html', 'X-Live-Transcription': '1', 'Accept-Language': LT.language() }
     if (window.OC && window.OC.requestToken) {
       headers.requesttoken = window.OC.requestToken
     }

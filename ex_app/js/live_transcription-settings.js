@@ -14,9 +14,8 @@
     }
     content.classList.add('lt-content')
     try {
-      const language = (document.documentElement.lang || 'en').slice(0, 10)
       // The app's own template escapes all values; inserted markup never runs scripts.
-      content.innerHTML = await LT.page('admin/page?lang=' + encodeURIComponent(language))
+      content.innerHTML = await LT.page('admin/page?lang=' + encodeURIComponent(LT.language()))
     } catch (error) {
       const retry = LT.el('button', { type: 'button', class: 'primary' }, 'Try again')
       retry.addEventListener('click', start)

@@ -19,6 +19,7 @@ from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused
 from ex_app.identity import AppIdentity
 from ex_app.nextcloud.schemes import check_command, check_form
 from live_transcription.runtime.redirects import redirect_of
+from live_transcription.texts import Text, join, template
 from live_transcription.types import IceServer, Secret
 
 #: Longest time in seconds for one request. AppAPI enables the app during the request that reports 100 %.
@@ -33,6 +34,9 @@ _STATE = "/ocs/v1.php/apps/app_api/ex-app/state"
 _STATUS = "/ocs/v1.php/apps/app_api/ex-app/status"
 #: What AppAPI answers to a disabled app, too: the state always, the progress during an installation.
 _FOR_DISABLED = (_STATE, _STATUS)
+
+
+_ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
 
 
 class _NotFound(NextcloudError):
@@ -231,9 +235,9 @@ class AppApiGateway:
         try:
             return await (client or self._client()).ocs(method, path, **arguments)
         except NextcloudExceptionNotFound:
-            failure: NextcloudError = _NotFound(f"Nextcloud answered {method} {path} with 404.")
+            failure: NextcloudError = _NotFound(_ANSWERED, method=method, path=path, status="404")
         except NextcloudException as error:
-            failure = NextcloudError(f"Nextcloud answered {method} {path} with {error.status_code}.")
+            failure = NextcloudError(_ANSWERED, method=method, path=path, status=str(error.status_code))
             # A request for another user is also refused if there is no such user.
             if error.status_code in (401, 997, 429) and client is None:
                 blocked = error.status_code == 429
@@ -241,10 +245,15 @@ class AppApiGateway:
                     self._pause(everything=blocked or path in _FOR_DISABLED)
                     failure = _refused(REFUSED_S, blocked=blocked)
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
-            failure = NextcloudError(f"Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.")
+            failure = NextcloudError(
+                "Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.", method=method, path=path
+            )
         except (niquests.RequestException, OSError) as error:
-            what = f"Nextcloud could not be reached ({type(error).__name__})."
-            failure = NextcloudError(what, fix="Check that the app can reach NEXTCLOUD_URL.")
+            failure = NextcloudError(
+                "Nextcloud could not be reached ({reason}).",
+                fix="Check that the app can reach NEXTCLOUD_URL.",
+                reason=type(error).__name__,
+            )
             if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 failure = NextcloudError(
                     "This system does not trust Nextcloud's certificate.",
@@ -301,7 +310,8 @@ async def _refuse_redirect(response: niquests.AsyncResponse) -> None:
         return
     await response.close()
     message, fix = redirect.describe("Nextcloud")
-    raise NextcloudRedirected(message, fix=f"{fix} AppAPI's deploy daemon sets it as its Nextcloud URL (NEXTCLOUD_URL).")
+    where = Text("AppAPI's deploy daemon sets it as its Nextcloud URL (NEXTCLOUD_URL).")
+    raise NextcloudRedirected(message, fix=join(fix, where))
 
 
 async def _close(client: AsyncNextcloudApp) -> None:

@@ -11,6 +11,7 @@ without a preflight request of the browser, since AppAPI's proxy checks no reque
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -21,13 +22,15 @@ from ex_app.auth import Admins
 from ex_app.errors import BodyError, NotAllowed
 from ex_app.history import History
 from ex_app.lifecycle import Lifecycle
-from ex_app.page import documentation, language_of, render
+from ex_app.page import documentation, render
 from ex_app.responses import Answer
 from ex_app.schemas import read_body
 from ex_app.selftest.checks import CHECKS, Checks
 from ex_app.selftest.run import Runs
 from ex_app.settings.store import SavedSettings
+from ex_app.translation import language_of, translated
 from live_transcription.config import ENGINES
+from live_transcription.errors import LiveTranscriptionError
 
 logger = logging.getLogger(__name__)
 
@@ -54,34 +57,46 @@ class StartTest(_Body):
     engine: str = ""
 
 
+def _text_of(error: LiveTranscriptionError | None) -> str:
+    return "" if error is None else error.text
+
+
 def admin_routes(
     saved: SavedSettings, checks: Checks, runs: Runs, history: History, lifecycle: Lifecycle, admins: Admins, version: str
 ) -> APIRouter:
+    def in_language(request: Request, lang: str = "") -> None:
+        """Everything that the page shows, its errors included, is in the language of the page or of the browser."""
+        request.state.language = language_of(lang or request.headers.get("accept-language", ""))
+        # For `ex_app.errors`.
+        request.state.translate = partial(translated, language=request.state.language)
+
+    def answer(request: Request, content: Any, status: int = 200) -> Answer:
+        return Answer(request.state.translate(content), status)
+
     async def for_admins(request: Request) -> None:
         await admins.require(request.state.user_id)
 
     def not_forged(request: Request) -> None:
         content_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         if request.headers.get(OWN_HEADER, "") != "1":
-            raise NotAllowed(f"The header {OWN_HEADER} is missing.")
+            raise NotAllowed("The header {header} is missing.", header=OWN_HEADER)
         if content_type != "application/json":
             raise BodyError(415, "The content type must be application/json.")
 
-    router = APIRouter(prefix="/admin", dependencies=[Depends(for_admins)])
+    router = APIRouter(prefix="/admin", dependencies=[Depends(in_language), Depends(for_admins)])
     changes = [Depends(not_forged)]
 
     def settings() -> dict[str, Any]:
         return {
             "settings": saved.describe(),
-            "error": str(saved.last_error or ""),
+            "error": _text_of(saved.last_error),
             "known": saved.known.is_set(),
-            "problems": [str(problem) for problem in saved.current.problems],
+            "problems": [problem.text for problem in saved.current.problems],
         }
 
     @router.get("/page")
-    async def page(request: Request, lang: str = "") -> HTMLResponse:
-        language = language_of(lang or request.headers.get("accept-language", ""))
-        text = render(language, saved.describe(), version)
+    async def page(request: Request) -> HTMLResponse:
+        text = render(request.state.language, saved.describe(), version)
         return HTMLResponse(text, headers=_HEADERS)
 
     @router.get("/docs")
@@ -89,15 +104,15 @@ def admin_routes(
         return PlainTextResponse(documentation(), headers=_HEADERS)
 
     @router.get("/settings")
-    async def get_settings() -> Answer:
-        return Answer(settings())
+    async def get_settings(request: Request) -> Answer:
+        return answer(request, settings())
 
     @router.put("/settings", dependencies=changes)
     async def put_settings(request: Request) -> Answer:
         body = await read_body(request, SaveSettings)
         await saved.save(body.settings)
         logger.info("Saved settings: %s", ", ".join(sorted(body.settings)) or "none")
-        return Answer(settings())
+        return answer(request, settings())
 
     @router.post("/forget", dependencies=changes)
     async def forget(request: Request) -> Answer:
@@ -107,15 +122,16 @@ def admin_routes(
         return Answer(settings())
 
     @router.get("/status")
-    async def status() -> Answer:
-        return Answer(
+    async def status(request: Request) -> Answer:
+        return answer(
+            request,
             {
                 **history.describe(),
                 "version": version,
                 "enabled": lifecycle.enabled,
                 "initialising": lifecycle.initialising,
-                "settings_error": str(saved.last_error or ""),
-            }
+                "settings_error": _text_of(saved.last_error),
+            },
         )
 
     @router.post("/test/{check}", dependencies=changes)
@@ -124,21 +140,21 @@ def admin_routes(
             raise BodyError(404, "There is no such check.")
         body = await read_body(request, StartTest)
         if body.engine not in ("", *ENGINES):
-            raise BodyError(422, "engine: there is no such engine")
+            raise BodyError(422, "There is no such engine.")
         kind = f"{check}:{body.engine}" if body.engine else check
         run = runs.launch(kind, (check,), lambda name, run: checks.run(name, run, body.engine))
-        return Answer(run.describe(), 202)
+        return answer(request, run.describe(), 202)
 
     @router.post("/selftest", dependencies=changes)
     async def start_selftest(request: Request) -> Answer:
         await read_body(request, StartTest)
-        return Answer(runs.launch("selftest", CHECKS, checks.run).describe(), 202)
+        return answer(request, runs.launch("selftest", CHECKS, checks.run).describe(), 202)
 
     @router.get("/test/{run_id}")
-    async def follow_test(run_id: str) -> Answer:
+    async def follow_test(request: Request, run_id: str) -> Answer:
         run = runs.get(run_id)
         if run is None:
             raise BodyError(404, "This run is no longer stored.")
-        return Answer(run.describe())
+        return answer(request, run.describe())
 
     return router

@@ -14,8 +14,9 @@ from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.selftest.recording import LANGUAGE, TEXT, load_speech
 from ex_app.selftest.run import Run
 from ex_app.settings.store import SavedSettings
-from ex_app.settings.table import BY_VARIABLE
+from ex_app.settings.table import BY_VARIABLE, ENGINE_NAMES
 from live_transcription.errors import ConfigurationError, SttUnavailable
+from live_transcription.texts import Text
 from live_transcription.types import Frame
 
 #: In the order of the self-test.
@@ -47,61 +48,67 @@ class Checks:
                 await self._check_stt(run, engine)
 
     async def _check_nextcloud(self, run: Run) -> None:
-        with run.step("nextcloud.reach", "Nextcloud answers") as step:
-            step.detail = f"Nextcloud {await self._nextcloud.server_version()}"
-        with run.step("nextcloud.enabled", "The app is enabled"):
+        with run.step("nextcloud.reach", Text("Nextcloud answers")) as step:
+            step.detail = Text("Nextcloud {version}", version=await self._nextcloud.server_version())
+        with run.step("nextcloud.enabled", Text("The app is enabled")):
             if not await self._nextcloud.is_enabled():
                 raise NextcloudError("The app is disabled in Nextcloud.", fix="Enable Live Transcription under Apps.")
-        with run.step("nextcloud.settings", "The saved settings can be read"):
+        with run.step("nextcloud.settings", Text("The saved settings can be read")):
             await self._saved.refresh()
 
     async def _check_hpb(self, run: Run) -> None:
         config = self._saved.current.engine_config()
         if isinstance(config, ConfigurationError):
             for problem in self._saved.current.blocking:
-                # On the page, a setting goes by its label.
                 label = BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
-                missing = ConfigurationError(problem.setting, "It is missing or malformed.", fix=problem.fix)
-                run.begin("hpb.setting", label).fail(missing)
+                run.begin("hpb.setting", Text(label)).fail(problem)
             raise config
-        run.begin("hpb.settings", "The settings are complete").succeed()
-        with run.sequence("hpb.connect", "The backend can be reached") as steps:
-            report = await self._engine.probe_hpb(config.hpb, lambda: steps.next("hpb.hello", "The backend accepts the app"))
-            steps.current.detail = f"Version {report.version}"
-        run.begin("hpb.media", "It has a media server").succeed(", ".join(report.features))
+        run.begin("hpb.settings", Text("The settings are complete")).succeed()
+        with run.sequence("hpb.connect", Text("The backend can be reached")) as steps:
+            report = await self._engine.probe_hpb(
+                config.hpb, lambda: steps.next("hpb.hello", Text("The backend accepts the app"))
+            )
+            steps.current.detail = Text("Version {version}", version=report.version)
+        run.begin("hpb.media", Text("It has a media server")).succeed(", ".join(report.features))
 
     async def _check_ice(self, run: Run) -> None:
-        with run.step("ice.ask", "Talk lists its STUN and TURN servers"):
+        with run.step("ice.ask", Text("Talk lists its STUN and TURN servers")):
             servers = await self._nextcloud.ice_servers()
         if not servers:
-            run.begin("ice.none", "No STUN or TURN server is configured").warn(
-                "Talk has no STUN or TURN server.",
-                "If this app reaches the media server directly, none is needed. Otherwise add one in Talk's administration "
-                "settings.",
+            run.begin("ice.none", Text("No STUN or TURN server is configured")).warn(
+                Text("Talk has no STUN or TURN server."),
+                Text(
+                    "If this app reaches the media server directly, none is needed. Otherwise add one in Talk's administration "
+                    "settings."
+                ),
             )
             return
-        asking = run.begin("ice.servers", "The servers answer")
+        asking = run.begin("ice.servers", Text("The servers answer"))
         reports, unusable = await self._engine.probe_ice(servers)
         asking.succeed()
         for report in reports:
             name = f"{report.kind.upper()} {report.server}"
             step = run.begin(f"ice.{report.kind}", name)
             if report.problem:
-                step.warn(f"{name}: {report.problem}.", "Check it in Talk's administration settings, and check the firewall.")
+                step.warn(
+                    Text("{server}: {problem}.", server=name, problem=report.problem),
+                    Text("Check it in Talk's administration settings, and check the firewall."),
+                )
             else:
                 step.succeed(report.address)
         if unusable:
-            run.begin("ice.unusable", "Unusable addresses").warn(
-                f"Malformed or unsupported addresses: {unusable}.", "Correct them in Talk's administration settings."
+            run.begin("ice.unusable", Text("Unusable addresses")).warn(
+                Text("Malformed or unsupported addresses: {count}.", count=unusable),
+                Text("Correct them in Talk's administration settings."),
             )
         if reports and all(report.problem for report in reports):
             asking.warn(
-                "None of the servers works.",
-                "Captions still work if this app reaches the media server directly. See the servers below.",
+                Text("None of the servers works."),
+                Text("Captions still work if this app reaches the media server directly. See the servers below."),
             )
 
     async def _check_stt(self, run: Run, engine: str) -> None:
-        with run.step("stt.settings", "An engine is configured"):
+        with run.step("stt.settings", Text("An engine is configured")):
             engines = (engine,) if engine else self._saved.current.engine.stt.in_use
             if not engines:
                 raise ConfigurationError(
@@ -119,22 +126,28 @@ class Checks:
             raise failure
 
     async def _check_engine(self, run: Run, name: str, speech: Frame) -> None:
-        with run.sequence("stt.open", name, expected_s=_START_S[name]) as steps:
+        engine = ENGINE_NAMES[name]
+        with run.sequence("stt.open", Text("{engine}: starting the engine", engine=engine), expected_s=_START_S[name]) as steps:
 
             def recognised(text: str) -> None:
                 steps.current.detail = text
 
             text = await self._engine.probe_engine(
-                name, speech, LANGUAGE, opened=lambda: steps.next("stt.transcribe", name), heard=recognised
+                name,
+                speech,
+                LANGUAGE,
+                opened=lambda: steps.next("stt.transcribe", Text("{engine}: transcribing a sentence", engine=engine)),
+                heard=recognised,
             )
             if not text:
                 raise SttUnavailable(
-                    f"The engine {name} accepted the recording but returned no text.",
+                    "{engine} accepted the recording but returned no text.",
                     fix="See the log of the speech-to-text server.",
+                    engine=engine,
                 )
             steps.current.detail = text
             if similarity(text) < UNDERSTOOD:
-                steps.current.warn("The text differs from the recording.", f"It should be: {TEXT}")
+                steps.current.warn(Text("The text differs from the recording."), Text("It should be: {text}", text=TEXT))
 
 
 def similarity(text: str) -> float:

@@ -22,6 +22,7 @@ from typing import Any
 from ex_app.background import Background
 from ex_app.errors import INTERNAL_ERROR, NotReady
 from live_transcription.errors import LiveTranscriptionError, main_error
+from live_transcription.texts import Text
 
 logger = logging.getLogger(__name__)
 
@@ -55,7 +56,7 @@ class Step:
         self.detail = detail or self.detail
         self._end("ok")
 
-    def warn(self, message: str, fix: str) -> None:
+    def warn(self, message: Text, fix: Text) -> None:
         self.message, self.fix = message, fix
         self._end("warning")
 
@@ -122,7 +123,7 @@ class Run:
         steps = [step for check, step in self._steps if check == self._check]
         if error is not None and not any(step.state == "failed" for step in steps):
             running = next((step for step in steps if step.state == "running"), None)
-            (running or self.begin(f"{self._check}.failed", "The check")).fail(error)
+            (running or self.begin(f"{self._check}.failed", Text("The check"))).fail(error)
         for step in steps:
             if step.state == "running":
                 step.succeed()

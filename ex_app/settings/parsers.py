@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Parsers of settings: each takes stripped text and returns a value, or raises ValueError.
+"""Parsers of settings: each takes stripped text and returns a value, or raises Malformed.
 
-The message continues "LT_… is malformed: ", says what to enter, and never contains the text itself.
+The message says what to enter, in whole sentences, and never contains the text itself.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from live_transcription.config import ENGINES
 from live_transcription.languages import LANGUAGES
 from live_transcription.runtime.hosts import is_host
+from live_transcription.texts import Text, Value
 from live_transcription.types import Secret
 
 _TRUE = frozenset({"1", "true", "yes", "on"})
@@ -23,11 +24,19 @@ _FALSE = frozenset({"0", "false", "no", "off"})
 _LOG_LEVELS = {"DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"}
 
 
+class Malformed(ValueError):
+    """`text`: what to enter instead, for the page and the log."""
+
+    def __init__(self, template: str, **values: Value) -> None:
+        self.text = Text(template, **values)
+        super().__init__(self.text)
+
+
 def boolean(text: str) -> bool:
     word = text.lower()
     if word in _TRUE | _FALSE:
         return word in _TRUE
-    raise ValueError("enter true or false")
+    raise Malformed("Enter true or false.")
 
 
 def verification(text: str) -> bool:
@@ -41,7 +50,7 @@ def whole_number(lowest: int, highest: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
         if text.isascii() and text.isdigit() and len(text) <= 9 and lowest <= int(text) <= highest:
             return int(text)
-        raise ValueError(f"enter a whole number from {lowest} to {highest}")
+        raise Malformed("Enter a whole number from {lowest} to {highest}.", lowest=lowest, highest=highest)
 
     return parse
 
@@ -50,28 +59,28 @@ def megabytes(text: str) -> int:
     """0 means no limit."""
     number = whole_number(0, 1_048_576)(text)
     if 0 < number < 256:
-        raise ValueError("enter 0 for no limit, or at least 256; the app alone needs about that much")
+        raise Malformed("Enter 0 for no limit, or at least 256. The app alone needs about that much.")
     return number
 
 
 def frame_length(text: str) -> int:
     if text in ("80", "200"):
         return int(text)
-    raise ValueError("enter 80 or 200")
+    raise Malformed("Enter 80 or 200.")
 
 
 def log_level(text: str) -> str:
     level = {"WARN": "WARNING", "TRACE": "DEBUG", "FATAL": "CRITICAL"}.get(text.upper(), text.upper())
     if level in _LOG_LEVELS:
         return level
-    raise ValueError("enter debug, info, warning, error or critical")
+    raise Malformed("Enter debug, info, warning, error or critical.")
 
 
 def token(text: str) -> str:
     """A name, version or host: printable ASCII without spaces."""
     if len(text) <= 255 and re.fullmatch(r"[\x21-\x7e]+", text):
         return text
-    raise ValueError("use printable ASCII characters only, without spaces")
+    raise Malformed("Use printable ASCII characters only, without spaces.")
 
 
 def metrics_token(text: str) -> Secret:
@@ -92,87 +101,87 @@ def listening_address(text: str) -> tuple[str, int]:
 
 def absolute_path(text: str) -> Path:
     if "\0" in text or len(text) > 4096 or not Path(text).is_absolute():
-        raise ValueError("enter an absolute path")
+        raise Malformed("Enter an absolute path, such as {example}.", example="/models/whisper-small")
     return Path(text)
 
 
 def language(text: str) -> str:
     if text in LANGUAGES:
         return text
-    raise ValueError("enter the code of a supported language, such as en or fr")
+    raise Malformed("Enter the code of a supported language, such as en or fr.")
 
 
 def languages(text: str) -> tuple[str, ...]:
     """Codes separated by commas, in any order."""
     codes = [code.strip() for code in text.split(",") if code.strip()]
     if not all(code in LANGUAGES for code in codes):
-        raise ValueError("enter codes of supported languages, separated by commas, such as en,fr")
+        raise Malformed("Enter codes of supported languages, separated by commas, such as en,fr.")
     return tuple(code for code in LANGUAGES if code in codes)
 
 
 def engine_order(text: str) -> tuple[str, ...]:
     names = tuple(name.strip().lower() for name in text.split(",") if name.strip())
     if not names or len(set(names)) != len(names) or not all(name in ENGINES for name in names):
-        raise ValueError("enter modal, moshi and embedded, or some of them, separated by commas")
+        raise Malformed("Select at least one engine: modal, moshi, embedded, separated by commas.")
     return names
 
 
 def secret(text: str) -> Secret:
     if len(text) > 4096 or not _is_one_word(text):
-        raise ValueError("it contains spaces or unprintable characters")
+        raise Malformed("It contains spaces or unprintable characters. Copy it again.")
     return Secret(text)
 
 
 def modal_key(text: str) -> Secret:
     if text.startswith("ws-"):
-        raise ValueError("this is a secret (ws-…); enter the key (wk-…)")
+        raise Malformed("This is a secret (ws-…). Enter the key (wk-…).")
     return secret(text)
 
 
 def modal_secret(text: str) -> Secret:
     if text.startswith("wk-"):
-        raise ValueError("this is a key (wk-…); enter the secret (ws-…)")
+        raise Malformed("This is a key (wk-…). Enter the secret (ws-…).")
     return secret(text)
 
 
 def modal_workspace(text: str) -> str:
     if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}", text):
         return text
-    raise ValueError("enter the workspace's name: letters, digits, hyphens")
+    raise Malformed("Enter the workspace's name: letters, digits, hyphens.")
 
 
-def server_address(text: str) -> str:
-    """An address with http, https, ws or wss, with or without a path."""
-    return _address(text, {"http", "https", "ws", "wss"})
+def server_address(example: str) -> Callable[[str], str]:
+    """The parser of addresses with http, https, ws or wss, with or without a path."""
+
+    def parse(text: str) -> str:
+        return _address(text, {"http", "https", "ws", "wss"}, example)
+
+    return parse
 
 
 def nextcloud_address(text: str) -> str:
     """Nextcloud's base address, without `/index.php`."""
-    return _address(text, {"http", "https"}).removesuffix("/index.php")
+    return _address(text, {"http", "https"}, "https://cloud.example.com").removesuffix("/index.php")
 
 
-def _address(text: str, schemes: set[str]) -> str:
+def _address(text: str, schemes: set[str], example: str) -> str:
     if len(text) > 2048 or not _is_one_word(text):
-        raise ValueError("it contains spaces or unprintable characters")
+        raise Malformed("It contains spaces or unprintable characters. Copy it again.")
+    malformed = Malformed("Enter an address such as {example}.", example=example)
     try:
         parts = urlsplit(text)
         port = parts.port
     except ValueError:
-        raise ValueError("it is not a valid address (URL)") from None
+        raise malformed from None
     if parts.scheme.lower() not in schemes or not parts.netloc:
-        raise ValueError(f"enter an address that starts with {_alternatives(schemes)}")
+        raise malformed
     if "@" in parts.netloc:
-        raise ValueError("it must not contain a user name or password")
+        raise Malformed("Enter the address without a user name and password.")
     if parts.query or parts.fragment or "?" in text or "#" in text:
-        raise ValueError("it must not contain ? or #")
+        raise Malformed("Enter the address without ? and #.")
     if port == 0 or not is_host(parts.hostname or ""):
-        raise ValueError("it contains no valid host name")
+        raise malformed
     return text.rstrip("/")
-
-
-def _alternatives(schemes: set[str]) -> str:
-    *others, last = (f"{scheme}://" for scheme in sorted(schemes))
-    return f"{', '.join(others)} or {last}"
 
 
 def _is_one_word(text: str) -> bool:

@@ -21,11 +21,15 @@ from ex_app.settings.table import BY_VARIABLE, SECTIONS, SETTINGS, Setting, key_
 from live_transcription.config import PUBLIC_MOSHI_KEY, Device, EngineConfig
 from live_transcription.errors import ConfigurationError
 from live_transcription.runtime.hosts import is_loopback
+from live_transcription.texts import join, template
 from live_transcription.types import Secret
 
 T = TypeVar("T")
 
 _port = parsers.whole_number(1, 65535)
+#: The messages about a value that cannot be used. Each is followed by what to enter.
+MALFORMED = template("{setting} is malformed.")
+MISSING = template("{setting} is not set.")
 #: Without these, no call can be joined.
 _NEEDED = ("NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET")
 
@@ -57,7 +61,7 @@ class Settings:
         """The engine's settings, or one error that names everything that is missing."""
         if self.blocking:
             return ConfigurationError(
-                ", ".join(problem.setting for problem in self.blocking), " ".join(map(str, self.blocking))
+                ", ".join(problem.setting for problem in self.blocking), join(*(problem.text for problem in self.blocking))
             )
         return self.engine
 
@@ -133,11 +137,11 @@ class _Reader:
         for text in filter(None, map(str.strip, texts)):
             try:
                 return parse(text)
-            except ValueError as error:
+            except parsers.Malformed as error:
                 malformed = True
-                self.problems.append(ConfigurationError(variable, f"{variable} is malformed: {error}.", fix=required))
+                self.problems.append(ConfigurationError(variable, MALFORMED, fix=error.text))
         if required and not malformed:
-            self.problems.append(ConfigurationError(variable, f"{variable} is not set.", fix=required))
+            self.problems.append(ConfigurationError(variable, MISSING, fix=required))
         return None
 
 
@@ -171,13 +175,13 @@ def _identity(reader: _Reader) -> AppIdentity:
             "APP_SECRET",
             parsers.secret,
             Secret(""),
-            required="AppAPI sets it. Until then, every request except the heartbeat is refused.",
+            required=template("AppAPI sets it. Until then, every request except the heartbeat is refused."),
         ),
         app_id=reader.own("APP_ID", parsers.token, APP_ID),
         version=reader.own("APP_VERSION", parsers.token, _own_version()),
         app_api_version=reader.own("AA_VERSION", parsers.token, ""),
         nextcloud_url=reader.own(
-            "NEXTCLOUD_URL", parsers.nextcloud_address, "", required="AppAPI sets it to Nextcloud's base address."
+            "NEXTCLOUD_URL", parsers.nextcloud_address, "", required=template("AppAPI sets it to Nextcloud's base address.")
         ),
         verify_certificates=reader.setting(BY_VARIABLE["LT_NEXTCLOUD_SKIP_CERT_VERIFY"]),
     )
@@ -227,7 +231,7 @@ def _engine(reader: _Reader, values: Mapping[str, Any], identity: AppIdentity) -
             reader.problems.append(
                 ConfigurationError(
                     "LT_DEFAULT_LANGUAGE",
-                    "The default language is not among the languages to offer.",
+                    "{setting} is not among {LT_LANGUAGES}.",
                     fix="Select it there, or choose another default language.",
                 )
             )

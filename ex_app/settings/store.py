@@ -17,9 +17,11 @@ from typing import Any
 
 from ex_app.errors import NextcloudError, SettingsRefused
 from ex_app.nextcloud.gateway import NextcloudGateway
-from ex_app.settings.read import Settings, read_settings
+from ex_app.settings.parsers import Malformed
+from ex_app.settings.read import MALFORMED, MISSING, Settings, read_settings
 from ex_app.settings.table import BY_KEY, BY_VARIABLE, ON_PAGE, RETIRED, Setting, key_of
 from live_transcription.errors import ConfigurationError
+from live_transcription.texts import Text
 
 logger = logging.getLogger(__name__)
 
@@ -116,7 +118,12 @@ class SavedSettings:
 
         A secret has `set` instead of `value`.
         """
-        problems = {problem.setting: _without_variable(problem) for problem in reversed(self.current.problems)}
+        problems = {
+            problem.setting: _beside_the_field(problem)
+            for problem in reversed(self.current.problems)
+            # Nothing is wrong with a field before something was entered. The banner names what is missing.
+            if not (problem in self.current.blocking and problem.template == MISSING)
+        }
         return {setting.key: self._describe(setting) | {"problem": problems.get(setting.variable, "")} for setting in ON_PAGE}
 
     def _describe(self, setting: Setting) -> dict[str, Any]:
@@ -172,41 +179,38 @@ class SavedSettings:
 
     def _check(self, changes: Mapping[str, str | None]) -> None:
         """Raise SettingsRefused if a value is invalid by itself."""
-        wrong: dict[str, str] = {}
+        wrong: dict[str, Text] = {}
         for key, value in changes.items():
             setting = BY_KEY.get(key)
             if setting is None:
-                wrong[key[:64]] = "there is no such setting"
+                wrong[key[:64]] = Text("There is no such setting.")
             elif value is not None and not value.strip():
-                wrong[key] = "it is empty"
+                wrong[key] = Text("It is empty.")
             elif value is not None and len(value) > MAX_VALUE:
-                wrong[key] = f"it is longer than {MAX_VALUE} characters"
+                wrong[key] = Text("It is longer than {limit} characters.", limit=MAX_VALUE)
             elif value is not None:
                 try:
                     setting.parse(value.strip())
-                except ValueError as error:
-                    wrong[key] = str(error)
+                except Malformed as error:
+                    wrong[key] = error.text
         if wrong:
             raise SettingsRefused(wrong)
 
     def _check_together(self, changes: Mapping[str, str | None]) -> None:
         """Raise SettingsRefused if a changed value does not fit another one. A problem that existed before is no reason."""
         before = _texts(self.current.problems)
-        wrong: dict[str, str] = {}
+        wrong: dict[str, Text] = {}
         for problem in read_settings(self._environment, self._after(changes)).problems:
             setting = BY_VARIABLE.get(problem.setting)
             if setting is not None and changes.get(setting.key) is not None and str(problem) not in before:
-                wrong[setting.key] = str(problem)
+                wrong[setting.key] = _beside_the_field(problem)
         if wrong:
             raise SettingsRefused(wrong)
 
 
-def _without_variable(problem: ConfigurationError) -> str:
-    """The text of a problem as the page shows it next to the field, without the name of the environment variable."""
-    text = str(problem)
-    for beginning in ("is not set. ", "is malformed: "):
-        text = text.removeprefix(f"{problem.setting} {beginning}")
-    return text
+def _beside_the_field(problem: ConfigurationError) -> Text:
+    """The text of a problem as the page shows it next to the field: what to enter, if the value alone is at fault."""
+    return problem.fix if problem.template in (MISSING, MALFORMED) else problem.text
 
 
 def _texts(problems: Iterable[ConfigurationError]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import Any
 from ex_app.settings import parsers
 from live_transcription.config import AudioConfig, EmbeddedConfig, EngineConfig, HpbConfig, ModalConfig, MoshiConfig, SttConfig
 from live_transcription.languages import LANGUAGES
+from live_transcription.texts import Text
 
 #: The parts of the engine's configuration, by the prefix of `Setting.target`.
 SECTIONS: dict[str, type] = {
@@ -93,20 +94,27 @@ GROUPS = (
 
 _LANGUAGES = tuple((code, language.name) for code, language in LANGUAGES.items())
 _HPB_EXAMPLE = "https://cloud.example.com/standalone-signaling"
+_MODAL_EXAMPLE = "wss://example--app.modal.run/v1/stream"
+_MOSHI_EXAMPLE = "wss://stt.example.com"
 _MODAL_NEEDS = "Modal needs a workspace, a key and a secret. Until then, it is not used."
+
+#: The engines as the page names them.
+ENGINE_NAMES = {"modal": Text("Modal"), "moshi": Text("moshi-server"), "embedded": Text("This machine")}
 
 SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LT_HPB_URL", "url", "hpb", "Address of the high-performance backend",
-        "The signaling server that Talk uses; see Talk's administration settings.", parsers.server_address, "hpb.url",
+        "The signaling server that Talk uses; see Talk's administration settings.",
+        parsers.server_address(_HPB_EXAMPLE), "hpb.url",
         placeholder=_HPB_EXAMPLE,
-        required=f"Set it to the address of Talk's high-performance backend, such as {_HPB_EXAMPLE}.",
+        required="Enter the address of Talk's high-performance backend, such as "
+        "https://cloud.example.com/standalone-signaling.",
     ),
     Setting(
         "LT_INTERNAL_SECRET", "secret", "hpb", "Internal secret",
         "The internalsecret in the section [clients] of the signaling server's server.conf, not the secret in Talk's settings.",
         parsers.secret, "hpb.internal_secret",
-        required="Set it to the internalsecret in the section [clients] of the high-performance backend's server.conf.",
+        required="Enter the internalsecret of the section [clients] of the high-performance backend's server.conf.",
     ),
     Setting(
         "LT_BACKEND_URL", "url", "hpb", "Address of Nextcloud in the backend's settings",
@@ -121,7 +129,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LT_STT_ORDER", "order", "stt", "Engines in order of preference",
         "If an engine fails, the next one takes over. Engines that are not selected are not used.", parsers.engine_order,
-        "stt.order", (("modal", "Modal"), ("moshi", "moshi-server"), ("embedded", "This machine")),
+        "stt.order", tuple(ENGINE_NAMES.items()),
     ),
     Setting(
         "LT_STT_FALLBACK", "switch", "stt", "Use the next engine if one fails",
@@ -141,7 +149,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LT_MODAL_URL", "url", "stt", "Modal: full address", "Replaces the workspace if your deployment has another name.",
-        parsers.server_address, "stt.modal.url", placeholder="wss://…modal.run/v1/stream",
+        parsers.server_address(_MODAL_EXAMPLE), "stt.modal.url", placeholder=_MODAL_EXAMPLE,
     ),
     Setting(
         "LT_MODAL_CREDENTIALS_ANYWHERE", "switch", "stt", "Modal: send the key to hosts outside modal.run",
@@ -151,7 +159,7 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LT_MOSHI_URL", "url", "stt", "moshi-server: address",
         "Your own server with Kyutai's model. Without TLS (ws, http), audio and key are sent unencrypted.",
-        parsers.server_address, "stt.moshi.url", placeholder="wss://stt.example.com",
+        parsers.server_address(_MOSHI_EXAMPLE), "stt.moshi.url", placeholder=_MOSHI_EXAMPLE,
     ),
     Setting(
         "LT_MOSHI_KEY", "secret", "stt", "moshi-server: key", "Empty: the default key of moshi-server.", parsers.secret,

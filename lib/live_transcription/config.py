@@ -16,6 +16,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
 from live_transcription.runtime.hosts import is_host, is_loopback, is_subdomain
+from live_transcription.texts import template
 from live_transcription.types import Secret
 
 #: The engines by the names that settings use, the best one first.
@@ -96,20 +97,20 @@ class ModalConfig:
     #: Always: the connection carries key and secret, and Modal's certificates are signed by a public authority.
     verify_certificates: ClassVar[bool] = True
     #: What an administrator can do about a certificate that is not trusted.
-    certificate_fix: ClassVar[str] = "The certificate of Modal is always checked."
+    certificate_fix: ClassVar[str] = template("The certificate of Modal is always checked.")
 
     def __post_init__(self) -> None:
         if self.url:
-            _check_address("LT_MODAL_URL", self.url, fix="Use wss://host/v1/stream.")
+            _check_address("LT_MODAL_URL", self.url, fix=template("Use wss://host/v1/stream."))
             if _SCHEMES[urlsplit(self.url).scheme] == "ws" and not is_loopback(self.url):
                 raise ConfigurationError(
                     "LT_MODAL_URL",
-                    "The address has no TLS, so that key, secret and audio would be sent unencrypted.",
+                    "{setting} has no TLS, so that key, secret and audio would be sent unencrypted.",
                     fix="Use wss:// instead of ws://, or https:// instead of http://.",
                 )
         elif not _WORKSPACE.fullmatch(self.workspace):
             raise ConfigurationError(
-                "MODAL_WORKSPACE", "The Modal workspace is missing or malformed.", fix="Copy its name from modal.com."
+                "MODAL_WORKSPACE", "{setting} is missing or malformed.", fix="Copy its name from modal.com."
             )
         _check_header("MODAL_KEY", self.key)
         _check_header("MODAL_SECRET", self.secret)
@@ -147,11 +148,11 @@ class MoshiConfig:
     verify_certificates: bool = True
     open_timeout_s: float = 10.0
 
-    #: The switch for test systems, as labelled on the settings page.
-    certificate_fix: ClassVar[str] = "On a test system you can switch on “moshi-server: accept any certificate”."
+    #: The switch for test systems.
+    certificate_fix: ClassVar[str] = template("On a test system you can switch on {LT_MOSHI_SKIP_CERT_VERIFY}.")
 
     def __post_init__(self) -> None:
-        _check_address("LT_MOSHI_URL", self.url, fix="Use wss://host, or ws://host:8080 in your own network.")
+        _check_address("LT_MOSHI_URL", self.url, fix=template("Use wss://host, or ws://host:8080 in your own network."))
         _check_header("LT_MOSHI_KEY", self.key)
 
     @property
@@ -217,13 +218,15 @@ def _check_address(setting: str, url: str, *, fix: str) -> None:
     except ValueError:
         valid = False
     if not valid or not url.isprintable() or any(character.isspace() for character in url):
-        raise ConfigurationError(setting, "The address is malformed.", fix=fix)
+        raise ConfigurationError(setting, "{setting} is malformed.", fix=fix)
 
 
 def _check_header(setting: str, value: Secret) -> None:
     """Raise ConfigurationError if the value, unless empty, cannot be sent in an HTTP header."""
     if value and not _HEADER_VALUE.fullmatch(value.reveal()):
-        raise ConfigurationError(setting, "It contains spaces or other characters that are not allowed.", fix="Copy it again.")
+        raise ConfigurationError(
+            setting, "{setting} contains spaces or other characters that are not allowed.", fix="Copy it again."
+        )
 
 
 def _stream_url(url: str, default_path: str) -> str:

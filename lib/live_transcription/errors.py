@@ -25,39 +25,67 @@ LiveTranscriptionError
     └── SttRefused, SttModelError
 
 Each class has a stable `code` for logs, metrics and answers; `retryable` says whether a later retry makes sense. The message
-says what happened and why, `fix` what an administrator can do. Neither ever contains a secret, a name, or speech.
+says what happened and why, `fix` what an administrator can do. Neither ever contains a secret, a name, or speech. Both are
+templates with values (`live_transcription.texts`), so that the settings page can show them in the reader's language.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, TypeVar
+import copyreg
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
+
+from live_transcription.texts import Text, Value, join, setting_name
 
 _E = TypeVar("_E", bound=BaseException)
 
 
 class LiveTranscriptionError(Exception):
-    """Base of all errors. `str()` is the message for an administrator: what happened and why, then `fix`."""
+    """Base of all errors. `str()` is the message for an administrator: what happened and why, then `fix`.
+
+    `template` and `fix` are constant; `values` are inserted into both. Either can be a `Text` of another error.
+    """
 
     code: ClassVar[str] = "internal"
     retryable: ClassVar[bool] = False
 
-    def __init__(self, message: str, *, fix: str = "") -> None:
-        super().__init__(message)
-        self.message = message
-        self.fix = fix
+    def __init__(self, template: str, *, fix: str = "", **values: Value) -> None:
+        self.message = Text(template, **values)
+        super().__init__(self.message)
+        self.fix = Text(fix, **values)
+
+    @property
+    def template(self) -> str:
+        return self.message.template
+
+    @property
+    def fix_template(self) -> str:
+        return self.fix.template
+
+    @property
+    def values(self) -> Mapping[str, Value]:
+        return {**self.fix.values, **self.message.values}
+
+    @property
+    def text(self) -> Text:
+        """The message and the fix."""
+        return join(self.message, self.fix)
 
     def __str__(self) -> str:
-        return f"{self.message} {self.fix}" if self.fix else self.message
+        return str(self.text)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # The attributes, not the arguments, restore the error, since each class has arguments of its own.
+        return copyreg.__newobj__, (type(self), *self.args), self.__dict__  # type: ignore[attr-defined]
 
 
 class ConfigurationError(LiveTranscriptionError):
-    """`setting` is the name of the environment variable or setting at fault."""
+    """`setting` is the name of the environment variable or setting at fault. Templates name it as `{setting}`."""
 
     code = "configuration"
 
-    def __init__(self, setting: str, message: str, *, fix: str = "") -> None:
-        super().__init__(message, fix=fix)
-        self.args = (setting, message)  # pickle creates a copy from these
+    def __init__(self, setting: str, template: str, *, fix: str = "", **values: Value) -> None:
+        super().__init__(template, fix=fix, setting=setting_name(setting), **values)
         self.setting = setting
 
 
@@ -127,8 +155,8 @@ class SignalingRefused(SignalingError):
     code = "signaling_refused"
     retryable = False
 
-    def __init__(self, message: str, *, fix: str = "", reason: str = "") -> None:
-        super().__init__(message, fix=fix)
+    def __init__(self, template: str, *, fix: str = "", reason: str = "", **values: Value) -> None:
+        super().__init__(template, fix=fix, **values)
         self.reason = reason
 
 

@@ -51,6 +51,7 @@ from live_transcription.status import (
 from live_transcription.stt.engines import CurrentBackend, SttRegistry
 from live_transcription.stt.probe import probe_speech
 from live_transcription.stt.sockets import sockets
+from live_transcription.texts import join
 from live_transcription.types import Caption, Frame, IceServer, Language
 from live_transcription.webrtc.ice_servers import IceServerCache
 from live_transcription.webrtc.probe import probe_ice
@@ -179,7 +180,7 @@ class TranscriptionService:
         """Transcribe `speech` with one engine (`modal`, `moshi`, `embedded`). Raises SttError; see `stt.probe`."""
         engine = self._speech.registry.engine(name)
         if engine is None:
-            raise SttModelError(f"The engine {name} is not configured or not installed.", fix="See the settings.")
+            raise SttModelError("The engine {engine} is not configured or not installed.", fix="See the settings.", engine=name)
         return await probe_speech(engine, speech, language, opened=opened, on_text=heard)
 
     async def enable(
@@ -234,7 +235,7 @@ class TranscriptionService:
             captions_sent=self._captions_sent,
             engines=self._speech.registry.engines(),
             last_errors=tuple(self._errors),
-            problem=None if self._config_error is None else str(self._config_error),
+            problem=None if self._config_error is None else self._config_error.text,
             speakers_waiting=self._capacity.speakers_waiting,
             slots=self._capacity.slots,
             conditions=self._problems.current(),
@@ -264,7 +265,7 @@ class TranscriptionService:
         config = self._config or (None if replaces is None else replaces.config)
         if config is None:
             assert self._config_error is not None
-            raise CallUnavailable(str(self._config_error))
+            raise CallUnavailable(self._config_error.text)
         try:
             self._speech.registry.backend()
             call = Call(
@@ -291,9 +292,9 @@ class TranscriptionService:
             running = sum(not call.ending for call in self._calls if call.room_token != room_token)
             if running >= config.max_calls:
                 raise TooManyCalls(
-                    f"Captions are not available for this call: {running} other calls are being captioned, "
-                    "which is the maximum.",
+                    "Captions are not available for this call: {count} other calls are being captioned, which is the maximum.",
                     fix="Try again when another call has ended, or ask an administrator to raise the maximum number of calls.",
+                    count=running,
                 )
             # Last, since it reserves what it grants.
             self._capacity.require_call()
@@ -330,7 +331,7 @@ class TranscriptionService:
             )
             return
         metrics.conditions.labels(condition.code).inc()
-        text = f"{condition.message} {condition.fix}".strip()
+        text = join(condition.message, condition.fix)
         logger.warning("%s", text, extra={"code": condition.code})
         self._errors.append(RecordedError(self._wall_clock(), condition.code, text))
 
@@ -338,4 +339,4 @@ class TranscriptionService:
         self._captions_sent += 1
 
     def _record(self, failure: LiveTranscriptionError) -> None:
-        self._errors.append(RecordedError(self._wall_clock(), failure.code, str(failure)))
+        self._errors.append(RecordedError(self._wall_clock(), failure.code, failure.text))

@@ -1,12 +1,14 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The service's status, as plain values."""
+"""The service's status, as plain values. Messages and fixes are texts that can be translated (`texts.Text`)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import TypeAlias
+
+from live_transcription.texts import Text, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,8 +37,7 @@ class Condition:
     @classmethod
     def of(cls, code: str, template: str, fix: str, *, addition: str = "", **values: str) -> Condition:
         """With `values` inserted into `template`. `addition`: further sentences, which the page does not show."""
-        message = f"{template.format(**values)} {addition}".strip()
-        return cls(code, message, fix, template, tuple(values.items()))
+        return cls(code, join(Text(template, **values), addition), Text(fix), template, tuple(values.items()))
 
 
 @dataclass(frozen=True, slots=True)

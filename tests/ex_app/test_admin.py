@@ -202,8 +202,8 @@ async def test_the_check_of_the_backend_names_missing_settings_by_their_labels(n
     with pytest.raises(ConfigurationError):
         await Checks(FakeEngine(), nextcloud, saved).run("hpb", run)
     (step,) = run.describe()["steps"]
-    assert (step["title"], step["state"], step["message"]) == ("Internal secret", "failed", "It is missing or malformed.")
-    assert step["fix"].startswith("Set it to the internalsecret")
+    assert (step["title"], step["state"], step["message"]) == ("Internal secret", "failed", "LT_INTERNAL_SECRET is not set.")
+    assert step["fix"].startswith("Enter the internalsecret")
 
 
 async def test_a_failing_check_does_not_stop_the_others(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:

@@ -12,16 +12,17 @@ import httpx
 import pytest
 
 from ex_app import page
-from ex_app.page import documentation, language_of, languages, menu_page, render, translations
+from ex_app.page import documentation, menu_page, render
 from ex_app.settings.store import SavedSettings
 from ex_app.settings.table import ON_PAGE
+from ex_app.translation import language_of, languages, translations
 from live_transcription.observability.conditions import RULES, SHORTAGES
 from tests.ex_app.fakes import ENVIRONMENT, FakeNextcloud, credentials
-from tests.ex_app.messages import all_messages
+from tests.ex_app.messages import ROOT, all_messages, has_words, sources, templates
 
 #: Texts whose translation equals the English.
-SAME = {"200 ms", "80 ms", "OK", "Version", "{seconds} s"}
-SAME_IN = {"de": {"Engines", "Status", "{count} MB"}, "fr": {"Catalan"}}
+SAME = {"200 ms", "80 ms", "OK", "Version", "Version {version}", "Nextcloud {version}", "{seconds} s"}
+SAME_IN = {"de": {"Engines", "Status", "libopus: {reason}.", "{count} MB"}, "fr": {"Catalan"}}
 
 
 def test_the_page_is_translated_into_french_and_german() -> None:
@@ -39,6 +40,28 @@ def test_a_language_has_every_text_and_no_other(language: str) -> None:
         assert sorted(re.findall(r"{\w+}", english)) == sorted(re.findall(r"{\w+}", foreign)), english
         assert foreign.strip(), english
     assert {english for english, foreign in translated.items() if english == foreign} <= SAME_IN[language] | SAME
+
+
+def test_no_text_is_composed_before_it_is_translated() -> None:
+    """An f-string, or a text put together from parts, has no entry in a catalogue."""
+    composed = [
+        f"{file.relative_to(ROOT)}:{line}"
+        for file in sources()
+        if file.name != "texts.py"
+        for text, line in templates(file)
+        if text is None
+    ]
+    assert composed == []
+
+
+def test_the_collector_notices_composed_texts(tmp_path: Path) -> None:
+    module = tmp_path / "module.py"
+    module.write_text(
+        'raise SttError("A {b}.", fix="C.")\nraise SttError(f"A {b}.", fix="C" + d)\nraise BodyError(404, "E".join(f))\n'
+    )
+    assert list(templates(module)) == [("A {b}.", 1), ("C.", 1), (None, 2), (None, 2), (None, 3)]
+    assert has_words("{a}: B")
+    assert not has_words("{part0} {part1}")
 
 
 @pytest.mark.parametrize(

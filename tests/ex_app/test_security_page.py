@@ -15,8 +15,10 @@ import pytest
 from ex_app.auth import OPEN_PATHS
 from ex_app.settings.read import read_settings
 from ex_app.settings.table import BY_VARIABLE, ON_PAGE
+from ex_app.translation import translated
 from live_transcription.config import MoshiConfig
 from live_transcription.signaling.diagnosis import unreachable
+from live_transcription.texts import Text
 from live_transcription.types import Secret
 from tests.ex_app.fakes import ENVIRONMENT, credentials
 
@@ -86,13 +88,15 @@ def test_a_secret_setting_is_in_the_table_of_secrets() -> None:
     assert {entry.variable for entry in ON_PAGE if entry.secret} == known
 
 
-def test_errors_name_switches_by_their_labels() -> None:
+def test_errors_name_switches_by_their_labels_on_the_page() -> None:
     untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
     untrusted.verify_message = "self-signed certificate"
     hpb = unreachable(untrusted, "wss://hpb.example.com").fix
     moshi = MoshiConfig("wss://stt.example.com", Secret("key")).certificate_fix
-    assert f"“{BY_VARIABLE['LT_SKIP_CERT_VERIFY'].label}”" in hpb
-    assert f"“{BY_VARIABLE['LT_MOSHI_SKIP_CERT_VERIFY'].label}”" in moshi
+    assert "LT_SKIP_CERT_VERIFY" in hpb
+    assert f"“{BY_VARIABLE['LT_SKIP_CERT_VERIFY'].label}”" in translated(hpb, "en")
+    assert "LT_MOSHI_SKIP_CERT_VERIFY" in Text(moshi)
+    assert f"“{BY_VARIABLE['LT_MOSHI_SKIP_CERT_VERIFY'].label}”" in translated(Text(moshi), "en")
 
 
 def test_secrets_are_redacted_as_the_page_says() -> None:

@@ -16,6 +16,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from live_transcription.errors import LiveTranscriptionError
+from live_transcription.texts import Text
 from live_transcription.types import Secret
 
 _SCALARS = (str, int, float, bool, bytes, type(None), Secret, Path)
@@ -64,7 +65,9 @@ def to_json(value: Any) -> Any:
     if isinstance(value, float) and value == float("inf"):
         return "inf"
     if isinstance(value, LiveTranscriptionError):
-        return {"error": type(value).__name__, "args": list(value.args), **vars(value)}
+        return {"error": type(value).__name__, "args": to_json(value.args), **to_json(vars(value))}
+    if isinstance(value, Text):
+        return {"template": value.template, "values": to_json(value.values)}
     if is_dataclass(value):
         return {"type": type(value).__name__, **{field.name: to_json(getattr(value, field.name)) for field in fields(value)}}
     if isinstance(value, Mapping):
@@ -91,12 +94,19 @@ def from_json(annotation: Any, data: Any) -> Any:
     if annotation is bytes:
         return base64.b64decode(data)
     if isinstance(annotation, type) and issubclass(annotation, LiveTranscriptionError):
-        error = annotation(*data["args"])
-        vars(error).update({name: item for name, item in data.items() if name not in ("error", "args")})
+        error = annotation.__new__(annotation, *map(_text, data["args"]))
+        vars(error).update({name: _text(item) for name, item in data.items() if name not in ("error", "args")})
         return error
     if isinstance(annotation, type) and is_dataclass(annotation):
         hints = get_type_hints(annotation)
         return annotation(**{name: from_json(hints[name], item) for name, item in data.items() if name != "type"})
+    return _text(data)
+
+
+def _text(data: Any) -> Any:
+    """A text is a template and its values; any other value is returned as it is."""
+    if isinstance(data, dict) and data.keys() == {"template", "values"}:
+        return Text(data["template"], **{name: _text(value) for name, value in data["values"].items()})
     return data
 
 
@@ -111,6 +121,8 @@ def _parts(annotation: Any) -> tuple[Any, tuple[Any, ...]]:
 def _fits(annotation: Any, data: Any) -> bool:
     if data is None:
         return annotation is type(None)
+    if isinstance(data, dict) and "template" in data and annotation is str:
+        return True
     if isinstance(data, dict) and isinstance(annotation, type):
         return annotation.__name__ in (data.get("type"), data.get("error"))
     return annotation is not type(None)

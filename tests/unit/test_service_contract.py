@@ -151,10 +151,9 @@ def test_errors_survive_pickling(kind: type[LiveTranscriptionError]) -> None:
         error = SignalingRefused("No.", fix="Never.", reason="invalid_token")
     else:
         error = kind("It failed.", fix="Repair it.")
-    copy = pickle.loads(pickle.dumps(error))
-    assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
-    copy = from_json(kind, json.loads(json.dumps(to_json(error))))
-    assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
+    for copy in (pickle.loads(pickle.dumps(error)), from_json(kind, json.loads(json.dumps(to_json(error))))):
+        assert (type(copy), str(copy), vars(copy)) == (kind, str(error), vars(error))
+        assert (copy.template, copy.fix_template, copy.values) == (error.template, error.fix_template, error.values)
 
 
 async def test_real_answers_match_their_annotations() -> None:

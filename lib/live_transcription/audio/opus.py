@@ -83,7 +83,11 @@ class OpusDecoder:
         done = self._decode(self._state, payload, len(payload), _floats(out), len(out), 0)
         if done != len(out):
             # The state may be half changed by now. libopus copes with that.
-            raise OpusError(f"libopus refused a payload of {len(payload)} bytes: {reason(self._library, min(done, 0))}.")
+            raise OpusError(
+                "libopus refused a payload of {count} bytes: {reason}.",
+                count=len(payload),
+                reason=reason(self._library, min(done, 0)),
+            )
 
     def conceal(self, out: Frame) -> None:
         beyond = -len(out) % STEP_SAMPLES
@@ -123,7 +127,7 @@ class PyavDecoder:
             decoded = self._context.decode(av.Packet(payload))
         except (av.error.FFmpegError, ValueError) as error:
             self._open()
-            raise OpusError(f"FFmpeg refused an Opus payload of {len(payload)} bytes.") from error
+            raise OpusError("FFmpeg refused an Opus payload of {count} bytes.", count=len(payload)) from error
         parts = [part.to_ndarray().reshape(-1, 2) for frame in decoded for part in self._resampler.resample(frame)]
         late: Frame = np.concatenate([self._late, *(part.mean(axis=1, dtype=np.float32) for part in parts)])
         missing = max(0, len(out) - len(late))

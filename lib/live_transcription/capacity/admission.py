@@ -17,6 +17,7 @@ from live_transcription.capacity.descriptors import DescriptorReading, reserve
 from live_transcription.capacity.memory import MemoryBound, MemoryReading, MemorySource
 from live_transcription.errors import OutOfDescriptors
 from live_transcription.status import Condition
+from live_transcription.texts import Text, template
 
 #: Shares of a memory limit: nothing is added above the first, until usage drops below the second.
 FULL_SHARE = 0.80
@@ -35,20 +36,20 @@ _MB = 1 << 20
 #: What limits the memory, and what to do about it.
 _TEXTS = {
     MemorySource.CONTAINER: (
-        "limit of the container",
-        "Give the container more memory, or lower the maximum number of speakers in the settings.",
+        template("limit of the container"),
+        template("Give the container more memory, or lower the maximum number of speakers in the settings."),
     ),
     MemorySource.MACHINE: (
-        "available on the machine",
-        "Give the machine more memory, or lower the maximum number of speakers in the settings.",
+        template("available on the machine"),
+        template("Give the machine more memory, or lower the maximum number of speakers in the settings."),
     ),
     MemorySource.PROCESS: (
-        "limit of the process, ulimit -v",
-        "Raise this limit, or lower the maximum number of speakers in the settings.",
+        template("limit of the process, ulimit -v"),
+        template("Raise this limit, or lower the maximum number of speakers in the settings."),
     ),
     MemorySource.SETTING: (
-        "memory limit in the settings",
-        "Raise the memory limit, or lower the maximum number of speakers in the settings.",
+        template("memory limit in the settings"),
+        template("Raise the memory limit, or lower the maximum number of speakers in the settings."),
     ),
 }
 
@@ -120,7 +121,7 @@ class MemoryAdmission:
             addition=consequence,
             used=str(_mb(bound.used)),
             limit=str(_mb(bound.limit)),
-            source=limit,
+            source=Text(limit),
             share=f"{CLEAR_SHARE:.0%}".rstrip("%"),
         )
         return (condition,)

@@ -25,7 +25,7 @@ from live_transcription.capacity.descriptors import DescriptorReading
 from live_transcription.capacity.fair_shares import Claim, FairShares, ShareRules
 from live_transcription.capacity.load import CaptionInterval
 from live_transcription.capacity.memory import MemoryMeter, MemoryReading, release_free_memory
-from live_transcription.observability.conditions import speakers_are
+from live_transcription.observability.conditions import untranscribed
 from live_transcription.status import Condition, LoadStatus, MemoryStatus
 
 #: Seconds between two checks of the event loop's lag and of the waiting claims.
@@ -225,15 +225,15 @@ class Capacity:
     def shortages(self) -> tuple[Condition, ...]:
         """The current shortages, for an administrator."""
         waiting = self._slots.waiting
-        untranscribed = f"{speakers_are(waiting)} not being transcribed." if waiting else ""
-        found = self._memory.shortages(untranscribed)
+        silent = untranscribed(waiting) if waiting else ""
+        found = self._memory.shortages(silent)
         if not found and waiting:
             found = (
                 Condition.of(
                     "speakers",
                     "All {limit} speech-to-text streams are in use.",
                     "Raise the maximum number of speakers in the settings if this machine can do more.",
-                    addition=untranscribed,
+                    addition=silent,
                     limit=str(self._slots.limit),
                 ),
             )

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from live_transcription.errors import LiveTranscriptionError, SignalingRefused
 from live_transcription.status import Condition
+from live_transcription.texts import Text, join
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,26 +113,37 @@ class Conditions:
 def hpb_condition(error: LiveTranscriptionError, calls: int) -> Condition:
     """The condition behind failed attempts to reach the high-performance backend. `calls`: number of affected calls."""
     code = "hpb-refused" if isinstance(error, SignalingRefused) else "hpb-unreachable"
-    who = {0: "Calls get", 1: "1 call gets"}.get(calls, f"{calls} calls get")
-    return Condition(code, f"{who} no captions. {error.message}", error.fix)
+    match calls:
+        case 0:
+            effect = Text("Calls get no captions.")
+        case 1:
+            effect = Text("1 call gets no captions.")
+        case _:
+            effect = Text("{count} calls get no captions.", count=calls)
+    return Condition(code, join(effect, error.message), error.fix)
 
 
 def media_condition(speakers: int, error: LiveTranscriptionError) -> Condition:
     """The condition for `speakers` whose audio does not arrive."""
-    text = f"{speakers_are(speakers)} not being transcribed, because no audio arrives. {error.message}"
-    return Condition("media-path", text, error.fix)
+    cause = Text("No audio arrives from the media server.")
+    return Condition("media-path", join(untranscribed(speakers), cause, error.message), error.fix)
 
 
-def speakers_are(number: int) -> str:
-    """`1 speaker is`, `2 speakers are`."""
-    return "1 speaker is" if number == 1 else f"{number} speakers are"
+def untranscribed(speakers: int) -> Text:
+    """How many speakers get no captions; not for 0."""
+    if speakers == 1:
+        return Text("1 speaker is not being transcribed.")
+    return Text("{count} speakers are not being transcribed.", count=speakers)
 
 
 def turn_condition(servers: Mapping[str, int]) -> Condition:
     """`servers`: the STUN error code by the TURN server's address."""
-    refusals = ", ".join(f"{server} (error {code})" for server, code in sorted(servers.items()))
+    refusals = ", ".join(f"{server} ({code})" for server, code in sorted(servers.items()))
     return Condition(
         "turn-refused",
-        f"A TURN server refuses the app: {refusals}. Without a direct path to the media server, captions need TURN.",
-        "Check the TURN servers and their secret in Talk's administration settings.",
+        Text(
+            "A TURN server refuses the app: {servers}. Without a direct path to the media server, captions need TURN.",
+            servers=refusals,
+        ),
+        Text("Check the TURN servers and their secret in Talk's administration settings."),
     )

@@ -104,7 +104,7 @@ def create_encoder(library: Any, sample_rate: int, channels: int, application: i
 def check(library: Any, status: int) -> None:
     """Raise OpusError if a status of libopus is an error."""
     if status < 0:
-        raise OpusError(f"libopus: {reason(library, status)}.")
+        raise OpusError("libopus: {reason}.", reason=reason(library, status))
 
 
 def reason(library: Any, status: int) -> str:

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 from websockets.asyncio.client import connect
 
 from live_transcription.runtime.hosts import origin_of
+from live_transcription.texts import Text
 
 _HTTP_OF = {"ws": "http", "wss": "https"}
 
@@ -38,13 +39,15 @@ class Redirect:
     same_server: bool = False
     to_itself: bool = False
 
-    def describe(self, server: str) -> tuple[str, str]:
+    def describe(self, server: str) -> tuple[Text, Text]:
         """What happened, and what to do. The first sentence begins with `server`, such as "The server at example.com"."""
         if self.origin:
-            return f"{server} redirects to {self.origin}.", "Enter that address instead, and keep the path."
+            what = Text("{server} redirects to {origin}.", server=server, origin=self.origin)
+            return what, Text("Enter that address instead, and keep the path.")
         if self.same_server:
-            return f"{server} redirects to another path.", "Check the path of the address and the web server's rules."
-        return f"{server} redirects, but gives no usable address.", "Check the address."
+            what = Text("{server} redirects to another path.", server=server)
+            return what, Text("Check the path of the address and the web server's rules.")
+        return Text("{server} redirects, but gives no usable address.", server=server), Text("Check the address.")
 
 
 def redirect_of(url: str, status: int, location: str) -> Redirect | None:

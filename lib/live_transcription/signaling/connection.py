@@ -27,6 +27,7 @@ from live_transcription.signaling.protocol import PublisherChannel, SignalingPro
 from live_transcription.signaling.requests import Recipient
 from live_transcription.signaling.urls import websocket_url
 from live_transcription.signaling.websocket import open_websocket
+from live_transcription.texts import Text
 from live_transcription.types import Caption
 
 logger = logging.getLogger("live_transcription.signaling")
@@ -179,7 +180,7 @@ class SignalingConnection:
             ping_interval=self._protocol.timeouts.ping_interval_s,
             ping_timeout=self._protocol.timeouts.pong_s,
         )
-        reason = "the websocket was given up"
+        reason: str = Text("the websocket was given up")
         try:
             self._protocol.connected(self._now())
             async with asyncio.TaskGroup() as tasks:
@@ -287,7 +288,8 @@ class SignalingConnection:
         if self._closing or self._protocol.failure is not None or self._yielded:
             return
         self._note(
-            self._protocol.refusal or SignalingUnreachable(f"The connection to the high-performance backend ended: {reason}.")
+            self._protocol.refusal
+            or SignalingUnreachable("The connection to the high-performance backend ended: {reason}.", reason=reason)
         )
 
     def _note(self, error: SignalingError) -> None:

@@ -63,8 +63,10 @@ async def probe_hpb(
             return report
     except ConnectionClosed as closed:
         raise SignalingUnreachable(
-            f"The high-performance backend at {host_of(url)} closed the connection: {closing_reason(closed)}.",
-            fix="Check that LT_HPB_URL names the signaling server.",
+            "The high-performance backend at {host} closed the connection: {reason}.",
+            fix="Check that {LT_HPB_URL} names the signaling server.",
+            host=host_of(url),
+            reason=closing_reason(closed),
         ) from None
     except (OSError, WebSocketException) as error:
         raise unreachable(error, url) from None
@@ -94,11 +96,9 @@ async def _hello(websocket: ClientConnection, config: HpbConfig, backend_url: st
             case ErrorFrame(code=code) | Bye(reason=code):
                 refusal = hello_refusal(code, backend_url)
                 raise refusal or SignalingProtocolError(
-                    f"The high-performance backend answered the hello with the error {code}.", fix="See its log."
+                    "The high-performance backend answered the hello with the error {code}.", fix="See its log.", code=code
                 )
-    raise SignalingProtocolError(
-        "The server answers, but not as a high-performance backend does.", fix="Check the address in LT_HPB_URL."
-    )
+    raise SignalingProtocolError("The server answers, but not as a high-performance backend does.", fix="Check {LT_HPB_URL}.")
 
 
 def _now() -> float:

@@ -438,7 +438,9 @@ class SignalingProtocol:
             if frame.code == "already_joined":
                 self._start()
             elif frame.code == "no_such_room":
-                self._fail(RoomRefused(f"The high-performance backend did not let this app into the room ({frame.code})."))
+                self._fail(
+                    RoomRefused("The high-performance backend did not let this app into the room ({code}).", code=frame.code)
+                )
             else:
                 self.drop(f"the server refused the room for now ({frame.code})")
         # An error about one publisher concerns that publisher only; all others concern nobody.

@@ -8,12 +8,11 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
+from live_transcription.texts import template
 
 _WEBSOCKET_SCHEMES = {"http": "ws", "https": "wss", "ws": "ws", "wss": "wss"}
-_SIGNALING_FIX = (
-    "Give the address of the high-performance backend, for example wss://signaling.example.com/standalone-signaling."
-)
-_BACKEND_FIX = "Give the base address of the Nextcloud server, for example https://cloud.example.com."
+_SIGNALING_FIX = template("Enter an address such as https://cloud.example.com/standalone-signaling.")
+_BACKEND_FIX = template("Enter the base address of the Nextcloud server, such as https://cloud.example.com.")
 
 
 def websocket_url(url: str, *, setting: str = "LT_HPB_URL") -> str:
@@ -42,9 +41,11 @@ def _split(setting: str, url: str, schemes: tuple[str, ...], fix: str) -> SplitR
         parts = urlsplit(url.strip())
         port = parts.port
     except ValueError:
-        raise ConfigurationError(setting, f"{setting} is not a valid address.", fix=fix) from None
+        raise ConfigurationError(setting, "{setting} is not a valid address.", fix=fix) from None
     if parts.scheme not in schemes:
-        raise ConfigurationError(setting, f"{setting} does not start with one of {', '.join(schemes)}.", fix=fix)
+        raise ConfigurationError(
+            setting, "{setting} does not start with one of {schemes}.", fix=fix, schemes=", ".join(schemes)
+        )
     if not parts.hostname or port == 0 or any(character.isspace() for character in parts.netloc + parts.path):
-        raise ConfigurationError(setting, f"{setting} names no valid host.", fix=fix)
+        raise ConfigurationError(setting, "{setting} names no valid host.", fix=fix)
     return parts

@@ -20,6 +20,7 @@ from aioice.stun import TransactionError, TransactionFailed
 
 from live_transcription.errors import NoMediaPath, TransportLost
 from live_transcription.runtime.timer import DeadlineTimer, next_slot
+from live_transcription.texts import Text, join
 from live_transcription.types import DIGITAL_SILENCE, AudioPacket, IceServer, TurnAnswer
 from live_transcription.webrtc.dtls import DtlsSession
 from live_transcription.webrtc.ice_connection import IceConnection, host_addresses
@@ -180,9 +181,13 @@ class AudioTransport:
 
     def no_path(self) -> NoMediaPath:
         """Return the error for ICE that found no path, or not in time."""
-        failed = f"; {self._failed_servers} STUN or TURN servers failed" if self._failed_servers else ""
+        tried = Text(
+            "No network path to the SFU was found ({count} of its addresses tried).",
+            count=len(self.connection.remote_candidates),
+        )
+        failed = Text("{count} STUN or TURN servers failed.", count=self._failed_servers) if self._failed_servers else ""
         return NoMediaPath(
-            f"No network path to the SFU was found ({len(self.connection.remote_candidates)} of its addresses tried{failed}).",
+            join(tried, failed),
             fix="Allow UDP between this host and the SFU, or set up a TURN server in Talk's settings.",
         )
 

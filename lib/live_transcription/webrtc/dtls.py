@@ -199,7 +199,8 @@ def handshake_failure(alert: int | None, *, closed: bool, encrypted: bool) -> No
         )
     if alert in _CERTIFICATE_ALERTS:
         return NoMediaPath(
-            f"The SFU rejected the DTLS handshake (alert {alert}).",
+            "The SFU rejected the DTLS handshake (alert {alert}).",
             fix="Give the SFU a certificate with an ECDSA key, or with an RSA key of at least 2048 bits.",
+            alert=str(alert),
         )
     return NoMediaPath("The DTLS handshake with the SFU failed.", fix="The app tries again by itself.")

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from aioice import stun
 
 from live_transcription.status import IceReport
+from live_transcription.texts import Text
 from live_transcription.types import IceServer
 from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.ice_servers import StunServer, TurnServer, parse_servers
@@ -39,18 +40,18 @@ async def _probe(server: StunServer | TurnServer) -> IceReport:
         async with asyncio.timeout(SERVER_S):
             address = await (_ask_stun(server) if isinstance(server, StunServer) else _ask_turn(server))
     except TimeoutError:
-        return IceReport(kind, name, "", "it does not answer")
+        return IceReport(kind, name, "", Text("it does not answer"))
     except stun.TransactionFailed as failed:
         code = failed.response.attributes.get("ERROR-CODE", (0, ""))[0]
-        return IceReport(
-            kind, name, "", "it refused the credentials" if code in (401, 403) else f"it answered with error {code}"
-        )
+        refused = code in (401, 403)
+        problem = Text("it refused the credentials") if refused else Text("it answered with error {code}", code=str(code))
+        return IceReport(kind, name, "", problem)
     except stun.TransactionTimeout:
-        return IceReport(kind, name, "", "it does not answer")
+        return IceReport(kind, name, "", Text("it does not answer"))
     except socket.gaierror:
-        return IceReport(kind, name, "", "its name cannot be resolved")
+        return IceReport(kind, name, "", Text("its name cannot be resolved"))
     except (OSError, ValueError) as error:
-        return IceReport(kind, name, "", f"it cannot be reached ({type(error).__name__})")
+        return IceReport(kind, name, "", Text("it cannot be reached ({reason})", reason=type(error).__name__))
     return IceReport(kind, name, address)
 
 

@@ -21,6 +21,7 @@ from itertools import islice
 from aioice import Candidate
 
 from live_transcription.errors import NegotiationFailed
+from live_transcription.texts import Text
 from live_transcription.webrtc.candidate import MAX_CANDIDATES, parse_candidates
 
 AUDIO_LEVEL_URI = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
@@ -119,7 +120,7 @@ def parse_offer(sdp: str) -> Offer:
     Raises NegotiationFailed if the SDP is broken, has no media, has audio but no Opus, or is end-to-end encrypted.
     """
     if len(sdp) > MAX_SDP_CHARACTERS:
-        raise _broken(f"it has {len(sdp)} characters, more than {MAX_SDP_CHARACTERS}")
+        raise _broken(Text("it has {count} characters, more than {limit}", count=len(sdp), limit=MAX_SDP_CHARACTERS))
     session, sections = _sections(sdp)
     usable = [section for section in sections if _usable(section)]
     if not usable:
@@ -136,7 +137,9 @@ def parse_offer(sdp: str) -> Offer:
     if chosen is None:
         codecs = sorted({match[2] for section in audio for match in _rtpmaps(section)}) or ["none"]
         raise NegotiationFailed(
-            f"The offer has no Opus audio (codecs: {', '.join(codecs)[:200]}).", fix="Allow Opus in the SFU's configuration."
+            "The offer has no Opus audio (codecs: {codecs}).",
+            fix="Allow Opus in the SFU's configuration.",
+            codecs=", ".join(codecs)[:200],
         )
     return _read(session, sections, chosen)
 
@@ -207,11 +210,11 @@ def _sections(sdp: str) -> tuple[_Section, list[_Section]]:
     """Return the session level, as a section without media, and the m= sections."""
     lines = [line for each in sdp.split("\n") if (line := each.rstrip(" \t\r"))]
     if not lines or lines[0] != "v=0":
-        raise _broken("it does not begin with v=0")
+        raise _broken(Text("it does not begin with v=0"))
     if len(lines) > MAX_LINES:
-        raise _broken(f"it has {len(lines)} lines, more than {MAX_LINES}")
+        raise _broken(Text("it has {count} lines, more than {limit}", count=len(lines), limit=MAX_LINES))
     if any(len(line) > MAX_LINE_CHARACTERS for line in lines):
-        raise _broken(f"a line has more than {MAX_LINE_CHARACTERS} characters")
+        raise _broken(Text("a line has more than {limit} characters", limit=MAX_LINE_CHARACTERS))
     session = _Section("session", 0, "", ())
     sections: list[_Section] = []
     current = session
@@ -219,16 +222,22 @@ def _sections(sdp: str) -> tuple[_Section, list[_Section]]:
         if line.startswith("m="):
             match = _MEDIA.fullmatch(line)
             if match is None:
-                raise _broken("an m= line is malformed")
+                raise _broken(Text("an m= line is malformed"))
             current = _Section(match[1], int(match[2]), match[3], tuple(match[4].split()))
             sections.append(current)
             if len(sections) > MAX_SECTIONS or len(current.formats) > MAX_FORMATS:
-                raise _broken(f"it has more than {MAX_SECTIONS} sections, or one of them more than {MAX_FORMATS} formats")
+                raise _broken(
+                    Text(
+                        "it has more than {sections} sections, or one of them more than {formats} formats",
+                        sections=MAX_SECTIONS,
+                        formats=MAX_FORMATS,
+                    )
+                )
         elif line.startswith("a="):
             name, _, value = line[2:].partition(":")
             current.attributes.append((name, value.strip(" \t")))
         elif line[1:2] != "=":
-            raise _broken("a line is not of the form x=…")
+            raise _broken(Text("a line is not of the form x=…"))
     return session, sections
 
 
@@ -237,15 +246,15 @@ def _transport(places: Iterable[_Section]) -> RemoteTransport:
     ufrag = next((value for section in sections if (value := section.first("ice-ufrag"))), "")
     password = next((value for section in sections if (value := section.first("ice-pwd"))), "")
     if not _ICE.fullmatch(ufrag) or not _ICE.fullmatch(password):
-        raise _broken("it has no ICE credentials")
+        raise _broken(Text("it has no ICE credentials"))
     prints = next((values for section in sections if (values := section.all("fingerprint"))), [])
     matches = [match for value in prints if (match := _FINGERPRINT.fullmatch(value))]
     fingerprints = tuple((match[1].lower(), match[2].upper()) for match in matches if match[1].lower() in _FINGERPRINTS)
     if not fingerprints:
-        raise _broken("it has no SHA-256, SHA-384 or SHA-512 certificate fingerprint")
+        raise _broken(Text("it has no SHA-256, SHA-384 or SHA-512 certificate fingerprint"))
     setup = next((value for section in sections if (value := section.first("setup"))), "actpass")
     if setup not in ("actpass", "active", "passive"):
-        raise _broken("its DTLS role is unknown")
+        raise _broken(Text("its DTLS role is unknown"))
     lite = any(section.first("ice-lite") is not None for section in sections)
     return RemoteTransport(ufrag, password, lite, fingerprints, setup)
 
@@ -307,5 +316,5 @@ def _usable(section: _Section) -> bool:
     return section.port != 0 or section.first("bundle-only") is not None
 
 
-def _broken(why: str) -> NegotiationFailed:
-    return NegotiationFailed(f"The SFU's offer cannot be read: {why}.")
+def _broken(why: Text) -> NegotiationFailed:
+    return NegotiationFailed("The SFU's offer cannot be read: {reason}.", reason=why)

@@ -202,7 +202,7 @@ class Subscriber:
 
     def _handle_refusal(self) -> None:
         reason, self._refusal = (self._refusal or "")[:100], None
-        refusal = PublisherUnavailable(f"The signaling server has no audio of this participant ({reason}).")
+        refusal = PublisherUnavailable("The signaling server has no audio of this participant ({reason}).", reason=reason)
         if self._peer is not None:
             raise refusal  # the HPB refuses our answer, since it has dropped the peer in the meantime
         self._requests.refused(self._now())

@@ -103,4 +103,4 @@ def test_reading_settings_loads_no_engine() -> None:
     command = [sys.executable, "-c", "import sys, ex_app.settings.read; print(*sys.modules)"]
     modules = subprocess.run(command, capture_output=True, text=True, check=True, env={"PYTHONPATH": "lib:."}).stdout.split()
     loaded = {name.split(".")[1] for name in modules if name.startswith("live_transcription.")}
-    assert loaded <= {"config", "languages", "types", "errors", "runtime"}
+    assert loaded <= {"config", "languages", "types", "texts", "errors", "runtime"}

@@ -101,4 +101,4 @@ def test_texts_state_the_effect_the_cause_and_the_fix() -> None:
     failure = NoMediaPath("No path.", fix="Let UDP through.")
     assert media_condition(1, failure).message.startswith("1 speaker is not being transcribed")
     assert media_condition(2, failure).message.startswith("2 speakers are not being transcribed")
-    assert "turn.example.com:3478 (error 401)" in turn_condition({"turn.example.com:3478": 401}).message
+    assert "turn.example.com:3478 (401)" in turn_condition({"turn.example.com:3478": 401}).message

@@ -43,8 +43,10 @@ class EmbeddedBackend(SttBackend):
         """
         if language not in self.languages:
             raise SttModelError(
-                f"The engine '{self.name}' does not understand the language '{language}'.",
+                "The engine '{engine}' does not understand the language '{language}'.",
                 fix="Choose another language, or name a multilingual Whisper model.",
+                engine=self.name,
+                language=language,
             )
         pool = await self._loaded()
         stream = EmbeddedStream(pool, self._engine.recogniser(language))

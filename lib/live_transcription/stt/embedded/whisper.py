@@ -77,8 +77,9 @@ class WhisperEngine:
             from faster_whisper import WhisperModel  # noqa: PLC0415  optional, and slow to import
         except ImportError as error:
             raise SttModelError(
-                f"The package faster-whisper cannot be imported: {error}.",
+                "The package faster-whisper cannot be imported: {reason}.",
                 fix="Install it with: pip install --require-hashes -r requirements/runtime.txt",
+                reason=str(error),
             ) from error
         files: dict[str, bytes] | None = None
         name = self._source.name
@@ -104,8 +105,10 @@ class WhisperEngine:
                 load_on("cpu")
         except (RuntimeError, ValueError, OSError) as error:
             raise SttModelError(
-                f"The Whisper model '{self._source.name}' cannot be loaded: {error}.",
+                "The Whisper model '{model}' cannot be loaded: {reason}.",
                 fix="Check that it is a CTranslate2 Whisper model and that there is memory for it.",
+                model=self._source.name,
+                reason=str(error),
             ) from error
         logger.info("Loaded the Whisper model '%s' on the %s", self._source.name, "GPU" if on_gpu else "CPU")
 

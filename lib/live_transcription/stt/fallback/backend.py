@@ -66,7 +66,9 @@ class FallbackBackend(SttBackend):
         supporting = [index for index, backend in enumerate(self._backends) if language in backend.languages]
         if not supporting:
             raise SttRefused(
-                f"No speech-to-text backend understands the language {language}.", fix="Enable the embedded engine."
+                "No speech-to-text backend understands the language {language}.",
+                fix="Enable the embedded engine.",
+                language=language,
             )
         async with AsyncExitStack() as stack:
             index, inner = await self._open(stack, language, supporting)
@@ -145,7 +147,9 @@ class FallbackBackend(SttBackend):
         try:
             yield
         except TimeoutError:
-            error: SttError = SttStarting(f"The speech-to-text backend {self._backends[index].name} takes long to start.")
+            error: SttError = SttStarting(
+                "The speech-to-text backend {engine} takes long to start.", engine=self._backends[index].name
+            )
             self.failed(index, error)
             raise error from None
         except SttError as error:

@@ -41,7 +41,7 @@ class BackendHealth:
 
     def report(self, now: float) -> EngineState:
         """The state for the status page."""
-        return EngineState(self._backend, self.state(now).value, str(self._error or ""))
+        return EngineState(self._backend, self.state(now).value, "" if self._error is None else self._error.text)
 
     def state(self, now: float) -> State:
         if self.probe_at is not None and now >= self.probe_at + STALE_S:

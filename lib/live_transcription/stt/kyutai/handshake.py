@@ -44,6 +44,7 @@ from live_transcription.runtime.hosts import is_loopback
 from live_transcription.runtime.redirects import RefusingConnect, redirect_of
 from live_transcription.runtime.tls import client_context
 from live_transcription.stt.sockets import sockets
+from live_transcription.texts import Text, join
 
 #: Maximum size in bytes of a message from a server. The connection is closed at a larger one (close code 1009).
 MESSAGE_LIMIT = 2 * 1024 * 1024
@@ -61,8 +62,8 @@ _SEND_BUFFER = 128 * 1024
 #: A server's address and credentials.
 Server: TypeAlias = ModalConfig | MoshiConfig
 
-_TRUST = "Serve the whole certificate chain, or install its authority where this app runs."
-_WAIT = "If it was idle, wait a moment. Otherwise check the server's log."
+_TRUST = Text("Serve the whole certificate chain, or install its authority where this app runs.")
+_WAIT = Text("If it was idle, wait a moment. Otherwise check the server's log.")
 
 # The library logs headers, including credentials, at debug level, so that level is never enabled.
 _wire_logger = logging.getLogger(f"{__name__}.wire")
@@ -138,23 +139,30 @@ def status_error(status: int, service: str, *, url: str = "", location: str = ""
     """
     if status == 101 or 200 <= status < 300:
         return None
+    values = {"service": service, "status": str(status)}
     if status in (401, 403):
-        return SttRefused(f"{service} refused the credentials (HTTP {status}).", fix="Check the key and the secret.")
+        return SttRefused("{service} refused the credentials (HTTP {status}).", fix="Check the key and the secret.", **values)
     if status in (404, 410):
         return SttRefused(
-            f"{service} does not know this address (HTTP {status}).", fix="Check the address and that the app is deployed."
+            "{service} does not know this address (HTTP {status}).",
+            fix="Check the address and that the app is deployed.",
+            **values,
         )
     if status == 429:
-        return SttAtCapacity(f"{service} has too many sessions (HTTP 429).", fix="Allow more containers or sessions.")
+        return SttAtCapacity(
+            "{service} has too many sessions (HTTP {status}).", fix="Allow more containers or sessions.", **values
+        )
     redirect = redirect_of(url, status, location)
     if redirect is not None and not redirect.to_itself:
         message, fix = redirect.describe(service)
         return SttRedirected(message, fix=fix)
     if redirect is not None or status in (502, 503, 504):
-        return SttStarting(f"{service} is still starting (HTTP {status}).", fix=_WAIT)
+        return SttStarting("{service} is still starting (HTTP {status}).", fix=_WAIT, **values)
     if status >= 500:
-        return SttUnavailable(f"{service} failed (HTTP {status}).", fix="Check the server's log.")
-    return SttProtocolError(f"{service} rejects the request (HTTP {status}).", fix="Check the address and the version.")
+        return SttUnavailable("{service} failed (HTTP {status}).", fix="Check the server's log.", **values)
+    return SttProtocolError(
+        "{service} rejects the request (HTTP {status}).", fix="Check the address and the version.", **values
+    )
 
 
 def opening_error(error: Exception, service: str, *, url: str = "", certificate_fix: str = "") -> SttError:
@@ -168,19 +176,27 @@ def opening_error(error: Exception, service: str, *, url: str = "", certificate_
     if isinstance(error, InvalidStatus):
         location = next(iter(error.response.headers.get_all("Location")), "")
         refusal = status_error(error.response.status_code, service, url=url, location=location)
-        return refusal or SttProtocolError(f"{service} has no websocket there.", fix="Check the address.")
+        return refusal or SttProtocolError("{service} has no websocket there.", fix="Check the address.", service=service)
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
-        return SttStarting(f"{service} gave no answer in time.", fix=_WAIT)
+        return SttStarting("{service} gave no answer in time.", fix=_WAIT, service=service)
     if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return SttUntrusted(
-            f"The certificate of {service} is not trusted by this system.",
-            fix=" ".join(filter(None, (_TRUST, certificate_fix))),
+            "{service} has a certificate that this system does not trust.",
+            fix=join(_TRUST, Text(certificate_fix)),
+            service=service,
         )
     if isinstance(error, InvalidHandshake) and not isinstance(error, OSError) and error.__cause__ is None:
-        return SttProtocolError(f"{service} has no websocket there ({type(error).__name__}).", fix="Check the address.")
+        return SttProtocolError(
+            "{service} has no websocket there ({reason}).",
+            fix="Check the address.",
+            service=service,
+            reason=type(error).__name__,
+        )
     if isinstance(error, (OSError, EOFError, WebSocketException, httpx.TransportError)):
         return SttUnavailable(
-            f"{service} cannot be reached ({type(error).__name__}).",
+            "{service} cannot be reached ({reason}).",
             fix="Check the address, DNS, firewall and proxy, and that the server is up.",
+            service=service,
+            reason=type(error).__name__,
         )
     raise error

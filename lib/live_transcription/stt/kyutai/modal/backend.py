@@ -15,8 +15,9 @@ from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.handshake import open_response, open_websocket
 from live_transcription.stt.kyutai.modal.protocol import ModalSession
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
+from live_transcription.texts import Text
 
-_SERVICE = "Kyutai on Modal"
+_SERVICE = Text("Kyutai on Modal")
 #: Seconds for which a container is known to be up after it was woken, so that asking again is pointless.
 _WARM_FOR_S = 30.0
 #: Seconds between two requests to a container that is starting.

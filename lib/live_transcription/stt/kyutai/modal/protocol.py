@@ -17,6 +17,7 @@ from live_transcription.stt.kyutai.modal.replies import ErrorReply, PauseReply, 
 from live_transcription.stt.kyutai.parsing import IgnoredReply
 from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.stt.kyutai.steps import MODEL_DELAY_S
+from live_transcription.texts import Text
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -117,13 +118,17 @@ class ModalSession(Session):
                 return self._pause()
             case ErrorReply(kind="capacity", message=reason):
                 raise SttAtCapacity(
-                    f"Kyutai on Modal is full ({reason}).", fix="Allow more containers, or more sessions in one."
+                    "Kyutai on Modal is full ({reason}).",
+                    fix="Allow more containers, or more sessions in one.",
+                    reason=reason,
                 )
             case ErrorReply(kind="expired", message=reason):
-                raise SttExpired(f"The session on Modal ended ({reason}).")
+                raise SttExpired("The session on Modal ended ({reason}).", reason=reason)
             case ErrorReply(message=reason):
                 raise SttUnavailable(
-                    f"Kyutai on Modal failed ({reason or 'no reason given'}).", fix="Check the app's log on Modal."
+                    "Kyutai on Modal failed ({reason}).",
+                    fix="Check the app's log on Modal.",
+                    reason=reason or Text("no reason given"),
                 )
             case PingReply():
                 return []

@@ -14,8 +14,9 @@ from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.handshake import open_websocket
 from live_transcription.stt.kyutai.moshi.protocol import MoshiSession
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
+from live_transcription.texts import Text
 
-_SERVICE = "The moshi-server"
+_SERVICE = Text("The moshi-server")
 
 
 class MoshiBackend(SttBackend):

@@ -17,6 +17,7 @@ from live_transcription.stt.kyutai.moshi.replies import Error, Ready, Step, Word
 from live_transcription.stt.kyutai.parsing import IgnoredReply, is_capacity, loggable
 from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.stt.kyutai.steps import STEP_S
+from live_transcription.texts import Text
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from live_transcription.types import Frame
 
@@ -143,5 +144,9 @@ class MoshiSession(Session):
 def _error(message: str) -> SttError:
     reason = loggable(message)
     if is_capacity(reason):
-        return SttAtCapacity(f"The moshi-server is full ({reason}).", fix="Increase its batch size, or run another server.")
-    return SttUnavailable(f"The moshi-server failed ({reason or 'no reason given'}).", fix="Check the server's log.")
+        return SttAtCapacity(
+            "The moshi-server is full ({reason}).", fix="Increase its batch size, or run another server.", reason=reason
+        )
+    return SttUnavailable(
+        "The moshi-server failed ({reason}).", fix="Check the server's log.", reason=reason or Text("no reason given")
+    )
