@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from ex_app.identity import APP_ID
 from ex_app.settings.table import BY_VARIABLE, Setting
+from ex_app.translation import translated
 from live_transcription.errors import ConfigurationError
 from live_transcription.runtime.hosts import is_loopback
 
@@ -80,8 +81,9 @@ def dependencies_of(selftest: Mapping[str, Any] | None, blocking: Iterable[Confi
     for problem in blocking:
         label = BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
         cause = f"The setting “{label}” is missing or malformed."
-        found.setdefault("settings", {"name": "settings", "state": "failed", "cause": cause, "fix": problem.fix})
-    for step in selftest["steps"] if selftest is not None else ():
+        fix = translated(problem.fix, "en")
+        found.setdefault("settings", {"name": "settings", "state": "failed", "cause": cause, "fix": fix})
+    for step in translated(selftest["steps"], "en") if selftest is not None else ():
         known = found.get(step["check"])
         if step["state"] in _SEVERITY and (known is None or (known["state"], step["state"]) == ("warning", "failed")):
             cause, fix = step["message"] or step["title"], step["fix"]

@@ -18,12 +18,7 @@ from ex_app.translation import translated, translations
 
 _HERE = Path(__file__).parent
 _TEMPLATES = _HERE.parent / "templates"
-<<<<<<< HEAD
-_L10N = _HERE / "l10n"
 SCRIPTS = ("api", "form", "tests", "status", "forget", "settings")
-=======
-SCRIPTS = ("api", "form", "tests", "status", "settings")
->>>>>>> main
 
 
 def menu_page(version: str) -> Page:

@@ -44,6 +44,9 @@ class InvalidScheme(LiveTranscriptionError):
 
     code = "scheme"
 
+    def __init__(self, problem: str) -> None:
+        super().__init__("{problem}.", problem=problem)
+
 
 def check_form(form: Mapping[str, Any]) -> None:
     """Raise InvalidScheme unless Nextcloud can show this form (a declarative settings scheme) and save its fields."""
@@ -154,7 +157,7 @@ def _text(
 def _sequence(found: Mapping[str, Any], name: str, where: str) -> Sequence[Any]:
     value = found.get(name)
     if not isinstance(value, list | tuple):
-        raise InvalidScheme(f"{where}: {name} must be a list.")
+        raise InvalidScheme(f"{where}: {name} must be a list")
     return value
 
 
@@ -164,4 +167,4 @@ def _is_integer(value: Any) -> bool:
 
 def _require(condition: bool, problem: str) -> None:
     if not condition:
-        raise InvalidScheme(f"{problem}.")
+        raise InvalidScheme(problem)

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from typing import Any
 
 from ex_app.selftest.run import Run
+from ex_app.translation import translated
 
 #: Seconds between two looks at the run.
 POLL_S = 0.3
@@ -25,7 +26,8 @@ async def report(run: Run, sleep: Callable[[float], Awaitable[None]] = asyncio.s
     """The lines of the report, each as soon as its step has ended; the verdict is the last one."""
     shown, check = 0, ""
     while True:
-        described = run.describe()
+        # Settings by their labels, as on the page.
+        described = translated(run.describe(), "en")
         for step in described["steps"][shown:]:
             if step["state"] == "running" and not described["done"]:
                 break

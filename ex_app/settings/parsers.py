@@ -87,7 +87,7 @@ def metrics_token(text: str) -> Secret:
     """ASCII, since it arrives in an HTTP header, and too long to guess."""
     if re.fullmatch(r"[\x21-\x7e]{16,255}", text):
         return Secret(text)
-    raise ValueError("enter 16 to 255 printable ASCII characters, without spaces")
+    raise Malformed("Enter 16 to 255 printable ASCII characters, without spaces.")
 
 
 def listening_address(text: str) -> tuple[str, int]:
@@ -95,7 +95,7 @@ def listening_address(text: str) -> tuple[str, int]:
     found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]*)):(?P<port>[0-9]{1,5})", text)
     host = (found["ipv6"] or found["name"] or "") if found else ""
     if found is None or not (host == "" or is_host(host)) or not 0 < int(found["port"]) < 65_536:
-        raise ValueError("enter host:port, such as 127.0.0.1:9464, [::1]:9464 or :9464 for all addresses")
+        raise Malformed("Enter host:port, such as 127.0.0.1:9464, [::1]:9464 or :9464 for all addresses.")
     return host, int(found["port"])
 
 

@@ -163,8 +163,11 @@ def _metrics_listen(reader: _Reader, app: Listen) -> Listen | None:
         return None
     host, port = address
     if app.unix_socket is None and port == app.port:
-        problem = f"LT_METRICS_LISTEN has the app's own port, {port}."
-        reader.problems.append(ConfigurationError("LT_METRICS_LISTEN", problem, fix="Choose another port."))
+        reader.problems.append(
+            ConfigurationError(
+                "LT_METRICS_LISTEN", "{setting} has the app's own port, {port}.", fix="Choose another port.", port=str(port)
+            )
+        )
         return None
     return Listen(host, port)
 

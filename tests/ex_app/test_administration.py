@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -76,7 +77,7 @@ async def test_an_enabled_app_adds_its_form_its_command_and_its_checks() -> None
 async def test_an_invalid_form_is_not_registered_and_stops_nothing_else(caplog: pytest.LogCaptureFixture) -> None:
     class Strict(FakeNextcloud):
         async def put_form(self, form: Any) -> None:
-            raise InvalidScheme("the settings form: title must be text.")
+            raise InvalidScheme("the settings form: title must be text")
 
     nextcloud = Strict()
     async with running(nextcloud=nextcloud):
@@ -186,6 +187,14 @@ async def test_the_command_says_what_fails_and_what_to_do() -> None:
         assert "The secret is wrong." in answer.text
         assert "What to do: Enter the right one." in answer.text
         assert answer.text.endswith("Failed at: High-performance backend\n")
+
+
+async def test_settings_go_by_the_labels_of_the_page() -> None:
+    async with running(LT_STT_ORDER="moshi") as client:
+        text = (await client.post("/occ/selftest", json=SELFTEST)).text
+        assert "Failed at: Speech-to-text" in text
+        assert not re.search(r"\b(LT|MODAL)_[A-Z_]+", text), text
+        assert not re.search(r"\b(LT|MODAL)_[A-Z_]+", (await client.get("/setup_checks")).text)
 
 
 async def test_with_the_option_the_exit_code_tells_the_outcome() -> None:
