@@ -57,10 +57,11 @@ SELFTEST_COMMAND: dict[str, Any] = {
 _SEVERITY = {"warning": "warning", "failed": "error"}
 
 
-def talk_form(nextcloud_url: str) -> dict[str, Any]:
+def talk_form(nextcloud_url: str, unsaved: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """The form under *Administration settings > Talk*: two of the app's settings, and the way to the others.
 
-    Its fields have the keys of the app's settings, so that the form and the app's page change the same values.
+    Its fields have the keys of the app's settings, so that the form and the app's page change the same values. `unsaved`: the
+    values without any saved one (`SavedSettings.describe`), which Nextcloud shows until a value is saved.
     """
     return {
         "id": "talk",
@@ -71,7 +72,7 @@ def talk_form(nextcloud_url: str) -> dict[str, Any]:
         "description": _DESCRIPTION,
         # Nextcloud shows it as a link beside the title. A path also works where the app uses an internal address of Nextcloud.
         "doc_url": urlsplit(nextcloud_url).path.rstrip("/") + PAGE_PATH,
-        "fields": [_field(BY_VARIABLE[variable]) for variable in _IN_FORM],
+        "fields": [_field(BY_VARIABLE[name], str(unsaved[BY_VARIABLE[name].key]["value"])) for name in _IN_FORM],
     }
 
 
@@ -91,14 +92,14 @@ def dependencies_of(selftest: Mapping[str, Any] | None, blocking: Iterable[Confi
     return list(found.values())
 
 
-def _field(setting: Setting) -> dict[str, Any]:
+def _field(setting: Setting, unsaved: str) -> dict[str, Any]:
     field: dict[str, Any] = {
         "id": setting.key,
         "title": setting.label,
         "description": setting.hint,
         "type": "url" if setting.kind == "url" else "radio",
         "placeholder": setting.placeholder,
-        "default": setting.default,
+        "default": unsaved,
     }
     if setting.kind == "choice":
         # A select would save the chosen object instead of its value.

@@ -72,6 +72,7 @@ def create_app(
     saved = SavedSettings(environment, nextcloud, apply)
     identity = saved.current.app
     background = Background()
+    form = talk_form(identity.nextcloud_url, saved.describe())
     lifecycle = Lifecycle(
         engine,
         nextcloud,
@@ -79,7 +80,7 @@ def create_app(
         init_steps,
         page=menu_page(identity.version),
         registrations=(
-            ("add the form to Talk's settings", partial(nextcloud.put_form, talk_form(identity.nextcloud_url))),
+            ("add the form to Talk's settings", partial(nextcloud.put_form, form)),
             ("add the self-test to occ", partial(nextcloud.put_command, SELFTEST_COMMAND)),
             ("join Nextcloud's setup checks", nextcloud.join_setup_checks),
         ),

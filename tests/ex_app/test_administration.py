@@ -22,6 +22,7 @@ from ex_app.nextcloud.schemes import InvalidScheme
 from ex_app.routes.admin import OWN_HEADER
 from ex_app.selftest.report import report
 from ex_app.selftest.run import Run
+from ex_app.settings.store import SavedSettings
 from live_transcription.errors import SignalingRefused, SttUnavailable
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
@@ -88,10 +89,14 @@ async def test_an_invalid_form_is_not_registered_and_stops_nothing_else(caplog: 
 
 
 def test_the_form_has_the_keys_of_the_settings_and_no_secret() -> None:
-    form = talk_form("https://cloud.example.com/nextcloud")
+    environment = ENVIRONMENT | {"LT_DEFAULT_LANGUAGE": "fr"}
+    unsaved = SavedSettings(environment, FakeNextcloud(), lambda _: None).describe()
+    form = talk_form("https://cloud.example.com/nextcloud", unsaved)
     fields = {field["id"]: field for field in form["fields"]}
     assert set(fields) == {"lt_hpb_url", "lt_default_language"}
     assert {"name": "French", "value": "fr"} in fields["lt_default_language"]["options"]
+    assert fields["lt_default_language"]["default"] == "fr", "Nextcloud shows it until a value is saved"
+    assert fields["lt_hpb_url"]["default"] == ENVIRONMENT["LT_HPB_URL"]
     assert not any(field["type"] == "password" or field.get("sensitive") for field in form["fields"])
     assert form["doc_url"] == "/nextcloud/index.php/apps/app_api/embedded/live_transcription/settings"
 
@@ -187,6 +192,14 @@ async def test_the_command_says_what_fails_and_what_to_do() -> None:
         assert "The secret is wrong." in answer.text
         assert "What to do: Enter the right one." in answer.text
         assert answer.text.endswith("Failed at: High-performance backend\n")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [(b"{", 400), (b"[]", 422), (b'{"occ": 7}', 422), (b'{"occ": {"options": "x"}}', 422), (b'"' + b"x" * 70_000 + b'"', 413)],
+)
+async def test_a_malformed_command_is_refused(talk: httpx.AsyncClient, body: bytes, status: int) -> None:
+    assert (await talk.post("/occ/selftest", content=body)).status_code == status
 
 
 async def test_settings_go_by_the_labels_of_the_page() -> None:

@@ -11,12 +11,15 @@ import pytest
 
 from ex_app.administration import SELFTEST_COMMAND, talk_form
 from ex_app.nextcloud.schemes import InvalidScheme, check_command, check_form
+from ex_app.settings.store import SavedSettings
+from tests.ex_app.fakes import ENVIRONMENT, FakeNextcloud
 
 RADIO = {"id": "lt_x", "title": "t", "description": "d", "type": "radio", "options": [{"name": "One", "value": "1"}]}
 
 
 def form(**changes: Any) -> dict[str, Any]:
-    made = {**talk_form("https://cloud.example.com"), **changes}
+    unsaved = SavedSettings(ENVIRONMENT, FakeNextcloud(), lambda _: None).describe()
+    made = {**talk_form("https://cloud.example.com", unsaved), **changes}
     return {name: value for name, value in made.items() if value is not ...}
 
 
