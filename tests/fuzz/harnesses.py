@@ -384,7 +384,8 @@ class Http(Harness):
     log_octets = 400_000  # saved settings and what is wrong with them: an administrator's doing
     short = 700
     _paths = (
-        "/heartbeat", "/healthz", "/metrics", "/setup_checks", "/enabled", "/capabilities", "/api/v1/languages", "/api/v1/call/transcribe",
+        "/heartbeat", "/healthz", "/metrics", "/setup_checks", "/enabled", "/capabilities", "/api/v1/languages",
+        "/api/v1/call/transcribe",
         "/api/v1/call/set-language", "/api/v1/call/leave", "/api/v1/translation/languages",
         "/api/v1/translation/set-target-language",
         "/admin/page", "/admin/docs", "/admin/settings", "/admin/status", "/admin/test/x", "/js/settings.js", "/css/../main.py",
