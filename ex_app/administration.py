@@ -8,15 +8,16 @@ Nextcloud stores one version of their texts for all users, so they are English.
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
 
 from ex_app.identity import APP_ID
 from ex_app.settings.table import BY_VARIABLE, Setting
 from ex_app.translation import translated
-from live_transcription.errors import ConfigurationError
+from live_transcription.observability.health import ENGINE, FAILED, WARNING
 from live_transcription.runtime.hosts import is_loopback
 
 #: The page in Nextcloud, below its base address.
@@ -54,7 +55,7 @@ SELFTEST_COMMAND: dict[str, Any] = {
 }
 
 #: How severe a state of a dependency is for AppAPI; other states are not shown.
-_SEVERITY = {"warning": "warning", "failed": "error"}
+_SEVERITY = {WARNING: "warning", FAILED: "error"}
 
 
 def talk_form(nextcloud_url: str, unsaved: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
@@ -74,22 +75,6 @@ def talk_form(nextcloud_url: str, unsaved: Mapping[str, Mapping[str, Any]]) -> d
         "doc_url": urlsplit(nextcloud_url).path.rstrip("/") + PAGE_PATH,
         "fields": [_field(BY_VARIABLE[name], str(unsaved[BY_VARIABLE[name].key]["value"])) for name in _IN_FORM],
     }
-
-
-def dependencies_of(selftest: Mapping[str, Any] | None, blocking: Iterable[ConfigurationError]) -> list[dict[str, str]]:
-    """What the app depends on, for `setup_checks`: the settings, and each check of the last self-test (`Run.describe`)."""
-    found: dict[str, dict[str, str]] = {}
-    for problem in blocking:
-        label = BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
-        cause = f"The setting “{label}” is missing or malformed."
-        fix = translated(problem.fix, "en")
-        found.setdefault("settings", {"name": "settings", "state": "failed", "cause": cause, "fix": fix})
-    for step in translated(selftest["steps"], "en") if selftest is not None else ():
-        known = found.get(step["check"])
-        if step["state"] in _SEVERITY and (known is None or (known["state"], step["state"]) == ("warning", "failed")):
-            cause, fix = step["message"] or step["title"], step["fix"]
-            found[step["check"]] = {"name": step["check"], "state": step["state"], "cause": cause, "fix": fix}
-    return list(found.values())
 
 
 def _field(setting: Setting, unsaved: str) -> dict[str, Any]:
@@ -114,18 +99,23 @@ def page_link(public_url: str) -> str:
     return link if known else ""
 
 
-def setup_checks(dependencies: Iterable[Mapping[str, Any]], link: str) -> dict[str, dict[str, str]]:
-    """AppAPI's setup checks, by name: the dependencies that have a problem. `link`: the app's page, or "".
+def setup_checks(health: Mapping[str, Any], link: str) -> dict[str, dict[str, str]]:
+    """AppAPI's setup checks, by name: what prevents captions or may do so. `link`: the app's page, or "".
 
-    A dependency has a `name`, a `state` (`ok`, `unknown`, `warning` or `failed`), a `cause` and a `fix`.
+    `health` comes from `AppHealth.describe`. Shortages are left out, since they are over before an administrator reads them.
     """
-    found: dict[str, dict[str, str]] = {}
-    for each in dependencies:
-        severity = _SEVERITY.get(each["state"])
-        if severity is None or len(found) == MAX_CHECKS:
-            continue
-        text = f"{each['cause']} {each['fix']}".strip() or f"{each['name']} does not work."
-        found[each["name"]] = {"status": severity, "text": text[:MAX_TEXT]}
-        if link:
-            found[each["name"]] |= {"link_url": link, "link_label": "Live transcription"}
-    return found
+    described = translated(health, "en")
+    explanations = described["explanations"]
+    found: dict[str, tuple[str, str]] = {}
+    if text := explanations.get("configuration"):
+        found["configuration"] = ("error" if described["status"] == FAILED else "warning", text)
+    for each in described["dependencies"]:
+        if severity := _SEVERITY.get(each["state"]):
+            found[each["name"]] = (severity, f"{each['cause']} {each['fix']}".strip() or f"{each['name']} does not work.")
+    if (text := explanations.get("speech-to-text")) and not any(name.startswith(ENGINE) for name in found):
+        found["speech-to-text"] = ("error", text)
+    more = {"link_url": link, "link_label": "Live transcription"} if link else {}
+    return {
+        name: {"status": severity, "text": text[:MAX_TEXT], **more}
+        for name, (severity, text) in itertools.islice(found.items(), MAX_CHECKS)
+    }

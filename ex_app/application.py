@@ -18,12 +18,13 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from ex_app.administration import SELFTEST_COMMAND, dependencies_of, talk_form
+from ex_app.administration import SELFTEST_COMMAND, talk_form
 from ex_app.auth import Admins, AppApiAuth
 from ex_app.background import Background
 from ex_app.call_store import CallStore
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
+from ex_app.health import AppHealth, HpbCheck, NextcloudHealth
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
 from ex_app.monitoring import MonitoringListener
@@ -67,9 +68,12 @@ def create_app(
     def apply(settings: Settings) -> None:
         for secret in settings.secrets:
             redactor.add(secret)
-        engine.apply(settings.engine_config())
+        engine.apply(settings.engine_config(), settings.engine.stt)
+        hpb_check.settings_changed()
 
-    saved = SavedSettings(environment, nextcloud, apply)
+    hpb_check = HpbCheck(engine)
+    nextcloud_health = NextcloudHealth(time.time)
+    saved = SavedSettings(environment, nextcloud, apply, on_read=nextcloud_health.note)
     identity = saved.current.app
     background = Background()
     form = talk_form(identity.nextcloud_url, saved.describe())
@@ -87,6 +91,7 @@ def create_app(
         on_enabled=saved.refresh_soon,
         on_disabled=calls.freeze if calls is not None else lambda: None,
     )
+    health = AppHealth(engine, lifecycle, saved, nextcloud_health)
     history, runs = History(engine, time.monotonic), Runs(background)
 
     async def ready_for_calls() -> None:
@@ -105,6 +110,7 @@ def create_app(
                 background.start(tasks)
                 background.run("read settings", saved.run, restart=True)
                 background.run("sample the status", history.run, restart=True)
+                background.run("check the HPB", partial(hpb_check.run, ready_for_calls), restart=True)
                 if calls is not None:
                     background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
                 if log is not None:
@@ -133,22 +139,22 @@ def create_app(
     add_error_answers(app)
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))
-    app.include_router(status_routes(engine, lifecycle, saved, identity.version))
-    checks = Checks(engine, nextcloud, saved)
-    app.include_router(admin_routes(saved, checks, runs, history, lifecycle, Admins(nextcloud), identity.version))
-
-    def dependencies() -> Sequence[Mapping[str, str]]:
-        last = runs.last_done("selftest")
-        return dependencies_of(None if last is None else last.describe(), saved.current.blocking)
-
-    app.include_router(administration_routes(saved, checks, runs, dependencies))
+    app.include_router(status_routes(engine, lifecycle, health, identity.version))
+    checks = Checks(engine, nextcloud, saved, health)
+    app.include_router(admin_routes(saved, checks, runs, history, lifecycle, health, Admins(nextcloud), identity.version))
+    app.include_router(administration_routes(saved, checks, runs, health))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
+
+    def authenticated() -> None:
+        nextcloud.credentials_confirmed()
+        lifecycle.credentials_confirmed()
+
     app.add_middleware(
         AppApiAuth,
         identity=identity,
         metrics_token=lambda: saved.current.metrics_token,
-        on_authenticated=nextcloud.credentials_confirmed,
+        on_authenticated=authenticated,
     )
     return app
 

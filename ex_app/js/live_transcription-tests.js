@@ -11,7 +11,7 @@
   const MARKS = { ok: '✓', warning: '!', failed: '✗', running: '…' }
 
   const state = (name) => ({ ok: t('OK'), warning: t('Warning'), failed: t('Failed'), running: t('Running') })[name]
-  const checkName = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text') })[name] || name
+  const checkName = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text'), calls: t('Calls') })[name] || name
   const engine = (name) => ({ modal: 'Modal', moshi: 'moshi-server', embedded: t('This machine') })[name] || name
 
   function title(step) {

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ex_app.auth import Admins
 from ex_app.errors import BodyError, NotAllowed
+from ex_app.health import AppHealth
 from ex_app.history import History
 from ex_app.lifecycle import Lifecycle
 from ex_app.page import documentation, render
@@ -62,7 +63,14 @@ def _text_of(error: LiveTranscriptionError | None) -> str:
 
 
 def admin_routes(
-    saved: SavedSettings, checks: Checks, runs: Runs, history: History, lifecycle: Lifecycle, admins: Admins, version: str
+    saved: SavedSettings,
+    checks: Checks,
+    runs: Runs,
+    history: History,
+    lifecycle: Lifecycle,
+    health: AppHealth,
+    admins: Admins,
+    version: str,
 ) -> APIRouter:
     def in_language(request: Request, lang: str = "") -> None:
         """Everything that the page shows, its errors included, is in the language of the page or of the browser."""
@@ -127,6 +135,7 @@ def admin_routes(
             request,
             {
                 **history.describe(),
+                **health.describe(),
                 "version": version,
                 "enabled": lifecycle.enabled,
                 "initialising": lifecycle.initialising,

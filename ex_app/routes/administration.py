@@ -8,7 +8,7 @@ AppAPI alone calls them; `info.xml` does not list them, so they are not reachabl
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator
 from typing import Any
 
 from fastapi import APIRouter, Request
@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict
 
 from ex_app.administration import EXIT_CODE_OPTION, SELFTEST_ROUTE, page_link, setup_checks
 from ex_app.errors import NotReady
+from ex_app.health import AppHealth
 from ex_app.responses import Answer
 from ex_app.schemas import read_body
 from ex_app.selftest.checks import CHECKS, Checks
@@ -41,17 +42,14 @@ class _RunCommand(BaseModel):
     occ: _Command = _Command()
 
 
-def administration_routes(
-    saved: SavedSettings, checks: Checks, runs: Runs, dependencies: Callable[[], Iterable[Mapping[str, Any]]]
-) -> APIRouter:
-    """`dependencies`: what the app depends on, see `ex_app.administration.setup_checks`. It must return at once."""
+def administration_routes(saved: SavedSettings, checks: Checks, runs: Runs, health: AppHealth) -> APIRouter:
     router = APIRouter()
 
     @router.get("/setup_checks")
     async def setup() -> Answer:
         """AppAPI waits five seconds, so nothing is checked here. `Answer` declares the length, which AppAPI requires."""
         public_url = saved.current.engine.hpb.backend_url or saved.current.app.nextcloud_url
-        return Answer(setup_checks(dependencies(), page_link(public_url)))
+        return Answer(setup_checks(health.describe(), page_link(public_url)))
 
     @router.post(SELFTEST_ROUTE)
     async def selftest(request: Request) -> Response:

@@ -17,7 +17,7 @@ from playwright.async_api import Browser, expect
 from ex_app.selftest.recording import TEXT
 from live_transcription.errors import SignalingRefused
 from live_transcription.observability import metrics
-from live_transcription.status import Condition, EngineState, MemoryStatus, RecordedError, SpeechStatus
+from live_transcription.status import Condition, Dependency, EngineState, MemoryStatus, RecordedError, SpeechStatus
 from sandbox.nextcloud.app_api import ConfigValue
 from tests.browser.conftest import SCREENSHOTS, World, opened
 
@@ -36,6 +36,14 @@ async def violations(page: Any) -> list[str]:
         for rule in found["violations"]
         for node in rule["nodes"]
     ]
+
+
+async def configure(page: Any) -> None:
+    await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com")
+    await page.get_by_label("Internal secret", exact=True).fill("some-secret")
+    await page.get_by_role("button", name="Save").click()
+    await expect(page.locator("#lt-save-state")).to_have_text("Saved.")
+    await page.evaluate("LiveTranscription.status.refresh()")
 
 
 async def test_a_first_time_administrator_gets_from_nothing_to_a_green_selftest(browser: Browser, world: World) -> None:
@@ -159,7 +167,7 @@ async def test_the_status_shows_what_goes_on_and_hostile_text_stays_text(browser
     async with opened(browser, world) as seen:
         page = seen.page
         await expect(page.locator("#lt-errors")).to_contain_text("<img src=x")
-        await expect(page.locator("#lt-engines")).to_contain_text("is starting")
+        await expect(page.locator("#lt-engines")).to_contain_text("<img src=x")
         await expect(page.locator(".lt-tile", has_text="Readers")).to_contain_text("2")
         await expect(page.locator(".lt-tile", has_text="GPU connection minutes")).to_contain_text("10")
         await page.get_by_label("Address of the high-performance backend").fill("https://hpb.example.com")
@@ -243,20 +251,51 @@ async def test_what_is_short_is_said_and_who_waits_is_counted(browser: Browser, 
         assert await violations(seen.page) == []
 
 
-@pytest.mark.parametrize(
-    ("code", "text"),
-    [
-        ("hpb-unreachable", "The app tries again every few seconds."),
-        ("hpb-refused", "Test the backend below to see why."),
-        ("media-path", "Allow UDP between this machine and the media server"),
-        ("turn-refused", "A TURN server refuses the app."),
-    ],
-)
-async def test_what_keeps_captions_from_people_is_said(browser: Browser, world: World, code: str, text: str) -> None:
-    world.engine.conditions = (Condition(code, "Something is wrong.", "Do something."),)
+async def test_the_chip_the_banner_and_the_list_show_what_the_server_says(browser: Browser, world: World) -> None:
+    engine = world.engine
+    engine.outcomes, engine.problem = {}, "LT_HPB_URL is not set."
+    engine.speech = SpeechStatus((EngineState("modal", "unknown"), EngineState("whisper", "unknown")), 0, 0.0, 0, 0.0)
     async with opened(browser, world) as seen:
-        await expect(seen.page.locator("#lt-banner")).to_contain_text(text)
-        await expect(seen.page.locator("#lt-status-state")).to_have_text("Not everything works")
+        chip, banner = seen.page.locator("#lt-status-state"), seen.page.locator("#lt-banner")
+        await expect(chip).to_have_text("Calls cannot be joined")
+        engine.problem = None
+        await configure(seen.page)
+        await expect(chip).to_have_text("Not tested yet")
+        await expect(banner).to_be_hidden()
+        await expect(seen.page.locator("[data-dependency=hpb]")).to_contain_text("not tested yet")
+
+        refused = "The high-performance backend refused the internal secret."
+        engine.outcomes = {"hpb": Dependency("hpb", "failed", "signaling_refused", refused, "Set another one.", 1.7e9)}
+        await seen.page.evaluate("LiveTranscription.status.refresh()")
+        await expect(chip).to_have_text("Captions do not work")
+        await expect(banner).to_contain_text(f"High-performance backend: {refused} Set another one.")
+        await expect(seen.page.locator("[data-dependency=hpb]")).to_contain_text(refused)
+        assert await violations(seen.page) == []
+
+        engine.outcomes = {"hpb": Dependency("hpb", "ok", at=1.7e9)}
+        unauthorised = EngineState("modal", "refused", "It refused the credentials.", "stt_refused", "Set the key.")
+        engine.speech = SpeechStatus((unauthorised, EngineState("whisper", "up")), 0, 0.0, 0, 0.0)
+        await seen.page.evaluate("LiveTranscription.status.refresh()")
+        await expect(chip).to_have_text("Not everything works")
+        await expect(banner).to_have_text("Modal: It refused the credentials. Set the key.")
+        await expect(seen.page.locator("[data-dependency='engine:whisper']")).to_contain_text("works")
+
+        engine.speech = SpeechStatus((EngineState("whisper", "up"),), 0, 0.0, 0, 0.0)
+        await seen.page.evaluate("LiveTranscription.status.refresh()")
+        await expect(chip).to_have_text("Ready")
+        await expect(banner).to_be_hidden()
+
+
+async def test_a_status_that_does_not_come_says_why_and_how_old_the_shown_one_is(browser: Browser, world: World) -> None:
+    async with opened(browser, world) as seen:
+        url, world.app.url = world.app.url, "http://127.0.0.1:9"
+        await seen.page.evaluate("LiveTranscription.status.refresh()")
+        await expect(seen.page.locator("#lt-status-state")).to_have_text("No status")
+        await expect(seen.page.locator("#lt-banner")).to_contain_text("Is its container running?")
+        await expect(seen.page.locator("#lt-banner")).to_contain_text("The status below is from")
+        world.app.url = url
+        await seen.page.evaluate("LiveTranscription.status.refresh()")
+        await expect(seen.page.locator("#lt-banner")).not_to_contain_text("Is its container running?")
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from ex_app.administration import dependencies_of, page_link, setup_checks, talk_form
+from ex_app.administration import page_link, setup_checks, talk_form
 from ex_app.application import create_app
 from ex_app.nextcloud.schemes import InvalidScheme
 from ex_app.routes.admin import OWN_HEADER
@@ -24,6 +24,8 @@ from ex_app.selftest.report import report
 from ex_app.selftest.run import Run
 from ex_app.settings.store import SavedSettings
 from live_transcription.errors import SignalingRefused, SttUnavailable
+from live_transcription.status import Dependency, SpeechStatus
+from live_transcription.texts import Text
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 SELFTEST = {"occ": {"arguments": None, "options": {"exit-code": False}}}
@@ -49,16 +51,6 @@ async def running(
         httpx.AsyncClient(transport=transport, base_url="http://app", headers=headers) as client,
     ):
         yield client
-
-
-async def selftest(client: httpx.AsyncClient) -> dict[str, Any]:
-    started = (await client.post("/admin/selftest", json={})).json()
-    async with asyncio.timeout(20):
-        while True:
-            run: dict[str, Any] = (await client.get(f"/admin/test/{started['id']}")).json()
-            if run["done"]:
-                return run
-            await asyncio.sleep(0.01)
 
 
 async def test_an_enabled_app_adds_its_form_its_command_and_its_checks() -> None:
@@ -101,35 +93,45 @@ def test_the_form_has_the_keys_of_the_settings_and_no_secret() -> None:
     assert form["doc_url"] == "/nextcloud/index.php/apps/app_api/embedded/live_transcription/settings"
 
 
-async def test_nothing_is_reported_before_the_first_self_test() -> None:
+async def test_an_app_without_problems_reports_nothing() -> None:
     async with running() as client:
         answer = await client.get("/setup_checks")
         assert (answer.status_code, answer.json()) == (200, {})
         assert answer.headers["Content-Length"] == str(len(answer.content))
 
 
-async def test_missing_settings_are_reported_without_a_self_test() -> None:
-    async with running(LT_HPB_URL="", LT_INTERNAL_SECRET="") as client:
-        checks = (await client.get("/setup_checks")).json()
-    assert checks["settings"]["status"] == "error"
-    assert "Address of the high-performance backend" in checks["settings"]["text"]
-    assert "LT_HPB_URL" not in checks["settings"]["text"]
-
-
-async def test_the_last_self_test_is_reported_until_the_next_one() -> None:
-    engine = FakeEngine(probe_failure=REFUSED)
+async def test_missing_settings_are_reported_by_their_labels() -> None:
+    engine = FakeEngine(problem=Text("{LT_HPB_URL} is not set."))
     async with running(engine) as client:
-        await selftest(client)
-        assert (await client.get("/setup_checks")).json()["hpb"] == {
+        check = (await client.get("/setup_checks")).json()["configuration"]
+    assert check["status"] == "error"
+    assert check["text"] == "“Address of the high-performance backend” is not set."
+
+
+async def test_the_last_outcome_of_each_dependency_is_reported() -> None:
+    engine = FakeEngine()
+    engine.outcomes["hpb"] = Dependency(
+        "hpb", "failed", "signaling_refused", "The secret is wrong.", "Enter the right one.", 1.0
+    )
+    engine.outcomes["turn"] = Dependency("turn", "warning", "turn", "It does not answer.", "", 1.0)
+    async with running(engine) as client:
+        checks = (await client.get("/setup_checks")).json()
+        assert checks["hpb"] == {
             "status": "error",
             "text": "The secret is wrong. Enter the right one.",
             "link_url": PAGE,
             "link_label": "Live transcription",
         }
-        engine.probe_failure = None
-        await selftest(client)
-        # Talk has no STUN server here, which is a warning.
-        assert set((await client.get("/setup_checks")).json()) == {"ice"}
+        assert (checks["turn"]["status"], checks["turn"]["text"]) == ("warning", "It does not answer.")
+        assert set(checks) == {"hpb", "turn"}
+        assert engine.probed == [], "nothing is tested while AppAPI waits"
+
+
+async def test_an_app_without_any_engine_reports_it() -> None:
+    engine = FakeEngine(speech=SpeechStatus((), 0, 0.0, 0, 0.0))
+    async with running(engine) as client:
+        checks = (await client.get("/setup_checks")).json()
+    assert checks["speech-to-text"]["status"] == "error"
 
 
 async def test_setup_checks_are_for_appapi_only(anybody: httpx.AsyncClient) -> None:
@@ -138,13 +140,16 @@ async def test_setup_checks_are_for_appapi_only(anybody: httpx.AsyncClient) -> N
 
 
 def test_appapis_limits_are_kept() -> None:
+    def health(*dependencies: dict[str, str]) -> dict[str, Any]:
+        return {"status": "failed", "explanations": {}, "dependencies": dependencies}
+
     many = [{"name": str(number), "state": "failed", "cause": "x" * 5000, "fix": "y"} for number in range(20)]
-    found = setup_checks(many, "")
+    found = setup_checks(health(*many), "")
     assert len(found) == 16
     assert {len(check["text"]) for check in found.values()} == {4096}
     assert len(json.dumps(found)) < 262_144
-    assert setup_checks([{"name": "a", "state": state, "cause": "", "fix": ""} for state in ("ok", "unknown")], "") == {}
-    assert setup_checks([{"name": "a", "state": "warning", "cause": "", "fix": ""}], "")["a"]["text"]
+    assert setup_checks(health(*({**many[0], "state": state} for state in ("ok", "unknown"))), "") == {}
+    assert setup_checks(health({"name": "a", "state": "warning", "cause": "", "fix": ""}), "")["a"]["text"]
 
 
 @pytest.mark.parametrize(
@@ -161,15 +166,6 @@ def test_appapis_limits_are_kept() -> None:
 )
 def test_only_an_address_that_appapi_shows_is_sent(url: str, link: str) -> None:
     assert page_link(url) == link
-
-
-def test_a_failure_of_a_check_hides_its_warning() -> None:
-    steps = [
-        {"check": "ice", "state": "warning", "title": "One", "message": "", "fix": ""},
-        {"check": "ice", "state": "failed", "title": "Two", "message": "Cause.", "fix": "Fix."},
-        {"check": "stt", "state": "ok", "title": "Three", "message": "", "fix": ""},
-    ]
-    assert dependencies_of({"steps": steps}, ()) == [{"name": "ice", "state": "failed", "cause": "Cause.", "fix": "Fix."}]
 
 
 async def test_the_command_prints_each_step_and_the_verdict() -> None:
@@ -207,7 +203,6 @@ async def test_settings_go_by_the_labels_of_the_page() -> None:
         text = (await client.post("/occ/selftest", json=SELFTEST)).text
         assert "Failed at: Speech-to-text" in text
         assert not re.search(r"\b(LT|MODAL)_[A-Z_]+", text), text
-        assert not re.search(r"\b(LT|MODAL)_[A-Z_]+", (await client.get("/setup_checks")).text)
 
 
 async def test_with_the_option_the_exit_code_tells_the_outcome() -> None:

@@ -37,7 +37,7 @@ from live_transcription.status import HpbReport
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from tests.certificates import self_signed
-from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud, health_of
 from tests.stranger import Stranger, stranger
 
 SWITCHES = ("SKIP_CERT_VERIFY", "LT_SKIP_CERT_VERIFY", "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "LT_MOSHI_SKIP_CERT_VERIFY")
@@ -356,8 +356,9 @@ async def test_the_check_of_the_backend_names_the_new_address() -> None:
         nextcloud = FakeNextcloud()
         saved = SavedSettings(ENVIRONMENT | {"LT_HPB_URL": f"http://{entered.host}"}, nextcloud, lambda _: None)
         run = Run("hpb", lambda: 0.0)
+        engine = ProbingEngine()
         with pytest.raises(SignalingRedirected):
-            await Checks(ProbingEngine(), nextcloud, saved).run("hpb", run)
+            await Checks(engine, nextcloud, saved, health_of(engine, nextcloud, saved)).run("hpb", run)
     step = run.describe()["steps"][-1]
     assert (step["id"], step["state"], step["code"]) == ("hpb.connect", "failed", "signaling_redirected")
     assert step["message"] == f"The server at {entered.host} redirects to https://cloud.example.com."

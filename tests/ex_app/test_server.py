@@ -146,7 +146,7 @@ async def test_without_settings_the_app_answers_and_names_what_is_missing() -> N
     environment = {"APP_SECRET": SECRET, "LOG_LEVEL": "loud", "MODAL_KEY": "wk-1234567", "LT_MOSHI_URL": "ws://stt.example.com"}
     async with running("ex_app.main", environment) as app:
         assert (await app.client.get("/heartbeat")).json() == {"status": "ok"}
-        assert (await app.client.get("/healthz")).json()["status"] == "degraded"
+        assert (await app.client.get("/healthz")).json()["status"] == "failed"
         body = {"roomToken": "abc", "ncSessionId": "nc1", "enable": True}
         answer = await app.client.post(TRANSCRIBE, json=body, headers=credentials())
         assert answer.status_code == 503

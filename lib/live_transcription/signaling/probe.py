@@ -31,20 +31,26 @@ _HELLO_S = 40.0
 
 
 async def probe_hpb(
-    config: HpbConfig, connected: Callable[[], None], *, guard: HelloGuard, open_timeout_s: float = 10.0
+    config: HpbConfig,
+    connected: Callable[[], None],
+    *,
+    guard: HelloGuard,
+    urgent: bool = True,
+    open_timeout_s: float = 10.0,
 ) -> HpbReport:
     """Send a hello with these settings. `connected` is called once the websocket is open.
 
-    `guard` is the one that the calls use: it learns the outcome, and refuses a hello that could lock the app out. Takes up to a
-    minute and a half, since the HPB deliberately delays its answer to a wrong secret. Raises ConfigurationError,
+    `guard` is the one that the calls use: it learns the outcome, and refuses a hello that could lock the app out. `urgent`: an
+    administrator waits for the outcome (see `HelloGuard.obstacle`). Takes up to a minute and a half, since the HPB deliberately
+    delays its answer to a wrong secret. Raises ConfigurationError,
     SignalingUnreachable, SignalingProtocolError, or SignalingRefused.
     """
-    await _wait_for_other_hello(config, guard)
+    await _wait_for_other_hello(config, guard, urgent=urgent)
     url, backend_url = websocket_url(config.url), backend_base_url(config.backend_url)
     try:
         async with await open_websocket(config, open_timeout_s=open_timeout_s, max_size=_MAX_FRAME) as websocket:
             connected()
-            attempt = guard.ask(config, _now(), urgent=True)
+            attempt = guard.ask(config, _now(), urgent=urgent)
             if isinstance(attempt, Wait):
                 raise attempt.refusal or SignalingUnreachable(
                     "A call is logging in to the high-performance backend at this moment.", fix="Test again in a moment."
@@ -72,10 +78,10 @@ async def probe_hpb(
         raise unreachable(error, url) from None
 
 
-async def _wait_for_other_hello(config: HpbConfig, guard: HelloGuard) -> None:
+async def _wait_for_other_hello(config: HpbConfig, guard: HelloGuard, *, urgent: bool) -> None:
     """Wait for the outcome while a call tries the same credential. Raises SignalingRefused if a hello is too risky."""
     until = _now() + _HELLO_S
-    while (wait := guard.obstacle(config, _now(), urgent=True)) is not None and _now() < until:
+    while (wait := guard.obstacle(config, _now(), urgent=urgent)) is not None and _now() < until:
         if wait.until is not None and wait.refusal is not None:
             raise wait.refusal
         await guard.wait(until)

@@ -12,7 +12,7 @@ from contextlib import asynccontextmanager
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.config import SttConfig
-from live_transcription.errors import SttModelError
+from live_transcription.errors import SttError, SttModelError
 from live_transcription.languages import LANGUAGES
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
@@ -69,6 +69,17 @@ class SttRegistry:
             if name in (engine.name, "embedded" if isinstance(engine, EmbeddedBackend) else engine.name):
                 return engine
         return None
+
+    def note(self, name: str, error: SttError | None) -> None:
+        """Note that a test of an engine has failed, or has succeeded (None). `name`: as for `engine`."""
+        engine = self.engine(name)
+        if engine is None or self._fallback is None:
+            return
+        index = self._engines.index(engine)
+        if error is None:
+            self._fallback.worked(index)
+        else:
+            self._fallback.failed(index, error)
 
     def health(self) -> tuple[EngineState, ...]:
         """The state of each engine, the preferred one first."""
