@@ -23,13 +23,18 @@ _INDENT = " " * 12
 
 
 async def report(run: Run, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep) -> AsyncIterator[str]:
-    """The lines of the report, each as soon as its step has ended; the verdict is the last one."""
+    """The lines of the report, each as soon as its step has ended; the verdict is the last one.
+
+    From a failure on, a check is reported when it has ended, since it may find that the failure is only a warning.
+    """
     shown, check = 0, ""
     while True:
         # Settings by their labels, as on the page.
         described = translated(run.describe(), "en")
-        for step in described["steps"][shown:]:
-            if step["state"] == "running" and not described["done"]:
+        steps = described["steps"]
+        for step in steps[shown:]:
+            may_change = step["state"] == "running" or (step["state"] == "failed" and step["check"] == steps[-1]["check"])
+            if may_change and not described["done"]:
                 break
             if step["check"] != check:
                 check = step["check"]

@@ -237,6 +237,26 @@ async def test_lines_arrive_while_the_test_runs() -> None:
     ]
 
 
+async def test_a_failure_that_becomes_a_warning_is_shown_as_a_warning() -> None:
+    run = Run("selftest", lambda: 0.0)
+    run.enter("stt")
+    first = run.begin("stt.open", "modal")
+    first.fail(SttUnavailable("It does not answer."))
+    second = run.begin("stt.open", "embedded")
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        pauses.append(seconds)
+        second.succeed()
+        first.downgrade()
+        run.done = True
+
+    lines = [line async for line in report(run, sleep)]
+    assert any(line.startswith("  WARNING   modal") for line in lines)
+    assert not any("FAILED" in line for line in lines)
+    assert lines[-1] == "All checks passed, with warnings."
+
+
 async def test_a_servers_text_cannot_control_the_terminal() -> None:
     run = Run("selftest", lambda: 0.0)
     run.enter("stt")
