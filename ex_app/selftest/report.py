@@ -14,10 +14,14 @@ from ex_app.translation import translated
 
 #: Seconds between two looks at the run.
 POLL_S = 0.3
-_NAMES = {"nextcloud": "Nextcloud", "hpb": "High-performance backend", "ice": "STUN and TURN", "stt": "Speech-to-text"}
+_NAMES = {
+    "nextcloud": "Nextcloud",
+    "hpb": "High-performance backend",
+    "ice": "STUN and TURN",
+    "stt": "Speech-to-text",
+    "calls": "Calls",
+}
 _STATES = {"ok": "OK", "warning": "WARNING", "failed": "FAILED", "running": "RUNNING"}
-#: The titles of these steps are engines.
-_OF_ENGINES = {"stt.open": "starting the engine", "stt.transcribe": "transcribing a sentence"}
 _ANGLE = "\N{SINGLE LEFT-POINTING ANGLE QUOTATION MARK}"
 _INDENT = " " * 12
 
@@ -55,9 +59,8 @@ def passed(run: Run) -> bool:
 
 
 def _lines(step: Mapping[str, Any]) -> Iterator[str]:
-    title = f"{step['title']}: {_OF_ENGINES[step['id']]}" if step["id"] in _OF_ENGINES else step["title"]
     time = f" ({step['seconds']:.1f} s)" if step["seconds"] >= 0.1 else ""
-    yield f"  {_STATES[step['state']]:<9} {title}{time}"
+    yield f"  {_STATES[step['state']]:<9} {step['title']}{time}"
     for text in (step["detail"], step["message"], f"What to do: {step['fix']}" if step["fix"] else ""):
         if text:
             yield _INDENT + text

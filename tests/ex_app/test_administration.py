@@ -20,7 +20,8 @@ from ex_app.administration import page_link, setup_checks, talk_form
 from ex_app.application import create_app
 from ex_app.nextcloud.schemes import InvalidScheme
 from ex_app.routes.admin import OWN_HEADER
-from ex_app.selftest.report import report
+from ex_app.selftest.checks import CHECKS
+from ex_app.selftest.report import _NAMES, report
 from ex_app.selftest.run import Run
 from ex_app.settings.store import SavedSettings
 from live_transcription.errors import SignalingRefused, SttUnavailable
@@ -176,6 +177,7 @@ async def test_the_command_prints_each_step_and_the_verdict() -> None:
         assert lines[0] == "Nextcloud"
         assert any("OK" in line and "The backend accepts the app" in line for line in lines)
         assert any("unable to locate the person" in line for line in lines)
+        assert sum("starting the engine" in line for line in lines) == 1
         assert lines[-1] == "All checks passed, with warnings."
         # AppAPI sends null if there are no options.
         assert (await client.post("/occ/selftest", json={"occ": {"arguments": None, "options": None}})).status_code == 200
@@ -255,6 +257,10 @@ async def test_a_failure_that_becomes_a_warning_is_shown_as_a_warning() -> None:
     assert any(line.startswith("  WARNING   modal") for line in lines)
     assert not any("FAILED" in line for line in lines)
     assert lines[-1] == "All checks passed, with warnings."
+
+
+def test_every_check_has_a_heading() -> None:
+    assert set(_NAMES) == set(CHECKS)
 
 
 async def test_a_servers_text_cannot_control_the_terminal() -> None:
