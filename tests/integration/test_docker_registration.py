@@ -11,12 +11,17 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import httpx
 import pytest
 
+from sandbox.hpb import HpbStandIn
+from sandbox.hpb import Nextcloud as NextcloudBehindHpb
 from sandbox.nextcloud import Nextcloud
 from sandbox.nextcloud.app_info import INFO_XML
 from sandbox.nextcloud.containers import Containers
 from sandbox.nextcloud.occ import Occ, OccError
+from sandbox.sfu import Sfu
+from sandbox.stun import stun_server
 from scripts.register import docker_commands
 
 IMAGE = "registry.example.com/live_transcription:10.0.0"
@@ -33,9 +38,9 @@ class Shell:
         return [line async for line in self._occ.run(arguments)]
 
 
-@pytest.fixture
-async def shell(tmp_path: Path) -> AsyncIterator[Shell]:
-    async with Nextcloud() as cloud, contextlib.AsyncExitStack() as stack:
+@pytest.fixture(params=[(32, 0, 3)])
+async def shell(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Shell]:
+    async with Nextcloud(version=request.param) as cloud, contextlib.AsyncExitStack() as stack:
         containers = Containers(tmp_path)
         stack.push_async_callback(containers.aclose)
         made = Shell(cloud, containers)
@@ -80,6 +85,36 @@ async def test_the_printed_commands_install_the_app_on_a_docker_daemon(shell: Sh
     assert not shell.containers.containers
     # The database keeps what was saved.
     assert shell.cloud.app_api.register().config["lt_default_language"].value == "de"
+
+
+@pytest.mark.model
+@pytest.mark.timeout(120)
+@pytest.mark.parametrize("shell", [(32, 0, 0), (33, 0, 3), (35, 0, 0)], ids=["32.0.0", "33.0.3", "35"], indirect=True)
+async def test_from_the_registration_to_a_green_self_test(shell: Shell) -> None:
+    cloud, secret = shell.cloud, "internal-secret-of-the-tests"
+    side = NextcloudBehindHpb(cloud.url + "/", cloud.signaling_secret)
+    async with contextlib.AsyncExitStack() as stack:
+        stack.push_async_callback(side.aclose)
+        sfu = await stack.enter_async_context(Sfu())
+        hpb = await stack.enter_async_context(HpbStandIn(side, sfu, internal_secret=secret))
+        cloud.hpb_url = hpb.url
+        cloud.talk.stun_servers = [{"urls": [await stack.enter_async_context(stun_server())]}]
+        for command in commands(f"LT_HPB_URL={hpb.url}", f"LT_INTERNAL_SECRET={secret}"):
+            await shell(*command)
+        async with asyncio.timeout(20):
+            while "live_transcription:selftest" not in cloud.app_api.apps["live_transcription"].commands:  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
+        lines = await shell("live_transcription:selftest", "--exit-code")
+        assert lines[-1] == "All checks passed.", lines
+        cookies = {"sandbox_user": "admin"}
+        async with httpx.AsyncClient(base_url=cloud.url, cookies=cookies, trust_env=False, timeout=20) as browser:
+            for path in ("js/live_transcription-api.js", "css/live_transcription-settings.css", "img/app.svg", "admin/page"):
+                answer = await browser.get(f"/index.php/apps/app_api/proxy/live_transcription/{path}")
+                assert answer.status_code == 200, path
+            assert "Live transcription" in (await browser.get("/settings/admin/talk")).text
+        await cloud.app_api.refresh_setup_checks()
+        assert await shell("setupchecks") == ["✓ External apps"]
+        await shell("app_api:app:unregister", "live_transcription", "--rm-data")
 
 
 async def test_an_image_that_is_only_on_the_machine_cannot_be_pulled(shell: Shell) -> None:
