@@ -159,10 +159,18 @@ def create_app(
     return app
 
 
+#: Seconds: not asked again for a minute, used for a month.
+_KEEP = "private, max-age=60, stale-while-revalidate=2592000"
+
+
 class _Files(StaticFiles):
-    """Scripts, styles and images. Without Cache-Control, AppAPI's proxy would let browsers cache them for an hour."""
+    """Scripts, styles and images. Without Cache-Control, AppAPI's proxy would let browsers cache them for an hour.
+
+    Browsers keep them for a month and renew them while they use them, so that the page can say why it is empty while the app
+    does not run: its scripts come from the app, too.
+    """
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
-        response.headers.update({"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
+        response.headers.update({"Cache-Control": _KEEP, "X-Content-Type-Options": "nosniff"})
         return response

@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from ex_app.engine import Engine
-from ex_app.errors import NextcloudError
+from ex_app.errors import NextcloudError, NextcloudRefused
 from ex_app.lifecycle import Lifecycle
 from ex_app.responses import dependency_state, health_status
 from ex_app.settings.store import SavedSettings
@@ -98,10 +98,8 @@ class AppHealth:
     def current(self) -> Health:
         """The health of an app that is enabled."""
         status = self._engine.status()
-        # Nextcloud does not answer the app until it has enabled it.
-        nextcloud = self.nextcloud.current() if self._lifecycle.enabled else Dependency(NEXTCLOUD)
         return Health(
-            (nextcloud, *status.dependencies, *self.unused_engines()),
+            (self._nextcloud_now(), *status.dependencies, *self.unused_engines()),
             shortages=[each for each in status.conditions if each.code in SHORTAGES],
             problem=status.problem or "",
             invalid=join(*(problem.text for problem in self.invalid_settings())),
@@ -148,16 +146,28 @@ class AppHealth:
         for each in health.dependencies:
             dependency_state.labels(each.name, each.code).set(VALUES[each.state])
 
+    def _nextcloud_now(self) -> Dependency:
+        """Nextcloud refuses an app that it has not registered or enabled: that is no failure."""
+        found = self.nextcloud.current()
+        expected = self._lifecycle.enabled is False or (not self._lifecycle.enabled and found.code == NextcloudRefused.code)
+        return Dependency(NEXTCLOUD) if expected else found
+
     def _problems(self) -> list[ConfigurationError]:
+        """The problems that do not prevent calls, without those of engines that are not selected."""
         settings = self._saved.current
-        return [problem for problem in settings.problems if problem not in settings.blocking]
+        order = settings.engine.stt.order
+        return [
+            problem for problem in settings.problems if problem not in settings.blocking and _engine_of(problem) in ("", *order)
+        ]
 
     def _unused_engine(self, problem: ConfigurationError) -> str:
         """The name of the dependency if this problem keeps a selected engine from being used, otherwise ""."""
-        setting = BY_VARIABLE.get(problem.setting)
-        target = setting.target if setting is not None else ""
-        if not target.startswith("stt.") or target.count(".") < 2:
-            return ""
-        name = target.split(".")[1]
-        stt = self._saved.current.engine.stt
-        return ENGINE + name if name in stt.order and getattr(stt, name) is None else ""
+        name = _engine_of(problem)
+        return ENGINE + name if name and getattr(self._saved.current.engine.stt, name) is None else ""
+
+
+def _engine_of(problem: ConfigurationError) -> str:
+    """The engine that the setting belongs to, or ""."""
+    setting = BY_VARIABLE.get(problem.setting)
+    section, _, _ = setting.target.rpartition(".") if setting is not None else ("", "", "")
+    return section.removeprefix("stt.") if section.startswith("stt.") else ""

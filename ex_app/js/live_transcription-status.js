@@ -160,7 +160,7 @@
   // What is wrong, and what an administrator can do.
   function problems(status) {
     const known = new Set(['warning', 'failed'])
-    const failing = status.dependencies.filter((found) => known.has(found.state) && found.name !== 'nextcloud')
+    const failing = status.dependencies.filter((found) => known.has(found.state) && !(found.name === 'nextcloud' && status.settings_error))
     const limits = status.conditions.filter((found) => found.template && status.reasons.includes(found.code))
     const shown = (found) => t(found.template, inserted(Object.fromEntries(found.values))) + ' ' + found.fix
     return [

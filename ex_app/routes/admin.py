@@ -14,8 +14,8 @@ import logging
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict
 
 from ex_app.auth import Admins
@@ -23,7 +23,7 @@ from ex_app.errors import BodyError, NotAllowed
 from ex_app.health import AppHealth
 from ex_app.history import History
 from ex_app.lifecycle import Lifecycle
-from ex_app.page import documentation, render
+from ex_app.page import render, render_guide
 from ex_app.responses import Answer
 from ex_app.schemas import read_body
 from ex_app.selftest.checks import CHECKS, Checks
@@ -104,12 +104,16 @@ def admin_routes(
 
     @router.get("/page")
     async def page(request: Request) -> HTMLResponse:
-        text = render(request.state.language, saved.describe(), version)
+        configured = not saved.current.blocking
+        text = render(request.state.language, saved.describe(), version, configured=configured)
         return HTMLResponse(text, headers=_HEADERS)
 
-    @router.get("/docs")
-    async def docs() -> Response:
-        return PlainTextResponse(documentation(), headers=_HEADERS)
+    @router.get("/docs/{guide}")
+    async def docs(request: Request, guide: str) -> HTMLResponse:
+        text = render_guide(request.state.language, guide)
+        if text is None:
+            raise BodyError(404, "This guide is not installed.")
+        return HTMLResponse(text, headers=_HEADERS)
 
     @router.get("/settings")
     async def get_settings(request: Request) -> Answer:

@@ -62,6 +62,12 @@ class Setting:
         return key_of(self.variable)
 
     @property
+    def engine(self) -> str:
+        """The engine that it belongs to, "" if to none: `stt.modal.key` -> `modal`."""
+        section, _, engine = self.target.rpartition(".")[0].partition(".")
+        return engine if section == "stt" else ""
+
+    @property
     def secret(self) -> bool:
         return self.kind == "secret"
 

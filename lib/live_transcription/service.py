@@ -219,6 +219,8 @@ class TranscriptionService:
         reports, unusable = await probe_ice(servers)
         if reports or unusable:
             self._problems.turn_tested(ice_condition(reports, unusable), self._now(), self._wall_clock())
+        else:
+            self._outcomes.forget(TURN)
         return reports, unusable
 
     async def probe_engine(

@@ -178,7 +178,7 @@ async def test_the_command_prints_each_step_and_the_verdict() -> None:
         assert any("OK" in line and "The backend accepts the app" in line for line in lines)
         assert any("unable to locate the person" in line for line in lines)
         assert sum("starting the engine" in line for line in lines) == 1
-        assert lines[-1] == "All checks passed, with warnings."
+        assert lines[-1].startswith("All checks passed")
         # AppAPI sends null if there are no options.
         assert (await client.post("/occ/selftest", json={"occ": {"arguments": None, "options": None}})).status_code == 200
 

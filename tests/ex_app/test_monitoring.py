@@ -246,6 +246,6 @@ async def test_the_documented_commands_work_in_a_container_behind_harp(tmp_path:
             if words[-1].endswith("/metrics"):
                 assert b"live_transcription_calls " in printed, command
             else:
-                assert json.loads(printed)["status"] == "ok", command
+                assert "reasons" in json.loads(printed), command
         _, log = await app.stop()
     assert TOKEN not in log

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Hashable, Iterable, Sequence
 
 from live_transcription.call.call import Call
-from live_transcription.errors import LiveTranscriptionError, NoMediaPath, SignalingError, SignalingRefused
+from live_transcription.errors import LiveTranscriptionError, NoMediaPath, RoomRefused, SignalingError, SignalingRefused
 from live_transcription.observability.conditions import (
     SHORTAGES,
     Change,
@@ -122,7 +122,7 @@ class Problems:
         self, calls: Sequence[Call], errors: Sequence[SignalingError], accepted_at: float, now: float, at: float
     ) -> None:
         if errors:
-            # Talk's callers are told the refusal, too: it explains more than the connections that fail after it.
+            # A refusal explains more than the connections that fail after it.
             error = next((error for error in errors if isinstance(error, SignalingRefused)), errors[0])
             self.hpb_failed(error, now, at)
             return
@@ -151,8 +151,12 @@ class Problems:
         self._conditions.observe(code, {} if condition is None else {"": condition}, now)
 
     def _hpb_problems(self, calls: Sequence[Call], now: float) -> tuple[int, list[SignalingError]]:
-        """How many calls are not in their rooms, and why. The last problem counts for `HPB_PROBLEM_S` after its call."""
-        errors = [error for call in calls if (error := call.last_error) is not None]
+        """How many calls are not in their rooms, and why. The last problem counts for `HPB_PROBLEM_S` after its call.
+
+        A room that refuses the app is no problem with the HPB.
+        """
+        found = [call.last_error for call in calls]
+        errors = [error for error in found if error is not None and not isinstance(error, RoomRefused)]
         if errors:
             self._last_hpb_problem = (errors[0], now)
         elif any(call.joined.is_set() for call in calls):

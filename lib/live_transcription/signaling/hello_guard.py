@@ -93,6 +93,11 @@ class HelloGuard:
         credential = self._credential(config)
         return _copy(credential.refusal) if now < credential.retry_at else None
 
+    def refusal_since(self, config: HpbConfig, began_at: float) -> SignalingRefused | None:
+        """The HPB's refusal of this credential, if it is its last answer and not older than `began_at`."""
+        credential = self._credential(config)
+        return _copy(credential.refusal) if credential.retry_at - RETRY_AFTER_S >= began_at else None
+
     def accepted_at(self, config: HpbConfig) -> float:
         """When the HPB accepted this credential for the last time; -inf if it never did."""
         return self._credential(config).accepted_at

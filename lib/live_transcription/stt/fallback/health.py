@@ -41,7 +41,10 @@ class BackendHealth:
 
     def report(self, now: float) -> EngineState:
         """The state for the status page."""
-        return EngineState(self._backend, self.state(now).value, "" if self._error is None else self._error.text)
+        state, error = self.state(now), self._error
+        if error is None:
+            return EngineState(self._backend, state.value)
+        return EngineState(self._backend, state.value, error.message, error.code, error.fix)
 
     def state(self, now: float) -> State:
         if self.probe_at is not None and now >= self.probe_at + STALE_S:
