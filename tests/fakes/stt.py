@@ -94,6 +94,9 @@ class FakeBackend(SttBackend):
 class FakeRegistry:
     """Replaces `stt.engines.SttRegistry`: one fake backend for all languages."""
 
+    #: Speakers that the engines can serve at the same time; None: not known.
+    capacity: int | None = None
+
     def __init__(self) -> None:
         self.fake = FakeBackend()
 
