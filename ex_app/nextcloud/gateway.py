@@ -18,6 +18,7 @@ from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionN
 
 from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused, TalkOutdated
 from ex_app.identity import AppIdentity
+from ex_app.nextcloud.schemes import check_command, check_form
 from live_transcription.runtime.redirects import redirect_of
 from live_transcription.texts import Text, join, template
 from live_transcription.types import IceServer, Secret
@@ -114,6 +115,18 @@ class NextcloudGateway(Protocol):
 
     async def remove_page(self, page: Page) -> None: ...
 
+    async def put_form(self, form: Mapping[str, Any]) -> None:
+        """Add a form to Nextcloud's settings. Idempotent. Raises InvalidScheme if Nextcloud could not show it.
+
+        AppAPI shows it while the app is enabled, and removes it with the app.
+        """
+
+    async def put_command(self, command: Mapping[str, Any]) -> None:
+        """Add a command to `occ`, as `put_form` adds a form. Raises InvalidScheme if `occ` could not build it."""
+
+    async def join_setup_checks(self) -> None:
+        """Let AppAPI ask the app for its problems. Idempotent; without effect before Nextcloud 35."""
+
     async def is_admin(self, user_id: str) -> bool:
         """Whether the user is in Nextcloud's group `admin`."""
 
@@ -196,6 +209,18 @@ class AppApiGateway:
         for kind, identity, _ in reversed(list(page.resources())):
             with contextlib.suppress(_NotFound):
                 await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=identity)
+
+    async def put_form(self, form: Mapping[str, Any]) -> None:
+        check_form(form)
+        await self._ocs("POST", f"{_APP_API}/ui/settings", json={"formScheme": dict(form)})
+
+    async def put_command(self, command: Mapping[str, Any]) -> None:
+        check_command(command)
+        await self._ocs("POST", f"{_APP_API}/occ_command", json=dict(command))
+
+    async def join_setup_checks(self) -> None:
+        with contextlib.suppress(_NotFound):
+            await self._ocs("POST", f"{_APP_API}/setup_check")
 
     async def is_admin(self, user_id: str) -> bool:
         # A separate client, since a client sends the same user with all its requests.

@@ -218,6 +218,11 @@ SETTINGS: tuple[Setting, ...] = (
         parsers.megabytes, "max_memory_mb",
     ),
     Setting(
+        "LT_METRICS_TOKEN", "secret", "advanced", "Token for the metrics",
+        "A monitoring server that sends it may read /metrics. At least 16 characters.",
+        parsers.metrics_token,
+    ),
+    Setting(
         "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "switch", "environment", "Accept any certificate of Nextcloud",
         "For test systems only: anyone on the network path can pose as Nextcloud and read the app's secret and all settings.",
         parsers.verification, alias="SKIP_CERT_VERIFY",
@@ -226,6 +231,11 @@ SETTINGS: tuple[Setting, ...] = (
         "SKIP_CERT_VERIFY", "switch", "environment", "Accept any certificate of Nextcloud and the high-performance backend",
         "Applies to each of the two unless its own switch is set. For test systems only.", parsers.verification,
         own_default="false",
+    ),
+    Setting(
+        "LT_METRICS_LISTEN", "text", "environment", "Address for the metrics",
+        "A port of its own for /metrics and /healthz, such as 127.0.0.1:9464, [::1]:9464, or :9464 for all addresses. "
+        "Empty: none. Without a token for the metrics, everyone who reaches the port can read them.", parsers.listening_address,
     ),
     Setting(
         "LOG_LEVEL", "choice", "environment", "Log level", "debug, info, warning, error or critical.", parsers.log_level,

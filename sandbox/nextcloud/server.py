@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 
 from sandbox.appapi_rules import rule_of
+from sandbox.nextcloud.admin_settings import admin_settings_routes
 from sandbox.nextcloud.app_api import AA_VERSION, AppApi
 from sandbox.nextcloud.app_api_routes import app_api_routes
 from sandbox.nextcloud.embedded import embedded_routes
@@ -152,7 +153,8 @@ class Nextcloud:
 
         app.include_router(self.talk.router)
         app.include_router(WebApi(self.talk, self.app_api).router)
-        app.include_router(app_api_routes(self.app_api))
+        app.include_router(app_api_routes(self.app_api, self.version))
+        app.include_router(admin_settings_routes(self.app_api))
         app.include_router(login_routes(self.app_api, self.accounts))
         app.include_router(embedded_routes(self.app_api, self.app_api.client, rule_of(self.version)))
         return app

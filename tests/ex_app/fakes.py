@@ -17,6 +17,7 @@ from ex_app.errors import NextcloudError
 from ex_app.health import AppHealth, NextcloudHealth
 from ex_app.lifecycle import Lifecycle
 from ex_app.nextcloud.gateway import Page, TalkFacts
+from ex_app.nextcloud.schemes import check_command, check_form
 from ex_app.selftest.recording import TEXT
 from ex_app.settings.store import SavedSettings
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
@@ -229,6 +230,9 @@ class FakeNextcloud:
     values: dict[str, str] = field(default_factory=dict)
     secret_keys: set[str] = field(default_factory=set)
     pages: list[Page] = field(default_factory=list)
+    forms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    commands: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    in_setup_checks: bool = False
     admins: frozenset[str] = frozenset({"user-1"})
     lines: list[tuple[int, str]] = field(default_factory=list)
     servers: tuple[IceServer, ...] = ()
@@ -280,6 +284,20 @@ class FakeNextcloud:
         self._fail()
         if page in self.pages:
             self.pages.remove(page)
+
+    async def put_form(self, form: Mapping[str, Any]) -> None:
+        self._fail()
+        check_form(form)
+        self.forms[form["id"]] = form
+
+    async def put_command(self, command: Mapping[str, Any]) -> None:
+        self._fail()
+        check_command(command)
+        self.commands[command["name"]] = command
+
+    async def join_setup_checks(self) -> None:
+        self._fail()
+        self.in_setup_checks = True
 
     async def is_admin(self, user_id: str) -> bool:
         self._fail()

@@ -52,6 +52,18 @@ async def test_only_administrators_have_access(anybody: httpx.AsyncClient, nextc
     assert (await anybody.get(path, headers=credentials())).status_code in (200, 404)
 
 
+async def test_all_settings_are_forgotten_on_request(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    assert (await put(talk, {"lt_default_language": "fr", "lt_modal_key": "wk-1"})).status_code == 200
+    assert (await talk.post("/admin/forget", json={"key": "x"}, headers=OWN)).status_code == 422
+    assert nextcloud.values
+    answer = await talk.post("/admin/forget", json={}, headers=OWN)
+    assert answer.status_code == 200
+    assert nextcloud.values == {}
+    assert answer.json()["settings"]["lt_default_language"]["source"] == "default"
+    nextcloud.failures = 1
+    assert (await talk.post("/admin/forget", json={}, headers=OWN)).status_code == 503
+
+
 async def test_app_apis_check_is_enough_while_nextcloud_does_not_answer(
     anybody: httpx.AsyncClient, nextcloud: FakeNextcloud
 ) -> None:
@@ -62,7 +74,8 @@ async def test_app_apis_check_is_enough_while_nextcloud_does_not_answer(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("PUT", "/admin/settings"), ("POST", "/admin/selftest"), ("POST", "/admin/test/hpb")]
+    ("method", "path"),
+    [("PUT", "/admin/settings"), ("POST", "/admin/selftest"), ("POST", "/admin/test/hpb"), ("POST", "/admin/forget")],
 )
 async def test_the_page_of_another_site_cannot_change_anything(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, method: str, path: str

@@ -391,7 +391,8 @@ class Http(Harness):
     log_octets = 400_000  # saved settings and what is wrong with them: an administrator's doing
     short = 700
     _paths = (
-        "/heartbeat", "/healthz", "/metrics", "/enabled", "/capabilities", "/api/v1/languages", "/api/v1/call/transcribe",
+        "/heartbeat", "/healthz", "/metrics", "/setup_checks", "/enabled", "/capabilities", "/api/v1/languages",
+        "/api/v1/call/transcribe",
         "/api/v1/call/set-language", "/api/v1/call/leave", "/api/v1/translation/languages",
         "/api/v1/translation/set-target-language",
         "/admin/page", "/admin/docs/settings", "/admin/docs/x", "/admin/settings", "/admin/status",
@@ -411,7 +412,8 @@ class Http(Harness):
         headers = credentials() if random.random() < 0.8 else {}
         headers |= {"X-Live-Transcription": "1", "Content-Type": "application/json"} if random.random() < 0.8 else {}
         if random.random() < 0.3:
-            name = random.choice((*headers, "Content-Length", "Range", "Host", "Accept-Language", "If-None-Match", "Origin"))
+            own = ("Content-Length", "Range", "Host", "Accept-Language", "If-None-Match", "Origin", "Authorization")
+            name = random.choice((*headers, *own))
             headers[name] = mutators.text(random, headers.get(name, "0"))
         secret = random.choice((SECRET, SECRET[:-1], SECRET + "\0", ""))
         if random.random() < 0.1:

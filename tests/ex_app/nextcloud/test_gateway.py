@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ex_app.nextcloud.gateway as nextcloud_module
+from ex_app.administration import SELFTEST_COMMAND
 from ex_app.errors import NextcloudError, NextcloudRefused, TalkOutdated
 from ex_app.identity import AppIdentity
 from ex_app.nextcloud.gateway import AppApiGateway, TalkFacts, parse_ice_servers, parse_talk, parse_version
+from ex_app.nextcloud.schemes import InvalidScheme
 from live_transcription.types import IceServer, Secret
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from tests.ex_app.fakes import SECRET
@@ -55,6 +57,36 @@ async def test_stun_and_turn_servers(cloud: Nextcloud, gateway: AppApiGateway) -
         IceServer(("stun:stun.example.com:443",)),
         IceServer(("turn:turn.example.com:443",), "1:x", Secret("turn-secret")),
     )
+
+
+async def test_an_invalid_form_or_command_never_reaches_nextcloud(cloud: Nextcloud, gateway: AppApiGateway) -> None:
+    app = cloud.app_api.apps["live_transcription"]
+    with pytest.raises(InvalidScheme, match="section_type"):
+        await gateway.put_form({"id": "talk", "title": "A form", "fields": []})
+    with pytest.raises(InvalidScheme, match="description"):
+        await gateway.put_command({"name": "live_transcription:go", "execute_handler": "go"})
+    assert "settings" not in app.ui
+    assert app.commands == {}
+
+
+async def test_a_command_is_registered_again_without_a_second_one(cloud: Nextcloud, gateway: AppApiGateway) -> None:
+    await gateway.put_command(SELFTEST_COMMAND)
+    await gateway.put_command(SELFTEST_COMMAND)
+    assert list(cloud.app_api.apps["live_transcription"].commands) == ["live_transcription:selftest"]
+
+
+@pytest.mark.parametrize(("version", "joined"), [((32, 0, 0), False), ((34, 0, 3), False), ((35, 0, 0), True)])
+async def test_setup_checks_are_joined_where_they_exist(version: tuple[int, int, int], *, joined: bool) -> None:
+    async with Nextcloud(version=version) as cloud:
+        cloud.app_api.register(secret=SECRET).enabled = True
+        gateway = gateway_to(cloud.url)
+        await gateway.join_setup_checks()
+        await gateway.join_setup_checks()
+        assert bool(cloud.app_api.in_setup_checks) is joined
+        cloud.faults.add(Fault(FaultKind.UNAVAILABLE))
+        with pytest.raises(NextcloudError):
+            await gateway.join_setup_checks()
+        await gateway.aclose()
 
 
 async def test_progress_and_log_lines_reach_nextcloud(cloud: Nextcloud, gateway: AppApiGateway) -> None:
