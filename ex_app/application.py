@@ -27,10 +27,12 @@ from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.nextcloud.log import NextcloudLog
+from ex_app.nextcloud.translator import NextcloudTranslator
 from ex_app.page import menu_page
 from ex_app.routes.admin import admin_routes
 from ex_app.routes.status import status_routes
 from ex_app.routes.talk import talk_routes
+from ex_app.routes.translation import translation_routes
 from ex_app.selftest.checks import Checks
 from ex_app.selftest.run import Runs
 from ex_app.settings.read import Settings
@@ -52,6 +54,7 @@ def create_app(
     init_steps: Sequence[InitStep] = (),
     calls: CallStore | None = None,
     log: NextcloudLog | None = None,
+    translator: NextcloudTranslator | None = None,
     redactor: Redactor | None = None,
 ) -> FastAPI:
     """The application. Its lifespan owns the engine, the gateway and all background work.
@@ -68,6 +71,12 @@ def create_app(
 
     saved = SavedSettings(environment, nextcloud, apply)
     identity = saved.current.app
+
+    def on_enabled() -> None:
+        saved.refresh_soon()
+        if translator is not None:
+            translator.refresh_soon()
+
     background = Background()
     lifecycle = Lifecycle(
         engine,
@@ -75,7 +84,7 @@ def create_app(
         background,
         init_steps,
         page=menu_page(identity.version),
-        on_enabled=saved.refresh_soon,
+        on_enabled=on_enabled,
         on_disabled=calls.freeze if calls is not None else lambda: None,
     )
     history, runs = History(engine, time.monotonic), Runs(background)
@@ -100,6 +109,8 @@ def create_app(
                     background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
                 if log is not None:
                     background.run("send the log to Nextcloud", log.run, restart=True)
+                if translator is not None:
+                    background.run("translate", translator.run, restart=True)
                 lifecycle.start()
                 yield
                 if calls is not None:
@@ -122,6 +133,8 @@ def create_app(
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))
     app.include_router(status_routes(engine, lifecycle, saved, identity.version))
+    if translator is not None:
+        app.include_router(translation_routes(translator))
     checks = Checks(engine, nextcloud, saved)
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, Admins(nextcloud), identity.version))
     for folder in ("js", "css", "img"):

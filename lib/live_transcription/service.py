@@ -165,6 +165,10 @@ class TranscriptionService:
 
         If a room has a call already, the targets of the snapshot are added to it.
         """
+        for snapshot in snapshots:
+            users = dict(snapshot.targets)
+            for nc_session_id, language in snapshot.translations:
+                self._chosen_languages.choose(snapshot.room_token, nc_session_id, users.get(nc_session_id), language)
         self._calls.restore(snapshots)
 
     # Requests of an administrator.

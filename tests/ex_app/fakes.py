@@ -20,8 +20,10 @@ from live_transcription.errors import (
     CallNotFound,
     ConfigurationError,
     LiveTranscriptionError,
+    NotATarget,
     SignalingUnreachable,
     SttError,
+    TranslationUnavailable,
     UnknownLanguage,
 )
 from live_transcription.observability.metrics import caption_statistics, expose
@@ -37,7 +39,7 @@ from live_transcription.status import (
     ServiceStatus,
     SpeechStatus,
 )
-from live_transcription.types import Frame, IceServer, Language
+from live_transcription.types import Frame, IceServer, Language, TranslationLanguages
 
 SECRET = "app-secret-of-the-tests"
 
@@ -89,6 +91,8 @@ class FakeEngine:
     conditions: tuple[Condition, ...] = ()
     waiting: int = 0
     memory: MemoryStatus = MemoryStatus(300 << 20)  # noqa: RUF009  frozen
+    pairs: TranslationLanguages = field(default_factory=TranslationLanguages)
+    translations: dict[str, str | None] = field(default_factory=dict)
 
     async def __aenter__(self) -> FakeEngine:
         self.is_open = True
@@ -164,6 +168,19 @@ class FakeEngine:
 
     def languages(self) -> Mapping[str, Language]:
         return {"fr": Language("fr", "Français"), "en": Language("en", "English")}
+
+    async def set_translation(
+        self, room_token: str, nc_session_id: str, language: str | None, *, user_id: str | None = None
+    ) -> None:
+        await self._requested()
+        if language is not None and not self.pairs.targets:
+            raise TranslationUnavailable("There is no translation provider.")
+        if language is not None and nc_session_id not in self.rooms.get(room_token, {}):
+            raise NotATarget("This session has not asked for captions.")
+        self.translations[nc_session_id] = language
+
+    def translation_languages(self) -> TranslationLanguages:
+        return self.pairs
 
     def caption_statistics(self) -> CaptionStatistics:
         return caption_statistics()
