@@ -40,7 +40,7 @@ class NoTranslator:
         return TranslationLanguages()
 
     async def translate(self, text: str, origin: str, target: str) -> str:  # noqa: ARG002
-        raise TranslationError("There is no provider of translations.")
+        raise TranslationError("There is no translation provider.")
 
 
 @dataclass(frozen=True, slots=True)
