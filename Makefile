@@ -23,7 +23,7 @@ START ?= 0
 PORT ?= 8080
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons check settings format run bench fuzz mutants rig moshi lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo screenshots test test-pythons check settings format run bench fuzz mutants rig moshi lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
 
 help: ## Show this list
 	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -91,6 +91,9 @@ acceptance: $(VENV)/dev-installed ## Run the long scenarios on a real HPB and Ja
 
 fuzz: $(VENV)/dev-installed ## Feed hostile input to every surface (CASES=100000; ONLY=offers,rtp SEED=1 START=0 for a part)
 	@$(RUN) -m tests.fuzz --cases $(CASES) --only "$(ONLY)" --seed $(SEED) --start $(START)
+
+screenshots: $(VENV)/dev-installed ## Take the pictures of the settings page for docs/images (needs chromium)
+	@$(RUN) scripts/screenshots.py
 
 mutants: $(VENV)/dev-installed ## Break the code in one place at a time; the tests must notice (ONLY=text for a part)
 	@$(RUN) -m tests.mutants $(if $(ONLY),--only "$(ONLY)")

@@ -53,7 +53,13 @@ def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redacto
     descriptors = raise_limit()
     nextcloud = AppApiGateway(settings.app)
     translator = NextcloudTranslator(nextcloud)
-    engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, translator=translator, wall_clock=time.time)
+    engine = TranscriptionService(
+        settings.engine_config(),
+        nextcloud.ice_servers,
+        translator=translator,
+        stt=settings.engine.stt,
+        wall_clock=time.time,
+    )
     calls = CallStore(engine, settings.storage, time.time)
     log = NextcloudLog(nextcloud, redactor)
     log.addFilter(RepeatFilter(log, time.monotonic, count=False))

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
+from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.transcript import Flushed, Hypothesis, SttEvent
 from live_transcription.types import SAMPLE_RATE, Frame, Language
@@ -93,6 +94,9 @@ class FakeBackend(SttBackend):
 class FakeRegistry:
     """Replaces `stt.engines.SttRegistry`: one fake backend for all languages."""
 
+    #: Speakers that the engines can serve at the same time; None: not known.
+    capacity: int | None = None
+
     def __init__(self) -> None:
         self.fake = FakeBackend()
 
@@ -104,6 +108,11 @@ class FakeRegistry:
 
     def engines(self) -> tuple[str, ...]:
         return (self.fake.name,)
+
+    def health(self) -> tuple[EngineState, ...]:
+        return (EngineState(self.fake.name, "up"),)
+
+    def note(self, name: str, error: SttError | None) -> None: ...
 
     async def aclose(self) -> None:
         return

@@ -186,6 +186,24 @@ def test_a_stream_that_was_taken_away_is_closed_although_its_engine_never_ends()
     virtual_clock.run(run())
 
 
+def test_a_stream_that_drains_without_limit_gets_one_when_its_slot_is_taken_away() -> None:
+    async def run() -> None:
+        async with Stage(1).open() as stage:
+            first = stage.talker("a")
+            first.backend.prepare = lambda stream: setattr(stream, "never_ends", True)
+            await first.say(2)
+            first.transcriber.language = "fr"
+            await first.hush(9)
+            assert not first.backend.streams[0].closed, "its last words may come, however late"
+            second = stage.talker("a")
+            await second.say(3)
+            assert second.open_streams == 1
+            await first.hush(11)
+            assert first.backend.streams[0].closed
+
+    virtual_clock.run(run())
+
+
 def test_speech_that_waits_in_vain_is_counted_as_untranscribed() -> None:
     async def run() -> float:
         before = metrics.registry.get_sample_value("live_transcription_untranscribed_seconds_total") or 0.0

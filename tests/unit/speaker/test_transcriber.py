@@ -183,6 +183,16 @@ def numbered(first: int, count: int) -> list[Frame]:
     return [np.full(FRAME, 0.2 + number / 1024, dtype=np.float32) for number in range(first, first + count)]
 
 
+async def test_speech_after_a_change_of_language_never_reaches_the_old_stream(rig: Rig) -> None:
+    await rig.say(1)
+    [english] = rig.backend.streams
+    sent_s = english.acknowledged_s
+    rig.transcriber.language = "fr"
+    await rig.say(1)
+    assert english.acknowledged_s == sent_s
+    assert rig.backend.streams[1].acknowledged_s == pytest.approx(1.0, abs=0.08)
+
+
 async def test_frames_reach_the_stream_in_order_without_loss(rig: Rig) -> None:
     for number, frame in enumerate(numbered(0, 60)):
         rig.frames.put(frame)
