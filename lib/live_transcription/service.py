@@ -114,6 +114,7 @@ class TranscriptionService:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
         self._ice = IceServerCache(ice_servers)
         self._translations = Translations(translator or NoTranslator())
+        self._translations.allowed = self._config is None or self._config.translation
         self._chosen_languages = ChosenLanguages()
         self._guard = HelloGuard()
         self._wall_clock = wall_clock
@@ -158,6 +159,7 @@ class TranscriptionService:
                 self._apply_stt(stt)
             return
         old, self._config, self._config_error = self._config, config, None
+        self._translations.allowed = config.translation
         self._capacity.limit(config.max_speakers, config.max_memory_mb)
         self._apply_stt(config.stt)
         if old is None or old.hpb != config.hpb:

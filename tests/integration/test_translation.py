@@ -61,6 +61,17 @@ async def test_the_language_stays_when_captions_are_turned_off_and_on(talk: Talk
     assert (await reader.captions.wait()).language == "fr"
 
 
+async def test_an_administrator_can_switch_translation_off(talk: TalkOnLoopback, short_speech: Speech) -> None:
+    service = await talk.service(translator=Translator())
+    reader = await talk.caller("reader")
+    await service.enable(talk.room, reader.nextcloud_session_id)
+    await service.set_translation(talk.room, reader.nextcloud_session_id, "fr")
+    service.apply(talk.config(translation=False))
+    assert not service.translation_languages().targets
+    await talk.caller("speaker", short_speech)
+    assert (await reader.captions.wait()).language == "en"
+
+
 async def test_requests_that_cannot_be_met(talk: TalkOnLoopback) -> None:
     translator = Translator(TranslationLanguages())
     service = await talk.service(translator=translator)

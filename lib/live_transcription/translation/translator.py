@@ -60,6 +60,8 @@ class Translations:
         self._tasks: asyncio.TaskGroup | None = None
         self._queue: FairQueue[_Job] = FairQueue()
         self._health = ProviderHealth()
+        #: Whether to use the provider. If not, no language is offered, and readers get the captions as they are spoken.
+        self.allowed = True
 
     async def run(self) -> None:
         """Run requests until cancelled."""
@@ -76,7 +78,8 @@ class Translations:
         return self._health.failing
 
     def languages(self) -> TranslationLanguages:
-        return self._translator.languages()
+        """The languages that are offered now."""
+        return self._translator.languages() if self.allowed else TranslationLanguages()
 
     def request(
         self,
@@ -95,7 +98,7 @@ class Translations:
         """
         now = asyncio.get_running_loop().time()
         failing = self._health.failing
-        if self._tasks is None or not self._health.allows(now):
+        if not self.allowed or self._tasks is None or not self._health.allows(now):
             return False
         job = _Job(text, origin, target, _ignore if failing else done, now + DEADLINE_S)
         self._queue.add(call, job, _always if failing else wanted)
