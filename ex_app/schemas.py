@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -53,6 +53,12 @@ class SetTranslationTarget(_Body):
     room_token: RoomToken = Field(alias="roomToken")
     nc_session_id: NcSessionId = Field(alias="ncSessionId")
     lang_id: LangId | None = Field(alias="langId")
+
+
+class TaskReport(_Body):
+    """Nextcloud's report of the end of a task; `ex_app.nextcloud.tasks` reads the task."""
+
+    task: dict[str, Any]
 
 
 B = TypeVar("B", bound=BaseModel)

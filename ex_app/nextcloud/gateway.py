@@ -31,6 +31,7 @@ ENABLING_S = 60
 REFUSED_S = 900.0
 _MAX_SERVERS = 20
 _APP_API = "/ocs/v1.php/apps/app_api/api/v1"
+_TASKS = "/ocs/v2.php/taskprocessing/tasks_consumer"
 _STATE = "/ocs/v1.php/apps/app_api/ex-app/state"
 _STATUS = "/ocs/v1.php/apps/app_api/ex-app/status"
 #: What AppAPI answers to a disabled app, too: the state always, the progress during an installation.
@@ -46,6 +47,10 @@ _ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
 
 class _NotFound(NextcloudError):
     """Nextcloud answered 404."""
+
+
+class NoTaskProvider(NextcloudError):
+    """No provider in Nextcloud works on tasks of this type (412)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +140,18 @@ class NextcloudGateway(Protocol):
 
     async def talk(self) -> TalkFacts | None:
         """Talk's version and settings, None if Talk is not installed."""
+
+    async def task_types(self) -> Any:
+        """The types of tasks that Nextcloud's providers work on, as `{types: {…}}`; empty if there is no task processing."""
+
+    async def schedule_task(self, kind: str, content: Mapping[str, str], custom_id: str, webhook: str) -> Any:
+        """Schedule a task. Its end is reported to the path `webhook` of this app. Raises NoTaskProvider."""
+
+    async def task(self, number: int) -> Any:
+        """A task that this app has scheduled."""
+
+    async def delete_task(self, number: int) -> None:
+        """Delete a task with its texts; no error if it does not exist."""
 
     def credentials_confirmed(self) -> None:
         """Nextcloud has used the app's secret, so it knows the app: ask it again, even after a refusal."""
@@ -253,6 +270,27 @@ class AppApiGateway:
             version=talk.version,
         )
 
+    async def task_types(self) -> Any:
+        try:
+            return await self._ocs("GET", f"{_TASKS}/tasktypes")
+        except _NotFound:
+            return {}
+
+    async def schedule_task(self, kind: str, content: Mapping[str, str], custom_id: str, webhook: str) -> Any:
+        app_id = self._identity.app_id
+        body = {
+            "type": kind, "appId": app_id, "customId": custom_id, "input": dict(content),
+            "webhookUri": webhook, "webhookMethod": f"AppAPI:{app_id}:POST",
+        }  # fmt: skip
+        return await self._ocs("POST", f"{_TASKS}/schedule", json=body)
+
+    async def task(self, number: int) -> Any:
+        return await self._ocs("GET", f"{_TASKS}/task/{number}")
+
+    async def delete_task(self, number: int) -> None:
+        with contextlib.suppress(_NotFound):
+            await self._ocs("DELETE", f"{_TASKS}/task/{number}")
+
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
 
@@ -279,7 +317,8 @@ class AppApiGateway:
             failure: NextcloudError = _NotFound(_ANSWERED, method=method, path=path, status="404")
         except NextcloudException as error:
             status = error.status_code
-            failure = NextcloudError(_ANSWERED, method=method, path=path, status=str(status))
+            kind = NoTaskProvider if status == 412 else NextcloudError
+            failure = kind(_ANSWERED, method=method, path=path, status=str(status))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             failure = NextcloudError(
                 "Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.", method=method, path=path

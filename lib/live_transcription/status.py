@@ -143,11 +143,15 @@ class SpeechStatus:
 
 @dataclass(frozen=True, slots=True)
 class CallSnapshot:
-    """A call as plain values, from which it can be restored. `targets`: Nextcloud's session id and user id, None for guests."""
+    """A call as plain values, from which it can be restored. `targets`: Nextcloud's session id and user id, None for guests.
+
+    `translations`: the session ids of targets whose captions are translated, and the language's id.
+    """
 
     room_token: str
     language: str
     targets: tuple[tuple[str, str | None], ...] = field(repr=False)
+    translations: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -108,6 +109,14 @@ class Language:
     native_name: str
     separator: str = " "
     rtl: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationLanguages:
+    """The languages that a provider translates from and to, by id. `targets` is empty while there is no provider."""
+
+    origins: Mapping[str, Language] = field(default_factory=dict)
+    targets: Mapping[str, Language] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,9 +25,11 @@ from live_transcription.errors import (
     CallNotFound,
     ConfigurationError,
     LiveTranscriptionError,
+    NotATarget,
     SignalingUnreachable,
     SttError,
     SttUnavailable,
+    TranslationUnavailable,
     UnknownLanguage,
 )
 from live_transcription.languages import LANGUAGES
@@ -46,7 +48,7 @@ from live_transcription.status import (
     ServiceStatus,
     SpeechStatus,
 )
-from live_transcription.types import Frame, IceServer, Language
+from live_transcription.types import Frame, IceServer, Language, TranslationLanguages
 
 SECRET = "app-secret-of-the-tests"
 
@@ -103,6 +105,8 @@ class FakeEngine:
     #: By the dependency's name; that of an engine follows from `speech` unless it is here.
     outcomes: dict[str, Dependency] = field(default_factory=lambda: {"hpb": Dependency("hpb", "ok", at=1.0)})
     memory: MemoryStatus = MemoryStatus(300 << 20)  # noqa: RUF009  frozen
+    pairs: TranslationLanguages = field(default_factory=TranslationLanguages)
+    translations: dict[str, str | None] = field(default_factory=dict)
 
     async def __aenter__(self) -> FakeEngine:
         self.is_open = True
@@ -184,6 +188,19 @@ class FakeEngine:
 
     def languages(self) -> Mapping[str, Language]:
         return {code: LANGUAGES[code] for code in ("fr", "en")}
+
+    async def set_translation(
+        self, room_token: str, nc_session_id: str, language: str | None, *, user_id: str | None = None
+    ) -> None:
+        await self._requested()
+        if language is not None and not self.pairs.targets:
+            raise TranslationUnavailable("There is no translation provider.")
+        if language is not None and nc_session_id not in self.rooms.get(room_token, {}):
+            raise NotATarget("This session has not asked for captions.")
+        self.translations[nc_session_id] = language
+
+    def translation_languages(self) -> TranslationLanguages:
+        return self.pairs
 
     def caption_statistics(self) -> CaptionStatistics:
         return caption_statistics()

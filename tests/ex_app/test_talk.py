@@ -28,6 +28,7 @@ from live_transcription.errors import (
     TooManyCalls,
 )
 from live_transcription.languages import LANGUAGES
+from live_transcription.types import Language, TranslationLanguages
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc+session/1=", "enable": True}
@@ -154,11 +155,35 @@ async def test_ten_concurrent_equal_requests_succeed(talk: httpx.AsyncClient, en
     assert engine.rooms == {"abc123": {"nc+session/1=": "user-1"}}
 
 
-async def test_there_is_no_translation(talk: httpx.AsyncClient) -> None:
+async def test_without_a_provider_there_is_no_translation(talk: httpx.AsyncClient) -> None:
     assert (await talk.get("/api/v1/translation/languages", params={"roomToken": "abc"})).status_code == 550
     body = {"roomToken": "abc", "ncSessionId": "nc1", "langId": "fr"}
     answer = await talk.post("/api/v1/translation/set-target-language", json=body)
     assert (answer.status_code, set(answer.json())) == (550, {"error"})
+    assert (await talk.get("/capabilities")).json()["live_transcription"]["features"] == ["live_transcription"]
+
+
+async def test_with_a_provider_talk_can_offer_translations(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    languages = (
+        {"en": Language("en", "English", "English")},
+        {"fr": Language("fr", "French", "Français"), "ar": Language("ar", "Arabic", "العربية", rtl=True)},
+    )
+    engine.pairs = TranslationLanguages(*languages)
+    found = (await talk.get("/capabilities")).json()["live_transcription"]
+    assert found["features"] == ["live_transcription", "live_translation"]
+    pairs = found["live_translation"]["supported_translation_languages"]
+    assert pairs["origin_languages"] == {"en": {"name": "English", "metadata": {"separator": " ", "rtl": False}}}
+    assert pairs["target_languages"]["ar"]["metadata"]["rtl"] is True
+    assert (await talk.get("/api/v1/translation/languages")).json() == pairs
+
+    target = "/api/v1/translation/set-target-language"
+    body = {"roomToken": "abc", "ncSessionId": "nc1", "langId": "fr"}
+    assert (await talk.post(target, json=body)).status_code == 412
+    await talk.post(TRANSCRIBE, json={"roomToken": "abc", "ncSessionId": "nc1", "enable": True})
+    assert (await talk.post(target, json=body)).status_code == 200
+    assert engine.translations == {"nc1": "fr"}
+    assert (await talk.post(target, json=body | {"langId": None})).status_code == 200
+    assert engine.translations == {"nc1": None}
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ import pytest
 
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.service import TranscriptionService
+from live_transcription.translation.translator import Translator
 from live_transcription.types import IceServer, Secret
 from sandbox import loopback_ice, recording
 from sandbox.caller import Caller, FrameEncryption, Speech, from_recording
@@ -50,8 +51,11 @@ class TalkOnLoopback:
         hpb = HpbConfig(self.hpb.url, Secret(self.internal_secret), self.nextcloud.url)
         return EngineConfig(**({"hpb": hpb} | changes))  # type: ignore[arg-type]
 
-    async def service(self, **changes: object) -> TranscriptionService:
-        service = TranscriptionService(self.config(**changes), no_ice_servers, registry=self.registry, wall_clock=time.time)
+    async def service(self, *, translator: Translator | None = None, **changes: object) -> TranscriptionService:
+        config = self.config(**changes)
+        service = TranscriptionService(
+            config, no_ice_servers, translator=translator, registry=self.registry, wall_clock=time.time
+        )
         return await self._stack.enter_async_context(service)
 
     async def caller(self, name: str, speech: Speech | None = None, *, room: str | None = None, **options: Any) -> Caller:

@@ -49,6 +49,7 @@ log_lines_suppressed = _counter("log_lines_suppressed", "Repeated log lines that
 captions_sent = _counter("captions_sent", "Caption messages sent")
 captions_repeated = _counter("captions_repeated", "Caption messages sent again after a break, for lack of a pong")
 captions_waiting_bytes = _gauge("captions_waiting_bytes", "Caption text that waits for the floor or for signaling")
+translations = _counter("translations", "Captions to readers of another language, by what they contain", ["outcome"])
 words_committed = _counter("words_committed", "Words committed from speech-to-text")
 words_disagreed = _counter("words_disagreed", "Committed words that differ in the final text of the utterance")
 words_dropped = _counter("words_dropped", "Words dropped because they waited too long, or too many waited")
@@ -80,6 +81,7 @@ first_word_seconds = _histogram("first_word_seconds", "From speech onset to the 
 last_word_seconds = _histogram("last_word_seconds", "From the end of speech to the last committed word, without floor_wait")
 stt_first_token_seconds = _histogram("stt_first_token_seconds", "From a connection's first audio to its first text")
 stt_flush_seconds = _histogram("stt_flush_seconds", "From the end of speech to its last word, per utterance")
+translation_seconds = _histogram("translation_seconds", "Duration of successful requests for a translation")
 floor_wait_seconds = _histogram("floor_wait_seconds", "How long words waited for the floor while another speaker had it")
 
 
