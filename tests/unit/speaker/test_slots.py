@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import numpy as np
+import pytest
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.capacity.memory import MemoryReading
@@ -258,6 +259,8 @@ def test_without_a_gate_silence_is_transcribed_but_takes_no_slot_from_a_speaker(
             await speaker.hush(3)
             assert speaker.open_streams == 1
             assert speaker.transcribed_s >= 4.5
+            # The detector, not the gate, says what speech is.
+            assert speaker.backend.streams[0].speech / SAMPLE_RATE == pytest.approx(2.0 + 0.55, abs=0.3)
             await silent.say(1)
             assert (stage.capacity.slots, stage.capacity.speakers_waiting) == (1, 0 if silent.open_streams else 1)
             await hushing

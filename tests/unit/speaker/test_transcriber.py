@@ -101,6 +101,17 @@ async def test_the_audio_just_before_speech_is_sent_too(rig: Rig) -> None:
     assert rig.backend.streams[0].acknowledged_s >= 1.3
 
 
+async def test_the_stream_knows_which_audio_is_speech(rig: Rig) -> None:
+    for _ in range(3):
+        await rig.hush(2)
+        await rig.say(2)
+        await rig.hush(1)
+    (stream,) = rig.backend.streams
+    # The pre-roll does not count. The silence that ends a speech does, since it is only recognised afterwards.
+    assert stream.speech / SAMPLE_RATE == pytest.approx(3 * (2.0 + 0.55), abs=0.5)
+    assert stream.acknowledged_s > stream.speech / SAMPLE_RATE + 3 * 0.4
+
+
 async def test_one_stream_serves_several_utterances(rig: Rig) -> None:
     for _ in range(3):
         await rig.say(1)

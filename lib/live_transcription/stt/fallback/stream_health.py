@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from live_transcription.errors import SttDeaf, SttRepeating, SttSlow, SttUnhealthy
+from live_transcription.texts import template
 from live_transcription.types import SAMPLE_RATE
 
 #: Seconds at the end of each speech that may be silence: the silence gate's hangover.
@@ -40,9 +41,9 @@ UNREPORTED_S = 2.0
 _MARK_S = 0.25
 _MARKS = 480
 
-_DEAF = "The server accepts audio, but sends no words although people speak."
-_REPEATING = "The server repeats the same word without end."
-_SLOW = "The server transcribes more slowly than people speak, so captions lag by more than 10 seconds."
+_DEAF = template("The server accepts audio, but sends no words although people speak.")
+_REPEATING = template("The server repeats the same word without end.")
+_SLOW = template("The server transcribes more slowly than people speak, so captions lag by more than 10 seconds.")
 
 
 @dataclass(frozen=True, slots=True)
