@@ -24,6 +24,7 @@ from ex_app.background import Background
 from ex_app.call_store import CallStore
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
+from ex_app.gpu_store import GpuStore
 from ex_app.health import AppHealth, HpbCheck, NextcloudHealth
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
@@ -57,6 +58,7 @@ def create_app(
     *,
     init_steps: Sequence[InitStep] = (),
     calls: CallStore | None = None,
+    gpu: GpuStore | None = None,
     log: NextcloudLog | None = None,
     translator: NextcloudTranslator | None = None,
     redactor: Redactor | None = None,
@@ -122,6 +124,8 @@ def create_app(
                 background.run("check the HPB", partial(hpb_check.run, ready_for_calls), restart=True)
                 if calls is not None:
                     background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
+                if gpu is not None:
+                    background.run("store GPU minutes", gpu.run, restart=True)
                 if log is not None:
                     background.run("send the log to Nextcloud", log.run, restart=True)
                 if saved.current.metrics_listen is not None:
@@ -134,6 +138,8 @@ def create_app(
                 if calls is not None:
                     calls.freeze()
                 background.stop()
+                if gpu is not None:
+                    gpu.save()
         finally:
             await nextcloud.aclose()
 

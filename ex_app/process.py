@@ -12,6 +12,7 @@ from collections.abc import Mapping
 
 from ex_app.application import create_app
 from ex_app.call_store import CallStore
+from ex_app.gpu_store import GpuStore
 from ex_app.instance_lock import StorageInUse, instance_lock
 from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.nextcloud.log import NextcloudLog
@@ -61,6 +62,8 @@ def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redacto
         wall_clock=time.time,
     )
     calls = CallStore(engine, settings.storage, time.time)
+    gpu = GpuStore(engine, settings.storage)
+    gpu.restore()
     log = NextcloudLog(nextcloud, redactor)
     log.addFilter(RepeatFilter(log, time.monotonic, count=False))
     logging.getLogger().addHandler(log)
@@ -70,6 +73,7 @@ def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redacto
         nextcloud,
         init_steps=[engine.prepare],
         calls=calls,
+        gpu=gpu,
         log=log,
         translator=translator,
         redactor=redactor,

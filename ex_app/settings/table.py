@@ -163,6 +163,16 @@ SETTINGS: tuple[Setting, ...] = (
         "stt.modal.credentials_anywhere",
     ),
     Setting(
+        "LT_MODAL_MINUTES_PER_DAY", "number", "stt", "Modal: GPU minutes per day",
+        "An estimate. When they are used up, the next engine takes over until midnight (UTC). 0: no limit.",
+        parsers.whole_number(0, 1_000_000), "stt.modal.minutes_per_day",
+    ),
+    Setting(
+        "LT_MODAL_SOCKETS", "number", "stt", "Modal: connections at once",
+        "One per person who speaks. Beyond the limit, the next engine transcribes. 0: no limit.",
+        parsers.whole_number(0, 10_000), "stt.modal.max_sockets",
+    ),
+    Setting(
         "LT_MOSHI_URL", "url", "stt", "moshi-server: address",
         "Your own server with Kyutai's model stt-1b-en_fr. Without TLS (ws, http), audio and key are sent unencrypted.",
         parsers.server_address(_MOSHI_EXAMPLE), "stt.moshi.url", placeholder=_MOSHI_EXAMPLE,

@@ -86,6 +86,8 @@ class ModalConfig:
     A `url` without a path gets `/v1/stream`. `key` and `secret` form a proxy auth token of the workspace. They are sent to
     subdomains of `modal.run` only, unless `credentials_anywhere` allows the host of `url`. TLS and the check of the server's
     certificate cannot be switched off; only a connection to this machine itself may go without TLS. Raises ConfigurationError.
+
+    `minutes_per_day`: GPU minutes of a day (UTC), as the app estimates them; `max_sockets`: connections at once. 0: no limit.
     """
 
     workspace: str = ""
@@ -95,6 +97,8 @@ class ModalConfig:
     credentials_anywhere: bool = False
     open_timeout_s: float = 180.0
     rotate_after_s: float = 25 * 60.0
+    minutes_per_day: int = 0
+    max_sockets: int = 0
 
     #: Always: the connection carries key and secret, and Modal's certificates are signed by a public authority.
     verify_certificates: ClassVar[bool] = True

@@ -20,7 +20,8 @@ LiveTranscriptionError
 │   └── OpusError
 ├── TranslationError              a provider of translations
 └── SttError                      one speech-to-text backend or stream
-    ├── SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttExpired, SttProtocolError
+    ├── SttAtCapacity             SttBudgetSpent: a limit that the administrator set
     ├── SttUnavailable            not reachable, or the connection broke
     │   ├── SttStarting, SttStalled, SttRedirected, SttUntrusted
     │   └── SttUnhealthy          it works, but not well enough for captions: SttDeaf, SttSlow, SttRepeating
@@ -293,6 +294,12 @@ class SttUntrusted(SttUnavailable):
 
 class SttAtCapacity(SttError):
     code = "stt_at_capacity"
+
+
+class SttBudgetSpent(SttAtCapacity):
+    """The administrator's limit of GPU minutes or connections is reached."""
+
+    code = "stt_budget"
 
 
 class SttExpired(SttError):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -48,7 +48,9 @@ from live_transcription.signaling.probe import probe_hpb
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
+    Condition,
     Dependency,
+    GpuUsage,
     HpbReport,
     IceReport,
     RecordedError,
@@ -100,7 +102,10 @@ class TranscriptionService:
         self._config_error = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
         stt = self._config.stt if self._config else stt or SttConfig()
-        self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
+        registry = registry if registry is not None else SttRegistry(stt, wall_clock=wall_clock)
+        self._speech = CurrentBackend(registry, prewarm=stt.prewarm)
+        self._budget = registry.budget
+        self._limit_budget(stt)
         # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
@@ -174,7 +179,9 @@ class TranscriptionService:
         if self._applied_stt == stt:
             return
         self._outcomes.forget(*(each.name for each in self._outcomes.engines() if _changed(each.name, self._applied_stt, stt)))
-        old_engines = self._speech.replace(SttRegistry(stt), prewarm=stt.prewarm)
+        self._limit_budget(stt)
+        registry = SttRegistry(stt, budget=self._budget, wall_clock=self._wall_clock)
+        old_engines = self._speech.replace(registry, prewarm=stt.prewarm)
         self._applied_stt = stt
         self._run(self._speech.retire(old_engines), "retire engines")
         if len(self._calls):
@@ -204,7 +211,16 @@ class TranscriptionService:
             socket_s=sockets.seconds,
             reconnects=int(metrics.total_of(metrics.stt_reconnects)),
             dropped_s=metrics.total_of(metrics.stt_dropped_audio_seconds),
+            gpu=self._budget.status(*self._clocks()) if "modal" in self._speech.registry.engines() else None,
         )
+
+    def gpu_usage(self) -> GpuUsage:
+        """The estimated GPU time on Modal of today, to be stored for `restore_gpu_usage`."""
+        return self._budget.usage(*self._clocks())
+
+    def restore_gpu_usage(self, usage: GpuUsage) -> None:
+        """Continue from what an earlier process has used. Call it before the first call is joined."""
+        self._budget.restore(usage)
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
         """See `signaling.probe.probe_hpb`. If the HPB accepts the hello, calls that it has refused try again at once."""
@@ -385,7 +401,7 @@ class TranscriptionService:
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
-        return metrics.expose(self.status())
+        return metrics.expose(self.status(), self.speech_status().gpu)
 
     def _language_of(self, room_token: str, language: str | None) -> str | None:
         """The language of a room's call, None for the default."""
@@ -463,7 +479,7 @@ class TranscriptionService:
             hpb = None if self._config is None else self._config.hpb
             changes = self._problems.observe(
                 tuple(self._calls),
-                self._capacity.shortages(),
+                [*self._capacity.shortages(), *self._budget_conditions()],
                 None if hpb is None else self._guard.refusal(hpb, now),
                 now,
                 accepted_at=float("-inf") if hpb is None else self._guard.accepted_at(hpb),
@@ -472,6 +488,17 @@ class TranscriptionService:
             for change in changes:
                 self._log(change)
             await asyncio.sleep(OBSERVE_S)
+
+    def _budget_conditions(self) -> Iterator[Condition]:
+        engines = self._speech.registry.engines()
+        return self._budget.conditions(*self._clocks(), alone=len(engines) == 1) if "modal" in engines else iter(())
+
+    def _limit_budget(self, stt: SttConfig) -> None:
+        self._budget.limit(stt.modal.minutes_per_day if stt.modal else 0, stt.modal.max_sockets if stt.modal else 0)
+
+    def _clocks(self) -> tuple[float, float]:
+        """Now, in seconds of the loop's clock and since the epoch."""
+        return self._now(), self._wall_clock()
 
     def _log(self, change: Change) -> None:
         condition = change.condition

@@ -131,14 +131,33 @@ class EngineState:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuUsage:
+    """Estimated GPU time on Modal on one day. `day`: days since the epoch (UTC)."""
+
+    day: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GpuStatus:
+    """Modal's estimated GPU minutes of today (UTC) and its open connections, with their limits (0: none)."""
+
+    minutes_today: float
+    minutes_limit: int
+    sockets: int
+    sockets_limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStatus:
-    """`socket_s`: seconds of connections to remote engines so far, which a serverless GPU bills."""
+    """`socket_s`: seconds of connections to remote engines so far, which a serverless GPU bills. `gpu`: None without Modal."""
 
     engines: tuple[EngineState, ...]
     open_sockets: int
     socket_s: float
     reconnects: int
     dropped_s: float
+    gpu: GpuStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -41,6 +41,7 @@ from live_transcription.status import (
     Condition,
     Dependency,
     EngineState,
+    GpuUsage,
     HpbReport,
     IceReport,
     MemoryStatus,
@@ -99,6 +100,7 @@ class FakeEngine:
     probe_pause: asyncio.Event | None = None
     heard: str = TEXT
     speech: SpeechStatus = SpeechStatus((EngineState("embedded", "up"),), 0, 0.0, 0, 0.0)  # noqa: RUF009  frozen
+    usage: GpuUsage = GpuUsage(0, 0.0)  # noqa: RUF009  frozen
     errors: tuple[RecordedError, ...] = ()
     conditions: tuple[Condition, ...] = ()
     waiting: int = 0
@@ -154,6 +156,12 @@ class FakeEngine:
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
         self.rooms.update({snapshot.room_token: dict(snapshot.targets) for snapshot in snapshots})
+
+    def gpu_usage(self) -> GpuUsage:
+        return self.usage
+
+    def restore_gpu_usage(self, usage: GpuUsage) -> None:
+        self.usage = usage
 
     def speech_status(self) -> SpeechStatus:
         return self.speech

@@ -29,6 +29,8 @@ from live_transcription.status import (
     Condition,
     Dependency,
     EngineState,
+    GpuStatus,
+    GpuUsage,
     HpbReport,
     IceReport,
     LoadStatus,
@@ -76,7 +78,11 @@ VALUES: list[tuple[Any, Any]] = [
             {"en": Language("en", "English", "English")}, {"fr": Language("fr", "French", "Français")}
         ),
     ),
-    (SpeechStatus, SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5)),
+    (
+        SpeechStatus,
+        SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5, GpuStatus(1.5, 600, 2, 8)),
+    ),
+    (GpuUsage, GpuUsage(20_785, 1234.5)),
     (CaptionStatistics, CaptionStatistics(3, ((0.5, 1.0), (float("inf"), 2.0)), ((float("inf"), 0.0),))),
     (
         ServiceStatus,

@@ -40,9 +40,12 @@ RULES: Mapping[str, Rule] = {
     "speakers": Rule(),
     "subscriptions": Rule(),
     "load": Rule(),
+    "modal-minutes": Rule(),
+    # A short peak needs no warning.
+    "modal-sockets": Rule(after_s=5.0),
 }
-#: The conditions that report a limit of the app or its machine, not a failure.
-SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load")
+#: The conditions that report a limit of the app, its machine or its budget, not a failure.
+SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load", "modal-minutes", "modal-sockets")
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,8 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "MODAL_SECRET": ("ws-another", Secret("ws-another")),
     "LT_MODAL_URL": ("wss://stt.example.com", "wss://stt.example.com"),
     "LT_MODAL_CREDENTIALS_ANYWHERE": ("true", True),
+    "LT_MODAL_MINUTES_PER_DAY": ("600", 600),
+    "LT_MODAL_SOCKETS": ("8", 8),
     "LT_MOSHI_URL": ("ws://another.example.com:8080", "ws://another.example.com:8080"),
     "LT_MOSHI_KEY": ("another-key", Secret("another-key")),
     "LT_MOSHI_SKIP_CERT_VERIFY": ("true", False),
