@@ -211,7 +211,12 @@ async def test_the_help_opens_guides_that_lead_to_one_another(browser: Browser, 
             guide = await opening.value
             await expect(guide.get_by_role("heading", level=1)).to_have_text(heading)
         await expect(guide.get_by_role("table").first).to_be_visible()
-        assert await violations(guide) == []
+        for name in await guide.get_by_role("navigation").get_by_role("listitem").all_inner_texts():
+            await guide.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+            await expect(guide.get_by_role("heading", level=1)).to_have_text(name)
+            assert await violations(guide) == [], name
+        await guide.get_by_role("navigation").get_by_role("link", name="Kyutai on Modal").click()
+        await expect(guide.get_by_role("heading", level=1)).to_have_text("Kyutai on Modal")
         await guide.get_by_role("navigation").get_by_role("link", name="Troubleshooting").click()
         await expect(guide.get_by_role("heading", level=1)).to_have_text("Troubleshooting")
         await guide.go_back()
