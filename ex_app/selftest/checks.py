@@ -89,8 +89,12 @@ class Checks:
         run.begin("hpb.media", Text("It has a media server")).succeed(", ".join(report.features))
 
     async def _check_ice(self, run: Run) -> None:
-        with run.step("ice.ask", Text("Talk lists its STUN and TURN servers")):
-            servers = await self._nextcloud.ice_servers()
+        try:
+            with run.step("ice.ask", Text("Talk lists its STUN and TURN servers")):
+                servers = await self._nextcloud.ice_servers()
+        except NextcloudError as error:
+            self._health.nextcloud.note(error)
+            raise
         if not servers:
             await self._engine.probe_ice(servers)  # the outcome for earlier servers no longer counts
             # A direct path to the media server needs none. Only a call can show whether there is one.

@@ -96,7 +96,12 @@ class TranscriptionService:
         # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
-        self._capacity = Capacity(audio=PROCESS_BUDGET, read=read_memory, read_descriptors=read_descriptors)
+        self._capacity = Capacity(
+            audio=PROCESS_BUDGET,
+            read=read_memory,
+            read_descriptors=read_descriptors,
+            engine_capacity=lambda: self._speech.capacity,
+        )
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
         self._ice = IceServerCache(ice_servers)
@@ -193,24 +198,30 @@ class TranscriptionService:
         """
         if self._config is None or len(self._calls):
             return
-        now = self._now()
+        config, now, before = self._config.hpb, self._now(), self._outcomes.of(HPB).code
         last = self._problems.hpb_refusal
         if last is not None and last[0].reason not in UNCOUNTED and now < last[1] + WINDOW_S:
             return
         try:
-            await self._probe_hpb(self._config.hpb, lambda: None, urgent=False)
+            await self._probe_hpb(config, lambda: None, urgent=False)
         except LiveTranscriptionError as failure:
-            logger.debug("The high-performance backend does not accept the app: %s", failure, extra={"code": failure.code})
+            # One line for an outage, not one a minute.
+            if failure.code != before and self._uses(config):
+                logger.warning("A check of the high-performance backend failed: %s", failure, extra={"code": failure.code})
+                self._record(failure)
+
+    def _uses(self, config: HpbConfig) -> bool:
+        return self._config is not None and config == self._config.hpb
 
     async def _probe_hpb(self, config: HpbConfig, connected: Callable[[], None], *, urgent: bool) -> HpbReport:
         """Test the HPB. The outcome counts unless other settings apply by then."""
         try:
             report = await probe_hpb(config, connected, guard=self._guard, urgent=urgent)
         except LiveTranscriptionError as failure:
-            if self._config is not None and config == self._config.hpb:
+            if self._uses(config):
                 self._problems.hpb_failed(failure, self._now(), self._wall_clock())
             raise
-        if self._config is not None and config == self._config.hpb:
+        if self._uses(config):
             self._problems.hpb_succeeded(self._wall_clock())
         return report
 

@@ -32,6 +32,9 @@ class FakeStream(SttStream):
         self.language = language
         self.ordinal = ordinal
         self.frames: list[Frame] = []
+        #: Samples that were marked as speech.
+        self.speech = 0
+        self._marked = False
         self.flushes = 0
         self.closed = False
         self.never_ends = False
@@ -46,7 +49,11 @@ class FakeStream(SttStream):
     def caught_up(self) -> bool:
         return not self.busy
 
+    def mark_speech(self, active: bool) -> None:
+        self._marked = active
+
     async def send(self, frame: Frame) -> None:
+        self.speech += len(frame) * self._marked
         if not self.frames:
             for _ in range(2):
                 self.emitted.put_nowait(Hypothesis(f"speech {self.ordinal} begins", final=False))
@@ -93,6 +100,9 @@ class FakeBackend(SttBackend):
 
 class FakeRegistry:
     """Replaces `stt.engines.SttRegistry`: one fake backend for all languages."""
+
+    #: Speakers that the engines can serve at the same time; None: not known.
+    capacity: int | None = None
 
     def __init__(self) -> None:
         self.fake = FakeBackend()
