@@ -19,7 +19,7 @@ def repeated(said: Sequence[str], shown: Sequence[str], length: int = 3) -> list
 
 
 def doubled(said: Sequence[str], shown: Sequence[str], length: int = 3) -> list[tuple[str, ...]]:
-    """Those of `repeated` that are shown once more than anything was said: most of their words were added to what was said."""
+    """Those of `repeated` that are shown once more than anything was said: most of their words were added to those of the reference."""
     added = _added(said, shown)
     wanted = set(repeated(said, shown, length))
     found = (
