@@ -30,11 +30,13 @@ from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
 from ex_app.monitoring import MonitoringListener
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.nextcloud.log import NextcloudLog
+from ex_app.nextcloud.translator import NextcloudTranslator
 from ex_app.page import menu_page
 from ex_app.routes.admin import admin_routes
 from ex_app.routes.administration import administration_routes
 from ex_app.routes.status import status_routes
 from ex_app.routes.talk import talk_routes
+from ex_app.routes.translation import translation_routes
 from ex_app.selftest.checks import Checks
 from ex_app.selftest.run import Runs
 from ex_app.settings.read import Settings
@@ -56,6 +58,7 @@ def create_app(
     init_steps: Sequence[InitStep] = (),
     calls: CallStore | None = None,
     log: NextcloudLog | None = None,
+    translator: NextcloudTranslator | None = None,
     redactor: Redactor | None = None,
 ) -> FastAPI:
     """The application. Its lifespan owns the engine, the gateway and all background work.
@@ -75,6 +78,12 @@ def create_app(
     nextcloud_health = NextcloudHealth(time.time)
     saved = SavedSettings(environment, nextcloud, apply, on_read=nextcloud_health.note)
     identity = saved.current.app
+
+    def on_enabled() -> None:
+        saved.refresh_soon()
+        if translator is not None:
+            translator.refresh_soon()
+
     background = Background()
     form = talk_form(identity.nextcloud_url, saved.describe())
     lifecycle = Lifecycle(
@@ -88,7 +97,7 @@ def create_app(
             ("add the self-test to occ", partial(nextcloud.put_command, SELFTEST_COMMAND)),
             ("join Nextcloud's setup checks", nextcloud.join_setup_checks),
         ),
-        on_enabled=saved.refresh_soon,
+        on_enabled=on_enabled,
         on_disabled=calls.freeze if calls is not None else lambda: None,
     )
     health = AppHealth(engine, lifecycle, saved, nextcloud_health)
@@ -118,6 +127,8 @@ def create_app(
                 if saved.current.metrics_listen is not None:
                     listener = MonitoringListener(app, saved.current.metrics_listen, lambda: saved.current.metrics_token)
                     background.run("serve metrics", listener.run, restart=True)
+                if translator is not None:
+                    background.run("translate", translator.run, restart=True)
                 lifecycle.start()
                 yield
                 if calls is not None:
@@ -140,6 +151,8 @@ def create_app(
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))
     app.include_router(status_routes(engine, lifecycle, health, identity.version))
+    if translator is not None:
+        app.include_router(translation_routes(translator))
     checks = Checks(engine, nextcloud, saved, health)
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, health, Admins(nextcloud), identity.version))
     app.include_router(administration_routes(saved, checks, runs, health))

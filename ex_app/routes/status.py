@@ -47,6 +47,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, health: AppHealth, versi
                 "calls": status.calls,
                 "speakers": status.speakers,
                 "speakers_waiting": status.speakers_waiting,
+                "speakers_encrypted": status.speakers_encrypted,
                 "slots": status.slots,
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,

@@ -190,6 +190,12 @@ SETTINGS: tuple[Setting, ...] = (
         "None selected: all languages that the engines support.", parsers.languages, "languages", _LANGUAGES,
     ),
     Setting(
+        "LT_TRANSLATION", "switch", "captions", "Offer live translation",
+        "Readers can choose a language while Nextcloud has a translation provider. Their captions are then sent to that "
+        "provider, which may be outside this server.",
+        parsers.boolean, "translation",
+    ),
+    Setting(
         "LT_FRAME_MS", "choice", "advanced", "Length of an audio frame",
         "80 ms gives the best latency; 200 ms takes slightly less CPU.", parsers.frame_length, "audio.frame_ms",
         (("80", "80 ms"), ("200", "200 ms")),

@@ -27,7 +27,7 @@ from sandbox.nextcloud.containers import Containers
 from sandbox.nextcloud.occ import Occ, occ_routes
 from sandbox.nextcloud.occ_shell import WHERE
 from sandbox.nextcloud.server import Nextcloud
-from sandbox.ports import free_port
+from sandbox.ports import free_port, port_argument
 from sandbox.sfu import Sfu
 from sandbox.stun import stun_server
 
@@ -113,7 +113,7 @@ def _write_private(path: Path, text: str) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.nextcloud", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--port", type=int, default=8080, help="Nextcloud's; 0: a free one")
+    parser.add_argument("--port", type=port_argument, default=8080, help="Nextcloud's; 0: a free one")
     return asyncio.run(run(parser.parse_args()))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ex_app.nextcloud.gateway import TalkFacts
 from ex_app.routes.admin import OWN_HEADER
 from ex_app.selftest.checks import Checks
 from ex_app.selftest.recording import TEXT, load_speech
@@ -194,6 +195,28 @@ async def test_the_selftest_reports_the_failing_check_the_cause_and_the_fix(
     failed = next(entry for entry in run["steps"] if entry["state"] == "failed")
     assert failed["id"] == step
     assert (failed["message"], failed["fix"], failed["code"]) == (failure.message, failure.fix, failure.code)
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "message", "fix"),
+    [
+        (TalkFacts("22.0.12", encrypts_calls=False), "ok", "", ""),
+        (TalkFacts("22.0.12", encrypts_calls=True), "warning", "cannot be transcribed", "call_end_to_end_encryption"),
+        (None, "warning", "not installed", "Install Talk"),
+    ],
+)
+async def test_the_selftest_warns_of_talks_end_to_end_encryption(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud, facts: TalkFacts | None, state: str, message: str, fix: str
+) -> None:
+    nextcloud.talk_facts = facts
+    nextcloud.servers = (IceServer(("stun:stun.example.com:443",)),)
+    run = await outcome(talk, "/admin/selftest")
+    assert (run["state"], run["failing"]) == (state, "")
+    step = next(step for step in run["steps"] if step["id"] == "nextcloud.talk")
+    assert step["state"] == state
+    assert message in step["message"]
+    assert fix in step["fix"]
+    assert step["detail"] == ("Talk 22.0.12" if facts else "")
 
 
 async def test_the_check_of_the_backend_names_missing_settings_by_their_labels(
