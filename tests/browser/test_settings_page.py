@@ -132,6 +132,18 @@ async def test_all_settings_are_forgotten_after_a_confirmation_by_keyboard(brows
         assert seen.complaints == []
 
 
+async def test_settings_that_could_not_be_deleted_say_why(browser: Browser, world: World) -> None:
+    world.app.config["lt_internal_secret"] = ConfigValue("secret", True)
+    async with opened(browser, world) as seen:
+        world.app.url = "http://127.0.0.1:9"
+        await seen.page.get_by_role("button", name="Forget all settings").click()
+        await seen.page.get_by_role("button", name="Delete").click()
+        state = seen.page.locator("#lt-forget-state")
+        await expect(state).to_contain_text("Could not delete the settings. ")
+        await expect(state).to_contain_text("Is its container running?")
+        assert "lt_internal_secret" in world.app.config
+
+
 async def test_engines_are_ordered_by_keyboard_and_defaults_come_back(browser: Browser, world: World) -> None:
     async with opened(browser, world) as seen:
         page = seen.page
