@@ -111,7 +111,7 @@ class DemoRoom:
             if settled and latest is not None and time.time() - latest.at > _QUIET_S:
                 break
             await asyncio.sleep(0.1)
-        # Each speaker is judged on a screen of their own: the aims are for that. On a shared one, Talk lets a line in every 2 s.
+        # On a screen of their own, which the aims are for. On a shared one, Talk shows a new line every 2 s at most.
         captions = self.listener.captions.of(talker.session_id, since=begun)
         judgements = judge_under_all(recording, captions, playback.left_at)
         judgement = judgements[PRINTED]
