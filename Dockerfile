@@ -65,7 +65,7 @@ COPY --from=build /opt/frp /opt/frp
 COPY LICENSE CHANGELOG.md /app/
 COPY lib /app/lib
 COPY templates /app/templates
-COPY docs/settings.md /app/docs/
+COPY docs /app/docs
 COPY scripts /app/scripts
 COPY ex_app /app/ex_app
 # The app's user may not write bytecode, so it is written now, as pip has done for the packages; it saves a second at each start.

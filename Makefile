@@ -24,7 +24,7 @@ START ?= 0
 PORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-pythons check check-lock lint-workflows settings publisher format run bench fuzz mutants rig moshi lock audit \
+.PHONY: help demo screenshots test test-pythons check check-lock lint-workflows settings publisher format run bench fuzz mutants rig moshi lock audit \
   clean acceptance modal-deploy live-test sandbox image rehearse-image appstore sbom release-check register python-as-asked
 
 help: ## Show this list
@@ -96,6 +96,9 @@ acceptance: $(VENV)/dev-installed ## Run the long scenarios on a real HPB and Ja
 
 fuzz: $(VENV)/dev-installed ## Feed hostile input to every surface (CASES=100000; ONLY=offers,rtp SEED=1 START=0 for a part)
 	@$(RUN) -m tests.fuzz --cases $(CASES) --only "$(ONLY)" --seed $(SEED) --start $(START)
+
+screenshots: $(VENV)/dev-installed ## Take the pictures of the settings page for docs/images (needs chromium)
+	@$(RUN) scripts/screenshots.py
 
 mutants: $(VENV)/dev-installed ## Break the code in one place at a time; the tests must notice (ONLY=text for a part)
 	@$(RUN) -m tests.mutants $(if $(ONLY),--only "$(ONLY)")

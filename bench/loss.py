@@ -20,7 +20,7 @@ import asyncio
 import logging
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -78,8 +78,8 @@ class Take:
         return word_errors(recorded.text, " ".join(self.finals), recorded.language)
 
 
-async def play(takes: Sequence[Take]) -> None:
-    """Play all at once in real time, and record the packets sent and received."""
+async def play(takes: Sequence[Take], impairment: Mapping[str, Any] | None = None) -> None:
+    """Play all at once in real time, and record the packets sent and received. `impairment`: that of the scenario if None."""
     speakers: dict[str, KeepingSpeaker] = {}
 
     def offered(_: str, offer: dict[str, Any]) -> None:
@@ -93,10 +93,8 @@ async def play(takes: Sequence[Take]) -> None:
         await generator.do("prepare", programs=sorted({take.name for take in takes}))
         await asyncio.sleep(_SETTLE_S)
         for number, take in enumerate(takes):
-            impairment = SCENARIOS[take.scenario] | {"seed": take.seed}
-            await generator.do(
-                "play", group="take", first=number, count=1, program=take.name, endless=False, impairment=impairment
-            )
+            chosen = {**(SCENARIOS[take.scenario] if impairment is None else impairment), "seed": take.seed}
+            await generator.do("play", group="take", first=number, count=1, program=take.name, endless=False, impairment=chosen)
 
         def over(report: dict[str, Any]) -> bool:
             for speaker in speakers.values():

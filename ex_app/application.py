@@ -23,6 +23,7 @@ from ex_app.background import Background
 from ex_app.call_store import CallStore
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
+from ex_app.health import AppHealth, HpbCheck, NextcloudHealth
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
 from ex_app.nextcloud.gateway import NextcloudGateway
@@ -64,9 +65,12 @@ def create_app(
     def apply(settings: Settings) -> None:
         for secret in settings.secrets:
             redactor.add(secret)
-        engine.apply(settings.engine_config())
+        engine.apply(settings.engine_config(), settings.engine.stt)
+        hpb_check.settings_changed()
 
-    saved = SavedSettings(environment, nextcloud, apply)
+    hpb_check = HpbCheck(engine)
+    nextcloud_health = NextcloudHealth(time.time)
+    saved = SavedSettings(environment, nextcloud, apply, on_read=nextcloud_health.note)
     identity = saved.current.app
     background = Background()
     lifecycle = Lifecycle(
@@ -78,6 +82,7 @@ def create_app(
         on_enabled=saved.refresh_soon,
         on_disabled=calls.freeze if calls is not None else lambda: None,
     )
+    health = AppHealth(engine, lifecycle, saved, nextcloud_health)
     history, runs = History(engine, time.monotonic), Runs(background)
 
     async def ready_for_calls() -> None:
@@ -96,6 +101,7 @@ def create_app(
                 background.start(tasks)
                 background.run("read settings", saved.run, restart=True)
                 background.run("sample the status", history.run, restart=True)
+                background.run("check the HPB", partial(hpb_check.run, ready_for_calls), restart=True)
                 if calls is not None:
                     background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
                 if log is not None:
@@ -121,19 +127,32 @@ def create_app(
     add_error_answers(app)
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))
-    app.include_router(status_routes(engine, lifecycle, saved, identity.version))
-    checks = Checks(engine, nextcloud, saved)
-    app.include_router(admin_routes(saved, checks, runs, history, lifecycle, Admins(nextcloud), identity.version))
+    app.include_router(status_routes(engine, lifecycle, health, identity.version))
+    checks = Checks(engine, nextcloud, saved, health)
+    app.include_router(admin_routes(saved, checks, runs, history, lifecycle, health, Admins(nextcloud), identity.version))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
-    app.add_middleware(AppApiAuth, identity=identity, on_authenticated=nextcloud.credentials_confirmed)
+
+    def authenticated() -> None:
+        nextcloud.credentials_confirmed()
+        lifecycle.credentials_confirmed()
+
+    app.add_middleware(AppApiAuth, identity=identity, on_authenticated=authenticated)
     return app
 
 
+#: Seconds: not asked again for a minute, used for a month.
+_KEEP = "private, max-age=60, stale-while-revalidate=2592000"
+
+
 class _Files(StaticFiles):
-    """Scripts, styles and images. Without Cache-Control, AppAPI's proxy would let browsers cache them for an hour."""
+    """Scripts, styles and images. Without Cache-Control, AppAPI's proxy would let browsers cache them for an hour.
+
+    Browsers keep them for a month and renew them while they use them, so that the page can say why it is empty while the app
+    does not run: its scripts come from the app, too.
+    """
 
     def file_response(self, *arguments: Any, **options: Any) -> Response:
         response = super().file_response(*arguments, **options)
-        response.headers.update({"Cache-Control": "no-cache", "X-Content-Type-Options": "nosniff"})
+        response.headers.update({"Cache-Control": _KEEP, "X-Content-Type-Options": "nosniff"})
         return response

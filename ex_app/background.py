@@ -44,11 +44,16 @@ class Background:
         """
         if self._tasks is not None and name not in self._running:
             self._running[name] = task = self._tasks.create_task(_survive(name, work, restart=restart), name=name)
-            task.add_done_callback(lambda _: self._running.pop(name, None))
+            task.add_done_callback(lambda ended: self._forget(name, ended))
 
     def cancel(self, name: str) -> None:
-        if task := self._running.get(name):
+        """Cancel this work. It can be started again at once."""
+        if task := self._running.pop(name, None):
             task.cancel()
+
+    def _forget(self, name: str, ended: asyncio.Task[None]) -> None:
+        if self._running.get(name) is ended:
+            del self._running[name]
 
 
 async def _survive(name: str, work: Callable[[], Awaitable[None]], *, restart: bool) -> None:

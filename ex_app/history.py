@@ -85,7 +85,7 @@ class History:
                 },
                 "words": [_rate(a, b) for a, b in itertools.pairwise(samples)],
             },
-            "engines": [{"name": e.name, "state": e.state, "problem": e.problem} for e in speech.engines],
+            "engines": [asdict(engine) for engine in speech.engines],
             "gpu_minutes": round(speech.socket_s / 60, 1) if remote else None,
             "saved_minutes": round(max(0.0, self._speaking_s - speech.socket_s) / 60, 1) if remote else None,
             "open_connections": speech.open_sockets,

@@ -67,10 +67,16 @@ class Lifecycle:
         self._nextcloud = nextcloud
         self._init_steps = init_steps
         self._sleep = sleep
+        self._confirmed = asyncio.Event()
 
     def start(self) -> None:
         """Ask Nextcloud whether the app is enabled, since AppAPI does not call it when the container restarts."""
         self._background.run("read enabled", self._read_enabled)
+
+    def credentials_confirmed(self) -> None:
+        """Nextcloud has used the app's secret: repeat the requests that it has refused."""
+        self._confirmed.set()
+        self._confirmed = asyncio.Event()
 
     def require_ready(self) -> None:
         """Raise NotReady if the app is disabled or initialising; Nextcloud may enable it before the initialisation ends."""
@@ -162,15 +168,28 @@ class Lifecycle:
     async def _insist(self, what: str, request: Callable[[], Awaitable[T]], attempts: int | None = None) -> T | None:
         """Repeat a request until Nextcloud answers. Returns the answer; None after `attempts` failures."""
         for delay in itertools.islice(itertools.chain(RETRY_S, itertools.repeat(RETRY_S[-1])), attempts):
+            confirmed = self._confirmed
             try:
                 return await request()
+            except NextcloudRefused as error:
+                # AppAPI calls the app as soon as it is registered or enabled.
+                delay = max(delay, error.retry_after_s)
+                logger.warning("Could not %s; next attempt when Nextcloud calls, or in %.0f s. %s", what, delay, error)
+                await self._sleep_unless(confirmed, delay)
             except NextcloudError as error:
-                if isinstance(error, NextcloudRefused):
-                    delay = max(delay, error.retry_after_s)  # AppAPI calls the app as soon as it is registered or enabled
                 logger.warning("Could not %s; next attempt in %.0f s. %s", what, delay, error)
                 await self._sleep(delay)
         logger.error("Gave up: could not %s", what)
         return None
+
+    async def _sleep_unless(self, event: asyncio.Event, delay: float) -> None:
+        """Sleep until the event is set, and no longer than the delay."""
+        waits = [asyncio.ensure_future(self._sleep(delay)), asyncio.ensure_future(event.wait())]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
 
 
 def lifecycle_routes(lifecycle: Lifecycle) -> APIRouter:

@@ -1,23 +1,40 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The settings page: its entry in Nextcloud's menu, its HTML and its translations."""
+"""The settings page: its entry in Nextcloud's menu, its HTML and that of its help."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 import jinja2
 
+from ex_app.guides import guides
 from ex_app.nextcloud.gateway import Page
-from ex_app.settings.table import GROUPS, ON_PAGE, SETTINGS, Setting
-from ex_app.translation import translated, translations
+from ex_app.settings.read import NEEDED
+from ex_app.settings.table import ENGINE_NAMES, GROUPS, ON_PAGE, Setting
+from ex_app.translation import languages, translated, translations
 
 _HERE = Path(__file__).parent
 _TEMPLATES = _HERE.parent / "templates"
+#: The guide of each engine.
+_ENGINE_GUIDES = {"modal": "modal", "moshi": "moshi-server", "embedded": "engines"}
+#: Shown although the app does not answer, so they are stored in Nextcloud as the page's initial state.
+_WITHOUT_THE_APP = (
+    "Live transcription",
+    "Nextcloud cannot be reached.",
+    "The app does not answer (status {status}). Is its container running?",
+    "The app gave no answer in time.",
+    "Nextcloud refuses this request (status {status}). Log in as an administrator, and check that the app is enabled.",
+    "The page could not be set up. Reload it. If this does not help, see the browser's console.",
+    "Try again",
+    "Loading…",
+    "Reload the page",
+)
 SCRIPTS = ("api", "form", "tests", "status", "settings")
 
 
@@ -28,55 +45,83 @@ def menu_page(version: str) -> Page:
         icon="img/app.svg",
         scripts=tuple(f"js/live_transcription-{name}" for name in SCRIPTS),
         styles=("css/live_transcription-settings",),
-        initial_state={"version": version},
+        initial_state={
+            "version": version,
+            "words": {
+                language: {text: translations(language)[text] for text in _WITHOUT_THE_APP}
+                for language in languages()
+                if language != "en"
+            },
+        },
     )
 
 
-def documentation(page: Path = _HERE.parent / "docs" / "settings.md") -> str:
-    """docs/settings.md, or only its tables if the file is not installed next to the app."""
-    try:
-        return page.read_text(encoding="utf-8")
-    except OSError:
-        return f"# Settings\n\n{settings_tables()}"
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """One engine's settings, a section of the page that is open if the engine is in use or has an error.
+
+    `configured`: whether any of them is set, or there is nothing to set. `guide`: the name of its guide, "" if not installed.
+    """
+
+    name: str
+    title: str
+    entries: Sequence[tuple[Setting, Mapping[str, Any]]]
+    configured: bool
+    open: bool
+    guide: str
 
 
-def settings_tables() -> str:
-    """The settings as Markdown, one table per group; a part of docs/settings.md."""
-    return "\n".join(
-        f"## {group.title}\n\n{group.intro}\n\n"
-        "| setting | key | environment | default | meaning |\n|---|---|---|---|---|\n"
-        + "".join(map(_row, (setting for setting in SETTINGS if setting.group == group.name)))
-        for group in GROUPS
-    )
-
-
-def _row(setting: Setting) -> str:
-    key = f"`{setting.key}`" if setting in ON_PAGE else ""
-    default = f"`{setting.default}`" if setting.default else ""
-    return f"| {setting.label} | {key} | `{setting.variable}` | {default} | {setting.hint} |\n"
+def _engines(settings: Mapping[str, Mapping[str, Any]]) -> Iterator[Engine]:
+    order = settings["lt_stt_order"]
+    chosen = order["source"] != "default"
+    for name, title in ENGINE_NAMES.items():
+        entries = [(entry, settings[entry.key]) for entry in ON_PAGE if entry.engine == name]
+        given = any(state["source"] != "default" for _, state in entries)
+        wrong = any(state["problem"] for _, state in entries)
+        guide = _ENGINE_GUIDES[name] if _ENGINE_GUIDES[name] in guides() else ""
+        # By default all engines are selected, so the default selects none in particular.
+        is_open = wrong or given or (chosen and name in order["value"].split(","))
+        yield Engine(name, title, entries, given or name == "embedded", is_open, guide)
 
 
 @cache
-def _template() -> jinja2.Template:
+def _template(name: str) -> jinja2.Template:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(_TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    return environment.get_template("settings.html.j2")
+    return environment.get_template(name)
 
 
-def render(language: str, settings: Mapping[str, Mapping[str, Any]], version: str) -> str:
-    """The HTML that the page's script puts into Nextcloud's empty page. `settings`: from `SavedSettings.describe`."""
+def render(language: str, settings: Mapping[str, Mapping[str, Any]], version: str, *, configured: bool = True) -> str:
+    """The HTML that the page's script puts into Nextcloud's empty page. `settings`: from `SavedSettings.describe`.
+
+    Until the app is `configured`, the settings come first, afterwards the status.
+    """
     words = translations(language)
     settings = translated(settings, language)
-    return _template().render(
+    return _template("settings.html.j2").render(
         language=language,
         version=version,
+        configured=configured,
         t=lambda text: words.get(text, text),
         groups=[
-            (group, [(entry, settings[entry.key]) for entry in ON_PAGE if entry.group == group.name])
+            (group, [(entry, settings[entry.key]) for entry in ON_PAGE if entry.group == group.name and not entry.engine])
             for group in GROUPS
             if group.on_page
         ],
+        engines=list(_engines(settings)),
+        required=NEEDED,
         words=dict(words),
+    )
+
+
+def render_guide(language: str, name: str) -> str | None:
+    """The HTML of a guide, None if it is not installed."""
+    found = guides().get(name)
+    if found is None:
+        return None
+    words = translations(language)
+    return _template("settings_guide.html.j2").render(
+        language=language, t=lambda text: words.get(text, text), guide=found, guides=list(guides().values()), words=dict(words)
     )

@@ -51,7 +51,9 @@ def run(environment: Mapping[str, str]) -> int:
 def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redactor) -> int:
     descriptors = raise_limit()
     nextcloud = AppApiGateway(settings.app)
-    engine = TranscriptionService(settings.engine_config(), nextcloud.ice_servers, wall_clock=time.time)
+    engine = TranscriptionService(
+        settings.engine_config(), nextcloud.ice_servers, stt=settings.engine.stt, wall_clock=time.time
+    )
     calls = CallStore(engine, settings.storage, time.time)
     log = NextcloudLog(nextcloud, redactor)
     log.addFilter(RepeatFilter(log, time.monotonic, count=False))

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastapi.responses import JSONResponse
-from prometheus_client import CollectorRegistry, Counter, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 
 registry = CollectorRegistry()
 requests_refused = Counter(
@@ -20,6 +20,13 @@ requests_refused = Counter(
 )
 connections_cut = Counter(
     "live_transcription_http_connections_cut", "HTTP connections closed early, by reason", ["reason"], registry=registry
+)
+health_status = Gauge("live_transcription_health", "1 for the current status of the app", ["status"], registry=registry)
+dependency_state = Gauge(
+    "live_transcription_dependency_state",
+    "Last outcome of what captions depend on: 0 unknown, 1 ok, 2 warning, 3 failed",
+    ["dependency", "code"],
+    registry=registry,
 )
 
 

@@ -12,7 +12,7 @@ from xml.sax.saxutils import escape
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "lib")]
 
-from ex_app.page import settings_tables  # noqa: E402
+from ex_app.guides import settings_tables  # noqa: E402
 from ex_app.settings.table import SETTINGS, Setting  # noqa: E402
 
 DOCS, INFO_XML = ROOT / "docs" / "settings.md", ROOT / "appinfo" / "info.xml"

@@ -12,87 +12,26 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import gzip
-import re
-import subprocess
 import sys
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.acceptance import scenario
+from bench.common import held_out
 from bench.common.results import Target
 from bench.embedded import VIRTUAL_LIMIT_S, measure
 from live_transcription.config import EmbeddedConfig
 from sandbox import virtual_clock
-from sandbox.recording import Recording, Utterance
-from scripts import make_recordings
+from sandbox.recording import Recording
 
-_DIRECTORY = Path("build/held-out")
-#: Languages, and the codes in the names of their packages.
-_SOUNDS = {"es": "es", "en": "en"}
 _SECONDS = 90.0
 #: Minimum characters of a prompt, to get sentences and no single words.
 _LEAST_CHARS = 60
-_LINE = re.compile(r"^(?P<clip>[\w/-]+): *(?P<text>[^\[\];]+)$")
-
-
-@dataclass(frozen=True, slots=True)
-class HeldOut(Recording):
-    """A recording outside the sandbox."""
-
-    file: Path = Path()
-
-    @property
-    def path(self) -> Path:
-        return self.file
-
-
-def _unpack(code: str) -> None:
-    packages = (f"asterisk-core-sounds-{code}", f"asterisk-core-sounds-{code}-g722")
-    subprocess.run(["apt-get", "download", *packages], cwd=_DIRECTORY, check=True, stdout=subprocess.DEVNULL)
-    for package in packages:
-        for path in _DIRECTORY.glob(f"{package}_*.deb"):
-            subprocess.run(["dpkg-deb", "-x", path.name, "."], cwd=_DIRECTORY, check=True)
-
-
-def _prompts(language: str) -> tuple[Path, list[dict[str, str]]]:
-    """The directory of the clips, and the clips that are long enough and not in the sandbox."""
-    code = _SOUNDS[language]
-    sounds = next(path for path in (_DIRECTORY / "usr/share/asterisk/sounds").iterdir() if path.name.lower().startswith(code))
-    used = set(re.findall(r'clip = "([^"]+)"', make_recordings.PLAN.read_text(encoding="utf-8"))) if language == "en" else set()
-    text = gzip.decompress((_DIRECTORY / f"usr/share/doc/asterisk-core-sounds-{code}/core-sounds-{code}.txt.gz").read_bytes())
-    found = []
-    for line in text.decode("utf-8", errors="replace").splitlines():
-        match = _LINE.match(line)
-        if match is None or len(match["text"]) < _LEAST_CHARS or match["clip"] in used or match["text"].startswith("."):
-            continue
-        if (sounds / f"{match['clip']}.g722").exists():
-            found.append({"clip": match["clip"], "text": match["text"].strip()})
-    return sounds, found
-
-
-def _recordings(language: str) -> list[Recording]:
-    """Two speakers with `_SECONDS` each, of different prompts in turn."""
-    sounds, prompts = _prompts(language)
-    speaker = make_recordings.Speaker(language, str(sounds.relative_to(_DIRECTORY)), ".g722", "CC-BY-SA-3.0", "Asterisk", "")
-    made: list[Recording] = []
-    for number in range(2):
-        plan = prompts[number::2]
-        samples, utterances = make_recordings.build(_DIRECTORY, speaker, plan)
-        kept = [each for each in utterances if each["end_s"] <= _SECONDS]
-        end_s = kept[-1]["end_s"] + 1.0
-        file = _DIRECTORY / f"{language}-{number}.ogg"
-        make_recordings.encode(file, samples[: round(end_s * make_recordings.RATE)])
-        said = tuple(Utterance(each["start_s"], each["end_s"], each["text"], tuple(each["speech"])) for each in kept)
-        made.append(HeldOut(f"held-out-{language}-{number}", language, "CC-BY-SA-3.0", "Asterisk", "", end_s, said, file))
-    return made
 
 
 def _prepare(language: str) -> list[Recording]:
-    _DIRECTORY.mkdir(parents=True, exist_ok=True)
-    _unpack(_SOUNDS[language])
-    return _recordings(language)
+    """Two speakers with `_SECONDS` each, of different prompts in turn."""
+    found = held_out.prompts(language, _LEAST_CHARS)
+    return [held_out.recording(f"{language}-{n}", found, found.clips[n::2], _SECONDS) for n in range(2)]
 
 
 async def _measure(recordings: list[Recording], *, call: bool, virtual: bool) -> dict[str, Any]:
@@ -139,7 +78,7 @@ def _targets(language: str, alone: list[dict[str, Any]], together: dict[str, Any
 def main() -> int:
     def arguments(parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--virtual", action="store_true", help="as `python -m bench.embedded --virtual`")
-        parser.add_argument("--language", choices=sorted(_SOUNDS), default="es")
+        parser.add_argument("--language", choices=("en", "es"), default="es")
 
     return scenario.main("captions", run, description=__doc__ or "", arguments=arguments)
 

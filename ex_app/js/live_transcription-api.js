@@ -8,7 +8,25 @@
   const LT = window.LiveTranscription = window.LiveTranscription || {}
   const ROOT = '/apps/app_api/proxy/live_transcription/'
 
-  LT.words = {}
+  // No answer of the app takes longer, and AppAPI waits for about as long.
+  const LONGEST_MS = 60000
+
+  /** The page's language, which may differ from the browser's. */
+  LT.language = () => (document.documentElement.lang || 'en').slice(0, 10)
+
+  // Until the page has loaded, only the texts that Nextcloud stores for the app are known: those for an app that does not answer.
+  function storedWords() {
+    try {
+      const bytes = Uint8Array.from(atob(document.getElementById('initial-state-app_api-app').value), (letter) => letter.charCodeAt(0))
+      let state = JSON.parse(new TextDecoder().decode(bytes))
+      state = typeof state === 'string' ? JSON.parse(state) : state
+      return state.words[LT.language().slice(0, 2).toLowerCase()] || {}
+    } catch (error) {
+      return {}
+    }
+  }
+
+  LT.words = storedWords()
 
   /** The translation of an English text; {name} is replaced by values.name. */
   LT.t = function (text, values) {
@@ -18,9 +36,6 @@
     }
     return translated
   }
-
-  /** The page's language, which may differ from the browser's. */
-  LT.language = () => (document.documentElement.lang || 'en').slice(0, 10)
 
   LT.url = function (path) {
     return window.OC && window.OC.generateUrl ? window.OC.generateUrl(ROOT + path) : '/index.php' + ROOT + path
@@ -46,9 +61,10 @@
     try {
       return await fetch(LT.url(path), {
         method, headers, body: body === undefined ? undefined : JSON.stringify(body), credentials: 'same-origin', cache: 'no-store',
+        signal: AbortSignal.timeout(LONGEST_MS),
       })
     } catch (error) {
-      throw new RequestFailed(0, LT.t('Nextcloud cannot be reached.'))
+      throw new RequestFailed(0, error.name === 'TimeoutError' ? LT.t('The app gave no answer in time.') : LT.t('Nextcloud cannot be reached.'))
     }
   }
 
@@ -59,9 +75,14 @@
     } catch (error) {
       body = {}
     }
-    const text = typeof body.error === 'string' && body.error ? LT.t(body.error)
-      : LT.t('The app does not answer (status {status}). Is its container running?', { status: answer.status })
-    return new RequestFailed(answer.status, text, body.fields)
+    if (typeof body.error === 'string' && body.error) {
+      return new RequestFailed(answer.status, body.error, body.fields)
+    }
+    // Not an answer of the app: AppAPI could not reach it, or does not pass the request on.
+    const refused = [401, 403, 404].includes(answer.status)
+    return new RequestFailed(answer.status, refused
+      ? LT.t('Nextcloud refuses this request (status {status}). Log in as an administrator, and check that the app is enabled.', { status: answer.status })
+      : LT.t('The app does not answer (status {status}). Is its container running?', { status: answer.status }))
   }
 
   LT.request = async function (method, path, body) {

@@ -58,7 +58,7 @@
 
   function fail(field, text) {
     const wrong = Boolean(text)
-    field.querySelector('.lt-error').textContent = text ? t(text) : ''
+    field.querySelector('.lt-error').textContent = text || ''
     field.classList.toggle('lt-field--wrong', wrong)
     for (const control of field.querySelectorAll('input, select')) {
       if (wrong) {
@@ -157,7 +157,17 @@
     }
   }
 
-  /** Returns whether everything is saved; otherwise the first invalid field gets the focus. */
+  /** The sections of the engines: open one that has an error; show whether it is configured. */
+  function engines() {
+    for (const section of document.querySelectorAll('[data-engine]')) {
+      const own = Array.from(section.querySelectorAll('.lt-field'))
+      section.open = section.open || own.some((field) => field.classList.contains('lt-field--wrong'))
+      const given = own.some((field) => field.dataset.source !== 'default')
+      section.querySelector('.lt-engine-state').hidden = given || section.dataset.engine === 'embedded'
+    }
+  }
+
+  /** Saves all changes. Returns "", or why they are not saved; then the first invalid field has the focus. */
   async function save() {
     const changed = changes()
     for (const state of fields.values()) {
@@ -165,7 +175,7 @@
     }
     if (!Object.keys(changed).length) {
       refresh()
-      return true
+      return ''
     }
     const button = document.getElementById('lt-save')
     button.disabled = true
@@ -174,8 +184,9 @@
       const answer = await LT.request('PUT', 'admin/settings', { settings: changed })
       take(answer.settings, changed)
       refresh()
+      engines()
       say(t('Saved.'), 'saved')
-      return true
+      return ''
     } catch (error) {
       let first = null
       for (const [key, text] of Object.entries(error.fields || {})) {
@@ -186,7 +197,9 @@
         }
       }
       refresh()
-      say(first ? t('Nothing was saved. Correct the marked fields.') : t('Nothing was saved.') + ' ' + error.message, 'failed')
+      const reason = first ? t('Nothing was saved. Correct the marked fields.') : t('Nothing was saved.') + ' ' + error.message
+      say(reason, 'failed')
+      engines()
       if (first) {
         const folded = first.closest('details')
         if (folded) {
@@ -195,7 +208,7 @@
         first.focus({ preventScroll: true })
         first.scrollIntoView({ block: 'center' })
       }
-      return false
+      return reason
     } finally {
       button.disabled = false
     }
@@ -248,6 +261,12 @@
         addReset(field)
       }
       fail(field, field.querySelector('.lt-error').textContent)
+    }
+    for (const box of root.querySelectorAll('.lt-order input')) {
+      box.addEventListener('change', () => {
+        const section = root.querySelector('[data-engine="' + CSS.escape(box.value) + '"]')
+        section.open = section.open || box.checked
+      })
     }
     root.querySelector('#lt-form').addEventListener('submit', (event) => {
       event.preventDefault()

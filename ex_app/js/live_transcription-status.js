@@ -85,18 +85,47 @@
     return LT.el('div', { class: 'lt-plot' }, LT.el('span', { class: 'lt-axis' }, t('{seconds} s', { seconds: LT.number(most, 1) })), svg)
   }
 
-  function engines(list) {
-    const states = {
-      unknown: t('not used yet'), up: t('works'), starting: t('is starting'), full: t('is full'), down: t('does not work'),
-      refused: t('refuses the app: check the settings'),
+  // A value is a number, or a text that has a translation of its own.
+  function inserted(values) {
+    const shown = (value) => /^\d+(\.\d+)?$/.test(value) ? LT.number(value, (value.split('.')[1] || '').length) : t(value)
+    return Object.fromEntries(Object.entries(values).map(([name, value]) => [name, shown(value)]))
+  }
+
+  const MARKS = { ok: '✓', warning: '!', failed: '✗', unknown: '–' }
+
+  function dependencyName(name) {
+    const names = {
+      nextcloud: 'Nextcloud', hpb: t('High-performance backend'), media: t('Audio from the media server'), turn: t('STUN and TURN'),
+      'engine:whisper': t('This machine (Whisper)'),
     }
-    const names = { whisper: t('This machine (Whisper)') }
-    if (!list.length) {
-      return [LT.el('li', {}, t('None is configured or installed.'))]
+    return names[name] || LT.tests.engine(name.replace(/^engine:/, ''))
+  }
+
+  function dependencyState(found) {
+    const codes = { stt_starting: t('is starting'), stt_at_capacity: t('is full') }
+    const states = { ok: t('works'), warning: t('needs attention'), failed: t('does not work'), unknown: t('not tested yet') }
+    return (found.state === 'warning' && codes[found.code]) || states[found.state] || found.state
+  }
+
+  const cause = (found) => [found.cause, found.fix].filter(Boolean).join(' ')
+
+  function dependencies(list) {
+    const items = list.map((found) => LT.el('li', { class: 'lt-step lt-step--' + found.state, 'data-dependency': found.name },
+      LT.el('span', { class: 'lt-mark', 'aria-hidden': 'true' }, MARKS[found.state]),
+      LT.el('div', { class: 'lt-step-text' },
+        LT.el('strong', {}, dependencyName(found.name)), ' ' + dependencyState(found) + ' ',
+        found.at ? moment(found.at) : null,
+        found.state === 'failed' || found.state === 'warning' ? LT.el('div', { class: 'lt-step-message' }, cause(found)) : null)))
+    if (!list.some((found) => found.name.startsWith('engine:'))) {
+      items.push(LT.el('li', { class: 'lt-step lt-step--failed' }, LT.el('span', { class: 'lt-mark', 'aria-hidden': 'true' }, MARKS.failed),
+        LT.el('div', { class: 'lt-step-text' }, LT.el('strong', {}, t('Speech-to-text')), ' ' + t('None is configured or installed.'))))
     }
-    return list.map((engine) => LT.el('li', {},
-      LT.el('strong', {}, names[engine.name] || LT.tests.engine(engine.name)), ' ' + (states[engine.state] || engine.state),
-      engine.problem ? LT.el('div', { class: 'lt-step-message' }, engine.problem) : null))
+    return items
+  }
+
+  function moment(at) {
+    const date = new Date(at * 1000)
+    return LT.el('time', { datetime: date.toISOString() }, date.toLocaleString(document.documentElement.lang || undefined))
   }
 
   function errors(list) {
@@ -104,39 +133,21 @@
       return [LT.el('li', { class: 'lt-empty' }, t('None.'))]
     }
     return list.slice(0, 8).map((error) => LT.el('li', {},
-      LT.el('time', { datetime: new Date(error.at * 1000).toISOString() }, new Date(error.at * 1000).toLocaleString(document.documentElement.lang || undefined)),
+      moment(error.at),
       ' ' + error.message))
   }
 
+  // The chip: the status that the server reports, in the page's words.
   function summary(status) {
-    if (status.problem) {
-      return ['failed', t('Calls cannot be joined')]
-    }
-    if (status.enabled === false || status.initialising) {
-      return ['warning', status.initialising ? t('Setting up') : t('Disabled')]
-    }
-    if (status.conditions.length) {
-      const limits = status.conditions.every((condition) => condition.template)
-      return ['warning', limits ? t('At its limit') : t('Not everything works')]
-    }
-    return status.calls ? ['ok', t('Captions are running')] : ['ok', t('Ready')]
-  }
-
-  // What is wrong, what the app does about it, and what an administrator can do.
-  function condition(found) {
-    if (found.template) {
-      // A value is a number, or a text that has a translation of its own.
-      const shown = (value) => /^\d+(\.\d+)?$/.test(value) ? LT.number(value, (value.split('.')[1] || '').length) : t(value)
-      const values = Object.fromEntries(found.values.map(([name, value]) => [name, shown(value)]))
-      return t(found.template, values) + ' ' + t(found.fix)
-    }
-    const texts = {
-      'hpb-unreachable': t('The high-performance backend cannot be reached: calls get no captions. The app tries again every few seconds. Check that the backend is running and that this machine can reach it.'),
-      'hpb-refused': t('The high-performance backend refuses the app: calls get no captions. The app tries again every five minutes, and at once when you change the settings. Test the backend below to see why.'),
-      'media-path': t('Some speakers are not being transcribed, because no audio arrives from the media server. Allow UDP between this machine and the media server, or set up a TURN server in the Talk settings.'),
-      'turn-refused': t('A TURN server refuses the app. Check the TURN servers and their secret in the Talk settings.'),
-    }
-    return texts[found.code] || found.message + ' ' + found.fix
+    const limited = status.dependencies.every((found) => found.state === 'ok' || found.state === 'unknown')
+    return {
+      ok: ['ok', status.calls ? t('Captions are running') : t('Ready')],
+      untested: ['unknown', t('Not tested yet')],
+      degraded: ['warning', limited && status.conditions.length ? t('At its limit') : t('Not everything works')],
+      failed: ['failed', status.problem ? t('Calls cannot be joined') : t('Captions do not work')],
+      starting: ['warning', t('Setting up')],
+      disabled: ['warning', t('Disabled')],
+    }[status.status] || ['warning', status.status]
   }
 
   function untranscribed(count) {
@@ -146,17 +157,29 @@
     return count === 1 ? t('1 speaker is not being transcribed.') : t('{count} speakers are not being transcribed.', { count: LT.number(count) })
   }
 
-  function banner(status) {
+  // What is wrong, and what an administrator can do.
+  function problems(status) {
+    const known = new Set(['warning', 'failed'])
+    const failing = status.dependencies.filter((found) => known.has(found.state) && !(found.name === 'nextcloud' && status.settings_error))
+    const limits = status.conditions.filter((found) => found.template && status.reasons.includes(found.code))
+    const shown = (found) => t(found.template, inserted(Object.fromEntries(found.values))) + ' ' + found.fix
+    return [
+      status.problem || (status.reasons.includes('configuration') ? status.explanations.configuration : ''),
+      status.settings_error ? t('Could not read the saved settings. The last known ones apply.') + ' ' + status.settings_error : '',
+      untranscribed(status.speakers_waiting),
+      ...failing.map((found) => dependencyName(found.name) + ': ' + cause(found)),
+      ...limits.map(shown),
+    ].filter(Boolean)
+  }
+
+  function banner(texts, kind) {
     const target = document.getElementById('lt-banner')
-    const unread = status.settings_error
-      ? t('Could not read the saved settings. The last known ones apply.') + ' ' + status.settings_error : ''
-    const text = status.problem
-      || [unread, untranscribed(status.speakers_waiting)].concat(status.conditions.map(condition)).filter(Boolean).join(' ')
+    const text = texts.join(' ')
     if (target.textContent !== text) {
       target.textContent = text
     }
     target.hidden = !text
-    target.dataset.kind = status.problem ? 'failed' : 'warning'
+    target.dataset.kind = kind
   }
 
   function chip(kind, text) {
@@ -167,18 +190,26 @@
     target.dataset.kind = kind
   }
 
+  let shownAt = ''
+
   async function refresh() {
+    let status
     try {
-      const status = await LT.request('GET', 'admin/status')
-      document.getElementById('lt-tiles').replaceChildren(...tiles(status))
-      document.getElementById('lt-spark').replaceChildren(spark(status.history))
-      document.getElementById('lt-engines').replaceChildren(...engines(status.engines))
-      document.getElementById('lt-errors').replaceChildren(...errors(status.last_errors))
-      banner(status)
-      chip(...summary(status))
+      status = await LT.request('GET', 'admin/status')
     } catch (error) {
-      chip('failed', error.message)
+      // The old figures stay, and say how old they are.
+      chip('failed', t('No status'))
+      banner([t('The app does not report its status.'), error.message, shownAt ? t('The status below is from {time}.', { time: shownAt }) : ''].filter(Boolean), 'failed')
+      return
     }
+    document.getElementById('lt-tiles').replaceChildren(...tiles(status))
+    document.getElementById('lt-spark').replaceChildren(spark(status.history))
+    document.getElementById('lt-engines').replaceChildren(...dependencies(status.dependencies))
+    document.getElementById('lt-errors').replaceChildren(...errors(status.last_errors))
+    const [kind, text] = summary(status)
+    chip(kind, text)
+    banner(problems(status), kind === 'failed' ? 'failed' : 'warning')
+    shownAt = new Date().toLocaleTimeString(document.documentElement.lang || undefined)
   }
 
   async function run() {

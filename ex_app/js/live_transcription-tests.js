@@ -11,33 +11,8 @@
   const MARKS = { ok: '✓', warning: '!', failed: '✗', running: '…' }
 
   const state = (name) => ({ ok: t('OK'), warning: t('Warning'), failed: t('Failed'), running: t('Running') })[name]
-  const checkName = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text') })[name] || name
+  const checkName = (name) => ({ nextcloud: 'Nextcloud', hpb: t('High-performance backend'), ice: t('STUN and TURN'), stt: t('Speech-to-text'), calls: t('Calls') })[name] || name
   const engine = (name) => ({ modal: 'Modal', moshi: 'moshi-server', embedded: t('This machine') })[name] || name
-
-  function title(step) {
-    if (step.id === 'stt.open') {
-      return t('{engine}: starting the engine', { engine: engine(step.title) })
-    }
-    if (step.id === 'stt.transcribe') {
-      return t('{engine}: transcribing a sentence', { engine: engine(step.title) })
-    }
-    return t(step.title)
-  }
-
-  const cause = (code) => ({
-    nextcloud: t('Nextcloud gave the app an unexpected answer.'),
-    nextcloud_redirected: t('Nextcloud redirects to another address.'),
-    signaling_redirected: t('The high-performance backend redirects to another address.'),
-    signaling_unreachable: t('The high-performance backend cannot be reached.'),
-    signaling_refused: t('The high-performance backend refuses the app.'),
-    signaling_protocol: t('The server that answered is not a high-performance backend.'),
-    stt_redirected: t('The speech-to-text engine redirects to another address.'),
-    stt_untrusted: t('The certificate of the speech-to-text engine is not trusted.'),
-    stt_unavailable: t('The speech-to-text engine cannot be reached or returns no text.'),
-    stt_at_capacity: t('The speech-to-text engine is busy.'),
-    stt_refused: t('The speech-to-text engine refuses the credentials or the address.'),
-    stt_model: t('The model on this machine is missing or damaged.'),
-  })[code] || ''
 
   function bar(step) {
     const share = Math.min(0.97, step.seconds / step.expected_s)
@@ -51,18 +26,16 @@
 
   function line(step) {
     const slow = step.state === 'running' && step.expected_s > 0
-    const plain = step.state === 'failed' ? cause(step.code) : ''
     return LT.el('li', { class: 'lt-step lt-step--' + step.state },
       LT.el('span', { class: 'lt-mark', 'aria-hidden': 'true' }, MARKS[step.state]),
       LT.el('div', { class: 'lt-step-text' },
-        LT.el('span', { class: 'lt-step-title' }, LT.el('span', { class: 'lt-sr' }, state(step.state) + ': '), title(step)),
+        LT.el('span', { class: 'lt-step-title' }, LT.el('span', { class: 'lt-sr' }, state(step.state) + ': '), step.title),
         step.seconds < 0.1 ? null : LT.el('span', { class: 'lt-step-time' }, ' ' + t('{seconds} s', { seconds: LT.number(step.seconds, 1) })),
         step.detail ? LT.el('div', { class: 'lt-step-detail' }, step.id === 'stt.transcribe' ? '“' + step.detail + '”' : step.detail) : null,
         slow ? bar(step) : null,
         slow && step.seconds > 5 ? LT.el('div', { class: 'lt-hint' }, t('A cold start may take a minute or two.')) : null,
-        plain ? LT.el('div', { class: 'lt-step-cause' }, plain) : null,
-        step.message ? LT.el('div', { class: 'lt-step-message' }, t(step.message)) : null,
-        step.fix ? LT.el('div', { class: 'lt-step-fix' }, LT.el('strong', {}, t('What to do:')), ' ' + t(step.fix)) : null))
+        step.message ? LT.el('div', { class: 'lt-step-message' }, step.message) : null,
+        step.fix ? LT.el('div', { class: 'lt-step-fix' }, LT.el('strong', {}, t('What to do:')), ' ' + step.fix) : null))
   }
 
   function verdict(run) {
@@ -118,14 +91,19 @@
     }
     button.setAttribute('aria-disabled', 'true')
     target.setAttribute('aria-busy', 'true')
+    const failed = (reason) => target.replaceChildren(
+      LT.el('p', { class: 'lt-verdict lt-verdict--failed' }, t('Could not run the checks.') + ' ' + reason))
+    target.replaceChildren(LT.el('p', { class: 'lt-verdict lt-verdict--running' }, t('Running the checks…')))
     try {
       // The checks use the saved settings, so save changes first.
-      if (!await LT.form.save()) {
+      const unsaved = await LT.form.save()
+      if (unsaved) {
+        failed(unsaved)
         return
       }
       await follow(target, await LT.request('POST', kind === 'selftest' ? 'admin/selftest' : 'admin/test/' + kind, {}))
     } catch (error) {
-      target.replaceChildren(LT.el('p', { class: 'lt-verdict lt-verdict--failed' }, t('Could not run the checks.') + ' ' + error.message))
+      failed(error.message)
     } finally {
       button.removeAttribute('aria-disabled')
       target.removeAttribute('aria-busy')

@@ -14,15 +14,16 @@ import logging
 from functools import partial
 from typing import Any
 
-from fastapi import APIRouter, Depends, Request, Response
-from fastapi.responses import HTMLResponse, PlainTextResponse
+from fastapi import APIRouter, Depends, Request
+from fastapi.responses import HTMLResponse
 from pydantic import BaseModel, ConfigDict
 
 from ex_app.auth import Admins
 from ex_app.errors import BodyError, NotAllowed
+from ex_app.health import AppHealth
 from ex_app.history import History
 from ex_app.lifecycle import Lifecycle
-from ex_app.page import documentation, render
+from ex_app.page import render, render_guide
 from ex_app.responses import Answer
 from ex_app.schemas import read_body
 from ex_app.selftest.checks import CHECKS, Checks
@@ -58,7 +59,14 @@ def _text_of(error: LiveTranscriptionError | None) -> str:
 
 
 def admin_routes(
-    saved: SavedSettings, checks: Checks, runs: Runs, history: History, lifecycle: Lifecycle, admins: Admins, version: str
+    saved: SavedSettings,
+    checks: Checks,
+    runs: Runs,
+    history: History,
+    lifecycle: Lifecycle,
+    health: AppHealth,
+    admins: Admins,
+    version: str,
 ) -> APIRouter:
     def in_language(request: Request, lang: str = "") -> None:
         """Everything that the page shows, its errors included, is in the language of the page or of the browser."""
@@ -92,12 +100,16 @@ def admin_routes(
 
     @router.get("/page")
     async def page(request: Request) -> HTMLResponse:
-        text = render(request.state.language, saved.describe(), version)
+        configured = not saved.current.blocking
+        text = render(request.state.language, saved.describe(), version, configured=configured)
         return HTMLResponse(text, headers=_HEADERS)
 
-    @router.get("/docs")
-    async def docs() -> Response:
-        return PlainTextResponse(documentation(), headers=_HEADERS)
+    @router.get("/docs/{guide}")
+    async def docs(request: Request, guide: str) -> HTMLResponse:
+        text = render_guide(request.state.language, guide)
+        if text is None:
+            raise BodyError(404, "This guide is not installed.")
+        return HTMLResponse(text, headers=_HEADERS)
 
     @router.get("/settings")
     async def get_settings(request: Request) -> Answer:
@@ -116,6 +128,7 @@ def admin_routes(
             request,
             {
                 **history.describe(),
+                **health.describe(),
                 "version": version,
                 "enabled": lifecycle.enabled,
                 "initialising": lifecycle.initialising,

@@ -10,51 +10,36 @@ not count as local, since HaRP's tunnel ends there.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
 
 from fastapi import APIRouter, Request, Response
 
 from ex_app.engine import Engine
+from ex_app.health import AppHealth
 from ex_app.lifecycle import Lifecycle
 from ex_app.responses import Answer, error_answer, render_metrics
-from ex_app.settings.store import SavedSettings
 from live_transcription.observability import metrics
-from live_transcription.status import EngineState, ServiceStatus
 
 
-def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, version: str) -> APIRouter:
+def status_routes(engine: Engine, lifecycle: Lifecycle, health: AppHealth, version: str) -> APIRouter:
     router = APIRouter()
 
     @router.get("/healthz")
     async def healthz(request: Request) -> Answer:
-        """`status`: `ok`, `starting`, `disabled`, or `degraded` with `reasons`. No rooms, sessions or people.
+        """`status`: one of `ex_app.health.STATUSES`. No rooms, sessions or people.
 
-        Reasons: `configuration`, `speech-to-text` (no engine works), `nextcloud` (the saved settings cannot be read),
-        and the codes of `live_transcription.observability.conditions`: `hpb-unreachable`, `hpb-refused`, `media-path`
-        (no audio arrives from the media server), `turn-refused`, `descriptors` (open files), `memory`, `speakers` (some
-        people who speak are not transcribed), `subscriptions` (more microphones than the app listens to at once),
-        `load`. `explanations`: each reason in plain words.
+        `ok`, `untested` (nothing is known to be wrong, but the HPB or every engine is untried), `degraded` (captions work, but
+        something is wrong), `failed` (no call gets captions), `starting` or `disabled`. `reasons` and `explanations`: see
+        `live_transcription.observability.health.Health.explanations`. `dependencies`: the last outcome of each.
 
         The HTTP status is always 200: a degraded app still serves its calls, and a restart would end them.
         """
         status = engine.status()
-        engines = engine.speech_status().engines
-        # Nextcloud does not answer the app until it has enabled it.
-        settings_error = str(saved.last_error or "") if lifecycle.enabled else ""
-        explanations = _explanations(status, engines, settings_error)
-        if lifecycle.initialising:
-            state = "starting"
-        elif lifecycle.enabled is False:
-            state = "disabled"
-        else:
-            state = "degraded" if explanations else "ok"
+        described = health.describe()
         if not _may_see_numbers(request):
-            return Answer({"status": state, "reasons": list(explanations)})
+            return Answer({"status": described["status"], "reasons": described["reasons"]})
         return Answer(
             {
-                "status": state,
-                "reasons": list(explanations),
-                "explanations": explanations,
+                **described,
                 "problem": status.problem or "",
                 "version": version,
                 "enabled": lifecycle.enabled,
@@ -65,7 +50,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,
                 "engines": list(status.engines),
-                "engine_states": {each.name: each.state for each in engines},
+                "engine_states": {each.name: each.state for each in engine.speech_status().engines},
                 "memory_bytes": status.memory.resident,
                 "memory_used_bytes": status.memory.used,
                 "memory_limit_bytes": status.memory.limit,
@@ -80,25 +65,11 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, ve
     async def prometheus(request: Request) -> Response:
         if not _may_see_numbers(request):
             return error_answer(401, "Metrics are available to AppAPI and on the loopback interface only.")
+        health.measure()
         text = engine.metrics() + render_metrics()
         return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
 
     return router
-
-
-def _explanations(status: ServiceStatus, engines: Sequence[EngineState], settings_error: str) -> dict[str, str]:
-    """Why the app is degraded: a text for each reason."""
-    found: dict[str, str] = {}
-    if status.problem:
-        found["configuration"] = status.problem
-    if not engines:
-        found["speech-to-text"] = "No speech-to-text engine is configured or installed. Configure one in the settings."
-    elif all(each.state in ("down", "refused") for each in engines):
-        problems = " ".join(each.problem for each in engines if each.problem)
-        found["speech-to-text"] = f"No speech-to-text engine works, so there are no captions. {problems}".strip()
-    if settings_error:
-        found["nextcloud"] = f"Could not read the saved settings from Nextcloud. The last known ones apply. {settings_error}"
-    return found | {condition.code: f"{condition.message} {condition.fix}" for condition in status.conditions}
 
 
 def _may_see_numbers(request: Request) -> bool:

@@ -1,7 +1,10 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The checks: Nextcloud, the HPB, STUN and TURN, and speech-to-text, each with real requests."""
+"""The checks: Nextcloud, the HPB, STUN and TURN, and speech-to-text, each with real requests.
+
+The last one, `calls`, makes no requests: it repeats what the health of the app says beyond the other checks.
+"""
 
 from __future__ import annotations
 
@@ -10,17 +13,20 @@ from difflib import SequenceMatcher
 
 from ex_app.engine import Engine
 from ex_app.errors import NextcloudError
+from ex_app.health import AppHealth
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.selftest.recording import LANGUAGE, TEXT, load_speech
-from ex_app.selftest.run import Run
+from ex_app.selftest.run import Run, Sequence, Step
 from ex_app.settings.store import SavedSettings
 from ex_app.settings.table import BY_VARIABLE, ENGINE_NAMES
-from live_transcription.errors import ConfigurationError, SttUnavailable
+from live_transcription.errors import ConfigurationError
+from live_transcription.observability.health import ENGINE, FAILED, MEDIA, OK, WARNING
+from live_transcription.status import Dependency
 from live_transcription.texts import Text
 from live_transcription.types import Frame
 
 #: In the order of the self-test.
-CHECKS = ("nextcloud", "hpb", "ice", "stt")
+CHECKS = ("nextcloud", "hpb", "ice", "stt", "calls")
 #: Lowest similarity at which a text counts as that of the recording.
 UNDERSTOOD = 0.6
 #: Seconds that an engine may take to start, for the progress bar.
@@ -30,10 +36,11 @@ _START_S = {"modal": 90.0, "embedded": 5.0, "moshi": 3.0}
 class Checks:
     """Each check adds its steps to a run, and raises an error of `live_transcription.errors` if one fails."""
 
-    def __init__(self, engine: Engine, nextcloud: NextcloudGateway, saved: SavedSettings) -> None:
+    def __init__(self, engine: Engine, nextcloud: NextcloudGateway, saved: SavedSettings, health: AppHealth) -> None:
         self._engine = engine
         self._nextcloud = nextcloud
         self._saved = saved
+        self._health = health
 
     async def run(self, check: str, run: Run, engine: str = "") -> None:
         """`check`: one of `CHECKS`. `engine`: the one that `stt` checks; "" for all engines in use."""
@@ -44,10 +51,21 @@ class Checks:
                 await self._check_hpb(run)
             case "ice":
                 await self._check_ice(run)
+            case "calls":
+                self._check_calls(run)
             case _:
                 await self._check_stt(run, engine)
 
     async def _check_nextcloud(self, run: Run) -> None:
+        try:
+            await self._ask_nextcloud(run)
+        except NextcloudError as error:
+            self._health.nextcloud.note(error)
+            raise
+        for problem in self._health.invalid_settings():
+            run.begin("settings.invalid", Text(label_of(problem))).warn(problem.message, problem.fix)
+
+    async def _ask_nextcloud(self, run: Run) -> None:
         with run.step("nextcloud.reach", Text("Nextcloud answers")) as step:
             step.detail = Text("Nextcloud {version}", version=await self._nextcloud.server_version())
         with run.step("nextcloud.enabled", Text("The app is enabled")):
@@ -60,8 +78,7 @@ class Checks:
         config = self._saved.current.engine_config()
         if isinstance(config, ConfigurationError):
             for problem in self._saved.current.blocking:
-                label = BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
-                run.begin("hpb.setting", Text(label)).fail(problem)
+                run.begin("hpb.setting", Text(label_of(problem))).fail(problem)
             raise config
         run.begin("hpb.settings", Text("The settings are complete")).succeed()
         with run.sequence("hpb.connect", Text("The backend can be reached")) as steps:
@@ -72,15 +89,20 @@ class Checks:
         run.begin("hpb.media", Text("It has a media server")).succeed(", ".join(report.features))
 
     async def _check_ice(self, run: Run) -> None:
-        with run.step("ice.ask", Text("Talk lists its STUN and TURN servers")):
-            servers = await self._nextcloud.ice_servers()
+        try:
+            with run.step("ice.ask", Text("Talk lists its STUN and TURN servers")):
+                servers = await self._nextcloud.ice_servers()
+        except NextcloudError as error:
+            self._health.nextcloud.note(error)
+            raise
         if not servers:
-            run.begin("ice.none", Text("No STUN or TURN server is configured")).warn(
-                Text("Talk has no STUN or TURN server."),
+            await self._engine.probe_ice(servers)  # the outcome for earlier servers no longer counts
+            # A direct path to the media server needs none. Only a call can show whether there is one.
+            run.begin("ice.none", Text("No STUN or TURN server is configured")).succeed(
                 Text(
                     "If this app reaches the media server directly, none is needed. Otherwise add one in Talk's administration "
                     "settings."
-                ),
+                )
             )
             return
         asking = run.begin("ice.servers", Text("The servers answer"))
@@ -114,40 +136,62 @@ class Checks:
                 raise ConfigurationError(
                     "LT_STT_ORDER", "None of the selected engines is configured.", fix="Configure one, or select another."
                 )
+        for unused in self._health.unused_engines():
+            if engine in ("", unused.name.removeprefix(ENGINE)):
+                title = Text("{engine}: not configured completely", engine=ENGINE_NAMES[unused.name.removeprefix(ENGINE)])
+                run.begin("stt.unused", title).warn(unused.cause, unused.fix)
         speech = await asyncio.to_thread(load_speech)
-        failure: Exception | None = None
+        failures: list[tuple[Step, Exception]] = []
         for name in engines:
-            try:
-                await self._check_engine(run, name, speech)
-            except Exception as error:  # noqa: BLE001  shown in its step; go on with the next engine
-                failure = error
+            title = Text("{engine}: starting the engine", engine=ENGINE_NAMES[name])
+            with run.sequence("stt.open", title, expected_s=_START_S[name]) as steps:
+                try:
+                    await self._check_engine(steps, name, speech)
+                except Exception as error:  # noqa: BLE001  shown in its step; go on with the next engine
+                    steps.current.fail(error)
+                    failures.append((steps.current, error))
+        if len(failures) == len(engines):
+            raise failures[-1][1]
         # Captions work as long as one engine does, but an administrator should know.
-        if failure is not None:
-            raise failure
+        for step, _ in failures:
+            step.downgrade()
 
-    async def _check_engine(self, run: Run, name: str, speech: Frame) -> None:
-        engine = ENGINE_NAMES[name]
-        with run.sequence("stt.open", Text("{engine}: starting the engine", engine=engine), expected_s=_START_S[name]) as steps:
-
-            def recognised(text: str) -> None:
-                steps.current.detail = text
-
-            text = await self._engine.probe_engine(
-                name,
-                speech,
-                LANGUAGE,
-                opened=lambda: steps.next("stt.transcribe", Text("{engine}: transcribing a sentence", engine=engine)),
-                heard=recognised,
-            )
-            if not text:
-                raise SttUnavailable(
-                    "{engine} accepted the recording but returned no text.",
-                    fix="See the log of the speech-to-text server.",
-                    engine=engine,
-                )
+    async def _check_engine(self, steps: Sequence, name: str, speech: Frame) -> None:
+        def recognised(text: str) -> None:
             steps.current.detail = text
-            if similarity(text) < UNDERSTOOD:
-                steps.current.warn(Text("The text differs from the recording."), Text("It should be: {text}", text=TEXT))
+
+        text = await self._engine.probe_engine(
+            name,
+            speech,
+            LANGUAGE,
+            opened=lambda: steps.next("stt.transcribe", Text("{engine}: transcribing a sentence", engine=ENGINE_NAMES[name])),
+            heard=recognised,
+        )
+        steps.current.detail = text
+        if similarity(text) < UNDERSTOOD:
+            steps.current.warn(Text("The text differs from the recording."), Text("It should be: {text}", text=TEXT))
+
+    def _check_calls(self, run: Run) -> None:
+        """What only calls can show: audio arrives from the media server, and no limit is reached."""
+        health = self._health.current()
+        media = next((each for each in health.dependencies if each.name == MEDIA), Dependency(MEDIA))
+        if media.state in (OK, WARNING, FAILED):
+            step = run.begin("calls.media", Text("Audio arrives from the media server"))
+        else:
+            step = run.begin("calls.media", Text("Audio from the media server: only a call can show whether it arrives"))
+        if media.state == FAILED:
+            step.fail_with(media)
+        elif media.state == WARNING:
+            step.warn(media.cause, media.fix)
+        else:
+            step.succeed()
+        for shortage in health.shortages:
+            run.begin("calls.shortage", Text("Limits")).warn(shortage.message, shortage.fix)
+
+
+def label_of(problem: ConfigurationError) -> str:
+    """On the page, a setting goes by its label."""
+    return BY_VARIABLE[problem.setting].label if problem.setting in BY_VARIABLE else problem.setting
 
 
 def similarity(text: str) -> float:

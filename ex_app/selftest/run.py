@@ -22,6 +22,7 @@ from typing import Any
 from ex_app.background import Background
 from ex_app.errors import INTERNAL_ERROR, NotReady
 from live_transcription.errors import LiveTranscriptionError, main_error
+from live_transcription.status import Dependency
 from live_transcription.texts import Text
 
 logger = logging.getLogger(__name__)
@@ -56,7 +57,7 @@ class Step:
         self.detail = detail or self.detail
         self._end("ok")
 
-    def warn(self, message: Text, fix: Text) -> None:
+    def warn(self, message: str, fix: str) -> None:
         self.message, self.fix = message, fix
         self._end("warning")
 
@@ -69,6 +70,16 @@ class Step:
             self.code, self.message = "internal", INTERNAL_ERROR
             logger.error("A check failed unexpectedly", exc_info=error)
         self._end("failed")
+
+    def fail_with(self, dependency: Dependency) -> None:
+        """Fail with the last outcome of a dependency."""
+        self.code, self.message, self.fix = dependency.code, dependency.cause, dependency.fix
+        self._end("failed")
+
+    def downgrade(self) -> None:
+        """A step that has failed is only a warning, since captions work without it."""
+        if self.state == "failed":
+            self.state = "warning"
 
     def _end(self, state: str) -> None:
         self.state = state

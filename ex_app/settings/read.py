@@ -31,7 +31,7 @@ _port = parsers.whole_number(1, 65535)
 MALFORMED = template("{setting} is malformed.")
 MISSING = template("{setting} is not set.")
 #: Without these, no call can be joined.
-_NEEDED = ("NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET")
+NEEDED = ("NEXTCLOUD_URL", "LT_HPB_URL", "LT_INTERNAL_SECRET")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         notices=_notices(reader, identity, engine),
         problems=tuple(reader.problems),
         blocking=tuple(
-            problem for problem in reader.problems if problem.setting in _NEEDED and reader.values[problem.setting] is None
+            problem for problem in reader.problems if problem.setting in NEEDED and reader.values[problem.setting] is None
         ),
     )
 

@@ -38,7 +38,8 @@ MAX_VALUE = 4096
 class SavedSettings:
     """The environment's settings and those that an administrator saved in Nextcloud.
 
-    `on_change` is called with the settings whenever they have changed, and never concurrently.
+    `on_change` is called with the settings whenever they have changed, and never concurrently. `on_read` is called after each
+    attempt to read the saved values, with the error if it failed.
     """
 
     def __init__(
@@ -46,6 +47,8 @@ class SavedSettings:
         environment: Mapping[str, str],
         nextcloud: NextcloudGateway,
         on_change: Callable[[Settings], None],
+        *,
+        on_read: Callable[[NextcloudError | None], None] = lambda _: None,
     ) -> None:
         self.current = read_settings(environment)
         #: Why the last read of the saved values failed; None if it succeeded, or before the first one.
@@ -55,6 +58,7 @@ class SavedSettings:
         self._environment = environment
         self._nextcloud = nextcloud
         self._on_change = on_change
+        self._on_read = on_read
         self._saved: dict[str, str] = {}
         self._retired_reported: set[str] = set()
         self._lock = asyncio.Lock()
@@ -136,15 +140,20 @@ class SavedSettings:
             async with asyncio.timeout(READ_S):
                 saved = await self._nextcloud.read_values([*BY_KEY, *map(key_of, RETIRED)])
         except TimeoutError:
-            self.last_error = NextcloudError("Nextcloud did not return the saved settings in time.")
-            raise self.last_error from None
+            late = NextcloudError("Nextcloud did not return the saved settings in time.")
+            self._note(late)
+            raise late from None
         except NextcloudError as error:
-            self.last_error = error
+            self._note(error)
             raise
-        self.last_error = None
+        self._note(None)
         self.known.set()
         self._report_retired(saved)
         self._apply({key: text for key, text in saved.items() if key in BY_KEY})
+
+    def _note(self, error: NextcloudError | None) -> None:
+        self.last_error = error
+        self._on_read(error)
 
     def _report_retired(self, saved: Mapping[str, str]) -> None:
         """Log once that a setting of an earlier version no longer has an effect."""

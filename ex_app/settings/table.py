@@ -62,6 +62,12 @@ class Setting:
         return key_of(self.variable)
 
     @property
+    def engine(self) -> str:
+        """The engine that it belongs to, "" if to none: `stt.modal.key` -> `modal`."""
+        section, _, engine = self.target.rpartition(".")[0].partition(".")
+        return engine if section == "stt" else ""
+
+    @property
     def secret(self) -> bool:
         return self.kind == "secret"
 
@@ -158,7 +164,7 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LT_MOSHI_URL", "url", "stt", "moshi-server: address",
-        "Your own server with Kyutai's model. Without TLS (ws, http), audio and key are sent unencrypted.",
+        "Your own server with Kyutai's model stt-1b-en_fr. Without TLS (ws, http), audio and key are sent unencrypted.",
         parsers.server_address(_MOSHI_EXAMPLE), "stt.moshi.url", placeholder=_MOSHI_EXAMPLE,
     ),
     Setting(

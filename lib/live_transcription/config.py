@@ -15,6 +15,7 @@ from typing import ClassVar, Literal
 from urllib.parse import urlsplit, urlunsplit
 
 from live_transcription.errors import ConfigurationError
+from live_transcription.runtime.cores import available_cores
 from live_transcription.runtime.hosts import is_host, is_loopback, is_subdomain
 from live_transcription.texts import template
 from live_transcription.types import Secret
@@ -66,13 +67,14 @@ Device = Literal["cpu", "cuda"]
 class EmbeddedConfig:
     """The embedded engine. `model_directory`: a CTranslate2 Whisper model to use instead of the bundled one.
 
-    `device`: "cuda" uses a GPU if there is one, otherwise the CPU. `slots`: concurrent decodes; `threads`: cores for each.
-    `hypothesis_interval_s`: shortest interval; it grows under load.
+    `device`: "cuda" uses a GPU if there is one, otherwise the CPU. `slots`: concurrent decodes, by default one for each core
+    that the app may use, from 2 to 8 (about 30 MB each); `threads`: cores for each. `hypothesis_interval_s`: shortest interval;
+    it grows under load.
     """
 
     model_directory: Path | None = None
     device: Device = "cpu"
-    slots: int = 2
+    slots: int = field(default_factory=lambda: max(2, min(8, available_cores())))
     threads: int = 1
     hypothesis_interval_s: float = 0.5
 

@@ -21,8 +21,9 @@ LiveTranscriptionError
 └── SttError                      one speech-to-text backend or stream
     ├── SttAtCapacity, SttExpired, SttProtocolError
     ├── SttUnavailable            not reachable, or the connection broke
-    │   └── SttStarting, SttStalled, SttRedirected, SttUntrusted
-    └── SttRefused, SttModelError
+    │   ├── SttStarting, SttStalled, SttRedirected, SttUntrusted
+    │   └── SttUnhealthy          it works, but not well enough for captions: SttDeaf, SttSlow, SttRepeating
+    └── SttRefused, SttModelError an administrator has to act; SttWrongModel: the server runs an unsuitable model
 
 Each class has a stable `code` for logs, metrics and answers; `retryable` says whether a later retry makes sense. The message
 says what happened and why, `fix` what an administrator can do. Neither ever contains a secret, a name, or speech. Both are
@@ -228,6 +229,30 @@ class SttStalled(SttUnavailable):
     code = "stt_stalled"
 
 
+class SttUnhealthy(SttUnavailable):
+    """The server answers, but its words show that it does not work well enough (`stt.fallback.stream_health`)."""
+
+    code = "stt_unhealthy"
+
+
+class SttDeaf(SttUnhealthy):
+    """No words although the local voice detector finds speech."""
+
+    code = "stt_deaf"
+
+
+class SttSlow(SttUnhealthy):
+    """The words lag far behind the speech, and the lag does not shrink."""
+
+    code = "stt_slow"
+
+
+class SttRepeating(SttUnhealthy):
+    """The same word again and again."""
+
+    code = "stt_repeating"
+
+
 class SttRedirected(SttUnavailable):
     """The server answers with a redirect, which is never followed. Retried, since the web server may be corrected."""
 
@@ -259,6 +284,12 @@ class SttRefused(SttError):
 
     code = "stt_refused"
     retryable = False
+
+
+class SttWrongModel(SttRefused):
+    """The server runs a model that the app cannot use."""
+
+    code = "stt_wrong_model"
 
 
 class SttModelError(SttError):

@@ -24,7 +24,7 @@ from live_transcription.call.problems import Problems
 from live_transcription.capacity.descriptors import DescriptorReading, read_descriptors
 from live_transcription.capacity.memory import MemoryReading
 from live_transcription.capacity.watch import Capacity
-from live_transcription.config import EngineConfig, HpbConfig, SttConfig
+from live_transcription.config import ENGINES, EngineConfig, HpbConfig, SttConfig
 from live_transcription.errors import (
     CallNotFound,
     CallUnavailable,
@@ -32,16 +32,20 @@ from live_transcription.errors import (
     LiveTranscriptionError,
     SttError,
     SttModelError,
+    SttUnavailable,
     TooManyCalls,
     UnknownLanguage,
 )
 from live_transcription.observability import metrics
-from live_transcription.observability.conditions import Change
-from live_transcription.signaling.hello_guard import HelloGuard
+from live_transcription.observability.conditions import Change, ice_condition
+from live_transcription.observability.health import ENGINE, HPB, MEDIA, TURN, Outcomes
+from live_transcription.signaling.diagnosis import UNCOUNTED
+from live_transcription.signaling.hello_guard import WINDOW_S, HelloGuard
 from live_transcription.signaling.probe import probe_hpb
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
+    Dependency,
     HpbReport,
     IceReport,
     RecordedError,
@@ -68,7 +72,8 @@ SHUTDOWN_S = 5.0
 class TranscriptionService:
     """An async context manager. Everything that it started has ended when the block is left.
 
-    With a `ConfigurationError` as `config` the service answers requests, but joins no call; its errors name the problem.
+    With a `ConfigurationError` as `config` the service answers requests, but joins no call; its errors name the problem. `stt`
+    then gives the settings of the engines, which are prepared and tested nevertheless.
     `ice_servers` fetches the STUN and TURN servers from Talk; while it fails, its last result is used. `wall_clock` returns
     seconds since the epoch. `registry`, `read_memory` and `read_descriptors` replace the engines and the system in tests.
     """
@@ -78,6 +83,7 @@ class TranscriptionService:
         config: EngineConfig | ConfigurationError,
         ice_servers: Callable[[], Awaitable[Sequence[IceServer]]],
         *,
+        stt: SttConfig | None = None,
         registry: SttRegistry | None = None,
         wall_clock: Callable[[], float],
         read_memory: Callable[[], MemoryReading] | None = None,
@@ -85,12 +91,17 @@ class TranscriptionService:
     ) -> None:
         self._config_error = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
-        stt = self._config.stt if self._config else SttConfig()
+        stt = self._config.stt if self._config else stt or SttConfig()
         self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
         # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
-        self._capacity = Capacity(audio=PROCESS_BUDGET, read=read_memory, read_descriptors=read_descriptors)
+        self._capacity = Capacity(
+            audio=PROCESS_BUDGET,
+            read=read_memory,
+            read_descriptors=read_descriptors,
+            engine_capacity=lambda: self._speech.capacity,
+        )
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
         self._ice = IceServerCache(ice_servers)
@@ -101,7 +112,8 @@ class TranscriptionService:
         self._errors: deque[RecordedError] = deque(maxlen=20)
         self._stack = AsyncExitStack()
         self._tasks: asyncio.TaskGroup | None = None
-        self._problems = Problems()
+        self._outcomes = Outcomes()
+        self._problems = Problems(self._outcomes)
 
     async def __aenter__(self) -> TranscriptionService:
         self._stack.push_async_callback(self._speech.aclose)
@@ -120,27 +132,37 @@ class TranscriptionService:
         """Prepare the preferred engine: check and load its weights. Raises SttError."""
         await self._speech.warm()
 
-    def apply(self, config: EngineConfig | ConfigurationError) -> None:
+    def apply(self, config: EngineConfig | ConfigurationError, stt: SttConfig | None = None) -> None:
         """Apply new settings at once. Running calls continue and use the new engines from their next stream on; they join again
-        if the HPB's address or secret has changed. Invalid settings block new calls and do not affect running ones.
+        if the HPB's address or secret has changed. Invalid settings block new calls and do not affect running ones; `stt` then
+        gives the settings of the engines, if they are valid.
         """
         if isinstance(config, ConfigurationError):
             self._config_error, self._config = config, None
+            self._problems.forget_hpb(self._now())
+            if stt is not None:
+                self._apply_stt(stt)
             return
         old, self._config, self._config_error = self._config, config, None
         self._capacity.limit(config.max_speakers, config.max_memory_mb)
-        if self._applied_stt != config.stt:
-            old_engines = self._speech.replace(SttRegistry(config.stt), prewarm=config.stt.prewarm)
-            self._run(self._speech.retire(old_engines), "retire engines")
-            if len(self._calls):
-                self._run(self._warm_quietly(), "warm new engines")
-        self._applied_stt = config.stt
+        self._apply_stt(config.stt)
+        if old is None or old.hpb != config.hpb:
+            self._problems.forget_hpb(self._now())
         if self._applied_hpb not in (None, config.hpb):
-            self._problems.forget_hpb()
             self._calls.rejoin_all()
         self._applied_hpb = config.hpb
         if old is None or old != config:
             logger.info("New settings are applied", extra={"calls": len(self._calls)})
+
+    def _apply_stt(self, stt: SttConfig) -> None:
+        if self._applied_stt == stt:
+            return
+        self._outcomes.forget(*(each.name for each in self._outcomes.engines() if _changed(each.name, self._applied_stt, stt)))
+        old_engines = self._speech.replace(SttRegistry(stt), prewarm=stt.prewarm)
+        self._applied_stt = stt
+        self._run(self._speech.retire(old_engines), "retire engines")
+        if len(self._calls):
+            self._run(self._warm_quietly(), "warm new engines")
 
     def export(self) -> tuple[CallSnapshot, ...]:
         """The calls with at least one target."""
@@ -166,22 +188,77 @@ class TranscriptionService:
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
         """See `signaling.probe.probe_hpb`. If the HPB accepts the hello, calls that it has refused try again at once."""
-        report = await probe_hpb(config, connected, guard=self._guard)
-        self._problems.forget_hpb()
+        return await self._probe_hpb(config, connected, urgent=True)
+
+    async def check_hpb(self) -> None:
+        """Test the HPB of the current settings, and note the outcome in the status, unless calls do that.
+
+        The test sends no hello that `HelloGuard` does not allow. A refused secret is tested again only when the HPB no longer
+        counts the refusal, so that all other attempts remain for an administrator.
+        """
+        if self._config is None or len(self._calls):
+            return
+        config, now, before = self._config.hpb, self._now(), self._outcomes.of(HPB).code
+        last = self._problems.hpb_refusal
+        if last is not None and last[0].reason not in UNCOUNTED and now < last[1] + WINDOW_S:
+            return
+        try:
+            await self._probe_hpb(config, lambda: None, urgent=False)
+        except LiveTranscriptionError as failure:
+            # One line for an outage, not one a minute.
+            if failure.code != before and self._uses(config):
+                logger.warning("A check of the high-performance backend failed: %s", failure, extra={"code": failure.code})
+                self._record(failure)
+
+    def _uses(self, config: HpbConfig) -> bool:
+        return self._config is not None and config == self._config.hpb
+
+    async def _probe_hpb(self, config: HpbConfig, connected: Callable[[], None], *, urgent: bool) -> HpbReport:
+        """Test the HPB. The outcome counts unless other settings apply by then."""
+        try:
+            report = await probe_hpb(config, connected, guard=self._guard, urgent=urgent)
+        except LiveTranscriptionError as failure:
+            if self._uses(config):
+                self._problems.hpb_failed(failure, self._now(), self._wall_clock())
+            raise
+        if self._uses(config):
+            self._problems.hpb_succeeded(self._wall_clock())
         return report
 
     async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
         """See `webrtc.probe.probe_ice`."""
-        return await probe_ice(servers)
+        reports, unusable = await probe_ice(servers)
+        if reports or unusable:
+            self._problems.turn_tested(ice_condition(reports, unusable), self._now(), self._wall_clock())
+        else:
+            self._outcomes.forget(TURN)
+        return reports, unusable
 
     async def probe_engine(
         self, name: str, speech: Frame, language: str, *, opened: Callable[[], None], heard: Callable[[str], None]
     ) -> str:
         """Transcribe `speech` with one engine (`modal`, `moshi`, `embedded`). Raises SttError; see `stt.probe`."""
-        engine = self._speech.registry.engine(name)
+        registry = self._speech.registry
+        engine = registry.engine(name)
         if engine is None:
             raise SttModelError("The engine {engine} is not configured or not installed.", fix="See the settings.", engine=name)
-        return await probe_speech(engine, speech, language, opened=opened, on_text=heard)
+        try:
+            text = await probe_speech(engine, speech, language, opened=opened, on_text=heard)
+            if not text:
+                raise SttUnavailable(
+                    "The engine {engine} accepted the recording but returned no text.",
+                    fix="See the log of the speech-to-text server.",
+                    engine=name,
+                )
+        except SttError as failure:
+            registry.note(name, failure)
+            raise
+        else:
+            registry.note(name, None)
+        finally:
+            self._outcomes.observe_engines(self._speech.registry.health(), self._wall_clock())
+            self._outcomes.confirm(ENGINE + engine.name, self._wall_clock())
+        return text
 
     async def enable(
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
@@ -238,10 +315,15 @@ class TranscriptionService:
             problem=None if self._config_error is None else self._config_error.text,
             speakers_waiting=self._capacity.speakers_waiting,
             slots=self._capacity.slots,
+            dependencies=self._dependencies(),
             conditions=self._problems.current(),
             memory=self._capacity.memory(),
             load=self._capacity.load(),
         )
+
+    def _dependencies(self) -> tuple[Dependency, ...]:
+        self._outcomes.observe_engines(self._speech.registry.health(), self._wall_clock())
+        return *map(self._outcomes.of, (HPB, MEDIA, TURN)), *self._outcomes.engines()
 
     def caption_statistics(self) -> CaptionStatistics:
         return metrics.caption_statistics()
@@ -317,9 +399,17 @@ class TranscriptionService:
     async def _watch_conditions(self) -> None:
         """Check all conditions about once a second; log those that have begun or ended."""
         while True:
-            now = asyncio.get_running_loop().time()
-            refusal = None if self._config is None else self._guard.refusal(self._config.hpb, now)
-            for change in self._problems.observe(tuple(self._calls), self._capacity.shortages(), refusal, now):
+            now = self._now()
+            hpb = None if self._config is None else self._config.hpb
+            changes = self._problems.observe(
+                tuple(self._calls),
+                self._capacity.shortages(),
+                None if hpb is None else self._guard.refusal(hpb, now),
+                now,
+                accepted_at=float("-inf") if hpb is None else self._guard.accepted_at(hpb),
+                at=self._wall_clock(),
+            )
+            for change in changes:
                 self._log(change)
             await asyncio.sleep(OBSERVE_S)
 
@@ -340,3 +430,14 @@ class TranscriptionService:
 
     def _record(self, failure: LiveTranscriptionError) -> None:
         self._errors.append(RecordedError(self._wall_clock(), failure.code, failure.text))
+
+    @staticmethod
+    def _now() -> float:
+        return asyncio.get_running_loop().time()
+
+
+def _changed(dependency: str, old: SttConfig, new: SttConfig) -> bool:
+    """Whether the settings of an engine have changed. All engines that run on this machine are `embedded`."""
+    name = dependency.removeprefix(ENGINE)
+    section = name if name in ENGINES else "embedded"
+    return bool(getattr(old, section) != getattr(new, section))

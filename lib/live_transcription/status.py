@@ -41,6 +41,24 @@ class Condition:
 
 
 @dataclass(frozen=True, slots=True)
+class Dependency:
+    """Something that captions depend on, with its last outcome (`observability.health`).
+
+    `name`: `nextcloud`, `hpb`, `media` (audio from the media server), `turn`, or `engine:` and the name of an engine.
+    `state`: `unknown` (never tried with the current settings), `ok`, `warning` or `failed`. `code`: of the error or condition.
+    `cause` says what happened and why, `fix` what an administrator can do. `at`: seconds since the epoch, None if unknown;
+    for an engine, when its state changed.
+    """
+
+    name: str
+    state: str = "unknown"
+    code: str = ""
+    cause: str = ""
+    fix: str = ""
+    at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MemoryStatus:
     """Bytes. `resident`: this process. `used` of `limit`: the limit that is reached first. `source` says whose limit it is
     (`container`, `machine`, `process`, `setting`). None and "" if no limit is known.
@@ -63,7 +81,8 @@ class LoadStatus:
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """`speakers`: publishers whose audio is received. `slots`: those with a slot. `speakers_waiting`: those that speak without
-    a slot, because of one of the `conditions`. `problem`: why the settings cannot be used, if so.
+    a slot, because of one of the `conditions`. `problem`: why the settings cannot be used, if so. `dependencies`: what the
+    engine depends on, that is all but Nextcloud.
     """
 
     calls: int
@@ -78,6 +97,7 @@ class ServiceStatus:
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
     slots: int = 0
+    dependencies: tuple[Dependency, ...] = ()
 
 
 #: Cumulative counts of a histogram by upper bound in seconds, the last one infinite.
@@ -97,11 +117,16 @@ class CaptionStatistics:
 
 @dataclass(frozen=True, slots=True)
 class EngineState:
-    """One speech-to-text engine: `state` as in `stt.fallback.health.State`, `problem` for an administrator."""
+    """One speech-to-text engine: `state` as in `stt.fallback.health.State`.
+
+    `problem` and `fix` are for an administrator, `code` is that of the error.
+    """
 
     name: str
     state: str
     problem: str = ""
+    code: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True, slots=True)

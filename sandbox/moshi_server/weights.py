@@ -15,6 +15,9 @@ which words it must receive for the audio that it sends, and at what time:
 - A burst as loud as `POISON_LEVEL` becomes a token that the tokenizer does not have. It ends the server's model loop, as an
   error of the GPU does: the process lives, and nothing is transcribed any more.
 
+Two further models have the faults of a language model: `DEAF_MODEL_FILE` says nothing, whatever it hears, and
+`REPEATING_MODEL_FILE` says the first word all the time.
+
 The network sizes in `NETWORK` replace those of the published model in the server's configuration. Tensor names and shapes are
 those that the crates `moshi` and `moshi-server` 0.6.4 read. All large tensors are zero, so the files are sparse.
 """
@@ -49,6 +52,8 @@ POISON_LEVEL = len(WORDS) + 1
 #: Steps of 80 ms that the words of Kyutai's 2.6B model for English, which has no pause heads, come behind the audio.
 LATE_DELAY_STEPS = 32
 LATE_MODEL_FILE = "model-late.safetensors"
+DEAF_MODEL_FILE = "model-deaf.safetensors"
+REPEATING_MODEL_FILE = "model-repeating.safetensors"
 
 PAD_TOKEN = 3
 START_TOKEN = 0
@@ -81,12 +86,16 @@ def loudness(level: int) -> float:
 
 
 def write_weights(directory: Path) -> None:
-    """Write the tokenizer, the codec, and the two models (with words 0.48 s and 2.56 s behind the audio)."""
+    """Write the tokenizer, the codec, and the models."""
     directory.mkdir(parents=True, exist_ok=True)
     (directory / TEXT_TOKENIZER_FILE).write_bytes(_tokenizer())
     _save(directory / AUDIO_TOKENIZER_FILE, _mimi(NETWORK.audio_codebooks))
     _save(directory / MODEL_FILE, _language_model(NETWORK, DELAY_STEPS))
     _save(directory / LATE_MODEL_FILE, _language_model(NETWORK, LATE_DELAY_STEPS))
+    _save(directory / DEAF_MODEL_FILE, _with_points(_language_model(NETWORK, DELAY_STEPS), {(PAD_TOKEN, _ONE): 100}))
+    _, first, _ = _pieces()
+    always = {(START_TOKEN, _ONE): 50, (START_TOKEN, _STARTED): -100, (first[1], _STARTED): 100}
+    _save(directory / REPEATING_MODEL_FILE, _with_points(_language_model(NETWORK, DELAY_STEPS), always))
 
 
 @dataclass(frozen=True, slots=True)
@@ -331,6 +340,15 @@ def _language_model(network: Network, delay: int) -> dict[str, _Tensor]:
             pause[0, quiet] = 14 / one_behind
             pause[0, _ONE] = -14 * 2.5 / one_behind
         put(f"extra_heads.{head}.weight", pause)
+    return tensors
+
+
+def _with_points(tensors: dict[str, _Tensor], points: dict[tuple[int, int], float]) -> dict[str, _Tensor]:
+    """A language model whose tokens get more or fewer points by a feature, both as in `_language_model`."""
+    values = tensors["text_linear.weight"].values
+    assert values is not None
+    for (token, feature), change in points.items():
+        values[token, feature] += change
     return tensors
 
 

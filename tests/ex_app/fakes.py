@@ -12,23 +12,30 @@ from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any
 
+from ex_app.background import Background
 from ex_app.errors import NextcloudError
+from ex_app.health import AppHealth, NextcloudHealth
+from ex_app.lifecycle import Lifecycle
 from ex_app.nextcloud.gateway import Page
 from ex_app.selftest.recording import TEXT
-from live_transcription.config import EngineConfig, HpbConfig
+from ex_app.settings.store import SavedSettings
+from live_transcription.config import EngineConfig, HpbConfig, SttConfig
 from live_transcription.errors import (
     CallNotFound,
     ConfigurationError,
     LiveTranscriptionError,
     SignalingUnreachable,
     SttError,
+    SttUnavailable,
     UnknownLanguage,
 )
+from live_transcription.observability.health import Outcomes
 from live_transcription.observability.metrics import caption_statistics, expose
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
     Condition,
+    Dependency,
     EngineState,
     HpbReport,
     IceReport,
@@ -80,6 +87,9 @@ class FakeEngine:
     problem: str | None = None
     requests: int = 0
     applied: list[EngineConfig | ConfigurationError] = field(default_factory=list)
+    #: The engines' settings as last applied, and how often the HPB was checked.
+    stt: SttConfig | None = None
+    checks: int = 0
     probed: list[HpbConfig] = field(default_factory=list)
     probe_failure: LiveTranscriptionError | None = None
     probe_pause: asyncio.Event | None = None
@@ -88,6 +98,8 @@ class FakeEngine:
     errors: tuple[RecordedError, ...] = ()
     conditions: tuple[Condition, ...] = ()
     waiting: int = 0
+    #: By the dependency's name; that of an engine follows from `speech` unless it is here.
+    outcomes: dict[str, Dependency] = field(default_factory=lambda: {"hpb": Dependency("hpb", "ok", at=1.0)})
     memory: MemoryStatus = MemoryStatus(300 << 20)  # noqa: RUF009  frozen
 
     async def __aenter__(self) -> FakeEngine:
@@ -127,8 +139,9 @@ class FakeEngine:
     async def leave_all(self, grace_s: float | None = None) -> None:
         self.rooms.clear()
 
-    def apply(self, config: EngineConfig | ConfigurationError) -> None:
+    def apply(self, config: EngineConfig | ConfigurationError, stt: SttConfig | None = None) -> None:
         self.applied.append(config)
+        self.stt = stt
 
     def export(self) -> tuple[CallSnapshot, ...]:
         return tuple(CallSnapshot(room, "en", tuple(targets.items())) for room, targets in self.rooms.items())
@@ -148,6 +161,9 @@ class FakeEngine:
             raise self.probe_failure
         return HpbReport("2.0.4", ("mcu", "recipient-call"))
 
+    async def check_hpb(self) -> None:
+        self.checks += 1
+
     async def probe_ice(self, servers: Sequence[IceServer]) -> tuple[tuple[IceReport, ...], int]:
         return tuple(IceReport("stun", url, "192.0.2.1:4711") for server in servers for url in server.urls), 0
 
@@ -160,6 +176,8 @@ class FakeEngine:
         if self.probe_pause is not None:
             await self.probe_pause.wait()
         heard("I'm sorry, but")
+        if not self.heard:
+            raise SttUnavailable("The engine accepted the recording but returned no text.", fix="See its log.")
         return self.heard
 
     def languages(self) -> Mapping[str, Language]:
@@ -181,7 +199,14 @@ class FakeEngine:
             conditions=self.conditions,
             speakers_waiting=self.waiting,
             memory=self.memory,
+            dependencies=self._dependencies(),
         )
+
+    def _dependencies(self) -> tuple[Dependency, ...]:
+        engines = Outcomes()
+        engines.observe_engines(self.speech.engines, 1.0)
+        named = {name: Dependency(name) for name in ("hpb", "media", "turn")} | {each.name: each for each in engines.engines()}
+        return tuple((named | self.outcomes).values())
 
     async def _requested(self) -> None:
         self.requests += 1
@@ -276,3 +301,8 @@ class FakeNextcloud:
         if self.failures:
             self.failures -= 1
             raise NextcloudError("Nextcloud could not be reached (ConnectionError).")
+
+
+def health_of(engine: FakeEngine, nextcloud: FakeNextcloud, saved: SavedSettings) -> AppHealth:
+    """The health of an app of which nothing else runs."""
+    return AppHealth(engine, Lifecycle(engine, nextcloud, Background()), saved, NextcloudHealth(lambda: 0.0))

@@ -64,7 +64,8 @@ def page_messages() -> set[str]:
         template = file.read_text(encoding="utf-8")
         found |= set(re.findall(r'\bt\("([^"]+)"\)', template)) | set(re.findall(r'\("(?:hpb|ice|stt)", "([^"]+)"\)', template))
     for script in (ROOT / "ex_app/js").glob("*.js"):
-        found |= set(re.findall(r"\bt\('((?:[^'\\]|\\.)+)'", script.read_text(encoding="utf-8")))
+        texts = re.findall(r"\bt\('((?:[^'\\]|\\.)+)'", script.read_text(encoding="utf-8"))
+        found |= {text.replace("\\'", "'") for text in texts}
     return found
 
 

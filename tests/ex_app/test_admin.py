@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -20,7 +21,7 @@ from ex_app.settings.store import SavedSettings
 from live_transcription.errors import ConfigurationError, SignalingRefused, SignalingUnreachable, SttUnavailable
 from live_transcription.status import EngineState, RecordedError, SpeechStatus
 from live_transcription.types import IceServer
-from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud, credentials
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud, credentials, health_of
 
 OWN = {OWN_HEADER: "1"}
 READS = ("/admin/page", "/admin/settings", "/admin/status", "/admin/test/unknown")
@@ -154,7 +155,7 @@ async def test_a_green_selftest(talk: httpx.AsyncClient, nextcloud: FakeNextclou
     nextcloud.servers = (IceServer(("stun:stun.example.com:443",)),)
     run = await outcome(talk, "/admin/selftest")
     assert (run["state"], run["failing"]) == ("ok", "")
-    assert {step["check"] for step in run["steps"]} == {"nextcloud", "hpb", "ice", "stt"}
+    assert {step["check"] for step in run["steps"]} == {"nextcloud", "hpb", "ice", "stt", "calls"}
     assert any(step["detail"] == TEXT for step in run["steps"])
 
 
@@ -182,12 +183,14 @@ async def test_the_selftest_reports_the_failing_check_the_cause_and_the_fix(
     assert (failed["message"], failed["fix"], failed["code"]) == (failure.message, failure.fix, failure.code)
 
 
-async def test_the_check_of_the_backend_names_missing_settings_by_their_labels(nextcloud: FakeNextcloud) -> None:
+async def test_the_check_of_the_backend_names_missing_settings_by_their_labels(
+    nextcloud: FakeNextcloud, engine: FakeEngine
+) -> None:
     environment = {name: value for name, value in ENVIRONMENT.items() if name != "LT_INTERNAL_SECRET"}
     saved = SavedSettings(environment, nextcloud, lambda _: None)
     run = Run("hpb", lambda: 0.0)
     with pytest.raises(ConfigurationError):
-        await Checks(FakeEngine(), nextcloud, saved).run("hpb", run)
+        await Checks(engine, nextcloud, saved, health_of(engine, nextcloud, saved)).run("hpb", run)
     (step,) = run.describe()["steps"]
     assert (step["title"], step["state"], step["message"]) == ("Internal secret", "failed", "LT_INTERNAL_SECRET is not set.")
     assert step["fix"].startswith("Enter the internalsecret")
@@ -232,10 +235,11 @@ async def test_unknown_checks_and_engines_are_refused(talk: httpx.AsyncClient) -
 async def test_the_status_of_calls_engines_and_errors(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     engine.rooms = {"abc": {"nc1": None}}
     engine.errors = (RecordedError(1.0, "stt", "<b>bold</b>"), RecordedError(2.0, "stt", "later"))
-    engine.speech = SpeechStatus((EngineState("modal", "starting", "It takes long."),), 1, 120.0, 2, 0.5)
+    starting = EngineState("modal", "starting", "It takes long.", "stt_starting", "Wait.")
+    engine.speech = SpeechStatus((starting,), 1, 120.0, 2, 0.5)
     status = (await talk.get("/admin/status")).json()
     assert (status["calls"], status["targets"], status["gpu_minutes"], status["reconnects"]) == (1, 1, 2.0, 2)
-    assert status["engines"] == [{"name": "modal", "state": "starting", "problem": "It takes long."}]
+    assert status["engines"] == [asdict(starting)]
     assert [error["message"] for error in status["last_errors"]] == ["later", "<b>bold</b>"]
     assert status["memory_bytes"] > 1_000_000
 

@@ -17,6 +17,7 @@ from ex_app.application import create_app
 from ex_app.background import Background
 from ex_app.errors import NextcloudError, NextcloudRefused
 from ex_app.lifecycle import Lifecycle
+from ex_app.nextcloud.gateway import Page
 from live_transcription.status import Condition, EngineState, MemoryStatus, SpeechStatus
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
@@ -162,6 +163,55 @@ async def test_a_refusal_decides_when_the_app_asks_again() -> None:
     assert (waits, lifecycle.enabled) == ([900], False)
 
 
+async def test_a_refused_request_is_repeated_as_soon_as_nextcloud_has_used_the_secret() -> None:
+    asked: list[int] = []
+
+    class Refusing(FakeNextcloud):
+        async def is_enabled(self) -> bool:
+            asked.append(1)
+            if len(asked) < 3:
+                raise NextcloudRefused("Nextcloud refused the app's credentials.", 900)
+            return False
+
+    async def sleep(delay: float) -> None:
+        await asyncio.Event().wait()
+
+    work = Background()
+    lifecycle = Lifecycle(FakeEngine(), Refusing(), work, sleep=sleep)
+    async with asyncio.TaskGroup() as tasks:
+        work.start(tasks)
+        lifecycle.start()
+        for attempts in (1, 2):
+            await settle()
+            assert (len(asked), lifecycle.enabled) == (attempts, None), "one request for each confirmation"
+            lifecycle.credentials_confirmed()
+        await settle()
+        assert (len(asked), lifecycle.enabled) == (3, False)
+        work.stop()
+
+
+async def test_a_signed_request_wakes_what_waits_for_nextcloud(anybody: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    """Through the whole app: AppAPI's request ends the wait of 15 minutes."""
+    asked: list[int] = []
+
+    async def put_page(page: Page) -> None:
+        asked.append(1)
+        if len(asked) == 1:
+            raise NextcloudRefused("Nextcloud refused the app's credentials.", 900)
+
+    nextcloud.put_page = put_page  # type: ignore[method-assign]
+    for enabled in ("0", "1"):
+        answer = await anybody.put("/enabled", params={"enabled": enabled}, headers=credentials())
+        assert answer.status_code == 200, answer.text
+    await settle()
+    await anybody.get("/heartbeat")
+    await settle()
+    assert len(asked) == 1
+    await anybody.get("/capabilities", headers=credentials())
+    await settle()
+    assert len(asked) == 2
+
+
 async def test_disabling_ends_all_calls(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
     await talk.post("/api/v1/call/transcribe", json=ON)
     assert engine.rooms
@@ -196,7 +246,7 @@ async def test_the_shutdown_closes_engine_and_gateway() -> None:
 async def test_without_credentials_only_the_health_is_readable(anybody: httpx.AsyncClient, engine: FakeEngine) -> None:
     assert (await anybody.get("/healthz")).json() == {"status": "ok", "reasons": []}
     engine.problem = "LT_HPB_URL is not set."
-    assert (await anybody.get("/healthz")).json() == {"status": "degraded", "reasons": ["configuration"]}
+    assert (await anybody.get("/healthz")).json() == {"status": "failed", "reasons": ["configuration"]}
     assert (await anybody.get("/metrics")).status_code == 401
 
 
@@ -232,7 +282,7 @@ async def test_the_health_names_the_reasons(talk: httpx.AsyncClient, engine: Fak
     nextcloud.failures = 1
     await talk.post("/admin/test/nextcloud", json={}, headers={"X-Live-Transcription": "1"})
     body = (await talk.get("/healthz")).json()
-    assert (body["status"], body["reasons"][:2]) == ("degraded", ["configuration", "speech-to-text"])
+    assert (body["status"], body["reasons"][:2]) == ("failed", ["configuration", "speech-to-text"])
     assert body["engine_states"] == {"modal": "down"}
 
 

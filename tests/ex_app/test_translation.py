@@ -5,13 +5,19 @@
 
 from __future__ import annotations
 
+import re
+import ssl
+
 import httpx
 import pytest
 
 from ex_app.translation import translated
-from live_transcription.errors import ConfigurationError
+from live_transcription.errors import ConfigurationError, SttAtCapacity
+from live_transcription.observability.conditions import hpb_condition
+from live_transcription.signaling.diagnosis import hello_refusal, unreachable
+from live_transcription.status import RecordedError
 from live_transcription.texts import Text, join
-from tests.ex_app.fakes import FakeNextcloud
+from tests.ex_app.fakes import FakeEngine, FakeNextcloud
 
 CHECK = "Check {LT_HPB_URL}, and that the backend is running."
 
@@ -65,3 +71,34 @@ async def test_talk_gets_english_with_the_names_of_variables(talk: httpx.AsyncCl
 def test_an_error_of_a_setting_is_translated_with_its_fix() -> None:
     error = ConfigurationError("LT_INTERNAL_SECRET", "{setting} is not set.", fix="Check {LT_INTERNAL_SECRET}, then restart.")
     assert translated(error.message, "de") == "„Internes Geheimnis“ ist nicht gesetzt."
+
+
+async def test_the_status_is_in_the_pages_language(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    refusal = hello_refusal("invalid_token", "https://cloud.example.com/")
+    assert refusal is not None
+    full = SttAtCapacity("{service} has too many sessions (HTTP {status}).", service=Text("The moshi-server"), status="429")
+    engine.conditions = (hpb_condition(refusal, 2),)
+    engine.errors = (RecordedError(1_750_000_000.0, full.code, full.text),)
+    status = (await talk.get("/admin/status", headers={"Accept-Language": "de"})).json()
+    (condition,), (error,) = status["conditions"], status["last_errors"]
+    assert condition["message"] == (
+        "2 Anrufe erhalten keine Untertitel. Das High-Performance-Backend hat das interne Geheimnis abgelehnt."
+    )
+    assert condition["fix"].startswith("Setzen Sie „Internes Geheimnis“ auf den Wert von internalsecret")
+    assert error["message"] == "Der moshi-server hat zu viele Sitzungen (HTTP 429)."
+
+
+def test_every_refusal_of_the_backend_is_translated_whole() -> None:
+    """No English is left inside a translated text, whatever the values of the text are texts of."""
+    untrusted = ssl.SSLCertVerificationError(1, "certificate verify failed")
+    untrusted.verify_message = "self-signed certificate"
+    found = [
+        unreachable(error, "wss://hpb.example.com")
+        for error in (untrusted, TimeoutError(), ConnectionRefusedError(), OSError())
+    ]
+    for error in found:
+        english = translated(error.text, "en")
+        for language in ("de", "fr"):
+            foreign = translated(error.text, language)
+            left = {word for word in re.findall(r"[a-z]{4,}", english) if word in re.findall(r"[a-z]{4,}", foreign)}
+            assert left <= {"hpb", "example", "self", "signed", "certificate", "backend", "port", "test"}, foreign

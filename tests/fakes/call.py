@@ -160,6 +160,7 @@ class FakeSpeaker:
         self.requests = requests
         self.ending = asyncio.Event()
         self.given_up = False
+        self.connected = False
         self.path_failure: NoMediaPath | None = None
         self.turn_answers: Mapping[str, TurnAnswer] = {}
         self._on_caption = on_caption

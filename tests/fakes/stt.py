@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
+from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.transcript import Flushed, Hypothesis, SttEvent
 from live_transcription.types import SAMPLE_RATE, Frame, Language
@@ -31,6 +32,9 @@ class FakeStream(SttStream):
         self.language = language
         self.ordinal = ordinal
         self.frames: list[Frame] = []
+        #: Samples that were marked as speech.
+        self.speech = 0
+        self._marked = False
         self.flushes = 0
         self.closed = False
         self.never_ends = False
@@ -45,7 +49,11 @@ class FakeStream(SttStream):
     def caught_up(self) -> bool:
         return not self.busy
 
+    def mark_speech(self, active: bool) -> None:
+        self._marked = active
+
     async def send(self, frame: Frame) -> None:
+        self.speech += len(frame) * self._marked
         if not self.frames:
             for _ in range(2):
                 self.emitted.put_nowait(Hypothesis(f"speech {self.ordinal} begins", final=False))
@@ -93,6 +101,9 @@ class FakeBackend(SttBackend):
 class FakeRegistry:
     """Replaces `stt.engines.SttRegistry`: one fake backend for all languages."""
 
+    #: Speakers that the engines can serve at the same time; None: not known.
+    capacity: int | None = None
+
     def __init__(self) -> None:
         self.fake = FakeBackend()
 
@@ -104,6 +115,11 @@ class FakeRegistry:
 
     def engines(self) -> tuple[str, ...]:
         return (self.fake.name,)
+
+    def health(self) -> tuple[EngineState, ...]:
+        return (EngineState(self.fake.name, "up"),)
+
+    def note(self, name: str, error: SttError | None) -> None: ...
 
     async def aclose(self) -> None:
         return

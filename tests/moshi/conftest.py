@@ -9,6 +9,7 @@ Where it is not built they are skipped, with the reason. In CI (CI=true) they fa
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -75,9 +76,11 @@ def silence_of_real(built: None, tmp_path_factory: pytest.TempPathFactory) -> It
 
 @pytest.fixture
 def servers(built: None, tmp_path: Path) -> Servers:
+    numbers = itertools.count()
+
     @asynccontextmanager
     async def run(**options: Any) -> AsyncIterator[MoshiServer]:
-        server = MoshiServer(tmp_path, **options)
+        server = MoshiServer(tmp_path / str(next(numbers)), **options)
         await server.start()
         try:
             yield server

@@ -39,7 +39,9 @@ class Listener:
     def count(self, kind: type[SttEvent]) -> int:
         return sum(isinstance(event, kind) for event in self.events)
 
-    async def say(self, audio: Frame, speed: float = SPEED) -> None:
+    async def say(self, audio: Frame, speed: float = SPEED, *, speech: bool = False) -> None:
+        """Send audio at a multiple of real time. `speech`: what the voice detector finds in all of it."""
+        self.stream.mark_speech(speech)
         clock = asyncio.get_running_loop().time
         began = clock()
         for start in range(0, len(audio), FRAME_SAMPLES):

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from live_transcription.config import MoshiConfig
-from live_transcription.errors import SttAtCapacity, SttError, SttRefused, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttError, SttRefused, SttUnavailable, SttWrongModel
 from live_transcription.stt.base import Flushed, Pause
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.types import Secret
@@ -145,6 +145,12 @@ async def test_the_probe_sees_a_dead_model(servers: Servers) -> None:
             await backend(server).warm()
 
 
+async def test_the_probe_refuses_a_model_without_pause_heads_and_names_the_one_to_run(servers: Servers) -> None:
+    async with servers(batch_size=1, pause_heads=False) as server:
+        with pytest.raises(SttWrongModel, match="stt-1b-en_fr"):
+            await backend(server).warm()
+
+
 async def test_a_hung_server_is_left_within_a_second_or_two(servers: Servers) -> None:
     async with servers(batch_size=1) as server:
         stream = backend(server).open_stream("en")
@@ -156,25 +162,3 @@ async def test_a_hung_server_is_left_within_a_second_or_two(servers: Servers) ->
         await asyncio.wait([sending])
         async with asyncio.timeout(5.0):
             await stream.__aexit__(None, None, None)
-
-
-@pytest.mark.xfail(strict=True, reason="Nothing reports a server that falls further and further behind.")
-async def test_a_server_that_is_too_slow_is_noticed(servers: Servers) -> None:
-    """It works for a tenth of the time, so that after 14 s it is more than 10 s behind."""
-    async with servers(batch_size=1) as server, listening(backend(server)) as listener:
-
-        async def slow_down() -> None:
-            while True:
-                server.pause()
-                await asyncio.sleep(0.45)
-                server.resume()
-                await asyncio.sleep(0.05)
-
-        slowness = asyncio.create_task(slow_down())
-        try:
-            with contextlib.suppress(SttError):
-                await listener.say(say(*WORDS, *WORDS[:11]), speed=1.0)
-            assert listener.failure is not None
-        finally:
-            slowness.cancel()
-            await asyncio.wait([slowness])

@@ -11,8 +11,10 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import numpy as np
+import pytest
 
 from live_transcription.config import MoshiConfig
+from live_transcription.stt.fallback import health
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
@@ -65,7 +67,10 @@ async def utterances(listener: Listener, count: int) -> None:
         await listener.stream.flush()
 
 
-async def test_a_server_that_is_gone_is_helped_out_for_and_used_again_when_it_is_back(servers: Servers) -> None:
+async def test_a_server_that_is_gone_is_helped_out_for_and_used_again_when_it_is_back(
+    servers: Servers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(health, "PROBE_S", (2.0, 2.0))
     async with servers(batch_size=1) as server:
         engines = Engines(server)
         async with listening(engines.backend) as listener:

@@ -131,12 +131,18 @@ async def test_a_missing_media_path_and_a_turn_server_that_refuses_us_show_in_he
             assert (await listener.enable_captions("en")).ok
             await reasoned(talk, {"media-path", "turn-refused"}, 30.0)
             health: dict[str, Any] = await talk.app.health()
-            assert "error 401" in health["explanations"]["turn-refused"]
+            assert "(401)" in health["explanations"]["turn-refused"]
             assert "UDP" in health["explanations"]["media-path"]
             assert {"media-path", "turn-refused"} <= {error["code"] for error in health["last_errors"]}
             for private in (speaker.session_id, room, "another"):
                 assert private not in str(health)
             assert warnings(talk, "media-path") == warnings(talk, "turn-refused") == 1
-            # A speaker without a path does not prolong the condition after the call.
+            assert health["status"] == "failed"
+            # The conditions end with the call, but what it has shown is still true.
             await talk.nextcloud.talk.leave(room)
-            await well(talk)
+
+            async def ended() -> bool:
+                return not await talk.app.metric("live_transcription_condition", code="media-path")
+
+            await eventually(ended, "the condition ends with the call", 5.0)
+            assert {"media-path", "turn-refused"} <= set(await reasons(talk))

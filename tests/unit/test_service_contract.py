@@ -27,6 +27,7 @@ from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
     Condition,
+    Dependency,
     EngineState,
     HpbReport,
     IceReport,
@@ -61,6 +62,7 @@ VALUES: list[tuple[Any, Any]] = [
     (EngineConfig | ConfigurationError, CONFIG),
     (EngineConfig | ConfigurationError, ConfigurationError("LT_HPB_URL", "It is not set.", fix="Set it.")),
     (HpbConfig, CONFIG.hpb),
+    (SttConfig | None, CONFIG.stt),
     (float | None, 2.5),
     (Sequence[CallSnapshot], (CallSnapshot("room", "en", (("nc1", "user"), ("nc2", None))),)),
     (Sequence[IceServer], (IceServer(("turn:turn.example.com",), "name", Secret("word")), IceServer(("stun:s.example.com",)))),
@@ -73,7 +75,8 @@ VALUES: list[tuple[Any, Any]] = [
         ServiceStatus,
         ServiceStatus(
             1, 2, 3, 4, ("whisper",), (RecordedError(1.5, "stt", "It failed."),), None, 5,
-            (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0),
+            (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0), 6,
+            (Dependency("hpb", "ok", at=1.5), Dependency("turn", "warning", "ice", "No.", "Fix.", 2.5)),
         ),
     ),
     (bytes, b"live_transcription_calls 1.0\n"),
@@ -90,8 +93,9 @@ def test_arguments_and_results_are_plain_values(name: str) -> None:
 
 def test_the_constructor_takes_plain_values_local_tools_and_one_question() -> None:
     hints = get_type_hints(TranscriptionService.__init__)
-    assert hints.keys() - LOCAL - ASKED == {"config", "return"}, "where would a service in another process have it from?"
+    assert hints.keys() - LOCAL - ASKED == {"config", "stt", "return"}, "where would a service in another process have it from?"
     assert not not_plain(hints["config"])
+    assert not not_plain(hints["stt"])
     assert hints["ice_servers"] == Callable[[], Awaitable[Sequence[IceServer]]]
     assert not not_plain(Sequence[IceServer])
 

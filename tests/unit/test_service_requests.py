@@ -51,6 +51,22 @@ def test_a_request_is_answered_in_time_although_the_backend_says_nothing() -> No
     virtual_clock.run(run())
 
 
+def test_a_refused_reader_gets_no_captions_from_the_call_that_has_replaced_the_refusing_one() -> None:
+    async def run() -> None:
+        async with service("ws://127.0.0.1:9") as ours:
+            asked = asyncio.create_task(ours.enable("room", "nc1"))
+            await asyncio.sleep(0.5)
+            assert [target for call in ours.export() for target, _ in call.targets] == ["nc1"]
+            hpb = HpbConfig("ws://127.0.0.1:9", Secret("another"), "https://cloud.example.com")
+            ours.apply(EngineConfig(hpb=hpb))
+            with pytest.raises(CallUnavailable):
+                await asked
+            assert ours.export() == ()
+            await ours.leave_all(0.0)
+
+    virtual_clock.run(run())
+
+
 def test_an_unknown_language_is_refused_and_starts_no_call() -> None:
     async def run() -> None:
         async with service("ws://127.0.0.1:9") as ours:

@@ -55,12 +55,14 @@ class FrameQueue:
 
         Raises FrameQueueClosed after `close()` when the queue is empty, and TimeoutError if no frame comes for `timeout_s`.
         """
-        if not self._frames and not self._closed:
-            await self._wait(timeout_s)
+        timed_out = not self._frames and not self._closed and await self._wait(timeout_s)
+        # A frame may have come after the time was over, and before this task ran again.
         if self._frames:
             return self._take()
         if self._closed:
             raise FrameQueueClosed
+        if timed_out:
+            raise TimeoutError
         return None
 
     def interrupt(self) -> None:
@@ -72,15 +74,17 @@ class FrameQueue:
         self._closed = True
         self._wake()
 
-    async def _wait(self, timeout_s: float | None) -> None:
-        """Wait for `_wake`. The timer is cheaper than `asyncio.timeout`, and this runs once per frame of each speaker."""
+    async def _wait(self, timeout_s: float | None) -> bool:
+        """Wait for `_wake`. Returns whether the time is over.
+
+        The timer is cheaper than `asyncio.timeout`, and this runs once per frame of each speaker.
+        """
         loop = asyncio.get_running_loop()
         self._waiter = loop.create_future()
         if timeout_s is not None:
             self._timer.set(loop.time() + timeout_s)
         try:
-            if await self._waiter:
-                raise TimeoutError
+            return await self._waiter
         finally:
             self._waiter = None
             self._timer.cancel()

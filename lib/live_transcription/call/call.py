@@ -91,6 +91,8 @@ class Call:
         self._targets.suspend()
         self._delivery = CaptionDelivery(self._session, self._targets, on_sent=on_caption_sent, interval=interval)
         self._publishers = Publishers(room_token, roster, self._targets, self._delivery, sharing, self._make_speaker)
+        #: Since when the app is in the room, in event loop time; None while it is not.
+        self.in_room_since: float | None = None
         self._interrupted_at: float | None = None
         self._alarm = DeadlineTimer(self._reconcile)
         self._ended = asyncio.Event()
@@ -152,6 +154,11 @@ class Call:
         speakers = self._publishers.speakers.items()
         return {session_id: failure for session_id, speaker in speakers if (failure := speaker.path_failure) is not None}
 
+    @property
+    def has_media_path(self) -> bool:
+        """Whether the path to the SFU works for at least one publisher."""
+        return any(speaker.connected for speaker in self._publishers.speakers.values())
+
     def turn_answers(self) -> Mapping[str, TurnAnswer]:
         """The last answer of each TURN server, by the server's address."""
         answers = [answer for speaker in self._publishers.speakers.values() for answer in speaker.turn_answers.items()]
@@ -194,6 +201,7 @@ class Call:
                     task.cancel()
         finally:
             self._running = False
+            self.in_room_since = None
             # A call that failed will be started again.
             self._publishers.close(returning=not self._ended.is_set())
             self.joined.clear()
@@ -252,6 +260,7 @@ class Call:
                 self._start_session(event)
             case events.SessionInterrupted():
                 self._targets.suspend()
+                self.in_room_since = None
                 self._interrupted_at = self._now()
                 self._reconcile()
             case events.ParticipantsJoined() | events.ParticipantsUpdated() | events.ParticipantsLeft():
@@ -268,6 +277,7 @@ class Call:
         if self.joined.is_set():
             metrics.signaling_reconnects.labels("resumed" if event.resumed else "new session").inc()
         self._targets.resume(self._now())
+        self.in_room_since = self._now()
         self._interrupted_at = None
         if not event.resumed:
             self._publishers.reset()

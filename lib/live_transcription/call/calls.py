@@ -101,6 +101,9 @@ class Calls:
         except CallUnavailable:
             if self._waiting[waiting] == 1 and waiting not in self._earlier_targets:
                 call.remove_target(nc_session_id)
+                # New settings may have replaced the call meanwhile, and the other one has its targets.
+                if (current := self.get(call.room_token)) not in (None, call) and not self._waiting[current, nc_session_id]:
+                    current.remove_target(nc_session_id)
             raise
         finally:
             self._waiting[waiting] -= 1

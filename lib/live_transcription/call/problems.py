@@ -1,14 +1,17 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Turns the problems of all calls into conditions for an administrator. Pure: `now` in seconds of any monotonic clock."""
+"""What all calls report about the HPB, the media path and TURN: conditions, and the last outcomes of these dependencies.
+
+Pure: `now` in seconds of any monotonic clock, `at` in seconds since the epoch.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Sequence
 
 from live_transcription.call.call import Call
-from live_transcription.errors import SignalingError
+from live_transcription.errors import LiveTranscriptionError, NoMediaPath, RoomRefused, SignalingError, SignalingRefused
 from live_transcription.observability.conditions import (
     SHORTAGES,
     Change,
@@ -17,7 +20,9 @@ from live_transcription.observability.conditions import (
     media_condition,
     turn_condition,
 )
+from live_transcription.observability.health import FAILED, HPB, MEDIA, OK, TURN, WARNING, Outcomes
 from live_transcription.status import Condition
+from live_transcription.types import TurnAnswer
 
 #: Seconds for which the last problem with the HPB counts when no call is left to report it.
 HPB_PROBLEM_S = 300.0
@@ -25,27 +30,70 @@ HPB_PROBLEM_S = 300.0
 TURN_REFUSED_S = 600.0
 
 
-class Problems:
-    """The conditions of the service."""
+#: The conditions that say that calls have no session at the HPB.
+_HPB_CODES = ("hpb-unreachable", "hpb-refused")
 
-    def __init__(self) -> None:
+
+class Problems:
+    """The conditions of the service. It notes what calls and tests show in `outcomes`."""
+
+    def __init__(self, outcomes: Outcomes) -> None:
         self._conditions = Conditions()
+        self._outcomes = outcomes
         self._last_hpb_problem: tuple[SignalingError, float] | None = None
+        # Only later events change the outcome: an existing session says nothing about a secret that a test found to be wrong,
+        # and an earlier login says nothing about other settings.
+        self._hpb_since = float("-inf")
+        self._turn_since = float("-inf")
+        self._hpb_refusal: SignalingRefused | None = None
 
     def current(self) -> tuple[Condition, ...]:
         """The conditions that have begun and not ended, as of the last `observe`."""
         return self._conditions.current()
 
-    def forget_hpb(self) -> None:
-        """The HPB works, or another one is used from now on."""
-        self._last_hpb_problem = None
+    @property
+    def hpb_refusal(self) -> tuple[SignalingRefused, float] | None:
+        """The refusal that is the HPB's last outcome, and when it was noted; None for another outcome."""
+        return None if self._hpb_refusal is None else (self._hpb_refusal, self._hpb_since)
+
+    def forget_hpb(self, now: float) -> None:
+        """Other settings of the HPB apply from now on."""
+        self._last_hpb_problem = self._hpb_refusal = None
+        self._hpb_since = now
+        self._outcomes.forget(HPB, MEDIA)
+
+    def hpb_succeeded(self, at: float) -> None:
+        """The HPB has accepted a hello."""
+        self._last_hpb_problem = self._hpb_refusal = None
+        self._outcomes.succeeded(HPB, at)
+
+    def hpb_failed(self, error: LiveTranscriptionError, now: float, at: float) -> None:
+        """The HPB cannot be reached, or refuses the app."""
+        self._hpb_refusal = error if isinstance(error, SignalingRefused) else None
+        self._hpb_since = now
+        self._outcomes.failed(HPB, error, at)
+
+    def turn_tested(self, problem: Condition | None, now: float, at: float) -> None:
+        """A test of all STUN and TURN servers has ended."""
+        self._turn_since = now
+        if problem is None:
+            self._outcomes.succeeded(TURN, at)
+        else:
+            self._outcomes.warned(TURN, problem, at)
 
     def observe(
-        self, calls: Sequence[Call], shortages: Iterable[Condition], refusal: SignalingError | None, now: float
+        self,
+        calls: Sequence[Call],
+        shortages: Iterable[Condition],
+        refusal: SignalingError | None,
+        now: float,
+        *,
+        accepted_at: float,
+        at: float,
     ) -> tuple[Change, ...]:
         """Check all conditions, about once a second. Returns those that have begun or ended since the last check.
 
-        `refusal`: why the HPB refuses every call of this app, if it does.
+        `refusal`: why the HPB refuses every call of this app, if it does. `accepted_at`: when it accepted the last hello.
         """
         by_code = {shortage.code: shortage for shortage in shortages}
         for code in SHORTAGES:
@@ -54,7 +102,7 @@ class Problems:
         if refusal is not None:
             errors.append(refusal)
         hpb = {condition.code: condition for condition in (hpb_condition(error, affected) for error in errors)}
-        for code in ("hpb-unreachable", "hpb-refused"):
+        for code in _HPB_CODES:
             self._set(code, hpb.get(code), now)
         lost = {(call, who): failure for call in calls for who, failure in call.path_failures().items()}
         media: dict[Hashable, Condition] = {source: media_condition(len(lost), failure) for source, failure in lost.items()}
@@ -63,14 +111,52 @@ class Problems:
         refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
         recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)
         self._set("turn-refused", turn_condition(refused) if refused and recent else None, now)
-        return self._conditions.changes(now)
+        changes = self._conditions.changes(now)
+        begun = {condition.code for condition in self._conditions.current()}
+        self._note_hpb(calls, errors if begun.intersection(_HPB_CODES) else [], accepted_at, now, at)
+        self._note_media(calls, list(lost.values()), "media-path" in begun, at)
+        self._note_turn([answer for _, answer in answers], turn_condition(refused) if refused and recent else None, at)
+        return changes
+
+    def _note_hpb(
+        self, calls: Sequence[Call], errors: Sequence[SignalingError], accepted_at: float, now: float, at: float
+    ) -> None:
+        if errors:
+            # A refusal explains more than the connections that fail after it.
+            error = next((error for error in errors if isinstance(error, SignalingRefused)), errors[0])
+            self.hpb_failed(error, now, at)
+            return
+        since = [since for call in calls if (since := call.in_room_since) is not None]
+        # A session that is resumed shows that the HPB is back, but not that it accepts the secret.
+        proofs = [accepted_at] if self._hpb_refusal is not None else [accepted_at, *since]
+        if max(proofs) > self._hpb_since and (since or self._outcomes.of(HPB).state != OK):
+            self.hpb_succeeded(at)
+
+    def _note_media(self, calls: Sequence[Call], failures: Sequence[NoMediaPath], lasting: bool, at: float) -> None:
+        connected = any(call.has_media_path for call in calls)
+        if failures and lasting:
+            self._outcomes.failed(MEDIA, failures[0], at, state=WARNING if connected else FAILED)
+        elif connected and not failures:
+            self._outcomes.succeeded(MEDIA, at)
+
+    def _note_turn(self, answers: Sequence[TurnAnswer], refusal: Condition | None, at: float) -> None:
+        if not answers or answers[-1].at <= self._turn_since:
+            return
+        if refusal is not None:
+            self._outcomes.warned(TURN, refusal, at)
+        elif not answers[-1].code:
+            self._outcomes.succeeded(TURN, at)
 
     def _set(self, code: str, condition: Condition | None, now: float) -> None:
         self._conditions.observe(code, {} if condition is None else {"": condition}, now)
 
     def _hpb_problems(self, calls: Sequence[Call], now: float) -> tuple[int, list[SignalingError]]:
-        """How many calls are not in their rooms, and why. The last problem counts for `HPB_PROBLEM_S` after its call."""
-        errors = [error for call in calls if (error := call.last_error) is not None]
+        """How many calls are not in their rooms, and why. The last problem counts for `HPB_PROBLEM_S` after its call.
+
+        A room that refuses the app is no problem with the HPB.
+        """
+        found = [call.last_error for call in calls]
+        errors = [error for error in found if error is not None and not isinstance(error, RoomRefused)]
         if errors:
             self._last_hpb_problem = (errors[0], now)
         elif any(call.joined.is_set() for call in calls):

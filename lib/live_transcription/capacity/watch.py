@@ -44,6 +44,14 @@ MAX_SUBSCRIPTIONS = 2_000
 SUBSCRIPTION_RULES = ShareRules(idle_s=60.0, min_hold_s=10.0, rotate_s=60.0, move_every_s=0.25)
 
 
+def _nothing() -> None:
+    return
+
+
+def _unknown() -> None:
+    return None
+
+
 class PublisherClaims:
     """One publisher's claims: a subscription, and a slot (the right to a speech-to-text stream). No method waits.
 
@@ -100,7 +108,7 @@ class Capacity:
 
     `audio`: the budget of buffered audio, set to a share of the memory limit. `read` and `read_descriptors` are called once at
     first, and then about once a second by `watch`; without `read_descriptors` descriptors are unlimited. `release` returns free
-    memory to the system.
+    memory to the system. `engine_capacity`: how many speakers the speech-to-text engines can serve, None if that is not known.
     """
 
     def __init__(
@@ -110,12 +118,14 @@ class Capacity:
         read: Callable[[], MemoryReading] | None = None,
         read_descriptors: Callable[[], DescriptorReading] | None = None,
         release: Callable[[], None] = release_free_memory,
+        engine_capacity: Callable[[], int | None] = _unknown,
     ) -> None:
         self.interval = CaptionInterval()
         self._audio = audio
         self._read_memory = read or MemoryMeter.of_this_process().read
         self._read_descriptors = read_descriptors or _unlimited
         self._release_memory = release
+        self._engine_capacity = engine_capacity
         self._released_at = float("-inf")
         self._slots = FairShares(sys.maxsize, SLOT_RULES)
         self._subscriptions = FairShares(MAX_SUBSCRIPTIONS, SUBSCRIPTION_RULES)
@@ -191,7 +201,10 @@ class Capacity:
         if not self._slots.waiting:
             return
         before = self._slots.held
-        changed = self._slots.decide(now, self._memory.room(SLOT_BYTES, now))
+        room = self._memory.room(SLOT_BYTES, now)
+        if (most := self._engine_capacity()) is not None:
+            room = min(room, most - before)
+        changed = self._slots.decide(now, room)
         self._memory.promise((self._slots.held - before) * SLOT_BYTES, now)
         _notify(changed)
 
@@ -227,7 +240,18 @@ class Capacity:
         waiting = self._slots.waiting
         silent = untranscribed(waiting) if waiting else ""
         found = self._memory.shortages(silent)
-        if not found and waiting:
+        engine = self._engine_capacity()
+        if not found and waiting and engine is not None and engine < self._slots.limit:
+            found = (
+                Condition.of(
+                    "speakers",
+                    "The speech-to-text engines can transcribe {limit} speakers at the same time.",
+                    "Give the app more CPU cores, or configure a speech-to-text server.",
+                    addition=silent,
+                    limit=str(engine),
+                ),
+            )
+        elif not found and waiting:
             found = (
                 Condition.of(
                     "speakers",
@@ -268,10 +292,6 @@ class Capacity:
     @staticmethod
     def _now() -> float:
         return asyncio.get_running_loop().time()
-
-
-def _nothing() -> None:
-    return
 
 
 def _unlimited() -> DescriptorReading:

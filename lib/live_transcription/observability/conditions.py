@@ -9,11 +9,11 @@ outage of 500 rooms is one line in the log.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 
 from live_transcription.errors import LiveTranscriptionError, SignalingRefused
-from live_transcription.status import Condition
+from live_transcription.status import Condition, IceReport
 from live_transcription.texts import Text, join
 
 
@@ -147,3 +147,18 @@ def turn_condition(servers: Mapping[str, int]) -> Condition:
         ),
         Text("Check the TURN servers and their secret in Talk's administration settings."),
     )
+
+
+def ice_condition(reports: Sequence[IceReport], unusable: int) -> Condition | None:
+    """The problem that a test of the STUN and TURN servers has found, if any. `unusable`: number of addresses not tested."""
+    fix = Text("Check them in Talk's administration settings, and check the firewall.")
+    failed = [
+        Text("{server}: {problem}.", server=f"{report.kind.upper()} {report.server}", problem=report.problem)
+        for report in reports
+        if report.problem
+    ]
+    if failed:
+        return Condition("ice-servers", join(*failed), fix)
+    if unusable:
+        return Condition("ice-servers", Text("Malformed or unsupported addresses: {count}.", count=unusable), fix)
+    return None

@@ -67,6 +67,7 @@ stt_errors = _counter("stt_errors", "Failed speech-to-text streams, by engine an
 stt_words = _counter("stt_words", "Words from remote engines")
 stt_reconnects = _counter("stt_reconnects", "Connections that were opened again, by cause", ["cause"])
 stt_failures = _counter("stt_failures", "Connections that failed or could not be opened, by error code", ["code"])
+stt_engine_failures = _counter("stt_engine_failures", "Failures of an engine, by engine and error code", ["engine", "code"])
 stt_engine_switches = _counter("stt_engine_switches", "Changes of the serving engine, by the new engine", ["engine"])
 stt_ignored_replies = _counter("stt_ignored_replies", "Replies that made no sense, by kind", ["kind"])
 stt_dropped_audio_seconds = _counter("stt_dropped_audio_seconds", "Audio that no server received")

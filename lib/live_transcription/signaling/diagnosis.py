@@ -78,6 +78,16 @@ def too_many_tries(seconds: float) -> SignalingRefused:
     )
 
 
+def refused_again(seconds: float) -> SignalingRefused:
+    """The error if the same credential has been refused often enough. `seconds`: until it may be tried again."""
+    return SignalingRefused(
+        "The high-performance backend has refused this internal secret several times.",
+        fix="Correct {LT_INTERNAL_SECRET}: another one can be tested at once, this one in {minutes} minutes.",
+        reason=TOO_MANY_TRIES,
+        minutes=math.ceil(seconds / 60),
+    )
+
+
 def no_sfu() -> SignalingRefused:
     """The error for an HPB without an SFU."""
     return SignalingRefused(

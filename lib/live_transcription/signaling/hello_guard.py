@@ -6,6 +6,7 @@
 The HPB (since 1.3) counts failed hellos per address. After 10 within 30 minutes it refuses every hello from that address, even
 a correct one, until the oldest of the 10 is 30 minutes old. Therefore only one hello at a time tries a credential that is not
 known to work, a refused credential is tried again after five minutes, and all hellos of the process stay below the HPB's limit.
+A part of that limit is reserved for other credentials, so that the right one can be tried as soon as it is set.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from dataclasses import dataclass, field
 
 from live_transcription.config import HpbConfig
 from live_transcription.errors import SignalingRefused
-from live_transcription.signaling.diagnosis import UNCOUNTED, too_many_tries
+from live_transcription.runtime.hosts import host_of
+from live_transcription.signaling.diagnosis import UNCOUNTED, refused_again, too_many_tries
 from live_transcription.types import Secret
 
 #: Seconds before a refused credential is tried again.
@@ -26,6 +28,8 @@ RETRY_AFTER_S = 300.0
 #: used some of them.
 WINDOW_S = 1800.0
 MAX_FAILURES = 8
+#: How many hellos with one and the same credential may fail in it. The rest is for corrected settings.
+SAME_FAILURES = 6
 #: Seconds between two hellos to an HPB that does not answer them.
 UNANSWERED_INTERVAL_S = 6.0
 #: Limit of the remembered credentials; each corrected setting adds one.
@@ -36,15 +40,17 @@ _MAX_CREDENTIALS = 8
 class _Credential:
     """What is known about one secret at one HPB.
 
-    `failures` holds the times of the latest failed hellos, and is shared by all credentials at this HPB. `works` means that the
-    last hello was accepted, at `accepted_at`, and that no lost session has put the credential in doubt since. `has_worked` is
-    True until a hello is refused. `refusal` is the last answer, if it was a refusal; it is tried again from `retry_at` on.
+    `failures` holds the times of the latest failed hellos at this HPB, and is shared by all its credentials. `own_failures`
+    holds those with this credential. `works` means that the last hello was accepted, at `accepted_at`, and that no lost session
+    has put the credential in doubt since. `has_worked` is True until a hello is refused. `refusal` is the last answer, if
+    it is a refusal; it is tried again from `retry_at` on.
     """
 
     failures: deque[float]
+    own_failures: deque[float] = field(default_factory=lambda: deque(maxlen=SAME_FAILURES))
     works: bool = False
     has_worked: bool = False
-    accepted_at: float = 0.0
+    accepted_at: float = float("-inf")
     attempts: set[HelloAttempt] = field(default_factory=set)
     refusal: SignalingRefused | None = None
     retry_at: float = 0.0
@@ -87,6 +93,15 @@ class HelloGuard:
         credential = self._credential(config)
         return _copy(credential.refusal) if now < credential.retry_at else None
 
+    def refusal_since(self, config: HpbConfig, began_at: float) -> SignalingRefused | None:
+        """The HPB's refusal of this credential, if it is its last answer and not older than `began_at`."""
+        credential = self._credential(config)
+        return _copy(credential.refusal) if credential.retry_at - RETRY_AFTER_S >= began_at else None
+
+    def accepted_at(self, config: HpbConfig) -> float:
+        """When the HPB accepted this credential for the last time; -inf if it never did."""
+        return self._credential(config).accepted_at
+
     def obstacle(self, config: HpbConfig, now: float, *, urgent: bool = False) -> Wait | None:
         """Why a hello has to wait, or None. Check this before opening a connection just for a hello.
 
@@ -105,6 +120,10 @@ class HelloGuard:
         if now < credential.unanswered_at + UNANSWERED_INTERVAL_S and not urgent:
             return Wait(credential.unanswered_at + UNANSWERED_INTERVAL_S)
         # Whatever happens, stay below the HPB's limit. A credential that has worked fails only because the HPB is away.
+        if not credential.has_worked and len(credential.own_failures) >= SAME_FAILURES:
+            again_at = credential.own_failures[-SAME_FAILURES] + WINDOW_S
+            if now < again_at:
+                return Wait(again_at, refused_again(again_at - now))
         if not credential.has_worked and len(credential.failures) >= MAX_FAILURES:
             again_at = credential.failures[-MAX_FAILURES] + WINDOW_S
             if now < again_at:
@@ -148,9 +167,9 @@ class HelloGuard:
             credential.refusal, credential.retry_at = refusal, now + RETRY_AFTER_S
             credential.works = credential.has_worked = False
             if refusal.reason not in UNCOUNTED:
-                credential.failures.append(now)
+                self._count(credential, now)
         elif not credential.works:
-            credential.failures.append(now)
+            self._count(credential, now)
             credential.unanswered_at = attempt.began_at
         self._settled.set()
         self._settled = asyncio.Event()
@@ -161,17 +180,28 @@ class HelloGuard:
             async with asyncio.timeout_at(until):
                 await self._settled.wait()
 
+    @staticmethod
+    def _count(credential: _Credential, now: float) -> None:
+        credential.failures.append(now)
+        credential.own_failures.append(now)
+
     def _credential(self, config: HpbConfig) -> _Credential:
         key = (config.url, config.internal_secret, config.backend_url)
         credential = self._credentials.get(key)
         if credential is None:
-            # The HPB counts failures per address, whatever the secret.
-            known = (other.failures for (url, *_), other in self._credentials.items() if url == config.url)
+            # The HPB counts failures per address, whatever the secret, and however its own address is written.
+            server = _server(config.url)
+            known = (other.failures for (url, *_), other in self._credentials.items() if _server(url) == server)
             credential = self._credentials[key] = _Credential(next(known, deque(maxlen=MAX_FAILURES)))
         self._credentials.move_to_end(key)
         while len(self._credentials) > _MAX_CREDENTIALS:
             self._credentials.popitem(last=False)
         return credential
+
+
+def _server(url: str) -> str:
+    """Host and port of the HPB, the same for all default ports: HTTP and HTTPS usually lead to the same one."""
+    return host_of(url).removesuffix(":443").removesuffix(":80")
 
 
 def _copy(refusal: SignalingRefused | None) -> SignalingRefused | None:

@@ -30,55 +30,90 @@ _MAX_FRAME = 64 * 1024
 _HELLO_S = 40.0
 
 
+class _Overtaken(Exception):
+    """Another hello with this credential was sent while the websocket was opened; its outcome comes first."""
+
+
 async def probe_hpb(
-    config: HpbConfig, connected: Callable[[], None], *, guard: HelloGuard, open_timeout_s: float = 10.0
+    config: HpbConfig,
+    connected: Callable[[], None],
+    *,
+    guard: HelloGuard,
+    urgent: bool = True,
+    open_timeout_s: float = 10.0,
 ) -> HpbReport:
     """Send a hello with these settings. `connected` is called once the websocket is open.
 
-    `guard` is the one that the calls use: it learns the outcome, and refuses a hello that could lock the app out. Takes up to a
-    minute and a half, since the HPB deliberately delays its answer to a wrong secret. Raises ConfigurationError,
-    SignalingUnreachable, SignalingProtocolError, or SignalingRefused.
+    `guard` is the one that the calls use: it learns the outcome, and refuses a hello that could lock the app out. `urgent`: an
+    administrator waits for the outcome (see `HelloGuard.obstacle`). Takes up to a minute and a half, since the HPB deliberately
+    delays its answer to a wrong secret. Raises ConfigurationError, SignalingUnreachable, SignalingProtocolError, or
+    SignalingRefused.
     """
-    await _wait_for_other_hello(config, guard)
     url, backend_url = websocket_url(config.url), backend_base_url(config.backend_url)
-    try:
-        async with await open_websocket(config, open_timeout_s=open_timeout_s, max_size=_MAX_FRAME) as websocket:
+    opened = False
+
+    def open_once() -> None:
+        nonlocal opened
+        if not opened:
             connected()
-            attempt = guard.ask(config, _now(), urgent=True)
-            if isinstance(attempt, Wait):
-                raise attempt.refusal or SignalingUnreachable(
+        opened = True
+
+    began_at = _now()
+    while True:
+        await _wait_for_other_hello(config, guard, began_at, urgent=urgent)
+        try:
+            async with await open_websocket(config, open_timeout_s=open_timeout_s, max_size=_MAX_FRAME) as websocket:
+                open_once()
+                return await _probe(websocket, config, backend_url, guard, urgent=urgent)
+        except _Overtaken:
+            if _now() >= began_at + _HELLO_S:
+                raise SignalingUnreachable(
                     "A call is logging in to the high-performance backend at this moment.", fix="Test again in a moment."
-                )
-            try:
-                async with asyncio.timeout(_HELLO_S):
-                    report = await _hello(websocket, config, backend_url)
-                guard.settle(attempt, _now(), accepted=True)
-            except SignalingRefused as refusal:
-                guard.settle(attempt, _now(), refusal=refusal)
-                raise
-            finally:
-                guard.settle(attempt, _now())  # no outcome, unless one was reported
-            if FEATURE_SFU not in report.features:
-                raise no_sfu()
-            return report
-    except ConnectionClosed as closed:
-        raise SignalingUnreachable(
-            "The high-performance backend at {host} closed the connection: {reason}.",
-            fix="Check that {LT_HPB_URL} names the signaling server.",
-            host=host_of(url),
-            reason=closing_reason(closed),
-        ) from None
-    except (OSError, WebSocketException) as error:
-        raise unreachable(error, url) from None
+                ) from None
+        except ConnectionClosed as closed:
+            raise SignalingUnreachable(
+                "The high-performance backend at {host} closed the connection: {reason}.",
+                fix="Check that {LT_HPB_URL} names the signaling server.",
+                host=host_of(url),
+                reason=closing_reason(closed),
+            ) from None
+        except (OSError, WebSocketException) as error:
+            raise unreachable(error, url) from None
 
 
-async def _wait_for_other_hello(config: HpbConfig, guard: HelloGuard) -> None:
-    """Wait for the outcome while a call tries the same credential. Raises SignalingRefused if a hello is too risky."""
-    until = _now() + _HELLO_S
-    while (wait := guard.obstacle(config, _now(), urgent=True)) is not None and _now() < until:
+async def _wait_for_other_hello(config: HpbConfig, guard: HelloGuard, began_at: float, *, urgent: bool) -> None:
+    """Wait for the outcome while a call or a check tries the same credential.
+
+    Raises SignalingRefused if the HPB has refused the credential since `began_at`, or if a hello is too risky.
+    """
+    until = began_at + _HELLO_S
+    while (wait := guard.obstacle(config, _now(), urgent=urgent)) is not None and _now() < until:
         if wait.until is not None and wait.refusal is not None:
             raise wait.refusal
         await guard.wait(until)
+        # The other hello's outcome is that of this one, which would count as a further failure.
+        if (refusal := guard.refusal_since(config, began_at)) is not None:
+            raise refusal
+
+
+async def _probe(
+    websocket: ClientConnection, config: HpbConfig, backend_url: str, guard: HelloGuard, *, urgent: bool
+) -> HpbReport:
+    attempt = guard.ask(config, _now(), urgent=urgent)
+    if isinstance(attempt, Wait):
+        raise attempt.refusal or _Overtaken
+    try:
+        async with asyncio.timeout(_HELLO_S):
+            report = await _hello(websocket, config, backend_url)
+        guard.settle(attempt, _now(), accepted=True)
+    except SignalingRefused as refusal:
+        guard.settle(attempt, _now(), refusal=refusal)
+        raise
+    finally:
+        guard.settle(attempt, _now())  # no outcome, unless one was reported
+    if FEATURE_SFU not in report.features:
+        raise no_sfu()
+    return report
 
 
 async def _hello(websocket: ClientConnection, config: HpbConfig, backend_url: str) -> HpbReport:

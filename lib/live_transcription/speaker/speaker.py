@@ -149,9 +149,14 @@ class Speaker:
             self.requests.expect(expected, self._now())
 
     @property
+    def connected(self) -> bool:
+        """Whether the path to the SFU works now."""
+        return self._subscriber is not None and self._subscriber.connected
+
+    @property
     def path_failure(self) -> NoMediaPath | None:
         """The failure of the path to the SFU; None while a subscription is connected, and before one has failed."""
-        return None if self._subscriber is not None and self._subscriber.connected else self._path_failure
+        return None if self.connected else self._path_failure
 
     @property
     def turn_answers(self) -> Mapping[str, TurnAnswer]:

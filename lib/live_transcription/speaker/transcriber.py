@@ -244,6 +244,9 @@ class Transcriber:
                 actions = await self._audio.next_for_stream()
             except FrameQueueClosed:
                 return True
+            if self.language != language:
+                self._buffer(actions)  # this speech came after the change
+                break
             self._note_onset()
             for timed in actions:
                 if await self._act(stream, timed):
@@ -254,12 +257,14 @@ class Transcriber:
     async def _act(self, stream: SttStream, timed: TimedAction) -> bool:
         """Perform one action of the gate. Returns whether the stream should be closed."""
         match timed.action:
-            case Speech(frames=frames):
+            case Speech(frames=frames, pre_roll=pre_roll):
                 self._captioner.audio_sent(sum(map(len, frames)), timed.at)
+                stream.mark_speech(self._audio.speaking if self._audio.has_own_activity else not pre_roll)
                 for frame in frames:
                     await stream.send(frame)
             case Flush():
                 await stream.flush()
+                stream.mark_speech(False)
                 self._captioner.end_of_speech(self._gate.limits.hangover_s)
             case CloseStream():
                 if stream.caught_up:
@@ -274,10 +279,12 @@ class Transcriber:
         it takes at most `DRAIN_S`.
         """
         loop = asyncio.get_running_loop()
-        limit = None if self._slot.held else loop.call_later(DRAIN_S, reader.cancel)
+        limit: asyncio.TimerHandle | None = None
         reader.add_done_callback(lambda _: self._frames.interrupt())
         try:
             while not queue_ended and not reader.done():
+                if limit is None and not self._slot.held:  # it may be taken away at any time, which interrupts the queue
+                    limit = loop.call_later(DRAIN_S, reader.cancel)
                 try:
                     self._buffer(await self._audio.next_for_stream())
                 except FrameQueueClosed:

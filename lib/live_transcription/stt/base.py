@@ -32,6 +32,9 @@ class SttStream(ABC):
     async def send(self, frame: Frame) -> None:
         """Send one frame (float32, 24 kHz mono, any length). Returns once there is room for more; buffers are bounded."""
 
+    def mark_speech(self, active: bool) -> None:  # noqa: B027  only streams that judge an engine need it
+        """Note whether the local voice detector finds speech in the frames that follow. Without a call, it is unknown."""
+
     @abstractmethod
     async def flush(self) -> None:
         """Request that all audio sent so far be transcribed now. Does not wait; `Flushed` follows in the events."""
@@ -67,6 +70,12 @@ class SttBackend(ABC):
     name: str
     #: Codes of the languages that the backend understands.
     languages: frozenset[str]
+    #: Whether a server transcribes, which may be ill in ways that only its words show.
+    remote: bool = True
+
+    def for_speaker(self) -> SttBackend:
+        """This backend for the consecutive streams of one speaker, if it remembers what failed for them."""
+        return self
 
     @abstractmethod
     def open_stream(self, language: str) -> AbstractAsyncContextManager[SttStream]:
@@ -74,6 +83,11 @@ class SttBackend(ABC):
 
         Leaving the block discards what has not been transcribed yet.
         """
+
+    @property
+    def capacity(self) -> int | None:
+        """How many speakers who talk at the same time it can transcribe; None if that is not known here."""
+        return None
 
     async def warm(self) -> None:
         """Prepare for a stream that will be opened soon: load weights, start a GPU. Called for each joined call.

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.config import SttConfig
-from live_transcription.errors import SttModelError
+from live_transcription.errors import SttError, SttModelError
 from live_transcription.languages import LANGUAGES
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
@@ -24,6 +24,7 @@ from live_transcription.stt.kyutai.modal.backend import ModalBackend
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.stt.resilient.retry import ResiliencePolicy
+from live_transcription.stt.sockets import sockets
 from live_transcription.types import Language
 
 
@@ -70,9 +71,33 @@ class SttRegistry:
                 return engine
         return None
 
+    def note(self, name: str, error: SttError | None) -> None:
+        """Note that a test of an engine has failed, or has succeeded (None). `name`: as for `engine`."""
+        engine = self.engine(name)
+        if engine is None or self._fallback is None:
+            return
+        index = self._engines.index(engine)
+        if error is None:
+            self._fallback.worked(index, proven=False)
+        else:
+            self._fallback.failed(index, error)
+
     def health(self) -> tuple[EngineState, ...]:
         """The state of each engine, the preferred one first."""
         return self._fallback.health if self._fallback is not None else ()
+
+    @property
+    def capacity(self) -> int | None:
+        """How many speakers the engines can transcribe at the same time; None if a server works, which knows its own limit.
+
+        If no server works, these are the speakers that servers still transcribe, and those that this machine can.
+        """
+        states = {engine.name: engine.state for engine in self.health()}
+        servers = [engine for engine in self._engines if engine.capacity is None]
+        here = [engine.capacity for engine in self._engines if engine.capacity is not None]
+        if not here or any(states[server.name] in ("unknown", "up") for server in servers):
+            return None
+        return sum(here) + (sockets.open if servers else 0)
 
     def languages(self) -> Mapping[str, Language]:
         """The languages that at least one engine understands, by code, in the order to offer them."""
@@ -95,10 +120,10 @@ class SttRegistry:
 
 
 class _Use:
-    """The open streams of one registry."""
+    """How many streams and warm-ups of one registry are under way."""
 
     def __init__(self) -> None:
-        self.streams = 0
+        self.count = 0
         self.idle = asyncio.Event()
         self.idle.set()
 
@@ -127,27 +152,38 @@ class CurrentBackend(SttBackend):
 
     @asynccontextmanager
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
-        registry = self.registry
-        use = self._uses[registry]
-        use.streams += 1
-        use.idle.clear()
-        try:
+        with self._used() as registry:
             async with registry.backend().open_stream(language) as stream:
                 yield stream
-        finally:
-            use.streams -= 1
-            if not use.streams:
-                use.idle.set()
+
+    @property
+    def capacity(self) -> int | None:
+        return self.registry.capacity
 
     async def warm(self) -> None:
         """Warm the engines, unless the settings let them start at the first word. Raises SttModelError if there is none."""
-        backend = self.registry.backend()
-        if self._prewarm:
-            await backend.warm()
+        with self._used() as registry:
+            backend = registry.backend()
+            if self._prewarm:
+                await backend.warm()
 
     async def aclose(self) -> None:
         for registry in list(self._uses):
             await registry.aclose()
+
+    @contextmanager
+    def _used(self) -> Iterator[SttRegistry]:
+        """Keep the current engines open, even if they are replaced meanwhile."""
+        registry = self.registry
+        use = self._uses[registry]
+        use.count += 1
+        use.idle.clear()
+        try:
+            yield registry
+        finally:
+            use.count -= 1
+            if not use.count:
+                use.idle.set()
 
     def _set_registry(self, registry: SttRegistry, prewarm: bool) -> None:
         self.registry = registry

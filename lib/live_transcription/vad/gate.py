@@ -70,9 +70,10 @@ class OpenStream:
 
 @dataclass(frozen=True, slots=True)
 class Speech:
-    """Frames to send, in order: the pre-roll, speech, and silence up to a flush."""
+    """Frames to send, in order: the pre-roll, speech, and silence up to a flush. `pre_roll`: they may be silence."""
 
     frames: Sequence[Frame] = field(repr=False)
+    pre_roll: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +212,7 @@ class SilenceGate:
         self._silent_s = 0.0
         actions: list[GateAction] = [] if self._open else [OpenStream()]
         self._open = True
-        return [*actions, Speech(frames)]
+        return [*actions, Speech(frames, pre_roll=True)]
 
     def _end_speech(self) -> None:
         self.speaking = False

@@ -178,6 +178,8 @@ class Subscriber:
                     self._peer.renegotiate(offer)
                 else:
                     servers = await self._ice_servers()
+                    if self._offers:
+                        continue  # a newer offer has come meanwhile: the SFU has dropped the peer of this one
                     if running is not None:
                         running.cancel()
                         await asyncio.wait([running])

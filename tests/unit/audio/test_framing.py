@@ -128,3 +128,15 @@ def test_the_timeout_begins_anew_with_each_frame() -> None:
         return loop.time() - began
 
     assert virtual_clock.run(scenario(), loopback_s=0) == pytest.approx(5 * 0.7 + 1.0)
+
+
+def test_a_frame_that_comes_as_the_time_is_over_is_not_taken_for_silence() -> None:
+    async def scenario() -> None:
+        queue, frame = FrameQueue(), np.zeros(1920, np.float32)
+        loop = asyncio.get_running_loop()
+        reading = asyncio.create_task(queue.get(1.0))
+        await asyncio.sleep(0)
+        loop.call_at(loop.time() + 1.0, queue.put, frame)  # after the timer, and before the reader runs
+        assert await reading is frame
+
+    virtual_clock.run(scenario(), loopback_s=0.0)

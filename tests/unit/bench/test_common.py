@@ -16,6 +16,7 @@ import pytest
 
 from bench.common.child_process import Child, ChildFailed
 from bench.common.machine import media_facts, service_facts
+from bench.common.repetition import doubled, repeated
 from bench.common.results import table, write
 from sandbox import process_stats
 
@@ -140,3 +141,20 @@ def test_a_result_is_a_file_and_a_table_lines_up(tmp_path: Path, monkeypatch: py
         "one call    0.5",
         "five      12.25  late",
     ]
+
+
+def test_words_that_were_said_once_and_are_shown_twice_are_found() -> None:
+    repeat, two, one = ["press", "one", "to", "repeat"], ["press", "two", "to", "leave"], ["press", "one", "to", "stay"]
+    said = [*repeat, *two, *one]
+    assert repeated(said, said) == doubled(said, said) == []
+    twice = [*repeat, *two, *two, *one]
+    assert repeated(said, twice) == [("press", "two", "to"), ("two", "to", "leave"), ("to", "leave", "press")]
+    assert ("two", "to", "leave") in doubled(said, twice)
+    assert repeated(said, [*said, *said[:3]]) == []  # it was said twice
+
+
+def test_words_that_are_misheard_as_others_are_not_doubled() -> None:
+    said = ["press", "two", "to", "leave", "or", "breast", "blue", "to", "leave"]
+    shown = ["press", "two", "to", "leave", "or", "press", "two", "to", "leave"]
+    assert repeated(said, shown) == [("press", "two", "to"), ("two", "to", "leave")]
+    assert doubled(said, shown) == []

@@ -28,10 +28,12 @@ class Machine:
         self.held_mb = 0
         self.limits_mb = [1000]
         self.audio = AudioBudget()
+        self.engines: int | None = None
         self.capacity = Capacity(
             audio=self.audio,
             read=self.read,
             release=self.release,
+            engine_capacity=lambda: self.engines,
         )
 
     def read(self) -> MemoryReading:
@@ -129,6 +131,37 @@ def test_new_settings_apply_from_the_next_reading() -> None:
             await asyncio.sleep(2)
             assert machine.capacity.memory().source == "setting"
             assert not machine.speak().held
+
+    virtual_clock.run(run())
+
+
+def test_speakers_beyond_the_capacity_of_the_engines_wait_and_the_condition_says_so() -> None:
+    machine = Machine()
+
+    async def run() -> None:
+        async with machine.watched():
+            machine.capacity.limit(500, 0)
+            machine.engines = 8
+            speakers = [machine.speak() for _ in range(10)]
+            assert [speaker.held for speaker in speakers] == [True] * 8 + [False] * 2
+            assert machine.capacity.speakers_waiting == 2
+            (shortage,) = machine.capacity.shortages()
+            assert shortage.code == "speakers"
+            assert "can transcribe 8 speakers at the same time. 2 speakers are not being transcribed." in shortage.message
+            # A decode was slow: nobody loses a slot, and nobody gets one.
+            machine.engines = 3
+            speakers[0].release()
+            await asyncio.sleep(1)
+            assert [speaker.held for speaker in speakers[1:]] == [True] * 7 + [False] * 2
+            # Slots still move from silent speakers to waiting ones.
+            speakers[1].silent()
+            await asyncio.sleep(11)
+            assert speakers[8].held
+            # A remote engine works again.
+            machine.engines = None
+            await asyncio.sleep(1)
+            assert speakers[9].held
+            assert machine.capacity.shortages() == ()
 
     virtual_clock.run(run())
 

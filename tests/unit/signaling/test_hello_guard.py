@@ -18,6 +18,7 @@ from live_transcription.signaling.diagnosis import UNCOUNTED, hello_refusal
 from live_transcription.signaling.hello_guard import (
     MAX_FAILURES,
     RETRY_AFTER_S,
+    SAME_FAILURES,
     UNANSWERED_INTERVAL_S,
     WINDOW_S,
     HelloAttempt,
@@ -128,14 +129,41 @@ def test_an_administrators_test_need_not_wait_and_its_success_lets_all_calls_log
     assert wait(guard, 10.0, urgent=True).until is None, "one at a time"
     guard.settle(test, 10.0, refusal=refusal())
     assert wait(guard, RETRY_AFTER_S + 5).until == RETRY_AFTER_S + 10, "the calls need not try so soon again"
-    for number in range(MAX_FAILURES - 2):
+    for number in range(SAME_FAILURES - 2):
         guard.settle(attempt(guard, 20.0 + number, urgent=True), 20.0 + number, refusal=refusal())
     last = wait(guard, 60.0, urgent=True)
     assert last.refusal is not None
     assert last.refusal.reason == "too_many_tries"
+    assert "another one can be tested at once, this one in 29 minutes" in last.refusal.fix
     guard.settle(attempt(guard, WINDOW_S, urgent=True), WINDOW_S, accepted=True)
     attempt(guard, WINDOW_S)
     attempt(guard, WINDOW_S)
+
+
+@pytest.mark.parametrize("tests", [5, 50])
+def test_however_often_a_wrong_secret_is_tested_the_right_one_is_tried_at_once(tests: int) -> None:
+    guard = HelloGuard()
+    for number in range(tests):
+        now = 10.0 * number
+        if isinstance(trial := guard.ask(CONFIG, now, urgent=True), HelloAttempt):
+            guard.settle(trial, now, refusal=refusal())
+    now = 10.0 * tests
+    mistyped = replace(CONFIG, internal_secret=Secret("mistyped"))
+    guard.settle(attempt(guard, now, mistyped, urgent=True), now, refusal=refusal())
+    guard.settle(attempt(guard, now, OTHER_SECRET, urgent=True), now, accepted=True)
+    assert guard.accepted_at(OTHER_SECRET) == now
+    assert guard.accepted_at(mistyped) == float("-inf")
+
+
+@pytest.mark.parametrize("same", ["ws://signaling.example.com", "https://signaling.example.com:443/standalone-signaling"])
+def test_failures_count_at_the_same_hpb_however_its_address_is_written(same: str) -> None:
+    guard = HelloGuard()
+    for number in range(MAX_FAILURES):
+        url = (CONFIG.url, same)[number % 2]
+        config = replace(CONFIG, url=url, internal_secret=Secret(f"secret-{number}"))
+        guard.settle(attempt(guard, float(number), config), float(number), refusal=refusal())
+    wait(guard, 100.0, replace(OTHER_SECRET, url=same))
+    attempt(guard, 100.0, replace(OTHER_SECRET, url="wss://signaling.example.com:8443"))
 
 
 def test_a_forgotten_session_puts_the_credential_in_doubt_until_a_hello_is_accepted() -> None:

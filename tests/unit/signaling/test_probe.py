@@ -104,3 +104,23 @@ async def test_a_probe_whose_connection_breaks_counts_as_a_failed_hello() -> Non
         wait = guard.obstacle(config_of(stub), asyncio.get_running_loop().time())
         assert wait is not None
         assert wait.until is not None
+
+
+async def test_two_tests_at_once_share_the_outcome_of_one_refused_hello() -> None:
+    guard = HelloGuard()
+    async with hpb_stub(hello_error="invalid_token", hello_delay_s=0.1) as stub:
+        opened: list[str] = []
+        tests = [probe_hpb(config_of(stub), lambda: opened.append("open"), guard=guard) for _ in range(3)]
+        outcomes = await asyncio.gather(*tests, return_exceptions=True)
+        assert [getattr(outcome, "reason", outcome) for outcome in outcomes] == ["invalid_token"] * 3
+        assert len(stub.full_hellos()) == 1
+
+
+async def test_two_tests_at_once_both_succeed() -> None:
+    guard = HelloGuard()
+    async with hpb_stub(hello_delay_s=0.1) as stub:
+        opened: list[str] = []
+        tests = [probe_hpb(config_of(stub), lambda: opened.append("open"), guard=guard) for _ in range(3)]
+        for report in await asyncio.gather(*tests):
+            assert report.version
+        assert opened == ["open"] * 3

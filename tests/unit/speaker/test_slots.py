@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import numpy as np
+import pytest
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.capacity.memory import MemoryReading
@@ -186,6 +187,24 @@ def test_a_stream_that_was_taken_away_is_closed_although_its_engine_never_ends()
     virtual_clock.run(run())
 
 
+def test_a_stream_that_drains_without_limit_gets_one_when_its_slot_is_taken_away() -> None:
+    async def run() -> None:
+        async with Stage(1).open() as stage:
+            first = stage.talker("a")
+            first.backend.prepare = lambda stream: setattr(stream, "never_ends", True)
+            await first.say(2)
+            first.transcriber.language = "fr"
+            await first.hush(9)
+            assert not first.backend.streams[0].closed, "its last words may come, however late"
+            second = stage.talker("a")
+            await second.say(3)
+            assert second.open_streams == 1
+            await first.hush(11)
+            assert first.backend.streams[0].closed
+
+    virtual_clock.run(run())
+
+
 def test_speech_that_waits_in_vain_is_counted_as_untranscribed() -> None:
     async def run() -> float:
         before = metrics.registry.get_sample_value("live_transcription_untranscribed_seconds_total") or 0.0
@@ -240,6 +259,8 @@ def test_without_a_gate_silence_is_transcribed_but_takes_no_slot_from_a_speaker(
             await speaker.hush(3)
             assert speaker.open_streams == 1
             assert speaker.transcribed_s >= 4.5
+            # The detector, not the gate, says what speech is.
+            assert speaker.backend.streams[0].speech / SAMPLE_RATE == pytest.approx(2.0 + 0.55, abs=0.3)
             await silent.say(1)
             assert (stage.capacity.slots, stage.capacity.speakers_waiting) == (1, 0 if silent.open_streams else 1)
             await hushing

@@ -101,6 +101,17 @@ async def test_the_audio_just_before_speech_is_sent_too(rig: Rig) -> None:
     assert rig.backend.streams[0].acknowledged_s >= 1.3
 
 
+async def test_the_stream_knows_which_audio_is_speech(rig: Rig) -> None:
+    for _ in range(3):
+        await rig.hush(2)
+        await rig.say(2)
+        await rig.hush(1)
+    (stream,) = rig.backend.streams
+    # The pre-roll does not count. The silence that ends a speech does, since it is only recognised afterwards.
+    assert stream.speech / SAMPLE_RATE == pytest.approx(3 * (2.0 + 0.55), abs=0.5)
+    assert stream.acknowledged_s > stream.speech / SAMPLE_RATE + 3 * 0.4
+
+
 async def test_one_stream_serves_several_utterances(rig: Rig) -> None:
     for _ in range(3):
         await rig.say(1)
@@ -181,6 +192,16 @@ async def test_a_change_of_language_finishes_the_old_words_in_the_old_language(r
 
 def numbered(first: int, count: int) -> list[Frame]:
     return [np.full(FRAME, 0.2 + number / 1024, dtype=np.float32) for number in range(first, first + count)]
+
+
+async def test_speech_after_a_change_of_language_never_reaches_the_old_stream(rig: Rig) -> None:
+    await rig.say(1)
+    [english] = rig.backend.streams
+    sent_s = english.acknowledged_s
+    rig.transcriber.language = "fr"
+    await rig.say(1)
+    assert english.acknowledged_s == sent_s
+    assert rig.backend.streams[1].acknowledged_s == pytest.approx(1.0, abs=0.08)
 
 
 async def test_frames_reach_the_stream_in_order_without_loss(rig: Rig) -> None:

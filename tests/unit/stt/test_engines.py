@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import Sequence
 
-from live_transcription.config import EngineConfig, HpbConfig, ModalConfig, SttConfig
+import pytest
+
+from live_transcription.config import EmbeddedConfig, EngineConfig, HpbConfig, ModalConfig, SttConfig
 from live_transcription.errors import SttError
 from live_transcription.service import TranscriptionService
+from live_transcription.status import EngineState
 from live_transcription.stt.engines import SttRegistry
 from live_transcription.types import IceServer, Secret
 from sandbox.virtual_clock import run
@@ -43,5 +47,29 @@ def test_a_single_engine_counts_as_refused_until_it_accepts_the_credentials() ->
                     (engine,) = service.speech_status().engines
                     assert engine.state == state
                     assert bool(engine.problem) == (state == "refused")
+                    assert service.status().dependencies[-1].name == "engine:modal"
+                    assert service.status().dependencies[-1].state == {"refused": "failed", "up": "ok"}[state]
+                await asyncio.sleep(60)
+                assert service.status().dependencies[-1].state == "ok", "it has served"
+
+    run(scenario())
+
+
+def test_the_capacity_is_that_of_this_machine_while_no_server_works(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        embedded = EmbeddedConfig(slots=2)
+        assert SttRegistry(SttConfig(embedded=embedded)).capacity == 8
+        async with Proxy(words).running() as proxy:
+            modal = ModalConfig(url=proxy.url, key=Secret("wk-key"), secret=Secret("ws-secret"))
+            stt = SttRegistry(SttConfig(embedded=embedded, modal=modal))
+            assert stt.capacity is None
+            async with stt.engine("modal").open_stream("en"):  # type: ignore[union-attr]
+                monkeypatch.setattr(stt, "health", lambda: (EngineState("modal", "full"), EngineState("whisper", "up")))
+                assert stt.capacity == 9, "one speaker is still transcribed there"
+            assert stt.capacity == 8
+            monkeypatch.setattr(stt, "health", lambda: (EngineState("modal", "up"), EngineState("whisper", "full")))
+            assert stt.capacity is None
+            await stt.aclose()
+        assert SttRegistry(SttConfig(embedded=None, modal=modal)).capacity is None
 
     run(scenario())

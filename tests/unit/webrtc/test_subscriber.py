@@ -20,7 +20,7 @@ from aiortc.mediastreams import AudioStreamTrack
 
 from live_transcription.errors import NegotiationFailed, NoAudio, PublisherUnavailable, TransportLost
 from live_transcription.runtime import timer
-from live_transcription.types import AudioGap, AudioPacket
+from live_transcription.types import AudioGap, AudioPacket, IceServer
 from live_transcription.webrtc import audio_transport, consent, datagrams, ice_connection
 from live_transcription.webrtc.audio_transport import RtpSink
 from live_transcription.webrtc.ice_connection import IceConnection
@@ -288,6 +288,34 @@ async def scripted() -> AsyncIterator[tuple[ScriptedPeer, list[AudioPacket | Aud
         while not peers:  # noqa: ASYNC110  the peer is made by another task
             await asyncio.sleep(0)
     yield peers[0], items
+    running.cancel()
+    await asyncio.wait([running])
+    await publisher.peer.close()
+
+
+async def test_an_offer_that_a_newer_one_overtakes_is_not_answered() -> None:
+    """The HPB replaces its peer while the app fetches the TURN servers. It would refuse an answer to the first offer."""
+    sids: list[str] = []
+    fetched = asyncio.Event()
+
+    async def servers() -> list[IceServer]:
+        await fetched.wait()
+        return []
+
+    def make_peer(sid: str, *arguments: Any, **options: Any) -> Any:
+        sids.append(sid)
+        return ScriptedPeer(sid, *arguments, **options)
+
+    publisher = Publisher()
+    subscriber = Subscriber(publisher, servers, lambda _: None, make_peer=make_peer)
+    running = asyncio.create_task(subscriber.run())
+    offer = await publisher.offer()
+    subscriber.offer("1", offer)
+    await asyncio.sleep(0.01)
+    subscriber.offer("2", offer)
+    fetched.set()
+    await asyncio.sleep(0.01)
+    assert sids == ["2"]
     running.cancel()
     await asyncio.wait([running])
     await publisher.peer.close()

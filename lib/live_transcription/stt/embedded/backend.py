@@ -10,9 +10,9 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from live_transcription.config import EmbeddedConfig
-from live_transcription.errors import SttModelError
+from live_transcription.errors import SttAtCapacity, SttModelError
 from live_transcription.stt.base import SttBackend, SttStream
-from live_transcription.stt.embedded.pool import DecodePool
+from live_transcription.stt.embedded.pool import DecodePacing, DecodePool
 from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.stream import EmbeddedStream
 
@@ -22,6 +22,8 @@ class EmbeddedBackend(SttBackend):
 
     An instance belongs to one event loop.
     """
+
+    remote = False
 
     def __init__(self, engine: Engine, config: EmbeddedConfig) -> None:
         self.name = engine.name
@@ -39,7 +41,8 @@ class EmbeddedBackend(SttBackend):
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
         """Open a stream for one speaker.
 
-        Raises SttModelError if the weights cannot be loaded or the engine does not support `language`.
+        Raises SttModelError if the weights cannot be loaded or the engine does not support `language`, and SttAtCapacity if
+        twice as many people talk as `capacity` allows, which happens when a remote engine fails.
         """
         if language not in self.languages:
             raise SttModelError(
@@ -50,12 +53,23 @@ class EmbeddedBackend(SttBackend):
             )
         pool = await self._loaded()
         stream = EmbeddedStream(pool, self._engine.recogniser(language))
+        if not pool.expect(stream):
+            raise SttAtCapacity(
+                "This machine can transcribe {limit} speakers at the same time.",
+                fix="Give the app more CPU cores, or configure a speech-to-text server.",
+                limit=pool.capacity,
+            )
         async with asyncio.TaskGroup() as tasks:
             work = tasks.create_task(stream.work(), name="embedded speech-to-text")
             try:
                 yield stream
             finally:
                 work.cancel()
+                pool.forget(stream)
+
+    @property
+    def capacity(self) -> int:
+        return self._pool.capacity if self._pool is not None else DecodePacing(0.0, self._config.slots).capacity
 
     async def aclose(self) -> None:
         async with self._loading:

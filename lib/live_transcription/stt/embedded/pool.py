@@ -1,7 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Worker threads that all speakers share: which decode runs next, and how often a speaker gets a hypothesis."""
+"""Worker threads that all speakers share: which decode runs next, how often a speaker gets a hypothesis, and how many speakers
+can be served at the same time.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import heapq
 import logging
 import time
 from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
 from enum import IntEnum
 from itertools import count
 from typing import TypeVar
@@ -19,6 +22,9 @@ from live_transcription.runtime.threads import started_threads
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+
+#: Speakers beyond the capacity, as a factor, whose finals still come in time if they get hardly any hypothesis.
+OVERLOAD = 2
 
 
 class Priority(IntEnum):
@@ -30,6 +36,16 @@ class Priority(IntEnum):
     FINAL = 0
     FIRST_WORDS = 1
     HYPOTHESIS = 2
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Request:
+    """A decode that waits for a slot, in the order in which slots are given."""
+
+    priority: Priority
+    serial: int
+    turn: asyncio.Future[bool] = field(compare=False)
+    speaker: Hashable = field(compare=False)
 
 
 class DecodePacing:
@@ -44,6 +60,13 @@ class DecodePacing:
     TALKING_S = 3.0
     #: Weight of the newest decode in the mean duration.
     WEIGHT = 0.15
+    #: Duration of a decode in seconds until one is measured: that of the bundled model on a core of 2020.
+    TYPICAL_S = 0.25
+    #: Seconds in which all who talk at the same time can be decoded once. Finals then come within 3 s, even if all stop at the
+    #: same moment (tests/unit/stt/embedded/test_load.py).
+    ROUND_S = 1.0
+    #: Speakers for each slot that are served however slow the machine is; the documentation promises as many.
+    LEAST = 2
 
     def __init__(self, base_s: float, slots: int) -> None:
         self._base_s = base_s
@@ -55,6 +78,22 @@ class DecodePacing:
         """Record a decode of `cost_s` seconds."""
         self._cost_s = cost_s if not self._cost_s else self._cost_s + self.WEIGHT * (cost_s - self._cost_s)
         self._last[speaker] = now
+
+    def expect(self, speaker: Hashable, now: float) -> None:
+        """Count a speaker as talking before the first decode."""
+        self._last[speaker] = now
+
+    def forget(self, speaker: Hashable) -> None:
+        """The speaker's stream is closed."""
+        self._last.pop(speaker, None)
+
+    @property
+    def capacity(self) -> int:
+        """How many speakers can talk at the same time while finals come in time.
+
+        At least `LEAST` for each slot: on a busy machine late captions are better than none.
+        """
+        return max(self.LEAST * self._slots, int(self._slots * self.ROUND_S / (self._cost_s or self.TYPICAL_S)))
 
     def talking(self, now: float) -> int:
         """The number of speakers who are talking."""
@@ -75,7 +114,7 @@ class DecodePool:
     def __init__(self, slots: int, interval_s: float, clock: Callable[[], float] = time.monotonic) -> None:
         self._executor = started_threads(slots, "decode")
         self._free = slots
-        self._waiting: list[tuple[Priority, int, asyncio.Future[None]]] = []
+        self._waiting: list[_Request] = []
         self._serial = count()
         self._clock = clock
         self._base_s = interval_s
@@ -83,17 +122,24 @@ class DecodePool:
         self._slots = slots
         self._slow = False
 
-    async def run(self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result]]) -> Result:
+    async def run(
+        self, speaker: Hashable, priority: Priority, prepare: Callable[[], Callable[[], Result] | None]
+    ) -> Result | None:
         """Wait for a slot, call `prepare` in the event loop, and run the job that it returns in a thread.
 
-        `prepare` is called when a slot is free, so that the job gets the newest audio. Cancelling ends the wait. A decode that
-        has started runs to its end and occupies its slot until then.
+        `prepare` is called when a slot is free, so that the job gets the newest audio. Returns None if it returns None, or if
+        the decode is withdrawn while it waits. Cancelling ends the wait. A decode that has started runs to its end and occupies
+        its slot until then.
         """
-        await self._acquire(priority)
+        if not await self._acquire(speaker, priority):
+            return None
         try:
             job = prepare()
+            if job is None:
+                self._release()
+                return None
             began = self._clock()
-            future = asyncio.get_running_loop().run_in_executor(self._executor, job)
+            future = self._start(priority, job)
         except BaseException:
             self._release()
             raise
@@ -106,9 +152,32 @@ class DecodePool:
         future.add_done_callback(done)
         return await asyncio.shield(future)
 
+    def withdraw(self, speaker: Hashable) -> None:
+        """Remove the speaker's decode from the queue, unless it is a final. Its result is no longer needed."""
+        for request in self._waiting:
+            if request.speaker is speaker and request.priority is not Priority.FINAL and not request.turn.done():
+                request.turn.set_result(False)
+
     def interval_s(self, share: float = 1.0) -> float:
         """The current interval between a speaker's hypotheses; see `DecodePacing.interval_s`."""
         return self._pacing.interval_s(self._clock(), share)
+
+    @property
+    def capacity(self) -> int:
+        """How many speakers can talk at the same time; see `DecodePacing.capacity`."""
+        return self._pacing.capacity
+
+    def expect(self, speaker: Hashable) -> bool:
+        """Count a speaker who begins. Returns False if so many are talking that not even finals would come in time."""
+        now = self._clock()
+        if self._pacing.talking(now) >= OVERLOAD * self.capacity:
+            return False
+        self._pacing.expect(speaker, now)
+        return True
+
+    def forget(self, speaker: Hashable) -> None:
+        """The speaker's stream is closed."""
+        self._pacing.forget(speaker)
 
     @property
     def crowded(self) -> bool:
@@ -127,26 +196,30 @@ class DecodePool:
         """Wait for running decodes, each of which takes about a second at most, and end the threads."""
         await asyncio.to_thread(self._executor.shutdown, wait=True, cancel_futures=True)
 
-    async def _acquire(self, priority: Priority) -> None:
+    def _start(self, priority: Priority, job: Callable[[], Result]) -> asyncio.Future[Result]:  # noqa: ARG002
+        return asyncio.get_running_loop().run_in_executor(self._executor, job)
+
+    async def _acquire(self, speaker: Hashable, priority: Priority) -> bool:
+        """Wait for a slot. Returns False if the request was withdrawn."""
         if self._free >= self._required(priority):
             self._free -= 1
-            return
-        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (priority, next(self._serial), turn))
+            return True
+        turn: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        heapq.heappush(self._waiting, _Request(priority, next(self._serial), turn, speaker))
         try:
-            await turn
+            return await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if turn.done() and not turn.cancelled() and turn.result():
                 self._release()
             raise
 
     def _release(self) -> None:
         self._free += 1
-        while self._waiting and self._free >= self._required(self._waiting[0][0]):
-            _, _, turn = heapq.heappop(self._waiting)
+        while self._waiting and self._free >= self._required(self._waiting[0].priority):
+            turn = heapq.heappop(self._waiting).turn
             if not turn.done():
                 self._free -= 1
-                turn.set_result(None)
+                turn.set_result(True)
 
     def _required(self, priority: Priority) -> int:
         """How many slots must be free. If there are several, the last one is reserved for finals and first words."""

@@ -140,19 +140,22 @@ class EmbeddedStream(SttStream):
                 return
             position = quietest(utterance.samples, limits.least_s, utterance.duration_s - 0.5)
         self._open = utterance.cut(position)
-        self._checked_s = 0.0
-        self._decoded_length = 0
-        self._closed.append(_Closed(utterance))
+        self._request_final(_Closed(utterance))
 
     def _close(self, *, flushed: bool) -> None:
         """End the open utterance. The resampler is reset, since the next audio may not be contiguous."""
         self._open.append(self._resampler.resample_chunk(np.zeros(0, np.float32), last=True))
         self._resampler.clear()
         utterance, self._open = self._open, Utterance(self._open.end_s)
-        self._decoding_hypothesis = False
-        self._decoded_length = 0
+        self._request_final(_Closed(utterance if len(utterance) else None, flushed))
+
+    def _request_final(self, closed: _Closed) -> None:
+        self._closed.append(closed)
         self._checked_s = 0.0
-        self._closed.append(_Closed(utterance if len(utterance) else None, flushed))
+        self._decoded_length = 0
+        # No hypothesis of the closed utterance is needed. If one waits for a slot, the final must not wait behind it.
+        self._decoding_hypothesis = False
+        self._pool.withdraw(self)
         self._changed.set()
 
     def _waiting_s(self) -> float:
@@ -192,7 +195,7 @@ class EmbeddedStream(SttStream):
         elif text is None:
             text = await self._decode(Priority.FINAL, lambda: partial(self._recogniser.final, utterance.samples))
         self._recogniser.restart()
-        return utterance.shown if text is None else text
+        return utterance.last_text if text is None else text
 
     async def _follow(self) -> None:
         """Decode the open utterance once, or wait until a decode is due or there is new audio."""
@@ -225,41 +228,48 @@ class EmbeddedStream(SttStream):
     async def _decode_trial(self, utterance: Utterance) -> None:
         length = 0
 
-        def prepare() -> Callable[[], str]:
+        def prepare() -> Callable[[], str] | None:
             nonlocal length
             length = self._begin(utterance)
-            return partial(self._recogniser.final, utterance.samples)
+            return partial(self._recogniser.final, utterance.samples) if length else None
 
         text = await self._decode(Priority.FIRST_WORDS, prepare)
         # If the utterance was cut meanwhile, the text includes words of the next one.
         if text is not None and length <= len(utterance):
             utterance.trial = (length, text)
-            await self._show(utterance, text)
+            await self._show(utterance, text, length)
 
     async def _decode_hypothesis(self, utterance: Utterance) -> None:
-        def prepare() -> Callable[[], str | None]:
-            self._begin(utterance)
+        length = 0
+
+        def prepare() -> Callable[[], str | None] | None:
+            nonlocal length
+            length = self._begin(utterance)
+            if not length:
+                return None
             self._decoding_hypothesis = True
             return partial(self._recogniser.partial, utterance.samples, lambda: not self._decoding_hypothesis)
 
         text = await self._decode(Priority.FIRST_WORDS if self._is_early(utterance) else Priority.HYPOTHESIS, prepare)
         self._decoding_hypothesis = False
-        await self._show(utterance, text)
+        await self._show(utterance, text, length)
 
     def _begin(self, utterance: Utterance) -> int:
+        """The number of samples to decode; 0 if the utterance has ended while the decode waited for a slot."""
+        if utterance is not self._open:
+            return 0
         self._decoded_at = asyncio.get_running_loop().time()
-        if utterance is self._open:
-            self._decoded_length = len(utterance)
-        return len(utterance)
+        self._decoded_length = len(utterance)
+        return self._decoded_length
 
-    async def _show(self, utterance: Utterance, text: str | None) -> None:
-        """Send a hypothesis, unless it has no text or the utterance has ended."""
+    async def _show(self, utterance: Utterance, text: str | None, length: int) -> None:
+        """Send a hypothesis of the first `length` samples, unless it has no text or the utterance has ended."""
         if text and utterance is self._open:
-            utterance.show(text)
+            utterance.show(text, length)
             await self._emit(Hypothesis(text, final=False, start_s=utterance.start_s, end_s=utterance.end_s))
 
-    async def _decode(self, priority: Priority, prepare: Callable[[], Callable[[], str | None]]) -> str | None:
-        """Run a decode. Returns None if it failed; later decodes are not affected."""
+    async def _decode(self, priority: Priority, prepare: Callable[[], Callable[[], str | None] | None]) -> str | None:
+        """Run a decode. Returns None if it failed or was withdrawn; later decodes are not affected."""
         try:
             return await self._pool.run(self, priority, prepare)
         except Exception:  # an engine may raise any error; it must not end the stream

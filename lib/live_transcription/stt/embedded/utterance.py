@@ -28,6 +28,8 @@ class Utterance:
     `shown` is the last hypothesis that was sent, empty if there was none. `agreed` is True once two consecutive hypotheses
     agree on the first word. `trial` is a final decoded before the end was certain, after the number of samples it was decoded
     from.
+
+    A text counts only for the audio it was decoded from: after a cut, a text of longer audio has words of the next utterance.
     """
 
     def __init__(self, start_s: float) -> None:
@@ -35,6 +37,7 @@ class Utterance:
         self.shown = ""
         self.agreed = False
         self.trial: tuple[int, str] | None = None
+        self._shown_length = 0
         self._samples: Samples = np.zeros(RATE * 4, np.float32)
         self._length = 0
 
@@ -48,14 +51,14 @@ class Utterance:
         self._samples[self._length : needed] = samples
         self._length = needed
 
-    def show(self, text: str) -> None:
-        """Store a hypothesis that is sent.
+    def show(self, text: str, length: int) -> None:
+        """Store a hypothesis that is sent, and the number of samples it was decoded from.
 
         The agreement is the one that commits a word in `captions.hypotheses`: another word follows it in both hypotheses.
         """
         before, after = (re.findall(r"\w+", each.lower())[:2] for each in (self.shown, text))
         self.agreed = self.agreed or (len(before) == len(after) == 2 and before[0] == after[0])
-        self.shown = text
+        self.shown, self._shown_length = text, length
 
     @property
     def samples(self) -> Samples:
@@ -98,6 +101,11 @@ class Utterance:
     def accept_trial(self) -> str | None:
         """The text of the trial, or None if there is no trial or speech followed it."""
         return self.trial[1] if self.trial is not None and self.quiet_since(self.trial[0]) else None
+
+    @property
+    def last_text(self) -> str:
+        """The last hypothesis, for want of a final; empty if there is none of this audio."""
+        return self.shown if self._shown_length <= self._length else ""
 
     def cut(self, position: int) -> Utterance:
         """Keep the first `position` samples, and return the rest as another utterance.

@@ -22,7 +22,8 @@ MODEL_DELAY_S = 0.48
 #: Number of flushes to remember. Nobody asks for times that are older than so many flushes.
 _REMEMBERED_FLUSHES = 64
 
-_SILENCE: Frame = np.zeros(STEP_SAMPLES, np.float32)
+#: A step of silence.
+SILENCE: Frame = np.zeros(STEP_SAMPLES, np.float32)
 
 
 class StreamTime:
@@ -82,9 +83,9 @@ class Steps:
             return []
         self.unflushed = False
         padding = -len(self._rest) % STEP_SAMPLES
-        steps = [np.concatenate((self._rest, _SILENCE[:padding]))] if len(self._rest) else []
+        steps = [np.concatenate((self._rest, SILENCE[:padding]))] if len(self._rest) else []
         self._rest = self._rest[:0]
-        steps += [_SILENCE] * FLUSH_STEPS
+        steps += [SILENCE] * FLUSH_STEPS
         self.sent += len(steps)
         silence_s = padding / SAMPLE_RATE + FLUSH_STEPS * STEP_S
         self._time.insert(self.sent * STEP_S - silence_s, silence_s)

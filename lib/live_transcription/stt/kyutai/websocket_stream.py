@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
@@ -19,8 +19,8 @@ from live_transcription.stt.kyutai.session import Messages, Session
 from live_transcription.transcript import SttEvent, Token, WordSpacing
 from live_transcription.types import Frame
 
-#: Seconds for the server's first message after the handshake, where the protocol has one.
-_READY_S = 10.0
+#: Seconds for the server's first message after the handshake, where the protocol has one, and for its answer to a probe.
+_ANSWER_S = 10.0
 #: Seconds for which a server may block a message before it counts as stalled.
 _SEND_S = 6.0
 
@@ -45,11 +45,11 @@ class WebsocketStream(SttStream):
     def replaceable(self) -> bool:
         return self._session.replaceable(self._clock())
 
-    async def ready(self) -> None:
-        """Wait until the server accepts audio. Raises SttError."""
+    async def receive_until(self, condition: Callable[[], bool]) -> None:
+        """Receive messages, and ignore their events, until a condition of the session holds. Raises SttError."""
         try:
-            async with asyncio.timeout(_READY_S):
-                while not self._session.ready:
+            async with asyncio.timeout(_ANSWER_S):
+                while not condition():
                     self._session.receive(await self._connection.recv(), self._clock())
         except TimeoutError:
             raise SttUnavailable("The speech-to-text server accepts connections but says nothing.", fix="Restart it.") from None
@@ -60,13 +60,13 @@ class WebsocketStream(SttStream):
         now = self._clock()
         if self._first_audio_at is None:
             self._first_audio_at = now
-        await self._transmit(self._session.send(frame, now))
+        await self.transmit(self._session.send(frame, now))
 
     async def flush(self) -> None:
-        await self._transmit(self._session.flush(self._clock()))
+        await self.transmit(self._session.flush(self._clock()))
 
     async def end(self) -> None:
-        await self._transmit(self._session.end(self._clock()))
+        await self.transmit(self._session.end(self._clock()))
         # `events` waits for the next message, which may never come: let it look at `ended` now.
         if self._session.ended and self._receiving is not None and not self._receiving.expired():
             self._receiving.reschedule(self._clock())
@@ -92,7 +92,8 @@ class WebsocketStream(SttStream):
                 self._count(event)
                 yield event
 
-    async def _transmit(self, messages: Messages) -> None:
+    async def transmit(self, messages: Messages) -> None:
+        """Send messages of the session. Raises SttError."""
         connection = self._connection
         try:
             for message in messages:

@@ -46,7 +46,7 @@ class ResilientBackend(SttBackend):
     async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
         """Open a stream without waiting for a connection; the first one is opened when there is audio."""
         ring = AudioRing(self._policy.ring_s, codec=self._codec, budget=self._budget)
-        stream = ResilientStream(self._backend, language, self._policy, self._random, ring, self._log)
+        stream = ResilientStream(self._backend.for_speaker(), language, self._policy, self._random, ring, self._log)
         try:
             async with owned_task(stream.run(), "stt connections"):
                 yield stream

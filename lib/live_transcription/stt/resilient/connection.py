@@ -29,6 +29,8 @@ class Connection:
         self.opened_at = opened_at
         #: Position up to which audio was sent.
         self.sent = start
+        #: Whether the stream expects speech in the audio that follows (`SttStream.mark_speech`).
+        self.speech = False
         #: Number of flushes that were sent and not answered yet.
         self.flushes = 0
         #: No more audio will be sent.

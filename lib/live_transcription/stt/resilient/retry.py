@@ -8,6 +8,7 @@
 | SttRefused, SttModelError (not retryable) | never |
 | SttExpired, of a session that has worked | at once |
 | any other, of a session that has worked | within a quarter of a second |
+| SttUnhealthy, the first two in a row | within a quarter of a second, since each took seconds of speech to notice |
 | SttStarting, SttStalled | after 1.5 to 3 s, without a limit |
 | any other | 1, 2, 4, 8, 16 s after as many failures in a row, with jitter; then every 15 to 20 s |
 
@@ -20,11 +21,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from live_transcription.errors import SttError, SttExpired, SttStalled, SttStarting
+from live_transcription.errors import SttError, SttExpired, SttStalled, SttStarting, SttUnhealthy
 
 #: Maximum seconds before the next attempt after a break of a session that worked, and after an attempt with a starting server.
 BLIP_S = 0.25
 STARTING_S = 3.0
+#: Number of unhealthy sessions in a row that are replaced at once.
+PROMPT_TRIES = 2
 #: Number of attempts with doubled waits, and the maximum seconds between the attempts after them.
 GROWING_TRIES = 5
 SLOW_S = 20.0
@@ -45,6 +48,8 @@ def retry_delay_s(error: SttError, failures: int, worked: bool, random: Random) 
         return None
     if worked:
         return 0.0 if isinstance(error, SttExpired) else random.uniform(0.0, BLIP_S)
+    if isinstance(error, SttUnhealthy) and failures <= PROMPT_TRIES:
+        return random.uniform(0.0, BLIP_S)
     if isinstance(error, (SttStarting, SttStalled)):
         return random.uniform(0.5, 1.0) * STARTING_S
     if failures > GROWING_TRIES:

@@ -8,6 +8,9 @@ is up, buffered audio is sent faster than real time. After a break within an utt
 utterance from its start (see `stt.resilient.open_utterance`). The ring bounds the memory that an outage takes per speaker, a
 budget that of all speakers (see `audio_store`).
 
+Audio in which the voice detector found speech, but the server no word, stays in the ring, too. If the stream below turns out to
+be deaf (`SttDeaf`), all of it is transcribed again.
+
 Two tasks work on a connection: `_pump` sends what is in the ring, `_read` handles what comes back. `run` opens connections, one
 at a time, while there is audio for them.
 """
@@ -21,7 +24,7 @@ from collections.abc import AsyncIterator
 from random import Random
 
 from live_transcription.audio_store.ring import AudioRing
-from live_transcription.errors import SttError, SttExpired, SttProtocolError, SttUnavailable, main_error
+from live_transcription.errors import SttDeaf, SttError, SttExpired, SttProtocolError, SttUnavailable, main_error
 from live_transcription.observability import metrics
 from live_transcription.runtime.tasks import end_if_cancelled
 from live_transcription.stt.base import SttBackend, SttStream
@@ -29,6 +32,7 @@ from live_transcription.stt.kyutai.steps import STEP_SAMPLES
 from live_transcription.stt.resilient.connection import Connection
 from live_transcription.stt.resilient.open_utterance import RECALL_S, OpenUtterance
 from live_transcription.stt.resilient.retry import ResiliencePolicy, RetryLog, retry_delay_s
+from live_transcription.stt.resilient.speech_marks import SpeechMarks
 from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -38,6 +42,10 @@ logger = logging.getLogger(__name__)
 EVENT_QUEUE = 256
 #: Length of the ring in samples from which on acknowledged audio that will not be replayed is removed.
 _TRIM = round((RECALL_S + 1.0) * SAMPLE_RATE)
+#: Seconds of audio that are stored although they were transcribed, since they contain speech but the server sent no word.
+WORDLESS_S = 20.0
+#: Seconds of marked speech after the last word of an utterance that should have had words. Less may be silence after a cough.
+_SPEECH_S = 1.2
 #: Seconds after which the end of a session counts as its age limit. A session that expires sooner did not work.
 OF_AGE_S = 10.0
 
@@ -67,6 +75,9 @@ class ResilientStream(SttStream):
         self._utterance = OpenUtterance()
         # Position and time of each flush that was requested and not answered yet, oldest first.
         self._flushes: deque[tuple[int, float]] = deque()
+        self._speech = SpeechMarks()
+        # Flushes like those above that were answered without a word, although there was speech.
+        self._wordless: deque[tuple[int, float]] = deque()
         # Positions: all audio before `_settled` was flushed; `_furthest` is the end of what any connection was sent;
         # `_acknowledged` is the end of what broken connections acknowledged; drops before `_counted_drops` were counted.
         self._settled = self._furthest = self._acknowledged = self._counted_drops = 0
@@ -87,6 +98,10 @@ class ResilientStream(SttStream):
         return not self._flushes and self._ring.end <= self._settled
 
     # For the speaker. Only `events` waits for the network; a full ring drops its oldest audio.
+
+    def mark_speech(self, active: bool) -> None:
+        self._speech.forget(self._ring.start)
+        self._speech.mark(self._ring.end, active)
 
     async def send(self, frame: Frame) -> None:
         self._raise_failure()
@@ -189,7 +204,12 @@ class ResilientStream(SttStream):
 
         # Note how far this connection came, and whether that is further than the ones before it.
         self._furthest = max(self._furthest, connection.sent)
-        acknowledged = max(connection.acknowledged or 0, self._utterance.last_word)
+        # What a deaf server acknowledges does not count. All audio without words is flushed again.
+        deaf = isinstance(error, SttDeaf)
+        if deaf:
+            self._flushes.extendleft(reversed(self._wordless))
+            self._wordless.clear()
+        acknowledged = max(0 if deaf else connection.acknowledged or 0, self._utterance.last_word)
         progress, self._acknowledged = acknowledged > self._acknowledged, max(self._acknowledged, acknowledged)
         if error is None and connection.ending:
             self._flushes.clear()
@@ -229,6 +249,7 @@ class ResilientStream(SttStream):
             flush_at = self._flushes[connection.flushes][0] if connection.flushes < len(self._flushes) else None
             if flush_at is not None and connection.sent >= flush_at:
                 connection.flushes += 1
+                self._mark_speech(connection, False)
                 await stream.flush()
             elif connection.sent < ring.end:
                 # A replay is faster than real time, but not so fast that the server queues it.
@@ -239,24 +260,33 @@ class ResilientStream(SttStream):
                 chunk = ring.read(connection.sent, min(STEP_SAMPLES, stop - connection.sent))
                 connection.note_sent(len(chunk), self._clock())
                 ring.sent = connection.sent
+                self._mark_speech(connection, self._speech.at(connection.sent - len(chunk)))
                 self._trim(connection)
                 await stream.send(chunk)
             elif self._ended:
                 connection.ending = True
                 await stream.end()
                 return
-            elif stream.replaceable and not self._flushes and not self._utterance.is_open:
+            elif not self._flushes and not self._utterance.is_open and stream.replaceable:
                 return
             else:
                 self._wake.clear()
                 await self._wake.wait()
+
+    @staticmethod
+    def _mark_speech(connection: Connection, active: bool) -> None:
+        if active is not connection.speech:
+            connection.speech = active
+            connection.stream.mark_speech(active)
 
     def _trim(self, connection: Connection) -> None:
         """Remove audio of a long utterance that would not be replayed after a break."""
         if len(self._ring) > _TRIM:
             acknowledged = connection.acknowledged
             acknowledged = max(self._acknowledged, self._utterance.last_word if acknowledged is None else acknowledged)
-            self._ring.forget(acknowledged - round(RECALL_S * SAMPLE_RATE))
+            recall_s = RECALL_S if self._utterance.is_open else WORDLESS_S
+            self._ring.forget(acknowledged - round(recall_s * SAMPLE_RATE))
+            self._speech.forget(self._ring.start)
 
     def _count_drops(self) -> None:
         """Count the audio that the full ring dropped before any connection was sent it."""
@@ -307,8 +337,14 @@ class ResilientStream(SttStream):
         self._settled = max(self._settled, position)
         metrics.stt_flush_seconds.observe(self._clock() - requested_at)
         await self._repeat_carried(connection)
-        certain = connection.has_acknowledged(position)
-        self._close(max(position, self._utterance.last_word) if certain else self._utterance.last_word_by(position))
+        last_word = self._utterance.last_word
+        if not connection.hypotheses and self._speech.samples(last_word, position) >= _SPEECH_S * SAMPLE_RATE:
+            # Speech without a word may have been missed by a deaf server.
+            self._wordless.append((position, requested_at))
+            self._close(max(last_word, position - round(WORDLESS_S * SAMPLE_RATE)))
+        else:
+            certain = connection.has_acknowledged(position)
+            self._close(max(position, last_word) if certain else self._utterance.last_word_by(position))
         await self._events.put(Flushed())
 
     async def _repeat_carried(self, connection: Connection) -> None:
@@ -320,7 +356,10 @@ class ResilientStream(SttStream):
 
     def _close(self, position: int) -> None:
         self._utterance.close(position)
+        while self._wordless and self._wordless[0][0] <= self._utterance.closed:
+            self._wordless.popleft()
         self._ring.forget(self._utterance.closed)
+        self._speech.forget(self._ring.start)
         self._wake.set()  # a replaceable connection may now be replaced
 
     def _raise_failure(self) -> None:

@@ -33,6 +33,20 @@ def test_the_interval_grows_with_the_speakers_and_shrinks_when_they_stop() -> No
     assert pace.interval_s(29.0) == 0.5
 
 
+def test_the_capacity_follows_the_time_that_decodes_take() -> None:
+    pace = DecodePacing(0.5, slots=2)
+    assert pace.capacity == 8
+    for _ in range(30):
+        pace.decoded("a", 0.33, now=0.0)
+    assert pace.capacity == 6
+    for _ in range(30):
+        pace.decoded("a", 5.0, now=0.0)
+    assert pace.capacity == 4, "as many as promised"
+    for _ in range(60):
+        pace.decoded("a", 0.02, now=0.0)
+    assert pace.capacity > 60
+
+
 async def test_finals_go_first_then_first_partials_then_the_rest() -> None:
     pool = DecodePool(1, 0.5)
     hold = threading.Event()
@@ -94,6 +108,25 @@ async def test_giving_up_while_waiting_or_running_loses_no_slot() -> None:
     hold.set()
     async with asyncio.timeout(5):
         assert await pool.run("z", Priority.HYPOTHESIS, lambda: lambda: 2) == 2
+    await pool.aclose()
+
+
+async def test_a_withdrawn_decode_is_not_begun_and_finals_are_never_withdrawn() -> None:
+    pool = DecodePool(1, 0.5)
+    hold = threading.Event()
+    running = asyncio.create_task(pool.run("x", Priority.HYPOTHESIS, lambda: lambda: hold.wait(10)))
+    await asyncio.sleep(0)
+    hypothesis = asyncio.create_task(pool.run("y", Priority.HYPOTHESIS, lambda: lambda: "hypothesis"))
+    other = asyncio.create_task(pool.run("z", Priority.HYPOTHESIS, lambda: lambda: "other"))
+    final = asyncio.create_task(pool.run("y", Priority.FINAL, lambda: lambda: "final"))
+    await asyncio.sleep(0)
+    pool.withdraw("y")
+    assert await hypothesis is None
+    hold.set()
+    async with asyncio.timeout(5):
+        assert await asyncio.gather(running, final, other) == [True, "final", "other"]
+        assert await pool.run("x", Priority.FINAL, lambda: None) is None
+        assert await pool.run("x", Priority.FINAL, lambda: lambda: "free") == "free"
     await pool.aclose()
 
 

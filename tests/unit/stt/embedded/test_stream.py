@@ -10,12 +10,13 @@ from itertools import pairwise
 
 import pytest
 
-from live_transcription.config import EmbeddedConfig
+from live_transcription.config import EmbeddedConfig, SttConfig
 from live_transcription.errors import SttModelError
 from live_transcription.stt.base import Flushed, Hypothesis, SttEvent, SttStream
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.pool import DecodePool, Priority, Result
 from live_transcription.stt.embedded.stream import EmbeddedStream
+from live_transcription.stt.engines import CurrentBackend, SttRegistry
 from live_transcription.types import Frame
 from tests.unit.stt.fake_engine import FakeEngine, frames, silence, words
 
@@ -313,6 +314,32 @@ async def test_the_model_is_loaded_once_for_all_and_unloaded_at_the_end(engine: 
     assert engine.loads == 1
     await backend.aclose()
     assert not engine.loaded
+
+
+async def test_engines_that_are_replaced_while_they_are_warmed_are_not_loaded_again(
+    monkeypatch: pytest.MonkeyPatch, engine: FakeEngine
+) -> None:
+    """The settings change while a call waits for a remote engine, after which the embedded one would be loaded."""
+    old, new = SttRegistry(SttConfig()), SttRegistry(SttConfig())
+    monkeypatch.setattr(old.engine("embedded"), "_engine", engine)
+    backend, refused = old.backend(), asyncio.Event()
+    warm = backend.warm
+
+    async def remote_first() -> None:
+        await refused.wait()
+        await warm()
+
+    monkeypatch.setattr(backend, "warm", remote_first)
+    current = CurrentBackend(old)
+    warming = asyncio.create_task(current.warm())
+    await asyncio.sleep(0)
+    retiring = asyncio.create_task(current.retire(current.replace(new, prewarm=True)))
+    await asyncio.sleep(0.01)
+    refused.set()
+    await asyncio.gather(warming, retiring)
+    assert engine.loads == 1
+    assert not engine.loaded
+    await current.aclose()
 
 
 async def test_a_model_that_does_not_load_is_a_typed_error_and_may_be_put_right(engine: FakeEngine) -> None:

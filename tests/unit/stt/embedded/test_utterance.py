@@ -45,7 +45,7 @@ def test_speech_is_measured_from_the_first_sound_however_long_the_silence_before
 def test_two_consecutive_hypotheses_agree_on_the_first_word_once_a_word_follows_it_in_both() -> None:
     made = Utterance(0.0)
     for text, agreed in (("Tons", False), ("Tous", False), ("tous nos", False), ("Tous, nos", True), ("Vous n'avez", True)):
-        made.show(text)
+        made.show(text, 0)
         assert made.agreed is agreed
         assert made.shown == text
 

@@ -119,8 +119,9 @@ def test_after_an_outage_the_next_backend_continues_and_the_best_returns_at_a_pa
         assert captions.restarts == 1
         assert len(embedded.opened) == 1
         assert len(kyutai.opened) == 2
-        # Probes become rarer, so recovery is noticed late; the switch itself waits for a pause.
-        assert 40 < kyutai.opened[1] < 40 + 32 + 6
+        # The first probe fails, and the next one comes a minute later. The switch itself waits for a pause.
+        assert kyutai.warmed[1] - kyutai.warmed[0] >= 60
+        assert 40 < kyutai.opened[1] < kyutai.warmed[1] + 6
         assert backend.health[0].state == "up"
         assert counts.switches == {"whisper": 1, "kyutai": 1}
 
@@ -171,8 +172,8 @@ def test_many_streams_share_one_probe() -> None:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(6):
                 tasks.create_task(play(backend, sentences(20)))
-        # 100 s with waits of 2, 4, 8, 16, 32 and 60 s.
-        assert 4 <= len(kyutai.warmed) <= 8
+        # 100 s: after 2 s, and then once a minute.
+        assert len(kyutai.warmed) == 2
 
     run(scenario())
 

@@ -48,6 +48,7 @@ class KyutaiModel(SttBackend):
 
     `break_at`: times at which every connection breaks.
     `mute`: start and end of the time in which words are lost, but nothing else.
+    `rate`: seconds of audio that a stream transcribes per second.
     `acknowledges`: whether streams report `acknowledged_s`.
     `spell`: the token of a word, without its time. `times`: whether words have times.
     """
@@ -67,6 +68,7 @@ class KyutaiModel(SttBackend):
         replaceable_after_s: float = float("inf"),
         whole: bool = False,
         mute: tuple[float, float] = (0.0, 0.0),
+        rate: float = float("inf"),
         spell: Callable[[int], Token] = lambda word: Token(f"w{word}", True),
         times: bool = True,
     ) -> None:
@@ -79,6 +81,7 @@ class KyutaiModel(SttBackend):
         self.replaceable_after_s = replaceable_after_s
         self.whole = whole
         self.mute = mute
+        self.rate = rate
         self.spell = spell
         self.times = times
         self.attempts: list[float] = []
@@ -123,6 +126,7 @@ class _WordStream(SttStream):
         self._received = 0
         self._acknowledged = 0
         self._words: list[tuple[int, int]] = []
+        self._busy_until = 0.0
 
     @property
     def acknowledged_s(self) -> float | None:
@@ -156,7 +160,15 @@ class _WordStream(SttStream):
         for offset in np.flatnonzero(frame):
             self._words.append((self._received + int(offset), round(float(frame[offset]) * 1000) - 1))
         self._received += len(frame)
-        self.recognise(self._received - DELAY)
+        self._busy_until = max(self._busy_until, self._loop.time()) + len(frame) / SAMPLE_RATE / self._model.rate
+        self._work(self.recognise, self._received - DELAY)
+
+    def _work(self, work: Callable[..., None], *arguments: object) -> None:
+        """Do some work when the work before it is done."""
+        if self._busy_until <= self._loop.time():
+            work(*arguments)
+        else:
+            self._loop.call_at(self._busy_until, work, *arguments)
 
     def recognise(self, position: int) -> None:
         while self._words and self._words[0][0] < position:
@@ -170,12 +182,12 @@ class _WordStream(SttStream):
             self._acknowledged = max(self._acknowledged, position)
 
     async def flush(self) -> None:
-        self.recognise(self._received + 1)
-        self.emit(Flushed(), self._received)
+        self._work(self.recognise, self._received + 1)
+        self._work(self.emit, Flushed(), self._received)
 
     async def end(self) -> None:
-        self.recognise(self._received + 1)
-        self.emit(None, self._received)
+        self._work(self.recognise, self._received + 1)
+        self._work(self.emit, None, self._received)
 
     def pause(self) -> None:
         self.emit(Pause(), max(0, self._received - DELAY))

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -17,6 +18,8 @@ from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.texts import Text
 
 _SERVICE = Text("The moshi-server")
+#: Seconds for the first step of a probe, before it looks further.
+_STEP_S = 2.0
 
 
 class MoshiBackend(SttBackend):
@@ -35,16 +38,30 @@ class MoshiBackend(SttBackend):
         Raises SttAtCapacity if the server has no free slot.
         """
         del language
-        now = asyncio.get_running_loop().time
-        async with open_websocket(self._config, _SERVICE) as connection:
-            stream = WebsocketStream(connection, MoshiSession(now()))
-            await stream.ready()
+        async with self._open() as (stream, _):
             yield stream
 
     async def warm(self) -> None:
-        """Open a session and wait until the model is ready. Raises SttError.
+        """Open a session and wait until the model has transcribed silence. Raises SttError.
 
-        Only a session shows a wrong key, a full server and a dead model: the server's HTTP pages answer in all three cases.
+        Only a session shows a wrong key, a full server, a dead model and a model that the app cannot use: the server's HTTP
+        pages answer in all cases.
         """
-        async with self.open_stream("en"):
-            pass
+        clock = asyncio.get_running_loop().time
+        async with self._open() as (stream, session):
+            # A healthy server answers in a moment. Otherwise a marker tells a slow model from one that sends no steps.
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(_STEP_S):
+                    await stream.transmit(session.silence(clock()))
+                    await stream.receive_until(lambda: session.stepped)
+            if not session.stepped:
+                await stream.transmit(session.probe(clock()))
+                await stream.receive_until(lambda: session.stepped)
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[tuple[WebsocketStream, MoshiSession]]:
+        async with open_websocket(self._config, _SERVICE) as connection:
+            session = MoshiSession(asyncio.get_running_loop().time())
+            stream = WebsocketStream(connection, session)
+            await stream.receive_until(lambda: session.ready)
+            yield stream, session

@@ -5,18 +5,32 @@
 
 The server answers each 80 ms of audio with a `Step` message, and each word comes 0.48 s of audio after it was spoken. So the
 steps tell exactly how much audio has been transcribed. After a flush, silence pushes the last words out.
+
+Only models with pause heads (Kyutai's `stt-1b-en_fr`) make the server send steps. Others, such as the 2.6B model for English,
+are refused: words without steps show it, and so does a marker that comes back without them (`probe`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable
+import numpy as np
+
+from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttStalled, SttUnavailable, SttWrongModel
 from live_transcription.observability import metrics
-from live_transcription.stt.kyutai.moshi.replies import Error, Ready, Step, Word, audio_message, parse_message
+from live_transcription.stt.kyutai.moshi.replies import (
+    Error,
+    Marker,
+    Ready,
+    Step,
+    Word,
+    audio_message,
+    marker_message,
+    parse_message,
+)
 from live_transcription.stt.kyutai.parsing import IgnoredReply, is_capacity, loggable
 from live_transcription.stt.kyutai.session import Messages, Session
-from live_transcription.stt.kyutai.steps import STEP_S
+from live_transcription.stt.kyutai.steps import SILENCE, STEP_S
 from live_transcription.texts import Text
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from live_transcription.types import Frame
@@ -33,6 +47,12 @@ PAUSE_PROBABILITY = 0.6
 PAUSE_BLIND_STEPS = 12
 #: Number of steps by which words lag behind the audio. A pause is emitted so many steps late, after the words before it.
 DELAY_STEPS = 6
+#: Number of steps sent after which a word without any step shows that there will be none. The server sends a step before its
+#: words, and words lag behind the audio by more than this.
+STEPLESS_STEPS = 12
+#: Number of steps of silence that bring a marker back, also from a model whose words lag by 2.56 s (32 steps).
+PROBE_STEPS = 34
+_PROBE = Marker(1)
 
 
 class MoshiSession(Session):
@@ -47,6 +67,7 @@ class MoshiSession(Session):
         self._sent_at = opened_at
         self._progress_at = opened_at
         self._steps = 0
+        self._probing = False
         self._pause_step: int | None = None
         # Flushes that were transcribed and not emitted yet, and the time of the last step of the latest one.
         self._flushed = 0
@@ -60,6 +81,20 @@ class MoshiSession(Session):
     def ended(self) -> bool:
         return super().ended and not self._flushed
 
+    @property
+    def stepped(self) -> bool:
+        """Whether the server has transcribed audio, and reported it."""
+        return self._steps > 0
+
+    def silence(self, now: float) -> Messages:
+        """Send silence, which the server answers with steps."""
+        return self._messages(self._audio.push(np.tile(SILENCE, PROBE_STEPS)), now)
+
+    def probe(self, now: float) -> Messages:
+        """Send a marker and silence. If the model is alive, `stepped` becomes true, or `receive` raises SttWrongModel."""
+        self._probing = True
+        return [marker_message(_PROBE), *self.silence(now)]
+
     def flush(self, now: float) -> Messages:
         messages = self._messages(self._audio.flush(), now)
         self._flushes.append(self._audio.sent)
@@ -69,6 +104,11 @@ class MoshiSession(Session):
         match parse_message(message):
             case Ready():
                 self.ready = True
+            case Word() if not self.stepped and self._audio.sent >= STEPLESS_STEPS:
+                raise _wrong_model()
+            case Marker() as marker:
+                if marker == _PROBE and self._probing and not self.stepped:
+                    raise _wrong_model()
             case Word(text=text, start_s=start_s) if text.strip():
                 self._progress_at = now
                 self._words_pending = True
@@ -139,6 +179,13 @@ class MoshiSession(Session):
         self._words_pending = False
         self._pause_step = None
         return events
+
+
+def _wrong_model() -> SttError:
+    return SttWrongModel(
+        "The model of this moshi-server has no pause heads, so the server does not report how much audio it has transcribed.",
+        fix="Run Kyutai's model stt-1b-en_fr.",
+    )
 
 
 def _error(message: str) -> SttError:

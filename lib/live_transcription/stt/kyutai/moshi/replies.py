@@ -38,14 +38,21 @@ class Step:
 
 
 @dataclass(frozen=True, slots=True)
+class Marker:
+    """A marker of ours, after the server has transcribed more audio since then than its delay."""
+
+    id: int
+
+
+@dataclass(frozen=True, slots=True)
 class Error:
     """The server gives up the session."""
 
     message: str
 
 
-#: None: a message of the protocol that we do not need (`EndWord`, `Marker`).
-Reply: TypeAlias = Ready | Word | Step | Error | IgnoredReply | None
+#: None: a message of the protocol that we do not need (`EndWord`).
+Reply: TypeAlias = Ready | Word | Step | Marker | Error | IgnoredReply | None
 
 
 #: One sample in msgpack: the marker of a 32-bit float, and its bytes in network order.
@@ -62,6 +69,11 @@ def audio_message(chunk: Frame) -> bytes:
     samples["marker"] = 0xCA
     samples["value"] = chunk
     return b"".join((_AUDIO_HEAD, b"\xdc", len(chunk).to_bytes(2, "big"), samples.tobytes()))
+
+
+def marker_message(marker: Marker) -> bytes:
+    """Encode a marker, which the server sends back."""
+    return bytes(msgpack.packb({"type": "Marker", "id": marker.id}))
 
 
 def parse_message(message: str | bytes) -> Reply:
@@ -85,12 +97,14 @@ def _reply(reply: Mapping[str, object]) -> Reply:
             return Word(text[:TEXT_LIMIT].replace("\x00", ""), seconds(reply.get("start_time")))
         case {"type": "Step"}:
             return Step(_pause(reply.get("prs")))
-        case {"type": "EndWord" | "Marker"}:
+        case {"type": "Marker", "id": int(number)}:
+            return Marker(number)
+        case {"type": "EndWord"}:
             return None
         case {"type": "Error"}:
             message = reply.get("message")
             return Error(message[:200] if isinstance(message, str) else "")
-        case {"type": str(kind)} if kind != "Word":
+        case {"type": str(kind)} if kind not in ("Word", "Marker"):
             return IgnoredReply("unknown")
         case _:
             return IgnoredReply("garbage")

@@ -7,7 +7,7 @@ import msgpack
 import numpy as np
 import pytest
 
-from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
+from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable, SttWrongModel
 from live_transcription.stt.kyutai.moshi.protocol import LAST_WORD_S, STALL_S, MoshiSession
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from tests.fakes.stt_counts import SttCounts
@@ -173,3 +173,31 @@ def test_nonsense_is_counted_by_kind() -> None:
     for message in ("text", b"\xc1", msgpack.packb({"type": "?"}), b"\x00" * 100_000):
         assert session.receive(message, 0.0) == []
     assert counts.ignored == {"garbage": 2, "unknown": 1, "huge": 1}
+
+
+def test_words_without_any_step_show_a_model_that_cannot_be_used() -> None:
+    session = MoshiSession(0.0)
+    for _ in range(33):
+        session.send(FRAME, 0.0)
+    with pytest.raises(SttWrongModel, match="stt-1b-en_fr") as refused:
+        word(session, "late")
+    assert not refused.value.retryable
+
+
+def test_a_marker_that_comes_back_without_any_step_shows_the_same() -> None:
+    session = MoshiSession(0.0)
+    marker, *silence = session.probe(0.0)
+    assert msgpack.unpackb(marker) == {"type": "Marker", "id": 1}
+    assert len(silence) > 32  # the delay of the 2.6B model
+    with pytest.raises(SttWrongModel):
+        say(session, type="Marker", id=1)
+
+
+def test_a_marker_that_was_not_asked_for_means_nothing() -> None:
+    session = MoshiSession(0.0)
+    assert say(session, type="Marker", id=1) == []
+    session.probe(0.0)
+    assert say(session, type="Marker", id=2) == []
+    step(session)
+    assert say(session, type="Marker", id=1) == []
+    assert session.stepped

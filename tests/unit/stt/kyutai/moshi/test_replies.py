@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from live_transcription.stt.kyutai.moshi.replies import (
     Error,
+    Marker,
     Ready,
     Reply,
     Step,
@@ -33,11 +34,11 @@ from live_transcription.stt.kyutai.parsing import IgnoredReply
         ({"type": "Step", "step_idx": 9, "prs": []}, Step(0.0)),
         ({"type": "Step", "prs": [0, 0, float("inf")]}, Step(0.0)),
         ({"type": "Step"}, Step(0.0)),
-        ({"type": "Marker", "id": 4}, None),
+        ({"type": "Marker", "id": 4}, Marker(4)),
         ({"type": "Error", "message": "no free channels"}, Error("no free channels")),
         ({"type": "Error"}, Error("")),
         ({"type": "Word", "text": 5}, IgnoredReply("garbage")),
-        ({"type": "Marker", "id": "x"}, None),
+        ({"type": "Marker", "id": "x"}, IgnoredReply("garbage")),
         ({"type": "Surprise"}, IgnoredReply("unknown")),
         ({"no": "type"}, IgnoredReply("garbage")),
         ({"type": 3}, IgnoredReply("garbage")),
