@@ -98,16 +98,11 @@ def judge(
 
 
 def judge_under_all(
-    recording: Recording,
-    captions: Sequence[ReceivedCaption],
-    left_at: Callable[[float], float],
-    *,
-    speaker: str | None = None,
+    recording: Recording, captions: Sequence[ReceivedCaption], left_at: Callable[[float], float]
 ) -> Mapping[str, Judgement]:
-    """A judgement for each of `RENDERERS`. `speaker`: as for `judge`."""
+    """A judgement for each of `RENDERERS`."""
     return {
-        name: judge(recording, captions, left_at, style=style, columns=columns, speaker=speaker)
-        for name, (style, columns) in RENDERERS.items()
+        name: judge(recording, captions, left_at, style=style, columns=columns) for name, (style, columns) in RENDERERS.items()
     }
 
 

@@ -111,9 +111,9 @@ class DemoRoom:
             if settled and latest is not None and time.time() - latest.at > _QUIET_S:
                 break
             await asyncio.sleep(0.1)
-        # With the captions of the others, as they take turns on the reader's screen.
-        captions = self.listener.captions.of(since=begun)
-        judgements = judge_under_all(recording, captions, playback.left_at, speaker=talker.session_id)
+        # On a screen of their own, which the aims are for. On a shared one, Talk shows a new line every 2 s at most.
+        captions = self.listener.captions.of(talker.session_id, since=begun)
+        judgements = judge_under_all(recording, captions, playback.left_at)
         judgement = judgements[PRINTED]
         first = median_of([timing.first_word_s for timing in judgement.timings])
         last = median_of([timing.last_word_s for timing in judgement.timings])
