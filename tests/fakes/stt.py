@@ -81,6 +81,8 @@ class FakeBackend(SttBackend):
 
     name = "fake"
     languages = frozenset({"en", "fr"})
+    #: In a long utterance it is silent for longer than a server may be.
+    remote = False
 
     def __init__(self) -> None:
         self.streams: list[FakeStream] = []

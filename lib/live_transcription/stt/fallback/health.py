@@ -125,7 +125,7 @@ class BackendHealth:
         # A backend is reported as unhealthy after two unhealthy connections, or one while it was tried.
         self._failures += 2 if isinstance(error, SttUnhealthy) else 1
         if not error.retryable:
-            # A wrong model is replaced on the server. All else is corrected in the settings, and saving them resets the health.
+            # A wrong model is replaced on the server. Saving the settings, which corrects everything else, resets the health.
             self.probe_at = now + PROBE_S[1] if isinstance(error, SttWrongModel) else None
             self._state = State.REFUSED
         elif isinstance(error, SttStarting):
