@@ -77,7 +77,7 @@ class GpuStore:
         except OSError as error:
             if self._log_limit.permit() is not None:
                 logger.warning(
-                    "The GPU minutes of today cannot be stored (%s), so the daily limit would begin anew after a restart. "
+                    "The GPU minutes of today cannot be stored (%s), so the daily limit would begin again after a restart. "
                     "Check the app's storage.",
                     error.strerror or type(error).__name__,
                 )

@@ -145,6 +145,7 @@
   // The chip: the status that the server reports, in the page's words.
   function summary(status) {
     const limited = status.dependencies.every((found) => found.state === 'ok' || found.state === 'unknown')
+      && status.conditions.every((found) => found.code !== 'encrypted')
     return {
       ok: ['ok', status.calls ? t('Captions are running') : t('Ready')],
       untested: ['unknown', t('Not tested yet')],

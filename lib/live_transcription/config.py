@@ -199,7 +199,7 @@ class SttConfig:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """All settings of the service. `languages`: languages to offer; empty for all.
+    """All settings of the service. `languages`: languages to offer; empty for all. `translation`: offer translated captions.
 
     `max_speakers`, `max_calls`: concurrent speech-to-text streams and calls. `max_memory_mb`: memory limit in MB, 0 for none;
     above a share of it (`capacity.admission`), no streams are added.
@@ -210,6 +210,7 @@ class EngineConfig:
     audio: AudioConfig = field(default_factory=AudioConfig)
     stt: SttConfig = field(default_factory=SttConfig)
     languages: tuple[str, ...] = ()
+    translation: bool = True
     max_speakers: int = 500
     max_calls: int = 500
     max_memory_mb: int = 0

@@ -6,7 +6,7 @@
 LiveTranscriptionError
 ├── ConfigurationError            a setting is missing or malformed
 ├── RequestError                  the service cannot do what its caller asked for
-│   ├── UnknownLanguage, CallNotFound
+│   ├── UnknownLanguage, UnknownTranslation, CallNotFound, NotATarget, TranslationUnavailable
 │   └── CallUnavailable           the call cannot be joined now
 │       ├── OutOfDescriptors      a further call would take file descriptors that running calls need
 │       └── TooManyCalls          as many calls are transcribed as the settings allow
@@ -18,6 +18,7 @@ LiveTranscriptionError
 │   └── TransportLost             NoMediaPath: it was never established
 ├── AudioError
 │   └── OpusError
+├── TranslationError              a provider of translations
 └── SttError                      one speech-to-text backend or stream
     ├── SttExpired, SttProtocolError
     ├── SttAtCapacity             SttBudgetSpent: a limit that the administrator set
@@ -99,8 +100,26 @@ class UnknownLanguage(RequestError):
     code = "unknown_language"
 
 
+class UnknownTranslation(RequestError):
+    """Captions cannot be translated into this language, or are in this language already."""
+
+    code = "unknown_translation"
+
+
 class CallNotFound(RequestError):
     code = "call_not_found"
+
+
+class NotATarget(RequestError):
+    """The session has not asked for captions."""
+
+    code = "not_a_target"
+
+
+class TranslationUnavailable(RequestError):
+    """There is no provider of translations."""
+
+    code = "no_translation"
 
 
 class CallUnavailable(RequestError):
@@ -205,6 +224,13 @@ class OpusError(AudioError):
     """A payload that libopus refuses. Only this packet is lost."""
 
     code = "opus"
+
+
+class TranslationError(LiveTranscriptionError):
+    """A provider of translations did not answer, or refused or failed to translate."""
+
+    code = "translation"
+    retryable = True
 
 
 class SttError(LiveTranscriptionError):

@@ -81,8 +81,8 @@ class LoadStatus:
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """`speakers`: publishers whose audio is received. `slots`: those with a slot. `speakers_waiting`: those that speak without
-    a slot, because of one of the `conditions`. `problem`: why the settings cannot be used, if so. `dependencies`: what the
-    engine depends on, that is all but Nextcloud.
+    a slot, because of one of the `conditions`. `speakers_encrypted`: those whose audio is end-to-end encrypted. `problem`: why
+    the settings cannot be used, if so. `dependencies`: what the engine depends on, that is all but Nextcloud.
     """
 
     calls: int
@@ -97,6 +97,7 @@ class ServiceStatus:
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
     slots: int = 0
+    speakers_encrypted: int = 0
     dependencies: tuple[Dependency, ...] = ()
 
 
@@ -161,11 +162,15 @@ class SpeechStatus:
 
 @dataclass(frozen=True, slots=True)
 class CallSnapshot:
-    """A call as plain values, from which it can be restored. `targets`: Nextcloud's session id and user id, None for guests."""
+    """A call as plain values, from which it can be restored. `targets`: Nextcloud's session id and user id, None for guests.
+
+    `translations`: the session ids of targets whose captions are translated, and the language's id.
+    """
 
     room_token: str
     language: str
     targets: tuple[tuple[str, str | None], ...] = field(repr=False)
+    translations: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
