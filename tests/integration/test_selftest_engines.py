@@ -110,7 +110,7 @@ async def test_modal_that_works_shows_what_was_said(page: Page) -> None:
     async with modal(page) as server:
         steps = await page.test()
         assert steps["whole"]["state"] == "ok", steps
-        assert steps["stt.open"]["title"] == "modal"
+        assert steps["stt.open"]["title"] == "Modal: starting the engine"
         assert understood(steps["stt.transcribe"]["detail"]), steps
         async with asyncio.timeout(5):
             while server.open_sessions:  # noqa: ASYNC110  the stand-in tells no one
@@ -170,7 +170,7 @@ async def test_a_moshi_server_that_works_shows_what_was_said(page: Page) -> None
     async with moshi(page):
         steps = await page.test()
         assert steps["whole"]["state"] == "ok", steps
-        assert steps["stt.open"]["title"] == "moshi"
+        assert steps["stt.open"]["title"] == "moshi-server: starting the engine"
         assert understood(steps["stt.transcribe"]["detail"]), steps
 
 
