@@ -86,8 +86,17 @@ WORKDIR /app
 
 ARG VERSION=10.0.0
 ARG REVISION=unknown
+ARG VENDOR=unknown
+ARG URL=unknown
+ARG SOURCE=unknown
+ARG DOCUMENTATION=unknown
 ARG BASE_IMAGE
 LABEL org.opencontainers.image.title="Live Transcription for Nextcloud Talk" \
+      org.opencontainers.image.description="Live captions for Nextcloud Talk calls: an AppAPI ExApp" \
+      org.opencontainers.image.vendor="${VENDOR}" \
+      org.opencontainers.image.url="${URL}" \
+      org.opencontainers.image.source="${SOURCE}" \
+      org.opencontainers.image.documentation="${DOCUMENTATION}" \
       org.opencontainers.image.licenses="AGPL-3.0-or-later" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}" \

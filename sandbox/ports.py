@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import socket
 
 
@@ -13,6 +14,13 @@ def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
+
+
+def port_argument(text: str) -> int:
+    """The value of a `--port` option; 0 stands for a free port. For argparse."""
+    if not (text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no port. Give a number from 1 to 65535, or 0 for a free port.")
+    return int(text)
 
 
 def has_ipv6() -> bool:

@@ -14,6 +14,7 @@ import gzip
 import io
 import os
 import pathlib
+import re
 import subprocess
 import sys
 import tarfile
@@ -21,6 +22,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree as ET
 
 from check_info_xml import problems
+from publisher import PublisherError, load, placeholders, written
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 APP_ID = "live_transcription"
@@ -76,18 +78,51 @@ def sign(path: pathlib.Path, key: pathlib.Path | str) -> str:
             raise PackagingError(f"The key {key} lies in the source tree, where it could be published. Keep it elsewhere.")
         key = key.read_text(encoding="ascii")
     command = ["openssl", "dgst", "-sha512", "-sign", "/dev/stdin", str(path)]
-    made = subprocess.run(command, input=key.encode(), capture_output=True, check=False)
+    try:
+        made = subprocess.run(command, input=key.encode(), capture_output=True, check=False)
+    except FileNotFoundError as error:
+        raise PackagingError(
+            "openssl signs the archive, and it is not installed. Install it, for example: apt install openssl"
+        ) from error
     if made.returncode:
         raise PackagingError("openssl did not sign; is this an RSA key in PEM form without a passphrase?")
     encoded = subprocess.run(["openssl", "base64", "-A"], input=made.stdout, capture_output=True, check=True)
     return encoded.stdout.decode("ascii").strip()
 
 
-def _timestamp(root: pathlib.Path) -> int:
-    """SOURCE_DATE_EPOCH, else the date of the last commit, else 1980 (what every tool can unpack)."""
+def release_notes(changelog: str, version: str) -> str:
+    """The section of a version in CHANGELOG.md, without its heading; "" if there is none. The store reads the same headings."""
+    section = re.search(rf"^## \[{re.escape(version)}\][^\n]*\n(.*?)(?=^## |\Z)", changelog, re.MULTILINE | re.DOTALL)
+    return section[1].strip() if section else ""
+
+
+def release_problems(root: pathlib.Path) -> list[str]:
+    """Why this tree cannot be released, as sentences; empty if it can."""
+    xml = (root / "appinfo" / "info.xml").read_text(encoding="utf-8")
+    found = [f"appinfo/info.xml: {problem}." for problem in problems(xml, release=True)]
+    try:
+        publisher = load(root / "publisher.toml")
+        differing = [path for path, text in written(root, publisher).items() if path.read_text(encoding="utf-8") != text]
+    except PublisherError as error:
+        return [*found, str(error)]
+    if unset := placeholders(publisher):
+        found.append(f"publisher.toml: {', '.join(unset)} still contain example.com. Enter your own addresses there.")
+    found += [f"{path.relative_to(root)} differs from publisher.toml. Run `make publisher`." for path in differing]
+    return found
+
+
+def timestamp(root: pathlib.Path) -> int:
+    """SOURCE_DATE_EPOCH, else the date of the last commit, else 1980 (what every tool can unpack). Raises PackagingError."""
     if given := os.environ.get("SOURCE_DATE_EPOCH"):
+        if not re.fullmatch(r"\d{1,11}", given):
+            raise PackagingError("SOURCE_DATE_EPOCH must be a number of seconds since 1970.")
         return int(given)
-    said = subprocess.run(["git", "-C", str(root), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False)
+    try:
+        said = subprocess.run(
+            ["git", "-C", str(root), "log", "-1", "--format=%ct"], capture_output=True, text=True, check=False
+        )
+    except FileNotFoundError:
+        return 315_532_800
     return int(said.stdout) if said.returncode == 0 and said.stdout.strip() else 315_532_800
 
 
@@ -102,12 +137,16 @@ def _key(option: pathlib.Path | None) -> pathlib.Path | str | None:
 def build(output: pathlib.Path, key: pathlib.Path | str | None) -> None:
     """Raises PackagingError."""
     xml = (ROOT / "appinfo" / "info.xml").read_text(encoding="utf-8")
-    if found := problems(xml, release=key is not None):
-        raise PackagingError("appinfo/info.xml: " + "; ".join(found) + ".")
-    version = ET.fromstring(xml).findtext("version")  # noqa: S314  our own file
+    if found := release_problems(ROOT) if key is not None else [f"appinfo/info.xml: {problem}." for problem in problems(xml)]:
+        raise PackagingError(" ".join(found))
+    version = ET.fromstring(xml).findtext("version") or ""  # noqa: S314  our own file
+    if not release_notes((ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), version):
+        raise PackagingError(
+            f"CHANGELOG.md has no section for this version, so the store would show no changes. Add the heading: ## [{version}]"
+        )
     output.mkdir(parents=True, exist_ok=True)
     target = output / f"{APP_ID}-{version}.tar.gz"
-    target.write_bytes(archive(ROOT, _timestamp(ROOT)))
+    target.write_bytes(archive(ROOT, timestamp(ROOT)))
     print(f"{target}: {len(list(files(ROOT)))} files, {target.stat().st_size} bytes")
     signature = target.with_name(target.name + ".sig")
     signature.unlink(missing_ok=True)

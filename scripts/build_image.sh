@@ -15,6 +15,7 @@ cd "$(dirname "$0")/.."
 say() { printf 'image: %s\n' "$*"; }
 fail() { say "$*"; exit 2; }
 
+command -v python3 >/dev/null || fail "python3 is needed to read appinfo/info.xml; any Python 3 will do"
 text() { python3 -c 'import sys; from xml.etree import ElementTree as E; print(E.parse("appinfo/info.xml").findtext(sys.argv[1]))' "$1"; }
 install=external-app/docker-install
 version=$(text version)
@@ -50,7 +51,10 @@ if [[ $base != *@sha256:* && $base != localhost/* ]]; then
 fi
 
 say "building $image with $engine from $base"
-arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "COMPUTE_DEVICE=$device" --build-arg "VERSION=$version" --build-arg "REVISION=$revision" --tag "$image")
+arguments=(--build-arg "BASE_IMAGE=$base" --build-arg "COMPUTE_DEVICE=$device" --build-arg "VERSION=$version" --build-arg "REVISION=$revision")
+# The publisher's addresses become labels; a registry such as ghcr.io links the image to its repository by them.
+arguments+=(--build-arg "VENDOR=$(text author)" --build-arg "URL=$(text website)" --build-arg "SOURCE=$(text repository)")
+arguments+=(--build-arg "DOCUMENTATION=$(text documentation/admin)" --tag "$image")
 # Only Docker's format keeps HEALTHCHECK.
 [ "$engine" = docker ] || arguments+=(--format docker)
 # shellcheck disable=SC2086  # several arguments

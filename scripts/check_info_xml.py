@@ -4,7 +4,7 @@
 
 The store validates against https://apps.nextcloud.com/schema/apps/info.xsd after dropping what it does not know (`routes`);
 AppAPI reads `external-app` itself (ExAppRouteHelper, ExAppEnvVarsHelper, ExAppProxyController). This file applies the same
-rules with the standard library alone. `--release` also refuses example.com, a placeholder for the publisher's addresses.
+rules with the standard library alone. `--release` also refuses example.com, the placeholder in publisher.toml.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ def problems(xml: str, *, release: bool = False) -> list[str]:
         return [f"not well-formed XML: {error}"]
     if root.tag != "info":
         return [f"the root element is <{root.tag}>, not <info>"]
-    found = [*_order(root), *_texts(root), *_nextcloud(root)]
+    found = [*_order(root), *_texts(root), *_documentation(root), *_nextcloud(root)]
     app = root.find("external-app")
     if app is not None:
         found += [*_external_app(app, root.findtext("version") or ""), *_variables(app), *_routes(app)]
@@ -189,6 +189,16 @@ def _texts(root: ET.Element) -> Iterator[str]:
             # Descriptions are trimmed by the store; elsewhere white space counts.
             if not rule(text.strip() if tag == "description" else text):
                 yield f"<{tag}> {text!r} {wording}"
+
+
+def _documentation(root: ET.Element) -> Iterator[str]:
+    pages = root.find("documentation")
+    tags = [page.tag for page in pages] if pages is not None else []
+    if tags != [tag for tag in ("user", "admin", "developer") if tag in tags]:
+        yield "<documentation> must hold, in this order and once each, only user, admin and developer"
+    for page in pages if pages is not None else ():
+        if not TEXTS["screenshot"][0](page.text or ""):
+            yield f"<documentation> <{page.tag}> {TEXTS['screenshot'][1]}"
 
 
 def _nextcloud(root: ET.Element) -> Iterator[str]:

@@ -8,7 +8,7 @@
 `--env NAME` without a value takes the value from this shell. The printed command contains a reference ("$NAME"), so no secret
 is shown. With `--manual`, the secret and the rest of the app's environment are written to build/manual/app.env, which only you
 can read. Register a manual app before you start it: AppAPI counts requests of an unknown app as failed logins, and blocks its
-address for 30 minutes.
+address for 30 minutes. Needs Python 3.9 or newer and nothing else.
 """
 
 from __future__ import annotations
@@ -31,6 +31,10 @@ MANUAL = ROOT / "build" / "manual"
 MANUAL_DAEMON = "manual_install"
 #: As AppAPI counts them.
 ACCESS_LEVELS = {"PUBLIC": 0, "USER": 1, "ADMIN": 2}
+
+
+if sys.version_info < (3, 9):  # noqa: UP036  this script alone runs on servers with an older Python
+    sys.exit("Python 3.9 or newer is needed to register the app; this is " + sys.version.split()[0] + ".")
 
 
 class RegistrationError(Exception):
@@ -96,10 +100,18 @@ def docker_commands(
 
 
 def manual_commands(info: ET.Element, app: str, nextcloud: str, secret: str) -> list[list[str]]:
-    address = urlsplit(app)
-    if address.scheme not in ("http", "https") or not address.hostname or not address.port:
-        raise RegistrationError("Write the address at which Nextcloud reaches the app as http://HOST:PORT.")
-    described = json.dumps(manual_info(info, port=address.port, secret=secret), separators=(",", ":"))
+    address, server = urlsplit(app), urlsplit(nextcloud)
+    try:
+        port = address.port
+    except ValueError:
+        port = None
+    if address.scheme not in ("http", "https") or not address.hostname or not port:
+        raise RegistrationError(
+            "Write the address at which Nextcloud reaches the app as http://HOST:PORT, with a port of 1 to 65535."
+        )
+    if server.scheme not in ("http", "https") or not server.hostname:
+        raise RegistrationError("Write Nextcloud's address as https://HOST, such as https://cloud.example.com.")
+    described = json.dumps(manual_info(info, port=port, secret=secret), separators=(",", ":"))
     return [
         [
             "app_api:daemon:register",
@@ -183,6 +195,17 @@ def _docker(options: argparse.Namespace, info: ET.Element, xml: str) -> list[lis
     )
 
 
+def run_occ(occ: list[str], arguments: list[str]) -> int:
+    """occ's exit code. Raises RegistrationError if it cannot be started."""
+    try:
+        return subprocess.run([*occ, *arguments], check=False).returncode
+    except OSError as error:
+        raise RegistrationError(
+            f"{occ[0]} cannot be started: {error.strerror}. Give the whole command, such as "
+            '--occ "sudo -u www-data php /var/www/nextcloud/occ". Without --occ, the commands are printed.'
+        ) from error
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("daemon", nargs="?", help="name of the deploy daemon (occ app_api:daemon:list)")
@@ -200,22 +223,36 @@ def main() -> int:
     options = parser.parse_args()
     if bool(options.daemon) == bool(options.manual) or bool(options.manual) != bool(options.nextcloud):
         parser.error("name a daemon, or use --manual and --nextcloud")
+    try:
+        return _register(options)
+    except RegistrationError as error:
+        print(f"register: {error}", file=sys.stderr)
+    except OSError as error:
+        print(f"register: {error.filename} cannot be read or written: {error.strerror}.", file=sys.stderr)
+    return 2
+
+
+def _register(options: argparse.Namespace) -> int:
+    """Raises RegistrationError, OSError."""
     xml = INFO_XML.read_text(encoding="utf-8")
     info = ET.fromstring(xml)  # noqa: S314  our own file
     try:
-        commands = _manual(options, info) if options.manual else _docker(options, info, xml)
-    except RegistrationError as error:
-        print(f"register: {error}", file=sys.stderr)
-        return 2
+        occ = shlex.split(options.occ or "")
+    except ValueError as error:
+        raise RegistrationError(f"--occ is no complete command: {error}.") from error
+    if options.occ is not None and not occ:
+        raise RegistrationError("--occ is empty. Give the command that runs occ, or leave it out to print the commands.")
+    commands = _manual(options, info) if options.manual else _docker(options, info, xml)
     for command in commands:
-        if options.occ:
+        if occ:
             resolved = [
                 f"{part}={os.environ.get(part, '')}" if part in options.env and "=" not in part else part for part in command
             ]
             # occ refuses a daemon that exists already. Only the last command decides.
-            code = subprocess.run([*shlex.split(options.occ), *resolved], check=False).returncode
+            code = run_occ(occ, resolved)
             if code and command is commands[-1]:
-                return code
+                print(f"register: occ failed (exit code {code}); its output above says why.", file=sys.stderr)
+                return code if code > 0 else 1
         else:
             words = [
                 f'{part}="${part}"' if part in options.env and "=" not in part else printable(part, '"secret":"')

@@ -20,6 +20,8 @@ failed=()
 for python in $(scripts/find_pythons.sh); do
   minor=$("$python" -c "$version")
   [ "$minor" != "$done_already" ] || continue
+  # An environment of an older release of this Python is made again.
+  "$python" scripts/require_python.py "build/python-$minor" 2>/dev/null || rm -rf "build/python-$minor"
   started=$SECONDS
   printf '==> %s\n' "$("$python" --version)"
   timeout "$limit_s" make --no-print-directory VENV="build/python-$minor" PYTHON="$python" TESTS="$* -p no:cacheprovider" test || failed+=("$minor")

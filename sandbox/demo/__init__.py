@@ -3,6 +3,7 @@
 
 """The demo, on this machine only: `python -m sandbox.demo`, or `make demo`.
 
-Two calls, one English and one French. In each somebody talks (a recording, over real WebRTC) and somebody else has asked for
-captions; the ExApp runs as a process of its own and is driven as AppAPI and Talk drive it. What the readers receive is shown.
+Two calls. In the English one two people talk across each other, in the French one a single person talks (recordings, over
+real WebRTC). In each, another participant has asked for captions. The ExApp is a process of its own and is driven as AppAPI
+and Talk drive it. The page shows what the readers receive, and plays the sound of the call.
 """

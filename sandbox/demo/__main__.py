@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from sandbox.demo.run import DemoFailed, Options, run
+from sandbox.ports import port_argument
 
 _BUILD = Path("build")
 _EXITS = (
@@ -38,9 +39,14 @@ def _options(arguments: list[str]) -> Options:
         help="where that stand-in has its words from: it finds the recordings again in the audio, or listens with Whisper "
         "(one language only)",
     )
-    parser.add_argument("--port", type=int, default=8765, help="of the page; another one is taken where it is not free")
     parser.add_argument(
-        "--recordings", default="", metavar="NAME,…", help="play these of sandbox/recordings instead, one room per language"
+        "--port", type=port_argument, default=8765, help="of the page; another one is taken where it is not free"
+    )
+    parser.add_argument(
+        "--recordings",
+        default="",
+        metavar="NAME,…",
+        help="play these of sandbox/recordings instead, all at once, one call per language",
     )
     chosen = parser.parse_args(arguments)
     recordings = tuple(name for name in chosen.recordings.split(",") if name)

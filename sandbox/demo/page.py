@@ -16,18 +16,21 @@ from fastapi.staticfiles import StaticFiles
 from jinja2 import Environment, FileSystemLoader, select_autoescape
 
 from sandbox.demo.view import DemoView
+from sandbox.recording import DIRECTORY
 
 #: Pause between two snapshots; what changes meanwhile goes together.
 _PACE_S = 0.05
 
 _ROOT = Path(__file__).resolve().parents[2]
-_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:"
+_POLICY = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; media-src 'self'; img-src 'self' data:"
 
 
 def page(view: DemoView, credits_: list[str]) -> FastAPI:
     """`credits_`: one line per recording that is played."""
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     templates = Environment(loader=FileSystemLoader(_ROOT / "templates"), autoescape=select_autoescape(["html", "j2"]))
+    # The recordings that the speakers play, for the sound of the call; the browser seeks in them by ranges.
+    app.mount("/recordings", StaticFiles(directory=DIRECTORY), name="recordings")
     app.mount("/static", StaticFiles(directory=Path(__file__).parent / "static"), name="static")
 
     @app.get("/", response_class=HTMLResponse)

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import cycle
@@ -18,18 +18,15 @@ from sandbox.caller import CallFailed, SignalingError
 from sandbox.demo.evaluation import Judgement
 from sandbox.demo.page import page
 from sandbox.demo.processes import ProcessFailed
+from sandbox.demo.programme import CALLS, Programme, Turn, programme
 from sandbox.demo.report import PRINTED, report
 from sandbox.demo.room import CaptionsRefused, DemoRoom
 from sandbox.demo.setup import SpeechToText, Stage, complaints, mean_join_s, set_up
 from sandbox.demo.speech_server import COLD_START_S
 from sandbox.demo.terminal import Terminal
-from sandbox.demo.view import DemoView, RoomView
+from sandbox.demo.view import DemoView, Line, RoomView
 from sandbox.nextcloud.serving import LoopbackServer
-from sandbox.recording import Recording, load
 
-#: What is played, by room. With `once` only the first of each.
-PROGRAMME = {"en": ("en-conference", "en-novel"), "fr": ("fr-conference",)}
-_ROOM_NAMES = {"en": "A call in English", "fr": "Un appel en français"}
 _PAUSE_S = 2.0
 
 
@@ -43,6 +40,8 @@ class DemoFailed(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Options:
+    """`recordings`: names of those that are played instead of the usual ones. `programme` replaces both."""
+
     once: bool
     talk: str
     port: int
@@ -50,6 +49,7 @@ class Options:
     build: Path
     stt: str = "embedded"
     words: str = "located"
+    programme: Programme | None = None
 
 
 async def run(options: Options) -> int:
@@ -74,12 +74,11 @@ def _first(error: BaseException) -> str:
 async def _run(options: Options) -> int:
     loopback_ice.install()
     terminal, view = Terminal(), DemoView()
-    programme = _programme(options.recordings)
+    played = options.programme or programme(options.recordings)
     if options.stt != "embedded" and options.words == "transcribed":
         # The engine in the stand-in needs the language; Kyutai does not.
-        programme = dict(list(programme.items())[:1])
-    stt = SpeechToText(options.stt, options.words, next(iter(programme)))
-    credits_ = sorted({f"{one.source}: {one.credits} ({one.licence})" for all_ in programme.values() for one in all_})
+        played = played.only(played.languages[0])
+    stt = SpeechToText(options.stt, options.words, played.languages[0])
     logs = options.build / "demo"
 
     def say(text: str) -> None:
@@ -88,7 +87,7 @@ async def _run(options: Options) -> int:
         terminal.say(text)
 
     async with AsyncExitStack() as stack:
-        address = await _serve_page(stack, view, credits_, options.port)
+        address = await _serve_page(stack, view, played.credits(), options.port)
         say(f"The calls can be seen at {address}")
         try:
             stage = await stack.enter_async_context(set_up(options.talk, stt, logs.resolve(), say))
@@ -96,12 +95,12 @@ async def _run(options: Options) -> int:
             raise ProcessFailed(f"A part is missing: {error}") from error
         if stage.speech is not None and await stage.speech.fall_asleep():
             say(f"The GPU sleeps; it will take {COLD_START_S:.0f} s to wake up, and no word may be lost")
-        rooms = await _enter_rooms(stack, stage, view, terminal, programme)
+        rooms = await _enter_rooms(stack, stage, view, terminal, played)
         say("Both calls are captioned" if len(rooms) == 2 else "The call is captioned")
         terminal.print(f"    Watch here, or at {address}" + ("" if options.once else " (Ctrl-C ends)"))
         terminal.show(view.rooms)
         try:
-            judgements = await _perform(stage, rooms, programme, terminal, once=options.once)
+            judgements = await _perform(stage, rooms, played, terminal, once=options.once)
         finally:
             terminal.close()
         view.over = True
@@ -111,7 +110,9 @@ async def _run(options: Options) -> int:
             joins = [await mean_join_s(stage.app)]
         words_served = await stage.speech.words() if stage.speech is not None else None
         leaked = _leaks(logs / "app.log", judgements)
-        found = report(judgements, joins, leaked=leaked, engine=options.stt, words_served=words_served, talking=len(programme))
+        found = report(
+            judgements, joins, leaked=leaked, engine=options.stt, words_served=words_served, talking=len(played.lanes)
+        )
         found.write(options.build / "demo.json")
         for line in found.lines():
             terminal.print(line)
@@ -119,17 +120,6 @@ async def _run(options: Options) -> int:
             terminal.print(f"The app logged: {complaint}")
         terminal.print(f"Written to {options.build / 'demo.json'}; logs in {logs}/")
         return 1 if found.faults else 0
-
-
-def _programme(recordings: tuple[str, ...]) -> dict[str, tuple[Recording, ...]]:
-    """Raises OSError for a recording that is not there."""
-    if not recordings:
-        return {language: tuple(load(name) for name in names) for language, names in PROGRAMME.items()}
-    chosen: dict[str, tuple[Recording, ...]] = {}
-    for name in recordings:
-        recording = load(name)
-        chosen[recording.language] = (*chosen.get(recording.language, ()), recording)
-    return chosen
 
 
 async def _serve_page(stack: AsyncExitStack, view: DemoView, credits_: list[str], port: int) -> str:
@@ -148,34 +138,37 @@ async def _serve_page(stack: AsyncExitStack, view: DemoView, credits_: list[str]
 
 
 async def _enter_rooms(
-    stack: AsyncExitStack, stage: Stage, view: DemoView, terminal: Terminal, programme: dict[str, tuple[Recording, ...]]
+    stack: AsyncExitStack, stage: Stage, view: DemoView, terminal: Terminal, played: Programme
 ) -> list[DemoRoom]:
-    def captioned(room: RoomView, speaker: str, lines: list[str]) -> None:
+    def captioned(room: RoomView, lines: list[Line]) -> None:
         for line in lines:
-            terminal.line(room, room.participants[speaker].name, line)
+            terminal.line(room, room.name_of(line.speaker), line.text)
         terminal.changed()
 
     rooms = []
-    for number, language in enumerate(programme, 1):
-        room = RoomView(f"demo{language}", _ROOM_NAMES.get(language, language), language)
+    for language in played.languages:
+        name, reader = CALLS.get(language, (language, "Dana"))
+        room = RoomView(f"demo{language}", name, language)
         view.rooms.append(room)
-        names = (f"Speaker {number}", f"Reader {number}")
-        rooms.append(await stack.enter_async_context(DemoRoom(stage, view, room, names, captioned)))
+        entering = DemoRoom(stage, view, room, played.speakers(language), reader, captioned)
+        rooms.append(await stack.enter_async_context(entering))
     return rooms
 
 
 async def _perform(
-    stage: Stage, rooms: list[DemoRoom], programme: dict[str, tuple[Recording, ...]], terminal: Terminal, *, once: bool
+    stage: Stage, rooms: Sequence[DemoRoom], played: Programme, terminal: Terminal, *, once: bool
 ) -> list[Mapping[str, Judgement]]:
-    """All rooms at once; without `once` until it is cancelled. Raises an ExceptionGroup of what `run` knows."""
+    """All lanes at once; without `once` until it is cancelled. Raises an ExceptionGroup of what `run` knows."""
     judgements: list[Mapping[str, Judgement]] = []
+    by_language = {room.view.language: room for room in rooms}
 
-    async def play(room: DemoRoom) -> None:
-        recordings = programme[room.view.language]
-        turns: Iterator[Recording] = iter(recordings[:1]) if once else cycle(recordings)
-        for recording in turns:
-            judgement = await room.perform(recording)
-            judgements.append(judgement)
+    async def play(lane: tuple[Turn, ...]) -> None:
+        turns: Iterator[Turn] = iter(lane) if once else cycle(lane)
+        for turn in turns:
+            room = by_language[turn.language]
+            judgement = await room.perform(turn)
+            if judgement is not None:
+                judgements.append(judgement)
             if not once:
                 figures = "  ".join(f"{name} {value:.2f}" for name, value in room.view.figures.items())
                 terminal.print(f"      [{room.view.language}] {figures}")
@@ -188,7 +181,7 @@ async def _perform(
             background.append(group.create_task(stage.signaling.watch()))  # type: ignore[arg-type]
         if stage.speech is not None:
             background.append(group.create_task(stage.speech.child.ended()))
-        await asyncio.gather(*(group.create_task(play(room)) for room in rooms))
+        await asyncio.gather(*(group.create_task(play(lane)) for lane in played.lanes))
         for task in background:
             task.cancel()
     return judgements

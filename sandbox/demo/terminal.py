@@ -79,7 +79,7 @@ class Terminal:
         width = shutil.get_terminal_size().columns - 8
         for room in self._rooms:
             # The end of the text: what is new stands there.
-            text = room.line if len(room.line) <= width else "…" + room.line[-(width - 1) :]
+            text = room.live if len(room.live) <= width else "…" + room.live[-(width - 1) :]
             mark = "●" if any(one.speaking for one in room.participants.values()) else "○"
             self._out.write(f"{self._label(room)} {mark} {self._paint('2', text)}\n")
         self._drawn = len(self._rooms)

@@ -20,19 +20,40 @@ _TRANSCRIPT = 200
 _LINE_CHARS, _LINE_QUIET_S = 20, 2.5
 
 
+@dataclass(frozen=True, slots=True)
+class Sound:
+    """What somebody says: the name of the recording, and its position in seconds at Unix time `at`."""
+
+    recording: str
+    position_s: float
+    at: float
+
+
 @dataclass(slots=True)
 class Participant:
+    """`sound`: what is being played as their voice."""
+
     id: str
     name: str
     role: str
     speaking: bool = False
+    sound: Sound | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """Words of one speaker. `at`: when the last of them arrived."""
+
+    speaker: str
+    text: str
+    at: float = 0.0
 
 
 @dataclass(slots=True)
 class RoomView:
-    """One call. `renderers`: its captions as Talk shows them. `line`: words of the current utterance.
+    """One call. `renderers`: its captions as Talk shows them. `open`: by speaker, the line that still grows.
 
-    `transcript`: the last of `spoken` lines, one for each utterance.
+    `transcript`: the last of `spoken` lines, one for each utterance, as name and text.
     """
 
     token: str
@@ -41,40 +62,50 @@ class RoomView:
     participants: dict[str, Participant] = field(default_factory=dict)
     status: str = "waiting"
     renderers: dict[Style, TalkRenderer] = field(default_factory=lambda: {style: TalkRenderer(style) for style in Style})
-    line: str = ""
-    line_at: float = 0.0
-    speaker: str = ""
-    transcript: deque[str] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
+    open: dict[str, Line] = field(default_factory=dict)
+    transcript: deque[tuple[str, str]] = field(default_factory=lambda: deque(maxlen=_TRANSCRIPT))
     spoken: int = 0
     figures: dict[str, float] = field(default_factory=dict)
 
-    def caption(self, caption: ReceivedCaption) -> list[str]:
+    def caption(self, caption: ReceivedCaption) -> list[Line]:
         """Take a message. Returns the lines of the transcript that it completes."""
         for renderer in self.renderers.values():
             renderer.receive(caption.speaker, caption.text, caption.language, caption.at, final=caption.final)
-        lines = self.end_line(caption.at) if caption.speaker == self.speaker else self.end_line()
-        self.speaker, self.line_at = caption.speaker, caption.at
-        self.line = f"{self.line} {caption.text}".strip()
-        if len(self.line) >= _LINE_CHARS and ends_sentence(self.line):
-            lines += self.end_line()
-        return lines
+        done = self.end_lines(caption.at)
+        before = self.open[caption.speaker].text if caption.speaker in self.open else ""
+        line = Line(caption.speaker, f"{before} {caption.text}".strip(), caption.at)
+        self.open[caption.speaker] = line
+        if len(line.text) >= _LINE_CHARS and ends_sentence(line.text):
+            done.append(self._end(line))
+        return done
 
-    def end_line(self, now: float = float("inf")) -> list[str]:
-        """End the current utterance if nothing has come for a while; by default in any case."""
-        if not self.line or now < self.line_at + _LINE_QUIET_S:
-            return []
-        line, self.line = self.line, ""
-        self.transcript.append(line)
+    def end_lines(self, now: float = float("inf")) -> list[Line]:
+        """End the lines to which nothing has been added for a while; by default all of them."""
+        return [self._end(line) for line in list(self.open.values()) if now >= line.at + _LINE_QUIET_S]
+
+    def _end(self, line: Line) -> Line:
+        del self.open[line.speaker]
+        self.transcript.append((self.name_of(line.speaker), line.text))
         self.spoken += 1
-        return [line]
+        return line
 
-    def screen(self, style: Style, now: float) -> list[str]:
-        """The visible lines of the caption box, each with its speaker's name where the speaker changes."""
-        shown: list[str] = []
-        before = ""
+    def name_of(self, speaker: str) -> str:
+        return self.participants[speaker].name if speaker in self.participants else ""
+
+    @property
+    def live(self) -> str:
+        """The line that grew last, with its speaker's name; "" if none is open."""
+        line = max(self.open.values(), key=lambda line: line.at, default=None)
+        return "" if line is None else f"{self.name_of(line.speaker)}: {line.text}"
+
+    def screen(self, style: Style, now: float) -> list[tuple[str, list[str]]]:
+        """The visible lines of the caption box, oldest first: a speaker's name, and the lines below it."""
+        shown: list[tuple[str, list[str]]] = []
+        before = None
         for speaker, line in self.renderers[style].screen(now):
-            name = self.participants[speaker].name if speaker in self.participants else ""
-            shown.append(f"{name}: {line}" if name and speaker != before else line)
+            if speaker != before:
+                shown.append((self.name_of(speaker), []))
+            shown[-1][1].append(line)
             before = speaker
         return shown
 
@@ -85,11 +116,20 @@ class RoomView:
             "language": self.language,
             "status": self.status,
             "participants": [
-                {"id": one.id, "name": one.name, "role": one.role, "speaking": one.speaking}
+                {
+                    "id": one.id,
+                    "name": one.name,
+                    "role": one.role,
+                    "speaking": one.speaking,
+                    "sound": one.sound
+                    and {"recording": one.sound.recording, "position_s": round(one.sound.position_s + now - one.sound.at, 3)},
+                }
                 for one in self.participants.values()
             ],
-            "screens": {style.value: self.screen(style, now) for style in Style},
-            "transcript": list(self.transcript),
+            "screens": {
+                style.value: [{"name": name, "lines": lines} for name, lines in self.screen(style, now)] for style in Style
+            },
+            "transcript": [{"name": name, "text": text} for name, text in self.transcript],
             "spoken": self.spoken,
             "figures": self.figures,
         }

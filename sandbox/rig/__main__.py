@@ -15,6 +15,7 @@ import signal
 import sys
 
 from sandbox.nextcloud import Nextcloud
+from sandbox.ports import port_argument
 from sandbox.rig.installed import HPB_SERIES, RigUnavailable
 from sandbox.rig.process import ServerFailed
 from sandbox.rig.rig import Rig
@@ -50,7 +51,7 @@ async def run(options: argparse.Namespace) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m sandbox.rig", description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--port", type=int, default=0, help="of the Nextcloud; 0: a free one")
+    parser.add_argument("--port", type=port_argument, default=0, help="of the Nextcloud; 0: a free one")
     parser.add_argument("--hpb", choices=HPB_SERIES, default="2.0")
     parser.add_argument("--certificate", choices=("ecdsa", "rsa"), default="ecdsa")
     parser.add_argument("--turn-only", action="store_true", help="media can only go through a TURN server")

@@ -19,6 +19,7 @@ from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.vad.detector import voice_activity_detector
 from sandbox import recording
+from sandbox.ports import port_argument
 from sandbox.stt_servers.faults import Fault
 from sandbox.stt_servers.located import located
 from sandbox.stt_servers.serving import StandIn, fault_of
@@ -28,7 +29,7 @@ from sandbox.stt_servers.words import WordSources, evenly, scripted
 
 def source_arguments(description: str, *, faults: bool) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description)
-    parser.add_argument("--port", type=int, default=0, help="0 takes a free one")
+    parser.add_argument("--port", type=port_argument, default=0, help="0 takes a free one")
     parser.add_argument(
         "--words",
         default="transcribed",

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
+from live_transcription.languages import LANGUAGES
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.transcript import Flushed, Hypothesis, SttEvent
@@ -113,7 +114,7 @@ class FakeRegistry:
         return self.fake
 
     def languages(self) -> Mapping[str, Language]:
-        return {"en": Language("en", "English"), "fr": Language("fr", "Français")}
+        return {code: LANGUAGES[code] for code in ("en", "fr")}
 
     def engines(self) -> tuple[str, ...]:
         return (self.fake.name,)

@@ -21,6 +21,10 @@ def main() -> int:
     parser.add_argument("--start", type=int, default=0, help="number of the first case")
     options = parser.parse_args()
     wanted = [name for name in options.only.split(",") if name] or list(HARNESSES)
+    if unknown := [name for name in wanted if name not in HARNESSES]:
+        parser.error(f"there is no {', '.join(unknown)}; choose from {', '.join(HARNESSES)}")
+    if options.cases < 1 or options.start < 0:
+        parser.error("--cases must be at least 1, and --start not negative")
     failed = False
     print(HEAD, flush=True)
     for name in wanted:

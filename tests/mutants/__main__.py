@@ -107,9 +107,11 @@ def main() -> int:
     arguments.add_argument("--only", default="", help="only mutations whose promise or file contains this text")
     arguments.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     options = arguments.parse_args()
+    if options.jobs < 1:
+        arguments.error("--jobs must be at least 1")
     mutants = [mutant for mutant in load() if options.only.lower() in f"{mutant.promise} {mutant.file}".lower()]
     if not mutants:
-        print("No mutation matches.")
+        print(f"No promise or file contains {options.only!r}. Those that there are stand in {TABLE.relative_to(ROOT)}.")
         return 2
     began_at = time.monotonic()
     problems = 0

@@ -11,11 +11,15 @@
     ['join_to_audio_s', 'Heard after joining', (value) => `${value.toFixed(2)} s`],
   ];
 
+  // Seconds by which the sound may differ from the call before it is moved.
+  const DRIFT_S = 0.25;
+
   const status = document.getElementById('status');
   const calls = document.getElementById('calls');
   const renderer = document.getElementById('renderer');
   const cards = new Map();
   let latest = null;
+  let receivedAt = 0;
 
   function clone(id) {
     return document.getElementById(id).content.firstElementChild.cloneNode(true);
@@ -36,7 +40,9 @@
     element.setAttribute('aria-labelledby', `name-${room.token}`);
     for (const selector of ['.captions', '.announcer', '.transcript-lines', '.call-name']) find(selector).lang = room.language;
     calls.append(element);
-    return { element, find, tiles: new Map(), lines: 0 };
+    const card = { element, find, tiles: new Map(), voices: new Map(), lines: 0, captions: '', sound: false };
+    find('.sound').addEventListener('click', () => turnSound(card, !card.sound));
+    return card;
   }
 
   function showTiles(card, participants) {
@@ -63,22 +69,77 @@
     }
   }
 
-  function showCaptions(card, room) {
-    const screen = room.screens[renderer.value];
-    card.find('.captions-text').hidden = !screen.length;
-    card.find('.captions-hint').hidden = Boolean(screen.length);
-    setText(card.find('.captions-text'), screen.join('\n'));
+  // One call at a time has its sound on; the others stay muted.
+  function turnSound(card, on) {
+    for (const other of cards.values()) {
+      other.sound = on && other === card;
+      other.find('.sound').setAttribute('aria-pressed', String(other.sound));
+      setText(other.find('.sound'), other.sound ? 'Turn sound off' : 'Turn sound on');
+      for (const voice of other.voices.values()) voice.muted = !other.sound;
+    }
+    if (latest) for (const room of latest.rooms) playSound(cards.get(room.token), room.participants);
   }
 
-  function addLine(card, text) {
+  // Each voice plays its recording at the position at which the call is, so that it fits the captions.
+  function playSound(card, participants) {
+    const age = (performance.now() - receivedAt) / 1000;
+    const present = new Set(participants.map((one) => one.id));
+    for (const [id, voice] of card.voices) {
+      if (!present.has(id)) {
+        voice.remove();
+        voice.pause();
+        card.voices.delete(id);
+      }
+    }
+    for (const one of participants) {
+      let voice = card.voices.get(one.id);
+      if (!one.sound) {
+        if (voice) voice.pause();
+        continue;
+      }
+      if (!voice) {
+        voice = new Audio();
+        voice.muted = !card.sound;
+        voice.preload = 'auto';
+        card.voices.set(one.id, voice);
+        card.element.append(voice);
+      }
+      const source = `recordings/${one.sound.recording}.ogg`;
+      if (voice.getAttribute('src') !== source) voice.src = source;
+      const position = one.sound.position_s + age;
+      if (Math.abs(voice.currentTime - position) > DRIFT_S) voice.currentTime = position;
+      // A browser that refuses to play without a click gets one by the button.
+      if (voice.paused && !voice.ended) voice.play().catch(() => {});
+    }
+  }
+
+  function showCaptions(card, room) {
+    const screen = room.screens[renderer.value];
+    const shown = JSON.stringify(screen);
+    if (shown === card.captions) return;
+    card.captions = shown;
+    card.find('.captions-text').hidden = !screen.length;
+    card.find('.captions-hint').hidden = Boolean(screen.length);
+    card.find('.captions-text').replaceChildren(...screen.map((block) => {
+      const element = clone('block-template');
+      element.querySelector('.captions-name').textContent = block.name;
+      element.querySelector('.captions-lines').textContent = block.lines.join('\n');
+      return element;
+    }));
+  }
+
+  function addLine(card, said) {
     const line = document.createElement('li');
-    line.textContent = text;
+    const name = document.createElement('span');
+    name.className = 'transcript-name';
+    name.textContent = `${said.name}: `;
+    line.append(name, said.text);
     const lines = card.find('.transcript-lines');
     lines.append(line);
     lines.scrollTop = lines.scrollHeight;
     // Screen readers hear whole utterances; single words would come too often.
     const spoken = document.createElement('span');
-    spoken.textContent = `${text} `;
+    spoken.textContent = `${said.name}: ${said.text} `;
     const announcer = card.find('.announcer');
     announcer.append(spoken);
     while (announcer.childElementCount > 5) announcer.firstElementChild.remove();
@@ -91,7 +152,7 @@
       card.lines = 0;
     }
     const fresh = Math.min(room.spoken - card.lines, room.transcript.length);
-    for (const text of room.transcript.slice(room.transcript.length - fresh)) addLine(card, text);
+    for (const said of room.transcript.slice(room.transcript.length - fresh)) addLine(card, said);
     card.lines = room.spoken;
   }
 
@@ -123,6 +184,7 @@
       setText(card.find('.call-name'), room.name);
       setText(card.find('.call-status'), room.status);
       showTiles(card, room.participants);
+      playSound(card, room.participants);
       showCaptions(card, room);
       showTranscript(card, room);
       showFigures(card, room.figures);
@@ -133,8 +195,14 @@
     if (latest) show(latest);
   });
 
+  // Sound that drifts, or that the browser stopped, comes back although nothing else happens in the call.
+  setInterval(() => {
+    if (latest && !latest.over) for (const room of latest.rooms) playSound(cards.get(room.token), room.participants);
+  }, 1000);
+
   const source = new EventSource('events');
   source.onmessage = (event) => {
+    receivedAt = performance.now();
     const state = JSON.parse(event.data);
     show(state);
     if (state.over) source.close();

@@ -13,9 +13,10 @@ import pytest
 
 from sandbox.caller import ReceivedCaption
 from sandbox.demo.evaluation import RENDERERS, Judgement, Timing, judge, judge_under_all
+from sandbox.demo.programme import programme
 from sandbox.demo.report import report
 from sandbox.demo.terminal import Terminal
-from sandbox.demo.view import DemoView, Participant, RoomView
+from sandbox.demo.view import DemoView, Line, Participant, RoomView, Sound
 from sandbox.recording import Recording, Utterance
 from sandbox.word_error_rate import WordErrors
 
@@ -143,23 +144,73 @@ def room() -> RoomView:
     return view
 
 
-def test_the_view_shows_the_box_under_both_renderers_and_groups_messages_into_lines() -> None:
+def test_names_stand_above_the_lines_of_each_speaker() -> None:
     view = room()
-    view.participants["speaker-2"] = Participant("speaker-2", "Speaker 2", "talks")
+    view.participants["speaker-2"] = Participant("speaker-2", "Ben", "talks")
     assert view.caption(caption(0.0, "The meeting", final=False)) == []
-    assert view.caption(caption(0.4, "The meeting starts now.")) == ["The meeting The meeting starts now."]
+    completed = view.caption(caption(0.4, "The meeting starts now."))
+    assert completed == [Line("speaker-1", "The meeting The meeting starts now.", BEGUN + 0.4)]
     screens = view.snapshot(BEGUN + 1.0)["screens"]
     assert screens == {
-        "append": ["Speaker 1: The meeting The meeting starts now."],
-        "replace": ["Speaker 1: The meeting starts now."],
+        "append": [{"name": "Speaker 1", "lines": ["The meeting The meeting starts now."]}],
+        "replace": [{"name": "Speaker 1", "lines": ["The meeting starts now."]}],
     }
-    assert view.caption(caption(5.0, "It")) == []
-    other = ReceivedCaption(BEGUN + 5.2, "speaker-2", "no", "en", True)
-    assert view.caption(other) == ["It"]
-    assert view.end_line(BEGUN + 7.0) == []
-    assert view.end_line(BEGUN + 8.0) == ["no"]
-    assert view.snapshot(BEGUN + 9.0)["screens"]["append"][-1] == "Speaker 2: No"
-    assert view.snapshot(BEGUN + 9.0)["transcript"] == ["The meeting The meeting starts now.", "It", "no"]
+    view.caption(ReceivedCaption(BEGUN + 5.2, "speaker-2", "no", "en", True))
+    assert view.snapshot(BEGUN + 9.0)["screens"]["append"][-1] == {"name": "Ben", "lines": ["No"]}
+
+
+def test_people_who_talk_across_each_other_keep_their_sentences() -> None:
+    view = room()
+    view.participants["speaker-2"] = Participant("speaker-2", "Ben", "talks")
+
+    def said(at: float, speaker: str, text: str) -> list[Line]:
+        return view.caption(ReceivedCaption(BEGUN + at, speaker, text, "en", True))
+
+    assert said(0.0, "speaker-1", "The meeting starts") == []
+    assert said(0.5, "speaker-2", "Wait, I am") == []
+    assert view.live == "Ben: Wait, I am"
+    assert [line.text for line in said(1.0, "speaker-1", "in five minutes.")] == ["The meeting starts in five minutes."]
+    assert [line.text for line in said(1.5, "speaker-2", "not ready yet.")] == ["Wait, I am not ready yet."]
+    assert view.snapshot(BEGUN + 2.0)["transcript"] == [
+        {"name": "Speaker 1", "text": "The meeting starts in five minutes."},
+        {"name": "Ben", "text": "Wait, I am not ready yet."},
+    ]
+
+
+def test_a_line_ends_when_its_speaker_is_quiet() -> None:
+    view = room()
+    view.caption(caption(5.0, "It"))
+    assert view.end_lines(BEGUN + 7.0) == []
+    assert view.end_lines(BEGUN + 8.0) == [Line("speaker-1", "It", BEGUN + 5.0)]
+    assert view.live == ""
+    assert view.spoken == 1
+
+
+def test_the_page_learns_where_in_a_recording_a_speaker_is() -> None:
+    view = room()
+    view.participants["speaker-1"].sound = Sound("en-novel", 2.0, BEGUN)
+    assert view.snapshot(BEGUN + 1.5)["participants"][0]["sound"] == {"recording": "en-novel", "position_s": 3.5}
+    view.participants["speaker-1"].sound = None
+    assert view.snapshot(BEGUN + 1.5)["participants"][0]["sound"] is None
+
+
+def test_two_people_share_the_english_call_and_at_most_two_talk_at_a_time() -> None:
+    usual = programme()
+    assert usual.speakers("en") == ["Alice", "Ben"]
+    assert usual.speakers("fr") == ["Chloé"]
+    assert len(usual.lanes) == 2
+    assert {lane[0].language for lane in usual.lanes} == {"en"}, "they begin together"
+    assert usual.only("fr").languages == ["fr"]
+    assert [turn.recording.name for turn in usual.only("fr").turns] == ["fr-conference"]
+    assert any("Allison" in line for line in usual.credits())
+
+
+def test_named_recordings_are_played_at_the_same_time() -> None:
+    chosen = programme(["en-short", "fr-short"])
+    assert [[turn.recording.name for turn in lane] for lane in chosen.lanes] == [["en-short"], ["fr-short"]]
+    assert len({turn.speaker for turn in chosen.turns}) == 2
+    with pytest.raises(FileNotFoundError):
+        programme(["no-such-recording"])
 
 
 async def test_the_view_wakes_who_waits_for_news() -> None:

@@ -62,10 +62,17 @@ async def test_the_page_is_told_of_captions_as_they_come(view: DemoView, browser
         view.rooms[0].caption(ReceivedCaption(time.time(), "speaker-1", "the meeting", "en", True))
         view.changed()
         second = json.loads((await anext(lines)).removeprefix("data: "))
-        assert second["rooms"][0]["screens"]["append"] == ["Speaker 1: The meeting"]
+        assert second["rooms"][0]["screens"]["append"] == [{"name": "Speaker 1", "lines": ["The meeting"]}]
         view.over = True
         view.changed()
         assert json.loads((await anext(lines)).removeprefix("data: "))["over"] is True
         with pytest.raises(StopAsyncIteration):
             await anext(lines)
     assert (await browser.get("/state")).json()["rooms"][0]["transcript"] == []
+
+
+async def test_the_sound_can_be_fetched_in_parts(browser: httpx.AsyncClient) -> None:
+    answer = await browser.get("/recordings/en-short.ogg", headers={"Range": "bytes=0-3"})
+    assert answer.status_code == 206
+    assert answer.content == b"OggS"
+    assert "media-src 'self'" in (await browser.get("/")).headers["content-security-policy"]

@@ -282,6 +282,10 @@ class _FallbackStream(SttStream):
         return self._stream.acknowledged_s
 
     @property
+    def behind_s(self) -> float:
+        return self._stream.behind_s
+
+    @property
     def replaceable(self) -> bool:
         if self._stream.replaceable:
             return True
