@@ -119,7 +119,7 @@ lock: ## Renew the locked versions (needs uv)
 	@scripts/lock.sh
 
 audit: $(VENV)/dev-installed ## Look the locked packages up in the vulnerability database
-	@$(RUN) scripts/audit.py requirements/runtime.txt requirements/cuda.txt
+	@$(RUN) scripts/audit.py requirements/runtime.txt requirements/cuda.txt requirements/modal.txt
 
 clean: ## Remove what was built, not the environment
 	@rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis .import_linter_cache

@@ -65,7 +65,7 @@ def deploy(settings: Settings, *, check: bool) -> int:
     print("==> 2/3 Fetching the model's weights onto the volume (about 2.5 GB, once; without a GPU)")
     status, _ = run_modal("run", "-m", "deploy.modal_app::download_weights")
     if status:
-        return _fail("The weights could not be fetched; the first container will try again.")
+        return _fail("The weights could not be fetched, or are not the expected ones. See Modal's output above.")
     print("==> 3/3 Starting a container")
     key, secret = os.environ.get("MODAL_KEY", ""), os.environ.get("MODAL_SECRET", "")
     if not check or not key or not secret:

@@ -4,7 +4,7 @@
 """The Modal app: `{workspace}--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run`. Deploy it with `make modal-deploy`.
 
 A container has a GPU, moshi-server (Rust, compiled into the image for that GPU) and the proxy. Weights live on a volume, so
-that only the first container ever downloads them.
+that only the first container ever downloads them. Versions and hashes of all of it: `deploy.pins`, `requirements/modal.txt`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import modal.experimental
 
 from deploy import settings as deployment
 from deploy.model_server import ModelServer
-from deploy.moshi_config import fetch_weights, missing_weights, moshi_config
+from deploy.moshi_config import commit_now, fetch_weights, moshi_config
+from deploy.pins import CUDA_IMAGE, RUST_VERSION, RUSTUP_SHA256, RUSTUP_VERSION, Weights, commit_of, unverified, verify
 from deploy.proxy import Proxy, ProxySettings
 
 SETTINGS = deployment.load()
@@ -25,8 +26,8 @@ WEIGHTS = Path("/weights")
 MODEL = WEIGHTS / "stt-1b-en_fr-candle" / SETTINGS.model_revision
 MODEL_SERVER = "127.0.0.1:8998"
 
-_CUDA_IMAGE = "nvidia/cuda:12.8.1-devel-ubuntu22.04"
-_RUST = "1.90.0"
+_REQUIREMENTS = Path(__file__).resolve().parent.parent / "requirements" / "modal.txt"
+_RUSTUP = f"https://static.rust-lang.org/rustup/archive/{RUSTUP_VERSION}/x86_64-unknown-linux-gnu/rustup-init"
 
 _BUILD_PACKAGES = (
     *("build-essential", "ca-certificates", "cmake", "curl", "git", "libopus-dev", "libssl-dev", "pkg-config"),
@@ -34,7 +35,7 @@ _BUILD_PACKAGES = (
 )
 
 image = (
-    modal.Image.from_registry(_CUDA_IMAGE, add_python="3.12")
+    modal.Image.from_registry(CUDA_IMAGE, add_python="3.12")
     .env(
         {
             "DEBIAN_FRONTEND": "noninteractive",
@@ -46,10 +47,15 @@ image = (
     )
     .apt_install(*_BUILD_PACKAGES)
     .run_commands(
-        f"curl --proto '=https' -fsSL https://sh.rustup.rs | sh -s -- -y --profile minimal --default-toolchain {_RUST}",
+        f"curl --proto '=https' -fsSLo /tmp/rustup-init {_RUSTUP}",
+        f"echo '{RUSTUP_SHA256}  /tmp/rustup-init' | sha256sum -c",
+        f"chmod +x /tmp/rustup-init && /tmp/rustup-init -y --profile minimal --default-toolchain {RUST_VERSION}",
         f"cargo install --locked --features cuda moshi-server@{SETTINGS.moshi_version}",
+        # The image is not used unless the crate was this one.
+        f"echo '{SETTINGS.crate_sha256} ' $(ls /root/.cargo/registry/cache/*/moshi-server-{SETTINGS.moshi_version}.crate)"
+        " | sha256sum -c",
     )
-    .pip_install("huggingface_hub>=1,<3", "msgpack>=1.1,<2", "numpy>=2,<3", "websockets>=17,<18")
+    .pip_install_from_requirements(str(_REQUIREMENTS), extra_options="--require-hashes")
     .env(SETTINGS.as_environment())
     .add_local_python_source("deploy")
 )
@@ -59,13 +65,22 @@ weights_volume = modal.Volume.from_name(SETTINGS.volume, create_if_missing=True)
 app = modal.App(deployment.APP_NAME, image=image)
 
 
-@app.function(volumes={str(WEIGHTS): weights_volume}, timeout=3600)
-def download_weights() -> list[str]:
-    """Fill the volume without a GPU, so that no GPU waits for a download. Returns what had been missing."""
-    missing = missing_weights(MODEL)
-    fetch_weights(MODEL, SETTINGS.model_revision)
+def prepare_weights() -> Weights:
+    """Download what is missing, and verify all of it. Raises WeightsChanged."""
+    commit = commit_of(MODEL, SETTINGS.model_revision, commit_now)
+    fetch_weights(MODEL, commit)
+    weights = verify(MODEL, commit)
     weights_volume.commit()
-    return missing
+    return weights
+
+
+@app.function(volumes={str(WEIGHTS): weights_volume}, timeout=3600)
+def download_weights() -> None:
+    """Fill the volume without a GPU, so that no GPU waits for a download, and verify the files at each deployment."""
+    weights = prepare_weights()
+    print("Trusted, since this is the first download:" if weights.trusted else "Verified:", f"revision {weights.revision}")
+    for name, value in weights.sha256.items():
+        print(f"  {value}  {name}")
 
 
 @app.cls(
@@ -84,13 +99,13 @@ class KyutaiSTTRustService:
 
     @modal.enter()
     def start(self) -> None:
-        if missing_weights(MODEL):
-            fetch_weights(MODEL, SETTINGS.model_revision)
-            weights_volume.commit()
+        if unverified(MODEL):
+            prepare_weights()
         directory = Path("/tmp/moshi")  # noqa: S108  a container of our own
         directory.mkdir(exist_ok=True)
         config = directory / "config.toml"
-        config.write_text(moshi_config(MODEL, batch_size=SETTINGS.batch_size, log_directory=directory), encoding="utf-8")
+        text = moshi_config(MODEL, batch_size=SETTINGS.batch_size, log_directory=directory, temperature=SETTINGS.temperature)
+        config.write_text(text, encoding="utf-8")
         address, port = MODEL_SERVER.split(":")
         # Its log at level info has a line for each 80 ms.
         command = ["moshi-server", "worker", "--config", str(config), "--addr", address, "--port", port, "--log", "warn"]

@@ -20,10 +20,13 @@ PATH = "/api/asr-streaming"
 API_KEY = "public_token"
 
 
-def moshi_config(weights: Path, *, batch_size: int, log_directory: Path) -> str:
-    """TOML for `moshi-server worker --config`. The numbers of the network are those of the published weights."""
+def moshi_config(weights: Path, *, batch_size: int, log_directory: Path, temperature: float = 0.0) -> str:
+    """TOML for `moshi-server worker --config`. The numbers of the network are those of the published weights.
+
+    moshi-server serves all files of its static directory, so that is one that does not exist.
+    """
     return f"""\
-static_dir = "{log_directory}"
+static_dir = "{log_directory / "nothing"}"
 log_dir = "{log_directory}"
 instance_name = "stt"
 authorized_ids = ["{API_KEY}"]
@@ -37,7 +40,7 @@ audio_tokenizer_file = "{weights / AUDIO_TOKENIZER_FILE}"
 asr_delay_in_tokens = {DELAY_STEPS}
 batch_size = {batch_size}
 conditioning_learnt_padding = true
-temperature = 0.0
+temperature = {float(temperature)}
 
 [modules.asr.model]
 audio_vocab_size = 2049
@@ -76,9 +79,16 @@ def missing_weights(weights: Path) -> list[str]:
     return [name for name in FILES if not (weights / name).is_file()]
 
 
-def fetch_weights(weights: Path, revision: str) -> None:
-    """Download what is missing (about 2.5 GB). Needs huggingface_hub, which the container has."""
+def fetch_weights(weights: Path, commit: str) -> None:
+    """Download what is missing (about 2.4 GB). Needs huggingface_hub, which the container has."""
     from huggingface_hub import hf_hub_download  # noqa: PLC0415  only in the container
 
     for name in missing_weights(weights):
-        hf_hub_download(REPOSITORY, name, revision=revision, local_dir=weights)
+        hf_hub_download(REPOSITORY, name, revision=commit, local_dir=weights)
+
+
+def commit_now(revision: str) -> str:
+    """The commit that a revision (a commit, branch or tag) of the model's repository means now."""
+    from huggingface_hub import HfApi  # noqa: PLC0415
+
+    return str(HfApi().model_info(REPOSITORY, revision=revision).sha)

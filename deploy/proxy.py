@@ -20,7 +20,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, WebSocketException
 
 from deploy.moshi_config import API_KEY, PATH
-from deploy.session import CLIENT_GONE, MODEL_LOST, TOO_SLOW, Close, Effects, ProxySession, error
+from deploy.session import CAPACITY, CLIENT_GONE, MODEL_LOST, TOO_SLOW, Close, Effects, ProxySession, error, is_full, unpacked
 
 logger = logging.getLogger(__name__)
 
@@ -31,9 +31,14 @@ Send: TypeAlias = Callable[[Message], Awaitable[None]]
 
 STREAM_PATH = "/v1/stream"
 
-#: Seconds that a client may leave messages unread, and that the model server may take to answer.
+#: Seconds that a client may leave messages unread.
 _SEND_S = 20.0
-_MODEL_S = 10.0
+#: Seconds for the model server's `Ready`, in a session and for `/health`.
+_READY_S = 10.0
+_HEALTH_S = 5.0
+#: Seconds in which a full model server may free the slot of a session that has just ended, and between two attempts.
+_FREEING_S = 1.0
+_AGAIN_S = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +57,9 @@ class Proxy:
     def __init__(self, settings: ProxySettings) -> None:
         self._settings = settings
         self.sessions = 0
+        # Sessions of clients that the model server has accepted: as many of its slots are used.
+        self._accepted = 0
+        self._checking = asyncio.Lock()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http":
@@ -80,11 +88,23 @@ class Proxy:
         await send({"type": "http.response.body", "body": content})
 
     async def _health(self) -> tuple[int, dict[str, Any]]:
-        """200 once the model answers, with the places it has; 503 before."""
+        """200 if the model server accepts a session or is full, with its slots; otherwise 503 with the reason.
+
+        Its HTTP pages alone prove nothing: they also answer when its model loop is dead.
+        """
         try:
             modules = await asyncio.to_thread(modules_info, self._settings.model_server)
-        except OSError:
-            return 503, {"status": "starting", **self._settings.about}
+            # One at a time, so that many requests take no more than one slot.
+            async with self._checking:
+                model, _ = await self._open(_HEALTH_S)
+            await model.close()
+        except _ModelFull:
+            pass
+        except _ModelUnavailable as failure:
+            return 503, {"status": "unavailable", "reason": str(failure), **self._settings.about}
+        except OSError as failure:
+            state = "unavailable" if isinstance(failure, TimeoutError) else "starting"
+            return 503, {"status": state, "reason": "The model server is not reachable.", **self._settings.about}
         slots: dict[str, object] = {
             name: int(module[name]) for module in modules[:1] for name in ("used_slots", "total_slots") if name in module
         }
@@ -92,27 +112,72 @@ class Proxy:
 
     async def _serve(self, receive: Receive, send: Send) -> None:
         try:
-            model = await connect(
-                f"ws://{self._settings.model_server}{PATH}",
-                additional_headers={"kyutai-api-key": API_KEY},
-                compression=None,
-                proxy=None,
-                open_timeout=_MODEL_S,
-                close_timeout=1,
-                ping_interval=None,
-                max_size=2**20,
-            )
-        except (OSError, WebSocketException) as failure:
-            logger.warning("The model server cannot be reached (%s)", type(failure).__name__)
-            await _close(send, MODEL_LOST, error("model_unavailable", "The model server is not there yet, or no more."))
+            model, ready = await self._open(_READY_S)
+        except (_ModelFull, _ModelUnavailable) as failure:
+            logger.warning("A session could not begin: %s", failure)
+            full = isinstance(failure, _ModelFull)
+            code, reason = ("capacity", CAPACITY) if full else ("model_unavailable", MODEL_LOST)
+            await _close(send, reason, error(code, str(failure)))
             return
+        self._accepted += 1
         try:
-            close = await _Relay(model, receive, send, self._settings).run()
+            close = await _Relay(model, receive, send, self._settings).run(ready)
         finally:
+            self._accepted -= 1
             await model.close()
         if close is not None:
             logger.info("Session ended: %d %s", close.code, close.reason or "by the client")
             await _close(send, close)
+
+    async def _open(self, timeout_s: float) -> tuple[ClientConnection, bytes]:
+        """A session of the model server, and its `Ready`. Raises _ModelFull, _ModelUnavailable."""
+        clock = asyncio.get_running_loop().time
+        began = clock()
+        while True:
+            model = None
+            try:
+                async with asyncio.timeout_at(began + timeout_s):
+                    model = await connect(
+                        f"ws://{self._settings.model_server}{PATH}",
+                        additional_headers={"kyutai-api-key": API_KEY},
+                        compression=None,
+                        proxy=None,
+                        open_timeout=None,
+                        close_timeout=1,
+                        ping_interval=None,
+                        max_size=2**20,
+                    )
+                    first = await model.recv(decode=False)
+                    message = unpacked(first)
+                    if message.get("type") == "Ready":
+                        accepted, model = model, None
+                        return accepted, first
+            except TimeoutError:
+                raise _ModelUnavailable(f"The model server accepts no session within {timeout_s:g} s.") from None
+            except (OSError, WebSocketException) as failure:
+                raise _ModelUnavailable(f"The model server cannot be reached ({type(failure).__name__}).") from None
+            finally:
+                if model is not None:
+                    await model.close()
+            said = str(message.get("message", ""))[:200]
+            if not is_full(said):
+                raise _ModelUnavailable(f"The model server refuses the session: {said or 'no reason given'}")
+            if clock() > began + _FREEING_S:
+                break
+            # The slot of a session that has just ended is freed a moment later.
+            await asyncio.sleep(_AGAIN_S)
+        if self._accepted < await asyncio.to_thread(_total_slots, self._settings.model_server):
+            # A dead model loop frees no slot, so that its server calls itself full.
+            raise _ModelUnavailable("The model server frees no slots: its model loop is dead.")
+        raise _ModelFull("The model server has no free slot.")
+
+
+class _ModelFull(Exception):
+    """All slots of the model server are used by sessions of clients."""
+
+
+class _ModelUnavailable(Exception):
+    """The model server accepts no session. The message says why."""
 
 
 class _Relay:
@@ -128,7 +193,11 @@ class _Relay:
         self._moved = asyncio.Event()
         self._sending = asyncio.Lock()
 
-    async def run(self) -> Close | None:
+    async def run(self, ready: bytes) -> Close | None:
+        """`ready`: the model server's first message."""
+        close = await self._carry_out(self._session.from_model(ready, self._clock()))
+        if close is not None:
+            return close
         tasks = [asyncio.create_task(work) for work in (self._from_client(), self._from_model(), self._watch_time())]
         try:
             done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -213,6 +282,14 @@ def modules_info(model_server: str) -> list[dict[str, str]]:
     if response.status != 200 or not isinstance(modules, list):
         raise OSError("the model server answers, but not as moshi-server does")
     return modules
+
+
+def _total_slots(model_server: str) -> int:
+    """0 if the model server does not tell. Blocking."""
+    try:
+        return sum(int(module.get("total_slots", 0)) for module in modules_info(model_server)[:1])
+    except (OSError, ValueError):
+        return 0
 
 
 async def _close(send: Send, close: Close, reply: str = "") -> None:

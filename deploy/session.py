@@ -8,14 +8,15 @@ The client's side is the dialect that clients of Kyutai on Modal know, with what
     in   binary                          float32 little-endian, 24 kHz mono, any length that is a multiple of 4
          {"type":"end"}                  drain: send the words that the model has not emitted yet; the session continues
     out  {"type":"ready","delay_s":…}    the model has a place for this session
-         {"type":"token","text":"word","start_time":1.2}
+         {"type":"token","text":"word","final":true,"vad_end":false,"start_time":1.2}
          {"type":"word_end","stop_time":1.6}     of the last word; comes with the next one, if ever
-         {"type":"vad_end"}              a pause; all words before it have been sent
+         {"type":"vad_end","text":"","final":true,"vad_end":true}     a pause; all words before it have been sent
          {"type":"done"}                 the answer to "end"
          {"type":"ping"}                 nothing has been sent for a while
          {"type":"error","code":"…","message":"…"}
 
-Times are seconds of the audio that was sent. Methods take `now`, seconds of a monotonic clock.
+Times are seconds of the audio that was sent, the silence of drains included. `ready`, `token`, `vad_end`, `done` and `ping`
+also have `audio_s`: the words of so much audio have been sent. Methods take `now`, seconds of a monotonic clock.
 """
 
 from __future__ import annotations
@@ -36,8 +37,8 @@ FRAME_S = 0.08
 
 #: Frames of silence that make the model emit all words of the audio so far.
 DRAIN_FRAMES = 8
-#: Seconds without a step after which a drain is given up.
-DRAIN_PATIENCE_S = 1.5
+#: Seconds after the last step of a drain in which a word of the same step may follow. The model sends the step first.
+LAST_WORD_S = 0.2
 
 #: Seconds after which a model that has audio and makes no step of it is given up.
 STALLED_S = 10.0
@@ -50,7 +51,9 @@ UNSURE_STEPS = 12
 #: Frames that the model may be behind before the client has to wait: 20 s.
 BACKLOG_FRAMES = 250
 
+#: A ping follows so many seconds without a message, or so many steps, since it tells how much audio is transcribed.
 PING_S = 10.0
+PING_STEPS = 12
 
 _SILENCE = np.zeros(FRAME_SAMPLES, np.float32)
 
@@ -89,12 +92,14 @@ class ProxySession:
         self._rest: npt.NDArray[np.float32] = np.zeros(0, np.float32)
         self._frames = 0
         self._steps = 0
+        self._replied_step = 0
         self._stepped_at = now
         self._words_pending = False
         self._quiet = False
         self._pause_due: int | None = None
+        # The number of steps that completes the drain, and when it is answered after the last of them.
         self._drain_to: int | None = None
-        self._drain_until = math.inf
+        self._drained_at = math.inf
         self._closing: Close | None = None
 
     @property
@@ -105,6 +110,11 @@ class ProxySession:
     @property
     def _working(self) -> bool:
         return self._frames > self._steps
+
+    @property
+    def _audio_s(self) -> float:
+        # The model may still send words of its last step.
+        return round(max(0, self._steps - DELAY_STEPS - 1) * FRAME_S, 2)
 
     def audio(self, data: bytes, now: float) -> Effects:
         """NaN becomes silence, since it would spoil the model's memory for the rest of the session."""
@@ -130,13 +140,22 @@ class ProxySession:
         return Effects(to_client=[error("unknown_message", 'A text message can be {"type":"end"} only.')])
 
     def from_model(self, data: bytes, now: float) -> Effects:
-        message = _unpacked(data)
+        message = unpacked(data)
         match message.get("type"):
             case "Ready":
-                return self._say([_json(type="ready", delay_s=DELAY_STEPS * FRAME_S, sample_rate=24_000)], now)
+                ready = _json(type="ready", delay_s=DELAY_STEPS * FRAME_S, sample_rate=24_000, audio_s=self._audio_s)
+                return self._say([ready], now)
             case "Word" if isinstance(message.get("text"), str) and message["text"]:
                 self._words_pending = True
-                return self._say([_json(type="token", text=message["text"], **_time("start_time", message))], now)
+                token = _json(
+                    type="token",
+                    text=message["text"],
+                    final=True,
+                    vad_end=False,
+                    **_time("start_time", message),
+                    audio_s=self._audio_s,
+                )
+                return self._say([token], now)
             case "EndWord" if _time("stop_time", message):
                 return self._say([_json(type="word_end", **_time("stop_time", message))], now)
             case "Step":
@@ -155,13 +174,13 @@ class ProxySession:
             self._last_audio_at + self._idle_s,
             self._last_reply_at + PING_S,
             self._expires_at,
-            self._drain_until,
+            self._drained_at,
             self._stepped_at + STALLED_S if self._working else math.inf,
         )
 
     def tick(self, now: float) -> Effects:
         """Handle a deadline; call it at `next_deadline()`."""
-        if self._drain_to is not None and now >= self._drain_until:
+        if now >= self._drained_at:
             return self._drained(now)
         if self._working and now >= self._stepped_at + STALLED_S:
             effects = self._say(
@@ -178,7 +197,7 @@ class ProxySession:
             effects.close = IDLE
             return effects
         if now >= self._last_reply_at + PING_S:
-            return self._say([_json(type="ping")], now)
+            return self._say([self._ping()], now)
         return Effects()
 
     def _frame(self, samples: npt.NDArray[np.float32]) -> list[bytes]:
@@ -195,7 +214,7 @@ class ProxySession:
             self._stepped_at = now
         messages = self._frame(np.concatenate([_SILENCE[:missing], *[_SILENCE] * DRAIN_FRAMES]))
         self._drain_to = self._frames
-        self._drain_until = now + DRAIN_PATIENCE_S
+        self._drained_at = math.inf
         return messages
 
     def _step(self, message: dict[str, Any], now: float) -> Effects:
@@ -208,39 +227,51 @@ class ProxySession:
             # The heads hear the pause at once, the words before it come with the model's delay.
             self._pause_due = self._steps + DELAY_STEPS
         self._quiet = quiet
-        effects = Effects()
+        # The words of the step before this one have been sent.
+        effects = self._drained(now) if self._drained_at < math.inf else Effects()
+        if effects.close is not None:
+            return effects
         if self._pause_due is not None and self._steps > self._pause_due:
             self._pause_due = None
             if self._words_pending:
                 self._words_pending = False
-                effects = self._say([_json(type="vad_end")], now)
-        if self._drain_to is not None:
-            self._drain_until = now + DRAIN_PATIENCE_S
-            if self._steps >= self._drain_to:
-                done = self._drained(now)
-                return Effects(to_client=effects.to_client + done.to_client, close=done.close)
+                effects.to_client += self._say(
+                    [_json(type="vad_end", text="", final=True, vad_end=True, audio_s=self._audio_s)], now
+                ).to_client
+        if self._drain_to is not None and self._steps >= self._drain_to:
+            self._drained_at = now + LAST_WORD_S
+        elif self._steps >= self._replied_step + PING_STEPS:
+            effects.to_client += self._say([self._ping()], now).to_client
         return effects
 
     def _drained(self, now: float) -> Effects:
         self._drain_to = None
-        self._drain_until = math.inf
+        self._drained_at = math.inf
         self._last_audio_at = now
-        effects = self._say([_json(type="done")], now)
+        effects = self._say([_json(type="done", audio_s=self._audio_s)], now)
         if self._closing is not None:
             effects.to_client.append(error("expired", "The session reached its age limit: open another one."))
             effects.close = self._closing
         return effects
 
+    def _ping(self) -> str:
+        return _json(type="ping", audio_s=self._audio_s)
+
     def _failed(self, said: str, now: float) -> Effects:
-        full = "free channel" in said
-        code, close = ("capacity", CAPACITY) if full else ("model_error", MODEL_LOST)
+        code, close = ("capacity", CAPACITY) if is_full(said) else ("model_error", MODEL_LOST)
         effects = self._say([error(code, said or "The model server reported an error.")], now)
         effects.close = close
         return effects
 
     def _say(self, replies: list[str], now: float) -> Effects:
         self._last_reply_at = now
+        self._replied_step = self._steps
         return Effects(to_client=replies)
+
+
+def is_full(said: str) -> bool:
+    """Whether an error message of moshi-server means that it has no free slot."""
+    return "free channel" in said
 
 
 def error(code: str, message: str) -> str:
@@ -256,7 +287,8 @@ def _audio(frame: npt.NDArray[np.float32]) -> bytes:
     return packed
 
 
-def _unpacked(data: bytes) -> dict[str, Any]:
+def unpacked(data: bytes) -> dict[str, Any]:
+    """A message of moshi-server; empty if it is malformed."""
     try:
         message = msgpack.unpackb(data)
     except (ValueError, msgpack.UnpackException, RecursionError):

@@ -9,14 +9,20 @@ The container gets them in its own environment (`as_environment`), so that both 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+
+from deploy.pins import CRATE_SHA256, MODEL_REVISION
 
 #: Part of the address `{workspace}--kyutai-stt-rust-kyutaisttrustservice-serve.modal.run`, with the class's and method's names.
 APP_NAME = "kyutai-stt-rust"
 
 #: moshi-server's own limits: it forgets a session after 120 s without audio.
 _IDLE_LIMIT_S = 110
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+#: A commit, branch or tag: also the name of a directory.
+_REVISION = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 class BadSetting(ValueError):
@@ -35,8 +41,11 @@ class Gpu:
 #: GPUs that can do the model's bfloat16 and are worth their price for it. `most_sessions`: what they keep up with, carefully.
 GPUS: Mapping[str, Gpu] = {
     "L4": Gpu(0.80, "89", 16),
+    "A10": Gpu(1.10, "86", 24),
     "A10G": Gpu(1.10, "86", 24),
     "L40S": Gpu(1.95, "89", 64),
+    "A100": Gpu(2.10, "80", 64),
+    "H100": Gpu(3.95, "90", 128),
 }
 
 
@@ -46,7 +55,9 @@ class Settings:
 
     `timeout_s` is the age at which Modal ends a session, whatever it does; the proxy ends it cleanly 30 s earlier.
     `scaledown_s`: how long an idle container is kept, and paid for. `min_containers` above 0 never sleeps, and never stops
-    costing. `region` empty: Modal chooses, which is cheapest.
+    costing. `region` empty: Modal chooses, which is cheapest. `temperature`: 0 always takes the model's most likely word, which
+    may then repeat itself or stay silent for long; Kyutai's own service uses 0.25. `moshi_sha256`: the hash of the crate of a
+    `moshi_version` that `deploy.pins` does not know.
     """
 
     gpu: str = "L4"
@@ -59,8 +70,10 @@ class Settings:
     min_containers: int = 0
     max_containers: int = 10
     volume: str = "kyutai-stt-weights"
-    model_revision: str = "main"
+    model_revision: str = MODEL_REVISION
     moshi_version: str = "0.6.4"
+    moshi_sha256: str = ""
+    temperature: float = 0.25
 
     def __post_init__(self) -> None:
         if self.gpu not in GPUS:
@@ -76,11 +89,24 @@ class Settings:
         ):
             if not least <= getattr(self, name) <= most:
                 raise BadSetting(f"{_variable(name)} is {getattr(self, name)}, but must lie between {least} and {most}.")
+        if not 0 <= self.temperature <= 2:  # False for NaN, too
+            raise BadSetting(f"{_variable('temperature')} is {self.temperature}, but must lie between 0 and 2.")
+        if not _REVISION.fullmatch(self.model_revision):
+            raise BadSetting(f"{_variable('model_revision')} is not the name of a commit, branch or tag.")
+        if not _SHA256.fullmatch(self.crate_sha256):
+            raise BadSetting(
+                f"{_variable('moshi_sha256')} must be the sha256 of the crate moshi-server {self.moshi_version}, "
+                "64 hexadecimal digits: it is not known here."
+            )
 
     @property
     def batch_size(self) -> int:
-        """Two more than the sessions, since the model frees a place a moment after its session has ended."""
+        """Two more than the sessions: one that is not free yet after its session has ended, and one for the liveness probe."""
         return self.sessions + 2
+
+    @property
+    def crate_sha256(self) -> str:
+        return self.moshi_sha256 or CRATE_SHA256.get(self.moshi_version, "")
 
     @property
     def session_limit_s(self) -> int:
@@ -97,18 +123,16 @@ class Settings:
 def load(environment: Mapping[str, str] | None = None) -> Settings:
     """Settings out of `KYUTAI_…` variables (default: of this process). Raises BadSetting."""
     environment = os.environ if environment is None else environment
-    given: dict[str, str | int] = {}
+    given: dict[str, str | int | float] = {}
     for field in fields(Settings):
         text = environment.get(_variable(field.name), "").strip()
         if not text:
             continue
-        if field.type != "int":
-            given[field.name] = text
-            continue
         try:
-            given[field.name] = int(text)
+            given[field.name] = {"int": int, "float": float}.get(str(field.type), str)(text)
         except ValueError as error:
-            raise BadSetting(f"{_variable(field.name)} is '{text}', but must be a whole number.") from error
+            kind = "whole number" if field.type == "int" else "number"
+            raise BadSetting(f"{_variable(field.name)} is '{text}', but must be a {kind}.") from error
     return Settings(**given)  # type: ignore[arg-type]
 
 

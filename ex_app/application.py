@@ -18,20 +18,26 @@ from fastapi import FastAPI
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
+from ex_app.administration import SELFTEST_COMMAND, talk_form
 from ex_app.auth import Admins, AppApiAuth
 from ex_app.background import Background
 from ex_app.call_store import CallStore
 from ex_app.engine import Engine
 from ex_app.errors import add_error_answers
+from ex_app.gpu_store import GpuStore
 from ex_app.health import AppHealth, HpbCheck, NextcloudHealth
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
+from ex_app.monitoring import MonitoringListener
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.nextcloud.log import NextcloudLog
+from ex_app.nextcloud.translator import NextcloudTranslator
 from ex_app.page import menu_page
 from ex_app.routes.admin import admin_routes
+from ex_app.routes.administration import administration_routes
 from ex_app.routes.status import status_routes
 from ex_app.routes.talk import talk_routes
+from ex_app.routes.translation import translation_routes
 from ex_app.selftest.checks import Checks
 from ex_app.selftest.run import Runs
 from ex_app.settings.read import Settings
@@ -52,7 +58,9 @@ def create_app(
     *,
     init_steps: Sequence[InitStep] = (),
     calls: CallStore | None = None,
+    gpu: GpuStore | None = None,
     log: NextcloudLog | None = None,
+    translator: NextcloudTranslator | None = None,
     redactor: Redactor | None = None,
 ) -> FastAPI:
     """The application. Its lifespan owns the engine, the gateway and all background work.
@@ -72,14 +80,26 @@ def create_app(
     nextcloud_health = NextcloudHealth(time.time)
     saved = SavedSettings(environment, nextcloud, apply, on_read=nextcloud_health.note)
     identity = saved.current.app
+
+    def on_enabled() -> None:
+        saved.refresh_soon()
+        if translator is not None:
+            translator.refresh_soon()
+
     background = Background()
+    form = talk_form(identity.nextcloud_url, saved.describe())
     lifecycle = Lifecycle(
         engine,
         nextcloud,
         background,
         init_steps,
         page=menu_page(identity.version),
-        on_enabled=saved.refresh_soon,
+        registrations=(
+            ("add the form to Talk's settings", partial(nextcloud.put_form, form)),
+            ("add the self-test to occ", partial(nextcloud.put_command, SELFTEST_COMMAND)),
+            ("join Nextcloud's setup checks", nextcloud.join_setup_checks),
+        ),
+        on_enabled=on_enabled,
         on_disabled=calls.freeze if calls is not None else lambda: None,
     )
     health = AppHealth(engine, lifecycle, saved, nextcloud_health)
@@ -104,13 +124,22 @@ def create_app(
                 background.run("check the HPB", partial(hpb_check.run, ready_for_calls), restart=True)
                 if calls is not None:
                     background.run("store calls", partial(calls.run, ready_for_calls), restart=True)
+                if gpu is not None:
+                    background.run("store GPU minutes", gpu.run, restart=True)
                 if log is not None:
                     background.run("send the log to Nextcloud", log.run, restart=True)
+                if saved.current.metrics_listen is not None:
+                    listener = MonitoringListener(app, saved.current.metrics_listen, lambda: saved.current.metrics_token)
+                    background.run("serve metrics", listener.run, restart=True)
+                if translator is not None:
+                    background.run("translate", translator.run, restart=True)
                 lifecycle.start()
                 yield
                 if calls is not None:
                     calls.freeze()
                 background.stop()
+                if gpu is not None:
+                    gpu.save()
         finally:
             await nextcloud.aclose()
 
@@ -128,8 +157,11 @@ def create_app(
     app.include_router(lifecycle_routes(lifecycle))
     app.include_router(talk_routes(engine, lifecycle, identity.version))
     app.include_router(status_routes(engine, lifecycle, health, identity.version))
+    if translator is not None:
+        app.include_router(translation_routes(translator))
     checks = Checks(engine, nextcloud, saved, health)
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, health, Admins(nextcloud), identity.version))
+    app.include_router(administration_routes(saved, checks, runs, health))
     for folder in ("js", "css", "img"):
         app.mount(f"/{folder}", _Files(directory=_HERE / folder))
 
@@ -137,7 +169,12 @@ def create_app(
         nextcloud.credentials_confirmed()
         lifecycle.credentials_confirmed()
 
-    app.add_middleware(AppApiAuth, identity=identity, on_authenticated=authenticated)
+    app.add_middleware(
+        AppApiAuth,
+        identity=identity,
+        metrics_token=lambda: saved.current.metrics_token,
+        on_authenticated=authenticated,
+    )
     return app
 
 

@@ -3,6 +3,8 @@
 
 """Authentication: which requests come from our Nextcloud, for which user, and whether that user is an administrator.
 
+A monitoring server has a token of its own (`LT_METRICS_TOKEN`), which opens nothing but the numbers.
+
 AppAPI sends `EX-APP-ID`, `EX-APP-VERSION` and `AUTHORIZATION-APP-API` (base64 of `user:secret`) with each request. The secret
 is compared in constant time and never appears in an answer or in the log.
 """
@@ -24,6 +26,7 @@ from ex_app.identity import AppIdentity
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.responses import error_answer, requests_refused
 from live_transcription.observability.log_limit import LogLimit
+from live_transcription.types import Secret
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +44,8 @@ _LOG_EVERY_S = 10.0
 class AppApiAuth:
     """ASGI middleware. Sets `request.state.authenticated` and `request.state.user_id` (None: no user), or answers 401.
 
-    `on_authenticated` is called for each request that has the app's secret.
+    `request.state.reads_numbers` says whether the request has the token for the metrics. `on_authenticated` is called for each
+    request that has the app's secret.
     """
 
     def __init__(
@@ -50,9 +54,11 @@ class AppApiAuth:
         identity: AppIdentity,
         open_paths: Iterable[str] = OPEN_PATHS,
         *,
+        metrics_token: Callable[[], Secret] = lambda: Secret(""),
         on_authenticated: Callable[[], None] = lambda: None,
     ) -> None:
         self._app = app
+        self._metrics_token = metrics_token
         self._identity = identity
         self._on_authenticated = on_authenticated
         self._open_paths = frozenset(open_paths)
@@ -64,10 +70,13 @@ class AppApiAuth:
             return
         if scope["type"] != "http":
             return
-        user_id, refusal = self._check(Headers(scope=scope))
+        headers = Headers(scope=scope)
+        user_id, refusal = self._check(headers)
         state = scope.setdefault("state", {})
         state["authenticated"] = refusal is None
         state["user_id"] = user_id
+        # `MonitoringOnly` may have decided already.
+        state.setdefault("reads_numbers", has_token(headers, self._metrics_token()))
         if refusal is None:
             self._on_authenticated()
         if refusal is None or scope["path"] in self._open_paths:
@@ -98,6 +107,14 @@ class AppApiAuth:
     def _log(self, reason: str) -> None:
         if (left_out := self._log_limit.permit(reason)) is not None:
             logger.warning("Refused a request: %s", reason, extra={"left_out": left_out})
+
+
+def has_token(headers: Headers, token: Secret) -> bool:
+    """Whether the request has this token (RFC 6750, section 2.1); compared in constant time. Never for an empty token."""
+    scheme, _, given = headers.get("Authorization", "").partition(" ")
+    expected = token.reveal().encode()
+    matches = hmac.compare_digest(given.strip().encode(), expected)
+    return bool(expected) and matches and scheme.lower() == "bearer"
 
 
 def _decode(header: str) -> bytes:

@@ -9,7 +9,8 @@ only. It contains room tokens, session ids and user ids, and no speech:
     {"version": 2,
      "at": seconds since the epoch,
      "boot": {"id": the machine's boot, "at": seconds since then},
-     "rooms": [{"room": token, "language": code, "targets": [{"session": Talk's session id, "user": user id}]}],
+     "rooms": [{"room": token, "language": code, "targets": [{"session": Talk's session id, "user": user id,
+                "translation": language of the captions if they are translated}]}],
      "calls": [{"room": token, "language": code, "targets": [[session id, user id or null]]}]}
 
 Earlier and later versions read and write this file, too. Unknown fields are ignored, all fields except `at`, `room` and
@@ -209,6 +210,7 @@ class _Entry(BaseModel):
 class _Target(_Entry):
     session: NcSessionId
     user: Annotated[str, StringConstraints(max_length=255)] | None = None
+    translation: LangId | None = None
 
 
 class _Room(_Entry):
@@ -225,7 +227,7 @@ def serialise(stored: StoredCalls) -> bytes:
         {
             "room": call.room_token,
             "language": call.language,
-            "targets": [{"session": session, "user": user} for session, user in call.targets],
+            "targets": [_describe(session, user, dict(call.translations)) for session, user in call.targets],
         }
         for call in stored.calls
     ]
@@ -276,15 +278,20 @@ def _calls(entries: Sequence[Any]) -> Iterator[CallSnapshot]:
         with contextlib.suppress(ValidationError):
             room = _Room.model_validate(entry)
             if targets := tuple(_targets(room.targets)):
-                yield CallSnapshot(room.room, room.language, targets)
+                translations = tuple((each.session, each.translation) for each in targets if each.translation)
+                yield CallSnapshot(room.room, room.language, tuple((each.session, each.user) for each in targets), translations)
 
 
-def _targets(entries: Sequence[Any]) -> Iterator[tuple[str, str | None]]:
+def _describe(session: str, user: str | None, translations: dict[str, str]) -> dict[str, str | None]:
+    found: dict[str, str | None] = {"session": session, "user": user}
+    return found | {"translation": translations[session]} if session in translations else found
+
+
+def _targets(entries: Sequence[Any]) -> Iterator[_Target]:
     for entry in entries:
         with contextlib.suppress(ValidationError):
             pair = isinstance(entry, list) and len(entry) >= 2  # version 1
-            target = _Target.model_validate({"session": entry[0], "user": entry[1]} if pair else entry)
-            yield target.session, target.user
+            yield _Target.model_validate({"session": entry[0], "user": entry[1]} if pair else entry)
 
 
 def _boot(entry: Any) -> tuple[str, float] | None:

@@ -23,10 +23,13 @@ from live_transcription.errors import (
     CallUnavailable,
     ConfigurationError,
     LiveTranscriptionError,
+    NotATarget,
     RequestError,
     SignalingError,
     SttError,
+    TranslationUnavailable,
     UnknownLanguage,
+    UnknownTranslation,
 )
 from live_transcription.texts import Text, Value
 
@@ -67,6 +70,12 @@ class NextcloudRefused(NextcloudError):
         self.retry_after_s = retry_after_s
 
 
+class TalkOutdated(NextcloudError):
+    """The installed version of Talk refuses its signaling settings to apps."""
+
+    code = "talk_outdated"
+
+
 class NextcloudRedirected(NextcloudError):
     """Nextcloud answered with a redirect. It is not followed, so that the app's secret reaches no other host."""
 
@@ -89,21 +98,16 @@ class NotAllowed(RequestError):
     code = "not_allowed"
 
 
-class TranslationUnavailable(RequestError):
-    """There is no translation provider."""
-
-    code = "no_translation"
-
-
 #: Said when the cause is not for the reader of an answer.
 INTERNAL_ERROR = Text("Internal error. See the app's log.")
 
 #: The first match applies.
 STATUS_OF: tuple[tuple[tuple[type[LiveTranscriptionError], ...], int], ...] = (
-    ((UnknownLanguage,), 400),
+    ((UnknownLanguage, UnknownTranslation), 400),
     ((SettingsRefused,), 422),
     ((NotAllowed,), 403),
     ((CallNotFound,), 404),
+    ((NotATarget,), 412),
     ((CallUnavailable, NotReady, ConfigurationError, SignalingError, SttError, NextcloudError), 503),
     ((LiveTranscriptionError,), 550),
 )

@@ -54,7 +54,10 @@ def render_guide(name: str, text: str, known: Iterable[str]) -> Guide:
     tokens = markdown.parse(_COMMENT.sub("", text))
     headings = tuple(_name_headings(name, tokens))
     title = next((_text_of(tokens[index + 1]) for index, token in enumerate(tokens) if token.tag == "h1"), name)
-    for token in tokens:
+    for index, token in enumerate(tokens):
+        if token.type == "th_open" and not tokens[index + 1].content:
+            # The head of a column without a name would be an empty heading to a screen reader.
+            token.tag = tokens[index + 2].tag = "td"
         if token.children:
             token.children = list(_links(name, token.children, frozenset(known)))
     markdown.add_render_rule("table_open", lambda *_: '<div class="lt-scroll" tabindex="0"><table>\n')

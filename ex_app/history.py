@@ -89,6 +89,7 @@ class History:
             "gpu_minutes": round(speech.socket_s / 60, 1) if remote else None,
             "saved_minutes": round(max(0.0, self._speaking_s - speech.socket_s) / 60, 1) if remote else None,
             "open_connections": speech.open_sockets,
+            "modal": None if speech.gpu is None else asdict(speech.gpu),
             "reconnects": speech.reconnects,
             "dropped_s": round(speech.dropped_s, 1),
             "memory_bytes": status.memory.resident,

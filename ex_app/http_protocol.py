@@ -14,14 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from enum import Enum
-from typing import Any
+from types import MappingProxyType
+from typing import Any, Literal
 
 import h11
 import uvicorn
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from ex_app.listener import BACKLOG
 from ex_app.responses import connections_cut
 from live_transcription.observability.log_limit import LogLimit
 
@@ -36,6 +40,11 @@ ANSWER_S = 120.0
 #: Seconds for the peer to read the rest of an answer after which the app closes the connection.
 CLOSE_S = 5.0
 
+#: Seconds for running requests to finish at shutdown, while the calls end.
+DRAIN_S = 1
+#: Seconds after which an idle connection is closed.
+IDLE_S = 5
+
 _UNAVAILABLE = (
     b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain; charset=utf-8\r\n"
     b"Content-Length: 21\r\nConnection: close\r\n\r\nToo many connections."
@@ -44,9 +53,13 @@ _log_limit = LogLimit(60.0, time.monotonic)
 
 
 class ConnectionConfig(uvicorn.Config):
-    """uvicorn's configuration, and `max_connections`: the limit of concurrent HTTP connections."""
+    """uvicorn's configuration, and `max_connections`: the limit of concurrent HTTP connections.
+
+    `answer_s`: seconds for the answers to some paths, instead of `ANSWER_S`.
+    """
 
     max_connections: int = 256
+    answer_s: Mapping[str, float] = MappingProxyType({})
 
 
 class _Phase(Enum):
@@ -75,6 +88,7 @@ class BoundedProtocol(H11Protocol):
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(config, ConnectionConfig)
         self._max_connections = config.max_connections
+        self._answer_s = config.answer_s
         self._phase = _Phase.HEAD
         #: When the connection entered its phase, in the loop's time.
         self.waiting_since = 0.0
@@ -137,6 +151,8 @@ class BoundedProtocol(H11Protocol):
             self._deadline.cancel()
             self._deadline = None
         text, deadline_s = phase.value
+        if phase is _Phase.ANSWER:
+            deadline_s = self._answer_s.get(self.scope["path"], deadline_s)
         if deadline_s is not None:
             self._deadline = self.loop.call_later(deadline_s, self.cut, phase.name.lower(), text)
 
@@ -156,3 +172,26 @@ class BoundedProtocol(H11Protocol):
         self.transport.pause_reading()
         self.transport.close()
         self._enter(_Phase.CLOSE)
+
+
+def connection_config(app: ASGIApp, max_connections: int, *, lifespan: Literal["on", "off"] = "on") -> ConnectionConfig:
+    """uvicorn's configuration of a server whose connections have deadlines. `lifespan`: whether it runs that of `app`."""
+    config = ConnectionConfig(
+        app,
+        http=BoundedProtocol,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        # A peer's address is that of its connection, never one from a header.
+        proxy_headers=False,
+        ws="none",
+        loop="live_transcription.runtime.threads:new_event_loop",
+        lifespan=lifespan,
+        backlog=BACKLOG,
+        # Requests whose peers have gone run on for a moment without a connection, so they are counted separately.
+        limit_concurrency=max_connections + 1,
+        timeout_keep_alive=IDLE_S,
+        timeout_graceful_shutdown=DRAIN_S,
+    )
+    config.max_connections = max_connections
+    return config

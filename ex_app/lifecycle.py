@@ -18,6 +18,7 @@ from ex_app.background import Background
 from ex_app.engine import Engine
 from ex_app.errors import INTERNAL_ERROR, NextcloudError, NextcloudRefused, NotReady
 from ex_app.nextcloud.gateway import NextcloudGateway, Page
+from ex_app.nextcloud.schemes import InvalidScheme
 from ex_app.responses import Answer
 from live_transcription.errors import LiveTranscriptionError
 
@@ -26,6 +27,9 @@ T = TypeVar("T")
 
 #: One step of the initialisation; raises a LiveTranscriptionError, which AppAPI shows to the administrator.
 InitStep: TypeAlias = Callable[[], Awaitable[None]]
+
+#: A request that Nextcloud gets each time the app is enabled, and what it does, such as "add a form".
+Registration: TypeAlias = tuple[str, Callable[[], Awaitable[None]]]
 
 #: Delays in seconds between attempts to reach Nextcloud; the last one is repeated.
 RETRY_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0)
@@ -40,7 +44,8 @@ PAGE_S = 15.0
 class Lifecycle:
     """Tracks whether the app is enabled and initialised. `enabled` is None until Nextcloud has answered.
 
-    `on_enabled` and `on_disabled` are called at each change, `on_disabled` before the calls end.
+    `registrations`: made in the background each time the app is enabled. `on_enabled` and `on_disabled` are called at each
+    change, `on_disabled` before the calls end.
     """
 
     def __init__(
@@ -51,6 +56,7 @@ class Lifecycle:
         init_steps: Sequence[InitStep] = (),
         *,
         page: Page | None = None,
+        registrations: Sequence[Registration] = (),
         on_enabled: Callable[[], None] = lambda: None,
         on_disabled: Callable[[], None] = lambda: None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -60,6 +66,7 @@ class Lifecycle:
         #: Set while Nextcloud has the app enabled.
         self.serving = asyncio.Event()
         self._page = page
+        self._registrations = registrations
         self._on_enabled = on_enabled
         self._on_disabled = on_disabled
         self._background = background
@@ -112,15 +119,25 @@ class Lifecycle:
             self.serving.set()
             # In the background, so that captions do not wait for the page.
             self._background.run("add the page", self._put_page)
+            self._background.run("register", self._register)
             self._on_enabled()
         else:
             self.serving.clear()
             self._background.cancel("add the page")
+            self._background.cancel("register")
             self._on_disabled()
 
     async def _put_page(self) -> None:
         if self._page is not None:
             await self._insist("add the settings page to Nextcloud's menu", partial(self._nextcloud.put_page, self._page))
+
+    async def _register(self) -> None:
+        """Add what Nextcloud shows only while the app is enabled, so that nothing of it has to be removed."""
+        for what, request in self._registrations:
+            try:
+                await self._insist(what, request, REPORT_ATTEMPTS)
+            except InvalidScheme as error:
+                logger.error("Did not %s. %s", what, error)
 
     async def _remove_page(self) -> None:
         """Remove the page while the request that disables the app runs: afterwards, Nextcloud refuses the app's requests."""

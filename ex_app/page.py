@@ -35,7 +35,7 @@ _WITHOUT_THE_APP = (
     "Loading…",
     "Reload the page",
 )
-SCRIPTS = ("api", "form", "tests", "status", "settings")
+SCRIPTS = ("api", "form", "tests", "status", "forget", "settings")
 
 
 def menu_page(version: str) -> Page:

@@ -12,9 +12,11 @@ from collections.abc import Mapping
 
 from ex_app.application import create_app
 from ex_app.call_store import CallStore
+from ex_app.gpu_store import GpuStore
 from ex_app.instance_lock import StorageInUse, instance_lock
 from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.nextcloud.log import NextcloudLog
+from ex_app.nextcloud.translator import NextcloudTranslator
 from ex_app.server import server_of
 from ex_app.settings.read import MISSING, Settings, read_settings
 from ex_app.settings.table import BY_KEY, key_of
@@ -51,14 +53,31 @@ def run(environment: Mapping[str, str]) -> int:
 def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redactor) -> int:
     descriptors = raise_limit()
     nextcloud = AppApiGateway(settings.app)
+    translator = NextcloudTranslator(nextcloud)
     engine = TranscriptionService(
-        settings.engine_config(), nextcloud.ice_servers, stt=settings.engine.stt, wall_clock=time.time
+        settings.engine_config(),
+        nextcloud.ice_servers,
+        translator=translator,
+        stt=settings.engine.stt,
+        wall_clock=time.time,
     )
     calls = CallStore(engine, settings.storage, time.time)
+    gpu = GpuStore(engine, settings.storage)
+    gpu.restore()
     log = NextcloudLog(nextcloud, redactor)
     log.addFilter(RepeatFilter(log, time.monotonic, count=False))
     logging.getLogger().addHandler(log)
-    app = create_app(environment, engine, nextcloud, init_steps=[engine.prepare], calls=calls, log=log, redactor=redactor)
+    app = create_app(
+        environment,
+        engine,
+        nextcloud,
+        init_steps=[engine.prepare],
+        calls=calls,
+        gpu=gpu,
+        log=log,
+        translator=translator,
+        redactor=redactor,
+    )
     server = server_of(app, settings.listen, calls, max_connections=http_connections(descriptors))
     where = settings.listen.unix_socket or f"{settings.listen.host}:{settings.listen.port}"
     logger.info("Starting Live Transcription %s on %s", settings.app.version, where, extra={"descriptors": descriptors})

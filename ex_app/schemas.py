@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from fastapi import Request
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -20,7 +20,7 @@ _LENGTH_DIGITS = 9
 RoomToken = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9]{1,64}$")]
 #: Talk's session ids are base64-like text of 255 characters.
 NcSessionId = Annotated[str, StringConstraints(pattern=r"^[\x21-\x7e]{1,512}$")]
-#: Any short text; an unknown language is refused later (400).
+#: Any short text. If the language is unknown, a call gets the default, and a change of the language is refused (400).
 LangId = Annotated[str, StringConstraints(max_length=64)]
 
 
@@ -53,6 +53,12 @@ class SetTranslationTarget(_Body):
     room_token: RoomToken = Field(alias="roomToken")
     nc_session_id: NcSessionId = Field(alias="ncSessionId")
     lang_id: LangId | None = Field(alias="langId")
+
+
+class TaskReport(_Body):
+    """Nextcloud's report of the end of a task; `ex_app.nextcloud.tasks` reads the task."""
+
+    task: dict[str, Any]
 
 
 B = TypeVar("B", bound=BaseModel)

@@ -20,16 +20,14 @@ from typing import Protocol
 import uvicorn
 from fastapi import FastAPI
 
-from ex_app.http_protocol import BoundedProtocol, ConnectionConfig
+from ex_app.administration import SELFTEST_ROUTE
+from ex_app.http_protocol import ConnectionConfig, connection_config
 from ex_app.identity import Listen
-from ex_app.listener import BACKLOG, listening_sockets, log_shortages
+from ex_app.listener import listening_sockets, log_shortages
+from ex_app.routes.administration import SELFTEST_S
 
 logger = logging.getLogger(__name__)
 
-#: Seconds for running requests to finish at shutdown, while the calls end.
-DRAIN_S = 1
-#: Seconds after which an idle connection is closed.
-IDLE_S = 5
 #: Seconds to wait for busy threads when everything else has ended, for example for a name server.
 THREADS_S = 1.0
 
@@ -94,24 +92,8 @@ class Server(uvicorn.Server):
 
 def server_of(app: FastAPI, listen: Listen, calls: Calls, *, max_connections: int = ConnectionConfig.max_connections) -> Server:
     """`max_connections`: limit of concurrent HTTP connections."""
-    config = ConnectionConfig(
-        app,
-        http=BoundedProtocol,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        # A peer's address is that of its connection, never one from a header.
-        proxy_headers=False,
-        ws="none",
-        loop="live_transcription.runtime.threads:new_event_loop",
-        lifespan="on",
-        backlog=BACKLOG,
-        # Requests whose peers have gone run on for a moment without a connection, so they are counted separately.
-        limit_concurrency=max_connections + 1,
-        timeout_keep_alive=IDLE_S,
-        timeout_graceful_shutdown=DRAIN_S,
-    )
-    config.max_connections = max_connections
+    config = connection_config(app, max_connections)
+    config.answer_s = {SELFTEST_ROUTE: SELFTEST_S}
     return Server(config, calls, listen)
 
 

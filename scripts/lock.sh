@@ -13,4 +13,6 @@ compile() {
 compile pyproject.toml --extra embedded "$@" -o requirements/runtime.txt
 compile pyproject.toml --extra embedded --group dev "$@" -c requirements/runtime.txt -o requirements/dev.txt
 compile --group cuda "$@" -c requirements/runtime.txt -o requirements/cuda.txt
-echo "requirements/runtime.txt, dev.txt and cuda.txt are renewed"
+oldest=3.12  # of the container on Modal
+compile --group modal "$@" -c requirements/dev.txt -o requirements/modal.txt
+echo "requirements/runtime.txt, dev.txt, cuda.txt and modal.txt are renewed"

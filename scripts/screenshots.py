@@ -4,7 +4,7 @@
 """Take the pictures of the settings page for docs/images: `make screenshots`.
 
 The app runs as a process of its own in the sandbox's Nextcloud, with the sandbox's high-performance backend. Chromium shows its
-page in four states: *new*, *wrong secret*, *healthy* after a self-test, and *degraded* once the backend is gone.
+page in four states: *new*, *healthy* after a self-test, *wrong secret*, and *degraded* while an engine cannot be reached.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from sandbox.nextcloud import Nextcloud  # noqa: E402
 from sandbox.ports import free_port  # noqa: E402
 
 PAGE = "/index.php/apps/app_api/embedded/live_transcription/settings"
-WIDTH, HEIGHT = 1000, 860
+WIDTH = 1000
 #: Milliseconds for the whole self-test, which loads the engine.
 SELF_TEST_MS = 120_000
 
@@ -41,9 +41,7 @@ async def take(images: Path) -> None:
     async with AsyncExitStack() as stack:
         logs = Path(stack.enter_context(tempfile.TemporaryDirectory()))
         cloud = await stack.enter_async_context(Nextcloud())
-        backend = AsyncExitStack()
-        signaling = await backend.enter_async_context(stand_in(cloud, logs))
-        stack.push_async_callback(backend.aclose)
+        signaling = await stack.enter_async_context(stand_in(cloud, logs))
         cloud.hpb_url = signaling.url
         app = cloud.app_api.register()
         environment = {**bare_environment(), **cloud.app_api.environment(app, port=free_port(), storage=str(logs))}
@@ -54,42 +52,50 @@ async def take(images: Path) -> None:
         browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
         stack.push_async_callback(browser.close)
         page = await browser.new_page(
-            viewport={"width": WIDTH, "height": HEIGHT}, locale="en-GB", reduced_motion="reduce", color_scheme="light"
+            viewport={"width": WIDTH, "height": 860}, locale="en-GB", reduced_motion="reduce", color_scheme="light"
         )
 
         async def opened() -> None:
             await page.goto(f"{cloud.url}/login?user=admin&lang=en&to={PAGE}")
             await page.locator(".lt-tile").first.wait_for(timeout=30_000)
 
-        await opened()
-        await picture(page, images / "settings-new.png")
-
-        await page.get_by_label("Address of the high-performance backend").fill(signaling.url)
-        await page.get_by_label("Internal secret", exact=True).fill("the-secret-of-something-else")
-        await page.get_by_role("button", name="Test the backend").click()
-        await expect(page.locator("[data-result=hpb] .lt-verdict--failed")).to_be_visible(timeout=30_000)
-        await opened()
-        await page.get_by_role("button", name="Run the self-test").click()
-        await expect(page.locator("[data-result=selftest] .lt-verdict--failed")).to_be_visible(timeout=SELF_TEST_MS)
-        await settle(page)
-        await picture(page, images / "settings-wrong-secret.png")
-
-        await page.get_by_label("Internal secret", exact=True).fill(signaling.internal_secret)
-        await page.get_by_role("button", name="Run the self-test").click()
+        address, secret = (
+            page.get_by_label("Address of the high-performance backend"),
+            page.get_by_label("Internal secret", exact=True),
+        )
         verdict = page.locator("[data-result=selftest] .lt-verdict")
-        await expect(verdict).to_contain_text("All checks passed", timeout=SELF_TEST_MS)
-        await opened()
-        await page.get_by_role("button", name="Run the self-test").click()
-        await expect(verdict).to_contain_text("All checks passed", timeout=SELF_TEST_MS)
-        await settle(page)
-        await picture(page, images / "settings-healthy.png")
 
-        await backend.aclose()
+        async def self_test(outcome: str) -> None:
+            """From a page that has just been opened, so that the status comes first."""
+            await opened()
+            await page.get_by_role("button", name="Run the self-test").click()
+            await expect(verdict).to_contain_text(outcome, timeout=SELF_TEST_MS)
+            await settle(page)
+
+        async def save() -> None:
+            await page.get_by_role("button", name="Save").click()
+            await expect(page.locator("#lt-save-state")).to_have_text("Saved.", timeout=30_000)
+
         await opened()
-        await page.get_by_role("button", name="Test the backend").click()
-        await expect(page.locator("[data-result=hpb] .lt-verdict--failed")).to_be_visible(timeout=30_000)
-        await settle(page)
-        await picture(page, images / "settings-degraded.png")
+        await picture(page, images / "settings-new.png", 860)
+
+        await address.fill(signaling.url)
+        await secret.fill(signaling.internal_secret)
+        await save()
+        await self_test("All checks passed")
+        await picture(page, images / "settings-healthy.png", 1450)
+
+        await secret.fill("the-secret-of-something-else")
+        await save()
+        await self_test("Failed at")
+        await picture(page, images / "settings-wrong-secret.png", 1450)
+
+        await secret.fill(signaling.internal_secret)
+        await page.locator("[data-engine=moshi] summary").click()
+        await page.get_by_label("moshi-server: address").fill(f"ws://127.0.0.1:{free_port()}")
+        await save()
+        await self_test("All checks passed, with warnings")
+        await picture(page, images / "settings-degraded.png", 1450)
 
 
 async def settle(page: Page) -> None:
@@ -99,7 +105,8 @@ async def settle(page: Page) -> None:
     await page.wait_for_timeout(200)
 
 
-async def picture(page: Page, path: Path) -> None:
+async def picture(page: Page, path: Path, height: int) -> None:
+    await page.set_viewport_size({"width": WIDTH, "height": height})
     await page.evaluate("document.activeElement.blur(); document.querySelector('#content').scrollTo(0, 0)")
     await page.screenshot(path=path)
     print(path)

@@ -7,7 +7,7 @@ Asterisk's Italian and Russian prompts, which the sandbox does not use, one lang
 speakers at the same time, through voice activity detection, the embedded engine and a call each, in real time. Another process
 keeps one core busy meanwhile.
 Counts the sequences of three words that were said once and are shown twice, and among them those of which one copy was added to
-what was said. The others were misheard: a word of another sentence was recognised in its place.
+the reference. The others were misheard: a word of another sentence was recognised in its place.
 
 With `--virtual` decodes take four times as long as on an idle core, in the time of a virtual clock, and no process is needed
 to keep a core busy.

@@ -19,7 +19,7 @@ def repeated(said: Sequence[str], shown: Sequence[str], length: int = 3) -> list
 
 
 def doubled(said: Sequence[str], shown: Sequence[str], length: int = 3) -> list[tuple[str, ...]]:
-    """Those of `repeated` that are shown once more than anything was said: most of their words were added to what was said."""
+    """Those of `repeated` of which one copy was added to the reference, by most of its words."""
     added = _added(said, shown)
     wanted = set(repeated(said, shown, length))
     found = (

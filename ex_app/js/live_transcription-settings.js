@@ -8,7 +8,7 @@
   // Absent if the first script did not load; then only plain English is left.
   const LT = window.LiveTranscription || { t: (text) => text }
   const HASH = /^#guide-([a-z-]+)/
-  const PARTS = ['request', 'form', 'tests', 'status']
+  const PARTS = ['request', 'form', 'tests', 'status', 'forget']
 
   function showFailure(content, reason, action, retry) {
     const alert = document.createElement('div')
@@ -62,6 +62,7 @@
     completeLinks(root)
     LT.form.bind(root)
     LT.tests.bind(root)
+    LT.forget.bind(root)
     LT.status.run()
   }
 

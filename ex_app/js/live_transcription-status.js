@@ -48,6 +48,11 @@
       found.push(tile(t('GPU connection minutes'), LT.number(status.gpu_minutes, 1)))
       found.push(tile(t('Minutes saved by silence'), LT.number(status.saved_minutes, 1)))
     }
+    if (status.modal) {
+      const of = (value, limit) => limit ? t('{value} of {limit}', { value, limit: LT.number(limit) }) : value
+      found.push(tile(t('GPU minutes on Modal today'), of(LT.number(status.modal.minutes_today, 1), status.modal.minutes_limit)))
+      found.push(tile(t('Connections to Modal'), of(LT.number(status.modal.sockets), status.modal.sockets_limit)))
+    }
     return found
   }
 
@@ -140,6 +145,7 @@
   // The chip: the status that the server reports, in the page's words.
   function summary(status) {
     const limited = status.dependencies.every((found) => found.state === 'ok' || found.state === 'unknown')
+      && status.conditions.every((found) => found.code !== 'encrypted')
     return {
       ok: ['ok', status.calls ? t('Captions are running') : t('Ready')],
       untested: ['unknown', t('Not tested yet')],

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,8 +16,9 @@ from typing import Any, Protocol
 import niquests
 from nc_py_api import AsyncNextcloudApp, NextcloudException, NextcloudExceptionNotFound
 
-from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused
+from ex_app.errors import NextcloudError, NextcloudRedirected, NextcloudRefused, TalkOutdated
 from ex_app.identity import AppIdentity
+from ex_app.nextcloud.schemes import check_command, check_form
 from live_transcription.runtime.redirects import redirect_of
 from live_transcription.texts import Text, join, template
 from live_transcription.types import IceServer, Secret
@@ -29,10 +31,15 @@ ENABLING_S = 60
 REFUSED_S = 900.0
 _MAX_SERVERS = 20
 _APP_API = "/ocs/v1.php/apps/app_api/api/v1"
+_TASKS = "/ocs/v2.php/taskprocessing/tasks_consumer"
 _STATE = "/ocs/v1.php/apps/app_api/ex-app/state"
 _STATUS = "/ocs/v1.php/apps/app_api/ex-app/status"
 #: What AppAPI answers to a disabled app, too: the state always, the progress during an installation.
 _FOR_DISABLED = (_STATE, _STATUS)
+_CAPABILITIES = "/ocs/v1.php/cloud/capabilities"
+_TALK_SETTINGS = "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"
+#: The versions of Talk that refuse `_TALK_SETTINGS` to apps (spreed, pull request 17736).
+_REFUSES_APPS = re.compile(r"(22\.0\.11|23\.0\.3)(\.\d+)?")
 
 
 _ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
@@ -40,6 +47,23 @@ _ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
 
 class _NotFound(NextcloudError):
     """Nextcloud answered 404."""
+
+
+class NoTaskProvider(NextcloudError):
+    """No provider in Nextcloud works on tasks of this type (412)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TalkFacts:
+    """What Talk says about itself. `encrypts_calls`: whether its clients encrypt calls end to end."""
+
+    version: str
+    encrypts_calls: bool
+
+    @property
+    def refuses_apps(self) -> bool:
+        """Whether this version refuses its STUN and TURN servers to apps."""
+        return _REFUSES_APPS.fullmatch(self.version) is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +120,38 @@ class NextcloudGateway(Protocol):
 
     async def remove_page(self, page: Page) -> None: ...
 
+    async def put_form(self, form: Mapping[str, Any]) -> None:
+        """Add a form to Nextcloud's settings. Idempotent. Raises InvalidScheme if Nextcloud could not show it.
+
+        AppAPI shows it while the app is enabled, and removes it with the app.
+        """
+
+    async def put_command(self, command: Mapping[str, Any]) -> None:
+        """Add a command to `occ`, as `put_form` adds a form. Raises InvalidScheme if `occ` could not build it."""
+
+    async def join_setup_checks(self) -> None:
+        """Let AppAPI ask the app for its problems. Idempotent; without effect before Nextcloud 35."""
+
     async def is_admin(self, user_id: str) -> bool:
         """Whether the user is in Nextcloud's group `admin`."""
 
     async def server_version(self) -> str:
         """Nextcloud's version."""
+
+    async def talk(self) -> TalkFacts | None:
+        """Talk's version and settings, None if Talk is not installed."""
+
+    async def task_types(self) -> Any:
+        """The types of tasks that Nextcloud's providers work on, as `{types: {…}}`; empty if there is no task processing."""
+
+    async def schedule_task(self, kind: str, content: Mapping[str, str], custom_id: str, webhook: str) -> Any:
+        """Schedule a task. Its end is reported to the path `webhook` of this app. Raises NoTaskProvider."""
+
+    async def task(self, number: int) -> Any:
+        """A task that this app has scheduled."""
+
+    async def delete_task(self, number: int) -> None:
+        """Delete a task with its texts; no error if it does not exist."""
 
     def credentials_confirmed(self) -> None:
         """Nextcloud has used the app's secret, so it knows the app: ask it again, even after a refusal."""
@@ -123,9 +174,13 @@ class AppApiGateway:
         self._state_from = self._others_from = 0.0
         # Counts the confirmations: a refusal of a request that was sent before the last one means nothing.
         self._confirmations = 0
+        # Whether the installed version of Talk has refused its settings. Then its version is checked before it is asked again.
+        self._talk_refuses = False
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
-        return parse_ice_servers(await self._ocs("GET", "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"))
+        if self._talk_refuses and (outdated := await self._outdated_talk()) is not None:
+            raise outdated
+        return parse_ice_servers(await self._ocs("GET", _TALK_SETTINGS))
 
     async def is_enabled(self) -> bool:
         # nc_py_api's own `enabled_state` hides every failure as "not enabled".
@@ -172,6 +227,18 @@ class AppApiGateway:
             with contextlib.suppress(_NotFound):
                 await self._ocs("DELETE", f"{_APP_API}/ui/{kind}", params=identity)
 
+    async def put_form(self, form: Mapping[str, Any]) -> None:
+        check_form(form)
+        await self._ocs("POST", f"{_APP_API}/ui/settings", json={"formScheme": dict(form)})
+
+    async def put_command(self, command: Mapping[str, Any]) -> None:
+        check_command(command)
+        await self._ocs("POST", f"{_APP_API}/occ_command", json=dict(command))
+
+    async def join_setup_checks(self) -> None:
+        with contextlib.suppress(_NotFound):
+            await self._ocs("POST", f"{_APP_API}/setup_check")
+
     async def is_admin(self, user_id: str) -> bool:
         # A separate client, since a client sends the same user with all its requests.
         client = self._new_client()
@@ -186,7 +253,43 @@ class AppApiGateway:
         return "admin" in groups
 
     async def server_version(self) -> str:
-        return parse_version(await self._ocs("GET", "/ocs/v1.php/cloud/capabilities"))
+        return parse_version(await self._ocs("GET", _CAPABILITIES))
+
+    async def talk(self) -> TalkFacts | None:
+        return parse_talk(await self._ocs("GET", _CAPABILITIES))
+
+    async def _outdated_talk(self) -> TalkOutdated | None:
+        """The error if the installed version of Talk refuses its settings to apps."""
+        talk = await self.talk()
+        self._talk_refuses = talk is not None and talk.refuses_apps
+        if talk is None or not talk.refuses_apps:
+            return None
+        return TalkOutdated(
+            "Talk {version} refuses its STUN and TURN servers to apps.",
+            fix="Update Talk to 22.0.12, 23.0.4 or newer. Until then, captions need a direct path to the media server.",
+            version=talk.version,
+        )
+
+    async def task_types(self) -> Any:
+        try:
+            return await self._ocs("GET", f"{_TASKS}/tasktypes")
+        except _NotFound:
+            return {}
+
+    async def schedule_task(self, kind: str, content: Mapping[str, str], custom_id: str, webhook: str) -> Any:
+        app_id = self._identity.app_id
+        body = {
+            "type": kind, "appId": app_id, "customId": custom_id, "input": dict(content),
+            "webhookUri": webhook, "webhookMethod": f"AppAPI:{app_id}:POST",
+        }  # fmt: skip
+        return await self._ocs("POST", f"{_TASKS}/schedule", json=body)
+
+    async def task(self, number: int) -> Any:
+        return await self._ocs("GET", f"{_TASKS}/task/{number}")
+
+    async def delete_task(self, number: int) -> None:
+        with contextlib.suppress(_NotFound):
+            await self._ocs("DELETE", f"{_TASKS}/task/{number}")
 
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})
@@ -201,6 +304,7 @@ class AppApiGateway:
         if wait_s > 0:
             raise _refused(wait_s)
         confirmations = self._confirmations
+        status = 0
         # Every request carries the app's secret, in a header that niquests would pass on to another host. `_refuse_redirect` is
         # not enough, since nc_py_api loses it when it makes a new session.
         arguments |= {"allow_redirects": False}
@@ -212,13 +316,9 @@ class AppApiGateway:
         except NextcloudExceptionNotFound:
             failure: NextcloudError = _NotFound(_ANSWERED, method=method, path=path, status="404")
         except NextcloudException as error:
-            failure = NextcloudError(_ANSWERED, method=method, path=path, status=str(error.status_code))
-            # A request for another user is also refused if there is no such user.
-            if error.status_code in (401, 997, 429) and client is None:
-                blocked = error.status_code == 429
-                if blocked or confirmations == self._confirmations:
-                    self._pause(everything=blocked or path in _FOR_DISABLED)
-                    failure = _refused(REFUSED_S, blocked=blocked)
+            status = error.status_code
+            kind = NoTaskProvider if status == 412 else NextcloudError
+            failure = kind(_ANSWERED, method=method, path=path, status=str(status))
         except (json.JSONDecodeError, KeyError, TypeError, AttributeError):
             failure = NextcloudError(
                 "Nextcloud gave an unexpected answer to {method} {path}.", fix="Check NEXTCLOUD_URL.", method=method, path=path
@@ -234,7 +334,20 @@ class AppApiGateway:
                     "This system does not trust Nextcloud's certificate.",
                     fix="Serve the whole certificate chain, or install its authority where this app runs.",
                 )
-        # Raised here, so that no library's exception, which may contain the request, is its context.
+        # Handled and raised here, so that no library's exception, which may contain the request, is the failure's context.
+        if status in (401, 403) and path == _TALK_SETTINGS and self._confirmations:
+            # Nextcloud knows the app. If it is Talk that refuses, the credentials are right, and all other requests work.
+            outdated = None
+            with contextlib.suppress(NextcloudError):
+                outdated = await self._outdated_talk()
+            if outdated is not None:
+                raise outdated
+        # A request for another user is also refused if there is no such user.
+        if status in (401, 997, 429) and client is None:
+            blocked = status == 429
+            if blocked or confirmations == self._confirmations:
+                self._pause(everything=blocked or path in _FOR_DISABLED)
+                failure = _refused(REFUSED_S, blocked=blocked)
         raise failure
 
     def _pause(self, *, everything: bool) -> None:
@@ -302,6 +415,21 @@ def parse_version(capabilities: Any) -> str:
     if not isinstance(version, str):
         raise NextcloudError("Could not read Nextcloud's version.", fix="Check NEXTCLOUD_URL.")
     return version[:32]
+
+
+def parse_talk(capabilities: Any) -> TalkFacts | None:
+    """Talk's facts in Nextcloud's capabilities, None if it is not there. Without the setting, Talk's clients encrypt calls."""
+    found = capabilities.get("capabilities") if isinstance(capabilities, dict) else None
+    talk = found.get("spreed") if isinstance(found, dict) else None
+    version = talk.get("version") if isinstance(talk, dict) else None
+    if not isinstance(talk, dict) or not isinstance(version, str):
+        return None
+    config = talk.get("config")
+    calls = config.get("call") if isinstance(config, dict) else None
+    setting = calls.get("end-to-end-encryption") if isinstance(calls, dict) else None
+    features = talk.get("features")
+    supported = isinstance(features, list) and "call-end-to-end-encryption" in features
+    return TalkFacts(version[:32], encrypts_calls=supported if setting is None else bool(setting))
 
 
 def parse_ice_servers(settings: Any) -> tuple[IceServer, ...]:

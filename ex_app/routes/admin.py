@@ -50,6 +50,10 @@ class SaveSettings(_Body):
     settings: dict[str, str | None]
 
 
+class Forget(_Body):
+    """Empty."""
+
+
 class StartTest(_Body):
     engine: str = ""
 
@@ -121,6 +125,13 @@ def admin_routes(
         await saved.save(body.settings)
         logger.info("Saved settings: %s", ", ".join(sorted(body.settings)) or "none")
         return answer(request, settings())
+
+    @router.post("/forget", dependencies=changes)
+    async def forget(request: Request) -> Answer:
+        await read_body(request, Forget)
+        await saved.forget()
+        logger.info("Deleted all saved settings")
+        return Answer(settings())
 
     @router.get("/status")
     async def status(request: Request) -> Answer:

@@ -3,7 +3,8 @@
 
 """Routes for monitoring: the app's health (`/healthz`) and its metrics (`/metrics`).
 
-Everyone may read the health; only AppAPI and local processes on the loopback get numbers. Requests through the unix socket do
+Everyone may read the health; numbers are for AppAPI, for local processes on the loopback, and for requests with the token for
+the metrics. Requests through the unix socket do
 not count as local, since HaRP's tunnel ends there.
 """
 
@@ -46,6 +47,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, health: AppHealth, versi
                 "calls": status.calls,
                 "speakers": status.speakers,
                 "speakers_waiting": status.speakers_waiting,
+                "speakers_encrypted": status.speakers_encrypted,
                 "slots": status.slots,
                 "targets": status.targets,
                 "captions_sent": status.captions_sent,
@@ -64,7 +66,8 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, health: AppHealth, versi
     @router.get("/metrics")
     async def prometheus(request: Request) -> Response:
         if not _may_see_numbers(request):
-            return error_answer(401, "Metrics are available to AppAPI and on the loopback interface only.")
+            refusal = "Metrics are available to AppAPI, on the loopback interface, and with the token for the metrics."
+            return error_answer(401, refusal, {"WWW-Authenticate": "Bearer"})
         health.measure()
         text = engine.metrics() + render_metrics()
         return Response(text, headers={"Content-Type": metrics.CONTENT_TYPE, "Cache-Control": "no-store"})
@@ -73,8 +76,8 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, health: AppHealth, versi
 
 
 def _may_see_numbers(request: Request) -> bool:
-    if request.state.authenticated or request.client is None:
-        return bool(request.state.authenticated)
+    if request.state.authenticated or request.state.reads_numbers or request.client is None:
+        return bool(request.state.authenticated or request.state.reads_numbers)
     try:
         return ipaddress.ip_address(request.client.host).is_loopback
     except ValueError:

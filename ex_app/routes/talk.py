@@ -16,11 +16,12 @@ from typing import Any
 from fastapi import APIRouter, Request
 
 from ex_app.engine import Engine
-from ex_app.errors import NotReady, TranslationUnavailable
+from ex_app.errors import NotReady
 from ex_app.lifecycle import Lifecycle
 from ex_app.responses import Answer
 from ex_app.schemas import Leave, SetLanguage, SetTranslationTarget, Transcribe, read_body
-from live_transcription.types import Language
+from live_transcription.errors import TranslationUnavailable
+from live_transcription.types import Language, TranslationLanguages
 
 #: Longest time in seconds for a request, its body included.
 ANSWER_S = 1.9
@@ -31,16 +32,16 @@ def talk_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRouter
 
     @router.get("/capabilities")
     async def capabilities() -> Answer:
-        supported = describe(engine.languages())
-        return Answer(
-            {
-                "live_transcription": {
-                    "version": version,
-                    "features": ["live_transcription"],
-                    "live_transcription": {"supported_languages": supported},
-                }
-            }
-        )
+        found: dict[str, Any] = {
+            "version": version,
+            "features": ["live_transcription"],
+            "live_transcription": {"supported_languages": describe(engine.languages())},
+        }
+        # Talk shows its menu of translations only with this feature, and requires at least one target.
+        if (pairs := engine.translation_languages()).targets:
+            found["features"].append("live_translation")
+            found["live_translation"] = {"supported_translation_languages": describe_pairs(pairs)}
+        return Answer({"live_transcription": found})
 
     @router.get("/api/v1/languages")
     async def languages() -> Answer:
@@ -74,23 +75,34 @@ def talk_routes(engine: Engine, lifecycle: Lifecycle, version: str) -> APIRouter
 
     @router.get("/api/v1/translation/languages")
     async def translation_languages() -> Answer:
-        raise TranslationUnavailable("This app does not translate.")
+        if not (pairs := engine.translation_languages()).targets:
+            raise TranslationUnavailable("There is no translation provider.", fix="Install one in Nextcloud.")
+        return Answer(describe_pairs(pairs))
 
     @router.post("/api/v1/translation/set-target-language")
     async def set_target_language(request: Request) -> Answer:
         async with _in_time():
-            await read_body(request, SetTranslationTarget)
-        raise TranslationUnavailable("This app does not translate.")
+            body = await read_body(request, SetTranslationTarget)
+            lifecycle.require_ready()
+            await engine.set_translation(
+                body.room_token, body.nc_session_id, body.lang_id or None, user_id=request.state.user_id
+            )
+        return Answer()
 
     return router
 
 
 def describe(languages: Mapping[str, Language]) -> dict[str, Any]:
-    """Languages in Talk's format. Talk shows them in this order, and requires `metadata`."""
+    """Languages in Talk's format. Talk shows these names in this order, and requires `metadata`."""
     return {
-        code: {"name": language.name, "metadata": {"separator": language.separator, "rtl": language.rtl}}
+        code: {"name": language.native_name, "metadata": {"separator": language.separator, "rtl": language.rtl}}
         for code, language in languages.items()
     }
+
+
+def describe_pairs(pairs: TranslationLanguages) -> dict[str, Any]:
+    """The languages of translations in Talk's format."""
+    return {"origin_languages": describe(pairs.origins), "target_languages": describe(pairs.targets)}
 
 
 @asynccontextmanager

@@ -68,6 +68,19 @@ class Checks:
     async def _ask_nextcloud(self, run: Run) -> None:
         with run.step("nextcloud.reach", Text("Nextcloud answers")) as step:
             step.detail = Text("Nextcloud {version}", version=await self._nextcloud.server_version())
+        with run.step("nextcloud.talk", Text("Calls are not end-to-end encrypted")) as step:
+            talk = await self._nextcloud.talk()
+            step.detail = Text("Talk {version}", version=talk.version) if talk is not None else Text("")
+            if talk is None:
+                step.warn(Text("Talk is not installed."), Text("Install Talk (app spreed) in Nextcloud."))
+            elif talk.encrypts_calls:
+                step.warn(
+                    Text("Talk encrypts calls end to end. Such audio cannot be transcribed."),
+                    Text(
+                        "Captions need calls without end-to-end encryption. To turn it off in Talk, run: "
+                        "occ config:app:set spreed call_end_to_end_encryption --value=false --type=boolean"
+                    ),
+                )
         with run.step("nextcloud.enabled", Text("The app is enabled")):
             if not await self._nextcloud.is_enabled():
                 raise NextcloudError("The app is disabled in Nextcloud.", fix="Enable Live Transcription under Apps.")

@@ -83,6 +83,22 @@ def token(text: str) -> str:
     raise Malformed("Use printable ASCII characters only, without spaces.")
 
 
+def metrics_token(text: str) -> Secret:
+    """ASCII, since it arrives in an HTTP header, and too long to guess."""
+    if re.fullmatch(r"[\x21-\x7e]{16,255}", text):
+        return Secret(text)
+    raise Malformed("Enter 16 to 255 printable ASCII characters, without spaces.")
+
+
+def listening_address(text: str) -> tuple[str, int]:
+    """Host and port. An empty host means all addresses; an IPv6 address is in brackets."""
+    found = re.fullmatch(r"(?:\[(?P<ipv6>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]*)):(?P<port>[0-9]{1,5})", text)
+    host = (found["ipv6"] or found["name"] or "") if found else ""
+    if found is None or not (host == "" or is_host(host)) or not 0 < int(found["port"]) < 65_536:
+        raise Malformed("Enter host:port, such as 127.0.0.1:9464, [::1]:9464 or :9464 for all addresses.")
+    return host, int(found["port"])
+
+
 def absolute_path(text: str) -> Path:
     if "\0" in text or len(text) > 4096 or not Path(text).is_absolute():
         raise Malformed("Enter an absolute path, such as {example}.", example="/models/whisper-small")

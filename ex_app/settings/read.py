@@ -47,6 +47,10 @@ class Settings:
     log_level: str
     storage: Path | None
     engine: EngineConfig
+    #: Where only the metrics and the health are served; None: nowhere.
+    metrics_listen: Listen | None = None
+    #: Clients that send it may read the numbers; empty: there is none.
+    metrics_token: Secret = Secret("")  # noqa: RUF009  immutable
     secrets: frozenset[Secret] = frozenset()
     notices: tuple[str, ...] = ()
     # Two errors are never equal, so they are left out here; `SavedSettings` compares their texts.
@@ -66,6 +70,7 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
     """Never raises. `saved`: the values that an administrator saved, by `Setting.key`."""
     reader = _Reader(environment, saved or {})
     listen, identity = _listen(reader), _identity(reader)
+    metrics_token = reader.setting(BY_VARIABLE["LT_METRICS_TOKEN"]) or Secret("")
     values = {setting.target: reader.setting(setting) for setting in SETTINGS if setting.target}
     engine = _engine(reader, {target: value for target, value in values.items() if value is not None}, identity)
     return Settings(
@@ -74,9 +79,11 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         log_level=reader.setting(BY_VARIABLE["LOG_LEVEL"]),
         storage=reader.own("APP_PERSISTENT_STORAGE", parsers.absolute_path, None),
         engine=engine,
+        metrics_listen=_metrics_listen(reader, listen),
+        metrics_token=metrics_token,
         secrets=frozenset(
             value
-            for value in (identity.secret, *values.values())
+            for value in (identity.secret, metrics_token, *values.values())
             if isinstance(value, Secret) and value.reveal() not in ("", PUBLIC_MOSHI_KEY)
         ),
         notices=_notices(reader, identity, engine),
@@ -147,6 +154,22 @@ def _listen(reader: _Reader) -> Listen:
         # The default is AppAPI's.
         unix_socket=reader.own("HP_EXAPP_SOCK", parsers.absolute_path, Path("/tmp/exapp.sock")) if harp else None,  # noqa: S108
     )
+
+
+def _metrics_listen(reader: _Reader, app: Listen) -> Listen | None:
+    """Never on the app's own port, where two sockets could be bound before one of them listens."""
+    address = reader.setting(BY_VARIABLE["LT_METRICS_LISTEN"])
+    if address is None:
+        return None
+    host, port = address
+    if app.unix_socket is None and port == app.port:
+        reader.problems.append(
+            ConfigurationError(
+                "LT_METRICS_LISTEN", "{setting} has the app's own port, {port}.", fix="Choose another port.", port=str(port)
+            )
+        )
+        return None
+    return Listen(host, port)
 
 
 def _identity(reader: _Reader) -> AppIdentity:

@@ -33,6 +33,8 @@ FIRST_TRIES_S = (1.0, 2.0, 4.0, 8.0, 15.0, 30.0)
 READ_S = 10.0
 #: Longest value that can be saved, in characters; addresses and keys are far shorter.
 MAX_VALUE = 4096
+#: Every key that this version or an earlier one may have saved.
+_KEYS = (*BY_KEY, *map(key_of, RETIRED))
 
 
 class SavedSettings:
@@ -106,6 +108,15 @@ class SavedSettings:
                 await self._nextcloud.delete_values(removed)
             self._apply(self._after(changes))
 
+    async def forget(self) -> None:
+        """Delete all saved values, also those of retired settings, so that the environment and the defaults apply.
+
+        Raises NextcloudError.
+        """
+        async with self._lock:
+            await self._nextcloud.delete_values(_KEYS)
+            self._apply({})
+
     def describe(self) -> dict[str, dict[str, Any]]:
         """Each setting by key: `source` (`saved`, `environment` or `default`), `problem`, and `value` as text.
 
@@ -138,7 +149,7 @@ class SavedSettings:
     async def _read(self) -> None:
         try:
             async with asyncio.timeout(READ_S):
-                saved = await self._nextcloud.read_values([*BY_KEY, *map(key_of, RETIRED)])
+                saved = await self._nextcloud.read_values(_KEYS)
         except TimeoutError:
             late = NextcloudError("Nextcloud did not return the saved settings in time.")
             self._note(late)

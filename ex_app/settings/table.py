@@ -163,6 +163,16 @@ SETTINGS: tuple[Setting, ...] = (
         "stt.modal.credentials_anywhere",
     ),
     Setting(
+        "LT_MODAL_MINUTES_PER_DAY", "number", "stt", "Modal: GPU minutes per day",
+        "An estimate. When they are used up, the next engine takes over until midnight (UTC). 0: no limit.",
+        parsers.whole_number(0, 1_000_000), "stt.modal.minutes_per_day",
+    ),
+    Setting(
+        "LT_MODAL_SOCKETS", "number", "stt", "Modal: connections at once",
+        "One per person who speaks. Beyond the limit, the next engine transcribes. 0: no limit.",
+        parsers.whole_number(0, 10_000), "stt.modal.max_sockets",
+    ),
+    Setting(
         "LT_MOSHI_URL", "url", "stt", "moshi-server: address",
         "Your own server with Kyutai's model stt-1b-en_fr. Without TLS (ws, http), audio and key are sent unencrypted.",
         parsers.server_address(_MOSHI_EXAMPLE), "stt.moshi.url", placeholder=_MOSHI_EXAMPLE,
@@ -188,6 +198,12 @@ SETTINGS: tuple[Setting, ...] = (
     Setting(
         "LT_LANGUAGES", "languages", "captions", "Languages to offer",
         "None selected: all languages that the engines support.", parsers.languages, "languages", _LANGUAGES,
+    ),
+    Setting(
+        "LT_TRANSLATION", "switch", "captions", "Offer live translation",
+        "Readers can choose a language while Nextcloud has a translation provider. Their captions are then sent to that "
+        "provider, which may be outside this server.",
+        parsers.boolean, "translation",
     ),
     Setting(
         "LT_FRAME_MS", "choice", "advanced", "Length of an audio frame",
@@ -218,6 +234,11 @@ SETTINGS: tuple[Setting, ...] = (
         parsers.megabytes, "max_memory_mb",
     ),
     Setting(
+        "LT_METRICS_TOKEN", "secret", "advanced", "Token for the metrics",
+        "A monitoring server that sends it may read /metrics. At least 16 characters.",
+        parsers.metrics_token,
+    ),
+    Setting(
         "LT_NEXTCLOUD_SKIP_CERT_VERIFY", "switch", "environment", "Accept any certificate of Nextcloud",
         "For test systems only: anyone on the network path can pose as Nextcloud and read the app's secret and all settings.",
         parsers.verification, alias="SKIP_CERT_VERIFY",
@@ -226,6 +247,11 @@ SETTINGS: tuple[Setting, ...] = (
         "SKIP_CERT_VERIFY", "switch", "environment", "Accept any certificate of Nextcloud and the high-performance backend",
         "Applies to each of the two unless its own switch is set. For test systems only.", parsers.verification,
         own_default="false",
+    ),
+    Setting(
+        "LT_METRICS_LISTEN", "text", "environment", "Address for the metrics",
+        "A port of its own for /metrics and /healthz, such as 127.0.0.1:9464, [::1]:9464, or :9464 for all addresses. "
+        "Empty: none. Without a token for the metrics, everyone who reaches the port can read them.", parsers.listening_address,
     ),
     Setting(
         "LOG_LEVEL", "choice", "environment", "Log level", "debug, info, warning, error or critical.", parsers.log_level,

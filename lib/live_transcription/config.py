@@ -86,6 +86,8 @@ class ModalConfig:
     A `url` without a path gets `/v1/stream`. `key` and `secret` form a proxy auth token of the workspace. They are sent to
     subdomains of `modal.run` only, unless `credentials_anywhere` allows the host of `url`. TLS and the check of the server's
     certificate cannot be switched off; only a connection to this machine itself may go without TLS. Raises ConfigurationError.
+
+    `minutes_per_day`: GPU minutes of a day (UTC), as the app estimates them; `max_sockets`: connections at once. 0: no limit.
     """
 
     workspace: str = ""
@@ -95,6 +97,8 @@ class ModalConfig:
     credentials_anywhere: bool = False
     open_timeout_s: float = 180.0
     rotate_after_s: float = 25 * 60.0
+    minutes_per_day: int = 0
+    max_sockets: int = 0
 
     #: Always: the connection carries key and secret, and Modal's certificates are signed by a public authority.
     verify_certificates: ClassVar[bool] = True
@@ -195,7 +199,7 @@ class SttConfig:
 
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
-    """All settings of the service. `languages`: languages to offer; empty for all.
+    """All settings of the service. `languages`: languages to offer; empty for all. `translation`: offer translated captions.
 
     `max_speakers`, `max_calls`: concurrent speech-to-text streams and calls. `max_memory_mb`: memory limit in MB, 0 for none;
     above a share of it (`capacity.admission`), no streams are added.
@@ -206,6 +210,7 @@ class EngineConfig:
     audio: AudioConfig = field(default_factory=AudioConfig)
     stt: SttConfig = field(default_factory=SttConfig)
     languages: tuple[str, ...] = ()
+    translation: bool = True
     max_speakers: int = 500
     max_calls: int = 500
     max_memory_mb: int = 0

@@ -6,7 +6,7 @@
 LiveTranscriptionError
 ├── ConfigurationError            a setting is missing or malformed
 ├── RequestError                  the service cannot do what its caller asked for
-│   ├── UnknownLanguage, CallNotFound
+│   ├── UnknownLanguage, UnknownTranslation, CallNotFound, NotATarget, TranslationUnavailable
 │   └── CallUnavailable           the call cannot be joined now
 │       ├── OutOfDescriptors      a further call would take file descriptors that running calls need
 │       └── TooManyCalls          as many calls are transcribed as the settings allow
@@ -18,8 +18,10 @@ LiveTranscriptionError
 │   └── TransportLost             NoMediaPath: it was never established
 ├── AudioError
 │   └── OpusError
+├── TranslationError              a provider of translations
 └── SttError                      one speech-to-text backend or stream
-    ├── SttAtCapacity, SttExpired, SttProtocolError
+    ├── SttExpired, SttProtocolError
+    ├── SttAtCapacity             SttBudgetSpent: a limit that the administrator set
     ├── SttUnavailable            not reachable, or the connection broke
     │   ├── SttStarting, SttStalled, SttRedirected, SttUntrusted
     │   └── SttUnhealthy          it works, but not well enough for captions: SttDeaf, SttSlow, SttRepeating
@@ -98,8 +100,26 @@ class UnknownLanguage(RequestError):
     code = "unknown_language"
 
 
+class UnknownTranslation(RequestError):
+    """Captions cannot be translated into this language, or are in this language already."""
+
+    code = "unknown_translation"
+
+
 class CallNotFound(RequestError):
     code = "call_not_found"
+
+
+class NotATarget(RequestError):
+    """The session has not asked for captions."""
+
+    code = "not_a_target"
+
+
+class TranslationUnavailable(RequestError):
+    """There is no provider of translations."""
+
+    code = "no_translation"
 
 
 class CallUnavailable(RequestError):
@@ -206,6 +226,13 @@ class OpusError(AudioError):
     code = "opus"
 
 
+class TranslationError(LiveTranscriptionError):
+    """A provider of translations did not answer, or refused or failed to translate."""
+
+    code = "translation"
+    retryable = True
+
+
 class SttError(LiveTranscriptionError):
     code = "stt"
     retryable = True
@@ -267,6 +294,12 @@ class SttUntrusted(SttUnavailable):
 
 class SttAtCapacity(SttError):
     code = "stt_at_capacity"
+
+
+class SttBudgetSpent(SttAtCapacity):
+    """The administrator's limit of GPU minutes or connections is reached."""
+
+    code = "stt_budget"
 
 
 class SttExpired(SttError):

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from types import TracebackType
 from typing import Any
@@ -30,11 +30,14 @@ from live_transcription.errors import (
     CallUnavailable,
     ConfigurationError,
     LiveTranscriptionError,
+    NotATarget,
     SttError,
     SttModelError,
     SttUnavailable,
     TooManyCalls,
+    TranslationUnavailable,
     UnknownLanguage,
+    UnknownTranslation,
 )
 from live_transcription.observability import metrics
 from live_transcription.observability.conditions import Change, ice_condition
@@ -45,7 +48,9 @@ from live_transcription.signaling.probe import probe_hpb
 from live_transcription.status import (
     CallSnapshot,
     CaptionStatistics,
+    Condition,
     Dependency,
+    GpuUsage,
     HpbReport,
     IceReport,
     RecordedError,
@@ -56,7 +61,10 @@ from live_transcription.stt.engines import CurrentBackend, SttRegistry
 from live_transcription.stt.probe import probe_speech
 from live_transcription.stt.sockets import sockets
 from live_transcription.texts import join
-from live_transcription.types import Caption, Frame, IceServer, Language
+from live_transcription.translation.lane import same_language
+from live_transcription.translation.memory import ChosenLanguages
+from live_transcription.translation.translator import NoTranslator, Translations, Translator
+from live_transcription.types import Caption, Frame, IceServer, Language, TranslationLanguages
 from live_transcription.webrtc.ice_servers import IceServerCache
 from live_transcription.webrtc.probe import probe_ice
 
@@ -74,8 +82,9 @@ class TranscriptionService:
 
     With a `ConfigurationError` as `config` the service answers requests, but joins no call; its errors name the problem. `stt`
     then gives the settings of the engines, which are prepared and tested nevertheless.
-    `ice_servers` fetches the STUN and TURN servers from Talk; while it fails, its last result is used. `wall_clock` returns
-    seconds since the epoch. `registry`, `read_memory` and `read_descriptors` replace the engines and the system in tests.
+    `ice_servers` fetches the STUN and TURN servers from Talk; while it fails, its last result is used. `translator` translates
+    captions. `wall_clock` returns seconds since the epoch. `registry`, `read_memory` and `read_descriptors` replace the engines
+    and the system in tests.
     """
 
     def __init__(
@@ -83,6 +92,7 @@ class TranscriptionService:
         config: EngineConfig | ConfigurationError,
         ice_servers: Callable[[], Awaitable[Sequence[IceServer]]],
         *,
+        translator: Translator | None = None,
         stt: SttConfig | None = None,
         registry: SttRegistry | None = None,
         wall_clock: Callable[[], float],
@@ -92,7 +102,10 @@ class TranscriptionService:
         self._config_error = config if isinstance(config, ConfigurationError) else None
         self._config = None if isinstance(config, ConfigurationError) else config
         stt = self._config.stt if self._config else stt or SttConfig()
-        self._speech = CurrentBackend(registry if registry is not None else SttRegistry(stt), prewarm=stt.prewarm)
+        registry = registry if registry is not None else SttRegistry(stt, wall_clock=wall_clock)
+        self._speech = CurrentBackend(registry, prewarm=stt.prewarm)
+        self._budget = registry.budget
+        self._limit_budget(stt)
         # The settings of the running calls and engines, also while the current settings are unusable.
         self._applied_hpb = self._config.hpb if self._config else None
         self._applied_stt = stt
@@ -105,6 +118,9 @@ class TranscriptionService:
         if self._config:
             self._capacity.limit(self._config.max_speakers, self._config.max_memory_mb)
         self._ice = IceServerCache(ice_servers)
+        self._translations = Translations(translator or NoTranslator())
+        self._translations.allowed = self._config is None or self._config.translation
+        self._chosen_languages = ChosenLanguages()
         self._guard = HelloGuard()
         self._wall_clock = wall_clock
         self._calls = Calls(self._new_call, self._record)
@@ -118,7 +134,11 @@ class TranscriptionService:
     async def __aenter__(self) -> TranscriptionService:
         self._stack.push_async_callback(self._speech.aclose)
         self._tasks = await self._stack.enter_async_context(asyncio.TaskGroup())
-        for work, name in ((self._capacity.watch(), "watch capacity"), (self._watch_conditions(), "watch conditions")):
+        for work, name in (
+            (self._capacity.watch(), "watch capacity"),
+            (self._watch_conditions(), "watch conditions"),
+            (self._translations.run(), "translations"),
+        ):
             self._stack.callback(self._tasks.create_task(work, name=name).cancel)
         await self._stack.enter_async_context(self._calls)
         return self
@@ -144,6 +164,7 @@ class TranscriptionService:
                 self._apply_stt(stt)
             return
         old, self._config, self._config_error = self._config, config, None
+        self._translations.allowed = config.translation
         self._capacity.limit(config.max_speakers, config.max_memory_mb)
         self._apply_stt(config.stt)
         if old is None or old.hpb != config.hpb:
@@ -158,7 +179,9 @@ class TranscriptionService:
         if self._applied_stt == stt:
             return
         self._outcomes.forget(*(each.name for each in self._outcomes.engines() if _changed(each.name, self._applied_stt, stt)))
-        old_engines = self._speech.replace(SttRegistry(stt), prewarm=stt.prewarm)
+        self._limit_budget(stt)
+        registry = SttRegistry(stt, budget=self._budget, wall_clock=self._wall_clock)
+        old_engines = self._speech.replace(registry, prewarm=stt.prewarm)
         self._applied_stt = stt
         self._run(self._speech.retire(old_engines), "retire engines")
         if len(self._calls):
@@ -173,6 +196,10 @@ class TranscriptionService:
 
         If a room has a call already, the targets of the snapshot are added to it.
         """
+        for snapshot in snapshots:
+            users = dict(snapshot.targets)
+            for nc_session_id, language in snapshot.translations:
+                self._chosen_languages.choose(snapshot.room_token, nc_session_id, users.get(nc_session_id), language)
         self._calls.restore(snapshots)
 
     # Requests of an administrator.
@@ -184,7 +211,16 @@ class TranscriptionService:
             socket_s=sockets.seconds,
             reconnects=int(metrics.total_of(metrics.stt_reconnects)),
             dropped_s=metrics.total_of(metrics.stt_dropped_audio_seconds),
+            gpu=self._budget.status(*self._clocks()) if "modal" in self._speech.registry.engines() else None,
         )
+
+    def gpu_usage(self) -> GpuUsage:
+        """The estimated GPU time on Modal of today, to be stored for `restore_gpu_usage`."""
+        return self._budget.usage(*self._clocks())
+
+    def restore_gpu_usage(self, usage: GpuUsage) -> None:
+        """Continue from what an earlier process has used. Call it before the first call is joined."""
+        self._budget.restore(usage)
 
     async def probe_hpb(self, config: HpbConfig, connected: Callable[[], None]) -> HpbReport:
         """See `signaling.probe.probe_hpb`. If the HPB accepts the hello, calls that it has refused try again at once."""
@@ -256,8 +292,9 @@ class TranscriptionService:
         else:
             registry.note(name, None)
         finally:
-            self._outcomes.observe_engines(self._speech.registry.health(), self._wall_clock())
-            self._outcomes.confirm(ENGINE + engine.name, self._wall_clock())
+            if registry is self._speech.registry:  # the settings may have changed meanwhile
+                self._outcomes.observe_engines(registry.health(), self._wall_clock())
+                self._outcomes.confirm(ENGINE + engine.name, self._wall_clock())
         return text
 
     async def enable(
@@ -265,13 +302,16 @@ class TranscriptionService:
     ) -> None:
         """Send captions to this session of the room. Idempotent; returns when the call is joined.
 
-        Raises UnknownLanguage. Raises CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB
-        refuses the app.
+        `language`: that of the room, which it may have since another app with more languages was installed. If it cannot be
+        transcribed, the call is captioned in the default language.
+
+        Raises CallUnavailable if the call is not joined within `ANSWER_S`, and at once while the HPB refuses the app.
         """
-        self._check_language(language)
-        call = self._calls.active(room_token) or self._calls.start(room_token, language)
+        call = self._calls.active(room_token) or self._calls.start(room_token, self._language_of(room_token, language))
         was_target = call.has_target(nc_session_id)
         call.add_target(nc_session_id, user_id)
+        if not was_target and (chosen := self._chosen_languages.get(room_token, nc_session_id, user_id)) is not None:
+            call.translate(nc_session_id, chosen)
         if not call.joined.is_set() or call.refused.is_set():
             await self._calls.wait_until_joined(call, nc_session_id, was_target=was_target)
 
@@ -282,11 +322,37 @@ class TranscriptionService:
 
     async def set_language(self, room_token: str, language: str) -> None:
         """Change the language of a room's captions from the next words on. Raises UnknownLanguage, CallNotFound."""
-        self._check_language(language)
+        if language not in self.languages():
+            raise UnknownLanguage("This language cannot be transcribed.", fix="GET /api/v1/languages lists those that can.")
         call = self._calls.active(room_token)
         if call is None:
             raise CallNotFound("There is no transcription in this room.")
         call.set_language(language)
+
+    async def set_translation(
+        self, room_token: str, nc_session_id: str, language: str | None, *, user_id: str | None = None
+    ) -> None:
+        """Translate a session's captions into this language; None: send them as they are spoken.
+
+        The choice is remembered for when the session, or its user in another session, asks for captions again.
+        Raises TranslationUnavailable, UnknownTranslation, CallNotFound, NotATarget.
+        """
+        call = self._calls.active(room_token)
+        if language is None:
+            self._chosen_languages.choose(room_token, nc_session_id, user_id, None)
+            if call is not None:
+                call.translate(nc_session_id, None)
+            return
+        offered = self._translations.languages()
+        if not offered.targets:
+            raise TranslationUnavailable("There is no translation provider.", fix="Install one in Nextcloud.")
+        if call is None:
+            raise CallNotFound("There is no transcription in this room.")
+        if language not in offered.targets or same_language(language, call.language):
+            raise UnknownTranslation("Captions of this call cannot be translated into this language.")
+        if not call.translate(nc_session_id, language):
+            raise NotATarget("This session has not asked for captions.")
+        self._chosen_languages.choose(room_token, nc_session_id, user_id, language)
 
     async def leave(self, room_token: str) -> None:
         """End the captions of a room after its last words. No error if there are none."""
@@ -303,6 +369,10 @@ class TranscriptionService:
         allowed = self._config.languages if self._config else ()
         return {code: language for code, language in understood.items() if code in allowed} or understood
 
+    def translation_languages(self) -> TranslationLanguages:
+        """The languages that captions can be translated from and into now."""
+        return self._translations.languages()
+
     def status(self) -> ServiceStatus:
         joined = [call for call in self._calls if call.joined.is_set()]
         return ServiceStatus(
@@ -315,6 +385,7 @@ class TranscriptionService:
             problem=None if self._config_error is None else self._config_error.text,
             speakers_waiting=self._capacity.speakers_waiting,
             slots=self._capacity.slots,
+            speakers_encrypted=sum(call.encrypted_count for call in self._calls),
             dependencies=self._dependencies(),
             conditions=self._problems.current(),
             memory=self._capacity.memory(),
@@ -330,11 +401,15 @@ class TranscriptionService:
 
     def metrics(self) -> bytes:
         """All metrics in Prometheus' text format (`observability.metrics.CONTENT_TYPE`)."""
-        return metrics.expose(self.status())
+        return metrics.expose(self.status(), self.speech_status().gpu)
 
-    def _check_language(self, language: str | None) -> None:
-        if language is not None and language not in self.languages():
-            raise UnknownLanguage("This language cannot be transcribed.", fix="GET /api/v1/languages lists those that can.")
+    def _language_of(self, room_token: str, language: str | None) -> str | None:
+        """The language of a room's call, None for the default."""
+        if language is None or language in self.languages():
+            return language
+        text = "This app does not transcribe a conversation's language (%.16r). The call is captioned in the default language."
+        logger.warning(text, language, extra={"code": UnknownLanguage.code, "room": room_token})
+        return None
 
     # Calls.
 
@@ -359,6 +434,7 @@ class TranscriptionService:
                 ice_servers=self._ice.get,
                 sharing=self._capacity,
                 interval=self._capacity.interval,
+                translations=self._translations,
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
             )
@@ -403,7 +479,7 @@ class TranscriptionService:
             hpb = None if self._config is None else self._config.hpb
             changes = self._problems.observe(
                 tuple(self._calls),
-                self._capacity.shortages(),
+                [*self._capacity.shortages(), *self._budget_conditions()],
                 None if hpb is None else self._guard.refusal(hpb, now),
                 now,
                 accepted_at=float("-inf") if hpb is None else self._guard.accepted_at(hpb),
@@ -412,6 +488,17 @@ class TranscriptionService:
             for change in changes:
                 self._log(change)
             await asyncio.sleep(OBSERVE_S)
+
+    def _budget_conditions(self) -> Iterator[Condition]:
+        engines = self._speech.registry.engines()
+        return self._budget.conditions(*self._clocks(), alone=len(engines) == 1) if "modal" in engines else iter(())
+
+    def _limit_budget(self, stt: SttConfig) -> None:
+        self._budget.limit(stt.modal.minutes_per_day if stt.modal else 0, stt.modal.max_sockets if stt.modal else 0)
+
+    def _clocks(self) -> tuple[float, float]:
+        """Now, in seconds of the loop's clock and since the epoch."""
+        return self._now(), self._wall_clock()
 
     def _log(self, change: Change) -> None:
         condition = change.condition

@@ -81,8 +81,8 @@ class LoadStatus:
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
     """`speakers`: publishers whose audio is received. `slots`: those with a slot. `speakers_waiting`: those that speak without
-    a slot, because of one of the `conditions`. `problem`: why the settings cannot be used, if so. `dependencies`: what the
-    engine depends on, that is all but Nextcloud.
+    a slot, because of one of the `conditions`. `speakers_encrypted`: those whose audio is end-to-end encrypted. `problem`: why
+    the settings cannot be used, if so. `dependencies`: what the engine depends on, that is all but Nextcloud.
     """
 
     calls: int
@@ -97,6 +97,7 @@ class ServiceStatus:
     memory: MemoryStatus = field(default_factory=MemoryStatus)
     load: LoadStatus = field(default_factory=LoadStatus)
     slots: int = 0
+    speakers_encrypted: int = 0
     dependencies: tuple[Dependency, ...] = ()
 
 
@@ -130,23 +131,46 @@ class EngineState:
 
 
 @dataclass(frozen=True, slots=True)
+class GpuUsage:
+    """Estimated GPU time on Modal on one day. `day`: days since the epoch (UTC)."""
+
+    day: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class GpuStatus:
+    """Modal's estimated GPU minutes of today (UTC) and its open connections, with their limits (0: none)."""
+
+    minutes_today: float
+    minutes_limit: int
+    sockets: int
+    sockets_limit: int
+
+
+@dataclass(frozen=True, slots=True)
 class SpeechStatus:
-    """`socket_s`: seconds of connections to remote engines so far, which a serverless GPU bills."""
+    """`socket_s`: seconds of connections to remote engines so far, which a serverless GPU bills. `gpu`: None without Modal."""
 
     engines: tuple[EngineState, ...]
     open_sockets: int
     socket_s: float
     reconnects: int
     dropped_s: float
+    gpu: GpuStatus | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class CallSnapshot:
-    """A call as plain values, from which it can be restored. `targets`: Nextcloud's session id and user id, None for guests."""
+    """A call as plain values, from which it can be restored. `targets`: Nextcloud's session id and user id, None for guests.
+
+    `translations`: the session ids of targets whose captions are translated, and the language's id.
+    """
 
     room_token: str
     language: str
     targets: tuple[tuple[str, str | None], ...] = field(repr=False)
+    translations: tuple[tuple[str, str], ...] = field(default=(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
@@ -99,12 +100,23 @@ class TurnAnswer:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language of captions. `separator`: between words. `rtl`: written from right to left."""
+    """A language of captions. `name`: in English. `native_name`: as its speakers write it. `separator`: between words. `rtl`:
+    written from right to left.
+    """
 
     code: str
     name: str
+    native_name: str
     separator: str = " "
     rtl: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TranslationLanguages:
+    """The languages that a provider translates from and to, by id. `targets` is empty while there is no provider."""
+
+    origins: Mapping[str, Language] = field(default_factory=dict)
+    targets: Mapping[str, Language] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@
 from sandbox.caller.caller import Caller
 from sandbox.caller.captions import CaptionLog, ReceivedCaption
 from sandbox.caller.connection import SignalingError
+from sandbox.caller.frame_encryption import FrameEncryption
 from sandbox.caller.microphone import Mute, Playback
 from sandbox.caller.participant import CallFailed
 from sandbox.caller.phone import PhoneCaller, RecordingServer
@@ -16,6 +17,7 @@ __all__ = [
     "CallFailed",
     "Caller",
     "CaptionLog",
+    "FrameEncryption",
     "Mute",
     "OpusPacket",
     "PhoneCaller",

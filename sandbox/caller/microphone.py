@@ -13,6 +13,7 @@ from enum import StrEnum
 from aiortc import MediaStreamTrack
 from aiortc.rtcrtpsender import RTCEncodedFrame
 
+from sandbox.caller.frame_encryption import FrameEncryption
 from sandbox.caller.speech import CLOCK_RATE, DTX, FRAME_S, FRAME_TICKS, SILENCE, OpusPacket, Speech
 
 #: Packets of near silence after which discontinuous transmission sets in, and the pace of what is still sent then.
@@ -85,6 +86,8 @@ class Microphone(MediaStreamTrack):
         self.background: tuple[OpusPacket, ...] = ()
         #: Taken for the next packets, as they are: malformed payloads, for instance.
         self.injected: deque[bytes] = deque()
+        #: End-to-end encryption of the packets, None for none.
+        self.encryption: FrameEncryption | None = None
         self._queue: deque[Playback] = deque()
         self._origin: float | None = None
         self._ticks = 0
@@ -122,7 +125,8 @@ class Microphone(MediaStreamTrack):
             if packet is not None and packet.payload:
                 self.sent += 1
                 level = packet.level if self.false_level is None else self.false_level
-                return RTCEncodedFrame([packet.payload], timestamp, -level)
+                payload = packet.payload if self.encryption is None else self.encryption.encrypt(packet.payload, timestamp)
+                return RTCEncodedFrame([payload], timestamp, -level)
 
     def next_packet(self) -> OpusPacket | None:
         if self.muted is Mute.NO_PACKETS:

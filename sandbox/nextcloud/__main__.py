@@ -16,12 +16,14 @@ import secrets
 import signal
 import socket
 import sys
+import tempfile
 from contextlib import AsyncExitStack
 from pathlib import Path
 
 from sandbox import loopback_ice
 from sandbox.hpb import HpbStandIn
 from sandbox.hpb import Nextcloud as NextcloudBehindHpb
+from sandbox.nextcloud.containers import Containers
 from sandbox.nextcloud.occ import Occ, occ_routes
 from sandbox.nextcloud.occ_shell import WHERE
 from sandbox.nextcloud.server import Nextcloud
@@ -80,7 +82,10 @@ async def run(options: argparse.Namespace) -> int:
         nextcloud.talk.stun_servers = [{"urls": [await stack.enter_async_context(stun_server())]}]
         nextcloud.talk.rooms.create(ROOM)
         nextcloud.accounts.passwords[ADMIN] = PASSWORD
-        occ = Occ(nextcloud.app_api)
+        place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="sandbox-containers-")))
+        containers = Containers(place)
+        stack.push_async_callback(containers.aclose)
+        occ = Occ(nextcloud.app_api, containers)
         nextcloud.app.include_router(occ_routes(occ))
         stack.callback(WHERE.unlink, missing_ok=True)
         _write_private(WHERE, json.dumps({"url": nextcloud.url, "token": occ.token}))

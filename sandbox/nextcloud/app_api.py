@@ -11,13 +11,15 @@ import contextlib
 import json
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
 
+from sandbox.appapi_rules import NOT_RESPONDING, SETUP_CHECK_S, Issue, setup_issues
 from sandbox.nextcloud.app_info import Route, declared_routes
+from sandbox.nextcloud.containers import Container
 from sandbox.nextcloud.ocs import OcsError
 from sandbox.nextcloud.talk import TALK_TIMEOUT_S, ExAppAnswer
 from sandbox.nextcloud.throttle import Throttle
@@ -67,6 +69,10 @@ class ExApp:
     log: list[tuple[int, str]] = field(default_factory=list)
     #: What the app registered for the browser, by kind (`top-menu`, `script`, `style`, `initial-state`, `settings`) and key.
     ui: dict[str, dict[tuple[str, ...], dict[str, Any]]] = field(default_factory=dict)
+    #: The app's commands of occ, by name.
+    commands: dict[str, dict[str, Any]] = field(default_factory=dict)
+    #: The container of a Docker daemon, which AppAPI starts and stops with the app; None for an app that runs elsewhere.
+    container: Container | None = None
     progress_reports: list[int] = field(default_factory=list)
 
 
@@ -81,6 +87,11 @@ class AppApi:
         #: How a throttled request waits.
         self.sleep = sleep
         self.nextcloud_url = ""
+        #: Apps that want to be asked for their problems, and the problems at the last time.
+        self.in_setup_checks: set[str] = set()
+        self.issues: dict[str, list[Issue]] = {}
+        #: ICrypto's cipher texts, with their plain texts.
+        self._encrypted: dict[str, str] = {}
         #: Users in Nextcloud's group `admin`.
         self.admins = {"admin"}
         #: Seconds that pass in `enable` between the flag and the app's request: AppAPI looks at the container meanwhile.
@@ -145,6 +156,59 @@ class AppApi:
             self.throttle.succeeded(address, subject)
         return app, user_id
 
+    def encrypt(self, text: str) -> str:
+        """As `ICrypto::encrypt`: cipher text, initialisation vector, authentication code and version, separated by bars."""
+        cipher = f"{secrets.token_hex(len(text.encode()) + 16)}|{secrets.token_hex(16)}|{secrets.token_hex(64)}|3"
+        self._encrypted[cipher] = text
+        return cipher
+
+    def decrypt(self, cipher: str) -> str | None:
+        """None if this server has not encrypted it."""
+        return self._encrypted.get(cipher)
+
+    async def refresh_setup_checks(self) -> None:
+        """As AppAPI's background job: ask every enabled and initialised app that has joined."""
+        self.issues = {
+            app.app_id: issues
+            for app in self.apps.values()
+            if app.app_id in self.in_setup_checks and app.enabled and app.progress >= 100
+            if (issues := await self._setup_issues(app))
+        }
+
+    async def _setup_issues(self, app: ExApp) -> list[Issue]:
+        try:
+            async with asyncio.timeout(SETUP_CHECK_S):
+                answer = await self.client.get(app.url + "/setup_checks", headers=self.signed(app, ""))
+        except (httpx.HTTPError, TimeoutError):
+            return [NOT_RESPONDING]
+        return setup_issues(answer.status_code, answer.headers.get("content-length"), answer.content)
+
+    async def run_command(self, app: ExApp, command: dict[str, Any], options: dict[str, Any] | None) -> AsyncIterator[str]:
+        """The lines that a command prints, as they arrive. Raises ExAppUnreachable unless the status is 200."""
+        content = json.dumps({"occ": {"arguments": None, "options": options}})
+        headers = self.signed(app, "") | {"Content-Type": "application/json"}
+        url = f"{app.url}/{command['execute_handler'].lstrip('/')}"
+        try:
+            async with self.client.stream("POST", url, content=content, headers=headers, timeout=None) as answer:
+                if answer.status_code != 200:
+                    raise ExAppUnreachable(f"[{command['name']}] command executeHandler failed")
+                async for line in answer.aiter_lines():
+                    yield line
+        except httpx.HTTPError as error:
+            what = f"[{command['name']}] command executeHandler failed. Error: {type(error).__name__}"
+            raise ExAppUnreachable(what) from error
+
+    def signed(self, app: ExApp, user_id: str, secret: str | None = None) -> dict[str, str]:
+        """The headers with which AppAPI vouches for a request. `secret`: a wrong one, for tests."""
+        token = f"{user_id}:{app.secret if secret is None else secret}"
+        return {
+            "AA-VERSION": AA_VERSION,
+            "EX-APP-ID": app.app_id,
+            "EX-APP-VERSION": app.version,
+            "AUTHORIZATION-APP-API": base64.b64encode(token.encode()).decode(),
+            "AA-REQUEST-ID": secrets.token_hex(10),
+        }
+
     # Requests to the app.
 
     async def request(
@@ -160,14 +224,7 @@ class AppApi:
     ) -> ExAppAnswer:
         """As AppAPI's `exAppRequest`: GET has `params` in the query, others as JSON. `secret`: a wrong one, for tests."""
         app = self.apps[app_id]
-        token = f"{user_id or ''}:{app.secret if secret is None else secret}"
-        headers = {
-            "AA-VERSION": AA_VERSION,
-            "EX-APP-ID": app.app_id,
-            "EX-APP-VERSION": app.version,
-            "AUTHORIZATION-APP-API": base64.b64encode(token.encode()).decode(),
-            "AA-REQUEST-ID": secrets.token_hex(10),
-        }
+        headers = self.signed(app, user_id or "", secret)
         return await self._send(app, method, route, headers, params, timeout_s)
 
     async def heartbeat(self, app: ExApp, *, timeout_s: float = HEARTBEAT_TRIES * HEARTBEAT_INTERVAL_S) -> bool:
@@ -224,6 +281,8 @@ class AppApi:
             await self._notify()
 
     async def _enable(self, app: ExApp) -> bool:
+        if app.container is not None:
+            await app.container.start()
         await asyncio.sleep(self.enabling_s)
         if not await self.heartbeat(app, timeout_s=ENABLE_HEARTBEAT_S):
             app.enabled_error = "no heartbeat"
@@ -242,6 +301,8 @@ class AppApi:
             error = _error_of(await self.request(app.app_id, "PUT", "/enabled?enabled=0", timeout_s=ENABLED_TIMEOUT_S))
         except ExAppUnreachable as unreachable:
             error = str(unreachable)
+        if app.container is not None:
+            await app.container.stop()
         app.enabled, app.enabled_error = False, error
         await self._notify()
         return not error

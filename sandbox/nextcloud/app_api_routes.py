@@ -10,6 +10,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from sandbox.appapi_rules import SETUP_CHECKS_SINCE, Version
 from sandbox.nextcloud.app_api import CONFIG_KEY_LENGTH, AppApi, ConfigValue, ExApp
 from sandbox.nextcloud.ocs import OcsError, ocs
 
@@ -42,7 +43,8 @@ def _text(body: dict[str, Any], key: str) -> str:
     return value
 
 
-def app_api_routes(app_api: AppApi) -> APIRouter:
+def app_api_routes(app_api: AppApi, version: Version) -> APIRouter:
+    """`version`: Nextcloud's, since AppAPI's routes depend on it."""
     router = APIRouter()
     root = "/ocs/v1.php/apps/app_api"
 
@@ -107,12 +109,43 @@ def app_api_routes(app_api: AppApi) -> APIRouter:
             raise OcsError(404, "No values were deleted")
         return ocs(request, len(removed))
 
+    @router.post(root + "/api/v1/occ_command")
+    async def register_command(request: Request) -> Response:
+        """AppAPI looks at the types of the outer values only."""
+        app, body = caller(request), await _body(request)
+        command = {name: _text(body, name) for name in ("name", "description", "execute_handler")}
+        lists = {name: body.get(name, []) for name in ("arguments", "options", "usages")}
+        if not all(isinstance(each, list) for each in lists.values()):
+            raise OcsError(400, "Bad request")
+        app.commands[command["name"]] = {**command, **lists, "hidden": body.get("hidden", 0)}
+        return ocs(request, [])
+
+    @router.delete(root + "/api/v1/occ_command")
+    async def unregister_command(request: Request, name: str = "") -> Response:
+        if caller(request).commands.pop(name, None) is None:
+            raise OcsError(404, "Not found")
+        return ocs(request, [])
+
+    @router.api_route(root + "/api/v1/setup_check", methods=["POST", "DELETE"])
+    async def setup_check(request: Request) -> Response:
+        if version < SETUP_CHECKS_SINCE:
+            raise OcsError(404, "Invalid query, please check the syntax.")
+        app_id = caller(request).app_id
+        if request.method == "POST":
+            app_api.in_setup_checks.add(app_id)
+        else:
+            app_api.in_setup_checks.discard(app_id)
+            app_api.issues.pop(app_id, None)
+        return ocs(request, [])
+
     @router.post(root + "/api/v1/ui/{kind}")
     async def register_ui(request: Request, kind: str) -> Response:
         app, body = caller(request), await _body(request)
         element = body.get("formScheme") if kind == "settings" else body
         if not isinstance(element, dict):
             raise OcsError(400, "formScheme is required")
+        if kind == "settings":
+            element = {**element, "storage_type": "external"}
         key = (_text(element, "id"),) if kind == "settings" else _ui_key(kind, element)
         app.ui.setdefault(kind, {})[key] = element
         return ocs(request, [])

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,18 @@ class AppInfo:
     name: str
     version: str
     routes: tuple[Route, ...]
+    #: The image as registry, name and tag.
+    image: tuple[str, str, str] = ("docker.io", "", "latest")
+    #: The declared environment variables with their defaults.
+    variables: Mapping[str, str] = field(default_factory=dict)
+
+    def environment(self, given: Mapping[str, str]) -> dict[str, str]:
+        """What a container gets of them, as `ExAppEnvVarsHelper` has it: `given` or the default, unless it is empty.
+
+        A variable that is not declared is left out without a word.
+        """
+        values = {name: given.get(name, default) for name, default in self.variables.items()}
+        return {name: value for name, value in values.items() if value}
 
 
 def from_xml(xml: str) -> AppInfo:
@@ -49,7 +61,20 @@ def from_xml(xml: str) -> AppInfo:
         _route(route.findtext("url"), route.findtext("verb"), _LEVELS.get(route.findtext("access_level") or ""))
         for route in info.iterfind("external-app/routes/route")
     )
-    return AppInfo(info.findtext("id") or "", app_name(info), info.findtext("version") or "", tuple(routes))
+    install = "external-app/docker-install/"
+    app_id = info.findtext("id") or ""
+    image = (
+        info.findtext(install + "registry") or "docker.io",
+        info.findtext(install + "image") or app_id,
+        info.findtext(install + "image-tag") or "latest",
+    )
+    variables: dict[str, str] = {}
+    for number, variable in enumerate(info.iterfind("external-app/environment-variables/variable")):
+        name = variable.findtext("name") or ""
+        if not name.strip():
+            raise InvalidInfo(f"variable #{number}: 'name' must be a non-empty string, got {name!r}")
+        variables[name] = variable.findtext("default") or ""
+    return AppInfo(app_id, app_name(info), info.findtext("version") or "", tuple(routes), image, variables)
 
 
 def from_json(info: Mapping[str, Any], *, app_id: str) -> AppInfo:

@@ -48,7 +48,7 @@ def login_routes(app_api: AppApi, accounts: Accounts) -> APIRouter:
         """With `user`, which only tests know, nobody is asked for a password; there is nothing to protect in them."""
         if user and not accounts.passwords:
             return entered(user, to, lang)
-        return _page("Log in", _FORM.format(problem=""))
+        return page("Log in", _FORM.format(problem=""))
 
     @router.post("/login")
     async def log_in(request: Request) -> Response:
@@ -56,7 +56,7 @@ def login_routes(app_api: AppApi, accounts: Accounts) -> APIRouter:
         user, password = (fields.get(name, [""])[0] for name in ("user", "password"))
         known = accounts.passwords.get(user, "")
         if not known or not secrets.compare_digest(known.encode(), password.encode()):
-            return _page("Log in", _FORM.format(problem='<p role="alert">Wrong account name or password.</p>'), 401)
+            return page("Log in", _FORM.format(problem='<p role="alert">Wrong account name or password.</p>'), 401)
         languages = request.headers.get("accept-language", "en")
         return entered(user, "/", "fr" if languages.startswith("fr") else "en")
 
@@ -80,7 +80,8 @@ def login_routes(app_api: AppApi, accounts: Accounts) -> APIRouter:
             if user in app_api.admins or not element.get("adminRequired")
         ]
         shown = f"<ul>{''.join(entries)}</ul>" if entries else f"<p>{html.escape(_missing(app_api))}</p>"
-        return _page("Apps", f'<h1>Apps</h1><nav aria-label="Apps">{shown}</nav><p><a href="/logout">Log out</a></p>')
+        settings = '<p><a href="/settings/admin/talk">Administration settings: Talk</a></p>' if user in app_api.admins else ""
+        return page("Apps", f'<h1>Apps</h1><nav aria-label="Apps">{shown}</nav>{settings}<p><a href="/logout">Log out</a></p>')
 
     return router
 
@@ -93,7 +94,7 @@ def _missing(app_api: AppApi) -> str:
     return "The app has put nothing into the menu yet. Reload this page in a moment."
 
 
-def _page(title: str, body: str, status: int = 200) -> HTMLResponse:
+def page(title: str, body: str, status: int = 200) -> HTMLResponse:
     policy = "default-src 'none';style-src 'self' 'unsafe-inline';img-src data:;form-action 'self';frame-ancestors 'none'"
     headers = {"Content-Security-Policy": policy, "Cache-Control": "no-store"}
     return HTMLResponse(_PAGE.format(title=title, body=body), status, headers)

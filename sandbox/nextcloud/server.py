@@ -13,6 +13,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.middleware.base import RequestResponseEndpoint
 
 from sandbox.appapi_rules import rule_of
+from sandbox.nextcloud.admin_settings import admin_settings_routes
 from sandbox.nextcloud.app_api import AA_VERSION, AppApi
 from sandbox.nextcloud.app_api_routes import app_api_routes
 from sandbox.nextcloud.embedded import embedded_routes
@@ -21,14 +22,15 @@ from sandbox.nextcloud.login import login_routes
 from sandbox.nextcloud.ocs import OcsError, ocs, on_ocs_error
 from sandbox.nextcloud.serving import LoopbackServer
 from sandbox.nextcloud.talk import TRANSCRIPTION_APP, Talk
+from sandbox.nextcloud.task_processing import TaskProcessing
 from sandbox.nextcloud.web_api import Accounts, Refused, WebApi, on_refused
 
 
 class Nextcloud:
     """`async with Nextcloud() as nextcloud:` runs it. `signaling_secret`: shared with the HPB, made up if not given.
 
-    `talk` and `app_api` are its two halves, `accounts` who may come in, `faults` what goes wrong with its
-    requests.
+    `talk` and `app_api` are its two halves, `task_processing` translates, `accounts` who may come in, `faults` what goes
+    wrong with its requests.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class Nextcloud:
         self.app_api = AppApi()
         self.talk = Talk(signaling_secret or secrets.token_hex(32), hpb_url=hpb_url, version=talk_version)
         self.talk.ex_apps = self.app_api
+        self.task_processing = TaskProcessing(self.app_api)
         self.accounts = Accounts()
         self.app = self._application()
         self._server = LoopbackServer(FaultMiddleware(self.app, self.faults), port=port)
@@ -84,6 +87,7 @@ class Nextcloud:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.stop()
+        await self.task_processing.aclose()
         await self.talk.notifier.aclose()
         await self.app_api.aclose()
 
@@ -152,7 +156,9 @@ class Nextcloud:
 
         app.include_router(self.talk.router)
         app.include_router(WebApi(self.talk, self.app_api).router)
-        app.include_router(app_api_routes(self.app_api))
+        app.include_router(app_api_routes(self.app_api, self.version))
+        app.include_router(admin_settings_routes(self.app_api))
+        app.include_router(self.task_processing.routes())
         app.include_router(login_routes(self.app_api, self.accounts))
         app.include_router(embedded_routes(self.app_api, self.app_api.client, rule_of(self.version)))
         return app

@@ -25,6 +25,9 @@ TRANSCRIPTION_APP = "live_transcription"
 #: Seconds that Talk gives the app for each request.
 TALK_TIMEOUT_S = 3.0
 
+#: Versions that refuse the signaling settings to apps (spreed, pull request 17736).
+REFUSING_APPS = ("22.0.11", "23.0.3")
+
 BACKEND_PATH = "/ocs/v2.php/apps/spreed/api/v3/signaling/backend"
 
 
@@ -65,12 +68,16 @@ class Talk:
         self.rooms = Rooms()
         self.tokens = HelloTokens()
         self.notifier = HpbNotifier(secret, hpb_url=hpb_url)
+        #: Whether end-to-end encryption of calls is switched on.
+        self.encrypts_calls = False
         self.stun_servers: list[dict[str, Any]] = []
         self.turn_servers: list[dict[str, Any]] = []
         self.ex_apps: ExAppRequests | None = None
         self.base_url = ""
         #: Requests of the HPB that came with a wrong checksum.
         self.refused_requests = 0
+        #: Requests of apps for the signaling settings that this version refused.
+        self.refused_settings = 0
         self.router = self._routes()
 
     def listen_at(self, base_url: str) -> None:
@@ -126,9 +133,23 @@ class Talk:
     def capabilities(self, *, captions: bool) -> dict[str, Any]:
         """Capability `spreed`; the HPB reads the key of the hello tokens here. `captions`: browsers show the CC button."""
         return {
-            "features": ["audio", "video", "chat-v2", "conversation-v4", "signaling-v3", "in-call-flags", "live-transcription"],
+            "features": [
+                "audio",
+                "video",
+                "chat-v2",
+                "conversation-v4",
+                "signaling-v3",
+                "in-call-flags",
+                "live-transcription",
+                "call-end-to-end-encryption",
+            ],
             "config": {
-                "call": {"enabled": True, "live-transcription": captions, "live-translation": False},
+                "call": {
+                    "enabled": True,
+                    "end-to-end-encryption": self.encrypts_calls,
+                    "live-transcription": captions,
+                    "live-translation": False,
+                },
                 "signaling": {"session-ping-limit": 200, "hello-v2-token-key": self.tokens.public_key},
             },
             "version": self.version,
@@ -199,6 +220,9 @@ class Talk:
             if token and token not in self.rooms:
                 raise OcsError(404)
             user_id = request.state.user_id or None
+            if user_id is None and self.version in REFUSING_APPS:
+                self.refused_settings += 1
+                raise OcsError(401)
             return ocs(request, self.signaling_settings(user_id, user_id or ""))
 
         return router

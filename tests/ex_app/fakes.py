@@ -16,7 +16,8 @@ from ex_app.background import Background
 from ex_app.errors import NextcloudError
 from ex_app.health import AppHealth, NextcloudHealth
 from ex_app.lifecycle import Lifecycle
-from ex_app.nextcloud.gateway import Page
+from ex_app.nextcloud.gateway import Page, TalkFacts
+from ex_app.nextcloud.schemes import check_command, check_form
 from ex_app.selftest.recording import TEXT
 from ex_app.settings.store import SavedSettings
 from live_transcription.config import EngineConfig, HpbConfig, SttConfig
@@ -24,11 +25,14 @@ from live_transcription.errors import (
     CallNotFound,
     ConfigurationError,
     LiveTranscriptionError,
+    NotATarget,
     SignalingUnreachable,
     SttError,
     SttUnavailable,
+    TranslationUnavailable,
     UnknownLanguage,
 )
+from live_transcription.languages import LANGUAGES
 from live_transcription.observability.health import Outcomes
 from live_transcription.observability.metrics import caption_statistics, expose
 from live_transcription.status import (
@@ -37,6 +41,7 @@ from live_transcription.status import (
     Condition,
     Dependency,
     EngineState,
+    GpuUsage,
     HpbReport,
     IceReport,
     MemoryStatus,
@@ -44,7 +49,7 @@ from live_transcription.status import (
     ServiceStatus,
     SpeechStatus,
 )
-from live_transcription.types import Frame, IceServer, Language
+from live_transcription.types import Frame, IceServer, Language, TranslationLanguages
 
 SECRET = "app-secret-of-the-tests"
 
@@ -95,12 +100,15 @@ class FakeEngine:
     probe_pause: asyncio.Event | None = None
     heard: str = TEXT
     speech: SpeechStatus = SpeechStatus((EngineState("embedded", "up"),), 0, 0.0, 0, 0.0)  # noqa: RUF009  frozen
+    usage: GpuUsage = GpuUsage(0, 0.0)  # noqa: RUF009  frozen
     errors: tuple[RecordedError, ...] = ()
     conditions: tuple[Condition, ...] = ()
     waiting: int = 0
     #: By the dependency's name; that of an engine follows from `speech` unless it is here.
     outcomes: dict[str, Dependency] = field(default_factory=lambda: {"hpb": Dependency("hpb", "ok", at=1.0)})
     memory: MemoryStatus = MemoryStatus(300 << 20)  # noqa: RUF009  frozen
+    pairs: TranslationLanguages = field(default_factory=TranslationLanguages)
+    translations: dict[str, str | None] = field(default_factory=dict)
 
     async def __aenter__(self) -> FakeEngine:
         self.is_open = True
@@ -117,9 +125,8 @@ class FakeEngine:
         self, room_token: str, nc_session_id: str, *, language: str | None = None, user_id: str | None = None
     ) -> None:
         await self._requested()
-        self._check(language)
         self.rooms.setdefault(room_token, {})[nc_session_id] = user_id
-        self.languages_of[room_token] = language
+        self.languages_of[room_token] = language if language in self.languages() else None
 
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         await self._requested()
@@ -127,7 +134,8 @@ class FakeEngine:
 
     async def set_language(self, room_token: str, language: str) -> None:
         await self._requested()
-        self._check(language)
+        if language not in self.languages():
+            raise UnknownLanguage("This language cannot be transcribed.")
         if room_token not in self.rooms:
             raise CallNotFound("There is no transcription in this room.")
         self.languages_of[room_token] = language
@@ -148,6 +156,12 @@ class FakeEngine:
 
     def restore(self, snapshots: Sequence[CallSnapshot]) -> None:
         self.rooms.update({snapshot.room_token: dict(snapshot.targets) for snapshot in snapshots})
+
+    def gpu_usage(self) -> GpuUsage:
+        return self.usage
+
+    def restore_gpu_usage(self, usage: GpuUsage) -> None:
+        self.usage = usage
 
     def speech_status(self) -> SpeechStatus:
         return self.speech
@@ -181,7 +195,20 @@ class FakeEngine:
         return self.heard
 
     def languages(self) -> Mapping[str, Language]:
-        return {"fr": Language("fr", "Français"), "en": Language("en", "English")}
+        return {code: LANGUAGES[code] for code in ("fr", "en")}
+
+    async def set_translation(
+        self, room_token: str, nc_session_id: str, language: str | None, *, user_id: str | None = None
+    ) -> None:
+        await self._requested()
+        if language is not None and not self.pairs.targets:
+            raise TranslationUnavailable("There is no translation provider.")
+        if language is not None and nc_session_id not in self.rooms.get(room_token, {}):
+            raise NotATarget("This session has not asked for captions.")
+        self.translations[nc_session_id] = language
+
+    def translation_languages(self) -> TranslationLanguages:
+        return self.pairs
 
     def caption_statistics(self) -> CaptionStatistics:
         return caption_statistics()
@@ -215,10 +242,6 @@ class FakeEngine:
         if self.failure is not None:
             raise self.failure
 
-    def _check(self, language: str | None) -> None:
-        if language is not None and language not in self.languages():
-            raise UnknownLanguage("This language cannot be transcribed.")
-
 
 @dataclass
 class FakeNextcloud:
@@ -232,11 +255,15 @@ class FakeNextcloud:
     values: dict[str, str] = field(default_factory=dict)
     secret_keys: set[str] = field(default_factory=set)
     pages: list[Page] = field(default_factory=list)
+    forms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    commands: dict[str, Mapping[str, Any]] = field(default_factory=dict)
+    in_setup_checks: bool = False
     admins: frozenset[str] = frozenset({"user-1"})
     lines: list[tuple[int, str]] = field(default_factory=list)
     servers: tuple[IceServer, ...] = ()
     reads: int = 0
     confirmations: int = 0
+    talk_facts: TalkFacts | None = TalkFacts("22.0.12", encrypts_calls=False)  # noqa: RUF009  frozen
     reported: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def ice_servers(self) -> tuple[IceServer, ...]:
@@ -283,6 +310,20 @@ class FakeNextcloud:
         if page in self.pages:
             self.pages.remove(page)
 
+    async def put_form(self, form: Mapping[str, Any]) -> None:
+        self._fail()
+        check_form(form)
+        self.forms[form["id"]] = form
+
+    async def put_command(self, command: Mapping[str, Any]) -> None:
+        self._fail()
+        check_command(command)
+        self.commands[command["name"]] = command
+
+    async def join_setup_checks(self) -> None:
+        self._fail()
+        self.in_setup_checks = True
+
     async def is_admin(self, user_id: str) -> bool:
         self._fail()
         return user_id in self.admins
@@ -290,6 +331,10 @@ class FakeNextcloud:
     async def server_version(self) -> str:
         self._fail()
         return "32.0.3"
+
+    async def talk(self) -> TalkFacts | None:
+        self._fail()
+        return self.talk_facts
 
     def credentials_confirmed(self) -> None:
         self.confirmations += 1

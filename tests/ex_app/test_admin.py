@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
+from ex_app.nextcloud.gateway import TalkFacts
 from ex_app.routes.admin import OWN_HEADER
 from ex_app.selftest.checks import Checks
 from ex_app.selftest.recording import TEXT, load_speech
@@ -51,6 +52,18 @@ async def test_only_administrators_have_access(anybody: httpx.AsyncClient, nextc
     assert (await anybody.get(path, headers=credentials())).status_code in (200, 404)
 
 
+async def test_all_settings_are_forgotten_on_request(talk: httpx.AsyncClient, nextcloud: FakeNextcloud) -> None:
+    assert (await put(talk, {"lt_default_language": "fr", "lt_modal_key": "wk-1"})).status_code == 200
+    assert (await talk.post("/admin/forget", json={"key": "x"}, headers=OWN)).status_code == 422
+    assert nextcloud.values
+    answer = await talk.post("/admin/forget", json={}, headers=OWN)
+    assert answer.status_code == 200
+    assert nextcloud.values == {}
+    assert answer.json()["settings"]["lt_default_language"]["source"] == "default"
+    nextcloud.failures = 1
+    assert (await talk.post("/admin/forget", json={}, headers=OWN)).status_code == 503
+
+
 async def test_app_apis_check_is_enough_while_nextcloud_does_not_answer(
     anybody: httpx.AsyncClient, nextcloud: FakeNextcloud
 ) -> None:
@@ -61,7 +74,8 @@ async def test_app_apis_check_is_enough_while_nextcloud_does_not_answer(
 
 
 @pytest.mark.parametrize(
-    ("method", "path"), [("PUT", "/admin/settings"), ("POST", "/admin/selftest"), ("POST", "/admin/test/hpb")]
+    ("method", "path"),
+    [("PUT", "/admin/settings"), ("POST", "/admin/selftest"), ("POST", "/admin/test/hpb"), ("POST", "/admin/forget")],
 )
 async def test_the_page_of_another_site_cannot_change_anything(
     talk: httpx.AsyncClient, nextcloud: FakeNextcloud, method: str, path: str
@@ -181,6 +195,28 @@ async def test_the_selftest_reports_the_failing_check_the_cause_and_the_fix(
     failed = next(entry for entry in run["steps"] if entry["state"] == "failed")
     assert failed["id"] == step
     assert (failed["message"], failed["fix"], failed["code"]) == (failure.message, failure.fix, failure.code)
+
+
+@pytest.mark.parametrize(
+    ("facts", "state", "message", "fix"),
+    [
+        (TalkFacts("22.0.12", encrypts_calls=False), "ok", "", ""),
+        (TalkFacts("22.0.12", encrypts_calls=True), "warning", "cannot be transcribed", "call_end_to_end_encryption"),
+        (None, "warning", "not installed", "Install Talk"),
+    ],
+)
+async def test_the_selftest_warns_of_talks_end_to_end_encryption(
+    talk: httpx.AsyncClient, nextcloud: FakeNextcloud, facts: TalkFacts | None, state: str, message: str, fix: str
+) -> None:
+    nextcloud.talk_facts = facts
+    nextcloud.servers = (IceServer(("stun:stun.example.com:443",)),)
+    run = await outcome(talk, "/admin/selftest")
+    assert (run["state"], run["failing"]) == (state, "")
+    step = next(step for step in run["steps"] if step["id"] == "nextcloud.talk")
+    assert step["state"] == state
+    assert message in step["message"]
+    assert fix in step["fix"]
+    assert step["detail"] == ("Talk 22.0.12" if facts else "")
 
 
 async def test_the_check_of_the_backend_names_missing_settings_by_their_labels(

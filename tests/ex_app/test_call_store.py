@@ -365,3 +365,8 @@ async def test_disabling_the_app_right_after_its_start_loses_no_call(tmp_path: P
         await until(lambda: lifecycle.enabled is False)
         await lifecycle.set_enabled(False)
     assert rooms_in(tmp_path) == ["abc"]
+
+
+def test_the_language_of_translated_captions_is_stored() -> None:
+    call = CallSnapshot("abc", "en", (("nc1", "user-1"), ("nc2", None)), (("nc2", "fr"),))
+    assert parse(serialise(StoredCalls((call,), NOW, BOOT))).calls == (call,)

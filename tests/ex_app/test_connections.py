@@ -17,14 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 from uvicorn.server import ServerState
 
 from ex_app import listener, responses
+from ex_app.administration import SELFTEST_ROUTE
 from ex_app.http_protocol import ANSWER_S, BODY_S, CLOSE_S, HEAD_S, BoundedProtocol, ConnectionConfig
 from ex_app.identity import Listen
 from ex_app.listener import BACKLOG, AcceptShortage, ListeningSocket, listening_sockets
+from ex_app.selftest.checks import CHECKS
+from ex_app.selftest.run import CHECK_S
+from ex_app.server import server_of
 from sandbox import process_stats, virtual_clock
-from tests.ex_app.fakes import ENVIRONMENT, credentials
+from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, credentials
 from tests.ex_app.test_server import Running, running
 
 UNREACHABLE = ENVIRONMENT | {"NEXTCLOUD_URL": "http://127.0.0.1:9", "LOG_LEVEL": "INFO"}
@@ -74,10 +79,11 @@ def now() -> float:
 class Connections:
     """A server's connections without sockets, for an app that answers after `answer_s` and reads the body first."""
 
-    def __init__(self, *, most: int = 3, answer_s: float = 0.0) -> None:
+    def __init__(self, *, most: int = 3, answer_s: float = 0.0, slow_path: str = "") -> None:
         self._answer_s = answer_s
         self._config = ConnectionConfig(self._app, http=BoundedProtocol, log_config=None, lifespan="off", interface="asgi3")
         self._config.max_connections = most
+        self._config.answer_s = {slow_path: 500.0} if slow_path else {}
         self._config.load()
         self.state = ServerState()
 
@@ -148,6 +154,19 @@ async def test_an_answer_has_a_deadline() -> None:
     protocol.data_received(b"GET / HTTP/1.1\r\nHost: app\r\n\r\n")
     await asyncio.sleep(ANSWER_S + 1)
     assert transport.cut_at == pytest.approx(ANSWER_S, abs=0.01)
+
+
+@timed
+async def test_the_self_test_of_occ_has_a_deadline_of_its_own() -> None:
+    connections = Connections(answer_s=400.0, slow_path="/occ/selftest")
+    (self_test, shown), (other, cut) = connections.open(), connections.open()
+    self_test.data_received(b"POST /occ/selftest HTTP/1.1\r\nHost: app\r\nContent-Length: 0\r\n\r\n")
+    other.data_received(b"POST /occ/other HTTP/1.1\r\nHost: app\r\nContent-Length: 0\r\n\r\n")
+    await asyncio.sleep(401.0)
+    assert cut.cut_at == pytest.approx(ANSWER_S, abs=0.01)
+    assert shown.cut_at is None
+    assert shown.written.endswith(b"ok")
+    assert server_of(FastAPI(), Listen(), FakeEngine()).config.answer_s[SELFTEST_ROUTE] > len(CHECKS) * CHECK_S
 
 
 @timed

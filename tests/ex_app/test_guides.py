@@ -41,6 +41,7 @@ def test_every_link_between_guides_leads_to_a_heading() -> None:
         ("[a](javascript:alert(1))", "<p>[a](javascript:alert(1))</p>"),
         ("<script>a</script>", "<p>&lt;script&gt;a&lt;/script&gt;</p>"),
         ("# A, B & `C`\n\n## A\n\n## A", 'id="guide-settings/a-b--c"'),
+        ("| a | |\n|---|---|\n| b | c |", "<th>a</th>\n<td></td>"),
         ("a\n\n<!-- b -->\n\nc", "<p>a</p>\n<p>c</p>"),
         ("## A\n\n## A", 'id="guide-settings/a-1"'),
         ("    <b> & c", "<code>&lt;b&gt; &amp; c\n</code>"),

@@ -20,7 +20,7 @@ from tests.ex_app.fakes import ENVIRONMENT, FakeNextcloud, credentials
 from tests.ex_app.messages import ROOT, all_messages, has_words, sources, templates
 
 #: Texts whose translation equals the English.
-SAME = {"200 ms", "80 ms", "OK", "Version", "Version {version}", "Nextcloud {version}", "{seconds} s"}
+SAME = {"200 ms", "80 ms", "OK", "Version", "Version {version}", "Nextcloud {version}", "Talk {version}", "{seconds} s"}
 SAME_IN = {"de": {"Engines", "Status", "libopus: {reason}.", "{count} MB"}, "fr": {"Catalan"}}
 
 

@@ -84,7 +84,7 @@ def test_a_secret_setting_is_in_the_table_of_secrets() -> None:
         "`app_secret`",
     ):
         assert words in table
-    known = {"LT_INTERNAL_SECRET", "MODAL_KEY", "MODAL_SECRET", "LT_MOSHI_KEY"}
+    known = {"LT_INTERNAL_SECRET", "MODAL_KEY", "MODAL_SECRET", "LT_MOSHI_KEY", "LT_METRICS_TOKEN"}
     assert {entry.variable for entry in ON_PAGE if entry.secret} == known
 
 

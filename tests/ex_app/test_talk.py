@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from ex_app import responses
 from ex_app.application import create_app
 from ex_app.routes import talk as talk_routes
+from ex_app.routes.talk import describe
 from live_transcription.errors import (
     CallUnavailable,
     LiveTranscriptionError,
@@ -26,6 +27,8 @@ from live_transcription.errors import (
     SttUnavailable,
     TooManyCalls,
 )
+from live_transcription.languages import LANGUAGES
+from live_transcription.types import Language, TranslationLanguages
 from tests.ex_app.fakes import ENVIRONMENT, FakeEngine, FakeNextcloud, credentials
 
 ON = {"roomToken": "abc123", "ncSessionId": "nc+session/1=", "enable": True}
@@ -48,6 +51,13 @@ async def test_languages_keep_their_order_and_have_metadata(talk: httpx.AsyncCli
     answer = await talk.get("/api/v1/languages")
     assert list(answer.json()) == ["fr", "en"]
     assert answer.json()["en"] == {"name": "English", "metadata": {"separator": " ", "rtl": False}}
+    assert answer.json()["fr"]["name"] == "Français", "a name in its own language, as the official app sends it"
+
+
+def test_talk_gets_the_names_of_languages_as_their_speakers_write_them() -> None:
+    names = {code: entry["name"] for code, entry in describe(LANGUAGES).items()}
+    assert names | {"de": "Deutsch", "es": "Español", "ja": "日本語", "ru": "Русский"} == names
+    assert all(name[0].isupper() or not name.isascii() for name in names.values())
 
 
 async def test_captions_can_be_turned_on_and_off(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
@@ -67,11 +77,22 @@ async def test_a_room_without_a_language_gets_the_default(
     assert engine.languages_of["abc123"] is None
 
 
-async def test_an_unknown_language_is_a_bad_request(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
-    answer = await talk.post(TRANSCRIBE, json=ON | {"langId": "tlh"})
+@pytest.mark.parametrize("language", ["ar", "ar_TN", "vi", "tlh"])
+async def test_a_room_with_a_language_of_the_official_app_gets_the_default(
+    talk: httpx.AsyncClient, engine: FakeEngine, language: str
+) -> None:
+    assert (await talk.post(TRANSCRIBE, json=ON | {"langId": language})).status_code == 200
+    assert engine.languages_of["abc123"] is None
+
+
+@pytest.mark.parametrize("language", ["", "tlh", "ar"])
+async def test_a_change_to_an_unknown_language_is_a_bad_request(
+    talk: httpx.AsyncClient, engine: FakeEngine, language: str
+) -> None:
+    assert (await talk.post(TRANSCRIBE, json=ON | {"langId": "fr"})).status_code == 200
+    answer = await talk.post("/api/v1/call/set-language", json={"roomToken": "abc123", "langId": language})
     assert (answer.status_code, set(answer.json())) == (400, {"error"})
-    assert engine.rooms == {}
-    assert (await talk.post("/api/v1/call/set-language", json={"roomToken": "abc123", "langId": ""})).status_code == 400
+    assert engine.languages_of["abc123"] == "fr"
 
 
 async def test_the_language_of_a_call_that_is_not_transcribed_is_not_found(talk: httpx.AsyncClient) -> None:
@@ -134,11 +155,35 @@ async def test_ten_concurrent_equal_requests_succeed(talk: httpx.AsyncClient, en
     assert engine.rooms == {"abc123": {"nc+session/1=": "user-1"}}
 
 
-async def test_there_is_no_translation(talk: httpx.AsyncClient) -> None:
+async def test_without_a_provider_there_is_no_translation(talk: httpx.AsyncClient) -> None:
     assert (await talk.get("/api/v1/translation/languages", params={"roomToken": "abc"})).status_code == 550
     body = {"roomToken": "abc", "ncSessionId": "nc1", "langId": "fr"}
     answer = await talk.post("/api/v1/translation/set-target-language", json=body)
     assert (answer.status_code, set(answer.json())) == (550, {"error"})
+    assert (await talk.get("/capabilities")).json()["live_transcription"]["features"] == ["live_transcription"]
+
+
+async def test_with_a_provider_talk_can_offer_translations(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    languages = (
+        {"en": Language("en", "English", "English")},
+        {"fr": Language("fr", "French", "Français"), "ar": Language("ar", "Arabic", "العربية", rtl=True)},
+    )
+    engine.pairs = TranslationLanguages(*languages)
+    found = (await talk.get("/capabilities")).json()["live_transcription"]
+    assert found["features"] == ["live_transcription", "live_translation"]
+    pairs = found["live_translation"]["supported_translation_languages"]
+    assert pairs["origin_languages"] == {"en": {"name": "English", "metadata": {"separator": " ", "rtl": False}}}
+    assert pairs["target_languages"]["ar"]["metadata"]["rtl"] is True
+    assert (await talk.get("/api/v1/translation/languages")).json() == pairs
+
+    target = "/api/v1/translation/set-target-language"
+    body = {"roomToken": "abc", "ncSessionId": "nc1", "langId": "fr"}
+    assert (await talk.post(target, json=body)).status_code == 412
+    await talk.post(TRANSCRIBE, json={"roomToken": "abc", "ncSessionId": "nc1", "enable": True})
+    assert (await talk.post(target, json=body)).status_code == 200
+    assert engine.translations == {"nc1": "fr"}
+    assert (await talk.post(target, json=body | {"langId": None})).status_code == 200
+    assert engine.translations == {"nc1": None}
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,7 @@ from live_transcription.signaling.events import (
 )
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.requests import Recipient
+from live_transcription.translation.translator import NoTranslator, Translations
 from live_transcription.types import Caption, IceServer, Secret, TurnAnswer
 from live_transcription.webrtc.offer_requests import OfferRequests
 from tests.fakes.stt import FakeBackend
@@ -162,6 +163,7 @@ class FakeSpeaker:
         self.given_up = False
         self.connected = False
         self.path_failure: NoMediaPath | None = None
+        self.encrypted = False
         self.turn_answers: Mapping[str, TurnAnswer] = {}
         self._on_caption = on_caption
         self._behaviour = behaviour
@@ -306,6 +308,7 @@ class FakeCall:
             guard=HelloGuard(),
             ice_servers=no_servers,
             sharing=sharing or Capacity(read=lambda: MemoryReading(0)),
+            translations=Translations(NoTranslator()),
             interval=CaptionInterval(),
             on_caption_sent=lambda caption: None,
             on_stt_error=lambda error: None,

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
+from live_transcription.languages import LANGUAGES
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.transcript import Flushed, Hypothesis, SttEvent
@@ -80,6 +81,8 @@ class FakeBackend(SttBackend):
 
     name = "fake"
     languages = frozenset({"en", "fr"})
+    #: In a long utterance it is silent for longer than a server may be.
+    remote = False
 
     def __init__(self) -> None:
         self.streams: list[FakeStream] = []
@@ -111,7 +114,7 @@ class FakeRegistry:
         return self.fake
 
     def languages(self) -> Mapping[str, Language]:
-        return {"en": Language("en", "English"), "fr": Language("fr", "Français")}
+        return {code: LANGUAGES[code] for code in ("en", "fr")}
 
     def engines(self) -> tuple[str, ...]:
         return (self.fake.name,)

@@ -44,6 +44,7 @@ from live_transcription.types import AudioGap, Secret
 from live_transcription.webrtc.audio_transport import AudioTransport
 from live_transcription.webrtc.candidate import MAX_CANDIDATES, format_candidate, parse_candidate
 from live_transcription.webrtc.consent import Consent
+from live_transcription.webrtc.frame_encryption import EncryptionFilter
 from live_transcription.webrtc.ice_connection import IceConnection
 from live_transcription.webrtc.ice_servers import parse_servers
 from live_transcription.webrtc.jitter_buffer import JitterBuffer
@@ -314,6 +315,7 @@ class Rtp(Harness):
         self._packets = octets("rtp.txt")
         self._types = frozenset(packet[1] & 0x7F for packet in self._packets)
         self._latch, self._reporter, self._jitter = SourceLatch(), ReceptionReporter(), JitterBuffer()
+        self._encryption = EncryptionFilter()
         self._queue = FrameQueue()
         self._pipeline = AudioPipeline(self._queue)
         self._now, self._filled = 0.0, 0
@@ -323,7 +325,11 @@ class Rtp(Harness):
         if random.random() < 0.6:  # a sound header, so that it gets somewhere
             packet[2:4] = random.choice((random.randrange(65_536), random.randrange(100))).to_bytes(2)
             packet[4:8] = random.choice((random.randrange(2**32), 960 * random.randrange(1_000))).to_bytes(4)
-            return bytes(packet[:12]) + mutators.octets(random, bytes(packet[12:]), self._packets)
+            payload = mutators.octets(random, bytes(packet[12:]), self._packets)
+            if random.random() < 0.3:  # it ends as if one of two senders had encrypted it
+                counter = random.randrange(1_000).to_bytes(4)
+                payload += bytes(20) + random.choice((b"SSRC", b"CRSS")) + bytes(4) + counter + b"\x0c\x01"
+            return bytes(packet[:12]) + payload
         return mutators.octets(random, bytes(packet), self._packets)
 
     async def feed(self, case: bytes) -> None:
@@ -339,6 +345,7 @@ class Rtp(Harness):
             items += self._jitter.push(packet, ssrc, self._now)
         for item in items:
             self._filled += item.duration if isinstance(item, AudioGap) else 0
+            assert len(self._encryption.push(item)) <= 100, "few items wait for a decision"
             self._pipeline.feed(item)
         assert self._filled <= self._now * 48_000 + 4_801, "no more is filled than time has passed"
         assert self._queue.buffered_s <= 10.1
@@ -384,10 +391,12 @@ class Http(Harness):
     log_octets = 400_000  # saved settings and what is wrong with them: an administrator's doing
     short = 700
     _paths = (
-        "/heartbeat", "/healthz", "/metrics", "/enabled", "/capabilities", "/api/v1/languages", "/api/v1/call/transcribe",
+        "/heartbeat", "/healthz", "/metrics", "/setup_checks", "/enabled", "/capabilities", "/api/v1/languages",
+        "/api/v1/call/transcribe",
         "/api/v1/call/set-language", "/api/v1/call/leave", "/api/v1/translation/languages",
         "/api/v1/translation/set-target-language",
-        "/admin/page", "/admin/docs", "/admin/settings", "/admin/status", "/admin/test/x", "/js/settings.js", "/css/../main.py",
+        "/admin/page", "/admin/docs/settings", "/admin/docs/x", "/admin/settings", "/admin/status",
+        "/admin/test/x", "/js/settings.js", "/css/../main.py",
     )  # fmt: skip
     _bodies: tuple[Any, ...] = (
         {"roomToken": "abc123", "ncSessionId": "nc+1/=", "enable": True, "langId": "fr"},
@@ -403,7 +412,8 @@ class Http(Harness):
         headers = credentials() if random.random() < 0.8 else {}
         headers |= {"X-Live-Transcription": "1", "Content-Type": "application/json"} if random.random() < 0.8 else {}
         if random.random() < 0.3:
-            name = random.choice((*headers, "Content-Length", "Range", "Host", "Accept-Language", "If-None-Match", "Origin"))
+            own = ("Content-Length", "Range", "Host", "Accept-Language", "If-None-Match", "Origin", "Authorization")
+            name = random.choice((*headers, *own))
             headers[name] = mutators.text(random, headers.get(name, "0"))
         secret = random.choice((SECRET, SECRET[:-1], SECRET + "\0", ""))
         if random.random() < 0.1:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import secrets
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -16,9 +17,10 @@ import pytest
 
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.service import TranscriptionService
+from live_transcription.translation.translator import Translator
 from live_transcription.types import IceServer, Secret
 from sandbox import loopback_ice, recording
-from sandbox.caller import Caller, Speech, from_recording
+from sandbox.caller import Caller, FrameEncryption, Speech, from_recording
 from sandbox.hpb import HpbStandIn
 from sandbox.hpb import Nextcloud as NextcloudBehindHpb
 from sandbox.nextcloud import Nextcloud
@@ -49,13 +51,25 @@ class TalkOnLoopback:
         hpb = HpbConfig(self.hpb.url, Secret(self.internal_secret), self.nextcloud.url)
         return EngineConfig(**({"hpb": hpb} | changes))  # type: ignore[arg-type]
 
-    async def service(self, **changes: object) -> TranscriptionService:
-        service = TranscriptionService(self.config(**changes), no_ice_servers, registry=self.registry, wall_clock=time.time)
+    async def service(self, *, translator: Translator | None = None, **changes: object) -> TranscriptionService:
+        config = self.config(**changes)
+        service = TranscriptionService(
+            config, no_ice_servers, translator=translator, registry=self.registry, wall_clock=time.time
+        )
         return await self._stack.enter_async_context(service)
 
     async def caller(self, name: str, speech: Speech | None = None, *, room: str | None = None, **options: Any) -> Caller:
         url, room = self.hpb.websocket_url, room or self.room
         caller = Caller(url, self.nextcloud, room, name, name, speech, publishes=speech is not None, **options)
+        await self._stack.enter_async_context(caller)
+        return caller
+
+    async def encrypting(self, name: str, speech: Speech, encryption: FrameEncryption) -> Caller:
+        """A speaker for two minutes, with end-to-end encryption from the first packet on."""
+        caller = Caller(self.hpb.websocket_url, self.nextcloud, self.room, name, name)
+        caller.microphone.encryption = encryption
+        for _ in range(math.ceil(120 / speech.duration_s)):
+            caller.play(speech)
         await self._stack.enter_async_context(caller)
         return caller
 

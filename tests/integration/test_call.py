@@ -47,13 +47,18 @@ async def test_the_same_request_ten_times_at_once_joins_once(talk: TalkOnLoopbac
     assert talk.internal_sessions() == 1
 
 
-async def test_an_unknown_language_starts_nothing(talk: TalkOnLoopback) -> None:
+async def test_a_room_with_a_language_that_cannot_be_transcribed_is_captioned_in_the_default_language(
+    talk: TalkOnLoopback, short_speech: Speech
+) -> None:
     service = await talk.service()
-    with pytest.raises(UnknownLanguage):
-        await service.enable(talk.room, "session", language="xx")
+    listener = await talk.caller("listener")
+    await talk.caller("speaker", short_speech)
     with pytest.raises(CallNotFound):
         await service.set_language(talk.room, "fr")
-    assert service.status().calls == 0
+    await service.enable(talk.room, listener.nextcloud_session_id, language="cs", user_id="listener")
+    assert (await listener.captions.wait()).language == "en"
+    with pytest.raises(UnknownLanguage):
+        await service.set_language(talk.room, "cs")
 
 
 @pytest.mark.parametrize("offers_added", [False, True])

@@ -59,6 +59,12 @@ class Deployment:
         async with httpx.AsyncClient(trust_env=False, timeout=10) as http:
             return (await http.get(f"http://{self.address}/health")).status_code
 
+    async def until_unhealthy(self) -> None:
+        """A busy machine may transcribe audio long after it was sent."""
+        async with asyncio.timeout(PATIENCE_S):
+            while await self.health() == 200:  # noqa: ASYNC110  another program sets no event
+                await asyncio.sleep(0.1)
+
 
 Deployments: TypeAlias = Callable[..., AbstractAsyncContextManager[Deployment]]
 
@@ -114,22 +120,22 @@ async def test_one_speaker_too_many_is_told_so(deployments: Deployments) -> None
                 await second.until_words(1)
 
 
-@pytest.mark.xfail(strict=True, reason="ModelServer restarts a process that ended, not one whose model is dead or hangs.")
 async def test_a_model_that_is_dead_or_hangs_is_restarted(deployments: Deployments) -> None:
     async with deployments("dead", batch_size=2) as dead, deployments("hung") as hung:
         async with listening(dead.engine) as killer:
             await killer.say(np.concatenate([say(POISON), silence(TAIL_FRAMES)]))
+            await dead.until_unhealthy()
         os.kill(hung.pid, signal.SIGSTOP)
         clock = asyncio.get_running_loop().time
         began = clock()
+        assert await hung.health() == 503
         while not (dead.model.restarts and hung.model.restarts):
             for deployment in (dead, hung):
                 # As speakers who come again.
                 async with listening(deployment.backend) as listener:
                     await listener.stream.send(say("alpha"))
                     await asyncio.sleep(1.0)
-            if not dead.model.restarts and await dead.health() == 200:
-                assert clock() < began + 15.0
+            assert dead.model.restarts or await dead.health() == 503
             assert clock() < began + PATIENCE_S
         assert (dead.model.restarts, hung.model.restarts) == (1, 1)
         for deployment in (dead, hung):
@@ -139,11 +145,11 @@ async def test_a_model_that_is_dead_or_hangs_is_restarted(deployments: Deploymen
             assert listener.words == ["bravo"]
 
 
-@pytest.mark.xfail(strict=True, reason="A dead model is called a full one: 'Allow more containers'.")
 async def test_a_dead_model_is_not_called_full(deployments: Deployments) -> None:
     async with deployments() as deployment:
         async with listening(deployment.engine) as killer:
             await killer.say(np.concatenate([say(POISON), silence(TAIL_FRAMES)]))
+            await deployment.until_unhealthy()
         async with listening(deployment.backend) as listener:
             await listener.stream.send(say("alpha"))
             async with asyncio.timeout(PATIENCE_S):
@@ -152,7 +158,6 @@ async def test_a_dead_model_is_not_called_full(deployments: Deployments) -> None
         assert "stt_at_capacity" not in deployment.counts.failures
 
 
-@pytest.mark.xfail(strict=True, reason="The client waits 1.5 s for a flush and does not use the proxy's end and done.")
 async def test_a_model_that_hangs_at_the_very_end_loses_no_word(deployments: Deployments) -> None:
     async with deployments() as deployment, listening(deployment.backend) as listener:
         await listener.say(np.concatenate([say(*WORDS[:4]), silence(TAIL_FRAMES)]))

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A server that works without being of use: the next engine takes over, and the speech that it missed is not lost."""
+"""A server that accepts audio but is unhealthy: the next engine takes over, and the speech that it missed is not lost."""
 
 from __future__ import annotations
 

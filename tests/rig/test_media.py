@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from sandbox import recording
+from sandbox.caller import FrameEncryption
 from sandbox.caller.speech import discontinuous
 from tests.rig.setting import SHORT, SHORT_SPEECH, Setting, captioned, eventually
 
@@ -116,3 +117,21 @@ async def test_a_media_path_that_breaks_silently_is_opened_again(talk: Setting, 
 
 async def _more(talk: Setting, name: str, than: float) -> bool:
     return await talk.app.metric(name) > than
+
+
+async def test_encrypted_speech_is_reported_and_plain_speech_in_the_same_call_is_captioned(talk: Setting, room: str) -> None:
+    hidden = talk.speaker(room, "hidden", SHORT_SPEECH)
+    hidden.microphone.encryption = FrameEncryption(plain_share=0.01, seed=1)
+    async with hidden, talk.speaker(room, "plain") as plain, talk.listener(room) as listener:
+        for _ in range(5):
+            hidden.play(SHORT_SPEECH)
+        assert (await listener.enable_captions("en")).ok
+
+        async def reported() -> bool:
+            health = await talk.app.health()
+            return "encrypted" in health["reasons"] and health["speakers_encrypted"] == 1
+
+        await eventually(reported, "the app reports one encrypted speaker")
+        plain.play(SHORT_SPEECH)
+        await captioned(listener, plain.session_id)
+        assert listener.captions.text(hidden.session_id) == ""

@@ -151,17 +151,42 @@ def test_a_request_is_answered_in_time_while_the_call_is_still_being_joined(monk
     virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
 
 
-def test_a_language_that_cannot_be_transcribed_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+#: Languages of the official app that this one does not have, and values that are none.
+LACKED = ("ar", "ar_TN", "br", "cs", "eo", "fa", "hi", "kk", "te", "tg", "uz", "vi", "tlh", "EN", "x" * 64, "\n{}%s")
+
+
+@pytest.mark.parametrize("language", LACKED)
+def test_a_room_whose_language_cannot_be_transcribed_is_captioned_in_the_default_language(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, language: str
+) -> None:
     monkeypatch.setattr(Call, "run", join_and_stay)
 
     async def run() -> None:
         async with service() as ours:
+            for reader in ("nc1", "nc2", "nc3"):
+                await ours.enable("room", reader, language=language)
+            (call,) = ours.export()
+            assert (call.language, len(call.targets)) == ("en", 3)
             with pytest.raises(UnknownLanguage):
-                await ours.enable("room", "nc1", language="tlh")
-            assert ours.export() == ()
+                await ours.set_language("room", language)
+            await ours.set_language("room", "fr")
+            assert ours.export()[0].language == "fr"
+
+    virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)
+    (line,) = [record.getMessage() for record in caplog.records if "default language" in record.getMessage()]
+    assert repr(language)[:10] in line
+    assert len(line) < 150
+
+
+def test_the_language_of_a_running_call_is_kept_when_a_reader_names_one_that_cannot_be_transcribed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Call, "run", join_and_stay)
+
+    async def run() -> None:
+        async with service() as ours:
             await ours.enable("room", "nc1", language="fr")
-            with pytest.raises(UnknownLanguage):
-                await ours.set_language("room", "tlh")
+            await ours.enable("room", "nc2", language="cs")
             assert ours.export()[0].language == "fr"
 
     virtual_clock.run(run(), limit_s=60.0, loopback_s=0.0)

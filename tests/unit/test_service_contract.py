@@ -29,6 +29,8 @@ from live_transcription.status import (
     Condition,
     Dependency,
     EngineState,
+    GpuStatus,
+    GpuUsage,
     HpbReport,
     IceReport,
     LoadStatus,
@@ -37,13 +39,14 @@ from live_transcription.status import (
     ServiceStatus,
     SpeechStatus,
 )
-from live_transcription.types import Frame, IceServer, Language, Secret
+from live_transcription.translation.translator import Translator
+from live_transcription.types import Frame, IceServer, Language, Secret, TranslationLanguages
 from tests.unit.plain_values import from_json, not_plain, to_json
 
 #: What a process brings with it when its service is made; none of it is asked for from outside.
 LOCAL = {"registry", "wall_clock", "read_memory", "read_descriptors"}
-#: What the service asks of the other side: the servers that Talk names now.
-ASKED = {"ice_servers"}
+#: What the service asks of the other side: the servers that Talk names now, and translations.
+ASKED = {"ice_servers", "translator"}
 
 METHODS = [name for name in vars(TranscriptionService) if not name.startswith("_")]
 
@@ -64,18 +67,28 @@ VALUES: list[tuple[Any, Any]] = [
     (HpbConfig, CONFIG.hpb),
     (SttConfig | None, CONFIG.stt),
     (float | None, 2.5),
-    (Sequence[CallSnapshot], (CallSnapshot("room", "en", (("nc1", "user"), ("nc2", None))),)),
+    (Sequence[CallSnapshot], (CallSnapshot("room", "en", (("nc1", "user"), ("nc2", None)), (("nc1", "fr"),)),)),
     (Sequence[IceServer], (IceServer(("turn:turn.example.com",), "name", Secret("word")), IceServer(("stun:s.example.com",)))),
     (HpbReport, HpbReport("2.0.4", ("mcu",))),
     (tuple[tuple[IceReport, ...], int], ((IceReport("stun", "s.example.com:3478", "192.0.2.1:4711"),), 2)),
-    (Mapping[str, Language], {"ar": Language("ar", "العربية", " ", rtl=True)}),
-    (SpeechStatus, SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5)),
+    (Mapping[str, Language], {"ar": Language("ar", "Arabic", "العربية", " ", rtl=True)}),
+    (
+        TranslationLanguages,
+        TranslationLanguages(
+            {"en": Language("en", "English", "English")}, {"fr": Language("fr", "French", "Français")}
+        ),
+    ),
+    (
+        SpeechStatus,
+        SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5, GpuStatus(1.5, 600, 2, 8)),
+    ),
+    (GpuUsage, GpuUsage(20_785, 1234.5)),
     (CaptionStatistics, CaptionStatistics(3, ((0.5, 1.0), (float("inf"), 2.0)), ((float("inf"), 0.0),))),
     (
         ServiceStatus,
         ServiceStatus(
             1, 2, 3, 4, ("whisper",), (RecordedError(1.5, "stt", "It failed."),), None, 5,
-            (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0), 6,
+            (Condition("memory", "Short.", "More."),), MemoryStatus(1, 2, 3, "container"), LoadStatus(0.1, 2.0), 6, 2,
             (Dependency("hpb", "ok", at=1.5), Dependency("turn", "warning", "ice", "No.", "Fix.", 2.5)),
         ),
     ),
@@ -98,6 +111,8 @@ def test_the_constructor_takes_plain_values_local_tools_and_one_question() -> No
     assert not not_plain(hints["stt"])
     assert hints["ice_servers"] == Callable[[], Awaitable[Sequence[IceServer]]]
     assert not not_plain(Sequence[IceServer])
+    for method in (Translator.languages, Translator.translate):
+        assert not [name for name, annotation in get_type_hints(method).items() if not_plain(annotation)]
 
 
 def test_the_app_uses_only_public_methods_of_the_service() -> None:

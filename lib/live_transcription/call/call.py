@@ -26,6 +26,7 @@ from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.protocol import FEATURE_RECIPIENT_CALL
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
+from live_transcription.translation.translator import Translations
 from live_transcription.types import Caption, TurnAnswer
 from live_transcription.vad.detector import preload as preload_voice_activity
 from live_transcription.webrtc.offer_requests import OfferRequests
@@ -63,6 +64,7 @@ class Call:
         ice_servers: IceServers,
         sharing: Capacity,
         interval: CaptionInterval,
+        translations: Translations,
         on_caption_sent: Callable[[Caption], None],
         on_stt_error: Callable[[SttError], None],
         new_session: Callable[..., SignalingConnection] = SignalingConnection,
@@ -89,7 +91,9 @@ class Call:
         roster = Roster()
         self._targets = Targets(roster)
         self._targets.suspend()
-        self._delivery = CaptionDelivery(self._session, self._targets, on_sent=on_caption_sent, interval=interval)
+        self._delivery = CaptionDelivery(
+            self._session, self._targets, translations=translations, on_sent=on_caption_sent, interval=interval
+        )
         self._publishers = Publishers(room_token, roster, self._targets, self._delivery, sharing, self._make_speaker)
         #: Since when the app is in the room, in event loop time; None while it is not.
         self.in_room_since: float | None = None
@@ -111,6 +115,13 @@ class Call:
         self._targets.remove(nc_session_id, self._now())
         self._reconcile()
 
+    def translate(self, nc_session_id: str, language: str | None) -> bool:
+        """Translate a target's captions into this language; None: send them as they are spoken.
+
+        Returns False if the session is no target.
+        """
+        return self._delivery.translate(nc_session_id, language)
+
     def has_target(self, nc_session_id: str) -> bool:
         """Whether this Talk session has asked for captions."""
         return nc_session_id in self._targets
@@ -130,6 +141,7 @@ class Call:
         self._publishers.take_over(other._publishers)
         for target in other.targets():
             self.add_target(target.nc_session_id, target.user_id)
+            self.translate(target.nc_session_id, target.translation)
 
     def end(self, *, within_s: float = LAST_WORDS_S + CLOSE_S) -> None:
         """End the call. `within_s` is how long this may take, most of it for the last words. Only the first call counts."""
@@ -153,6 +165,11 @@ class Call:
         """Failures of the path to the SFU, by the publisher's session id."""
         speakers = self._publishers.speakers.items()
         return {session_id: failure for session_id, speaker in speakers if (failure := speaker.path_failure) is not None}
+
+    @property
+    def encrypted_count(self) -> int:
+        """Number of publishers whose audio is end-to-end encrypted."""
+        return sum(speaker.encrypted for speaker in self._publishers.speakers.values())
 
     @property
     def has_media_path(self) -> bool:
@@ -232,10 +249,11 @@ class Call:
     async def _send_last_words(self) -> None:
         until = self._now() + self._last_words_s
         await self._publishers.end(self._last_words_s)
-        # The last words of many to many are more than the outbox takes at once.
-        while self._delivery.blocked and self._now() < until:
+        # Translations take their time, and the last words of many to many are more than the outbox takes at once.
+        while (self._delivery.blocked or self._delivery.translated.waiting) and self._now() < until:
             await asyncio.sleep(FLUSH_S)
             self._delivery.flush()
+        self._delivery.translated.give_up()
 
     # Events of the signaling session.
 

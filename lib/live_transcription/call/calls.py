@@ -114,7 +114,12 @@ class Calls:
     def export(self) -> tuple[CallSnapshot, ...]:
         """The calls with at least one target."""
         return tuple(
-            CallSnapshot(call.room_token, call.language, tuple((t.nc_session_id, t.user_id) for t in targets))
+            CallSnapshot(
+                call.room_token,
+                call.language,
+                tuple((target.nc_session_id, target.user_id) for target in targets),
+                tuple((target.nc_session_id, target.translation) for target in targets if target.translation is not None),
+            )
             for call in self
             if not call.ending and (targets := call.targets())
         )
@@ -135,6 +140,8 @@ class Calls:
                 continue
             for nc_session_id, user_id in snapshot.targets:
                 call.add_target(nc_session_id, user_id)
+            for nc_session_id, language in snapshot.translations:
+                call.translate(nc_session_id, language)
         if too_many:
             logger.warning("%d calls were not restored: the maximum number of concurrent calls is reached", too_many)
 

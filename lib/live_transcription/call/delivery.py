@@ -10,77 +10,19 @@ broken websocket may have lost.
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
+from functools import partial
 
+from live_transcription.call.lane import RETRY_S, CaptionSink, Lane
 from live_transcription.call.targets import Targets
+from live_transcription.call.translated import TranslatedDelivery
 from live_transcription.capacity.load import CaptionInterval
 from live_transcription.captions.floor import CaptionFloor
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
-from live_transcription.signaling.requests import Recipient
 from live_transcription.transcript import Utterance
+from live_transcription.translation.translator import NoTranslator, Translations
 from live_transcription.types import Caption
-
-#: Seconds before a message that a full outbox refused is tried again; the next caption tries it, too.
-RETRY_S = 0.5
-
-
-class CaptionSink(Protocol):
-    """The signaling session."""
-
-    @property
-    def in_room(self) -> bool: ...
-    def send_caption(self, recipient: Recipient, caption: Caption) -> bool: ...
-
-
-class Lane:
-    """Sends the messages of one language to its targets, in order, each to each target once.
-
-    Each language has its own lane, so that one that has to wait, for a translation for example, does not hold up the others.
-    Today all targets read the language that is spoken, so a call has one lane. `on_sent` is called when a message was sent to
-    all its recipients.
-    """
-
-    def __init__(self, sink: CaptionSink, targets: Targets, on_sent: Callable[[Caption], None]) -> None:
-        self._sink = sink
-        self._targets = targets
-        self._on_sent = on_sent
-        # Messages that have not reached all their recipients, with the sessions that have received them.
-        self._pending: deque[tuple[Caption, set[str]]] = deque()
-
-    @property
-    def blocked(self) -> bool:
-        """Whether a message waits although the app is in the room: the outbox is full."""
-        return bool(self._pending) and self._sink.in_room
-
-    def add(self, caption: Caption) -> None:
-        """Add a message; `flush` sends it."""
-        self._pending.append((caption, set()))
-
-    def flush(self, now: float) -> bool:
-        """Send what is pending. Returns whether the lane can take the next message."""
-        while self._pending and self._sink.in_room and self._send(*self._pending[0], now):
-            self._pending.popleft()
-        return not self._pending and self._sink.in_room
-
-    def clear(self) -> int:
-        """Drop what is pending. Returns the number of words."""
-        words = sum(len(caption.text.split()) for caption, _ in self._pending)
-        self._pending.clear()
-        return words
-
-    def _send(self, caption: Caption, served: set[str], now: float) -> bool:
-        """Returns False if the outbox refused the message for some recipient."""
-        for recipient in self._targets.recipients(caption.speaker, now, served):
-            if not self._sink.send_caption(recipient, caption):
-                return False
-            served.update(self._targets.sessions(recipient, caption.speaker, now))
-        if served:
-            metrics.captions_sent.inc()
-            self._on_sent(caption)
-        return True
 
 
 class CaptionDelivery:
@@ -91,15 +33,20 @@ class CaptionDelivery:
         sink: CaptionSink,
         targets: Targets,
         *,
+        translations: Translations | None = None,
         on_sent: Callable[[Caption], None],
         interval: CaptionInterval | None = None,
     ) -> None:
         """`on_sent` is called when a message was sent to all its recipients; `interval` is longer under load."""
+        translations = translations or Translations(NoTranslator())
+        #: The captions for readers of other languages. They do not wait for the floor.
+        self.translated = TranslatedDelivery(sink, targets, translations, on_sent=on_sent)
         self._sink = sink
+        self._targets = targets
         self._floor = CaptionFloor(interval)
         self._lane = Lane(sink, targets, on_sent)
         self._counted_bytes = self._counted_dropped = 0
-        self._alarm = DeadlineTimer(self.flush)
+        self._alarm = DeadlineTimer(self._flush)
 
     @property
     def blocked(self) -> bool:
@@ -108,32 +55,52 @@ class CaptionDelivery:
 
     def add(self, caption: Caption) -> None:
         """Add committed words of a speaker."""
+        self.translated.add(caption)
         self._floor.offer(caption, self._now())
-        self.flush()
+        self._flush()
+
+    def translate(self, nc_session_id: str, language: str | None) -> bool:
+        """Translate a target's captions into this language from the next words on; None: send them as they are spoken.
+
+        Returns False if the session is no target.
+        """
+        # The words so far go to those who read them until now.
+        self._floor.hurry()
+        self._flush()
+        return self.translated.set_language(nc_session_id, language)
 
     def end_utterance(self, utterance: Utterance) -> None:
         """The speaker has paused, so others may take the floor."""
+        self.translated.end_utterance(utterance.speaker)
         self._floor.end_utterance(utterance.speaker)
-        self.flush()
+        self._flush()
 
     def leave(self, speaker: str, *, leaving: bool = True) -> None:
         """The speaker leaves: send the last words without waiting for the floor. `leaving=False`: the speaker is back."""
+        if leaving:
+            self.translated.end_utterance(speaker)
         self._floor.leave(speaker, leaving=leaving)
-        self.flush()
+        self._flush()
 
     def forget(self, speaker: str) -> None:
         """No more words of this speaker will come."""
+        self.translated.end_utterance(speaker)
         self._floor.forget(speaker)
-        self.flush()
+        self._flush()
 
     def flush(self) -> None:
         """Send all messages that are due."""
+        self.translated.flush()
+        self._flush()
+
+    def _flush(self) -> None:
         now = self._now()
         # The floor keeps its words until the lane can take them, since it merges those of one speaker.
         while (ready := self._lane.flush(now)) and (message := self._floor.next_message(now)) is not None:
             if message.waited_s is not None:
                 metrics.floor_wait_seconds.observe(message.waited_s)
-            self._lane.add(message.caption)
+            speaker = message.caption.speaker
+            self._lane.add(message.caption, partial(self._targets.recipients, speaker))
         self._count()
         # A full outbox does not tell when it has room; coming back into the room does (`Call`).
         retry_at = now + RETRY_S if self._sink.in_room else None
@@ -141,6 +108,7 @@ class CaptionDelivery:
 
     def close(self) -> None:
         """Send nothing more, and count what still waits as dropped."""
+        self.translated.close()
         self._alarm.cancel()
         self._floor.clear()
         self._count()

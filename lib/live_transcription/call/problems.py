@@ -16,6 +16,7 @@ from live_transcription.observability.conditions import (
     SHORTAGES,
     Change,
     Conditions,
+    encrypted_condition,
     hpb_condition,
     media_condition,
     turn_condition,
@@ -28,6 +29,9 @@ from live_transcription.types import TurnAnswer
 HPB_PROBLEM_S = 300.0
 #: Seconds for which a TURN server's refusal counts while no subscription asks it again.
 TURN_REFUSED_S = 600.0
+#: Seconds for which encrypted audio counts after the last encrypted speaker. So the condition, which logs a line when it begins
+#: and when it ends, does not end when that speaker reloads the page, or when a guest switches encryption on and off.
+ENCRYPTED_S = 10.0
 
 
 #: The conditions that say that calls have no session at the HPB.
@@ -41,6 +45,8 @@ class Problems:
         self._conditions = Conditions()
         self._outcomes = outcomes
         self._last_hpb_problem: tuple[SignalingError, float] | None = None
+        # How many speakers were encrypted, and when.
+        self._last_encrypted = (0, 0.0)
         # Only later events change the outcome: an existing session says nothing about a secret that a test found to be wrong,
         # and an earlier login says nothing about other settings.
         self._hpb_since = float("-inf")
@@ -107,6 +113,11 @@ class Problems:
         lost = {(call, who): failure for call in calls for who, failure in call.path_failures().items()}
         media: dict[Hashable, Condition] = {source: media_condition(len(lost), failure) for source, failure in lost.items()}
         self._conditions.observe("media-path", media, now)
+        if encrypted := sum(call.encrypted_count for call in calls):
+            self._last_encrypted = (encrypted, now)
+        encrypted, seen_at = self._last_encrypted
+        lasts = encrypted > 0 and now - seen_at < ENCRYPTED_S
+        self._set("encrypted", encrypted_condition(encrypted) if lasts else None, now)
         answers = sorted((item for call in calls for item in call.turn_answers().items()), key=lambda item: item[1].at)
         refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
         recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)

@@ -16,6 +16,9 @@ class Entry:
     `name` is its Talk session id, since `known_since`. `session_id` is the HPB session that gets the captions; None while the
     target waits, which it does since `waiting_since`. A session of the same user that was first seen before `follow_from` is
     another device; one first seen later is the reloaded page. `order` is the position among all targets.
+
+    `translation`: the id of the language that the reader wants captions in, from segment `first_segment` on; None for captions
+    as they are spoken.
     """
 
     name: str
@@ -26,6 +29,8 @@ class Entry:
     user_id: str | None = None
     session_id: str | None = None
     was_in_call: bool = False
+    translation: str | None = None
+    first_segment: int = 0
 
 
 class TargetIndex:

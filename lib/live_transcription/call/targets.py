@@ -35,17 +35,26 @@ _REMEMBERED = 1000
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """A target as a plain value, to be stored and added again. `user_id` is None for guests."""
+    """A target as a plain value, to be stored and added again. `user_id` is None for guests.
+
+    `translation`: the id of the language that captions are translated into, or None.
+    """
 
     nc_session_id: str
     user_id: str | None = field(default=None, repr=False)
+    translation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class _Reach:
-    """The sessions that get captions, of any speaker. Valid before `until`, or until a target or its participant changes."""
+    """The sessions that get captions, of any speaker. Valid before `until`, or until a target or its participant changes.
+
+    `translations`: the sessions that get translated captions instead, with the language's id and their first segment. They are
+    not among the others.
+    """
 
     recipients: dict[str, Recipient]
+    translations: dict[str, tuple[str, int]]
     in_call: tuple[str, ...]
     outside: tuple[str, ...]
     until: float
@@ -108,9 +117,31 @@ class Targets:
             users |= self._remove(self._index.by_name[name])
         self._settle(set(), users, now)
 
+    def translate(self, nc_session_id: str, language: str | None, first_segment: int = 0) -> bool:
+        """Send a target its captions in this language, beginning with this segment; None: as they are spoken.
+
+        Returns False if the session is no target.
+        """
+        entry = self._index.by_name.get(nc_session_id)
+        if entry is None:
+            return False
+        entry.translation, entry.first_segment = language, first_segment
+        self._reach = None
+        return True
+
+    def translation_of(self, nc_session_id: str) -> tuple[str | None, int]:
+        """The language that a target's captions are translated into, and its first segment."""
+        entry = self._index.by_name.get(nc_session_id)
+        return (None, 0) if entry is None else (entry.translation, entry.first_segment)
+
+    def session_of(self, nc_session_id: str) -> str | None:
+        """The HPB session of a target; None while it waits, or if there is no such target."""
+        entry = self._index.by_name.get(nc_session_id)
+        return None if entry is None else entry.session_id
+
     def export(self) -> tuple[Target, ...]:
         """All targets, to be added again in another call or after a restart."""
-        return tuple(Target(entry.name, entry.user_id) for entry in self._index.by_name.values())
+        return tuple(Target(entry.name, entry.user_id, entry.translation) for entry in self._index.by_name.values())
 
     def suspend(self) -> None:
         """Forget no target until `resume`: while the app is not in the room, it cannot see anybody come back."""
@@ -170,13 +201,29 @@ class Targets:
         latest = next(reversed(self._index.waiting.values()), None)
         return None if latest is None else latest.waiting_since + RELOAD_S
 
+    def translations(self, now: float) -> frozenset[str]:
+        """The languages that captions are translated into for at least one session."""
+        return frozenset(language for language, _ in self._reached(now).translations.values())
+
+    def translation_recipients(
+        self, speaker: str, language: str, segment: int, now: float, served: Collection[str] = ()
+    ) -> tuple[Recipient, ...]:
+        """Where a translated segment of this speaker goes; see `recipients`."""
+        return tuple(
+            Recipient(session_id)
+            for session_id, (wanted, first_segment) in self._reached(now).translations.items()
+            if wanted == language and segment >= first_segment and session_id != speaker and session_id not in served
+        )
+
     def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:
         """Where a caption of this speaker goes. Speakers never get their own captions.
 
         `served` are the sessions that have this caption already; a message to the whole call would repeat it to them.
         """
         reach = self._reached(now)
-        if self._recipient_call and not served and len(reach.in_call) - (speaker in reach.in_call) >= CALL_RECIPIENT_TARGETS:
+        # A message to the whole call would also show the original to those who read a translation.
+        to_call = self._recipient_call and not served and not reach.translations
+        if to_call and len(reach.in_call) - (speaker in reach.in_call) >= CALL_RECIPIENT_TARGETS:
             outside = (reach.recipients[session_id] for session_id in reach.outside if session_id != speaker)
             return (Recipient(None), *outside)
         return tuple(
@@ -211,15 +258,24 @@ class Targets:
         if self._reach is None or now >= self._reach.until:
             until = float("inf")
             recipients: dict[str, Recipient] = {}
+            translations: dict[str, tuple[str, int]] = {}
             for entry in self._index.by_name.values():
-                if entry.session_id is not None:
-                    recipients[entry.session_id] = Recipient(entry.session_id)
-                    for session_id, first_seen in self._successors(entry, now).items():
-                        recipients[session_id] = Recipient(session_id)
-                        until = min(until, first_seen + RELOAD_OVERLAP_S)
+                if entry.session_id is None:
+                    continue
+                sessions = [entry.session_id]
+                for session_id, first_seen in self._successors(entry, now).items():
+                    sessions.append(session_id)
+                    until = min(until, first_seen + RELOAD_OVERLAP_S)
+                if entry.translation is None:
+                    recipients.update((session_id, Recipient(session_id)) for session_id in sessions)
+                else:
+                    translations.update(dict.fromkeys(sessions, (entry.translation, entry.first_segment)))
+            # A second target of the same user may read the other kind; a session gets one of the two.
+            for session_id in translations.keys() & recipients.keys():
+                del recipients[session_id]
             in_call = {session_id: None for session_id in recipients if self._is_in_call(session_id)}
             outside = tuple(session_id for session_id in recipients if session_id not in in_call)
-            self._reach = _Reach(recipients, tuple(in_call), outside, until)
+            self._reach = _Reach(recipients, translations, tuple(in_call), outside, until)
         return self._reach
 
     def _successors(self, entry: Entry, now: float) -> dict[str, float]:

@@ -46,13 +46,15 @@ class Message:
 class _Speaker:
     """A speaker's waiting words, with their arrival times.
 
-    `ended`: the speaker has paused. `leaving`: the words do not wait for the floor. `gone`: no more words will be offered.
+    `ended`: the speaker has paused. `leaving`: no words wait for the floor; `hurried`: those that wait now do not.
+    `gone`: no more words will be offered.
     """
 
     waiting: deque[tuple[float, Caption]] = field(default_factory=deque)
     last_sent_at: float = float("-inf")
     ended: bool = False
     leaving: bool = False
+    hurried: bool = False
     gone: bool = False
 
 
@@ -107,6 +109,11 @@ class CaptionFloor:
         elif (back := self._speakers.get(speaker)) is not None:
             back.leaving = back.gone = False
 
+    def hurry(self) -> None:
+        """Send all waiting words without waiting any longer, since their readers are about to change."""
+        for name in self._waiting:
+            self._speakers[name].hurried = True
+
     def forget(self, speaker: str) -> None:
         """Note that no more words of this speaker will be offered."""
         left = self._speakers.get(speaker)
@@ -148,7 +155,7 @@ class CaptionFloor:
     def _due(self) -> list[tuple[float, str]]:
         """The times at which speakers with waiting words may send, in order of priority."""
         waiting = sorted(self._waiting, key=self._waiting_since)
-        due = [(float("-inf"), name) for name in waiting if self._speakers[name].leaving]
+        due = [(float("-inf"), name) for name in waiting if self._speakers[name].leaving or self._speakers[name].hurried]
         others = [name for name in waiting if name != self._holder]
         if others:
             due.append((max(self._may_speak_at(others[0]), self._free_at(self._waiting_since(others[0]))), others[0]))
@@ -205,6 +212,7 @@ class CaptionFloor:
         """Remove the speaker from the waiting ones if all words are sent or dropped, and forget a speaker who has left."""
         speaker = self._speakers[name]
         if not speaker.waiting:
+            speaker.hurried = False
             self._waiting.pop(name, None)
             if speaker.gone:
                 del self._speakers[name]

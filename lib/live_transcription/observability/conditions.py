@@ -34,14 +34,18 @@ RULES: Mapping[str, Rule] = {
     # A single subscription may fail by chance; its next attempt then succeeds within 6 s.
     "media-path": Rule(after_s=5.0, sources=3),
     "turn-refused": Rule(),
+    "encrypted": Rule(),
     "descriptors": Rule(),
     "memory": Rule(),
     "speakers": Rule(),
     "subscriptions": Rule(),
     "load": Rule(),
+    "modal-minutes": Rule(),
+    # A short peak needs no warning.
+    "modal-sockets": Rule(after_s=5.0),
 }
-#: The conditions that report a limit of the app or its machine, not a failure.
-SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load")
+#: The conditions that report a limit of the app, its machine or its budget, not a failure.
+SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load", "modal-minutes", "modal-sockets")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +131,17 @@ def media_condition(speakers: int, error: LiveTranscriptionError) -> Condition:
     """The condition for `speakers` whose audio does not arrive."""
     cause = Text("No audio arrives from the media server.")
     return Condition("media-path", join(untranscribed(speakers), cause, error.message), error.fix)
+
+
+def encrypted_condition(speakers: int) -> Condition:
+    """The condition for `speakers` whose audio is end-to-end encrypted."""
+    return Condition.of(
+        "encrypted",
+        "Some audio is end-to-end encrypted, so it cannot be transcribed. Speakers without captions: {count}.",
+        "Captions need calls without end-to-end encryption. To turn it off in Talk, run: "
+        "occ config:app:set spreed call_end_to_end_encryption --value=false --type=boolean",
+        count=str(speakers),
+    )
 
 
 def untranscribed(speakers: int) -> Text:

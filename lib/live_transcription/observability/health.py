@@ -61,7 +61,7 @@ class Outcomes:
 
     def confirm(self, name: str, now: float) -> None:
         """The last outcome has been seen again."""
-        if name in self._last:
+        if self.of(name).state != UNKNOWN:
             self._last[name] = replace(self._last[name], at=now)
 
     def forget(self, *names: str) -> None:
@@ -70,7 +70,10 @@ class Outcomes:
             self._last.pop(name, None)
 
     def observe_engines(self, states: Iterable[EngineState], now: float) -> None:
-        """Take the states of the engines in use. An engine that has had no stream since its last outcome keeps it."""
+        """Take the states of the engines in use. An engine that has had no stream for a while keeps its last outcome.
+
+        But that it was starting, or full, says nothing any more.
+        """
         known = {each.name: each for each in self.engines()}
         self.forget(*known)
         for engine in states:
@@ -78,7 +81,7 @@ class Outcomes:
             before = known.get(name, Dependency(name))
             state = _OF_ENGINE.get(engine.state)
             if state is None:
-                self._last[name] = before
+                self._last[name] = Dependency(name) if before.state == WARNING else before
                 continue
             texts = (engine.code, engine.problem, engine.fix) if state != OK else ()
             outcome = Dependency(name, state, *texts)

@@ -14,7 +14,7 @@ from functools import partial
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from live_transcription.observability.conditions import RULES
-from live_transcription.status import Buckets, CaptionStatistics, ServiceStatus
+from live_transcription.status import Buckets, CaptionStatistics, GpuStatus, ServiceStatus
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -31,9 +31,14 @@ calls = _gauge("calls", "Calls that are transcribed now")
 speakers = _gauge("speakers", "Publishers whose audio is received now")
 targets = _gauge("targets", "Sessions that get captions now")
 speakers_waiting = _gauge("speakers_waiting", "Publishers that speak and are not transcribed for lack of a stream")
+speakers_encrypted = _gauge("speakers_encrypted", "Publishers whose audio is end-to-end encrypted and not transcribed")
 slots = _gauge("slots", "Publishers with a slot, the right to a stream")
 untranscribed_seconds = _counter("untranscribed_seconds", "Speech that was not transcribed for lack of a stream")
 calls_refused = _counter("calls_refused", "Refused requests for captions in another call, by code", ["code"])
+modal_gpu_seconds_today = _gauge("modal_gpu_seconds_today", "Estimated GPU time on Modal since midnight UTC")
+modal_gpu_seconds_limit = _gauge("modal_gpu_seconds_limit", "Its limit, 0: none")
+modal_sockets = _gauge("modal_sockets", "Connections to Modal that are open now")
+modal_sockets_limit = _gauge("modal_sockets_limit", "Their limit, 0: none")
 tasks = _gauge("tasks", "Tasks of the event loop, waiting ones included")
 resident_memory = _gauge("resident_memory_bytes", "Memory of this process")
 memory_used = _gauge("memory_used_bytes", "Memory in use as counted by the limit that is reached first")
@@ -48,6 +53,7 @@ log_lines_suppressed = _counter("log_lines_suppressed", "Repeated log lines that
 captions_sent = _counter("captions_sent", "Caption messages sent")
 captions_repeated = _counter("captions_repeated", "Caption messages sent again after a break, for lack of a pong")
 captions_waiting_bytes = _gauge("captions_waiting_bytes", "Caption text that waits for the floor or for signaling")
+translations = _counter("translations", "Captions to readers of another language, by what they contain", ["outcome"])
 words_committed = _counter("words_committed", "Words committed from speech-to-text")
 words_disagreed = _counter("words_disagreed", "Committed words that differ in the final text of the utterance")
 words_dropped = _counter("words_dropped", "Words dropped because they waited too long, or too many waited")
@@ -70,6 +76,7 @@ stt_failures = _counter("stt_failures", "Connections that failed or could not be
 stt_engine_failures = _counter("stt_engine_failures", "Failures of an engine, by engine and error code", ["engine", "code"])
 stt_engine_switches = _counter("stt_engine_switches", "Changes of the serving engine, by the new engine", ["engine"])
 stt_ignored_replies = _counter("stt_ignored_replies", "Replies that made no sense, by kind", ["kind"])
+stt_silenced_frames = _counter("stt_silenced_frames", "Frames with samples that are no finite numbers, sent as silence")
 stt_dropped_audio_seconds = _counter("stt_dropped_audio_seconds", "Audio that no server received")
 stt_replayed_audio_seconds = _counter("stt_replayed_audio_seconds", "Audio that was sent more than once")
 stt_gate_seconds = _counter("stt_gate_seconds", "Audio at the silence gate: passed on, or saved (never sent)", ["outcome"])
@@ -79,6 +86,7 @@ first_word_seconds = _histogram("first_word_seconds", "From speech onset to the 
 last_word_seconds = _histogram("last_word_seconds", "From the end of speech to the last committed word, without floor_wait")
 stt_first_token_seconds = _histogram("stt_first_token_seconds", "From a connection's first audio to its first text")
 stt_flush_seconds = _histogram("stt_flush_seconds", "From the end of speech to its last word, per utterance")
+translation_seconds = _histogram("translation_seconds", "Duration of successful requests for a translation")
 floor_wait_seconds = _histogram("floor_wait_seconds", "How long words waited for the floor while another speaker had it")
 
 
@@ -87,11 +95,17 @@ def render() -> bytes:
     return generate_latest(registry)
 
 
-def expose(status: ServiceStatus) -> bytes:
-    """All metrics in Prometheus' text format, current values from `status`."""
+def expose(status: ServiceStatus, gpu: GpuStatus | None = None) -> bytes:
+    """All metrics in Prometheus' text format, current values from `status` and `gpu` (None: Modal is not used)."""
+    gpu = gpu or GpuStatus(0.0, 0, 0, 0)
+    modal_gpu_seconds_today.set(60 * gpu.minutes_today)
+    modal_gpu_seconds_limit.set(60 * gpu.minutes_limit)
+    modal_sockets.set(gpu.sockets)
+    modal_sockets_limit.set(gpu.sockets_limit)
     calls.set(status.calls)
     speakers.set(status.speakers)
     speakers_waiting.set(status.speakers_waiting)
+    speakers_encrypted.set(status.speakers_encrypted)
     slots.set(status.slots)
     targets.set(status.targets)
     tasks.set(_tasks())

@@ -8,6 +8,8 @@ failed one, without involving the call. After `end()`, the words said so far are
 
 A silent publisher is watched: its packets are decoded only if they may hold speech (`vad.speech_watch`). When voice activity
 detection finds speech, the speaker requests a slot and opens a stream.
+
+End-to-end encrypted audio is dropped before that (`webrtc.frame_encryption`). It opens no stream, and ends the open one.
 """
 
 from __future__ import annotations
@@ -28,10 +30,11 @@ from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
 from live_transcription.transcript import Utterance
-from live_transcription.types import AudioGap, AudioPacket, Caption, TurnAnswer
+from live_transcription.types import OPUS_CLOCK_RATE, AudioGap, AudioPacket, Caption, TurnAnswer
 from live_transcription.vad.detector import speech_sample, voice_activity_detector
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from live_transcription.vad.speech_watch import SpeechWatch
+from live_transcription.webrtc.frame_encryption import EncryptionFilter
 from live_transcription.webrtc.offer_requests import OfferRequests
 from live_transcription.webrtc.subscriber import WITHOUT_AUDIO_S, IceServers, Subscriber, SubscriberChannel
 
@@ -100,6 +103,9 @@ class Speaker:
         self._feed: Callable[[AudioPacket | AudioGap], None] = (
             self._watch_for_speech if config.audio.gate else self._pipeline.feed
         )
+        self._encryption = EncryptionFilter()
+        #: Whether the publisher's audio is end-to-end encrypted, so that it cannot be transcribed.
+        self.encrypted = False
         self._subscriber: Subscriber | None = None
         #: The requests for this publisher's offers, for the speaker that replaces this one.
         self.requests = requests or OfferRequests()
@@ -125,6 +131,8 @@ class Speaker:
             await self._ending.wait()
             receiving.cancel()
             await asyncio.wait([receiving], timeout=LAST_PACKETS_S)
+            for item in self._encryption.flush():
+                self._feed(item)
             self._pipeline.drain()
             self._transcriber.close()
             await transcribing
@@ -231,7 +239,24 @@ class Speaker:
             self._received_audio = True
             metrics.join_seconds.observe(self._now() - self._began_at)
         self._without_audio_since = None
-        self._feed(item)
+        items = self._encryption.push(item)
+        if self._encryption.encrypted is not self.encrypted:
+            self._encryption_changed()
+        for each in items:
+            self._feed(each)
+
+    def _encryption_changed(self) -> None:
+        self.encrypted = self._encryption.encrypted
+        if self.encrypted:
+            # The plain audio up to here is transcribed to its last word.
+            self._pipeline.drain()
+            self._transcriber.finish()
+            self._slot.lost()
+        else:
+            # As after a long mute: the audio does not continue what was decoded before.
+            self._feed(AudioGap(OPUS_CLOCK_RATE, lost=False))
+        what = "is end-to-end encrypted and not transcribed" if self.encrypted else "is no longer encrypted"
+        logger.debug("A speaker's audio %s", what, extra={"speaker": self.session_id})
 
     def _rest(self, spoke: bool) -> None:
         """The publisher is silent and no stream is open: watch its packets from the next one on, without decoding them."""

@@ -85,10 +85,18 @@ class Transcriber:
         self._logged: set[str] = set()
         # Speech for the next stream.
         self._pending = _pending_speech(PENDING_S)
+        # Whether the open stream ends as soon as the queue is empty.
+        self._finishing = False
 
     def close(self) -> None:
         """No more audio: the rest of the queue is transcribed, then `run` returns."""
         self._frames.close()
+
+    def finish(self) -> None:
+        """There is no more audio for now: the open stream, if there is one, ends after the frames in the queue."""
+        if self._audio.streaming:
+            self._finishing = True
+            self._frames.interrupt()
 
     @property
     def quiet(self) -> bool:
@@ -218,7 +226,7 @@ class Transcriber:
         except* SttError as group:
             failures = leaves_of(group)
         finally:
-            self._audio.streaming = False
+            self._audio.streaming = self._finishing = False
         if failures:
             end_if_cancelled()
             self._report(failures)
@@ -239,7 +247,7 @@ class Transcriber:
             await self._act(stream, timed)
             if number % _PENDING_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        while self.language == language and self._slot.held:
+        while self.language == language and self._slot.held and not (self._finishing and self._frames.empty):
             try:
                 actions = await self._audio.next_for_stream()
             except FrameQueueClosed:

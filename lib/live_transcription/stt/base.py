@@ -53,6 +53,14 @@ class SttStream(ABC):
         return None
 
     @property
+    def behind_s(self) -> float:
+        """Seconds of the sent audio whose words may still be missing, although the model's delay has passed.
+
+        Only for a backend without `acknowledged_s`; 0 if it is known to keep up.
+        """
+        return 0.0
+
+    @property
     def replaceable(self) -> bool:
         """Whether the stream should be replaced at the next pause: it nears a limit, or a better backend is available."""
         return False

@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
@@ -21,6 +22,7 @@ from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.whisper import WhisperEngine
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.kyutai.modal.backend import ModalBackend
+from live_transcription.stt.kyutai.modal.budget import GpuBudget
 from live_transcription.stt.kyutai.moshi.backend import MoshiBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.stt.resilient.retry import ResiliencePolicy
@@ -32,15 +34,23 @@ class SttRegistry:
     """The engines of one configuration, in its order. Building a registry loads and connects nothing.
 
     If one of the engines is remote, `ResilientBackend` buffers audio during cold starts and outages. `FallbackBackend` below it
-    chooses the engine for each connection. Belongs to one event loop.
+    chooses the engine for each connection. `budget` limits the GPU time on Modal, also that of earlier configurations. Belongs
+    to one event loop.
     """
 
-    def __init__(self, config: SttConfig | None = None) -> None:
+    def __init__(
+        self,
+        config: SttConfig | None = None,
+        *,
+        budget: GpuBudget | None = None,
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         config = config or SttConfig()
+        self.budget = budget or GpuBudget()
         engines: list[SttBackend] = []
         for name in config.in_use:
             if name == "modal" and config.modal is not None:
-                engines.append(ModalBackend(config.modal))
+                engines.append(ModalBackend(config.modal, budget=self.budget, wall_clock=wall_clock))
             elif name == "moshi" and config.moshi is not None:
                 engines.append(MoshiBackend(config.moshi))
             elif name == "embedded" and config.embedded is not None:

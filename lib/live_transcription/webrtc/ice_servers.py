@@ -15,6 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from live_transcription.errors import LiveTranscriptionError
 from live_transcription.types import IceServer, Secret
 
 logger = logging.getLogger(__name__)
@@ -129,8 +130,9 @@ class IceServerCache:
             self._fresh_until = loop.time() + FRESH_S
         except Exception as error:  # noqa: BLE001  a call continues with the last known servers, whatever the gateway raises
             logger.warning(
-                "Could not fetch the STUN and TURN servers from Nextcloud (%s). The last known %d servers are used.",
-                type(error).__name__,
+                "Could not fetch the STUN and TURN servers from Nextcloud. %s The last known %d servers are used.",
+                error if isinstance(error, LiveTranscriptionError) else f"{type(error).__name__}.",
                 len(self._servers),
+                extra={"code": getattr(error, "code", "")},
             )
             self._fresh_until = loop.time() + RETRY_S

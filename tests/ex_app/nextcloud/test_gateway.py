@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import ex_app.nextcloud.gateway as nextcloud_module
-from ex_app.errors import NextcloudError, NextcloudRefused
+from ex_app.administration import SELFTEST_COMMAND
+from ex_app.errors import NextcloudError, NextcloudRefused, TalkOutdated
 from ex_app.identity import AppIdentity
-from ex_app.nextcloud.gateway import AppApiGateway, parse_ice_servers, parse_version
+from ex_app.nextcloud.gateway import AppApiGateway, TalkFacts, parse_ice_servers, parse_talk, parse_version
+from ex_app.nextcloud.schemes import InvalidScheme
 from live_transcription.types import IceServer, Secret
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from tests.ex_app.fakes import SECRET
@@ -55,6 +57,36 @@ async def test_stun_and_turn_servers(cloud: Nextcloud, gateway: AppApiGateway) -
         IceServer(("stun:stun.example.com:443",)),
         IceServer(("turn:turn.example.com:443",), "1:x", Secret("turn-secret")),
     )
+
+
+async def test_an_invalid_form_or_command_never_reaches_nextcloud(cloud: Nextcloud, gateway: AppApiGateway) -> None:
+    app = cloud.app_api.apps["live_transcription"]
+    with pytest.raises(InvalidScheme, match="section_type"):
+        await gateway.put_form({"id": "talk", "title": "A form", "fields": []})
+    with pytest.raises(InvalidScheme, match="description"):
+        await gateway.put_command({"name": "live_transcription:go", "execute_handler": "go"})
+    assert "settings" not in app.ui
+    assert app.commands == {}
+
+
+async def test_a_command_is_registered_again_without_a_second_one(cloud: Nextcloud, gateway: AppApiGateway) -> None:
+    await gateway.put_command(SELFTEST_COMMAND)
+    await gateway.put_command(SELFTEST_COMMAND)
+    assert list(cloud.app_api.apps["live_transcription"].commands) == ["live_transcription:selftest"]
+
+
+@pytest.mark.parametrize(("version", "joined"), [((32, 0, 0), False), ((34, 0, 3), False), ((35, 0, 0), True)])
+async def test_setup_checks_are_joined_where_they_exist(version: tuple[int, int, int], *, joined: bool) -> None:
+    async with Nextcloud(version=version) as cloud:
+        cloud.app_api.register(secret=SECRET).enabled = True
+        gateway = gateway_to(cloud.url)
+        await gateway.join_setup_checks()
+        await gateway.join_setup_checks()
+        assert bool(cloud.app_api.in_setup_checks) is joined
+        cloud.faults.add(Fault(FaultKind.UNAVAILABLE))
+        with pytest.raises(NextcloudError):
+            await gateway.join_setup_checks()
+        await gateway.aclose()
 
 
 async def test_progress_and_log_lines_reach_nextcloud(cloud: Nextcloud, gateway: AppApiGateway) -> None:
@@ -138,6 +170,68 @@ async def test_an_app_that_is_not_registered_yet_asks_twice_in_a_quarter_of_an_h
     assert len(await patient.ask_everything()) == 3, "it does not ask before AppAPI has called it"
     patient.gateway.credentials_confirmed()
     assert await patient.ask_everything() == []
+
+
+@pytest.mark.parametrize("version", ["22.0.11", "23.0.3"])
+async def test_a_version_of_talk_that_refuses_its_settings_to_apps_is_named_and_nothing_else_stops(
+    patient: PatientCloud, version: str
+) -> None:
+    cloud = patient.cloud
+    cloud.app_api.register(secret=SECRET).enabled = True
+    cloud.talk.version = version
+    patient.gateway.credentials_confirmed()
+    for _ in range(3):
+        (refusal,) = await patient.ask_everything()
+        assert isinstance(refusal, TalkOutdated)
+        assert "Update Talk to 22.0.12, 23.0.4" in refusal.fix
+        assert "credentials" not in str(refusal)
+    assert cloud.talk.refused_settings == 1, "Talk is not asked again before it is updated"
+    cloud.talk.version = "22.0.12"
+    assert await patient.ask_everything() == []
+
+
+async def test_another_version_of_talk_that_refuses_is_a_refusal_of_the_app(cloud: Nextcloud, gateway: AppApiGateway) -> None:
+    gateway.credentials_confirmed()
+    with cloud.faults.during(Fault(FaultKind.UNAUTHORIZED, path="signaling/settings")), pytest.raises(NextcloudRefused):
+        await gateway.ice_servers()
+
+
+@pytest.mark.parametrize("encrypts", [False, True])
+async def test_talks_version_and_whether_it_encrypts_calls(cloud: Nextcloud, gateway: AppApiGateway, encrypts: bool) -> None:
+    cloud.talk.encrypts_calls = encrypts
+    assert await gateway.talk() == TalkFacts("22.0.4", encrypts_calls=encrypts)
+
+
+def capabilities(**talk: Any) -> dict[str, Any]:
+    return {"capabilities": {"spreed": {"version": "22.0.4", **talk}}}
+
+
+@pytest.mark.parametrize(
+    ("answer", "encrypts"),
+    [
+        (capabilities(), False),
+        (capabilities(features=["call-end-to-end-encryption"]), True),
+        (capabilities(features=["call-end-to-end-encryption"], config={"call": {"end-to-end-encryption": False}}), False),
+        (capabilities(features=None, config={"call": {"end-to-end-encryption": True}}), True),
+        (capabilities(features="x", config={"call": []}), False),
+        (capabilities(config=[]), False),
+    ],
+)
+def test_talks_capabilities(answer: object, encrypts: bool) -> None:
+    assert parse_talk(answer) == TalkFacts("22.0.4", encrypts_calls=encrypts)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, [], {}, {"capabilities": []}, {"capabilities": {"spreed": []}}, {"capabilities": {"spreed": {"version": 22}}}],
+)
+def test_capabilities_without_talk(answer: object) -> None:
+    assert parse_talk(answer) is None
+
+
+@pytest.mark.parametrize("version", ["22.0.1", "22.0.110", "22.0.12", "23.0.30", "23.0.4", "122.0.11", "", "22.0.11x"])
+def test_other_versions_of_talk_answer_apps(version: str) -> None:
+    assert not TalkFacts(version, encrypts_calls=False).refuses_apps
 
 
 async def test_a_disabled_app_may_still_ask_for_its_state(patient: PatientCloud) -> None:

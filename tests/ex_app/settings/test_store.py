@@ -54,6 +54,23 @@ def test_setting_every_default_explicitly_changes_nothing() -> None:
     assert read_settings(ENVIRONMENT | explicit) == read_settings(ENVIRONMENT)
 
 
+async def test_forgetting_deletes_every_value_and_the_environment_applies() -> None:
+    retired = {"lt_finals_only": "1"}
+    nextcloud = FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com", **MODAL, **retired, "of_another_app": "1"})
+    saved, applied = saved_settings(nextcloud)
+    await saved.refresh()
+    nextcloud.failures = 1
+    with pytest.raises(NextcloudError):
+        await saved.forget()
+    assert saved.describe()["lt_modal_key"] == {"source": "saved", "set": True, "problem": ""}
+    await saved.forget()
+    assert nextcloud.values == {"of_another_app": "1"}
+    assert {state["source"] for state in saved.describe().values()} <= {"environment", "default"}
+    assert applied.settings[-1].engine.hpb.url == ENVIRONMENT["LT_HPB_URL"]
+    assert applied.settings[-1].engine.stt.modal is None
+    await saved.forget()
+
+
 async def test_saved_values_take_precedence_until_they_are_deleted() -> None:
     nextcloud = FakeNextcloud(values={"lt_hpb_url": "https://saved.example.com", **MODAL})
     saved, applied = saved_settings(nextcloud)

@@ -30,6 +30,7 @@ class OneCall:
     failures: Mapping[str, NoMediaPath] = field(default_factory=dict)
     answers: Mapping[str, TurnAnswer] = field(default_factory=dict)
     has_media_path: bool = False
+    encrypted_count: int = 0
 
     @property
     def joined(self) -> asyncio.Event:

@@ -10,6 +10,7 @@ import pytest
 
 from deploy import deploy as command
 from deploy.moshi_config import FILES, missing_weights, moshi_config
+from deploy.pins import CRATE_SHA256
 from deploy.settings import BadSetting, Settings, cost_note, load
 
 
@@ -31,11 +32,31 @@ def test_settings_come_from_the_environment_and_survive_the_way_into_the_contain
         ("KYUTAI_TIMEOUT_S", "30"),
         ("KYUTAI_IDLE_S", "120"),
         ("KYUTAI_MAX_CONTAINERS", "0"),
+        ("KYUTAI_TEMPERATURE", "-0.1"),
+        ("KYUTAI_TEMPERATURE", "nan"),
+        ("KYUTAI_TEMPERATURE", "warm"),
+        ("KYUTAI_MODEL_REVISION", "../../etc"),
+        ("KYUTAI_MOSHI_SHA256", "'; rm -rf /"),
+        ("KYUTAI_MOSHI_VERSION", "0.6.5"),
     ],
 )
 def test_a_setting_that_cannot_work_is_named(name: str, value: str) -> None:
-    with pytest.raises(BadSetting, match=name):
+    with pytest.raises(BadSetting, match=name.replace("VERSION", "SHA256")):
         load({name: value})
+
+
+@pytest.mark.parametrize(
+    ("gpu", "capability"), [("A10", "86"), ("A10G", "86"), ("A100", "80"), ("L4", "89"), ("L40S", "89"), ("H100", "90")]
+)
+def test_each_gpu_is_compiled_for_its_compute_capability(gpu: str, capability: str) -> None:
+    assert load({"KYUTAI_GPU": gpu}).price.capability == capability
+
+
+def test_another_moshi_server_needs_its_hash() -> None:
+    assert load({}).crate_sha256 == CRATE_SHA256["0.6.4"]
+    settings = load({"KYUTAI_MOSHI_VERSION": "0.6.5", "KYUTAI_MOSHI_SHA256": "ab" * 32})
+    assert settings.crate_sha256 == "ab" * 32
+    assert load(settings.as_environment()) == settings
 
 
 def test_the_session_ends_before_modal_cuts_it_and_before_the_model_forgets_it() -> None:
@@ -60,6 +81,17 @@ def test_moshi_reads_its_configuration_with_pauses_and_the_right_batch() -> None
     assert module["asr_delay_in_tokens"] == 6
     assert module["model"]["extra_heads"]["num_heads"] == 4
     assert {Path(value).name for name, value in module.items() if name.endswith("_file")} == set(FILES)
+
+
+def test_the_temperature_is_a_setting() -> None:
+    config = moshi_config(Path("/w"), batch_size=1, log_directory=Path("/tmp/moshi"), temperature=load({}).temperature)
+    assert tomllib.loads(config)["modules"]["asr"]["temperature"] == 0.25
+    assert load({"KYUTAI_TEMPERATURE": "0"}).temperature == 0
+
+
+def test_moshi_server_serves_no_files_that_exist() -> None:
+    config = tomllib.loads(moshi_config(Path("/w"), batch_size=1, log_directory=Path("/tmp/moshi")))
+    assert Path(config["static_dir"]).parent == Path(config["log_dir"]), "not the directory with the configuration"
 
 
 def test_missing_weights_are_named(tmp_path: Path) -> None:

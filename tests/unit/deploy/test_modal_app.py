@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("modal", reason="the modal package is a development dependency")
 
 from deploy.deploy import ROOT, service_url
+from deploy.pins import CRATE_SHA256, RUSTUP_SHA256
 from tests.unit.deploy.modal_control_plane import ControlPlane, control_plane
 
 SERVICE = "KyutaiSTTRustService.*"
@@ -58,10 +59,14 @@ async def test_the_image_compiles_for_its_gpu_and_holds_what_the_container_runs(
     assert "ENV CUDA_COMPUTE_CAP=86" in commands
     assert any("cargo install --locked --features cuda moshi-server@0.6.4" in command for command in commands)
     assert "ENV KYUTAI_SESSIONS=20" in commands, "the container would build another app than was deployed"
+    assert any(f"echo '{CRATE_SHA256['0.6.4']} '" in command and "sha256sum -c" in command for command in commands)
+    assert any(f"{RUSTUP_SHA256}  /tmp/rustup-init" in command for command in commands)
+    assert any("@sha256:" in command for command in commands if command.startswith("FROM nvidia/cuda"))
+    assert any("pip install -r /.requirements.txt --require-hashes" in command for command in commands)
     compiled = next(place for place, command in enumerate(commands) if "cargo install" in command)
     settings = next(place for place, command in enumerate(commands) if "KYUTAI_SESSIONS" in command)
     assert compiled < settings, "a change of settings would compile again"
-    for name in ("modal_app", "proxy", "session", "model_server", "moshi_config", "settings"):
+    for name in ("modal_app", "proxy", "session", "model_server", "moshi_config", "pins", "settings"):
         assert f"/root/deploy/{name}.py" in plane.source_files
     service = plane.functions[SERVICE]
     assert service.resources.gpu_config.gpu_type == "A10G"

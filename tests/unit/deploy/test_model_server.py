@@ -12,9 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from deploy.model_server import ModelServer, ModelServerFailed
+from deploy.model_server import DEAD_S, PROBE_EVERY_S, Answer, Liveness, ModelServer, ModelServerFailed
 from deploy.proxy import modules_info
 from sandbox.ports import free_port
+from sandbox.stt_servers.moshi import MoshiStandIn
+from sandbox.stt_servers.words import evenly, scripted
+from tests.unit.sandbox_stt_servers.clients import open_socket, until
 
 #: Serves the first time that it is started, and ends at once from then on.
 ONLY_ONCE = """
@@ -75,3 +78,41 @@ def test_one_that_keeps_dying_makes_its_container_refuse_work(tmp_path: Path) ->
     finally:
         server.stop()
     assert server.restarts == 1
+
+
+def test_a_process_that_answers_no_probe_is_restarted_after_ten_seconds() -> None:
+    liveness = Liveness(100.0, 600.0, ready=True)
+    assert liveness.probe_at == 100.0 + PROBE_EVERY_S
+    assert not liveness.answered(Answer.READY, 105.0, 105.0)
+    assert not liveness.answered(Answer.NONE, 110.0, 115.0)
+    assert liveness.probe_at == 115.0
+    assert not liveness.answered(Answer.NONE, 115.0, 119.9)
+    assert liveness.answered(Answer.NONE, 119.9, 110.0 + DEAD_S)
+
+
+@pytest.mark.parametrize("answer", [Answer.READY, Answer.BUSY])
+def test_an_answer_ends_the_suspicion(answer: Answer) -> None:
+    liveness = Liveness(0.0, 600.0, ready=True)
+    assert not liveness.answered(Answer.NONE, 5.0, 14.0)
+    assert not liveness.answered(answer, 14.0, 14.9)
+    assert not liveness.answered(Answer.NONE, 19.9, 24.9)
+
+
+def test_a_restarted_process_has_time_to_load_its_model() -> None:
+    liveness = Liveness(0.0, 600.0)
+    assert not liveness.answered(Answer.NONE, 5.0, 5.0)
+    assert liveness.probe_at == 6.0, "a refused connection is not asked again at once"
+    assert not liveness.answered(Answer.NONE, 598.0, 599.0)
+    assert liveness.answered(Answer.NONE, 599.0, 600.0)
+
+
+async def test_a_probe_tells_a_full_server_from_one_whose_model_loop_is_dead() -> None:
+    async with MoshiStandIn(scripted(evenly("hello")), batch_size=1) as model:
+        server = ModelServer([], f"{model.host}:{model.port}")
+        assert await asyncio.to_thread(server.probe, 5.0) is Answer.READY
+        await until(lambda: not model.model.used_slots)
+        async with open_socket(f"ws://{server.address}/api/asr-streaming", kyutai_api_key="public_token") as client:
+            await client.recv()
+            assert await asyncio.to_thread(server.probe, 5.0) is Answer.BUSY
+            model.model.die()
+        assert await asyncio.to_thread(server.probe, 5.0) is Answer.NONE, "a slot without a client"

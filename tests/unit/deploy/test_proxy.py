@@ -60,7 +60,7 @@ async def test_end_brings_the_tail_that_a_close_would_lose_and_the_session_goes_
         assert [reply["text"] for reply in replies if reply["type"] == "token"] == WORDS
         await client.send(tone(0.5))
         await socket.send('{"type":"end"}')
-        assert (await replies_until(client, "done"))[-1] == {"type": "done"}
+        assert (await replies_until(client, "done"))[-1]["type"] == "done"
 
 
 async def test_a_client_that_just_closes_frees_its_place() -> None:
@@ -113,6 +113,39 @@ async def test_a_model_that_is_not_there_is_told() -> None:
                 assert reply["code"] == "model_unavailable"
                 assert (await closing(socket))[0] == 1011
         assert (await http.get(health)).status_code == 200
+
+
+async def test_a_dead_model_loop_is_unavailable_and_not_full() -> None:
+    async with proxied(batch_size=2) as (model, url), httpx.AsyncClient(trust_env=False, timeout=30) as http:
+        health = url.replace("ws:", "http:").replace("/v1/stream", "/health")
+        model.model.die()
+        # Its HTTP pages answer, but the probe gets no `Ready`, and takes a slot that is never freed.
+        response = await http.get(health)
+        assert (response.status_code, response.json()["status"]) == (503, "unavailable")
+        assert "no session" in response.json()["reason"]
+        async with open_socket(url) as socket:
+            (reply,) = await replies_until(ModalClient(socket), "error")
+            assert (reply["code"], (await closing(socket))[0]) == ("model_unavailable", 1011)
+        # All slots are used now, but not by clients.
+        async with open_socket(url) as socket:
+            (reply,) = await replies_until(ModalClient(socket), "error")
+            assert (reply["code"], (await closing(socket))[0]) == ("model_unavailable", 1011)
+        assert (await http.get(health)).status_code == 503
+
+
+async def test_a_full_model_is_healthy() -> None:
+    async with proxied(batch_size=1) as (_, url), open_socket(url) as first, httpx.AsyncClient(trust_env=False) as http:
+        await replies_until(ModalClient(first), "ready")
+        response = await http.get(url.replace("ws:", "http:").replace("/v1/stream", "/health"))
+        assert (response.status_code, response.json()["used_slots"]) == (200, 1)
+
+
+async def test_a_slot_that_is_freed_a_moment_later_is_waited_for() -> None:
+    async with proxied(batch_size=1) as (_, url), open_socket(url) as first:
+        await replies_until(ModalClient(first), "ready")
+        asyncio.get_running_loop().call_later(0.3, first.transport.abort)
+        async with open_socket(url) as second:
+            assert (await replies_until(ModalClient(second), "ready"))[0]["type"] == "ready"
 
 
 async def test_a_model_that_dies_in_mid_sentence_is_told() -> None:

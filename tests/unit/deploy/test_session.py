@@ -24,7 +24,9 @@ def session(**options: float) -> ProxySession:
 
 
 def said(effects: Effects) -> list[dict[str, Any]]:
-    return [json.loads(text) for text in effects.to_client]
+    """The messages without `audio_s`, which has a test of its own."""
+    messages = [json.loads(text) for text in effects.to_client]
+    return [{name: value for name, value in message.items() if name != "audio_s"} for message in messages]
 
 
 def frames(effects: Effects) -> list[list[float]]:
@@ -94,11 +96,11 @@ def test_a_text_frame_does_not_end_the_session(text: str) -> None:
 def test_words_keep_their_text_and_get_their_times() -> None:
     proxy = session()
     assert said(proxy.from_model(model(type="Word", text="Où", start_time=1.2), 0.0)) == [
-        {"type": "token", "text": "Où", "start_time": 1.2}
+        {"type": "token", "text": "Où", "final": True, "vad_end": False, "start_time": 1.2}
     ]
     assert said(proxy.from_model(model(type="EndWord", stop_time=1.64), 0.0)) == [{"type": "word_end", "stop_time": 1.64}]
     assert said(proxy.from_model(model(type="Word", text="x", start_time=float("nan")), 0.0)) == [
-        {"type": "token", "text": "x"}
+        {"type": "token", "text": "x", "final": True, "vad_end": False}
     ]
 
 
@@ -114,7 +116,7 @@ def run_steps(proxy: ProxySession, pauses: list[float], words_at: dict[int, str]
         effects = said(proxy.from_model(step(pause, index), 0.0))
         if index in words_at:
             effects += said(proxy.from_model(model(type="Word", text=words_at[index], start_time=0.0), 0.0))
-        got += [f"{index} {reply.get('text', reply['type'])}" for reply in effects]
+        got += [f"{index} {reply.get('text') or reply['type']}" for reply in effects if reply["type"] != "ping"]
     return got
 
 
@@ -134,35 +136,87 @@ def test_silence_without_words_is_no_pause_and_the_first_steps_mean_nothing() ->
     assert run_steps(session(), [0.9] * 12 + [0.1] * 20, {5: "oh"}) == ["5 oh"]
 
 
+def test_a_pause_also_carries_the_keys_of_the_specified_format() -> None:
+    proxy = session()
+    proxy.from_model(model(type="Word", text="so", start_time=0.0), 0.0)
+    replies = [reply for index in range(1, 40) for reply in said(proxy.from_model(step(0.9, index), 0.0)) if len(reply) > 1]
+    assert replies == [{"type": "vad_end", "text": "", "final": True, "vad_end": True}]
+
+
 def test_end_drains_and_the_session_goes_on() -> None:
     proxy = session()
     proxy.audio(audio(FRAME + 100), 0.0)
     drained = frames(proxy.text('{"type":"end"}', 0.0))
     assert len(drained) == 9
-    replies: list[dict[str, Any]] = []
     for index in range(1, 11):
         effects = proxy.from_model(step(index=index), 0.1)
         assert effects.close is None
-        replies += said(effects)
-        assert (index < 10) == (not replies)
-    assert replies == [{"type": "done"}]
+        assert said(effects) == []
+    assert proxy.next_deadline() == pytest.approx(0.3)
+    assert said(proxy.tick(0.31)) == [{"type": "done"}]
     assert len(frames(proxy.audio(audio(FRAME), 1.0))) == 1
 
 
-def test_a_model_that_does_not_step_ends_a_drain_in_time() -> None:
+def test_a_word_of_the_last_step_of_a_drain_comes_before_done() -> None:
+    # The model sends the step first, then its word.
     proxy = session()
-    proxy.text('{"type":"end"}', 5.0)
-    assert proxy.next_deadline() == pytest.approx(6.5)
-    assert said(proxy.tick(6.5)) == [{"type": "done"}]
-    assert said(proxy.tick(6.6)) == []
+    proxy.text('{"type":"end"}', 0.0)
+    for index in range(1, 9):
+        assert said(proxy.from_model(step(index=index), 0.1)) == []
+    assert said(proxy.from_model(model(type="Word", text="last", start_time=1.0), 0.1))[0]["text"] == "last"
+    assert said(proxy.tick(0.31)) == [{"type": "done"}]
 
 
-def test_each_step_gives_a_drain_more_time() -> None:
+def test_messages_tell_how_much_audio_their_words_cover() -> None:
     proxy = session()
-    proxy.audio(audio(FRAME * 100), 5.0)
+    assert json.loads(proxy.from_model(model(type="Ready"), 0.0).to_client[0])["audio_s"] == 0.0
+    proxy.audio(audio(FRAME * 20), 0.0)
+    for index in range(1, 21):
+        proxy.from_model(step(index=index), 0.1)
+    # The model is 6 steps behind the audio, and may still send words of its last step.
+    token = json.loads(proxy.from_model(model(type="Word", text="x", start_time=1.0), 0.1).to_client[0])
+    assert token["audio_s"] == pytest.approx(13 * 0.08)
+    proxy.text('{"type":"end"}', 0.2)
+    for index in range(21, 29):
+        proxy.from_model(step(index=index), 0.3)
+    done = json.loads(proxy.tick(0.51).to_client[0])
+    assert done["type"] == "done"
+    assert done["audio_s"] >= 20 * 0.08
+
+
+def test_a_ping_tells_every_second_of_audio_what_is_transcribed() -> None:
+    proxy = session()
+    proxy.audio(audio(FRAME * 40), 0.0)
+    pings = [json.loads(text) for _ in range(40) for text in proxy.from_model(step(), 0.1).to_client]
+    assert pings == [{"type": "ping", "audio_s": pytest.approx((count - 7) * 0.08)} for count in (12, 24, 36)]
+
+
+def test_the_next_step_answers_a_drain_at_once() -> None:
+    proxy = session()
+    proxy.text('{"type":"end"}', 0.0)
+    proxy.audio(audio(FRAME), 0.0)
+    for index in range(1, 9):
+        proxy.from_model(step(index=index), 0.1)
+    assert said(proxy.from_model(step(index=9), 0.15)) == [{"type": "done"}]
+    assert said(proxy.tick(0.4)) == []
+
+
+def test_a_drain_waits_for_a_model_that_pauses() -> None:
+    proxy = session()
     proxy.text('{"type":"end"}', 5.0)
-    proxy.from_model(step(), 6.0)
-    assert proxy.next_deadline() == pytest.approx(7.5)
+    assert said(proxy.tick(14.9)) == [{"type": "ping"}]
+    for _ in range(8):
+        assert said(proxy.from_model(step(), 14.9)) == []
+    assert said(proxy.tick(15.1)) == [{"type": "done"}]
+
+
+def test_a_drain_is_never_called_done_by_a_model_that_stalls() -> None:
+    proxy = session()
+    proxy.text('{"type":"end"}', 5.0)
+    assert proxy.next_deadline() == pytest.approx(10.0)  # a ping
+    proxy.tick(10.0)
+    ended = proxy.tick(15.0)
+    assert (ended.close, said(ended)[0]["code"]) == (MODEL_LOST, "model_stalled")
 
 
 def test_no_free_channel_is_capacity_and_other_errors_are_the_models() -> None:
@@ -208,9 +262,9 @@ def test_the_age_limit_drains_first_and_takes_no_more_audio() -> None:
     assert len(frames(proxy.tick(100.0))) == 8
     assert not proxy.audio(audio(FRAME), 100.1).to_model
     proxy.from_model(model(type="Word", text="late", start_time=1.0), 100.2)
-    for _ in range(8):
+    for _ in range(9):
         assert proxy.from_model(step(), 100.3).close is None
-    ended = proxy.from_model(step(), 100.4)
+    ended = proxy.tick(100.5)
     assert ended.close == EXPIRED
     assert [reply["type"] for reply in said(ended)] == ["done", "error"]
     assert said(ended)[1]["code"] == "expired"

@@ -97,6 +97,15 @@ def test_an_engine_keeps_its_outcome_while_it_has_no_stream() -> None:
     assert outcomes.engines() == (Dependency("engine:modal", "ok", at=902.0),), "an engine that is no longer used is gone"
 
 
+@pytest.mark.parametrize("state", ["starting", "full"])
+def test_an_engine_that_was_starting_or_full_long_ago_is_unknown(state: str) -> None:
+    outcomes = Outcomes()
+    outcomes.observe_engines([EngineState("modal", state, "Wait.", "stt_starting")], 1.0)
+    assert outcomes.of("engine:modal").state == "warning"
+    outcomes.observe_engines([EngineState("modal", "unknown", "Wait.", "stt_starting")], 900.0)
+    assert outcomes.of("engine:modal") == Dependency("engine:modal")
+
+
 def test_dependencies_are_described_for_json() -> None:
     outcomes = Outcomes()
     outcomes.warned("turn", Condition("turn-refused", "It refuses.", "Check it."), 3.0)

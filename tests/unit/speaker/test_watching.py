@@ -75,8 +75,8 @@ class Transport:
 class Publisher:
     """`level`: None sends no level, a number always that level, "right" the correct one."""
 
-    def __init__(self, parts: Parts, backend: FakeBackend, level: int | str | None) -> None:
-        self.parts, self.backend, self.level = parts, backend, level
+    def __init__(self, parts: Parts, backend: FakeBackend, level: int | str | None, speaker: Speaker) -> None:
+        self.parts, self.backend, self.level, self.speaker = parts, backend, level, speaker
         self.sent = 0
 
     @property
@@ -129,7 +129,7 @@ async def publisher(monkeypatch: pytest.MonkeyPatch, level: int | str | None = "
     )  # fmt: skip
     running = asyncio.create_task(speaker.run())
     await asyncio.sleep(0.1)
-    yield Publisher(parts, backend, level)
+    yield Publisher(parts, backend, level, speaker)
     speaker.end()
     await running
 

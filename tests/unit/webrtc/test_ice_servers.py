@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import pytest
 
+from live_transcription.errors import LiveTranscriptionError
 from live_transcription.types import IceServer
 from live_transcription.webrtc.ice_servers import IceServerCache
 
@@ -64,3 +65,27 @@ async def test_the_last_known_servers_are_used_if_a_fetch_fails() -> None:
         raise OSError("no route")
 
     assert await IceServerCache(fails).get() == ()
+
+
+class TalkRefuses(LiveTranscriptionError):
+    code = "talk_refuses"
+
+
+@pytest.mark.parametrize(
+    ("failure", "text", "code"),
+    [
+        (TalkRefuses("Talk 22.0.11 refuses.", fix="Update Talk."), "Talk 22.0.11 refuses. Update Talk.", "talk_refuses"),
+        (OSError("secret"), "OSError.", ""),
+    ],
+)
+async def test_the_log_says_why_the_servers_are_not_known(
+    caplog: pytest.LogCaptureFixture, failure: Exception, text: str, code: str
+) -> None:
+    async def fails() -> Sequence[IceServer]:
+        raise failure
+
+    await IceServerCache(fails).get()
+    (record,) = caplog.records
+    assert text in record.getMessage()
+    assert vars(record)["code"] == code
+    assert "secret" not in record.getMessage()

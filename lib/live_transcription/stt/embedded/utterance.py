@@ -104,7 +104,7 @@ class Utterance:
 
     @property
     def last_text(self) -> str:
-        """The last hypothesis, for want of a final; empty if there is none of this audio."""
+        """The last hypothesis, which replaces a final that failed; empty if there is none of this audio only."""
         return self.shown if self._shown_length <= self._length else ""
 
     def cut(self, position: int) -> Utterance:

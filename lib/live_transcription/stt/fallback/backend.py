@@ -6,7 +6,7 @@
 The backend is chosen whenever a stream is opened. Below `ResilientBackend` that is also after each failure and, if a stream is
 `replaceable`, at a pause. So an utterance that one backend drops is transcribed by the next.
 
-A stream that works without being of use (no words, the same word, words that come ever later) ends with an `SttUnhealthy`, see
+A stream that works badly (no words, the same word, words that come later and later) ends with an `SttUnhealthy`, see
 `stt.fallback.stream_health` and `stt.fallback.attempts`. A backend that failed twice is tried once a minute, by one speaker.
 """
 
@@ -258,7 +258,7 @@ class _Speaker(SttBackend):
 
 
 class _FallbackStream(SttStream):
-    """A stream of one of the backends. Reports to the backend's health, and ends if its backend is of no use."""
+    """A stream of one of the backends. Reports to the backend's health, and ends if its backend is unhealthy."""
 
     def __init__(self, speaker: _Speaker, index: int, stream: SttStream, supporting: Sequence[int]) -> None:
         self._speaker = speaker
@@ -280,6 +280,10 @@ class _FallbackStream(SttStream):
     @property
     def acknowledged_s(self) -> float | None:
         return self._stream.acknowledged_s
+
+    @property
+    def behind_s(self) -> float:
+        return self._stream.behind_s
 
     @property
     def replaceable(self) -> bool:
@@ -342,7 +346,7 @@ class _FallbackStream(SttStream):
         self._speaker.attempts.word()
 
     def _check(self) -> None:
-        """Raise SttUnhealthy if the backend works without being of use."""
+        """Raise SttUnhealthy if the backend is unhealthy."""
         error = self._health.check(self._stream.acknowledged_s, _now())
         if error is not None:
             self._judge(error)

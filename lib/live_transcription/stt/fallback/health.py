@@ -122,10 +122,10 @@ class BackendHealth:
             self._failures = 0
         self._trial = self._up_since = None
         self._answered = False
-        # Whoever reports an unhealthy backend has seen it twice.
+        # A backend is reported as unhealthy after two unhealthy connections, or one while it was tried.
         self._failures += 2 if isinstance(error, SttUnhealthy) else 1
         if not error.retryable:
-            # A wrong model is replaced on the server. Everything else is corrected in the settings, which begins anew.
+            # A wrong model is replaced on the server. Saving the settings, which corrects everything else, resets the health.
             self.probe_at = now + PROBE_S[1] if isinstance(error, SttWrongModel) else None
             self._state = State.REFUSED
         elif isinstance(error, SttStarting):

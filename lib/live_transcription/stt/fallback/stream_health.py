@@ -21,7 +21,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from live_transcription.errors import SttDeaf, SttRepeating, SttSlow, SttUnhealthy
-from live_transcription.texts import template
 from live_transcription.types import SAMPLE_RATE
 
 #: Seconds at the end of each speech that may be silence: the silence gate's hangover.
@@ -40,10 +39,6 @@ UNREPORTED_S = 2.0
 #: Seconds of audio between two marks, and their number (two minutes).
 _MARK_S = 0.25
 _MARKS = 480
-
-_DEAF = template("The server accepts audio, but sends no words although people speak.")
-_REPEATING = template("The server repeats the same word without end.")
-_SLOW = template("The server transcribes more slowly than people speak, so captions lag by more than 10 seconds.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +168,15 @@ class StreamHealth:
             return None
         repeated_s = (self._repeated_to - self._repeated_from) / SAMPLE_RATE
         if self.repetitions >= REPETITIONS and repeated_s >= self._patience.speech_s:
-            return SttRepeating(_REPEATING, fix="Restart it if this continues. A temperature of 0.25 prevents most such loops.")
+            return SttRepeating(
+                "The server repeats the same word without end.",
+                fix="Restart it if this continues. A temperature of 0.25 prevents most such loops.",
+            )
         if self._slow:
-            return SttSlow(_SLOW, fix="Give it a faster GPU, or allow fewer sessions at a time (batch_size).")
+            return SttSlow(
+                "The server transcribes more slowly than people speak, so captions come too late.",
+                fix="Give it a faster GPU, or allow fewer sessions at a time (batch_size).",
+            )
         return None
 
     def check_end(self, speech_s: float) -> SttDeaf | None:
@@ -220,4 +221,7 @@ class StreamHealth:
 
 
 def _deaf() -> SttDeaf:
-    return SttDeaf(_DEAF, fix="Restart it if this continues, and check its log.")
+    return SttDeaf(
+        "The server accepts audio, but sends no words although people speak.",
+        fix="Restart it if this continues, and check its log.",
+    )

@@ -15,8 +15,8 @@ from live_transcription.stt.kyutai.steps import Steps
 from live_transcription.transcript import SttEvent
 from live_transcription.types import Frame
 
-#: Messages to send, in order.
-Messages: TypeAlias = Sequence[bytes | memoryview]
+#: Messages to send, in order: binary ones, and text.
+Messages: TypeAlias = Sequence[bytes | memoryview | str]
 
 
 class Session(ABC):
@@ -43,6 +43,11 @@ class Session(ABC):
     def ended(self) -> bool:
         """Whether `end` was called and all words have arrived."""
         return self._ending and not self._flushes
+
+    def behind_s(self, now: float) -> float:
+        """See `SttStream`."""
+        del now
+        return 0.0
 
     def replaceable(self, now: float) -> bool:
         """Whether another session should replace this one at the next pause."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable
 
+import numpy as np
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 from websockets.protocol import State
@@ -42,6 +43,10 @@ class WebsocketStream(SttStream):
         return self._session.acknowledged_s
 
     @property
+    def behind_s(self) -> float:
+        return self._session.behind_s(self._clock())
+
+    @property
     def replaceable(self) -> bool:
         return self._session.replaceable(self._clock())
 
@@ -60,6 +65,10 @@ class WebsocketStream(SttStream):
         now = self._clock()
         if self._first_audio_at is None:
             self._first_audio_at = now
+        if not np.isfinite(frame).all():
+            # NaN would stay in the model's memory, and spoil the session's slot for the sessions after it.
+            metrics.stt_silenced_frames.inc()
+            frame = np.zeros_like(frame)
         await self.transmit(self._session.send(frame, now))
 
     async def flush(self) -> None:
@@ -100,7 +109,10 @@ class WebsocketStream(SttStream):
                 if connection.protocol.state is State.OPEN and not connection.transport.get_write_buffer_size():
                     # Nothing waits to be sent, so neither does this message. The locks and the timeout of the other branch
                     # cost some 8 % of a speaker's whole CPU time (docs/performance.md).
-                    connection.protocol.send_binary(message)
+                    if isinstance(message, str):
+                        connection.protocol.send_text(message.encode())
+                    else:
+                        connection.protocol.send_binary(message)
                     for octets in connection.protocol.data_to_send():
                         connection.transport.write(octets)
                 else:

@@ -31,8 +31,9 @@ class Connection:
         self.sent = start
         #: Whether the stream expects speech in the audio that follows (`SttStream.mark_speech`).
         self.speech = False
-        #: Number of flushes that were sent and not answered yet.
+        #: Number of flushes that were sent and not settled yet, and how many of them were answered.
         self.flushes = 0
+        self.answered = 0
         #: No more audio will be sent.
         self.ending = False
         #: Whether the connection has emitted text, and whether as hypotheses.
@@ -57,6 +58,11 @@ class Connection:
         """A position behind the words emitted now: the acknowledged one, otherwise the sent one minus the model's delay."""
         acknowledged = self.acknowledged
         return max(self._start, self.sent - round(MODEL_DELAY_S * SAMPLE_RATE)) if acknowledged is None else acknowledged
+
+    @property
+    def transcribed(self) -> int:
+        """A position before which all words were emitted. While the server catches up, it lies behind `word_bound`."""
+        return max(self._start, self.word_bound - round(self.stream.behind_s * SAMPLE_RATE))
 
     def has_acknowledged(self, position: int) -> bool:
         """Whether all words before `position` were certainly emitted, given that a flush has just been answered."""

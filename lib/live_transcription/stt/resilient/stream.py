@@ -79,8 +79,9 @@ class ResilientStream(SttStream):
         # Flushes like those above that were answered without a word, although there was speech.
         self._wordless: deque[tuple[int, float]] = deque()
         # Positions: all audio before `_settled` was flushed; `_furthest` is the end of what any connection was sent;
-        # `_acknowledged` is the end of what broken connections acknowledged; drops before `_counted_drops` were counted.
-        self._settled = self._furthest = self._acknowledged = self._counted_drops = 0
+        # `_acknowledged` is the end of what broken connections acknowledged, `_reached` a position behind their last word;
+        # drops before `_counted_drops` were counted.
+        self._settled = self._furthest = self._acknowledged = self._reached = self._counted_drops = 0
         self._ended = False
         self._drain_until: float | None = None
         self._limit: asyncio.Timeout | None = None
@@ -209,8 +210,9 @@ class ResilientStream(SttStream):
         if deaf:
             self._flushes.extendleft(reversed(self._wordless))
             self._wordless.clear()
-        acknowledged = max(0 if deaf else connection.acknowledged or 0, self._utterance.last_word)
-        progress, self._acknowledged = acknowledged > self._acknowledged, max(self._acknowledged, acknowledged)
+        reached = max(0 if deaf else connection.acknowledged or 0, self._utterance.last_word)
+        progress, self._reached = reached > self._reached, max(self._reached, reached)
+        self._acknowledged = max(self._acknowledged, min(reached, connection.transcribed))
         if error is None and connection.ending:
             self._flushes.clear()
             self._settled = self._ring.end
@@ -283,7 +285,9 @@ class ResilientStream(SttStream):
         """Remove audio of a long utterance that would not be replayed after a break."""
         if len(self._ring) > _TRIM:
             acknowledged = connection.acknowledged
-            acknowledged = max(self._acknowledged, self._utterance.last_word if acknowledged is None else acknowledged)
+            if acknowledged is None:
+                acknowledged = min(self._utterance.last_word, connection.transcribed)
+            acknowledged = max(self._acknowledged, acknowledged)
             recall_s = RECALL_S if self._utterance.is_open else WORDLESS_S
             self._ring.forget(acknowledged - round(recall_s * SAMPLE_RATE))
             self._speech.forget(self._ring.start)
@@ -316,6 +320,8 @@ class ResilientStream(SttStream):
                     else:
                         self._utterance.show()
                     await self._events.put(hypothesis)
+                case Pause() if connection.word_bound < self._reached:
+                    pass  # words after it are shown already, and will be repeated
                 case Pause():
                     await self._repeat_carried(connection)
                     self._close(connection.word_bound)
@@ -329,23 +335,34 @@ class ResilientStream(SttStream):
             raise SttUnavailable("The speech-to-text server ended the stream.")
 
     async def _flushed(self, connection: Connection) -> None:
-        """Answer the oldest flush, and close as much of its audio as is certain to be transcribed."""
-        if not connection.flushes:
+        """Settle the oldest flush, and close as much of its audio as is certain to be transcribed.
+
+        If another connection has emitted words of the audio after it, these will be repeated. It is then settled together with
+        the next flush.
+        """
+        if connection.answered >= connection.flushes:
             return
-        connection.flushes -= 1
-        position, requested_at = self._flushes.popleft()
-        self._settled = max(self._settled, position)
-        metrics.stt_flush_seconds.observe(self._clock() - requested_at)
+        connection.answered += 1
+        position, _ = self._flushes[connection.answered - 1]
+        if position < self._reached and not connection.has_acknowledged(position):
+            return
         await self._repeat_carried(connection)
+        settled = [self._flushes.popleft() for _ in range(connection.answered)]
+        connection.flushes -= len(settled)
+        connection.answered = 0
+        self._settled = max(self._settled, position)
+        for _, requested_at in settled:
+            metrics.stt_flush_seconds.observe(self._clock() - requested_at)
         last_word = self._utterance.last_word
         if not connection.hypotheses and self._speech.samples(last_word, position) >= _SPEECH_S * SAMPLE_RATE:
             # Speech without a word may have been missed by a deaf server.
-            self._wordless.append((position, requested_at))
+            self._wordless.extend(settled)
             self._close(max(last_word, position - round(WORDLESS_S * SAMPLE_RATE)))
         else:
             certain = connection.has_acknowledged(position)
             self._close(max(position, last_word) if certain else self._utterance.last_word_by(position))
-        await self._events.put(Flushed())
+        for _ in settled:
+            await self._events.put(Flushed())
 
     async def _repeat_carried(self, connection: Connection) -> None:
         """Emit tokens whose audio is not replayed, before the first words of the replayed audio."""

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Decodes of any duration, while the speaker goes on, pauses, changes the language, or leaves: each word is shown once."""
+"""Decodes of any duration, while the speaker continues, pauses, changes the language, or leaves: each word is shown once."""
 
 from __future__ import annotations
 

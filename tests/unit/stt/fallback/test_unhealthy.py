@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Engines that work without being of use, as a speaker and an administrator notice them, in virtual time."""
+"""Engines that accept audio but are unhealthy, as a speaker and an administrator notice them, in virtual time."""
 
 from __future__ import annotations
 

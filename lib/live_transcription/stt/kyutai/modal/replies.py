@@ -3,7 +3,8 @@
 
 """The messages of a Kyutai proxy on Modal, in either of its two formats. Pure; parsing is tolerant and never raises.
 
-Specified: `{"text": …, "final": …, "vad_end": …}`. Deployed: `{"type": "token" | "vad_end" | "ping" | "error", …}`.
+Specified: `{"text": …, "final": …, "vad_end": …}`. Deployed: `{"type": "token" | "vad_end" | "ping" | "error", …}`. Our own
+proxy (`deploy/`) also sends `ready`, `word_end` and `done`.
 Times in seconds are read from `start_s`, `start_time` or `start`, and from `end_s`, `stop_time` or `end`.
 """
 
@@ -40,19 +41,36 @@ class PauseReply:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadyReply:
+    """The proxy of `deploy/` has a place for this session. It alone understands `end`, and announces it with its delay."""
+
+
+@dataclass(frozen=True, slots=True)
+class ProgressReply:
+    """The words of so many seconds of audio have been sent, the silence of flushes included. Only our own proxy tells."""
+
+    audio_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class DoneReply:
+    """The answer to `end`: all words of the audio before it have been sent."""
+
+
+@dataclass(frozen=True, slots=True)
 class PingReply:
-    """A sign of life. It must not be answered: the proxy closes the session on any text frame."""
+    """A sign of life. It must not be answered: Kyutai's proxy closes the session on any text frame."""
 
 
 @dataclass(frozen=True, slots=True)
 class ErrorReply:
-    """`kind` is `capacity`, `expired` or `other`. `message` is short and plain enough for a log."""
+    """`kind` is `capacity`, `expired`, `starting` or `other`. `message` is short and plain enough for a log."""
 
     kind: str
     message: str
 
 
-Reply: TypeAlias = TokenReply | PauseReply | PingReply | ErrorReply | IgnoredReply
+Reply: TypeAlias = TokenReply | PauseReply | ReadyReply | ProgressReply | DoneReply | PingReply | ErrorReply | IgnoredReply
 
 
 def parse_message(message: str | bytes) -> list[Reply]:
@@ -71,6 +89,11 @@ def parse_message(message: str | bytes) -> list[Reply]:
 
 
 def _parse_object(reply: Mapping[str, object]) -> Sequence[Reply]:
+    audio_s = _time(reply, "audio_s")
+    return [*([] if audio_s is None else [ProgressReply(audio_s)]), *_parse_message(reply)]
+
+
+def _parse_message(reply: Mapping[str, object]) -> Sequence[Reply]:
     match reply.get("type"):
         case None:
             return _parse_specified(reply)
@@ -78,7 +101,11 @@ def _parse_object(reply: Mapping[str, object]) -> Sequence[Reply]:
             return _parse_specified({"vad_end": False, **reply}) if _text(reply) else [IgnoredReply("garbage")]
         case "vad_end":
             return [PauseReply()]
-        case "ping":
+        case "ready" if seconds(reply.get("delay_s")) is not None:
+            return [ReadyReply()]
+        case "done":
+            return [DoneReply()]
+        case "ping" | "ready" | "word_end":
             return [PingReply()]
         case "error":
             return [_error(reply)]
@@ -126,5 +153,8 @@ def _error(reply: Mapping[str, object]) -> ErrorReply:
     if isinstance(code, str) and code != reason:
         reason = f"{code}: {reason}"
     reason = loggable(reason)
-    kind = "capacity" if is_capacity(reason) else "expired" if _EXPIRED.search(reason) else "other"
+    if code == "model_unavailable":
+        kind = "starting"
+    else:
+        kind = "capacity" if is_capacity(reason) else "expired" if _EXPIRED.search(reason) else "other"
     return ErrorReply(kind, reason)

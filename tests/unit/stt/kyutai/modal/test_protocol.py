@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttUnavailable
-from live_transcription.stt.kyutai.modal.protocol import FLUSH_TIMEOUT_S, STALL_S, ModalSession
+from live_transcription.errors import SttAtCapacity, SttExpired, SttStalled, SttStarting, SttUnavailable
+from live_transcription.stt.kyutai.modal.protocol import END_LIMIT_S, FLUSH_TIMEOUT_S, SILENT_S, STALL_S, ModalSession
 from live_transcription.transcript import Flushed, Pause, SttEvent, Token
 from tests.fakes.stt_counts import SttCounts
 
@@ -125,11 +125,140 @@ def test_end_flushes_the_remaining_audio() -> None:
     session.send(frame(100), 0.0)
     assert len(session.end(0.0)) == 9
     assert not session.ended
-    assert session.tick(1.0) == [Flushed()]
+    session.receive('{"type": "ping"}', 0.1)
+    assert session.tick(1.4) == []
+    assert session.tick(1.5) == [Flushed()]
     assert session.ended
     quiet = ModalSession(0.0)
     assert quiet.end(0.0) == []
     assert quiet.ended
+
+
+def ready(now: float = 0.0) -> ModalSession:
+    session = ModalSession(now)
+    session.receive('{"type": "ready", "delay_s": 0.48, "sample_rate": 24000}', now)
+    return session
+
+
+def test_the_end_waits_while_words_still_arrive() -> None:
+    session = ModalSession(0.0)
+    session.send(frame(), 0.0)
+    token(session, "first", 1.0)
+    session.end(2.0)
+    now = 2.0
+    while now < 30.0:
+        assert session.tick(now) == []
+        now += FLUSH_TIMEOUT_S - 0.1
+        token(session, "late", now)
+    assert session.tick(now + FLUSH_TIMEOUT_S) == [Flushed()]
+    assert session.ended
+
+
+def test_words_that_arrive_after_the_last_flush_keep_the_end_open() -> None:
+    session = ModalSession(0.0)
+    session.send(frame(), 0.0)
+    session.flush(0.0)
+    assert session.tick(0.5) == [Flushed()]
+    token(session, "late", 1.0)
+    assert session.end(1.5) == []
+    assert not session.ended
+    token(session, "later", 2.4)
+    assert session.tick(3.8) == []
+    assert session.tick(3.9) == [Flushed()]
+    assert session.ended
+
+
+def test_the_end_has_a_limit_however_many_words_arrive() -> None:
+    session = ModalSession(0.0)
+    session.send(frame(), 0.0)
+    session.end(0.0)
+    now = 0.0
+    while not session.tick(now):
+        token(session, "more", now)
+        now += 0.5
+    assert now == pytest.approx(END_LIMIT_S, abs=0.6)
+
+
+def test_a_server_that_has_not_said_anything_gets_more_time_at_the_end() -> None:
+    session = ModalSession(0.0)
+    session.send(frame(), 0.0)
+    session.end(0.0)
+    assert session.next_deadline() == SILENT_S
+
+
+def test_a_session_with_words_on_their_way_is_not_replaceable() -> None:
+    session = ModalSession(0.0, rotate_after_s=10.0)
+    token(session, "late", 10.0)
+    assert not session.replaceable(11.0)
+    assert session.replaceable(11.5)
+
+
+def test_a_proxy_that_announces_itself_is_asked_for_done() -> None:
+    session = ready()
+    session.send(frame(), 1.0)
+    session.send(frame(100), 1.0)
+    audio, end = session.flush(1.0)
+    assert len(audio) == 7680
+    assert end == '{"type":"end"}'
+    session.receive('{"type": "ping"}', 11.0)
+    assert session.tick(20.0) == []
+    # The proxy has inserted 1820 samples and 0.64 s, which are no time of the stream.
+    assert token(session, "next", 20.0, start_s=0.8) == [Token("next", None, pytest.approx(0.8 - 1820 / 24_000 - 0.64))]
+    assert session.receive('{"type": "done"}', 20.0) == [Flushed()]
+    assert session.receive('{"type": "done"}', 20.0) == []
+    assert session.end(21.0) == []
+    assert session.ended
+
+
+def test_a_proxy_without_a_delay_is_not_sent_any_text() -> None:
+    session = ModalSession(0.0)
+    session.receive('{"type": "ready"}', 0.0)
+    session.send(frame(), 1.0)
+    assert len(session.flush(1.0)) == 8
+
+
+def test_flushes_without_audio_between_them_share_an_answer() -> None:
+    session = ready()
+    session.send(frame(), 1.0)
+    assert session.flush(1.0) == ['{"type":"end"}']
+    assert session.flush(1.1) == []
+    session.send(frame(), 1.2)
+    assert session.end(1.2) == ['{"type":"end"}']
+    assert session.receive('{"type": "done"}', 2.0) == [Flushed(), Flushed()]
+    assert not session.ended
+    assert session.receive('{"type": "done"}', 2.1) == [Flushed()]
+    assert session.ended
+    nothing_sent = ready()
+    nothing_sent.flush(1.0)
+    assert nothing_sent.tick(1.5) == [Flushed()]
+
+
+def test_a_proxy_that_does_not_answer_end_has_stalled() -> None:
+    session = ready()
+    session.send(frame(), 1.0)
+    session.flush(1.0)
+    assert session.next_deadline() == 13.0
+    session.receive('{"type": "ping"}', 11.0)
+    assert session.next_deadline() == 23.0
+    with pytest.raises(SttStalled):
+        session.tick(23.0)
+
+
+def test_pings_alone_do_not_keep_a_flush_open_for_ever() -> None:
+    session = ready()
+    session.send(frame(), 0.0)
+    session.flush(0.0)
+    for now in range(0, 180, 10):
+        session.receive('{"type": "ping"}', float(now))
+        assert session.tick(now) == []
+    with pytest.raises(SttStalled):
+        session.tick(180.0)
+
+
+def test_a_model_that_restarts_is_starting_and_not_full() -> None:
+    message = '{"type":"error","code":"model_unavailable","message":"The model server frees no slots: its model loop is dead."}'
+    with pytest.raises(SttStarting):
+        ModalSession(0.0).receive(message, 0.0)
 
 
 def test_a_server_that_never_answers_counts_as_stalled() -> None:

@@ -1,0 +1,4 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Live translation: captions in the language that each reader has chosen."""

@@ -1,0 +1,149 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Translations by Nextcloud's task processing, against its stand-in on a real port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+import pytest
+from fastapi import FastAPI
+
+from ex_app.nextcloud.gateway import AppApiGateway
+from ex_app.nextcloud.tasks import parse_pairs, parse_task
+from ex_app.nextcloud.translator import NextcloudTranslator
+from ex_app.routes.translation import translation_routes
+from live_transcription.errors import TranslationError
+from sandbox.nextcloud import Fault, FaultKind, Nextcloud
+from sandbox.nextcloud.serving import LoopbackServer
+from sandbox.nextcloud.task_processing import Provider
+from tests.ex_app.fakes import SECRET
+from tests.ex_app.nextcloud.test_gateway import gateway_to
+
+
+@pytest.fixture
+async def cloud() -> AsyncIterator[Nextcloud]:
+    async with Nextcloud(version=(33, 0, 4)) as nextcloud:
+        app = nextcloud.app_api.register(secret=SECRET)
+        app.enabled = True
+        nextcloud.task_processing.provider = Provider()
+        yield nextcloud
+
+
+@asynccontextmanager
+async def translator_of(cloud: Nextcloud) -> AsyncIterator[NextcloudTranslator]:
+    """A translator that knows the languages, with its webhook on a port of its own."""
+    gateway: AppApiGateway = gateway_to(cloud.url)
+    translator = NextcloudTranslator(gateway)
+    app = FastAPI()
+    app.include_router(translation_routes(translator))
+    server = LoopbackServer(app)
+    await server.start()
+    cloud.app_api.apps["live_transcription"].url = server.url
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            running = tasks.create_task(translator.run())
+            async with asyncio.timeout(10):
+                while cloud.task_processing.provider is not None and not translator.languages().targets:  # noqa: ASYNC110
+                    await asyncio.sleep(0.01)
+            yield translator
+            running.cancel()
+    finally:
+        await server.stop()
+        await gateway.aclose()
+
+
+async def all_deleted(cloud: Nextcloud) -> None:
+    async with asyncio.timeout(10):
+        while cloud.task_processing.tasks:  # noqa: ASYNC110  the stand-in has no event for it
+            await asyncio.sleep(0.01)
+
+
+async def test_a_text_is_translated_and_its_task_is_deleted(cloud: Nextcloud) -> None:
+    async with translator_of(cloud) as translator:
+        languages = translator.languages()
+        assert list(languages.targets) == ["en", "fr", "de", "es", "pt_BR"]
+        assert {"en", "fr", "de", "it"} <= set(languages.origins), "the provider detects the others"
+        assert await translator.translate("Good morning.", "en", "pt_BR") == "[pt-BR] Good morning."
+        await all_deleted(cloud)
+
+
+async def test_the_webhook_makes_polls_unnecessary(cloud: Nextcloud) -> None:
+    async with translator_of(cloud) as translator:
+        provider = cloud.task_processing.provider
+        assert provider is not None
+        provider.seconds = 0.0
+        await translator.translate("The first one may be polled.", "en", "fr")
+        cloud.task_processing.polls = 0
+        provider.seconds = 0.5
+        assert await translator.translate("Good morning.", "en", "fr") == "[fr] Good morning."
+        assert cloud.task_processing.polls == 0
+        await all_deleted(cloud)
+
+
+async def test_lost_and_repeated_webhooks_change_nothing(cloud: Nextcloud) -> None:
+    async with translator_of(cloud) as translator:
+        cloud.task_processing.webhooks = False
+        assert await translator.translate("Good morning.", "en", "fr") == "[fr] Good morning."
+        cloud.task_processing.webhooks, cloud.task_processing.repeats = True, 3
+        texts = [f"Sentence {number}." for number in range(16)]
+        found = await asyncio.gather(*(translator.translate(text, "en", "de") for text in texts))
+        assert found == [f"[de] {text}" for text in texts]
+        await all_deleted(cloud)
+
+
+async def test_a_provider_that_fails_raises_a_translation_error(cloud: Nextcloud) -> None:
+    async with translator_of(cloud) as translator:
+        assert cloud.task_processing.provider is not None
+        cloud.task_processing.provider.answer = lambda text, origin, target: None
+        with pytest.raises(TranslationError, match="provider failed"):
+            await translator.translate("Good morning.", "en", "fr")
+        await all_deleted(cloud)
+
+
+async def test_without_a_provider_no_language_is_offered(cloud: Nextcloud) -> None:
+    async with translator_of(cloud) as translator:
+        cloud.task_processing.provider = None
+        with pytest.raises(TranslationError):
+            await translator.translate("Good morning.", "en", "fr")
+        assert not translator.languages().targets
+
+
+async def test_a_translation_that_is_no_longer_needed_is_deleted(cloud: Nextcloud) -> None:
+    async with translator_of(cloud) as translator:
+        assert cloud.task_processing.provider is not None
+        cloud.task_processing.provider.hangs = True
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await translator.translate("Good morning.", "en", "fr")
+        await all_deleted(cloud)
+        assert cloud.task_processing.scheduled == 1
+
+
+async def test_nextcloud_that_is_away_is_a_translation_error_and_the_languages_stay(cloud: Nextcloud) -> None:
+    async with translator_of(cloud) as translator:
+        with cloud.faults.during(Fault(FaultKind.UNAVAILABLE)), pytest.raises(TranslationError):
+            await translator.translate("Good morning.", "en", "fr")
+        assert translator.languages().targets
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [None, [], {"types": []}, {"types": {"core:text2text:translate": {"inputShapeEnumValues": {"origin_language": {}}}}}],
+)
+def test_a_malformed_list_of_types_offers_nothing(answer: object) -> None:
+    assert not parse_pairs(answer).targets
+
+
+@pytest.mark.parametrize("answer", [None, {}, {"task": {}}, {"task": {"id": "1"}}, {"task": {"id": True}}, {"task": []}])
+def test_a_malformed_task_is_none(answer: object) -> None:
+    assert parse_task(answer) is None
+
+
+def test_a_finished_task_without_text_has_failed() -> None:
+    state = parse_task({"task": {"id": 1, "status": "STATUS_SUCCESSFUL", "output": {"output": None}}})
+    assert state is not None
+    assert state.failed

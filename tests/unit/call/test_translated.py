@@ -1,0 +1,280 @@
+# SPDX-FileCopyrightText: 2026 Live Transcription contributors
+# SPDX-License-Identifier: AGPL-3.0-or-later
+
+"""Captions for readers of other languages: each word once, in order, and nobody else waits."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from random import Random
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from live_transcription.call.delivery import CaptionDelivery
+from live_transcription.call.targets import Targets
+from live_transcription.errors import TranslationError
+from live_transcription.signaling.requests import Recipient
+from live_transcription.transcript import Utterance
+from live_transcription.translation.lane import DEADLINE_S
+from live_transcription.translation.queue import RETRY_S
+from live_transcription.translation.translator import Translations
+from live_transcription.types import Caption, TranslationLanguages
+from sandbox import virtual_clock
+from tests.unit.call.test_delivery import join, targets_of
+
+
+class Translator:
+    """Marks texts with the target language, after `seconds`. Fails while `broken` is set, and hangs while `hangs` is."""
+
+    def __init__(self, seconds: float = 0.5) -> None:
+        self.seconds = seconds
+        self.broken = self.hangs = False
+        self.asked: list[tuple[str, str, str]] = []
+        self.under_way = self.most_under_way = 0
+
+    def languages(self) -> TranslationLanguages:
+        return TranslationLanguages()
+
+    async def translate(self, text: str, origin: str, target: str) -> str:
+        self.asked.append((text, origin, target))
+        self.under_way += 1
+        self.most_under_way = max(self.most_under_way, self.under_way)
+        try:
+            await asyncio.sleep(1e6 if self.hangs else self.seconds)
+        finally:
+            self.under_way -= 1
+        if self.broken:
+            raise TranslationError("The provider failed.")
+        return f"{target}({text})"
+
+
+class Wire:
+    """A session that takes every caption, and notes when."""
+
+    def __init__(self) -> None:
+        self.in_room = True
+        self.read: dict[str, list[tuple[float, Caption]]] = defaultdict(list)
+
+    def send_caption(self, recipient: Recipient, caption: Caption) -> bool:
+        assert recipient.session_id is not None, "everybody in the call would get the original"
+        self.read[recipient.session_id].append((asyncio.get_running_loop().time(), caption))
+        return True
+
+    def texts(self, reader: str) -> list[str]:
+        return [caption.text for _, caption in self.read[reader]]
+
+
+class Room:
+    """A call with readers, without its speakers."""
+
+    def __init__(self, translator: Translator, readers: int) -> None:
+        self.translations = Translations(translator)
+        self.wire = Wire()
+        self.targets: Targets = targets_of(readers, recipient_call=True)
+        self.delivery = CaptionDelivery(self.wire, self.targets, translations=self.translations, on_sent=lambda caption: None)
+
+    def say(self, text: str, speaker: str = "speaker", language: str = "en") -> None:
+        self.delivery.add(Caption(speaker, text, language))
+
+    def pause(self, speaker: str = "speaker") -> None:
+        self.delivery.end_utterance(Utterance(1, speaker, "", "en", True, 0.0, 0.0))
+
+    def choose(self, reader: str, language: str | None) -> bool:
+        return self.delivery.translate(f"nc-{reader}", language)
+
+
+@asynccontextmanager
+async def room(translator: Translator, readers: int = 2) -> AsyncIterator[Room]:
+    ours = Room(translator, readers)
+    async with asyncio.TaskGroup() as tasks:
+        running = tasks.create_task(ours.translations.run())
+        await asyncio.sleep(0)
+        yield ours
+        ours.delivery.close()
+        running.cancel()
+
+
+def test_one_reader_gets_the_original_and_the_other_one_a_translation() -> None:
+    async def run() -> None:
+        translator = Translator()
+        async with room(translator) as call:
+            assert call.choose("reader-1", "fr")
+            call.say("Good morning,")
+            call.say("everybody.")
+            await asyncio.sleep(0.6)
+            assert " ".join(call.wire.texts("reader-0")) == "Good morning, everybody."
+            ((at, caption),) = call.wire.read["reader-1"]
+            assert (caption.text, caption.language) == ("fr(Good morning, everybody.)", "fr")
+            assert at <= 0.51
+            assert translator.asked == [("Good morning, everybody.", "en", "fr")]
+
+    virtual_clock.run(run())
+
+
+def test_a_segment_is_translated_once_for_all_readers_of_a_language() -> None:
+    async def run() -> None:
+        translator = Translator()
+        async with room(translator, readers=30) as call:
+            for number in range(30):
+                call.choose(f"reader-{number}", ["fr", "de", "es"][number % 3])
+            call.say("Good morning.")
+            await asyncio.sleep(1)
+            assert sorted(target for _, _, target in translator.asked) == ["de", "es", "fr"]
+            assert all(len(call.wire.texts(f"reader-{number}")) == 1 for number in range(30))
+
+    virtual_clock.run(run())
+
+
+def test_captions_in_the_readers_language_are_not_sent_to_the_provider() -> None:
+    async def run() -> None:
+        translator = Translator()
+        async with room(translator) as call:
+            call.choose("reader-0", "pt_BR")
+            call.say("Bom dia.", language="pt")
+            assert call.wire.texts("reader-0") == ["Bom dia."]
+            assert translator.asked == []
+
+    virtual_clock.run(run())
+
+
+def test_a_speaker_does_not_get_their_own_words() -> None:
+    async def run() -> None:
+        async with room(Translator()) as call:
+            call.choose("reader-0", "fr")
+            call.choose("reader-1", "fr")
+            call.say("Good morning.", speaker="reader-0")
+            await asyncio.sleep(1)
+            assert call.wire.texts("reader-0") == []
+            assert call.wire.texts("reader-1") == ["fr(Good morning.)"]
+
+    virtual_clock.run(run())
+
+
+def test_a_session_that_is_no_target_cannot_choose() -> None:
+    async def run() -> None:
+        async with room(Translator()) as call:
+            assert not call.choose("stranger", "fr")
+
+    virtual_clock.run(run())
+
+
+def test_a_provider_that_hangs_for_two_minutes_delays_nobody_for_long_and_is_used_again_soon() -> None:
+    async def run() -> None:
+        translator = Translator()
+        translator.hangs = True
+        async with room(translator) as call:
+            call.choose("reader-1", "fr")
+            spoken_at: list[float] = []
+            loop = asyncio.get_running_loop()
+            for number in range(65):
+                if number == 60:
+                    translator.hangs = False
+                    recovered_at = loop.time()
+                spoken_at.append(loop.time())
+                call.say(f"Sentence {number}.")
+                await asyncio.sleep(2)
+            await asyncio.sleep(DEADLINE_S)
+            originals = [at for at, _ in call.wire.read["reader-0"]]
+            assert all(at - spoken <= 0.31 for at, spoken in zip(originals, spoken_at, strict=True))
+            read = call.wire.read["reader-1"]
+            assert [caption.text.removeprefix("fr(").removesuffix(")") for _, caption in read] == [
+                f"Sentence {number}." for number in range(65)
+            ]
+            assert all(at - spoken <= DEADLINE_S + 0.01 for (at, _), spoken in zip(read, spoken_at, strict=True))
+            # After a few failures nobody waits for the provider.
+            assert sum(at - spoken < 0.01 for (at, _), spoken in zip(read, spoken_at, strict=True)) > 50
+            assert next(at for at, caption in read if caption.language == "fr") <= recovered_at + 2 * RETRY_S
+
+    virtual_clock.run(run())
+
+
+def test_translations_are_bounded_and_fair_between_calls() -> None:
+    async def run() -> None:
+        translator = Translator(seconds=1.0)
+        async with room(translator, readers=8) as busy:
+            quiet = Room(translator, 1)
+            quiet.delivery.translated._translations = busy.translations
+            languages = ["fr", "de", "es", "it", "nl", "pl", "sv", "tr"]
+            for number, language in enumerate(languages):
+                busy.choose(f"reader-{number}", language)
+            quiet.choose("reader-0", "fr")
+            for speaker in range(4):
+                busy.say("Sentence.", speaker=f"speaker-{speaker}")
+            quiet.say("Quiet.")
+            await asyncio.sleep(2.1)
+            assert quiet.wire.texts("reader-0") == ["fr(Quiet.)"]
+            assert translator.most_under_way == 16
+            quiet.delivery.close()
+
+    virtual_clock.run(run())
+
+
+def test_when_the_call_ends_the_rest_is_sent_as_it_was_said() -> None:
+    async def run() -> None:
+        async with room(Translator(seconds=3.0)) as call:
+            call.choose("reader-0", "fr")
+            call.say("Good morning. And good")
+            assert call.delivery.translated.waiting
+            call.delivery.translated.give_up()
+            assert call.wire.texts("reader-0") == ["Good morning.", "And good"]
+            assert not call.delivery.translated.waiting
+
+    virtual_clock.run(run())
+
+
+@settings(max_examples=60)
+@given(seed=st.integers(0, 2**32))
+def test_each_reader_gets_each_word_once_and_in_order_whatever_they_choose(seed: int) -> None:
+    """Readers change their language at any time; translations come, fail or are late in any order."""
+    random = Random(seed)
+
+    async def run() -> None:
+        translator = Translator()
+        readers = random.randint(1, 3)
+        async with room(translator, readers) as call:
+            said: dict[str, list[str]] = defaultdict(list)
+            number = 0
+            for _ in range(random.randint(1, 60)):
+                translator.seconds = random.choice([0.0, 0.1, 1.0, 6.0])
+                translator.broken = random.random() < 0.2
+                match random.randint(0, 5):
+                    case 0:
+                        call.choose(f"reader-{random.randrange(readers)}", random.choice([None, "fr", "de", "en"]))
+                    case 1:
+                        call.pause(random.choice("ab"))
+                    case _:
+                        speaker = random.choice("ab")
+                        word = f"w{number}" + random.choice(["", ",", "."])
+                        number += 1
+                        said[speaker].append(word)
+                        call.say(word, speaker, random.choice(["en", "de"]))
+                await asyncio.sleep(random.choice([0.0, 0.05, 0.5, 2.0]))
+            for speaker in "ab":
+                call.pause(speaker)
+            await asyncio.sleep(20)
+            for reader in (f"reader-{number}" for number in range(readers)):
+                for speaker in "ab":
+                    read = [caption for _, caption in call.wire.read[reader] if caption.speaker == speaker]
+                    text = " ".join(caption.text.removeprefix(f"{caption.language}(").rstrip(")") for caption in read)
+                    assert text.split() == said[speaker], reader
+
+    virtual_clock.run(run())
+
+
+def test_a_reader_who_comes_later_gets_the_next_words() -> None:
+    async def run() -> None:
+        async with room(Translator(), readers=1) as call:
+            call.choose("reader-0", "fr")
+            call.say("This has been")
+            join(call.targets, "late")
+            call.choose("late", "fr")
+            call.say("said.")
+            await asyncio.sleep(1)
+            assert call.wire.texts("late") == ["fr(said.)"]
+            assert call.wire.texts("reader-0") == ["fr(This has been)", "fr(said.)"]
+
+    virtual_clock.run(run())
