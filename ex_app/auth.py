@@ -3,7 +3,7 @@
 
 """Authentication: which requests come from our Nextcloud, for which user, and whether that user is an administrator.
 
-A monitoring server has a token of its own (`LT_METRICS_TOKEN`), which opens nothing but the numbers.
+A monitoring server has a separate token (`LT_METRICS_TOKEN`), which only gives access to the numbers.
 
 AppAPI sends `EX-APP-ID`, `EX-APP-VERSION` and `AUTHORIZATION-APP-API` (base64 of `user:secret`) with each request. The secret
 is compared in constant time and never appears in an answer or in the log.
@@ -145,7 +145,7 @@ class Admins:
             await self._ask(user_id)
             known = self._known.get(user_id)
         if known is not None and not known[0]:
-            raise NotAllowed("This is for administrators only.")
+            raise NotAllowed("This is for administrators only.", fix="Log in as an administrator.")
 
     async def _ask(self, user_id: str) -> None:
         try:

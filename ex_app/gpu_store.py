@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Stores the estimated GPU time on Modal of today, so that the daily limit also holds after a restart.
+"""Stores today's estimated GPU time on Modal, since the daily limit also applies after a restart.
 
 One small JSON file in the app's persistent storage, replaced as a whole:
 
@@ -57,8 +57,8 @@ class GpuStore:
         except FileNotFoundError:
             return
         except (OSError, ValueError) as error:
-            reason = "not readable" if isinstance(error, ValueError) else error.strerror
-            logger.warning("The stored GPU minutes of today are lost (%s), so the daily limit counts from now on", reason)
+            reason = "malformed" if isinstance(error, ValueError) else error.strerror
+            logger.warning("Today's stored GPU minutes cannot be read (%s), so the daily limit counts from zero", reason)
             return
         self._engine.restore_gpu_usage(usage)
 
@@ -77,7 +77,7 @@ class GpuStore:
         except OSError as error:
             if self._log_limit.permit() is not None:
                 logger.warning(
-                    "The GPU minutes of today cannot be stored (%s), so the daily limit would begin again after a restart. "
+                    "Today's GPU minutes cannot be stored (%s), so the daily limit would count from zero after a restart. "
                     "Check the app's storage.",
                     error.strerror or type(error).__name__,
                 )

@@ -28,7 +28,7 @@ _WITHOUT_THE_APP = (
     "Live transcription",
     "Nextcloud cannot be reached.",
     "The app does not answer (status {status}). Is its container running?",
-    "The app gave no answer in time.",
+    "The app did not answer in time.",
     "Nextcloud refuses this request (status {status}). Log in as an administrator, and check that the app is enabled.",
     "The page could not be set up. Reload it. If this does not help, see the browser's console.",
     "Try again",

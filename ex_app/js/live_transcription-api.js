@@ -64,7 +64,7 @@
         signal: AbortSignal.timeout(LONGEST_MS),
       })
     } catch (error) {
-      throw new RequestFailed(0, error.name === 'TimeoutError' ? LT.t('The app gave no answer in time.') : LT.t('Nextcloud cannot be reached.'))
+      throw new RequestFailed(0, error.name === 'TimeoutError' ? LT.t('The app did not answer in time.') : LT.t('Nextcloud cannot be reached.'))
     }
   }
 

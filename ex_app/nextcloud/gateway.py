@@ -200,12 +200,16 @@ class AppApiGateway:
     async def read_values(self, keys: Sequence[str]) -> dict[str, str]:
         answer = await self._ocs("POST", f"{_APP_API}/ex-app/config/get-values", json={"configKeys": list(keys)})
         if not isinstance(answer, list):
-            raise NextcloudError("Nextcloud's answer is malformed: the saved settings are not a list.")
+            raise NextcloudError(
+                "Nextcloud's answer is malformed: the saved settings are not a list.", fix="See Nextcloud's log."
+            )
         values: dict[str, str] = {}
         for entry in answer:
             key, value = (entry.get("configkey"), entry.get("configvalue")) if isinstance(entry, dict) else (None, None)
             if not isinstance(key, str) or not isinstance(value, str | None):
-                raise NextcloudError("Nextcloud's answer is malformed: a saved setting has no key or is not text.")
+                raise NextcloudError(
+                    "Nextcloud's answer is malformed: a saved setting has no key or is not text.", fix="See Nextcloud's log."
+                )
             if key in keys:
                 values[key] = value or ""
         return values
@@ -249,7 +253,7 @@ class AppApiGateway:
             await _close(client)
         groups = answer.get("groups") if isinstance(answer, dict) else None
         if not isinstance(groups, list) or answer.get("id") != user_id:
-            raise NextcloudError("Could not read a user's groups from Nextcloud.")
+            raise NextcloudError("Could not read a user's groups from Nextcloud.", fix="See Nextcloud's log.")
         return "admin" in groups
 
     async def server_version(self) -> str:
@@ -265,7 +269,7 @@ class AppApiGateway:
         if talk is None or not talk.refuses_apps:
             return None
         return TalkOutdated(
-            "Talk {version} refuses its STUN and TURN servers to apps.",
+            "Talk {version} does not give apps its STUN and TURN servers.",
             fix="Update Talk to 22.0.12, 23.0.4 or newer. Until then, captions need a direct path to the media server.",
             version=talk.version,
         )

@@ -151,7 +151,7 @@ class Checks:
                 )
         for unused in self._health.unused_engines():
             if engine in ("", unused.name.removeprefix(ENGINE)):
-                title = Text("{engine}: not configured completely", engine=ENGINE_NAMES[unused.name.removeprefix(ENGINE)])
+                title = Text("{engine}: configuration incomplete", engine=ENGINE_NAMES[unused.name.removeprefix(ENGINE)])
                 run.begin("stt.unused", title).warn(unused.cause, unused.fix)
         speech = await asyncio.to_thread(load_speech)
         failures: list[tuple[Step, Exception]] = []

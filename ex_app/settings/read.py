@@ -165,7 +165,7 @@ def _metrics_listen(reader: _Reader, app: Listen) -> Listen | None:
     if app.unix_socket is None and port == app.port:
         reader.problems.append(
             ConfigurationError(
-                "LT_METRICS_LISTEN", "{setting} has the app's own port, {port}.", fix="Choose another port.", port=str(port)
+                "LT_METRICS_LISTEN", "{setting} uses the app's own port, {port}.", fix="Choose another port.", port=str(port)
             )
         )
         return None

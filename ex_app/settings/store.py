@@ -151,7 +151,9 @@ class SavedSettings:
             async with asyncio.timeout(READ_S):
                 saved = await self._nextcloud.read_values(_KEYS)
         except TimeoutError:
-            late = NextcloudError("Nextcloud did not return the saved settings in time.")
+            late = NextcloudError(
+                "Nextcloud did not return the saved settings in time.", fix="Check whether the server is overloaded."
+            )
             self._note(late)
             raise late from None
         except NextcloudError as error:

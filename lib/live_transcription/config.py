@@ -111,7 +111,7 @@ class ModalConfig:
             if _SCHEMES[urlsplit(self.url).scheme] == "ws" and not is_loopback(self.url):
                 raise ConfigurationError(
                     "LT_MODAL_URL",
-                    "{setting} has no TLS, so that key, secret and audio would be sent unencrypted.",
+                    "{setting} does not use TLS, so the key, the secret and the audio would be sent unencrypted.",
                     fix="Use wss:// instead of ws://, or https:// instead of http://.",
                 )
         elif not _WORKSPACE.fullmatch(self.workspace):

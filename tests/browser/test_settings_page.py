@@ -452,7 +452,12 @@ async def test_it_looks_right_and_is_accessible(browser: Browser, world: World, 
     ("language", "heading", "selftest", "failed", "address", "save", "refused"),
     [
         (
-            *("fr", "Transcription en direct", "Lancer l\u2019autotest", "Échec à l\u2019étape : Serveur hautes performances"),
+            *(
+                "fr",
+                "Transcription en direct",
+                "Lancer l\u2019autotest",
+                "Échec à l\u2019étape\u00a0: Serveur hautes performances",
+            ),
             *("Adresse du serveur hautes performances", "Enregistrer", "Corrigez les champs signalés"),
         ),
         (

@@ -124,4 +124,4 @@ def test_a_server_that_never_answers_costs_bounded_memory_and_is_logged(dialect:
             assert speaker.errors == []
 
     play(scenario())
-    assert any("gave no answer in time" in record.getMessage() for record in caplog.records)
+    assert any("did not answer in time" in record.getMessage() for record in caplog.records)

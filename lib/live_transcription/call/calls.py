@@ -225,5 +225,5 @@ async def _until_joined(call: Call, task: asyncio.Task[LiveTranscriptionError | 
         raise CallUnavailable(failure.message, fix=failure.fix)
     raise CallUnavailable(
         "The call could not be joined in time; the attempt continues.",
-        fix="If this stays so, check that the high-performance backend can be reached from the app.",
+        fix="If this continues, check that the app can reach the high-performance backend.",
     )

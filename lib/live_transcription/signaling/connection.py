@@ -180,7 +180,7 @@ class SignalingConnection:
             ping_interval=self._protocol.timeouts.ping_interval_s,
             ping_timeout=self._protocol.timeouts.pong_s,
         )
-        reason: str = Text("the websocket was given up")
+        reason: str = Text("the websocket was abandoned")
         try:
             self._protocol.connected(self._now())
             async with asyncio.TaskGroup() as tasks:
@@ -289,7 +289,11 @@ class SignalingConnection:
             return
         self._note(
             self._protocol.refusal
-            or SignalingUnreachable("The connection to the high-performance backend ended: {reason}.", reason=reason)
+            or SignalingUnreachable(
+                "The connection to the high-performance backend ended: {reason}.",
+                fix="The app tries again automatically.",
+                reason=reason,
+            )
         )
 
     def _note(self, error: SignalingError) -> None:

@@ -46,7 +46,9 @@ _REFUSALS = {
     ),
     "invalid_client_type": (
         template("The high-performance backend accepts no internal clients."),
-        template("Set internalsecret under [clients] in the backend's server.conf, and {LT_INTERNAL_SECRET} to the same."),
+        template(
+            "Set internalsecret under [clients] in the backend's server.conf, and {LT_INTERNAL_SECRET} to the same value."
+        ),
     ),
     "too_many_requests": (
         template("The high-performance backend has locked out this address after too many failed logins."),
@@ -167,7 +169,7 @@ def unreachable(error: Exception, url: str) -> SignalingUnreachable:
             )
         case ConnectionRefusedError():
             return SignalingUnreachable(
-                "Nothing listens for the high-performance backend at {host}.",
+                "No high-performance backend is listening at {host}.",
                 fix="Check that the backend is running, and the host and port in {LT_HPB_URL}.",
                 host=host,
             )

@@ -133,7 +133,7 @@ async def _hello(websocket: ClientConnection, config: HpbConfig, backend_url: st
                 raise refusal or SignalingProtocolError(
                     "The high-performance backend answered the hello with the error {code}.", fix="See its log.", code=code
                 )
-    raise SignalingProtocolError("The server answers, but not as a high-performance backend does.", fix="Check {LT_HPB_URL}.")
+    raise SignalingProtocolError("The server answers, but it is not a high-performance backend.", fix="Check {LT_HPB_URL}.")
 
 
 def _now() -> float:

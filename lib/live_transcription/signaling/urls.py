@@ -47,5 +47,5 @@ def _split(setting: str, url: str, schemes: tuple[str, ...], fix: str) -> SplitR
             setting, "{setting} does not start with one of {schemes}.", fix=fix, schemes=", ".join(schemes)
         )
     if not parts.hostname or port == 0 or any(character.isspace() for character in parts.netloc + parts.path):
-        raise ConfigurationError(setting, "{setting} names no valid host.", fix=fix)
+        raise ConfigurationError(setting, "{setting} has no valid host.", fix=fix)
     return parts

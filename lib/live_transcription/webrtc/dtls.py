@@ -203,4 +203,4 @@ def handshake_failure(alert: int | None, *, closed: bool, encrypted: bool) -> No
             fix="Give the SFU a certificate with an ECDSA key, or with an RSA key of at least 2048 bits.",
             alert=str(alert),
         )
-    return NoMediaPath("The DTLS handshake with the SFU failed.", fix="The app tries again by itself.")
+    return NoMediaPath("The DTLS handshake with the SFU failed.", fix="The app tries again automatically.")

@@ -199,7 +199,7 @@ class Subscriber:
                 await self._changed.wait()
         except TimeoutError:
             if self._peer is not None and not self._changed.is_set():
-                raise NoAudio("The participant publishes no audio, though their flags say so.") from None
+                raise NoAudio("The participant publishes no audio, although their flags announce it.") from None
         self._changed.clear()
 
     def _handle_refusal(self) -> None:

@@ -65,7 +65,7 @@ async def answering(answer: bytes) -> AsyncIterator[str]:
 
 
 async def test_nothing_listens() -> None:
-    assert "Nothing listens" in await why_not("ws://127.0.0.1:1")
+    assert "is listening at" in await why_not("ws://127.0.0.1:1")
 
 
 async def test_a_name_that_does_not_resolve() -> None:

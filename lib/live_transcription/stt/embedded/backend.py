@@ -46,7 +46,7 @@ class EmbeddedBackend(SttBackend):
         """
         if language not in self.languages:
             raise SttModelError(
-                "The engine '{engine}' does not understand the language '{language}'.",
+                "The engine '{engine}' does not support the language '{language}'.",
                 fix="Choose another language, or name a multilingual Whisper model.",
                 engine=self.name,
                 language=language,

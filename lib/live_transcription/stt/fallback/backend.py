@@ -6,7 +6,7 @@
 The backend is chosen whenever a stream is opened. Below `ResilientBackend` that is also after each failure and, if a stream is
 `replaceable`, at a pause. So an utterance that one backend drops is transcribed by the next.
 
-A stream that works badly (no words, the same word, words that come later and later) ends with an `SttUnhealthy`, see
+A stream that works badly (no words, the same word again and again, a growing lag) ends with an `SttUnhealthy`; see
 `stt.fallback.stream_health` and `stt.fallback.attempts`. A backend that failed twice is tried once a minute, by one speaker.
 """
 
@@ -43,7 +43,7 @@ from live_transcription.types import Frame
 
 logger = logging.getLogger(__name__)
 
-#: Seconds between two looks at the health of better backends, none of which is to be probed now.
+#: Seconds between two checks whether a better backend has to be probed.
 _LOOK_S = 1.0
 #: Seconds for which a stream must keep up before its words count as a recovery from lag or repetition.
 _PROVEN_S = 30.0
@@ -164,12 +164,14 @@ class FallbackBackend(SttBackend):
 
     @contextlib.contextmanager
     def observed(self, index: int) -> Iterator[None]:
-        """Note the failure of a backend that is asked for something, also if it takes too long."""
+        """Note it if the request to a backend in this block fails or takes too long."""
         try:
             yield
         except TimeoutError:
             error: SttError = SttStarting(
-                "The speech-to-text backend {engine} takes long to start.", engine=self.backends[index].name
+                "The engine {engine} is taking a long time to start.",
+                fix="If this happens often, check the server's log.",
+                engine=self.backends[index].name,
             )
             self.failed(index, error)
             raise error from None
@@ -213,7 +215,7 @@ class _Speaker(SttBackend):
         supporting = [index for index, backend in enumerate(owner.backends) if language in backend.languages]
         if not supporting:
             raise SttRefused(
-                "No speech-to-text backend understands the language {language}.",
+                "No speech-to-text engine supports the language {language}.",
                 fix="Enable the embedded engine.",
                 language=language,
             )
@@ -227,7 +229,7 @@ class _Speaker(SttBackend):
             yield stream
 
     def usable(self, index: int) -> bool:
-        """Whether a stream of this backend is worth trying."""
+        """Whether to try a stream of this backend."""
         now = _now()
         return self.owner.health_of(index).usable(self, now) and not self.attempts.avoids(index, now)
 
@@ -237,7 +239,7 @@ class _Speaker(SttBackend):
 
     async def _open(self, stack: AsyncExitStack, language: str, supporting: Sequence[int]) -> tuple[int, SttStream]:
         owner = self.owner
-        # If no backend is known to work, each one is tried, first those that may at least be late.
+        # If no backend is known to work, try each one, first those that may at least deliver late captions.
         candidates = [index for index in supporting if self.usable(index)] or sorted(supporting, key=self._is_useless)
         failures: list[SttError] = []
         for index in candidates:
@@ -271,7 +273,7 @@ class _FallbackStream(SttStream):
         self._worked = False
         self._trial = self._owner.health_of(index).tried_by(speaker)
         patience = SUSPECT if self._trial else speaker.attempts.patience(index, self._opened_at)
-        # Part of the speech without words may have been in earlier streams, but a single stream must hear enough of it.
+        # Part of the speech without words may have been in earlier streams, but this one must receive enough of it, too.
         usual = self._remote and patience == Patience()
         silent_s = min(self._owner.silent_s(index), patience.speech_s - SUSPECT.speech_s) if usual else 0.0
         self._health = StreamHealth(patience, silent_s=silent_s, answers_only=not self._remote)
@@ -355,7 +357,7 @@ class _FallbackStream(SttStream):
         attempts = self._speaker.attempts
         alone = not any(self._speaker.usable(other) for other in self._others)
         if not self._remote:
-            # A CPU is not deaf. That it finds no words shows that there are none, so the remote engine was not deaf either.
+            # A local engine is never deaf. If it finds no words, there are none, so the remote engine was not deaf either.
             self._health.text()
             if not attempts.deaf:
                 return
@@ -367,7 +369,7 @@ class _FallbackStream(SttStream):
             self._owner.failed(self._index, error)
         else:
             metrics.stt_engine_failures.labels(self._owner.backends[self._index].name, error.code).inc()
-        # At its end, the audio is worth another connection only if that may do better.
+        # When the stream has ended, the audio is sent again only if another connection may find words.
         if self._remote and not (ended and (outcome is Outcome.WORDLESS or (outcome is Outcome.FAILED and alone))):
             raise error
 

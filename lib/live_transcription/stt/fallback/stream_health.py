@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Judges one connection by what comes back: words against speech, and transcribed audio against time. Pure.
+"""Judges one connection by its answers: it compares words with speech, and transcribed audio with time. Pure.
 
 | observation | error |
 |---|---|
@@ -10,7 +10,7 @@
 | a growing or constant lag | SttSlow |
 
 The engine's protocol makes no difference. `now` is in seconds of a monotonic clock, positions are samples of the connection.
-What follows from an error is decided in `stt.fallback.attempts`.
+`stt.fallback.attempts` decides what to do about an error.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from live_transcription.types import SAMPLE_RATE
 
 #: Seconds at the end of each speech that may be silence: the silence gate's hangover.
 UNSURE_S = 0.6
-#: Number of equal words in a row from which on they may be a loop. Nobody says one word so often for as long as `Patience`
-#: says: 12 times "no" take 4 s.
+#: Number of equal words in a row from which on they may be a loop. Nobody repeats one word for as long as `Patience` allows:
+#: 12 times "no" take 4 s.
 REPETITIONS = 12
 #: Seconds of audio that may be on its way without counting as lag: the model's delay, the network, and a busy machine.
 SLACK_S = 1.0
@@ -81,12 +81,12 @@ class StreamHealth:
         self._speech = 0
         self._stretch: int | None = None
         # Marks of audio that is not known to be transcribed, and of audio that lags (see `_advance` and `_measure_lag`).
-        self._unheard: deque[_Mark] = deque(maxlen=_MARKS)
+        self._pending: deque[_Mark] = deque(maxlen=_MARKS)
         self._lagging: deque[_Mark] = deque(maxlen=_MARKS)
         self._flushes: deque[int] = deque(maxlen=_MARKS)
         self._answered = 0
         # Speech in the transcribed audio, now and at the latest word.
-        self._heard_speech = 0
+        self._transcribed_speech = 0
         self._speech_at_word = -round(silent_s * SAMPLE_RATE)
         self._has_text = False
         self._progress: deque[tuple[float, int]] = deque()
@@ -104,7 +104,7 @@ class StreamHealth:
     @property
     def silent_s(self) -> float:
         """Seconds of speech that was transcribed since the latest word."""
-        return max(0, self._heard_speech - self._speech_at_word) / SAMPLE_RATE
+        return max(0, self._transcribed_speech - self._speech_at_word) / SAMPLE_RATE
 
     def mark_speech(self, active: bool) -> None:
         """Note whether there is speech in the audio that follows."""
@@ -120,7 +120,7 @@ class StreamHealth:
         self._sent += samples
         if self._stretch is not None:
             self._stretch += samples
-        if not self._unheard or self._sent - self._unheard[-1].position >= _MARK_S * SAMPLE_RATE:
+        if not self._pending or self._sent - self._pending[-1].position >= _MARK_S * SAMPLE_RATE:
             self._mark(now)
 
     def flush_sent(self, now: float) -> None:
@@ -153,7 +153,7 @@ class StreamHealth:
     def text(self) -> None:
         """Note text that is not a single word."""
         self._has_text = True
-        self._speech_at_word = self._heard_speech
+        self._speech_at_word = self._transcribed_speech
         self._silence_s = Patience().speech_s
 
     def check(self, acknowledged_s: float | None, now: float) -> SttUnhealthy | None:
@@ -162,7 +162,7 @@ class StreamHealth:
         if acknowledged_s is not None and not self._answers_only:
             self._timed = False
             self._measure_lag(round(acknowledged_s * SAMPLE_RATE), now)
-        if self._heard_speech - self._speech_at_word >= self._silence_s * SAMPLE_RATE:
+        if self._transcribed_speech - self._speech_at_word >= self._silence_s * SAMPLE_RATE:
             return _deaf()
         if self._answers_only:
             return None
@@ -175,7 +175,7 @@ class StreamHealth:
         if self._slow:
             return SttSlow(
                 "The server transcribes more slowly than people speak, so captions come too late.",
-                fix="Give it a faster GPU, or allow fewer sessions at a time (batch_size).",
+                fix="Use a faster GPU, or allow fewer sessions at a time (batch_size).",
             )
         return None
 
@@ -186,7 +186,7 @@ class StreamHealth:
 
     def _mark(self, now: float) -> None:
         mark = _Mark(self._sent, self._total_speech(), now)
-        self._unheard.append(mark)
+        self._pending.append(mark)
         self._lagging.append(mark)
 
     def _total_speech(self) -> int:
@@ -194,15 +194,17 @@ class StreamHealth:
 
     def _advance(self, acknowledged_s: float | None, now: float) -> None:
         """Find out how much of the speech has been transcribed."""
-        heard, sent_before = self._answered, -math.inf
+        transcribed, sent_before = self._answered, -math.inf
         if not self._answers_only:
             if acknowledged_s is None:
                 sent_before = now - UNREPORTED_S
             else:
-                heard = max(heard, round(acknowledged_s * SAMPLE_RATE))
-        while (mark := self._unheard[0] if self._unheard else None) and (mark.position <= heard or mark.at <= sent_before):
-            self._heard_speech = mark.speech
-            self._unheard.popleft()
+                transcribed = max(transcribed, round(acknowledged_s * SAMPLE_RATE))
+        while (mark := self._pending[0] if self._pending else None) and (
+            mark.position <= transcribed or mark.at <= sent_before
+        ):
+            self._transcribed_speech = mark.speech
+            self._pending.popleft()
 
     def _measure_lag(self, position: int, now: float) -> None:
         """Measure how long ago the audio at `position` was sent, which is where the server is now."""

@@ -176,9 +176,11 @@ def opening_error(error: Exception, service: str, *, url: str = "", certificate_
     if isinstance(error, InvalidStatus):
         location = next(iter(error.response.headers.get_all("Location")), "")
         refusal = status_error(error.response.status_code, service, url=url, location=location)
-        return refusal or SttProtocolError("{service} has no websocket there.", fix="Check the address.", service=service)
+        return refusal or SttProtocolError(
+            "{service} does not accept websockets at this address.", fix="Check the address.", service=service
+        )
     if isinstance(error, (TimeoutError, httpx.TimeoutException)):
-        return SttStarting("{service} gave no answer in time.", fix=_WAIT, service=service)
+        return SttStarting("{service} did not answer in time.", fix=_WAIT, service=service)
     if isinstance(error, ssl.SSLCertVerificationError) or "CERTIFICATE_VERIFY_FAILED" in str(error):
         return SttUntrusted(
             "{service} has a certificate that this system does not trust.",
@@ -187,7 +189,7 @@ def opening_error(error: Exception, service: str, *, url: str = "", certificate_
         )
     if isinstance(error, InvalidHandshake) and not isinstance(error, OSError) and error.__cause__ is None:
         return SttProtocolError(
-            "{service} has no websocket there ({reason}).",
+            "{service} does not accept websockets at this address ({reason}).",
             fix="Check the address.",
             service=service,
             reason=type(error).__name__,

@@ -57,7 +57,9 @@ class WebsocketStream(SttStream):
                 while not condition():
                     self._session.receive(await self._connection.recv(), self._clock())
         except TimeoutError:
-            raise SttUnavailable("The speech-to-text server accepts connections but says nothing.", fix="Restart it.") from None
+            raise SttUnavailable(
+                "The speech-to-text server accepts connections but sends nothing.", fix="Restart it."
+            ) from None
         except ConnectionClosed as error:
             raise self._closed(error) from None
 

@@ -144,7 +144,9 @@ class ResilientStream(SttStream):
         except SttError as error:
             self._failure = error
         except TimeoutError:
-            self._failure = self._last_error or SttUnavailable("Speech-to-text did not deliver the last words in time.")
+            self._failure = self._last_error or SttUnavailable(
+                "Speech-to-text did not deliver the last words in time.", fix="If this happens often, check the server's log."
+            )
         except Exception:
             # A bug. It is raised when the stream is left; until then its reader must not wait forever.
             self._failure = SttProtocolError(
@@ -332,7 +334,9 @@ class ResilientStream(SttStream):
                     self._utterance.retract()
                     await self._events.put(event)
         if not connection.ending:
-            raise SttUnavailable("The speech-to-text server ended the stream.")
+            raise SttUnavailable(
+                "The speech-to-text server ended the stream.", fix="If this happens often, check the server's log."
+            )
 
     async def _flushed(self, connection: Connection) -> None:
         """Settle the oldest flush, and close as much of its audio as is certain to be transcribed.

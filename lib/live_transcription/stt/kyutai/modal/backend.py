@@ -138,5 +138,5 @@ class _ModalStream(WebsocketStream):
             self._spent_at = self._clock()
         elif self._clock() >= self._spent_at + _LEAVE_S:
             # The open utterance is transcribed again by the next engine, so no word is cut.
-            raise SttExpired("The GPU minutes of today are used up.")
+            raise SttExpired("Today's GPU minutes are used up.")
         await super().send(frame)

@@ -3,7 +3,7 @@
 
 """One session with a proxy of Kyutai's model on Modal, sans-I/O: 24 kHz mono float32 little-endian in, JSON out.
 
-The proxy of `deploy/` begins with `ready`, and tells how much audio its words cover. It understands `{"type":"end"}`, appends
+The proxy of `deploy/` begins with `ready`, and reports how much audio its words cover. It understands `{"type":"end"}`, appends
 the silence that pushes the last words out, and answers `done` after the last of them, however long its model takes.
 
 Other proxies report neither how much audio they have transcribed nor when a flush is done, so both are inferred from time, and
@@ -104,10 +104,10 @@ class ModalSession(Session):
         self._last_token: tuple[str, float] | None = None
         self._samples_since_text = 0
         self._stall_at: float | None = None
-        # When a model that is as fast as speech has transcribed all audio; and whether that is, or was, far in the future.
+        # When a model exactly as fast as speech would have transcribed all audio; and whether the session is behind.
         self._transcribed_at = opened_at
         self._behind = False
-        # Server seconds whose words have all been sent, if the proxy tells.
+        # Server seconds whose words have all been sent, if the proxy reports them.
         self._audio_s: float | None = None
 
     @property
@@ -161,7 +161,7 @@ class ModalSession(Session):
         if self._stall_at is not None and now >= self._stall_at:
             raise SttStalled("Kyutai on Modal accepts audio but sends no text.", fix="Check the app's log on Modal.")
         if self._ends and now >= self._done_deadline():
-            raise SttStalled("Kyutai on Modal does not finish the audio that it was sent.", fix="Check the app's log on Modal.")
+            raise SttStalled("Kyutai on Modal did not finish transcribing the audio.", fix="Check the app's log on Modal.")
         events: list[SttEvent] = []
         while self._flushes and now >= self._flush_deadline(self._flushes[0]):
             self._flushes.popleft()
@@ -184,7 +184,7 @@ class ModalSession(Session):
         if code == 1013 or (code == 1000 and just_began and not self._tokens):
             return SttAtCapacity(
                 "Kyutai on Modal accepted the session and closed it at the first audio: its model server is full.",
-                fix="Allow more containers, or more sessions in one.",
+                fix="Allow more containers, or more sessions per container.",
             )
         if now - self._opened_at >= EXPIRY_S:
             return SttExpired("The session on Modal reached its age limit.")
@@ -234,7 +234,7 @@ class ModalSession(Session):
             case ErrorReply(kind="capacity", message=reason):
                 raise SttAtCapacity(
                     "Kyutai on Modal is full ({reason}).",
-                    fix="Allow more containers, or more sessions in one.",
+                    fix="Allow more containers, or more sessions per container.",
                     reason=reason,
                 )
             case ErrorReply(kind="expired", message=reason):
@@ -242,7 +242,7 @@ class ModalSession(Session):
             case ErrorReply(kind="starting", message=reason):
                 raise SttStarting(
                     "Kyutai on Modal is starting or restarting its model ({reason}).",
-                    fix="If it lasts, check the app's log on Modal.",
+                    fix="If this continues, check the app's log on Modal.",
                     reason=reason,
                 )
             case ErrorReply(message=reason):

@@ -346,7 +346,7 @@ def test_a_proxy_that_has_announced_itself_once_has_to_do_so_in_each_session() -
         async with Proxy(greeting({2})).running() as proxy:
             stt = backend(proxy)
             await speak(stt, 5)
-            with pytest.raises(SttUnavailable, match="says nothing"):
+            with pytest.raises(SttUnavailable, match="sends nothing"):
                 await speak(stt, 5)
             assert await speak(stt, 5) == [Token("late"), Token("words"), Flushed()]
 

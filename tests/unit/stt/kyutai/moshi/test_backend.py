@@ -140,7 +140,7 @@ def test_warming_opens_a_session_and_so_sees_what_no_page_shows() -> None:
             with pytest.raises(SttAtCapacity):
                 await backend(url).warm()
         async with moshi(dead) as url:
-            with pytest.raises(SttUnavailable, match="says nothing"):
+            with pytest.raises(SttUnavailable, match="sends nothing"):
                 await backend(url).warm()
 
     run(scenario())
