@@ -109,7 +109,7 @@ rig: ## Install what the tests with a real HPB and Janus need (Debian, root)
 moshi: $(VENV)/runtime-installed ## Build the real moshi-server for the tests (cargo, about 20 minutes, once; ~/.cache)
 	@$(RUN) scripts/build_moshi.py
 
-check-lock: $(VENV)/dev-installed ## See that the lock can be installed on each supported Python and machine
+check-lock: $(VENV)/dev-installed ## Check that the lock can be installed on each supported Python and machine
 	@$(RUN) scripts/check_lock.py
 
 lint-workflows: ## Lint the workflows of CI and releases (actionlint, built from its pinned source; needs Go)
@@ -139,9 +139,9 @@ appstore: $(VENV)/python-is-fine ## Pack the archive for the app store (APPSTORE
 sbom: $(VENV)/dev-installed ## Write the image's bill of materials, build/sbom/ (ARGS="--architecture arm64", --cuda, --debian FILE)
 	@$(RUN) scripts/sbom.py $(ARGS)
 
-release-check: $(VENV)/python-is-fine ## See whether this tree can be released (ARGS="--tag v10.0.0")
+release-check: $(VENV)/python-is-fine ## Check whether this tree can be released (ARGS="--tag v10.0.0")
 	@$(RUN) scripts/release.py check $(ARGS)
 
-# On a server that only registers the app, nothing is installed: any Python 3.9 will do.
+# Installs nothing: on a server that only registers the app, any Python from 3.9 on is enough.
 register: ## Register with AppAPI: ARGS="DAEMON --env LT_HPB_URL=…" or ARGS="--manual URL --nextcloud URL"
 	@$(PYTHON) scripts/register.py $(ARGS)

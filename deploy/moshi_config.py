@@ -23,7 +23,7 @@ API_KEY = "public_token"
 def moshi_config(weights: Path, *, batch_size: int, log_directory: Path, temperature: float = 0.0) -> str:
     """TOML for `moshi-server worker --config`. The numbers of the network are those of the published weights.
 
-    moshi-server serves all files of its static directory, so that is one that does not exist.
+    moshi-server serves all files of its static directory, so this names one that does not exist.
     """
     return f"""\
 static_dir = "{log_directory / "nothing"}"

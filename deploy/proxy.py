@@ -168,7 +168,7 @@ class Proxy:
             await asyncio.sleep(_AGAIN_S)
         if self._accepted < await asyncio.to_thread(_total_slots, self._settings.model_server):
             # A dead model loop frees no slot, so that its server calls itself full.
-            raise _ModelUnavailable("The model server frees no slots: its model loop is dead.")
+            raise _ModelUnavailable("The model server does not free its slots: its model loop is dead.")
         raise _ModelFull("The model server has no free slot.")
 
 
@@ -285,7 +285,7 @@ def modules_info(model_server: str) -> list[dict[str, str]]:
 
 
 def _total_slots(model_server: str) -> int:
-    """0 if the model server does not tell. Blocking."""
+    """0 if the model server does not report it. Blocking."""
     try:
         return sum(int(module.get("total_slots", 0)) for module in modules_info(model_server)[:1])
     except (OSError, ValueError):

@@ -51,7 +51,7 @@ UNSURE_STEPS = 12
 #: Frames that the model may be behind before the client has to wait: 20 s.
 BACKLOG_FRAMES = 250
 
-#: A ping follows so many seconds without a message, or so many steps, since it tells how much audio is transcribed.
+#: A ping follows so many seconds without a message, or so many steps, since it reports how much audio is transcribed.
 PING_S = 10.0
 PING_STEPS = 12
 

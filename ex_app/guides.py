@@ -4,7 +4,7 @@
 """The guides for administrators in docs/, rendered from Markdown as the page's help.
 
 They are shown inside Nextcloud's page, with its styles: AppAPI's proxy gives a page of the app's own a policy without styles.
-A guide is at `#guide-NAME`, its headings at `#guide-NAME/HEADING`, and links between guides lead there.
+A guide is at `#guide-NAME`, its headings are at `#guide-NAME/HEADING`, and links between guides point there.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def guides(folder: Path = _DOCS) -> dict[str, Guide]:
 
 
 def render_guide(name: str, text: str, known: Iterable[str]) -> Guide:
-    """`known`: the names of the guides that links may lead to. The HTML contains no scripts and nothing from elsewhere."""
+    """`known`: the names of the guides that links may lead to. The HTML has no scripts and loads nothing from other sites."""
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     tokens = markdown.parse(_COMMENT.sub("", text))
     headings = tuple(_name_headings(name, tokens))
@@ -90,7 +90,7 @@ def _text_of(inline: Token) -> str:
 
 
 def _links(guide: str, tokens: list[Token], known: frozenset[str]) -> Iterator[Token]:
-    """Lead links to guides and other sites; the text of any other link stays, without the link. Images are left out."""
+    """Point links to guides and other sites. Any other link is replaced by its text. Images are removed."""
     kept: list[bool] = []
     for token in tokens:
         if token.type == "image":

@@ -1,9 +1,9 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The health of the app: what its engine, Nextcloud and the settings amount to.
+"""The health of the app: the outcomes of its engine and of Nextcloud, and the validity of its settings.
 
-Everything that shows it asks `AppHealth`: `/healthz`, the settings page, the self-test, the metrics and the setup checks.
+`/healthz`, the settings page, the self-test, the metrics and the setup checks all use `AppHealth`.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ HPB_CHECK_S = 60.0
 
 #: The states of the app before and between its uses.
 STARTING, DISABLED = "starting", "disabled"
-#: Everything that `status` may be.
+#: All values of `status`.
 STATUSES = (OK, UNTESTED, DEGRADED, FAILED, STARTING, DISABLED)
 
 
@@ -87,7 +87,7 @@ class NextcloudHealth:
 
 
 class AppHealth:
-    """Puts the health of the app together."""
+    """Combines the outcomes of all dependencies with the settings."""
 
     def __init__(self, engine: Engine, lifecycle: Lifecycle, saved: SavedSettings, nextcloud: NextcloudHealth) -> None:
         self._engine = engine

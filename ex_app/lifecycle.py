@@ -132,7 +132,7 @@ class Lifecycle:
             await self._insist("add the settings page to Nextcloud's menu", partial(self._nextcloud.put_page, self._page))
 
     async def _register(self) -> None:
-        """Add what Nextcloud shows only while the app is enabled, so that nothing of it has to be removed."""
+        """Register what Nextcloud shows only while the app is enabled; nothing has to be removed later."""
         for what, request in self._registrations:
             try:
                 await self._insist(what, request, REPORT_ATTEMPTS)

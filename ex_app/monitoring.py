@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A listener of its own for monitoring (`LT_METRICS_LISTEN`), with `/metrics` and `/healthz` only.
+"""A separate listener for monitoring (`LT_METRICS_LISTEN`), with `/metrics` and `/healthz` only.
 
 Behind HaRP the app listens on a unix socket that the tunnel uses, so no monitoring server reaches it otherwise.
 """
@@ -58,7 +58,7 @@ class MonitoringOnly:
 
 
 class MonitoringListener:
-    """Serves `MonitoringOnly` on an address of its own. An address that cannot be used is one line in the log."""
+    """Serves `MonitoringOnly` on a separate address. If the address cannot be used, that is logged once."""
 
     def __init__(
         self,

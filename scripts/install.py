@@ -37,7 +37,7 @@ _CAUSES = (
     ),
     (
         r"DO NOT MATCH THE HASHES|Hash mismatch",
-        "A downloaded file is not the locked one, so it was not installed. Try again; if it recurs, a proxy changes files.",
+        "A downloaded file is not the locked one, so it was not installed. Try again. If this repeats, a proxy changes files.",
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED|SSLCertVerificationError|SSLError",

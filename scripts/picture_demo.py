@@ -63,7 +63,7 @@ async def worth_a_picture(page: Page) -> bool:
 
 
 async def take(output: pathlib.Path, program: str) -> bool:
-    """Whether there was a moment for the picture."""
+    """Whether the picture was taken."""
     port = free_port()
     options = Options(
         once=False, talk="sandbox", port=port, recordings=(), build=ROOT / "build" / "picture", programme=PROGRAMME
@@ -77,7 +77,7 @@ async def take(output: pathlib.Path, program: str) -> bool:
         found = False
         try:
             async with asyncio.timeout(_LONGEST_S):
-                while not (found := await worth_a_picture(page)):  # noqa: ASYNC110  the page tells nobody
+                while not (found := await worth_a_picture(page)):  # noqa: ASYNC110  the page sends no event
                     await asyncio.sleep(0.1)
             await page.screenshot(path=output)
         except TimeoutError:

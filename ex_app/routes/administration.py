@@ -55,7 +55,7 @@ def administration_routes(saved: SavedSettings, checks: Checks, runs: Runs, heal
     async def selftest(request: Request) -> Response:
         """AppAPI prints the answer while it arrives, and its exit code is 0 exactly if the status is 200.
 
-        With the option, the status tells the outcome, so the answer has to wait for the end.
+        With the option, the status reports the outcome, so the answer has to wait for the end.
         """
         body = await read_body(request, _RunCommand)
         wants_exit_code = bool((body.occ.options or {}).get(EXIT_CODE_OPTION))

@@ -140,7 +140,7 @@ class GpuUsage:
 
 @dataclass(frozen=True, slots=True)
 class GpuStatus:
-    """Modal's estimated GPU minutes of today (UTC) and its open connections, with their limits (0: none)."""
+    """Today's (UTC) estimated GPU minutes on Modal and its open connections, with their limits (0: none)."""
 
     minutes_today: float
     minutes_limit: int

@@ -22,7 +22,7 @@ _VARIABLE = re.compile(r"[A-Z][A-Z0-9_]+")
 
 
 class Text(str):
-    """An English text, rendered. It remembers its `template` and `values`, so that it can be rendered in another language.
+    """An English text, rendered, with its `template` and `values`, from which it can be rendered in another language.
 
     A template that is a `Text` already is returned as it is. Anything made of a `Text` (`+`, an f-string) is a plain `str`
     and is shown in English; use `join`.

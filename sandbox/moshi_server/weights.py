@@ -15,8 +15,8 @@ which words it must receive for the audio that it sends, and at what time:
 - A burst as loud as `POISON_LEVEL` becomes a token that the tokenizer does not have. It ends the server's model loop, as an
   error of the GPU does: the process lives, and nothing is transcribed any more.
 
-Two further models have the faults of a language model: `DEAF_MODEL_FILE` says nothing, whatever it hears, and
-`REPEATING_MODEL_FILE` says the first word all the time.
+Two further models have faults that language models have: `DEAF_MODEL_FILE` never emits a word, and
+`REPEATING_MODEL_FILE` emits the first word all the time.
 
 The network sizes in `NETWORK` replace those of the published model in the server's configuration. Tensor names and shapes are
 those that the crates `moshi` and `moshi-server` 0.6.4 read. All large tensors are zero, so the files are sparse.

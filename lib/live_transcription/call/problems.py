@@ -47,8 +47,8 @@ class Problems:
         self._last_hpb_problem: tuple[SignalingError, float] | None = None
         # How many speakers were encrypted, and when.
         self._last_encrypted = (0, 0.0)
-        # Only later events change the outcome: an existing session says nothing about a secret that a test found to be wrong,
-        # and an earlier login says nothing about other settings.
+        # Only later events change the outcome: an existing session does not prove a secret that a test found to be wrong, and
+        # an earlier login does not prove other settings.
         self._hpb_since = float("-inf")
         self._turn_since = float("-inf")
         self._hpb_refusal: SignalingRefused | None = None

@@ -154,7 +154,7 @@ class TranslatedDelivery:
                 language.lane.add(due.caption, partial(self._targets.translation_recipients, speaker, name, due.segment))
             if ready:
                 deadlines.append(language.segments.next_deadline())
-            elif self._sink.in_room:  # a full outbox does not tell when it has room
+            elif self._sink.in_room:  # a full outbox does not signal when it has room
                 deadlines.append(now + RETRY_S)
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Health: the last outcome of everything that captions depend on, and what follows for the app as a whole.
+"""Health: the last outcome of each dependency of the captions, and the resulting status of the app.
 
 The settings page (chip, status list, self-test), `/healthz`, the metrics and the setup checks all show this model. Pure: `now`
 is in seconds since the epoch.
@@ -60,19 +60,19 @@ class Outcomes:
         self._last[name] = Dependency(name, state, condition.code, condition.message, condition.fix, now)
 
     def confirm(self, name: str, now: float) -> None:
-        """The last outcome has been seen again."""
+        """The last outcome still holds: set its time."""
         if self.of(name).state != UNKNOWN:
             self._last[name] = replace(self._last[name], at=now)
 
     def forget(self, *names: str) -> None:
-        """The outcomes say nothing any more, since a setting has changed."""
+        """Discard the outcomes of these dependencies, since a setting has changed."""
         for name in names:
             self._last.pop(name, None)
 
     def observe_engines(self, states: Iterable[EngineState], now: float) -> None:
         """Take the states of the engines in use. An engine that has had no stream for a while keeps its last outcome.
 
-        But that it was starting, or full, says nothing any more.
+        An outcome of starting or full is discarded, since it is outdated by then.
         """
         known = {each.name: each for each in self.engines()}
         self.forget(*known)

@@ -78,7 +78,7 @@ class SttBackend(ABC):
     name: str
     #: Codes of the languages that the backend understands.
     languages: frozenset[str]
-    #: Whether a server transcribes, which may be ill in ways that only its words show.
+    #: Whether a server transcribes. Some of its faults show only in the words that it sends.
     remote: bool = True
 
     def for_speaker(self) -> SttBackend:
@@ -94,7 +94,7 @@ class SttBackend(ABC):
 
     @property
     def capacity(self) -> int | None:
-        """How many speakers who talk at the same time it can transcribe; None if that is not known here."""
+        """The number of speakers that it can transcribe at the same time; None if that is unknown."""
         return None
 
     async def warm(self) -> None:

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The translated captions of one call in one language: order, deadlines and what replaces a missing translation. Pure."""
+"""The translated captions of one call in one language: order, deadlines, and replacements of missing translations. Pure."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from live_transcription.captions.words import has_word, squeeze
 from live_transcription.translation.segments import Segment
 from live_transcription.types import Caption
 
-#: Seconds after which a segment is shown as it was said.
+#: Seconds after which the original of a segment is shown.
 DEADLINE_S = 4.0
-#: Number of segments that may wait for their translation. A further one is shown as it was said.
+#: Number of segments that may wait for their translation. The original of a further one is shown.
 MAX_WAITING = 8
 #: Limits of what cannot be sent, since the app is not in the room: bytes of UTF-8, and seconds. The oldest is dropped first.
 MAX_BYTES = 64 * 1024
@@ -26,7 +26,7 @@ MAX_GROWTH, ALWAYS_ALLOWED_CHARS = 4, 200
 
 
 class Outcome(Enum):
-    """What readers get: a translation, or the original, because both languages are the same or for lack of a translation."""
+    """What readers get: a translation, or the original, because the languages are the same or there is no translation."""
 
     TRANSLATED = "translated"
     SAME_LANGUAGE = "same language"

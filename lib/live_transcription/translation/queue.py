@@ -43,7 +43,7 @@ class FairQueue(Generic[Job]):
         return sum(map(len, self._calls.values()))
 
     def add(self, call: Hashable, job: Job, wanted: Callable[[], bool]) -> None:
-        """Queue a job. `wanted` tells later whether its result would still be used."""
+        """Queue a job. `wanted` is called later and returns whether the result would still be used."""
         self._calls.setdefault(call, deque()).append(_Queued(job, wanted))
 
     def start(self) -> Job | None:

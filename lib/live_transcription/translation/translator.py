@@ -93,8 +93,8 @@ class Translations:
     ) -> bool:
         """Request a translation. `done` is called with it, or with None if it fails or takes longer than `DEADLINE_S`.
 
-        `wanted` tells whether the result would still be used. Returns False if the provider fails, so that nobody waits for it;
-        now and then the text is sent nevertheless, to see whether it works again.
+        `wanted` returns whether the result would still be used. Returns False while the provider fails: then `done`
+        is not called, and some texts are sent only to find out whether it works again.
         """
         now = asyncio.get_running_loop().time()
         failing = self._health.failing

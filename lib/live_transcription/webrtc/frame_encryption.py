@@ -13,12 +13,12 @@ packet before it is sent (`JitsiEncryptionWorkerContext.js` of Talk):
     1 octet     the index of the key: 0 to 15
 
 The last 14 octets are the trailer. Its SSRC is the sender's own, which the SFU may have replaced in the RTP header, and its
-counter increases with each packet. Three packets whose trailers follow on one another are proof: random payloads pass this test
+counter increases with each packet. Three packets with consecutive trailers are proof: random payloads pass this test
 with a probability below 2^-100.
 
 The decision is made for each track, since people who dial in by phone are not encrypted, and since a client sends plain packets
-until it has a key. Nothing else counts: clients also announce encryption by signaling (`encryption.start`), but every guest can
-send such a message for others to see, whereas a wrong trailer only affects the track of its sender.
+until it has a key. Signaling does not count: clients also announce encryption by a message (`encryption.start`), but any guest
+can send such a message and would affect others, whereas a false trailer affects only the track of its sender.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from live_transcription.types import AudioGap, AudioPacket
 
 Item: TypeAlias = AudioPacket | AudioGap
 
-#: Number of packets whose trailers must follow on one another before the track counts as encrypted.
+#: Number of packets with consecutive trailers after which the track counts as encrypted.
 ENCRYPTED_AFTER = 3
 #: Number of consecutive packets without a trailer that refute a suspicion. Fewer than one ordinary packet in 4,096 ends like
 #: a trailer; it and the next two wait for this decision, 60 ms at most.

@@ -1,15 +1,15 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Which backend one speaker's next stream should use, after what happened on the speaker's last ones. Pure.
+"""Chooses the backend for a speaker's next stream from the outcomes of the previous ones. Pure.
 
 | on a speaker's stream | next |
 |---|---|
 | a first problem (`stt.fallback.stream_health`) | another connection to the same backend, judged sooner |
 | a second one within a minute | the backend has failed; the speaker avoids it for a minute |
-| no word from the next backend either | the speech has no words: a hum, music. The first backend was not deaf |
-| a problem of a backend that is tried after a failure | likewise |
-| a second problem, and no other backend that works | the same backend, judged by a much longer time |
+| no word from the next backend either | the sound has no words: humming, music. The first backend was not deaf |
+| a problem of a backend that is tried after a failure | the backend has failed again |
+| a second problem, and no other backend that works | the same backend, with a much longer time limit |
 
 Backends are numbers, the best first. `now` is in seconds of a monotonic clock.
 """
@@ -26,10 +26,10 @@ from live_transcription.stt.fallback.stream_health import SUSPECTED_DEAF, SUSPEC
 
 #: Seconds for which a problem is remembered, and a backend with two of them avoided.
 REMEMBER_S = 60.0
-#: For a speaker whose speech has no words for any backend.
+#: For a speaker for whom no backend has found words.
 WORDLESS = Patience(60.0)
-#: For the only backend that is left after two problems, and the seconds for which that applies. Late captions are better than
-#: none.
+#: For a backend with two problems and without an alternative, and the seconds for which it applies. Late captions are better
+#: than none.
 NO_ALTERNATIVE = Patience(60.0, math.inf)
 NO_ALTERNATIVE_S = 300.0
 #: Seconds for opening a stream after a break, while another backend is available.
@@ -66,7 +66,7 @@ class Attempts:
         return now < self._records[backend].avoid_until
 
     def patience(self, backend: int, now: float) -> Patience:
-        """How the next stream of a backend is to be judged."""
+        """The limits for the next stream of a backend."""
         record = self._records[backend]
         if now < record.tolerate_until:
             return NO_ALTERNATIVE
@@ -85,7 +85,7 @@ class Attempts:
     def problem(self, backend: int, error: SttUnhealthy, now: float, *, alone: bool, trial: bool = False) -> Outcome:
         """Note a problem of a stream. If the outcome is WORDLESS, the backends in `deaf` were not deaf.
 
-        `alone`: no other backend is worth trying. `trial`: the backend is tried after a failure.
+        `alone`: no other backend can be tried. `trial`: the backend is tried after a failure.
         """
         if isinstance(error, SttDeaf) and self.deaf - {backend}:
             self._wordless = True

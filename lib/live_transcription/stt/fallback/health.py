@@ -13,11 +13,11 @@ from live_transcription.status import EngineState
 
 #: Seconds after the first failure until the backend is probed, and at least between two probes after further failures.
 PROBE_S = (2.0, 60.0)
-#: Seconds without a failure, with text, after which earlier failures do not count any more.
+#: Seconds with text and without a failure after which earlier failures no longer count.
 STEADY_S = 60.0
-#: Seconds after the last probe was due, from which on a failure says nothing any more.
+#: Seconds after the last probe was due, after which the state counts as unknown.
 STALE_S = 300.0
-#: Seconds for which a backend that answers again is reserved for the speaker who is to try it.
+#: Seconds for which a backend that answers again is reserved for the one speaker who tries it.
 RESERVED_S = 30.0
 
 
@@ -33,7 +33,7 @@ class State(Enum):
 
 
 class BackendHealth:
-    """One backend's health. `probe_at` is when to probe it; None if there is no need or no use.
+    """One backend's health. `probe_at`: when to probe it; None if a probe is unnecessary or pointless.
 
     After a failure, one speaker tries the backend first. The others follow when it has emitted text. A `speaker` is any object.
     """
@@ -49,7 +49,7 @@ class BackendHealth:
         self._up_since: float | None = None
         # Whether it answered a probe since the last failure.
         self._answered = False
-        # Who tries it, and until when it is reserved.
+        # The speaker who tries it, and until when it is reserved.
         self._trial: tuple[object, float] | None = None
 
     @property
@@ -81,11 +81,11 @@ class BackendHealth:
             self._trial = speaker, now + RESERVED_S if until is None else until
 
     def tried_by(self, speaker: object) -> bool:
-        """Whether this speaker tries the backend for all."""
+        """Whether this speaker is the one who tries the backend."""
         return self._trial is not None and self._trial[0] is speaker
 
     def release(self, speaker: object) -> None:
-        """Note that this speaker has no stream of the backend any more."""
+        """Note that this speaker no longer has a stream of the backend."""
         if self.tried_by(speaker):
             self._trial = None
 
@@ -98,7 +98,7 @@ class BackendHealth:
             self._state = State.UP
 
     def succeeded(self, now: float) -> None:
-        """Note that the backend emitted text as it should."""
+        """Note that the backend emitted text in time."""
         self._error = self._trial = self.probe_at = None
         self._answered = False
         self._state = State.UP
@@ -113,7 +113,7 @@ class BackendHealth:
             self._state = State.UP
 
     def failed(self, error: SttError, now: float) -> bool:
-        """Note that a stream or a probe failed. Returns whether this changes the state, so that it is worth a log message."""
+        """Note that a stream or a probe failed. Returns whether the state has changed and should be logged."""
         before, self._error = (self._state, self._error and self._error.code), error
         if error.retryable and self.probe_at is not None and now < self.probe_at:
             # All streams report the same outage. It counts as one failure.

@@ -21,7 +21,7 @@ from live_transcription.status import Condition, GpuStatus, GpuUsage
 #: Connections that share a GPU, and seconds for which one stays up without a connection, unless the deployment changes them.
 SESSIONS_PER_GPU = 8
 LINGER_S = 60.0
-#: Share of a limit from which on a condition warns of it.
+#: Share of a limit above which a condition warns.
 WARN = 0.8
 _DAY_S = 86_400
 
@@ -35,7 +35,7 @@ class Socket:
 
 
 class GpuBudget:
-    """The estimated GPU time of today and the connections of this process, under all settings so far. Limits of 0: none."""
+    """Today's estimated GPU time and the connections of this process, under all settings so far. Limits: 0 means no limit."""
 
     def __init__(self) -> None:
         self._minutes_limit = self._sockets_limit = 0
@@ -101,7 +101,7 @@ class GpuBudget:
         self._lingering.extend([now + LINGER_S] * (gpus - self._gpus))
 
     def spent(self, now: float, wall_s: float) -> bool:
-        """Whether the GPU minutes of today are used up."""
+        """Whether today's GPU minutes are used up."""
         return bool(self._minutes_limit) and self.usage(now, wall_s).seconds >= 60 * self._minutes_limit
 
     def refusal(self, now: float, wall_s: float) -> SttBudgetSpent | None:

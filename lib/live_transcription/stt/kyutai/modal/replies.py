@@ -47,7 +47,7 @@ class ReadyReply:
 
 @dataclass(frozen=True, slots=True)
 class ProgressReply:
-    """The words of so many seconds of audio have been sent, the silence of flushes included. Only our own proxy tells."""
+    """The words of so many seconds of audio have been sent, the silence of flushes included. Only our proxy reports this."""
 
     audio_s: float
 

@@ -18,7 +18,7 @@ from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.texts import Text
 
 _SERVICE = Text("The moshi-server")
-#: Seconds for the first step of a probe, before it looks further.
+#: Seconds to wait for the first step of a probe before a marker is sent.
 _STEP_S = 2.0
 
 
@@ -49,7 +49,7 @@ class MoshiBackend(SttBackend):
         """
         clock = asyncio.get_running_loop().time
         async with self._open() as (stream, session):
-            # A healthy server answers in a moment. Otherwise a marker tells a slow model from one that sends no steps.
+            # A healthy server answers at once. Otherwise a marker distinguishes a slow model from one that sends no steps.
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(_STEP_S):
                     await stream.transmit(session.silence(clock()))
