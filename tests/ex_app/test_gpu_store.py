@@ -82,7 +82,7 @@ def test_a_file_that_cannot_be_read_counts_as_none(content: bytes, tmp_path: Pat
     engine = FakeEngine()
     GpuStore(engine, tmp_path).restore()
     assert engine.usage == GpuUsage(0, 0.0)
-    assert "daily limit counts from now on" in caplog.text
+    assert "daily limit counts from zero" in caplog.text
 
 
 def test_fields_of_a_later_version_are_ignored() -> None:

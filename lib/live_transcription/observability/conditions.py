@@ -46,7 +46,7 @@ RULES: Mapping[str, Rule] = {
 }
 #: The conditions that report a limit of the app, its machine or its budget, not a failure.
 SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load", "modal-minutes", "modal-sockets")
-#: The conditions that are no outcome of a dependency.
+#: The conditions that are not outcomes of a dependency.
 WITHOUT_DEPENDENCY = ("encrypted", *SHORTAGES)
 
 

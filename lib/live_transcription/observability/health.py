@@ -92,7 +92,7 @@ class Outcomes:
 class Health:
     """The health of the whole app.
 
-    `conditions`: the current ones that are no outcome of a dependency, such as a limit of the machine. `problem`: why no call
+    `conditions`: the current ones that are not outcomes of a dependency, such as a limit of the machine. `problem`: why no call
     can be joined with the current settings; `invalid`: which settings are invalid, so that their defaults apply. Both "" if
     the settings are right.
     """

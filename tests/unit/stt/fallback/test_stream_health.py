@@ -214,4 +214,4 @@ def test_memory_is_bounded() -> None:
     for _ in range(100):
         session.speak(60.0)
         session.health.flush_sent(session.now)
-    assert len(session.health._unheard) + len(session.health._lagging) + len(session.health._flushes) < 2000
+    assert len(session.health._pending) + len(session.health._lagging) + len(session.health._flushes) < 2000
