@@ -48,7 +48,7 @@ def test_the_whole_follows_from_the_dependencies(states: dict[str, str], overall
     assert all("Repair it." in text or not states.get("engine_modal", "x") for text in found.explanations.values())
 
 
-@pytest.mark.parametrize("other", [Dependency("turn", "ok"), Dependency("engine:moshi", "failed", "stt_refused", "Refused.", "")])
+@pytest.mark.parametrize("other", [Dependency("turn", "ok"), Dependency("engine:moshi", "failed", "stt_refused", "Refused.")])
 def test_an_engine_that_is_not_configured_completely_is_no_working_engine(other: Dependency) -> None:
     incomplete = Dependency("engine:modal", "warning", "configuration", "The workspace is missing.", "Enter it.")
     found = Health([Dependency("hpb", "ok"), other, incomplete])
