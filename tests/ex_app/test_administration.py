@@ -221,6 +221,13 @@ async def test_settings_go_by_the_labels_of_the_page() -> None:
         assert not re.search(r"\b(LT|MODAL)_[A-Z_]+", text), text
 
 
+async def test_forgotten_settings_are_described_in_the_pages_language() -> None:
+    async with running(LT_HPB_URL="") as client:
+        answer = await client.post("/admin/forget", json={}, headers={"Accept-Language": "de"})
+    assert answer.json()["settings"]["lt_hpb_url"]["source"] == "default"
+    assert "„Adresse des High-Performance-Backends“" in answer.json()["problems"][0]
+
+
 async def test_with_the_option_the_exit_code_tells_the_outcome() -> None:
     engine = FakeEngine(probe_failure=SttUnavailable("It does not answer."))
     async with running(engine) as client:
