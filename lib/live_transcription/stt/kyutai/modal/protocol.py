@@ -57,7 +57,7 @@ END_LIMIT_S = 120.0
 #: Seconds without any message after `end` that show that the proxy hangs: it sends a ping after 10 s. Its model may be slow, so
 #: `done` may take longer, up to the second number.
 DONE_S = (12.0, 180.0)
-#: Only speech is sent. After so many seconds of it, and at least `STALL_S` seconds, without any text or progress, the server has
+#: Only speech is sent. After so many seconds of it, and at least `STALL_S` seconds, without text or progress, the server has
 #: stalled.
 STALL_AUDIO_S = 20.0
 STALL_S = 6.0
