@@ -20,7 +20,7 @@ from ex_app.responses import dependency_state, health_status
 from ex_app.settings.store import SavedSettings
 from ex_app.settings.table import BY_VARIABLE
 from live_transcription.errors import ConfigurationError
-from live_transcription.observability.conditions import SHORTAGES
+from live_transcription.observability.conditions import WITHOUT_DEPENDENCY
 from live_transcription.observability.health import (
     DEGRADED,
     ENGINE,
@@ -100,7 +100,7 @@ class AppHealth:
         status = self._engine.status()
         return Health(
             (self._nextcloud_now(), *status.dependencies, *self.unused_engines()),
-            shortages=[each for each in status.conditions if each.code in SHORTAGES],
+            conditions=[each for each in status.conditions if each.code in WITHOUT_DEPENDENCY],
             problem=status.problem or "",
             invalid=join(*(problem.text for problem in self.invalid_settings())),
         )

@@ -88,7 +88,7 @@ async def take(images: Path) -> None:
         await secret.fill("the-secret-of-something-else")
         await save()
         await self_test("Failed at")
-        await picture(page, images / "settings-wrong-secret.png", 1450)
+        await picture(page, images / "settings-wrong-secret.png", 1640)
 
         await secret.fill(signaling.internal_secret)
         await page.locator("[data-engine=moshi] summary").click()

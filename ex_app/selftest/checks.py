@@ -20,6 +20,7 @@ from ex_app.selftest.run import Run, Sequence, Step
 from ex_app.settings.store import SavedSettings
 from ex_app.settings.table import BY_VARIABLE, ENGINE_NAMES
 from live_transcription.errors import ConfigurationError
+from live_transcription.observability.conditions import SHORTAGES
 from live_transcription.observability.health import ENGINE, FAILED, MEDIA, OK, WARNING
 from live_transcription.status import Dependency
 from live_transcription.texts import Text
@@ -99,7 +100,7 @@ class Checks:
                 config.hpb, lambda: steps.next("hpb.hello", Text("The backend accepts the app"))
             )
             steps.current.detail = Text("Version {version}", version=report.version)
-        run.begin("hpb.media", Text("It has a media server")).succeed(", ".join(report.features))
+        run.begin("hpb.media", Text("It has a media server")).succeed()
 
     async def _check_ice(self, run: Run) -> None:
         try:
@@ -198,8 +199,9 @@ class Checks:
             step.warn(media.cause, media.fix)
         else:
             step.succeed()
-        for shortage in health.shortages:
-            run.begin("calls.shortage", Text("Limits")).warn(shortage.message, shortage.fix)
+        for found in health.conditions:
+            title = Text("Limits") if found.code in SHORTAGES else Text("Calls are not end-to-end encrypted")
+            run.begin("calls.shortage", title).warn(found.message, found.fix)
 
 
 def label_of(problem: ConfigurationError) -> str:

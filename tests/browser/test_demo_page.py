@@ -90,7 +90,8 @@ async def test_each_speakers_name_stands_above_their_words(opened: Shown) -> Non
     await expect(blocks).to_have_count(2)
     await expect(blocks.nth(0)).to_have_text("Alice All of our representatives are busy.", use_inner_text=True)
     await expect(blocks.nth(1)).to_have_text("Ben He was not an ill disposed young man.", use_inner_text=True)
-    name, lines = (await blocks.nth(1).locator(part).bounding_box() for part in (".captions-name", ".captions-lines"))
+    name = await blocks.nth(1).locator(".captions-name").bounding_box()
+    lines = await blocks.nth(1).locator(".captions-lines").bounding_box()
     assert name is not None
     assert lines is not None
     assert name["y"] + name["height"] <= lines["y"] + 1
@@ -151,9 +152,12 @@ async def test_the_sound_is_where_the_call_is(opened: Shown) -> None:
     await settle("Ben")
     english["Ben"].sound = None
     opened.view.changed()
-    await page.wait_for_function(
-        "[...document.querySelectorAll('audio')].filter((one) => !one.paused && !one.muted).length === 1"
-    )
+    for _ in range(100):
+        playing = [voice["source"] for voice in await page.evaluate(VOICES) if not voice["paused"] and not voice["muted"]]
+        if playing == ["recordings/en-conference.ogg"]:
+            break
+        await page.wait_for_timeout(100)
+    assert playing == ["recordings/en-conference.ogg"]
 
 
 async def test_credits_are_folded_away(opened: Shown) -> None:

@@ -86,8 +86,11 @@ async def terminal(clone: Path, command: str) -> AsyncIterator[Terminal]:
 @pytest.fixture
 def clone(tmp_path: Path) -> Path:
     """A copy of the project with the installed packages, so that the registration of this checkout stays."""
-    # `make` in the copy would clear an outdated environment, which this checkout shares.
-    current = subprocess.run(["make", "--question", ".venv/runtime-installed"], cwd=ROOT, check=False)
+    # `make` in the copy would clear an outdated environment, which this checkout shares. With PYTHON, it would always have
+    # something to do: check that this Python made the environment.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHON"}
+    question = ["make", "--question", ".venv/runtime-installed"]
+    current = subprocess.run(question, cwd=ROOT, env=environment, check=False)
     assert current.returncode == 0, "the environment is outdated: run `make test`"
     place = tmp_path / "clone"
     shutil.copytree(ROOT, place, ignore=_LEFT_OUT)

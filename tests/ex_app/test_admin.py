@@ -20,6 +20,7 @@ from ex_app.selftest.recording import TEXT, load_speech
 from ex_app.selftest.run import Run
 from ex_app.settings.store import SavedSettings
 from live_transcription.errors import ConfigurationError, SignalingRefused, SignalingUnreachable, SttUnavailable
+from live_transcription.observability.conditions import encrypted_condition
 from live_transcription.status import EngineState, RecordedError, SpeechStatus
 from live_transcription.types import IceServer
 from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, FakeNextcloud, credentials, health_of
@@ -284,3 +285,11 @@ def test_the_recording_is_about_four_seconds_of_sound() -> None:
     speech = load_speech()
     assert 3.5 < len(speech) / 24_000 < 5
     assert abs(speech).max() > 0.1
+
+
+async def test_encrypted_audio_is_a_reason_for_a_degraded_health(talk: httpx.AsyncClient, engine: FakeEngine) -> None:
+    engine.conditions = (encrypted_condition(2),)
+    health = (await talk.get("/healthz")).json()
+    assert "encrypted" in health["reasons"]
+    assert health["status"] == "degraded"
+    assert "Speakers without captions: 2." in health["explanations"]["encrypted"]

@@ -13,6 +13,7 @@ from live_transcription.errors import SttError
 from live_transcription.languages import LANGUAGES
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.kyutai.modal.budget import GpuBudget
 from live_transcription.transcript import Flushed, Hypothesis, SttEvent
 from live_transcription.types import SAMPLE_RATE, Frame, Language
 from sandbox.caller import ReceivedCaption
@@ -109,6 +110,7 @@ class FakeRegistry:
 
     def __init__(self) -> None:
         self.fake = FakeBackend()
+        self.budget = GpuBudget()
 
     def backend(self) -> SttBackend:
         return self.fake

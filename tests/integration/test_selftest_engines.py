@@ -110,7 +110,7 @@ async def test_modal_that_works_shows_what_was_said(page: Page) -> None:
     async with modal(page) as server:
         steps = await page.test()
         assert steps["whole"]["state"] == "ok", steps
-        assert steps["stt.open"]["title"] == "modal"
+        assert steps["stt.open"]["title"] == "Modal: starting the engine"
         assert understood(steps["stt.transcribe"]["detail"]), steps
         async with asyncio.timeout(5):
             while server.open_sessions:  # noqa: ASYNC110  the stand-in tells no one
@@ -140,15 +140,20 @@ async def test_modals_wrong_key_is_named_at_once(page: Page) -> None:
         assert failed["seconds"] < 10
 
 
-@pytest.mark.parametrize("fault", [FaultKind.FULL, FaultKind.MODEL_DOWN])
-async def test_modal_without_room_or_without_a_model_fails_plainly(page: Page, fault: FaultKind) -> None:
+@pytest.mark.parametrize(
+    ("fault", "code", "message"),
+    [(FaultKind.FULL, "stt_at_capacity", "full"), (FaultKind.MODEL_DOWN, "stt_unavailable", "broke")],
+)
+async def test_modal_without_room_or_without_a_model_fails_plainly(
+    page: Page, fault: FaultKind, code: str, message: str
+) -> None:
     async with modal(page) as server:
         server.faults.add(Fault(fault, times=None))
         steps = await page.test()
         assert steps["whole"]["failing"] == "stt"
         failed = next(step for step in steps["whole"]["steps"] if step["state"] == "failed")
-        assert failed["code"] == "stt_at_capacity"
-        assert "full" in failed["message"]
+        assert failed["code"] == code
+        assert message in failed["message"]
         assert failed["fix"]
 
 
@@ -165,7 +170,7 @@ async def test_a_moshi_server_that_works_shows_what_was_said(page: Page) -> None
     async with moshi(page):
         steps = await page.test()
         assert steps["whole"]["state"] == "ok", steps
-        assert steps["stt.open"]["title"] == "moshi"
+        assert steps["stt.open"]["title"] == "moshi-server: starting the engine"
         assert understood(steps["stt.transcribe"]["detail"]), steps
 
 

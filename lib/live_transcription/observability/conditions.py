@@ -46,6 +46,8 @@ RULES: Mapping[str, Rule] = {
 }
 #: The conditions that report a limit of the app, its machine or its budget, not a failure.
 SHORTAGES = ("descriptors", "memory", "speakers", "subscriptions", "load", "modal-minutes", "modal-sockets")
+#: The conditions that are no outcome of a dependency.
+WITHOUT_DEPENDENCY = ("encrypted", *SHORTAGES)
 
 
 @dataclass(frozen=True, slots=True)

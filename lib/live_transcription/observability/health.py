@@ -92,12 +92,13 @@ class Outcomes:
 class Health:
     """The health of the whole app.
 
-    `shortages`: current conditions that report a limit of the app or its machine. `problem`: why no call can be joined with the
-    current settings; `invalid`: which settings are invalid, so that their defaults apply. Both "" if the settings are right.
+    `conditions`: the current ones that are no outcome of a dependency, such as a limit of the machine. `problem`: why no call
+    can be joined with the current settings; `invalid`: which settings are invalid, so that their defaults apply. Both "" if
+    the settings are right.
     """
 
     dependencies: Sequence[Dependency]
-    shortages: Sequence[Condition] = ()
+    conditions: Sequence[Condition] = ()
     problem: str = ""
     invalid: str = ""
 
@@ -108,7 +109,7 @@ class Health:
         essential = [each.state for each in self.dependencies if each.name in (HPB, MEDIA)]
         if self.problem or FAILED in essential or all(each.state == FAILED for each in engines):
             return FAILED
-        if self.invalid or self.shortages or any(each.state in (WARNING, FAILED) for each in self.dependencies):
+        if self.invalid or self.conditions or any(each.state in (WARNING, FAILED) for each in self.dependencies):
             return DEGRADED
         hpb = [each.state for each in self.dependencies if each.name == HPB]
         return OK if OK in hpb and any(each.state == OK for each in engines) else UNTESTED
@@ -119,7 +120,7 @@ class Health:
 
         Reasons: `configuration`, `speech-to-text` (no engine works), `engine:<name>` (this engine does not, but another one
         may), `nextcloud` (the saved settings cannot be read), `hpb-refused`, `hpb-unreachable`, `media-path`, `turn-refused`,
-        and the codes of the shortages (`observability.conditions.SHORTAGES`).
+        and the codes in `observability.conditions.WITHOUT_DEPENDENCY`.
         """
         found: dict[str, str] = {}
         if self.problem or self.invalid:
@@ -134,7 +135,7 @@ class Health:
                 reason = _reason(each)
                 if not (reason.startswith(ENGINE) and "speech-to-text" in found):
                     found[reason] = _text(each)
-        return found | {each.code: join(each.message, each.fix) for each in self.shortages}
+        return found | {each.code: join(each.message, each.fix) for each in self.conditions}
 
     def describe(self) -> list[dict[str, Any]]:
         """The dependencies as plain values for JSON."""

@@ -57,7 +57,7 @@ def test_settings_and_shortages_count() -> None:
     assert Health(dependencies, problem="LT_HPB_URL is not set.").overall == "failed"
     invalid = Health(dependencies, invalid="LT_MAX_CALLS is malformed.")
     assert (invalid.overall, invalid.explanations) == ("degraded", {"configuration": "LT_MAX_CALLS is malformed."})
-    short = Health(dependencies, shortages=[Condition("memory", "Memory is low.", "Add some.")])
+    short = Health(dependencies, conditions=[Condition("memory", "Memory is low.", "Add some.")])
     assert (short.overall, short.explanations) == ("degraded", {"memory": "Memory is low. Add some."})
 
 
