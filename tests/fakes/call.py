@@ -289,6 +289,7 @@ class FakeCall:
         sharing: Capacity | None = None,
         speakers: Speakers | None = None,
         backend: FakeBackend | None = None,
+        translations: Translations | None = None,
     ) -> None:
         sessions: list[FakeSession] = []
 
@@ -308,7 +309,7 @@ class FakeCall:
             guard=HelloGuard(),
             ice_servers=no_servers,
             sharing=sharing or Capacity(read=lambda: MemoryReading(0)),
-            translations=Translations(NoTranslator()),
+            translations=translations or Translations(NoTranslator()),
             interval=CaptionInterval(),
             on_caption_sent=lambda caption: None,
             on_stt_error=lambda error: None,

@@ -229,12 +229,12 @@ async def test_the_same_request_ten_times_at_once_is_one_target(talk: Setting, r
         assert len(spoken) == len(set(spoken)), "no word twice"
 
 
-async def test_an_unknown_language_starts_nothing(talk: Setting, room: str) -> None:
-    async with talk.listener(room) as listener:
-        answer = await listener.enable_captions("tlh")
-        assert answer.status == 400
-        assert "error" in answer.body
-        assert (await talk.app.health())["calls"] == 0
+async def test_a_conversation_in_an_unknown_language_is_captioned_in_the_default_language(talk: Setting, room: str) -> None:
+    async with talk.speaker(room) as speaker, talk.listener(room) as listener:
+        assert (await listener.enable_captions("tlh")).ok
+        await speaker.say(SHORT_SPEECH)
+        await captioned(listener, speaker.session_id)
+        assert {caption.language for caption in listener.captions.of(speaker.session_id)} == {"en"}
 
 
 async def test_nothing_that_was_said_and_no_secret_is_logged(talk: Setting, room: str) -> None:

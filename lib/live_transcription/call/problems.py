@@ -47,9 +47,10 @@ class Problems:
         self._last_hpb_problem: tuple[SignalingError, float] | None = None
         # How many speakers were encrypted, and when.
         self._last_encrypted = (0, 0.0)
-        # Only later events change the outcome: an existing session does not prove a secret that a test found to be wrong, and
-        # an earlier login does not prove other settings.
+        # Only later events change the outcome: an existing session does not prove a secret that a test found to be wrong, an
+        # earlier login does not prove other settings, and a call without a session does not affect the sessions of other calls.
         self._hpb_since = float("-inf")
+        self._sessions_since = float("-inf")
         self._turn_since = float("-inf")
         self._hpb_refusal: SignalingRefused | None = None
 
@@ -65,7 +66,7 @@ class Problems:
     def forget_hpb(self, now: float) -> None:
         """Other settings of the HPB apply from now on."""
         self._last_hpb_problem = self._hpb_refusal = None
-        self._hpb_since = now
+        self._hpb_since = self._sessions_since = now
         self._outcomes.forget(HPB, MEDIA)
 
     def hpb_succeeded(self, at: float) -> None:
@@ -74,7 +75,11 @@ class Problems:
         self._outcomes.succeeded(HPB, at)
 
     def hpb_failed(self, error: LiveTranscriptionError, now: float, at: float) -> None:
-        """The HPB cannot be reached, or refuses the app."""
+        """A test has shown that the HPB cannot be reached, or that it refuses the app."""
+        self._sessions_since = now
+        self._note_hpb_failure(error, now, at)
+
+    def _note_hpb_failure(self, error: LiveTranscriptionError, now: float, at: float) -> None:
         self._hpb_refusal = error if isinstance(error, SignalingRefused) else None
         self._hpb_since = now
         self._outcomes.failed(HPB, error, at)
@@ -119,14 +124,12 @@ class Problems:
         lasts = encrypted > 0 and now - seen_at < ENCRYPTED_S
         self._set("encrypted", encrypted_condition(encrypted) if lasts else None, now)
         answers = sorted((item for call in calls for item in call.turn_answers().items()), key=lambda item: item[1].at)
-        refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
-        recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)
-        self._set("turn-refused", turn_condition(refused) if refused and recent else None, now)
+        self._set("turn-refused", _turn_refusal(answers, now), now)
         changes = self._conditions.changes(now)
         begun = {condition.code for condition in self._conditions.current()}
         self._note_hpb(calls, errors if begun.intersection(_HPB_CODES) else [], accepted_at, now, at)
         self._note_media(calls, list(lost.values()), "media-path" in begun, at)
-        self._note_turn([answer for _, answer in answers], turn_condition(refused) if refused and recent else None, at)
+        self._note_turn([answer for answer in answers if answer[1].at > self._turn_since], now, at)
         return changes
 
     def _note_hpb(
@@ -135,12 +138,12 @@ class Problems:
         if errors:
             # A refusal explains more than the connections that fail after it.
             error = next((error for error in errors if isinstance(error, SignalingRefused)), errors[0])
-            self.hpb_failed(error, now, at)
+            self._note_hpb_failure(error, now, at)
             return
         since = [since for call in calls if (since := call.in_room_since) is not None]
         # A session that is resumed shows that the HPB is back, but not that it accepts the secret.
-        proofs = [accepted_at] if self._hpb_refusal is not None else [accepted_at, *since]
-        if max(proofs) > self._hpb_since and (since or self._outcomes.of(HPB).state != OK):
+        in_room = self._hpb_refusal is None and any(began > self._sessions_since for began in since)
+        if in_room or (accepted_at > self._hpb_since and (since or self._outcomes.of(HPB).state != OK)):
             self.hpb_succeeded(at)
 
     def _note_media(self, calls: Sequence[Call], failures: Sequence[NoMediaPath], lasting: bool, at: float) -> None:
@@ -150,12 +153,11 @@ class Problems:
         elif connected and not failures:
             self._outcomes.succeeded(MEDIA, at)
 
-    def _note_turn(self, answers: Sequence[TurnAnswer], refusal: Condition | None, at: float) -> None:
-        if not answers or answers[-1].at <= self._turn_since:
-            return
-        if refusal is not None:
+    def _note_turn(self, answers: Sequence[tuple[str, TurnAnswer]], now: float, at: float) -> None:
+        """`answers`: those since the last test, in order."""
+        if (refusal := _turn_refusal(answers, now)) is not None:
             self._outcomes.warned(TURN, refusal, at)
-        elif not answers[-1].code:
+        elif answers and not answers[-1][1].code:
             self._outcomes.succeeded(TURN, at)
 
     def _set(self, code: str, condition: Condition | None, now: float) -> None:
@@ -175,3 +177,10 @@ class Problems:
         elif self._last_hpb_problem is not None and now - self._last_hpb_problem[1] < HPB_PROBLEM_S:
             return 0, [self._last_hpb_problem[0]]
         return len(errors), errors
+
+
+def _turn_refusal(answers: Sequence[tuple[str, TurnAnswer]], now: float) -> Condition | None:
+    """The condition for servers whose last answer was a refusal, if one is recent. `answers`: in order, with the addresses."""
+    refused = {server: answer.code for server, answer in dict(answers).items() if answer.code}
+    recent = any(now - answer.at < TURN_REFUSED_S for _, answer in answers if answer.code)
+    return turn_condition(refused) if refused and recent else None

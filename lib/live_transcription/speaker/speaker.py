@@ -49,6 +49,9 @@ CONNECT_S = (4.0, 16.0)
 #: quarter of an hour. In between it is `_WITHOUT_AUDIO_SHARE` of the time without audio.
 WITHOUT_AUDIO_RANGE_S = (WITHOUT_AUDIO_S, 15.0)
 _WITHOUT_AUDIO_SHARE = 1 / 60
+#: Seconds between two streams that end at once because the audio becomes encrypted. A guest may switch encryption on and off
+#: every second. So within this time, encrypted audio is a pause to the open stream.
+ENCRYPTED_END_S = 10.0
 #: Seconds for the last packets of a transport that closes; a TURN server may keep it open for longer.
 LAST_PACKETS_S = 0.15
 
@@ -106,6 +109,7 @@ class Speaker:
         self._encryption = EncryptionFilter()
         #: Whether the publisher's audio is end-to-end encrypted, so that it cannot be transcribed.
         self.encrypted = False
+        self._may_end_stream_at = float("-inf")
         self._subscriber: Subscriber | None = None
         #: The requests for this publisher's offers, for the speaker that replaces this one.
         self.requests = requests or OfferRequests()
@@ -248,10 +252,12 @@ class Speaker:
     def _encryption_changed(self) -> None:
         self.encrypted = self._encryption.encrypted
         if self.encrypted:
-            # The plain audio up to here is transcribed to its last word.
+            # The plain audio up to here is transcribed to its last word, at the latest after `gated_frames.STALL_S`.
             self._pipeline.drain()
-            self._transcriber.finish()
-            self._slot.lost()
+            if (now := self._now()) >= self._may_end_stream_at:
+                self._may_end_stream_at = now + ENCRYPTED_END_S
+                self._transcriber.finish()
+                self._slot.lost()
         else:
             # As after a long mute: the audio does not continue what was decoded before.
             self._feed(AudioGap(OPUS_CLOCK_RATE, lost=False))

@@ -23,9 +23,11 @@ from live_transcription.signaling.events import (
     SessionStarted,
     SubscribeFailed,
 )
+from live_transcription.translation.translator import Translations
 from sandbox import virtual_clock
 from tests.fakes.call import FakeCall, FakeSpeaker, Machine, Speakers
 from tests.fakes.stt import FakeBackend
+from tests.unit.call.test_translated import Translator
 
 
 async def test_a_call_whose_room_is_refused_is_ending_before_everything_is_closed() -> None:
@@ -515,7 +517,8 @@ def test_a_speaker_that_is_back_before_its_last_words_are_sent_loses_none() -> N
     virtual_clock.run(run())
 
 
-def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once() -> None:
+@pytest.mark.parametrize("translation", [None, "fr"])
+def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once(translation: str | None) -> None:
     """A thousand frames wait at most; the last words of several speakers to hundreds of readers are more."""
     speakers = ("speaker-1", "speaker-2", "speaker-3")
 
@@ -528,6 +531,8 @@ def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once() -> No
             session, loop = ours.session, asyncio.get_running_loop()
             await session.deliver(ParticipantsJoined((Participant("another", nextcloud_session_id="nc2"),)))
             ours.call.add_target("nc2", None)
+            for reader in ("nc1", "nc2"):
+                assert ours.call.translate(reader, translation)
             began_at = loop.time()
             session.accepts = lambda: len(session.sent) < 2 + 50 * (loop.time() - began_at)
             ours.call.end()
@@ -535,6 +540,41 @@ def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once() -> No
             assert sorted((reader, text) for _, reader, text in session.sent) == [
                 (reader, f"Goodbye from {speaker}") for reader in ("another", "listener") for speaker in speakers
             ]
+
+    virtual_clock.run(run())
+
+
+def test_last_words_without_a_translation_are_sent_although_the_outbox_cannot_take_all_at_once() -> None:
+    """The provider does not answer, so readers get the words as they were said, before the call ends."""
+    speakers = ("speaker-1", "speaker-2", "speaker-3")
+
+    async def say_goodbye(speaker: FakeSpeaker) -> None:
+        await speaker.ending.wait()
+        speaker.commit(f"Goodbye from {speaker.session_id}.")
+
+    async def run() -> None:
+        translator = Translator()
+        translator.hangs = True
+        translations = Translations(translator)
+        async with asyncio.TaskGroup() as tasks:
+            translating = tasks.create_task(translations.run())
+            async with FakeCall(speakers=Speakers(say_goodbye), translations=translations).joined(*speakers) as ours:
+                session, loop = ours.session, asyncio.get_running_loop()
+                accepted: list[float] = []
+
+                def accepts() -> bool:
+                    """The outbox holds two messages, and the websocket takes each of them after 20 ms."""
+                    free = sum(at + 0.02 > loop.time() for at in accepted) < 2
+                    if free:
+                        accepted.append(loop.time())
+                    return free
+
+                session.accepts = accepts
+                assert ours.call.translate("nc1", "fr")
+                ours.call.end()
+                await asyncio.sleep(2)
+                assert sorted(text for _, _, text in session.sent) == [f"Goodbye from {speaker}." for speaker in speakers]
+            translating.cancel()
 
     virtual_clock.run(run())
 

@@ -112,6 +112,20 @@ def test_a_refused_test_counts_until_a_hello_is_accepted() -> None:
     assert world.state(HPB) == "ok"
 
 
+def test_an_outage_ends_as_well_if_the_last_call_without_a_session_gives_up() -> None:
+    world = World()
+    back, late = OneCall(last_error=GONE), OneCall(last_error=GONE)
+    world.watch(10, back, late)
+    back.last_error, back.in_room_since = None, world.now
+    world.watch(10, back, late)
+    assert world.state(HPB) == "failed", "one call has no session yet"
+    world.watch(1, back)
+    assert world.state(HPB) == "ok", "the call that is left is in its room"
+    world.problems.hpb_failed(GONE, world.now, world.now)
+    world.watch(10, back)
+    assert world.state(HPB) == "failed", "a later test counts"
+
+
 def test_other_settings_of_the_backend_make_its_outcomes_unknown() -> None:
     world = World()
     world.accepted_at = 0.5
@@ -156,3 +170,14 @@ def test_the_last_answer_of_turn_or_the_last_test_of_it_counts() -> None:
     assert world.state(TURN) == "warning"
     world.watch(1, OneCall(answers={"turn.example.com": TurnAnswer(0, world.now + 0.5)}))
     assert world.state(TURN) == "ok"
+
+
+def test_a_refusal_before_the_last_test_of_turn_is_not_blamed_on_another_server() -> None:
+    world = World()
+    world.watch(1, OneCall(answers={"one.example.com": TurnAnswer(401, 0.5)}))
+    world.problems.turn_tested(None, world.now, world.now)
+    answers = {"one.example.com": TurnAnswer(401, 0.5), "two.example.com": TurnAnswer(0, world.now + 0.5)}
+    world.watch(1, OneCall(answers=answers))
+    assert world.state(TURN) == "ok"
+    world.watch(1, OneCall(answers=answers | {"one.example.com": TurnAnswer(401, world.now + 0.5)}))
+    assert world.state(TURN) == "warning"

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 
@@ -101,5 +102,21 @@ def test_speech_that_becomes_encrypted_while_the_stream_opens_does_not_keep_it_o
             assert open_streams(ours) == 0
             await asyncio.sleep(60)
             assert len(ours.backend.streams) == 1
+
+    virtual_clock.run(run())
+
+
+@pytest.mark.parametrize("plain", [26, 30, 60])
+def test_a_guest_who_switches_encryption_on_and_off_opens_few_streams(monkeypatch: pytest.MonkeyPatch, plain: int) -> None:
+    async def run() -> None:
+        async with publisher(monkeypatch) as ours:
+            encryption, speech = FrameEncryption(), itertools.cycle(SPEECH)
+            for _ in range(3000 // plain):
+                await ours.send(itertools.islice(speech, plain))
+                await ours.send(encrypted(itertools.islice(speech, 3), encryption))
+            assert 1 <= len(ours.backend.streams) <= 8, "in a minute"
+            await ours.send(encrypted(SPEECH, encryption))
+            await asyncio.sleep(60)
+            assert open_streams(ours) == 0
 
     virtual_clock.run(run())
