@@ -52,6 +52,8 @@ SILENT_S = 6.0
 BEHIND_S = 1.5
 #: Seconds without audio and text that show that a server which was behind has caught up.
 CAUGHT_UP_S = 3.0
+#: Seconds that the network may take for the last audio and its words, both ways.
+NETWORK_S = 0.5
 #: Maximum duration in seconds of the flush at the end of the session.
 END_LIMIT_S = 120.0
 #: Seconds without any message after `end` that show that the proxy hangs: it sends a ping after 10 s. Its model may be slow, so
@@ -202,7 +204,8 @@ class ModalSession(Session):
         if self._ending:
             quiet_s = SILENT_S if self._message_at is None else FLUSH_TIMEOUT_S
             quiet_at = max(sent_at, self._last_text_at) + quiet_s
-            return min(max(quiet_at, self._transcribed_at + MODEL_DELAY_S + QUIET_S), sent_at + END_LIMIT_S)
+            transcribed_at = self._transcribed_at + MODEL_DELAY_S + QUIET_S + NETWORK_S
+            return min(max(quiet_at, transcribed_at), sent_at + END_LIMIT_S)
         quiet_at = max(sent_at + MODEL_DELAY_S, self._last_text_at + QUIET_S)
         if self._is_behind(sent_at):
             return max(quiet_at, self._caught_up_at)

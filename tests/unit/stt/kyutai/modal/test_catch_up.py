@@ -170,6 +170,15 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
     ours=False,
 )
 @example(sentences=[(1, 0.1), (1, 0.1)], cold_s=10.0, speed=1.0, latency_s=0.0, breaks_after_s=[0.3], outage_s=0.0, ours=False)
+@example(  # a model as fast as speech behind a slow network, at the end of the stream
+    sentences=[(1, 0.1), (1, 0.1)],
+    cold_s=10.0,
+    speed=1.0,
+    latency_s=0.2,
+    breaks_after_s=[0.3],
+    outage_s=0.0,
+    ours=False,
+)
 @example(  # a pause in the repetition, before the last word that is shown already
     sentences=[(20, 0.1), (33, 0.1), (22, 3.0), (12, 0.1), (30, 0.1), (11, 0.1)],
     cold_s=10.0,

@@ -126,8 +126,8 @@ def test_end_flushes_the_remaining_audio() -> None:
     assert len(session.end(0.0)) == 9
     assert not session.ended
     session.receive('{"type": "ping"}', 0.1)
-    assert session.tick(1.4) == []
-    assert session.tick(1.5) == [Flushed()]
+    assert session.tick(1.9) == []
+    assert session.tick(2.01) == [Flushed()]
     assert session.ended
     quiet = ModalSession(0.0)
     assert quiet.end(0.0) == []
