@@ -111,6 +111,8 @@ def setup_checks(health: Mapping[str, Any], link: str) -> dict[str, dict[str, st
         found["configuration"] = ("error" if described["status"] == FAILED else "warning", text)
     for each in described["dependencies"]:
         if severity := _SEVERITY.get(each["state"]):
+            if each["name"].startswith(ENGINE) and "speech-to-text" in explanations:
+                severity = _SEVERITY[FAILED]  # no engine works, so this one's problem prevents captions
             found[each["name"]] = (severity, f"{each['cause']} {each['fix']}".strip() or f"{each['name']} does not work.")
     if (text := explanations.get("speech-to-text")) and not any(name.startswith(ENGINE) for name in found):
         found["speech-to-text"] = ("error", text)

@@ -112,6 +112,7 @@
     return (found.state === 'warning' && codes[found.code]) || states[found.state] || found.state
   }
 
+  const hasEngine = (list) => list.some((found) => found.name.startsWith('engine:'))
   const cause = (found) => [found.cause, found.fix].filter(Boolean).join(' ')
 
   function dependencies(list) {
@@ -121,7 +122,7 @@
         LT.el('strong', {}, dependencyName(found.name)), ' ' + dependencyState(found) + ' ',
         found.at ? moment(found.at) : null,
         found.state === 'failed' || found.state === 'warning' ? LT.el('div', { class: 'lt-step-message' }, cause(found)) : null)))
-    if (!list.some((found) => found.name.startsWith('engine:'))) {
+    if (!hasEngine(list)) {
       items.push(LT.el('li', { class: 'lt-step lt-step--failed' }, LT.el('span', { class: 'lt-mark', 'aria-hidden': 'true' }, MARKS.failed),
         LT.el('div', { class: 'lt-step-text' }, LT.el('strong', {}, t('Speech-to-text')), ' ' + t('None is configured or installed.'))))
     }
@@ -173,6 +174,7 @@
       status.problem || (status.reasons.includes('configuration') ? status.explanations.configuration : ''),
       status.settings_error ? t('Could not read the saved settings. The last known ones apply.') + ' ' + status.settings_error : '',
       untranscribed(status.speakers_waiting),
+      hasEngine(status.dependencies) ? '' : status.explanations['speech-to-text'],
       ...failing.map((found) => dependencyName(found.name) + ': ' + cause(found)),
       ...limits.map(shown),
     ].filter(Boolean)

@@ -89,8 +89,8 @@ def _values(entries: Any) -> Iterator[tuple[str, str]]:
     """Code and name of each language in `[{name, value}]`."""
     for entry in (entries if isinstance(entries, list) else ())[:_MAX_LANGUAGES]:
         value, name = (entry.get("value"), entry.get("name")) if isinstance(entry, dict) else (None, None)
-        if isinstance(value, str) and 0 < len(value) <= _MAX_CHARS:
-            yield value, name[:_MAX_CHARS] if isinstance(name, str) and name else value
+        if isinstance(value, str) and 0 < len(value) <= _MAX_CHARS and value.isascii() and value.isprintable():
+            yield value, name[:_MAX_CHARS] if isinstance(name, str) and name.strip() and name.isprintable() else value
 
 
 def _id_of(code: str) -> str:

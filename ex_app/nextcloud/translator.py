@@ -32,6 +32,8 @@ LANGUAGES_S, LANGUAGES_AGAIN_S = 300.0, 30.0
 POLL_S, WEBHOOK_POLL_S = (0.25, 1.0), (1.5, 2.0)
 #: Seconds until a deletion that failed is tried once more.
 DELETE_AGAIN_S = 5.0
+#: Seconds to delete the tasks when the app stops.
+STOP_S = 2.0
 #: Number of tasks that are known at once, those that are still to be deleted included.
 MAX_TASKS = 200
 
@@ -73,8 +75,8 @@ class NextcloudTranslator:
             self._tasks = tasks
             try:
                 while True:
-                    again_s = await self._refresh()
                     self._ask.clear()
+                    again_s = await self._refresh()
                     with suppress(TimeoutError):
                         async with asyncio.timeout(again_s):
                             await self._ask.wait()
@@ -98,11 +100,18 @@ class NextcloudTranslator:
         return await job.result
 
     def report(self, body: Any) -> None:
-        """Take the body of a webhook request. A task that is not known is ignored."""
-        state = parse_task(body)
-        if state is not None and (job := self._jobs.get(state.custom_id)) is not None:
+        """Take the body of a webhook request.
+
+        A task that is not known is only deleted: this process or an earlier one got no answer when it scheduled it.
+        """
+        if (state := parse_task(body)) is None:
+            return
+        if (job := self._jobs.get(state.custom_id)) is not None:
             job.state = state
             job.news.set()
+        elif self._tasks is not None and self._working < MAX_TASKS:
+            self._working += 1
+            self._tasks.create_task(self._delete_and_count(state.id), name="delete a translation task")
 
     async def _refresh(self) -> float:
         """Ask for the languages. Returns after how many seconds to ask again."""
@@ -142,13 +151,11 @@ class NextcloudTranslator:
             if not job.result.done():
                 job.result.set_exception(TranslationError(error.template, fix=error.fix_template, **error.values))
         finally:
-            del self._jobs[custom_id]
             job.result.cancel()
             try:
-                if number is not None:
-                    await self._delete(number)
+                await self._delete_and_count(number)
             finally:
-                self._working -= 1
+                del self._jobs[custom_id]
 
     async def _finished(self, job: _Job, state: TaskState | None) -> TaskState | None:
         """Wait until a task has ended, or until its result is no longer needed. Raises NextcloudError."""
@@ -166,6 +173,17 @@ class NextcloudTranslator:
             if job.state is not None:
                 self._webhook_works, state = True, job.state
         return state
+
+    async def _delete_and_count(self, number: int | None) -> None:
+        """Delete a task, if it is known, as the end of some work."""
+        try:
+            async with asyncio.timeout(None if self._tasks is not None else STOP_S):
+                if number is not None:
+                    await self._delete(number)
+        except TimeoutError:
+            logger.warning("The app stops before a translation task was deleted, so Nextcloud keeps its text for a week")
+        finally:
+            self._working -= 1
 
     async def _delete(self, number: int) -> None:
         try:

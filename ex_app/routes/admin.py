@@ -131,7 +131,7 @@ def admin_routes(
         await read_body(request, Forget)
         await saved.forget()
         logger.info("Deleted all saved settings")
-        return Answer(settings())
+        return answer(request, settings())
 
     @router.get("/status")
     async def status(request: Request) -> Answer:

@@ -4,8 +4,7 @@
 """Routes for monitoring: the app's health (`/healthz`) and its metrics (`/metrics`).
 
 Everyone may read the health; numbers are for AppAPI, for local processes on the loopback, and for requests with the token for
-the metrics. Requests through the unix socket do
-not count as local, since HaRP's tunnel ends there.
+the metrics. Requests through the unix socket do not count as local, since HaRP's tunnel ends there.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ def status_routes(engine: Engine, lifecycle: Lifecycle, health: AppHealth, versi
     @router.get("/metrics")
     async def prometheus(request: Request) -> Response:
         if not _may_see_numbers(request):
-            refusal = "Metrics are available to AppAPI, on the loopback interface, and with the token for the metrics."
+            refusal = "Send the token for the metrics. Only AppAPI, and local processes at the app's own port, need none."
             return error_answer(401, refusal, {"WWW-Authenticate": "Bearer"})
         health.measure()
         text = engine.metrics() + render_metrics()

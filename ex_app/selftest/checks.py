@@ -144,16 +144,18 @@ class Checks:
             )
 
     async def _check_stt(self, run: Run, engine: str) -> None:
-        with run.step("stt.settings", Text("An engine is configured")):
-            engines = (engine,) if engine else self._saved.current.engine.stt.in_use
-            if not engines:
-                raise ConfigurationError(
-                    "LT_STT_ORDER", "None of the selected engines is configured.", fix="Configure one, or select another."
-                )
-        for unused in self._health.unused_engines():
-            if engine in ("", unused.name.removeprefix(ENGINE)):
-                title = Text("{engine}: not configured completely", engine=ENGINE_NAMES[unused.name.removeprefix(ENGINE)])
-                run.begin("stt.unused", title).warn(unused.cause, unused.fix)
+        try:
+            with run.step("stt.settings", Text("An engine is configured")):
+                engines = (engine,) if engine else self._saved.current.engine.stt.in_use
+                if not engines:
+                    raise ConfigurationError(
+                        "LT_STT_ORDER", "None of the selected engines is configured.", fix="Configure one, or select another."
+                    )
+        finally:
+            for unused in self._health.unused_engines():
+                if engine in ("", unused.name.removeprefix(ENGINE)):
+                    title = Text("{engine}: not configured completely", engine=ENGINE_NAMES[unused.name.removeprefix(ENGINE)])
+                    run.begin("stt.unused", title).warn(unused.cause, unused.fix)
         speech = await asyncio.to_thread(load_speech)
         failures: list[tuple[Step, Exception]] = []
         for name in engines:

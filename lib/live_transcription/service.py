@@ -348,7 +348,8 @@ class TranscriptionService:
             raise TranslationUnavailable("There is no translation provider.", fix="Install one in Nextcloud.")
         if call is None:
             raise CallNotFound("There is no transcription in this room.")
-        if language not in offered.targets or same_language(language, call.language):
+        pair = call.language in offered.origins and language in offered.targets
+        if not pair or same_language(language, call.language):
             raise UnknownTranslation("Captions of this call cannot be translated into this language.")
         if not call.translate(nc_session_id, language):
             raise NotATarget("This session has not asked for captions.")

@@ -57,8 +57,8 @@ def login_routes(app_api: AppApi, accounts: Accounts) -> APIRouter:
         known = accounts.passwords.get(user, "")
         if not known or not secrets.compare_digest(known.encode(), password.encode()):
             return page("Log in", _FORM.format(problem='<p role="alert">Wrong account name or password.</p>'), 401)
-        languages = request.headers.get("accept-language", "en")
-        return entered(user, "/", "fr" if languages.startswith("fr") else "en")
+        preferred = request.headers.get("accept-language", "")[:2].lower()
+        return entered(user, "/", preferred if preferred in ("fr", "de") else "en")
 
     @router.get("/logout")
     async def log_out() -> Response:

@@ -399,6 +399,11 @@ async def test_the_chip_the_banner_and_the_list_show_what_the_server_says(browse
         await expect(banner).to_have_text("Modal: It refused the credentials. Set the key.")
         await expect(seen.page.locator("[data-dependency='engine:whisper']")).to_contain_text("works")
 
+        engine.speech = SpeechStatus((), 0, 0.0, 0, 0.0)
+        await seen.page.evaluate("LiveTranscription.status.refresh()")
+        await expect(chip).to_have_text("Captions do not work")
+        await expect(banner).to_have_text("No speech-to-text engine is configured or installed. Configure one in the settings.")
+
         engine.speech = SpeechStatus((EngineState("whisper", "up"),), 0, 0.0, 0, 0.0)
         await seen.page.evaluate("LiveTranscription.status.refresh()")
         await expect(chip).to_have_text("Ready")

@@ -135,6 +135,20 @@ async def test_an_app_without_any_engine_reports_it() -> None:
     assert checks["speech-to-text"]["status"] == "error"
 
 
+async def test_the_only_engine_is_an_error_while_it_is_not_configured_completely() -> None:
+    """The self-test, the setup checks and the health agree, and each names the missing setting."""
+    engine = FakeEngine(speech=SpeechStatus((), 0, 0.0, 0, 0.0))
+    async with running(engine, LT_STT_ORDER="modal", MODAL_WORKSPACE="", MODAL_KEY="wk-1", MODAL_SECRET="ws-1") as client:
+        check = (await client.get("/setup_checks")).json()["engine:modal"]
+        health = (await client.get("/healthz")).json()
+        lines = (await client.post("/occ/selftest", json=SELFTEST)).text
+    assert check["status"] == "error"
+    assert "“Modal: workspace” is not set." in check["text"]
+    assert (health["status"], health["reasons"]) == ("failed", ["speech-to-text"])
+    assert "None of the selected engines is configured." in lines
+    assert "“Modal: workspace” is not set." in lines
+
+
 async def test_setup_checks_are_for_appapi_only(anybody: httpx.AsyncClient) -> None:
     assert (await anybody.get("/setup_checks")).status_code == 401
     assert (await anybody.post("/occ/selftest", json=SELFTEST)).status_code == 401
@@ -205,6 +219,13 @@ async def test_settings_go_by_the_labels_of_the_page() -> None:
         text = (await client.post("/occ/selftest", json=SELFTEST)).text
         assert "Failed at: Speech-to-text" in text
         assert not re.search(r"\b(LT|MODAL)_[A-Z_]+", text), text
+
+
+async def test_forgotten_settings_are_described_in_the_pages_language() -> None:
+    async with running(LT_HPB_URL="") as client:
+        answer = await client.post("/admin/forget", json={}, headers={"Accept-Language": "de"})
+    assert answer.json()["settings"]["lt_hpb_url"]["source"] == "default"
+    assert "„Adresse des High-Performance-Backends“" in answer.json()["problems"][0]
 
 
 async def test_with_the_option_the_exit_code_tells_the_outcome() -> None:

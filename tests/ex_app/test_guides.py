@@ -29,6 +29,11 @@ def test_every_link_between_guides_leads_to_a_heading() -> None:
             assert link.startswith(("https://", "http://")) or link.removeprefix("#") in targets, f"{guide.name}: {link}"
 
 
+def test_the_readmes_pages_for_administrators_are_in_the_help() -> None:
+    (row,) = re.findall(r"^\| administrators \| .*", (DOCS.parent / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert set(re.findall(r"docs/([\w-]+)\.md", row)) <= set(guides())
+
+
 @pytest.mark.parametrize(
     ("markdown", "html"),
     [

@@ -78,6 +78,7 @@ async def test_with_a_token_the_numbers_need_it_on_this_machine_too() -> None:
     async with listening(LT_METRICS_TOKEN=TOKEN) as client:
         answer = await client.get("/metrics")
         assert (answer.status_code, answer.headers["WWW-Authenticate"]) == (401, "Bearer")
+        assert "Send the token for the metrics." in answer.text, "the loopback is no exception here"
         for wrong in ("Bearer", "Bearer wrong", f"Basic {TOKEN}", TOKEN, f"Bearer {TOKEN}x", "Bearer \xfc"):
             assert (await client.get("/metrics", headers={"Authorization": wrong.encode("latin-1")})).status_code == 401, wrong
         assert set((await client.get("/healthz")).json()) == {"status", "reasons"}

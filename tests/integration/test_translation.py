@@ -88,5 +88,9 @@ async def test_requests_that_cannot_be_met(talk: TalkOnLoopback) -> None:
     for language in ("xx", "en"):
         with pytest.raises(UnknownTranslation):
             await service.set_translation(talk.room, reader.nextcloud_session_id, language)
+    await service.set_language(talk.room, "fr")
+    with pytest.raises(UnknownTranslation):  # nothing is translated from French
+        await service.set_translation(talk.room, reader.nextcloud_session_id, "de")
+    await service.set_language(talk.room, "en")
     with pytest.raises(NotATarget):
         await service.set_translation(talk.room, "stranger", "fr")

@@ -39,8 +39,8 @@ LAST_WORDS_S = 1.3
 GOODBYE_S = 0.3
 #: Seconds between two attempts to queue last words that a full outbox has refused.
 FLUSH_S = 0.02
-#: Seconds, at the end of the time for last words, for what is still not translated: it is sent as it was said.
-UNTRANSLATED_S = 0.1
+#: Seconds before the end of that time at which words that still wait for a translation are sent as they were said.
+GIVE_UP_S = 0.3
 #: Seconds that the end of a call takes besides last words: the bye, and closing connections.
 CLOSE_S = 0.4
 #: Seconds without signaling after which all speakers end with their last words. The HPB keeps our session for 30 s and then
@@ -253,7 +253,7 @@ class Call:
         await self._publishers.end(self._last_words_s)
         # Translations take their time, and the last words of many to many are more than the outbox takes at once.
         while (self._delivery.blocked or self._delivery.translated.waiting) and self._now() < until:
-            if self._now() >= until - UNTRANSLATED_S:
+            if self._now() >= until - GIVE_UP_S:
                 self._delivery.translated.give_up()
             await asyncio.sleep(FLUSH_S)
             self._delivery.flush()

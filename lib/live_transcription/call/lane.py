@@ -49,12 +49,19 @@ class Lane:
         """Whether a message waits although the app is in the room: the outbox is full."""
         return bool(self._pending) and self._sink.in_room
 
+    @property
+    def empty(self) -> bool:
+        """Whether every message has reached all its recipients."""
+        return not self._pending
+
     def add(self, caption: Caption, recipients: FindRecipients) -> None:
         """Add a message; `flush` sends it."""
         self._pending.append((caption, recipients, set()))
 
     def flush(self, now: float) -> bool:
         """Send what is pending. Returns whether the lane can take the next message."""
+        if self._targets.expects_any(now):
+            return False
         while self._pending and self._sink.in_room and self._send(*self._pending[0], now):
             self._pending.popleft()
         return not self._pending and self._sink.in_room

@@ -27,6 +27,9 @@ RELOAD_OVERLAP_S = 35.0
 #: Seconds for which speakers are kept after their last reader has left, in case the page is only being reloaded. A subscription
 #: that is closed and opened again takes a second or more, and misses the words of that time.
 RELOAD_S = 10.0
+#: Seconds for which the captions of a new session wait until a target is listed. After a restart of the HPB, the app may be
+#: back before all others.
+LISTED_S = 10.0
 #: Only the latest sessions of a user are searched for a reloaded page, which bounds the cost of a user with thousands of them.
 FOLLOWED_SESSIONS = 16
 #: Minimum number of departed Talk session ids that are remembered.
@@ -49,12 +52,12 @@ class Target:
 class _Reach:
     """The sessions that get captions, of any speaker. Valid before `until`, or until a target or its participant changes.
 
-    `translations`: the sessions that get translated captions instead, with the language's id and their first segment. They are
+    `translations`: the sessions that get translated captions instead, by the language's id, with their first segment. They are
     not among the others.
     """
 
     recipients: dict[str, Recipient]
-    translations: dict[str, tuple[str, int]]
+    translations: dict[str, dict[str, int]]
     in_call: tuple[str, ...]
     outside: tuple[str, ...]
     until: float
@@ -82,6 +85,8 @@ class Targets:
         self._recipient_call = False
         self._empty_since: float | None = None
         self._suspended = False
+        # Until when a new session waits for the first target to be listed.
+        self._expected_until = float("-inf")
 
     def __len__(self) -> int:
         """Number of targets, the waiting ones included."""
@@ -180,6 +185,7 @@ class Targets:
         `recipient_call` tells whether the HPB can send one message to everybody in the call.
         """
         self._recipient_call = recipient_call
+        self._expected_until = now + LISTED_S
         self._roster.reset(own_session_id)
         self._reach = None
         for entry in self._index.by_name.values():
@@ -192,6 +198,10 @@ class Targets:
         """Whether anybody but the publisher reads its captions."""
         return len(self._index.attached) > (publisher in self._index.attached)
 
+    def expects_any(self, now: float) -> bool:
+        """Whether a new session has listed no target yet, although there are some. Captions that are sent now reach nobody."""
+        return now < self._expected_until and not self._index.attached and bool(self._index.waiting)
+
     def readership(self) -> frozenset[str] | None:
         """The sessions of the targets, on which `wants` depends. None for two or more: then every speaker has a reader."""
         return frozenset(self._index.attached) if len(self._index.attached) < 2 else None
@@ -203,7 +213,7 @@ class Targets:
 
     def translations(self, now: float) -> frozenset[str]:
         """The languages that captions are translated into for at least one session."""
-        return frozenset(language for language, _ in self._reached(now).translations.values())
+        return frozenset(self._reached(now).translations)
 
     def translation_recipients(
         self, speaker: str, language: str, segment: int, now: float, served: Collection[str] = ()
@@ -211,8 +221,8 @@ class Targets:
         """Where a translated segment of this speaker goes; see `recipients`."""
         return tuple(
             Recipient(session_id)
-            for session_id, (wanted, first_segment) in self._reached(now).translations.items()
-            if wanted == language and segment >= first_segment and session_id != speaker and session_id not in served
+            for session_id, first_segment in self._reached(now).translations.get(language, {}).items()
+            if segment >= first_segment and session_id != speaker and session_id not in served
         )
 
     def recipients(self, speaker: str, now: float, served: Collection[str] = ()) -> tuple[Recipient, ...]:
@@ -258,7 +268,7 @@ class Targets:
         if self._reach is None or now >= self._reach.until:
             until = float("inf")
             recipients: dict[str, Recipient] = {}
-            translations: dict[str, tuple[str, int]] = {}
+            translated: dict[str, tuple[str, int]] = {}
             for entry in self._index.by_name.values():
                 if entry.session_id is None:
                     continue
@@ -269,10 +279,13 @@ class Targets:
                 if entry.translation is None:
                     recipients.update((session_id, Recipient(session_id)) for session_id in sessions)
                 else:
-                    translations.update(dict.fromkeys(sessions, (entry.translation, entry.first_segment)))
+                    translated.update(dict.fromkeys(sessions, (entry.translation, entry.first_segment)))
             # A second target of the same user may read the other kind; a session gets one of the two.
-            for session_id in translations.keys() & recipients.keys():
+            for session_id in translated.keys() & recipients.keys():
                 del recipients[session_id]
+            translations: dict[str, dict[str, int]] = {}
+            for session_id, (language, first_segment) in translated.items():
+                translations.setdefault(language, {})[session_id] = first_segment
             in_call = {session_id: None for session_id in recipients if self._is_in_call(session_id)}
             outside = tuple(session_id for session_id in recipients if session_id not in in_call)
             self._reach = _Reach(recipients, translations, tuple(in_call), outside, until)
@@ -334,6 +347,7 @@ class Targets:
 
     def _attach(self, entry: Entry, participant: Participant) -> None:
         self._index.attach(entry, participant.session_id)
+        self._expected_until = float("-inf")
         self._index.set_user(entry, entry.user_id or participant.user_id)
         entry.was_in_call = participant.has(InCall.IN_CALL)
 

@@ -44,13 +44,15 @@ class TranslatedDelivery:
         self._on_sent = on_sent
         self._segments = Segments()
         self._languages: dict[str, _Language] = {}
-        self._counted_dropped = 0
         self._alarm = DeadlineTimer(self._tick)
 
     @property
     def waiting(self) -> bool:
         """Whether any words wait for a translation, for the end of their sentence, or for the outbox."""
-        return self._segments.next_deadline() is not None or any(each.segments.unsent() for each in self._languages.values())
+        if not self._sink.in_room:
+            return False
+        unsent = (each.segments.unsent() or not each.lane.empty for each in self._languages.values())
+        return self._segments.next_deadline() is not None or any(unsent)
 
     def set_language(self, nc_session_id: str, language: str | None) -> bool:
         """Translate a target's captions into this language from the next words on; None: send them as they are spoken.
@@ -89,9 +91,9 @@ class TranslatedDelivery:
         self._flush(self._now())
 
     def give_up(self) -> None:
-        """The call ends: send the rest as it was said."""
+        """The call ends: send the rest as it was said. Idempotent."""
         now = self._now()
-        self._distribute(self._segments.clear(), now)
+        self._distribute(self._segments.clear(), now, translate=False)
         for language in self._languages.values():
             language.segments.give_up()
         self._flush(now)
@@ -111,6 +113,8 @@ class TranslatedDelivery:
 
     def _update_languages(self, now: float) -> bool:
         """Make one lane for each language that a session reads. Returns whether there is one."""
+        if self._targets.expects_any(now):  # its readers are not listed yet
+            return bool(self._languages)
         wanted = self._targets.translations(now)
         for name in self._languages.keys() - wanted:
             self._drop(self._languages.pop(name))
@@ -121,22 +125,25 @@ class TranslatedDelivery:
             self._segments.clear()
         return bool(wanted)
 
-    def _distribute(self, found: Sequence[Segment], now: float) -> None:
-        """Give segments to all lanes, and request the translations that they need."""
+    def _distribute(self, found: Sequence[Segment], now: float, *, translate: bool = True) -> None:
+        """Give segments to all lanes, and request the translations that they need, unless the call ends."""
         if not found:
             return
         self._update_languages(now)
         for segment in found:
-            for name, language in self._languages.items():
-                if language.segments.add(segment, now) and not self._translations.request(
-                    self,
-                    segment.text,
-                    segment.language,
-                    name,
-                    wanted=partial(language.segments.wants, segment.id),
-                    done=partial(self._translated, language, segment.id),
-                ):
+            for language in self._languages.values():
+                if language.segments.add(segment, now) and translate and not self._request(language, segment):
                     language.segments.failed(segment.id)
+
+    def _request(self, language: _Language, segment: Segment) -> bool:
+        return self._translations.request(
+            self,
+            segment.text,
+            segment.language,
+            language.segments.language,
+            wanted=partial(language.segments.wants, segment.id),
+            done=partial(self._translated, language, segment.id),
+        )
 
     def _translated(self, language: _Language, segment: int, text: str | None) -> None:
         if text is None:

@@ -15,6 +15,8 @@ from itertools import pairwise
 _UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
 _SEAM = re.compile(rf"[{_UNSPACED}。，、！？]$")
+#: Invisible characters that Persian, Indic scripts and emoji need.
+_JOINERS = "\u200c\u200d"
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
 
 _MARKS, _CLOSERS = ".!?…。！？", "\"'”’»)]"
@@ -68,6 +70,18 @@ def has_word(text: str) -> bool:
 def squeeze(text: str) -> str:
     """Remove surrounding white space, and replace each other run of white space by one space."""
     return " ".join(text.split())
+
+
+def one_line(text: str) -> str:
+    """The text in one line, without invisible characters such as those that reverse its direction; joiners stay."""
+    kept = (_visible(character) for character in text) if not text.isascii() or not text.isprintable() else text
+    return squeeze("".join(kept))
+
+
+def _visible(character: str) -> str:
+    if character.isprintable() or character in _JOINERS:
+        return character
+    return "" if unicodedata.category(character) == "Cf" else " "
 
 
 def join(before: str, after: str) -> str:

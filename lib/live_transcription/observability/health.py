@@ -13,7 +13,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from live_transcription.errors import LiveTranscriptionError, SignalingRefused
+from live_transcription.errors import ConfigurationError, LiveTranscriptionError, SignalingRefused
 from live_transcription.status import Condition, Dependency, EngineState
 from live_transcription.texts import Text, join
 
@@ -107,7 +107,7 @@ class Health:
         """`failed`: no call gets captions. `degraded`: something is wrong, but captions work. `untested`, `ok`."""
         engines = self._engines()
         essential = [each.state for each in self.dependencies if each.name in (HPB, MEDIA)]
-        if self.problem or FAILED in essential or all(each.state == FAILED for each in engines):
+        if self.problem or FAILED in essential or not any(map(_may_work, engines)):
             return FAILED
         if self.invalid or self.conditions or any(each.state in (WARNING, FAILED) for each in self.dependencies):
             return DEGRADED
@@ -128,7 +128,7 @@ class Health:
         engines = self._engines()
         if not engines:
             found["speech-to-text"] = _NO_ENGINE
-        elif all(each.state == FAILED for each in engines):
+        elif not any(map(_may_work, engines)):
             found["speech-to-text"] = join(_NO_ENGINE_WORKS, *map(_text, engines))
         for each in self.dependencies:
             if each.state in (WARNING, FAILED):
@@ -155,6 +155,11 @@ def _reason(dependency: Dependency) -> str:
             return "turn-refused"
         case name:
             return name
+
+
+def _may_work(engine: Dependency) -> bool:
+    """An engine that is not configured completely is a warning where another one works, and no engine otherwise."""
+    return engine.state != FAILED and engine.code != ConfigurationError.code
 
 
 def _text(dependency: Dependency) -> Text:

@@ -42,7 +42,8 @@ async def probe_hpb(
     urgent: bool = True,
     open_timeout_s: float = 10.0,
 ) -> HpbReport:
-    """Send a hello with these settings. `connected` is called once the websocket is open.
+    """Send a hello with these settings. `connected` is called once the websocket is open, and before the refusal of an earlier
+    hello is raised again.
 
     `guard` is the one that the calls use: it learns the outcome, and refuses a hello that could lock the app out. `urgent`: an
     administrator waits for the outcome (see `HelloGuard.obstacle`). Takes up to a minute and a half, since the HPB deliberately
@@ -60,7 +61,12 @@ async def probe_hpb(
 
     began_at = _now()
     while True:
-        await _wait_for_other_hello(config, guard, began_at, urgent=urgent)
+        try:
+            await _wait_for_other_hello(config, guard, began_at, urgent=urgent)
+        except SignalingRefused:
+            # The HPB was reached by the hello that it has refused.
+            open_once()
+            raise
         try:
             async with await open_websocket(config, open_timeout_s=open_timeout_s, max_size=_MAX_FRAME) as websocket:
                 open_once()

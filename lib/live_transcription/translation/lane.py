@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 
-from live_transcription.captions.words import has_word, squeeze
+from live_transcription.captions.words import has_word, one_line
 from live_transcription.translation.segments import Segment
 from live_transcription.types import Caption
 
@@ -63,7 +63,7 @@ def same_language(one: str, other: str) -> bool:
 
 def acceptable(original: str, translation: str) -> str:
     """Return a translation in one line, or "" if it cannot be one: without a word, or far too long."""
-    text = squeeze("".join(character if character.isprintable() else " " for character in translation))
+    text = one_line(translation)
     longest = max(ALWAYS_ALLOWED_CHARS, MAX_GROWTH * len(original))
     return text if has_word(text) and len(text) <= longest else ""
 

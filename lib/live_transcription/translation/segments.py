@@ -38,13 +38,13 @@ class _Open:
     language: str
     since: float
     words: list[str] = field(default_factory=list)
+    text: str = field(default="", repr=False)
 
-    @property
-    def text(self) -> str:
-        text = ""
-        for word in self.words:
-            text = join(text, word)
-        return text
+    def add(self, *words: str) -> _Open:
+        for word in words:
+            self.words.append(word)
+            self.text = join(self.text, word)
+        return self
 
 
 class Segments:
@@ -77,7 +77,7 @@ class Segments:
             if entry.words and len(entry.text) + 1 + len(word) > MAX_CHARS:
                 found.append(self._cut(caption.speaker, entry, now))
                 entry = self._open.setdefault(caption.speaker, _Open(caption.language, now))
-            entry.words.append(word)
+            entry.add(word)
             if ends_sentence(word):
                 found += self.end_utterance(caption.speaker)
         return found
@@ -108,9 +108,9 @@ class Segments:
             ends = [index for index in range(1, len(words)) if may_end(words[index - 1], words[index])]
         end = ends[-1] if ends else len(words)
         rest = words[end:]
-        segment = self._segment(speaker, entry.language, _Open(entry.language, now, words[:end]).text)
+        segment = self._segment(speaker, entry.language, _Open(entry.language, now).add(*words[:end]).text)
         if rest:
-            self._open[speaker] = _Open(entry.language, now, rest)
+            self._open[speaker] = _Open(entry.language, now).add(*rest)
         else:
             del self._open[speaker]
         return segment

@@ -93,12 +93,15 @@ class Translations:
     ) -> bool:
         """Request a translation. `done` is called with it, or with None if it fails or takes longer than `DEADLINE_S`.
 
-        `wanted` tells whether the result would still be used. Returns False if the provider fails, so that nobody waits for it;
-        now and then the text is sent nevertheless, to see whether it works again.
+        `wanted` tells whether the result would still be used. Returns False if the provider does not offer these languages, or
+        fails, so that nobody waits for it; now and then the text is sent nevertheless, to see whether it works again.
         """
         now = asyncio.get_running_loop().time()
         failing = self._health.failing
-        if not self.allowed or self._tasks is None or not self._health.allows(now):
+        offered = self.languages()
+        if origin not in offered.origins or target not in offered.targets:
+            return False
+        if self._tasks is None or not self._health.allows(now):
             return False
         job = _Job(text, origin, target, _ignore if failing else done, now + DEADLINE_S)
         self._queue.add(call, job, _always if failing else wanted)

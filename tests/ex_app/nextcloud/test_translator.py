@@ -6,17 +6,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from typing import Any, cast
 
 import pytest
 from fastapi import FastAPI
 
-from ex_app.nextcloud.gateway import AppApiGateway
-from ex_app.nextcloud.tasks import parse_pairs, parse_task
-from ex_app.nextcloud.translator import NextcloudTranslator
+from ex_app.nextcloud.gateway import AppApiGateway, NextcloudGateway
+from ex_app.nextcloud.tasks import TRANSLATE, parse_pairs, parse_task
+from ex_app.nextcloud.translator import STOP_S, WEBHOOK, NextcloudTranslator
 from ex_app.routes.translation import translation_routes
 from live_transcription.errors import TranslationError
+from sandbox import virtual_clock
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from sandbox.nextcloud.serving import LoopbackServer
 from sandbox.nextcloud.task_processing import Provider
@@ -147,3 +149,67 @@ def test_a_finished_task_without_text_has_failed() -> None:
     state = parse_task({"task": {"id": 1, "status": "STATUS_SUCCESSFUL", "output": {"output": None}}})
     assert state is not None
     assert state.failed
+
+
+async def test_a_finished_task_whose_number_was_never_learnt_is_deleted(cloud: Nextcloud) -> None:
+    """Nextcloud's answer was lost, or the app was started again: only the webhook tells the task's number."""
+    async with translator_of(cloud) as translator:
+        gateway: AppApiGateway = gateway_to(cloud.url)
+        content = {"input": "Good morning.", "origin_language": "en", "target_language": "fr"}
+        await gateway.schedule_task(TRANSLATE, content, "unknown", WEBHOOK)
+        assert cloud.task_processing.tasks
+        await all_deleted(cloud)
+        await gateway.aclose()
+        assert await translator.translate("Good morning.", "en", "fr") == "[fr] Good morning."
+
+
+class SlowNextcloud:
+    """Schedules tasks that never end, and never answers a deletion."""
+
+    def __init__(self) -> None:
+        self.scheduled = self.deletions = 0
+
+    async def task_types(self) -> Any:
+        values = [{"name": "English", "value": "en"}, {"name": "French", "value": "fr"}]
+        return {"types": {TRANSLATE: {"inputShapeEnumValues": {"origin_language": values, "target_language": values}}}}
+
+    async def schedule_task(self, kind: str, content: Mapping[str, str], custom_id: str, webhook: str) -> Any:
+        self.scheduled += 1
+        return {"task": {"id": self.scheduled, "customId": custom_id, "status": "STATUS_SCHEDULED"}}
+
+    async def task(self, number: int) -> Any:
+        return {}
+
+    async def delete_task(self, number: int) -> None:
+        self.deletions += 1
+        await asyncio.sleep(1e6)
+
+
+def test_the_app_stops_soon_although_nextcloud_answers_no_deletion() -> None:
+    async def run() -> None:
+        nextcloud, loop = SlowNextcloud(), asyncio.get_running_loop()
+        translator = NextcloudTranslator(cast("NextcloudGateway", nextcloud))
+        running = asyncio.create_task(translator.run())
+        await asyncio.sleep(1)
+        waiting = [asyncio.create_task(translator.translate(f"Sentence {n}.", "en", "fr")) for n in range(16)]
+        await asyncio.sleep(1)
+        began_at = loop.time()
+        running.cancel()
+        await asyncio.wait([running])
+        assert loop.time() - began_at <= STOP_S + 0.1
+        assert nextcloud.deletions == 16
+        await asyncio.wait(waiting, timeout=1)
+        assert all(each.cancelled() for each in waiting)
+
+    virtual_clock.run(run())
+
+
+def test_codes_and_names_of_a_provider_are_checked_and_mapped() -> None:
+    codes = ["EN-US", "en_US", "pt-br", "zh-Hans", "\ud800", "a\u202eb", "", "x" * 65, 7, None]
+    values = [{"name": f"name of {code}\ud800" if code == "EN-US" else f"name of {code}", "value": code} for code in codes]
+    shapes = {"origin_language": values, "target_language": [*values, *values]}
+    pairs = parse_pairs({"types": {TRANSLATE: {"inputShapeEnumValues": shapes}}})
+    assert dict(pairs.targets) == {"en_US": "EN-US", "pt_BR": "pt-br", "zh_Hans": "zh-Hans"}
+    assert pairs.origins["en"] == "EN-US"
+    assert pairs.languages.targets["en_US"].name == "EN-US"
+    assert pairs.languages.targets["pt_BR"].name == "name of pt-br"

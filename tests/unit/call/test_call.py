@@ -517,7 +517,8 @@ def test_a_speaker_that_is_back_before_its_last_words_are_sent_loses_none() -> N
     virtual_clock.run(run())
 
 
-def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once() -> None:
+@pytest.mark.parametrize("translation", [None, "fr"])
+def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once(translation: str | None) -> None:
     """A thousand frames wait at most; the last words of several speakers to hundreds of readers are more."""
     speakers = ("speaker-1", "speaker-2", "speaker-3")
 
@@ -530,6 +531,8 @@ def test_last_words_are_sent_although_the_outbox_cannot_take_all_at_once() -> No
             session, loop = ours.session, asyncio.get_running_loop()
             await session.deliver(ParticipantsJoined((Participant("another", nextcloud_session_id="nc2"),)))
             ours.call.add_target("nc2", None)
+            for reader in ("nc1", "nc2"):
+                assert ours.call.translate(reader, translation)
             began_at = loop.time()
             session.accepts = lambda: len(session.sent) < 2 + 50 * (loop.time() - began_at)
             ours.call.end()

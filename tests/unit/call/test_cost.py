@@ -253,3 +253,34 @@ def most_memory(work: Callable[[], object]) -> int:
         return tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
+
+
+def test_a_translated_segment_costs_as_much_per_reader_in_a_large_room_with_many_languages() -> None:
+    """Each language has 20 readers."""
+
+    async def cost(languages: int) -> float:
+        session, targets = in_room(), Targets(Roster())
+        targets.reset(0.0)
+        readers = 20 * languages
+        targets.apply(ParticipantsJoined(tuple(person(number) for number in range(readers + 1))), 0.0)
+        delivery = CaptionDelivery(session, targets, on_sent=lambda _: None)
+        for number in range(readers):
+            targets.add(f"nc{number}", f"user-{number}", 0.0)
+            delivery.translate(f"nc{number}", f"l{number % languages}")
+
+        def speak() -> None:
+            delivery.translated.add(Caption(f"s{readers}", "A sentence of several words.", "en"))
+            while session.next_frame() is not None:
+                pass
+
+        speak()
+        session.outbox.clear()
+        found = instructions(speak) / readers
+        assert session.outbox.in_flight == readers
+        delivery.close()
+        return found
+
+    async def run() -> None:
+        assert await cost(40) <= 1.5 * await cost(4)
+
+    virtual_clock.run(run())

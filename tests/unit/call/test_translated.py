@@ -15,14 +15,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from live_transcription.call.delivery import CaptionDelivery
-from live_transcription.call.targets import Targets
+from live_transcription.call.targets import LISTED_S, Targets
 from live_transcription.errors import TranslationError
+from live_transcription.signaling.events import Participant, ParticipantsJoined
 from live_transcription.signaling.requests import Recipient
 from live_transcription.transcript import Utterance
 from live_transcription.translation.lane import DEADLINE_S
 from live_transcription.translation.queue import RETRY_S
 from live_transcription.translation.translator import Translations
-from live_transcription.types import Caption, TranslationLanguages
+from live_transcription.types import Caption, Language, TranslationLanguages
 from sandbox import virtual_clock
 from tests.unit.call.test_delivery import join, targets_of
 
@@ -37,7 +38,9 @@ class Translator:
         self.under_way = self.most_under_way = 0
 
     def languages(self) -> TranslationLanguages:
-        return TranslationLanguages()
+        codes = ("en", "de", "fr", "es", "it", "nl", "pl", "pt", "sv", "tr")
+        offered = {code: Language(code, code, code) for code in codes}
+        return TranslationLanguages(offered, offered)
 
     async def translate(self, text: str, origin: str, target: str) -> str:
         self.asked.append((text, origin, target))
@@ -71,9 +74,9 @@ class Wire:
 class Room:
     """A call with readers, without its speakers."""
 
-    def __init__(self, translator: Translator, readers: int) -> None:
+    def __init__(self, translator: Translator, readers: int, wire: Wire | None = None) -> None:
         self.translations = Translations(translator)
-        self.wire = Wire()
+        self.wire = wire or Wire()
         self.targets: Targets = targets_of(readers, recipient_call=True)
         self.delivery = CaptionDelivery(self.wire, self.targets, translations=self.translations, on_sent=lambda caption: None)
 
@@ -88,8 +91,8 @@ class Room:
 
 
 @asynccontextmanager
-async def room(translator: Translator, readers: int = 2) -> AsyncIterator[Room]:
-    ours = Room(translator, readers)
+async def room(translator: Translator, readers: int = 2, wire: Wire | None = None) -> AsyncIterator[Room]:
+    ours = Room(translator, readers, wire)
     async with asyncio.TaskGroup() as tasks:
         running = tasks.create_task(ours.translations.run())
         await asyncio.sleep(0)
@@ -276,5 +279,99 @@ def test_a_reader_who_comes_later_gets_the_next_words() -> None:
             await asyncio.sleep(1)
             assert call.wire.texts("late") == ["fr(said.)"]
             assert call.wire.texts("reader-0") == ["fr(This has been)", "fr(said.)"]
+
+    virtual_clock.run(run())
+
+
+class FullWire(Wire):
+    """Takes `room_for` more captions."""
+
+    def __init__(self, room_for: int) -> None:
+        super().__init__()
+        self.room_for = room_for
+
+    def send_caption(self, recipient: Recipient, caption: Caption) -> bool:
+        if self.room_for <= 0:
+            return False
+        self.room_for -= 1
+        return super().send_caption(recipient, caption)
+
+
+def test_a_pair_of_languages_that_the_provider_lacks_stops_no_other_pair() -> None:
+    async def run() -> None:
+        translator = Translator()
+        async with room(translator) as call:
+            call.choose("reader-0", "fr")
+            call.choose("reader-1", "de")
+            for number in range(5):
+                call.say(f"Zin {number}.", language="xx")
+            await asyncio.sleep(1)
+            assert not call.translations.failing
+            call.say("Good morning.")
+            await asyncio.sleep(1)
+            assert call.wire.texts("reader-0") == [*(f"Zin {number}." for number in range(5)), "fr(Good morning.)"]
+            assert {origin for _, origin, _ in translator.asked} == {"en"}
+
+    virtual_clock.run(run())
+
+
+def test_words_of_an_outage_reach_all_readers_in_the_next_session() -> None:
+    """The signaling server was restarted: the app is back before it knows who is in the room."""
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        async with room(Translator(1.0)) as call:
+            call.choose("reader-1", "fr")
+            call.say("Before.")
+            await asyncio.sleep(2)
+            call.wire.in_room = False
+            call.targets.suspend()
+            call.say("One.")
+            await asyncio.sleep(2)
+            call.wire.in_room = True
+            call.targets.resume(loop.time())
+            call.targets.reset(loop.time())
+            call.delivery.flush()
+            call.say("Two.")
+            await asyncio.sleep(1.5)
+            people = [Participant(f"new-{number}", nextcloud_session_id=f"nc-reader-{number}") for number in range(2)]
+            call.targets.apply(ParticipantsJoined(tuple(people)), loop.time())
+            await asyncio.sleep(2)
+            assert " ".join(call.wire.texts("new-0")) == "One. Two."
+            assert call.wire.texts("new-1") == ["fr(One.)", "fr(Two.)"]
+
+    virtual_clock.run(run())
+
+
+def test_words_for_readers_that_never_come_back_are_not_kept_for_long() -> None:
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        async with room(Translator(1.0), readers=1) as call:
+            call.targets.reset(loop.time())
+            call.say("Nobody is here.")
+            await asyncio.sleep(LISTED_S + 2)
+            join(call.targets, "late")
+            call.say("Now.")
+            await asyncio.sleep(2)
+            assert call.wire.texts("late") == ["Now."]
+
+    virtual_clock.run(run())
+
+
+def test_last_words_wait_for_a_full_outbox_and_are_not_sent_to_the_provider() -> None:
+    async def run() -> None:
+        translator, wire = Translator(seconds=3.0), FullWire(0)
+        async with room(translator, 3, wire) as call:
+            for number in range(3):
+                call.choose(f"reader-{number}", "fr")
+            call.say("And good")
+            call.delivery.translated.give_up()
+            await asyncio.sleep(1)
+            assert call.delivery.translated.waiting, "the outbox has refused them"
+            assert translator.asked == []
+            wire.room_for = 100
+            call.delivery.flush()
+            assert not call.delivery.translated.waiting
+            assert all(wire.texts(f"reader-{number}") == ["And good"] for number in range(3))
 
     virtual_clock.run(run())

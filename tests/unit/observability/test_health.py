@@ -48,6 +48,15 @@ def test_the_whole_follows_from_the_dependencies(states: dict[str, str], overall
     assert all("Repair it." in text or not states.get("engine_modal", "x") for text in found.explanations.values())
 
 
+@pytest.mark.parametrize("other", [Dependency("turn", "ok"), Dependency("engine:moshi", "failed", "stt_refused", "Refused.")])
+def test_an_engine_that_is_not_configured_completely_is_no_working_engine(other: Dependency) -> None:
+    incomplete = Dependency("engine:modal", "warning", "configuration", "The workspace is missing.", "Enter it.")
+    found = Health([Dependency("hpb", "ok"), other, incomplete])
+    assert (found.overall, list(found.explanations)) == ("failed", ["speech-to-text"])
+    assert "The workspace is missing. Enter it." in found.explanations["speech-to-text"]
+    assert Health([Dependency("hpb", "ok"), Dependency("engine:whisper", "ok"), incomplete]).overall == "degraded"
+
+
 def test_nothing_is_ready_before_anything_was_tried() -> None:
     assert Health([Dependency("nextcloud", "ok"), Dependency("hpb"), Dependency("engine:whisper")]).overall == "untested"
 

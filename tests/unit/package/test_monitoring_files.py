@@ -18,6 +18,7 @@ import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
 from ex_app.responses import render_metrics
+from live_transcription import errors
 from live_transcription.observability.conditions import RULES
 from live_transcription.observability.metrics import render
 
@@ -54,6 +55,14 @@ def test_each_alert_names_its_cause_and_existing_metrics(rules: list[dict[str, A
         assert rule["labels"]["severity"] in ("critical", "warning")
         assert rule["annotations"]["summary"].endswith(".")
         assert rule["annotations"]["description"].endswith(".")
+
+
+def test_the_page_on_health_names_every_reason_and_every_code_of_an_engine(root: Path) -> None:
+    page = (root / "docs/health.md").read_text(encoding="utf-8")
+    # Expired audio is no state of an engine.
+    engines = {error.code for error in vars(errors).values() if isinstance(error, type) and issubclass(error, errors.SttError)}
+    codes = {*RULES, *engines} - {errors.SttError.code, errors.SttUnhealthy.code, errors.SttExpired.code}
+    assert {code for code in codes if f"`{code}`" not in page} == set()
 
 
 def test_every_condition_has_an_alert(rules: list[dict[str, Any]]) -> None:

@@ -98,6 +98,13 @@ async def test_captions_are_offered_only_with_an_hpb_and_an_enabled_app(talk: Ta
     assert await offered()
 
 
+@pytest.mark.parametrize(("languages", "cookie"), [("de-DE,de;q=0.9", "de"), ("fr", "fr"), ("es", "en"), ("", "en")])
+async def test_a_person_who_logs_in_gets_the_browsers_language(talk: Talk, languages: str, cookie: str) -> None:
+    form = "user=user-1&password=app-password"
+    answer = await talk.client.post("/login", content=form, headers={"Accept-Language": languages})
+    assert answer.cookies["sandbox_lang"] == cookie
+
+
 async def test_the_login_page_asks_for_the_password_and_leads_nowhere_else(talk: Talk) -> None:
     assert "Log in" in (await talk.client.get("/login?user=user-1")).text, "once there are accounts nobody skips it"
     wrong = await talk.client.post("/login", content="user=user-1&password=guess")

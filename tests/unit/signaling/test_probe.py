@@ -114,6 +114,21 @@ async def test_two_tests_at_once_share_the_outcome_of_one_refused_hello() -> Non
         outcomes = await asyncio.gather(*tests, return_exceptions=True)
         assert [getattr(outcome, "reason", outcome) for outcome in outcomes] == ["invalid_token"] * 3
         assert len(stub.full_hellos()) == 1
+        assert opened == ["open"] * 3, "the address is right in each of them: only the secret is refused"
+
+
+async def test_a_refusal_without_a_connection_of_its_own_is_no_unreachable_backend() -> None:
+    """The check in the background and the test on the page both begin when a wrong secret is saved."""
+    guard = HelloGuard()
+    opened: list[str] = []
+    async with hpb_stub(hello_error="invalid_token", hello_delay_s=0.1) as stub:
+        background = asyncio.create_task(probe_hpb(config_of(stub), ignore, guard=guard, urgent=False))
+        await until(lambda: len(stub.full_hellos()) == 1)
+        with pytest.raises(SignalingRefused):
+            await probe_hpb(config_of(stub), lambda: opened.append("open"), guard=guard)
+        with pytest.raises(SignalingRefused):
+            await background
+    assert opened == ["open"]
 
 
 async def test_two_tests_at_once_both_succeed() -> None:

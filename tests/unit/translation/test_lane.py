@@ -104,6 +104,20 @@ def test_a_translation_is_one_line() -> None:
     assert acceptable("Good morning.", " Bon\njour\x1b\t. ") == "Bon jour ."
 
 
+@pytest.mark.parametrize(
+    ("answer", "shown"),
+    [
+        ("Guten \u202e Morgen\u2066.", "Guten Morgen."),
+        ("\ufeffGuten\xa0Mor\xadgen.", "Guten Morgen."),
+        ("\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645", "\u0645\u06cc\u200c\u062e\u0648\u0627\u0647\u0645"),
+        ("ok \U0001f469\u200d\U0001f4bb", "ok \U0001f469\u200d\U0001f4bb"),
+        ("ok \ud800.", "ok ."),
+    ],
+)
+def test_invisible_characters_are_removed_except_joiners(answer: str, shown: str) -> None:
+    assert acceptable("Good morning.", answer) == shown
+
+
 def test_what_cannot_be_sent_is_bounded_and_counted() -> None:
     lane = TranslationLane("fr")
     text = "word " * 200

@@ -26,11 +26,12 @@ from live_transcription.stt.fallback.stream_health import SUSPECTED_DEAF, SUSPEC
 
 #: Seconds for which a problem is remembered, and a backend with two of them avoided.
 REMEMBER_S = 60.0
-#: For a speaker whose speech has no words for any backend.
-WORDLESS = Patience(60.0)
+#: For a speaker whose speech has no words for any backend. Up to 20 s of it are transcribed again on each new connection
+#: (`stt.resilient.stream`), so there is at most one connection per minute.
+WORDLESS = Patience(85.0)
 #: For the only backend that is left after two problems, and the seconds for which that applies. Late captions are better than
 #: none.
-NO_ALTERNATIVE = Patience(60.0, math.inf)
+NO_ALTERNATIVE = Patience(WORDLESS.speech_s, math.inf)
 NO_ALTERNATIVE_S = 300.0
 #: Seconds for opening a stream after a break, while another backend is available.
 REOPENING_S = 5.0
@@ -91,7 +92,7 @@ class Attempts:
             self._wordless = True
             return Outcome.WORDLESS
         record = self._records[backend]
-        first = now >= record.problem_at + REMEMBER_S and not trial
+        first = now >= max(record.problem_at + REMEMBER_S, record.tolerate_until) and not trial
         record.problem_at = now
         record.suspicion = SUSPECTED_SLOW if isinstance(error, SttSlow) else SUSPECTED_DEAF
         if first:

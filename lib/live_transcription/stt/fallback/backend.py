@@ -69,11 +69,12 @@ class FallbackBackend(SttBackend):
         self.languages = frozenset[str]().union(*(backend.languages for backend in backends))
         self.backends = tuple(backends)
         self.patience_s = patience_s
-        self._health = tuple(BackendHealth(backend.name, random) for backend in backends)
+        self._health = tuple(BackendHealth(backend.name, random, remote=backend.remote) for backend in backends)
         # Per backend: seconds of speech without a word in streams that have ended since its last word.
         self._silent_s = [0.0] * len(backends)
         self._probing: set[int] = set()
-        self._last_used: int | None = None
+        # By language, since not every backend understands each.
+        self._last_used: dict[str, int] = {}
 
     @property
     def health(self) -> tuple[EngineState, ...]:
@@ -155,12 +156,12 @@ class FallbackBackend(SttBackend):
         self._health[index].acquitted()
         logger.info("Speech-to-text by %s is not deaf: no engine finds words in this speech", self.backends[index].name)
 
-    def used(self, index: int) -> None:
+    def used(self, index: int, language: str) -> None:
         """Note that a stream of this backend was opened."""
-        if self._last_used not in (None, index):
+        if self._last_used.get(language, index) != index:
             metrics.stt_engine_switches.labels(self.backends[index].name).inc()
             logger.warning("Speech-to-text now uses %s", self.backends[index].name)
-        self._last_used = index
+        self._last_used[language] = index
 
     @contextlib.contextmanager
     def observed(self, index: int) -> Iterator[None]:
@@ -252,7 +253,7 @@ class _Speaker(SttBackend):
                 continue
             finally:
                 stack.callback(owner.health_of(index).release, self)
-            owner.used(index)
+            owner.used(index, language)
             return index, stream
         raise next((failure for failure in failures if failure.retryable), failures[-1])
 
@@ -318,8 +319,8 @@ class _FallbackStream(SttStream):
             async for event in self._stream.events():
                 match event:
                     case Token(text=text, start_s=start_s):
-                        self._health.word(text, start_s, _now())
-                        self._note_text()
+                        if self._health.word(text, start_s, _now()):
+                            self._note_text()
                     case Hypothesis(text=text):
                         if text:
                             self._health.text()

@@ -17,6 +17,8 @@ PROBE_S = (2.0, 60.0)
 STEADY_S = 60.0
 #: Seconds after the last probe was due, from which on a failure says nothing any more.
 STALE_S = 300.0
+#: Seconds for which an engine of this machine is passed over after it was full.
+FULL_S = 10.0
 #: Seconds for which a backend that answers again is reserved for the speaker who is to try it.
 RESERVED_S = 30.0
 
@@ -36,10 +38,13 @@ class BackendHealth:
     """One backend's health. `probe_at` is when to probe it; None if there is no need or no use.
 
     After a failure, one speaker tries the backend first. The others follow when it has emitted text. A `speaker` is any object.
+    `remote`: a server transcribes. An engine of this machine that is full has not failed: the speakers that it serves are not
+    affected, and it has room as soon as one of them stops.
     """
 
-    def __init__(self, backend: str, random: Random) -> None:
+    def __init__(self, backend: str, random: Random, *, remote: bool = True) -> None:
         self.probe_at: float | None = None
+        self._remote = remote
         self._backend = backend
         self._random = random
         self._state = State.UNKNOWN
@@ -60,11 +65,13 @@ class BackendHealth:
     def report(self, now: float) -> EngineState:
         """The state for the status page."""
         state, error = self.state(now), self._error
-        if error is None:
+        if error is None or state is State.UP:
             return EngineState(self._backend, state.value)
         return EngineState(self._backend, state.value, error.message, error.code, error.fix)
 
     def state(self, now: float) -> State:
+        if not self._remote and self._state is State.FULL and (self.probe_at is None or now >= self.probe_at):
+            return State.UP
         if self.probe_at is not None and now >= self.probe_at + STALE_S:
             return State.UNKNOWN
         return self._state
@@ -118,6 +125,9 @@ class BackendHealth:
         if error.retryable and self.probe_at is not None and now < self.probe_at:
             # All streams report the same outage. It counts as one failure.
             return False
+        if not self._remote and isinstance(error, SttAtCapacity):
+            self._state, self.probe_at = State.FULL, now + FULL_S
+            return before != (self._state, error.code)
         if self._up_since is not None and now >= self._up_since + STEADY_S:
             self._failures = 0
         self._trial = self._up_since = None

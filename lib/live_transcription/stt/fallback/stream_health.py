@@ -132,12 +132,15 @@ class StreamHealth:
         if self._flushes:
             self._answered = max(self._answered, self._flushes.popleft())
 
-    def word(self, text: str, start_s: float | None, now: float) -> None:
-        """Note a word and, if the server says it, its position in the audio that was sent."""
+    def word(self, text: str, start_s: float | None, now: float) -> bool:
+        """Note a word and, if the server says it, its position in the audio that was sent.
+
+        Returns False for punctuation alone, which is no word.
+        """
         position = self._sent if start_s is None else min(self._sent, round(start_s * SAMPLE_RATE))
         bare = "".join(character for character in text.casefold() if character.isalnum())
         if not bare:
-            return
+            return False
         if bare != self._word:
             self._word, self.repetitions, self._repeated_from = bare, 0, position
         self.repetitions += 1
@@ -149,6 +152,7 @@ class StreamHealth:
             self._measure_lag(position, now)
         self._word_at = position
         self.text()
+        return True
 
     def text(self) -> None:
         """Note text that is not a single word."""
@@ -210,6 +214,8 @@ class StreamHealth:
             self._lagging.popleft()
         behind = bool(self._lagging) and self._sent - position > SLACK_S * SAMPLE_RATE
         self.lag_s = now - self._lagging[0].at if behind else 0.0
+        if not self._progress:
+            return  # no audio was sent: the server answers a flush, or says words of its own
         # The audio that was transcribed during the last seconds.
         if now - self._progress[-1][0] >= RATE_WINDOW_S / 8:
             self._progress.append((now, position))

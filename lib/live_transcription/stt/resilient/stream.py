@@ -303,34 +303,36 @@ class ResilientStream(SttStream):
     # One connection: receiving.
 
     async def _read(self, connection: Connection) -> None:
+        # An event is put into the queue before its audio is closed. If the queue is full and the connection breaks or is
+        # replaced meanwhile, its audio is transcribed again.
         async for event in connection.stream.events():
+            bound = connection.word_bound  # `_pump` sends more audio while the queue is full
             match event:
                 case Token():
                     token = connection.token(event)
                     await self._repeat_carried(connection)
-                    self._utterance.add(token, connection.word_bound)
+                    self._utterance.add(token, bound)
                     self._log_recovery()
                     await self._events.put(token)
                 case Hypothesis():
                     hypothesis = connection.hypothesis(event)
                     self._log_recovery()
-                    if event.final:
-                        end = connection.sent if event.end_s is None else connection.position(event.end_s)
-                        self._close(min(connection.sent, end))
-                    else:
-                        self._utterance.show()
+                    sent = connection.sent
+                    self._utterance.show()
                     await self._events.put(hypothesis)
-                case Pause() if connection.word_bound < self._reached:
+                    if event.final:
+                        self._close(sent if event.end_s is None else min(sent, connection.position(event.end_s)))
+                case Pause() if bound < self._reached:
                     pass  # words after it are shown already, and will be repeated
                 case Pause():
                     await self._repeat_carried(connection)
-                    self._close(connection.word_bound)
                     await self._events.put(event)
+                    self._close(bound)
                 case Flushed():
                     await self._flushed(connection)
                 case Restarted():
-                    self._utterance.retract()
                     await self._events.put(event)
+                    self._utterance.retract()
         if not connection.ending:
             raise SttUnavailable("The speech-to-text server ended the stream.")
 
@@ -347,6 +349,7 @@ class ResilientStream(SttStream):
         if position < self._reached and not connection.has_acknowledged(position):
             return
         await self._repeat_carried(connection)
+        await self._events.put(Flushed())
         settled = [self._flushes.popleft() for _ in range(connection.answered)]
         connection.flushes -= len(settled)
         connection.answered = 0
@@ -361,7 +364,7 @@ class ResilientStream(SttStream):
         else:
             certain = connection.has_acknowledged(position)
             self._close(max(position, last_word) if certain else self._utterance.last_word_by(position))
-        for _ in settled:
+        for _ in settled[1:]:
             await self._events.put(Flushed())
 
     async def _repeat_carried(self, connection: Connection) -> None:

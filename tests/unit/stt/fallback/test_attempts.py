@@ -71,6 +71,9 @@ def test_the_last_backend_is_tolerated() -> None:
     assert attempts.problem(0, SLOW, 5.0, alone=True) is Outcome.FAILED
     assert attempts.patience(0, 5.0 + NO_ALTERNATIVE_S - 1).lag_s == math.inf
     assert attempts.patience(0, 5.0 + NO_ALTERNATIVE_S) == Patience()
+    # A problem that continues is no new one: it is judged by the longer time for as long as it lasts.
+    assert attempts.problem(0, DEAF, 200.0, alone=True) is Outcome.FAILED
+    assert attempts.patience(0, 200.0 + NO_ALTERNATIVE_S - 1).lag_s == math.inf
 
 
 def test_a_stream_is_reopened_sooner_by_another_backend() -> None:

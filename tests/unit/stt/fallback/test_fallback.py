@@ -128,6 +128,18 @@ def test_after_an_outage_the_next_backend_continues_and_the_best_returns_at_a_pa
     run(scenario())
 
 
+def test_speakers_of_different_languages_are_no_switch_of_the_backend() -> None:
+    counts = SttCounts()
+
+    async def scenario() -> None:
+        backend = fallback(KyutaiModel(), Embedded())
+        for language in ("en", "de", "en", "de"):
+            await play(backend, sentences(1), language)
+        assert not counts.switches
+
+    run(scenario())
+
+
 def test_one_break_of_a_connection_that_has_worked_does_not_change_the_backend() -> None:
     async def scenario() -> None:
         kyutai, embedded = KyutaiModel(break_at=(12.5,)), Embedded()

@@ -209,6 +209,22 @@ def test_of_an_engine_that_may_be_late_only_answers_count() -> None:
     assert isinstance(session.check(), SttDeaf)
 
 
+def test_a_server_that_speaks_before_it_was_sent_audio_is_no_problem() -> None:
+    health = StreamHealth()
+    health.flush_sent(0.0)
+    assert health.word("early", 0.1, 0.1)
+    health.flush_answered()
+    assert health.check(0.0, 0.2) is None
+    assert health.lag_s == 0.0
+
+
+def test_punctuation_is_no_word() -> None:
+    session = Session()
+    session.speak(14.0, "…", ".")
+    assert isinstance(session.problem, SttDeaf)
+    assert not session.health.word(" , ", None, session.now)
+
+
 def test_memory_is_bounded() -> None:
     session = Session(rate=0.0, reports=False)
     for _ in range(100):

@@ -409,3 +409,24 @@ def test_an_engine_that_goes_up_and_down_is_not_used_in_turn(error: SttError) ->
         assert setting.counts.switches["kyutai"] <= 500 / 60 + 1
 
     run(scenario())
+
+
+def test_a_hum_without_an_alternative_costs_at_most_one_connection_per_minute() -> None:
+    async def scenario() -> None:
+        kyutai = KyutaiModel()
+        await Setting(kyutai).play(*hum(600))
+        waits = [after - before for before, after in itertools.pairwise(kyutai.attempts)]
+        assert min(waits[2:]) >= 60
+
+    run(scenario())
+
+
+def test_a_deaf_engine_that_sends_punctuation_is_not_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def scenario() -> None:
+        monkeypatch.setattr(Captions, "feed", lambda *_: None)  # they read numbered words only
+        setting = Setting(KyutaiModel(spell=lambda word: Token(".", True)), Embedded())
+        await setting.play(*sentences(60))
+        first = setting.states.index(("down", "stt_deaf"))
+        assert ("up", "") not in setting.states[first:]
+
+    run(scenario())

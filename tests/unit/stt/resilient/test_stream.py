@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from random import Random
 
 import numpy as np
@@ -15,11 +16,11 @@ from hypothesis import strategies as st
 from live_transcription.audio_store.budget import AudioBudget
 from live_transcription.errors import SttAtCapacity, SttError, SttExpired, SttRefused, SttStarting, SttUnavailable
 from live_transcription.observability import metrics
-from live_transcription.stt.base import SttStream
+from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.fallback.backend import FallbackBackend
 from live_transcription.stt.resilient.backend import ResilientBackend
 from live_transcription.stt.resilient.retry import ResiliencePolicy
-from live_transcription.transcript import Flushed, Token
+from live_transcription.transcript import Flushed, Hypothesis, SttEvent, Token
 from live_transcription.types import SAMPLE_RATE, Frame
 from sandbox.virtual_clock import run
 from tests.fakes.stt_counts import SttCounts
@@ -258,6 +259,80 @@ def test_rotation_at_a_pause_changes_no_word() -> None:
         assert talk.captions.restarts == 0
         assert counts.reconnects == {"rotation": 3} or counts.reconnects == {"rotation": 2}
         assert counts.replayed_s < 3
+
+    run(scenario())
+
+
+class Answering(SttBackend):
+    """Its streams answer each flush with the same events, may be replaced at any pause, and break after `break_s`."""
+
+    name = "answering"
+    languages = frozenset({"en"})
+
+    def __init__(self, *events: SttEvent, break_s: float | None) -> None:
+        self.events = events
+        self.break_s = break_s
+        self.opened = 0
+
+    @asynccontextmanager
+    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+        self.opened += 1
+        yield _AnsweringStream(self, self.break_s if self.opened == 1 else None)
+
+
+class _AnsweringStream(SttStream):
+    def __init__(self, backend: Answering, break_s: float | None) -> None:
+        self._backend = backend
+        self._arriving: asyncio.Queue[SttEvent | None] = asyncio.Queue()
+        self._break_at = None if break_s is None else asyncio.get_running_loop().time() + break_s
+
+    @property
+    def replaceable(self) -> bool:
+        return self._break_at is None and self._backend.break_s is None
+
+    async def send(self, frame: Frame) -> None:
+        if self._break_at is not None and asyncio.get_running_loop().time() >= self._break_at:
+            raise SttUnavailable("broke")
+
+    async def flush(self) -> None:
+        for event in self._backend.events:
+            self._arriving.put_nowait(event)
+
+    async def end(self) -> None:
+        self._arriving.put_nowait(None)
+
+    async def events(self) -> AsyncIterator[SttEvent]:
+        while (event := await self._arriving.get()) is not None:
+            yield event
+
+
+@pytest.mark.parametrize("break_s", [None, 1.0], ids=["rotation", "break"])
+@pytest.mark.parametrize(
+    "events",
+    [(Token("w0", True), Flushed()), (Hypothesis("w0", False), Hypothesis("w0", True), Flushed())],
+    ids=["words", "hypotheses"],
+)
+def test_an_event_that_waits_for_its_reader_is_not_lost_with_its_connection(
+    events: tuple[SttEvent, ...], break_s: float | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("live_transcription.stt.resilient.stream.EVENT_QUEUE", 1)
+
+    async def scenario() -> None:
+        captions = Captions()
+        backend = ResilientBackend(Answering(*events, break_s=break_s), random=Random(1))
+        async with backend.open_stream("en") as stream:
+            await stream.send(silence(1.0)[0])
+            await stream.flush()
+            await asyncio.sleep(2.0)  # the first event fills the queue, and the next one waits
+            if break_s is not None:
+                await stream.send(silence(1.0)[0])
+                await asyncio.sleep(5.0)
+            async with asyncio.timeout(30):
+                async for event in stream.events():
+                    captions.feed(event, 0.0)
+                    if captions.closed and isinstance(event, Flushed):
+                        break
+        assert captions.closed == [0]
 
     run(scenario())
 

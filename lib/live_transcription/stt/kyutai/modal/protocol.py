@@ -57,7 +57,8 @@ END_LIMIT_S = 120.0
 #: Seconds without any message after `end` that show that the proxy hangs: it sends a ping after 10 s. Its model may be slow, so
 #: `done` may take longer, up to the second number.
 DONE_S = (12.0, 180.0)
-#: Only speech is sent. After so many seconds of it, and at least `STALL_S` seconds, without any text, the server has stalled.
+#: Only speech is sent. After so many seconds of it, and at least `STALL_S` seconds, without text or progress, the server has
+#: stalled.
 STALL_AUDIO_S = 20.0
 STALL_S = 6.0
 #: Seconds without audio after which a close means that the session was idle. The proxy's limit is 30 s.
@@ -255,7 +256,12 @@ class ModalSession(Session):
                 self.ready = True
                 return []
             case ProgressReply(audio_s=audio_s):
-                self._audio_s = max(self._audio_s or 0.0, min(audio_s, self._audio.sent * STEP_S))
+                audio_s = min(audio_s, self._audio.sent * STEP_S)
+                if audio_s > (self._audio_s or 0.0):
+                    # It works; whether it should have found words is judged by `stt.fallback`.
+                    self._samples_since_text = 0
+                    self._stall_at = None
+                self._audio_s = max(self._audio_s or 0.0, audio_s)
                 return []
             case DoneReply():
                 return self._done()

@@ -273,6 +273,23 @@ def test_a_server_that_never_answers_counts_as_stalled() -> None:
     assert 19 < now < 21
 
 
+def test_a_server_that_reports_progress_has_not_stalled_although_nobody_says_a_word() -> None:
+    session = ModalSession(0.0)
+    now = 0.0
+    while now < 90:
+        session.send(frame(), now)
+        if int(now) % 10 == 0:
+            session.receive(f'{{"type": "ping", "audio_s": {now}}}', now)
+        assert session.tick(now) == []
+        now += 0.08
+    with pytest.raises(SttStalled):  # noqa: PT012 - whenever it is
+        while now < 120:
+            session.send(frame(), now)
+            session.receive('{"type": "ping", "audio_s": 81.0}', now)
+            session.tick(now)
+            now += 0.08
+
+
 def test_a_replay_at_full_speed_leaves_time_for_the_answer() -> None:
     session = ModalSession(0.0)
     for _ in range(400):
