@@ -22,6 +22,8 @@ from sandbox.word_error_rate import WordErrors, normalise, word_errors
 
 #: The renderers that captions are judged under, by name.
 RENDERERS = {f"{style.value}-{columns}": (style, columns) for style in Style for columns in COLUMNS}
+#: Seconds without news after the last word until no more words are expected.
+QUIET_S = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +97,13 @@ def judge(
             timings.append(Timing(None, None))
     text = renderer.text(speaker)
     return Judgement(language, word_errors(recording.text, text, language), tuple(timings), text, tuple(delays))
+
+
+def complete(recording: Recording, captions: Sequence[ReceivedCaption], left_at: Callable[[float], float], now: float) -> bool:
+    """Whether no more captions are expected. On a busy machine, those of earlier utterances may come after the last sound."""
+    if not captions or captions[-1].at <= left_at(recording.utterances[-1].end_s) or now - captions[-1].at <= QUIET_S:
+        return False
+    return judge(recording, captions, left_at).timings[-1].last_word_s is not None
 
 
 def judge_under_all(

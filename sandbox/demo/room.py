@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack
 
 from sandbox.caller import Caller, Playback, ReceivedCaption, from_recording
-from sandbox.demo.evaluation import Judgement, judge_under_all, median_of
+from sandbox.demo.evaluation import Judgement, complete, judge_under_all, median_of
 from sandbox.demo.programme import Turn
 from sandbox.demo.report import PRINTED
 from sandbox.demo.setup import Stage
@@ -20,8 +20,7 @@ from sandbox.talk_renderer import Style
 
 #: RFC 6464 level below which a participant counts as speaking.
 _SPEAKING = 45
-#: Seconds without news after the last word until no more words are expected.
-_QUIET_S = 3.0
+#: Seconds after the end of a recording for which its last words are awaited.
 _LAST_WORD_S = 12.0
 _FIRST_AUDIO_S = 15.0
 #: The position of the sound that the page knows may differ by this much from the real one.
@@ -106,9 +105,7 @@ class DemoRoom:
         ended = playback.left_at(recording.utterances[-1].end_s)
         while time.time() < ended + _LAST_WORD_S:
             captions = self.listener.captions.of(talker.session_id, since=begun)
-            latest = captions[-1] if captions else None
-            settled = latest is not None and latest.at > ended
-            if settled and latest is not None and time.time() - latest.at > _QUIET_S:
+            if complete(recording, captions, playback.left_at, time.time()):
                 break
             await asyncio.sleep(0.1)
         # On a screen of their own, which the aims are for. On a shared one, Talk shows a new line every 2 s at most.

@@ -10,7 +10,7 @@ import time
 from contextlib import suppress
 
 from sandbox.caller import Playback, ReceivedCaption, RemoteCaller, from_recording
-from sandbox.demo.evaluation import Judgement, judge_under_all, median_of
+from sandbox.demo.evaluation import QUIET_S, Judgement, complete, judge_under_all, median_of
 from sandbox.demo.report import AIMS_S, FIRST_WORD_AIMS_S, MAX_WER, PRINTED
 from sandbox.live_test.advice import SELF_TEST, refused_captions
 from sandbox.live_test.checklist import CannotCheck, CheckFailed, Checklist
@@ -37,7 +37,6 @@ TITLES = (NEXTCLOUD, OFFERED, ROOM, CALL, AUDIO, ON, FIRST, RIGHT, TIMELY, MUTE,
 #: A stopped GPU takes up to two minutes to start; speech is kept meanwhile.
 _FIRST_S = 150.0
 _LAST_WORD_S = 15.0
-_QUIET_S = 3.0
 #: Word error rate that a single sentence may have, or one in another language.
 _SENTENCE_WER = 0.5
 _NO_CAPTIONS = (
@@ -227,7 +226,7 @@ class TestCall:
                 off_at = time.time() + 1.0
                 said = self._say("short")
                 await said.wait()
-                await asyncio.sleep(_QUIET_S)
+                await asyncio.sleep(QUIET_S)
                 if self._captions(since=off_at):
                     raise CheckFailed("Captions came after they were turned off.", "Please report this with the app's log.")
                 await self._tab.captions_on()
@@ -288,9 +287,7 @@ class TestCall:
         ended = said.left_at(_end_of(recording))
         begun = self._begun(said)
         while time.time() < ended + _LAST_WORD_S:
-            captions = self._captions(since=begun)
-            latest = captions[-1] if captions else None
-            if latest is not None and latest.at > ended and time.time() - latest.at > _QUIET_S:
+            if complete(recording, self._captions(since=begun), said.left_at, time.time()):
                 break
             await asyncio.sleep(0.1)
         return self._captions(since=begun)

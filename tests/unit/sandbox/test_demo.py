@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from sandbox.caller import ReceivedCaption
-from sandbox.demo.evaluation import RENDERERS, Judgement, Timing, judge, judge_under_all
+from sandbox.demo.evaluation import RENDERERS, Judgement, Timing, complete, judge, judge_under_all
 from sandbox.demo.programme import programme
 from sandbox.demo.report import report
 from sandbox.demo.terminal import Terminal
@@ -72,6 +72,14 @@ def test_utterances_of_which_no_word_was_shown_are_missing() -> None:
     assert judgement.missing == 1
     assert judgement.errors.deletions == 3
     assert judge(TWO, [], left_at).missing == 2
+
+
+def test_late_captions_of_an_earlier_utterance_are_not_the_last_ones() -> None:
+    first, last = caption(6.5, "The meeting starts now."), caption(10.5, "Please mute yourselves.")
+    assert not complete(TWO, [], left_at, BEGUN + 99)
+    assert not complete(TWO, [first], left_at, BEGUN + 10), "the last utterance has none yet"
+    assert not complete(TWO, [first, last], left_at, BEGUN + 13), "more may come"
+    assert complete(TWO, [first, last], left_at, BEGUN + 14)
 
 
 def judged(language: str, errors: int, *timings: Timing, delays: tuple[float, ...] = ()) -> dict[str, Judgement]:
