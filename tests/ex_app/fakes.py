@@ -320,6 +320,10 @@ class FakeNextcloud:
         check_command(command)
         self.commands[command["name"]] = command
 
+    async def task_types(self) -> Any:
+        """There is no provider of translations."""
+        return {}
+
     async def join_setup_checks(self) -> None:
         self._fail()
         self.in_setup_checks = True

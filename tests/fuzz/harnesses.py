@@ -24,6 +24,9 @@ from ex_app.call_store import FILE_NAME, CallStore
 from ex_app.errors import NextcloudError
 from ex_app.identity import AppIdentity
 from ex_app.nextcloud.gateway import AppApiGateway, parse_ice_servers
+from ex_app.nextcloud.tasks import DETECT, TRANSLATE, parse_pairs, parse_task
+from ex_app.nextcloud.translator import WEBHOOK, NextcloudTranslator
+from ex_app.routes.talk import describe_pairs
 from ex_app.settings.read import read_settings
 from ex_app.settings.table import ON_PAGE
 from live_transcription.audio.frame_queue import FrameQueue
@@ -61,6 +64,9 @@ from tests.fuzz.driver import Harness
 from tests.unit.signaling.golden import ROOM, in_room
 from tests.unit.webrtc.publisher import Publisher
 
+#: What Nextcloud says about a task and its provider's languages.
+TASK = {"task": {"id": 7, "customId": "x", "status": "STATUS_SUCCESSFUL", "output": {"output": "Bonjour"}}}
+LANGUAGES = [{"name": "French", "value": "fr"}, {"name": "Chinese", "value": "zh-Hans"}, {"name": "Any", "value": DETECT}]
 CORPUS = Path(__file__).parent / "corpus"
 
 
@@ -394,7 +400,7 @@ class Http(Harness):
         "/heartbeat", "/healthz", "/metrics", "/setup_checks", "/enabled", "/capabilities", "/api/v1/languages",
         "/api/v1/call/transcribe",
         "/api/v1/call/set-language", "/api/v1/call/leave", "/api/v1/translation/languages",
-        "/api/v1/translation/set-target-language",
+        "/api/v1/translation/set-target-language", WEBHOOK,
         "/admin/page", "/admin/docs/settings", "/admin/docs/x", "/admin/settings", "/admin/status",
         "/admin/test/x", "/js/settings.js", "/css/../main.py",
     )  # fmt: skip
@@ -405,6 +411,7 @@ class Http(Harness):
         {"settings": {"lt_hpb_url": "https://hpb.example.com", "lt_gate": "true", "lt_internal_secret": "internal-secret-two"}},
         {"settings": {"lt_languages": None}},
         {"engine": "modal"},
+        TASK,
     )
 
     def case(self, random: Random) -> dict[str, Any]:
@@ -476,7 +483,9 @@ class Http(Harness):
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
         self._engine, self._nextcloud = FakeEngine(), FakeNextcloud()
-        self._app: FastAPI = create_app(ENVIRONMENT, self._engine, self._nextcloud)
+        self._app: FastAPI = create_app(
+            ENVIRONMENT, self._engine, self._nextcloud, translator=NextcloudTranslator(self._nextcloud)
+        )
         async with self._app.router.lifespan_context(self._app):
             yield
 
@@ -611,6 +620,8 @@ class NextcloudAnswers(Harness):
         {"stunservers": [{"urls": ["stun:stun.example.com:443"]}], "turnservers": []},
         {"turnservers": [{"urls": "turn:[2001:db8::1]:443?transport=tcp", "username": "1:x", "credential": "turn-secret"}]},
         True,
+        TASK,
+        {"types": {TRANSLATE: {"inputShapeEnumValues": dict.fromkeys(("origin_language", "target_language"), LANGUAGES)}}},
     )
     _words = (
         "version",
@@ -652,6 +663,9 @@ class NextcloudAnswers(Harness):
         servers, refused = parse_servers(parse_ice_servers(case))
         assert refused >= 0
         assert "turn-secret" not in repr(servers)
+        json.dumps(describe_pairs(parse_pairs(case).languages), ensure_ascii=False).encode()
+        task = parse_task(case)
+        assert task is None or task.output is None or isinstance(task.output, str)
 
 
 HARNESSES: dict[str, type[Harness]] = {
