@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""A real moshi-server that is killed, stopped for a while, full, hung or deaf: which words arrive, and how late.
+"""A real moshi-server that is killed, stopped for a while, full, hung or deaf: which words arrive once, and how late.
 
 24 known words are said in real time through the engines as the app assembles them. In the last two cases, a second server is
 the next engine, and the measure is the speech for which a reader waits for its words.
@@ -14,6 +14,7 @@ import asyncio
 import contextlib
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from itertools import pairwise
@@ -79,22 +80,22 @@ async def say_all(listener: Listener, audio: Frame) -> None:
     await listener.stream.flush()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_LAST_WORD_S):
-            while len(listener.words) < len(WORDS) and not listener.ended:  # noqa: ASYNC110  other tasks wait for its news
+            while WORDS[-1] not in listener.words and not listener.ended:  # noqa: ASYNC110  other tasks wait for its news
                 await asyncio.sleep(0.1)
 
 
 async def words_through(directory: Path, fault: Callable[[MoshiServer, float], Awaitable[None]], seconds: float) -> int:
-    """The number of words that are missing after a fault of the only engine."""
+    """The number of words that are missing or repeated after a fault of the only engine."""
     async with running(directory) as server, listening(backend(server)) as listener:
         saying = asyncio.create_task(say_all(listener, np.concatenate([_SPEECH, silence(TAIL_FRAMES)])))
         await listener.until_words(_BEFORE)
         await fault(server, seconds)
         await asyncio.wait([saying])
-        return missing(listener)
+        return wrong(listener)
 
 
 async def words_past_full(directory: Path) -> int:
-    """The number of words that are missing if the only slot is taken for the first ten seconds."""
+    """The number of words that are missing or repeated if the only slot is taken for the first ten seconds."""
     async with running(directory, batch_size=1) as server:
         other = MoshiBackend(MoshiConfig(url=server.stream_url))
         async with AsyncExitStack() as taken:
@@ -104,17 +105,19 @@ async def words_past_full(directory: Path) -> int:
                 await asyncio.sleep(10)
                 await taken.aclose()
                 await asyncio.wait([saying])
-                return missing(listener)
+                return wrong(listener)
 
 
-def missing(listener: Listener) -> int:
-    """Words that are missing or wrong."""
+def wrong(listener: Listener) -> int:
+    """Words that are missing, repeated, or out of order."""
     print(f"  {len(listener.words)} words: {' '.join(listener.words)}; {listener.failure or 'no failure'}", flush=True)
-    return len(WORDS) - sum(said == word for said, word in zip(listener.words, WORDS, strict=False))
+    times = Counter(listener.words)
+    places = [WORDS.index(word) for word in listener.words]
+    return sum(abs(times[word] - 1) for word in WORDS) + sum(after < before for before, after in pairwise(places))
 
 
 async def wait_for_next(directory: Path, *, deaf: bool) -> tuple[int, float]:
-    """Missing words, and the longest time in seconds without a new word while somebody speaks, with a second engine."""
+    """Missing or repeated words, and the longest time in seconds without a new word of speech, with a second engine."""
     times: list[float] = []
     clock = asyncio.get_running_loop().time
     async with (
@@ -138,24 +141,24 @@ async def wait_for_next(directory: Path, *, deaf: bool) -> tuple[int, float]:
         await asyncio.wait([saying])
         watching.cancel()
         await asyncio.wait([watching])
-        return missing(listener), max(round(after - before, 1) for before, after in pairwise(times))
+        return wrong(listener), max(round(after - before, 1) for before, after in pairwise(times))
 
 
 async def case(name: str, directory: Path) -> list[Target]:
     match name.split("-"):
         case ["kill"]:
-            lost = await words_through(directory, killed, 2.0)
+            faults = await words_through(directory, killed, 2.0)
         case ["stop", seconds]:
-            lost = await words_through(directory, stopped, float(seconds))
+            faults = await words_through(directory, stopped, float(seconds))
         case ["full"]:
-            lost = await words_past_full(directory)
+            faults = await words_past_full(directory)
         case _:
-            lost, wait_s = await wait_for_next(directory, deaf=name == "deaf")
+            faults, wait_s = await wait_for_next(directory, deaf=name == "deaf")
             return [
-                Target(f"missing words, {name}", lost, 0),
+                Target(f"missing or repeated words, {name}", faults, 0),
                 Target(f"wait for the next engine, {name}", wait_s, LIMIT_S, "s"),
             ]
-    return [Target(f"missing words, {name}", lost, 0)]
+    return [Target(f"missing or repeated words, {name}", faults, 0)]
 
 
 async def run(options: argparse.Namespace) -> Outcome:

@@ -98,7 +98,7 @@ class KyutaiModel(SttBackend):
         if (error := self.failure(loop.time())) is not None:
             raise error
         self.opened.append(loop.time())
-        stream = _HypothesisStream(self) if self.whole else _WordStream(self)
+        stream = self.stream()
         breaks = [loop.call_at(at, stream.break_now) for at in self.break_at if at > loop.time()]
         self.open += 1
         try:
@@ -108,6 +108,9 @@ class KyutaiModel(SttBackend):
             for handle in breaks:
                 handle.cancel()
 
+    def stream(self) -> WordStream:
+        return _HypothesisStream(self) if self.whole else WordStream(self)
+
     async def warm(self) -> None:
         now = asyncio.get_running_loop().time()
         self.warmed.append(now)
@@ -115,7 +118,9 @@ class KyutaiModel(SttBackend):
             raise error
 
 
-class _WordStream(SttStream):
+class WordStream(SttStream):
+    """One connection of the model."""
+
     def __init__(self, model: KyutaiModel) -> None:
         self._model = model
         self._loop = asyncio.get_running_loop()
@@ -199,7 +204,7 @@ class _WordStream(SttStream):
             yield event
 
 
-class _HypothesisStream(_WordStream):
+class _HypothesisStream(WordStream):
     """Like the embedded engine: emits the whole utterance again and again, with a final one at a flush."""
 
     def __init__(self, model: KyutaiModel) -> None:

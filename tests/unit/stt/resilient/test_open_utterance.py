@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from live_transcription.stt.resilient.open_utterance import RECALL_S, TOKEN_LIMIT, OpenUtterance, Replay
+from live_transcription.stt.resilient.open_utterance import LEAD_S, RECALL_S, TOKEN_LIMIT, WORD_S, OpenUtterance, Replay
 from live_transcription.transcript import Token
 from live_transcription.types import SAMPLE_RATE
 
@@ -32,14 +32,47 @@ def test_a_replay_begins_at_the_closed_point() -> None:
     assert utterance.restart(oldest=0, acknowledged=at(7)) == Replay(at(6), ())
 
 
-def test_tokens_whose_audio_is_gone_are_repeated_and_the_cut_is_between_words() -> None:
-    utterance = emitted(1, 2, 3, 3.3, 6, 6.3, 6.6, 9, 12)
+def test_tokens_whose_audio_is_gone_are_repeated_and_the_cut_is_in_the_widest_gap() -> None:
+    utterance = emitted(1, 2, 3, 3.3, 6, 6.3, 6.6, 8, 10.5)
     replay = utterance.restart(oldest=at(2.5), acknowledged=at(12))
-    assert replay.position == at(3.3)
+    assert replay.position == at(3.3 + WORD_S), "a second after the start of a word of unknown length"
     assert [token.text for token in replay.tokens] == ["w0", "w1", "w2", "w3"]
-    # A second break before any further token still leaves nothing out.
-    again = utterance.restart(oldest=at(2.5), acknowledged=at(12))
-    assert len(again.tokens) == 2 or again.position >= at(3)
+    # A second break before any further token begins at the same position.
+    assert utterance.restart(oldest=at(2.5), acknowledged=at(12)) == replay
+    assert utterance.restart(oldest=at(5), acknowledged=at(12)) == Replay(at(5), replay.tokens)
+
+
+def timed(*words: tuple[float, float | None]) -> OpenUtterance:
+    """Words with these starts and ends, each emitted 0.2 s after its start."""
+    utterance = OpenUtterance()
+    for number, (start_s, end_s) in enumerate(words):
+        utterance.add(Token(f"w{number}", True, start_s, end_s), at(start_s + 0.2))
+    return utterance
+
+
+def test_the_cut_is_at_the_end_of_a_word_or_right_before_the_next_one() -> None:
+    ends = timed((1, 1.5), (2, 2.7), (4, 4.3), (5, 5.5)).restart(oldest=at(1.7), acknowledged=at(6))
+    assert ends == Replay(at(2.7), ends.tokens)
+    assert len(ends.tokens) == 2
+    starts = timed((1, None), (2, None), (2.8, None), (3.2, None)).restart(oldest=at(1.9), acknowledged=at(3.4))
+    assert starts == Replay(at(2.8 - LEAD_S), starts.tokens)
+    assert len(starts.tokens) == 2
+    # The oldest audio begins within the word, and nothing tells where it ends. The next word matters more than its rest.
+    assert timed((1, None)).restart(oldest=at(1.3), acknowledged=at(1.4)).position == at(1.3)
+
+
+def test_the_cut_is_not_between_the_pieces_of_a_word() -> None:
+    utterance = OpenUtterance()
+    for text, start_s in ((" one", 1), (" twe", 2), ("lve", 4), (" six", 5), (" ten", 5.5)):
+        utterance.add(Token(text, None, start_s), at(start_s + 0.2))
+    replay = utterance.restart(oldest=at(1.8), acknowledged=at(5.7))
+    assert [token.text for token in replay.tokens] == [" one", " twe", "lve"]
+
+
+def test_times_that_cannot_be_true_leave_the_cut_within_the_audio() -> None:
+    utterance = timed((1, 1e9), (2, 1e9), (1e9, 1e9), (0, 0.0), (4, None))
+    replay = utterance.restart(oldest=at(1.8), acknowledged=at(5))
+    assert at(1.8) <= replay.position <= at(1.8 + RECALL_S / 2)
 
 
 def test_only_the_last_seconds_are_transcribed_again() -> None:
