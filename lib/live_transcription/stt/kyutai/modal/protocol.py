@@ -49,7 +49,7 @@ FLUSH_TIMEOUT_S = 1.5
 #: The latter for a server that has not sent anything in this session.
 SILENT_S = 6.0
 #: Seconds of audio that may wait at the server before the session is behind.
-BEHIND_S = 1.5
+BEHIND_S = 1.0
 #: Seconds without audio and text that show that a server which was behind has caught up.
 CAUGHT_UP_S = 3.0
 #: Seconds that the network may take for the last audio and its words, both ways.

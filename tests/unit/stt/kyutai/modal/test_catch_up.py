@@ -154,7 +154,7 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
 @given(
     sentences=SENTENCES,
     cold_s=st.floats(10, 50),
-    speed=st.floats(1.0, 8),
+    speed=st.floats(1.25, 8),
     latency_s=st.sampled_from([0.0, 0.05, 0.2]),
     breaks_after_s=st.lists(st.floats(0.3, 30), min_size=1, max_size=3),
     outage_s=st.floats(0, 8),
@@ -176,6 +176,15 @@ SENTENCES = st.lists(st.tuples(st.integers(1, 45), st.sampled_from([0.1, 0.5, 1.
     speed=1.0,
     latency_s=0.2,
     breaks_after_s=[0.3],
+    outage_s=0.0,
+    ours=False,
+)
+@example(  # a pause before the last word, when most of a second is still to be transcribed
+    sentences=[(1, 0.1), (1, 0.1)],
+    cold_s=10.0,
+    speed=1.25,
+    latency_s=0.0,
+    breaks_after_s=[1.25],
     outage_s=0.0,
     ours=False,
 )
