@@ -116,7 +116,7 @@ class EmbeddedStream(SttStream):
                 return
             yield event
 
-    # Audio. Where utterances end depends on the audio alone, not on the time that decodes take.
+    # Audio. However long decodes take, an utterance is cut inside a word only if there is no quieter place.
 
     def _take(self, samples: Samples) -> None:
         self._open.append(samples)
@@ -230,7 +230,8 @@ class EmbeddedStream(SttStream):
 
         def prepare() -> Callable[[], str] | None:
             nonlocal length
-            length = self._begin(utterance)
+            # If the speaker spoke again while the trial waited for a slot, its audio may end inside a word.
+            length = self._begin(utterance) if self._may_have_ended(utterance) else 0
             return partial(self._recogniser.final, utterance.samples) if length else None
 
         text = await self._decode(Priority.FIRST_WORDS, prepare)

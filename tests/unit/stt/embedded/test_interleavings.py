@@ -38,6 +38,8 @@ acts: st.SearchStrategy[list[Act]] = st.lists(
 durations = st.lists(st.sampled_from([0.01, 0.1, 0.2, 0.3, 0.5, 0.9, 1.6, 3.0]), min_size=1, max_size=6)
 #: A long utterance is cut while the trial of its longer audio is being decoded.
 CUT_DURING_TRIAL: list[Act] = [9, 0.4, 4, 0.32, 6, 0.72, None]
+#: The speaker pauses, and speaks again while the trial waits for the slot, which another speaker uses.
+SPEAKS_AGAIN: list[Act] = [14, 0.08, 0.16, 3]
 
 
 def pcm(plan: Sequence[Act]) -> list[Frame | None]:
@@ -110,6 +112,7 @@ def said(plan: Sequence[Act]) -> list[str]:
 @settings(max_examples=60, deadline=None)
 @given(plans=st.lists(acts, min_size=1, max_size=3), partials=durations, finals=durations)
 @example(plans=[CUT_DURING_TRIAL], partials=[0.01], finals=[0.01, 2.0])
+@example(plans=[[11], SPEAKS_AGAIN], partials=[1.6], finals=[0.01])
 def test_each_final_has_the_words_of_its_own_audio_and_each_word_is_shown_once(
     plans: list[list[Act]], partials: list[float], finals: list[float]
 ) -> None:
