@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 import numpy as np
 import soxr
-from hypothesis import example, given, settings
+from hypothesis import Phase, example, given, settings
 from hypothesis import strategies as st
 
 from live_transcription.captions.assembler import CaptionAssembler
@@ -26,6 +26,9 @@ from sandbox import virtual_clock
 from sandbox.monologue import Monologue
 from sandbox.virtual_pool import VirtualPool
 from tests.unit.stt.fake_engine import FakeEngine, frames, silence, spell, words
+
+#: Without shrinking: an example takes up to seconds.
+QUICK = settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 
 #: What a speaker does: say so many words, stay silent for so many seconds, or be cut off by voice activity detection.
 Act: TypeAlias = int | float | None
@@ -109,7 +112,7 @@ def said(plan: Sequence[Act]) -> list[str]:
     return [str(n) for n in range(1, sum(act for act in plan if isinstance(act, int)) + 1)]
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(plans=st.lists(acts, min_size=1, max_size=3), partials=durations, finals=durations)
 @example(plans=[CUT_DURING_TRIAL], partials=[0.01], finals=[0.01, 2.0])
 @example(plans=[[11], SPEAKS_AGAIN], partials=[1.6], finals=[0.01])
@@ -129,7 +132,7 @@ def test_each_final_has_the_words_of_its_own_audio_and_each_word_is_shown_once(
         assert sum(isinstance(event, Flushed) for event in events) == plan.count(None)
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(plan=acts, partials=durations, finals=durations, failing=st.integers(0, 3), every=st.integers(1, 4))
 @example(plan=[26], partials=[0.01], finals=[0.01], failing=0, every=1)
 def test_a_failing_final_shows_no_word_twice_nor_out_of_order(
@@ -183,7 +186,7 @@ class LoudIsSpeech:
         return
 
 
-@settings(max_examples=60, deadline=None)
+@QUICK
 @given(
     plan=acts,
     partials=durations,

@@ -112,13 +112,14 @@ def test_no_break_loses_or_repeats_a_word_of_speech_longer_than_what_is_replayed
     words=WORDS,
     break_at=st.floats(5, 40),
     outage_s=st.floats(15, 40),
-    times=st.sampled_from(("none", "start", "start and end")),
+    times=st.sampled_from(("start", "start and end")),
     latency_s=st.sampled_from([0.0, 0.1, 0.3]),
 )
 @settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_an_outage_longer_than_the_ring_repeats_no_word(
     words: list[tuple[int, int]], break_at: float, outage_s: float, times: Times, latency_s: float
 ) -> None:
+    # Without word times, nothing tells where the word at the ring's edge ends, and a part of it may be transcribed again.
     async def scenario() -> None:
         model = BurstModel(
             heard=FRAME,
