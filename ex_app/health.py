@@ -114,7 +114,7 @@ class AppHealth:
         return list(found.values())
 
     def invalid_settings(self) -> list[ConfigurationError]:
-        """The other problems with settings that do not prevent calls: a default applies."""
+        """Problems with settings that do not prevent calls, since a default applies."""
         return [problem for problem in self._problems() if not self._unused_engine(problem)]
 
     def status(self, health: Health | None = None) -> str:

@@ -56,7 +56,7 @@ class FrameQueue:
         Raises FrameQueueClosed after `close()` when the queue is empty, and TimeoutError if no frame comes for `timeout_s`.
         """
         timed_out = not self._frames and not self._closed and await self._wait(timeout_s)
-        # A frame may have come after the time was over, and before this task ran again.
+        # A frame may have arrived between the timeout and this task's next turn.
         if self._frames:
             return self._take()
         if self._closed:

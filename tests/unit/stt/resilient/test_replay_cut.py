@@ -103,7 +103,11 @@ def test_no_break_loses_or_repeats_a_word_of_speech_longer_than_what_is_replayed
         if next_engine != "none":
             engines.append(BurstModel(heard=heard, word_times=times, latency_s=latency_s, whole=next_engine == "hypotheses"))
             engines[-1].name = "next"
-        assert await transcribed(FallbackBackend(engines, random=Random(1)), words) == list(range(len(words)))
+        said = await transcribed(FallbackBackend(engines, random=Random(1)), words)
+        assert said == sorted(said)
+        assert set(said) == set(range(len(words)))
+        # The next engine reports no progress: without word times, the word at the cut may be transcribed again.
+        assert len(said) - len(words) <= (times == "none" and next_engine == "words")
 
     run(scenario())
 
@@ -112,14 +116,13 @@ def test_no_break_loses_or_repeats_a_word_of_speech_longer_than_what_is_replayed
     words=WORDS,
     break_at=st.floats(5, 40),
     outage_s=st.floats(15, 40),
-    times=st.sampled_from(("start", "start and end")),
+    times=st.sampled_from(("none", "start", "start and end")),
     latency_s=st.sampled_from([0.0, 0.1, 0.3]),
 )
 @settings(max_examples=40, deadline=None, phases=(Phase.explicit, Phase.reuse, Phase.generate))
 def test_an_outage_longer_than_the_ring_repeats_no_word(
     words: list[tuple[int, int]], break_at: float, outage_s: float, times: Times, latency_s: float
 ) -> None:
-    # Without word times, nothing tells where the word at the ring's edge ends, and a part of it may be transcribed again.
     async def scenario() -> None:
         model = BurstModel(
             heard=FRAME,
@@ -129,7 +132,9 @@ def test_an_outage_longer_than_the_ring_repeats_no_word(
             failure=lambda now: SttUnavailable("down") if break_at <= now < break_at + outage_s else None,
         )
         said = await transcribed(model, words, ring_s=15.0)
-        assert said == sorted(set(said))
+        # Without word times, nothing tells where the word at the ring's edge ends: a part of that one may be transcribed again.
+        assert said == sorted(said)
+        assert len(said) - len(set(said)) <= (times == "none")
         assert said[-1] == len(words) - 1
 
     run(scenario())

@@ -77,7 +77,7 @@ _END = '{"type":"end"}'
 
 @dataclass(slots=True)
 class _End:
-    """An `end` that was sent at `sent_at`. Its `done` answers so many flushes."""
+    """An `end` that was sent at `sent_at`. Its `done` completes `flushes` flushes."""
 
     sent_at: float
     flushes: int = 1
