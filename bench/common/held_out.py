@@ -37,6 +37,13 @@ PACKAGES = {
     "asterisk-moh-opsound-g722": "8d6b39d6f2e8feff54a042c4a25e1b72f3e2478d05ee372c92f77446fa0b1671",
     "bucklespring-data": "2add9f5583b3afc9c0b528066f4578baff930b74d4a94c8a25d103ef79a444e5",
 }
+#: Texts of prompts whose recordings say something else than the package's list. Each was decoded alone, without other audio.
+_CORRECTED = {
+    ("it", "conf-adminmenu-18"): "Prego premere 1 per disattivare o riattivare la propria voce, 2 per bloccare o sbloccare la "
+    "conferenza, 3 per espellere l'ultimo utente, 4 o 6 per ridurre o aumentare il volume della conferenza, 5 per prolungare "
+    "la conferenza, 7 o 9 per diminuire o aumentare il proprio volume o 8 per maggiori opzioni.",
+    ("it", "confbridge-mute-in"): "Per disattivare o riattivare la propria voce.",
+}
 _PROMPT = re.compile(r"^(?P<clip>[\w/-]+): *(?P<text>[^\[\];]+)$")
 
 
@@ -90,7 +97,8 @@ def prompts(language: str, least_chars: int) -> Prompts:
         if match is None or match["clip"] in used or match["text"].startswith(".") or len(match["text"]) < least_chars:
             continue
         if (directory / f"{match['clip']}.g722").exists():
-            found.setdefault(match["text"].strip(), match["clip"])
+            text = _CORRECTED.get((language, match["clip"]), match["text"].strip())
+            found.setdefault(text, match["clip"])
     return Prompts(language, directory, [(clip, text) for text, clip in found.items()])
 
 
