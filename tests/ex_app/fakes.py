@@ -49,7 +49,7 @@ from live_transcription.status import (
     ServiceStatus,
     SpeechStatus,
 )
-from live_transcription.types import Frame, IceServer, Language, TranslationLanguages
+from live_transcription.types import Frame, IceServer, Language, Secret, TranslationLanguages
 
 SECRET = "app-secret-of-the-tests"
 
@@ -258,6 +258,7 @@ class FakeNextcloud:
     forms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     commands: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     in_setup_checks: bool = False
+    bots: list[tuple[str, str, str]] = field(default_factory=list)
     admins: frozenset[str] = frozenset({"user-1"})
     lines: list[tuple[int, str]] = field(default_factory=list)
     servers: tuple[IceServer, ...] = ()
@@ -327,6 +328,11 @@ class FakeNextcloud:
     async def join_setup_checks(self) -> None:
         self._fail()
         self.in_setup_checks = True
+
+    async def put_bot(self, name: str, route: str, description: str) -> Secret:
+        self._fail()
+        self.bots.append((name, route, description))
+        return Secret("bot-secret-of-the-tests-with-40-characters")
 
     async def is_admin(self, user_id: str) -> bool:
         self._fail()
