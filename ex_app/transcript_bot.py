@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: Maximum number of messages that wait to be sent. Beyond it, further ones are dropped, and their transcripts do not begin.
 MAX_WAITING = 256
+#: Seconds after which a message that waits, because Nextcloud does not answer, is out of date and dropped.
+EXPIRED_S = 60.0
 #: Delays in seconds before a message is sent again, unless the bot was refused.
 RESEND_S = (1.0, 4.0)
 #: Delays in seconds between attempts to register the bot; the last one is repeated.
@@ -60,6 +62,7 @@ class _Waiting:
 
     room: str
     text: Text
+    since: float
     begin: Begin | None = None
 
 
@@ -122,9 +125,9 @@ class TranscriptBot:
                 case End():
                     self._keeper.end(action.room)
                 case Say():
-                    self._enqueue(_Waiting(action.room, action.text))
+                    self._enqueue(_Waiting(action.room, action.text, self._now()))
                 case Begin():
-                    if not self._enqueue(_Waiting(action.room, action.text, action)):
+                    if not self._enqueue(_Waiting(action.room, action.text, self._now(), action)):
                         self.book.withdraw(action.room, action.consent)
 
     def _enqueue(self, message: _Waiting) -> bool:
@@ -171,6 +174,8 @@ class TranscriptBot:
         """Whether the message is in the chat."""
         text: str = translated(message.text, language_of(self._room_language(message.room)))
         for delay in (*RESEND_S, None):
+            if self._now() - message.since > EXPIRED_S:
+                return False
             try:
                 await self._messages.send(message.room, text, silent=message.begin is None)
                 return True

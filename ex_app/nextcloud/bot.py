@@ -62,7 +62,7 @@ class BotMessages:
                 timeout=SEND_S,
                 allow_redirects=False,
                 # The session's setting alone has no effect if REQUESTS_CA_BUNDLE is set.
-                **({} if self._identity.verify_certificates else {"verify": False}),
+                verify=None if self._identity.verify_certificates else False,
             )
             status = answer.status_code or 0
         except (niquests.RequestException, OSError) as error:
