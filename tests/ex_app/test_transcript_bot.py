@@ -321,7 +321,7 @@ class App:
     async def settle(self, done: Callable[[], bool]) -> None:
         await self.cloud.bots.settled()
         async with asyncio.timeout(10):
-            while not done():
+            while not done():  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
 
 
@@ -399,6 +399,7 @@ async def test_a_message_that_talk_refuses_is_an_error(app: App) -> None:
     [server] = app.cloud.bots.servers.values()
     messages.secret = Secret(server.secret)
     app.cloud.bots.enable("room1", server.number)
+    await app.settle(lambda: len(app.cloud.bots.spoken("room1")) == 1)
     await messages.send("room1", "hello é 🎉", silent=True)
     assert app.cloud.bots.chats["room1"][-1].text == "hello é 🎉"
     with pytest.raises(NextcloudError, match="with 413"):

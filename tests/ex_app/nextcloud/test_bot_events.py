@@ -97,7 +97,7 @@ def test_no_role_before_talk_21() -> None:
         create(target={"id": "../x"}), create(target={"id": "r" * 65}), create(target=None), create(object=[]),
         create(object={"id": 7, "name": "message"}), create(object={"id": "0", "name": "message"}),
         create(object={"id": "-1", "name": "message"}), create(object={"id": "9" * 20, "name": "message"}),
-        create(object={"id": "7", "name": "message", "content": {}}), create(object={"id": "٧", "name": "message"}),
+        create(object={"id": "7", "name": "message", "content": {}}), create(object={"id": "\u0667", "name": "message"}),
     ],
 )  # fmt: skip
 def test_malformed_events(body: Any) -> None:
