@@ -15,8 +15,8 @@ from collections.abc import Iterator, Sequence
 from live_transcription.transcripts.labels import Labels, offset, words
 from live_transcription.transcripts.model import Missing, Snapshot, Spoken
 
-#: Markup anywhere in a line. The colon and the point make automatic links only within a word, and the at sign makes addresses.
-_MARKUP = re.compile(r"([\\`*_\[\]|~#^=${}@]|(?<=\w)[:.](?=[\w/])|:(?=/)|!(?=\[)|(?<!\w)[+\-](?=\s|$)|^\d+(?=[.)]))")
+#: Markup within a line; no text of a participant begins one. A colon or a point makes an automatic link only within a word.
+_MARKUP = re.compile(r"([\\`*_\[\]|~#^=${}@]|(?<=\w)[:.](?=[\w/])|:(?=/)|!(?=\[))")
 _ENTITIES = str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;"})
 
 

@@ -44,12 +44,17 @@ def _cues(snapshot: Snapshot, labels: Labels) -> Iterator[tuple[float, float, st
     for entry in snapshot.entries:
         match entry:
             case Spoken():
-                yield from _spoken(entry, f"<v {labels.name(entry).translate(_ENTITIES)}>")
+                yield from _spoken(entry, _voice(labels.name(entry)))
             case Missing():
                 text = f"[{labels.gap(entry)}]"
                 if entry.name:
                     text = f"{entry.name}: {text}"
                 yield entry.started_at, entry.started_at + min(GAP_S, max(SHORTEST_S, entry.seconds)), text.translate(_ENTITIES)
+
+
+def _voice(name: str) -> str:
+    """A voice span. Parsers trim the name, so a space may keep its last hyphens from forming an arrow with the bracket."""
+    return f"<v {name.translate(_ENTITIES)}{' ' if name.endswith('-') else ''}>"
 
 
 def _spoken(entry: Spoken, voice: str) -> Iterator[tuple[float, float, str]]:

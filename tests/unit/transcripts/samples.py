@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from live_transcription.transcript import SpeakerKind, Utterance
 from live_transcription.transcripts.model import Snapshot, Transcript, TranscriptInfo
 
-#: 2026-11-28 13:00:00 UTC.
-BEGIN = 1_795_870_800.0
+#: 2020-11-28 13:00:00 UTC: older than any file that a test writes.
+BEGIN = 1_606_568_400.0
 INFO = TranscriptInfo("abcd1234", "Weekly meeting", BEGIN, "Europe/Berlin")
 _ids = itertools.count(1)
 
