@@ -41,11 +41,14 @@ _APP_STOPS = Text("The transcript has ended, because the app was disabled.")
 class Keeper(Protocol):
     """Keeps and delivers transcripts. Both methods return at once and raise nothing."""
 
-    def begin(self, room: str, owner: Person) -> None:
-        """Keep what is said in this conversation from now on, for the owner's files."""
+    def begin(self, room: str, owner: Person, title: str) -> None:
+        """Keep what is said in this conversation from now on, for the owner's files. `title`: the conversation's name."""
 
-    def end(self, room: str) -> None:
-        """Keep nothing more; deliver what was kept."""
+    def end(self, room: str, *, last_words: bool) -> None:
+        """Keep nothing more, and deliver what was kept. `last_words`: the call is over, so its last words may still arrive.
+
+        Idempotent.
+        """
 
 
 class Messages(Protocol):
@@ -113,6 +116,21 @@ class TranscriptBot:
         if self.allowed:
             self._do(self.book.handle(event, self._now()))
 
+    def end_call(self, room: str, reason: Text | None = None) -> None:
+        """The call is over, or its transcript cannot be kept for this reason, which the bot says."""
+        self._do(self.book.end_call(room))
+        if reason is not None:
+            self.say(room, reason)
+
+    def say(self, room: str, text: Text) -> None:
+        """Write into a conversation, in its language."""
+        self._enqueue(_Waiting(room, text, self._now()))
+
+    def text_for(self, room: str, text: Text) -> str:
+        """A text in the conversation's language."""
+        found: str = translated(text, language_of(self._room_language(room)))
+        return found
+
     async def run(self, ready: Callable[[], Awaitable[object]]) -> None:
         """Register the bot when it is needed, and send its messages, until cancelled. `ready`: waits for the enabled app."""
         async with asyncio.TaskGroup() as tasks:
@@ -123,9 +141,9 @@ class TranscriptBot:
         for action in actions:
             match action:
                 case End():
-                    self._keeper.end(action.room)
+                    self._keeper.end(action.room, last_words=action.last_words)
                 case Say():
-                    self._enqueue(_Waiting(action.room, action.text, self._now()))
+                    self.say(action.room, action.text)
                 case Begin():
                     if not self._enqueue(_Waiting(action.room, action.text, self._now(), action)):
                         self.book.withdraw(action.room, action.consent)
@@ -168,11 +186,11 @@ class TranscriptBot:
             if not sent:
                 self.book.withdraw(begin.room, begin.consent)
             elif self.book.announced(begin.room, begin.consent):
-                self._keeper.begin(begin.room, begin.owner)
+                self._keeper.begin(begin.room, begin.owner, begin.title)
 
     async def _send(self, message: _Waiting) -> bool:
         """Whether the message is in the chat."""
-        text: str = translated(message.text, language_of(self._room_language(message.room)))
+        text = self.text_for(message.room, message.text)
         for delay in (*RESEND_S, None):
             if self._now() - message.since > EXPIRED_S:
                 return False

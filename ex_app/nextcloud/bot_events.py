@@ -51,6 +51,7 @@ class _Actor(_Part):
 
 class _Collection(_Part):
     id: RoomToken
+    name: Annotated[str, StringConstraints(max_length=1024)] = Field(default="", repr=False)
 
 
 class _Note(_Part):
@@ -113,4 +114,4 @@ def _command(message: _Message) -> Command | None:
     words = text.casefold().split()
     kind, _, number = actor.id.partition("/")
     author = Person(kind, number, actor.name, _ROLES.get(actor.role, 0))
-    return Command(message.target.id, int(note.id), " ".join(words[1:])[:_MAX_WORD], author)
+    return Command(message.target.id, int(note.id), " ".join(words[1:])[:_MAX_WORD], author, message.target.name)

@@ -56,13 +56,13 @@ class FakeKeeper:
         self.kept: dict[str, Person] = {}
         self.begun = 0
 
-    def begin(self, room: str, owner: Person) -> None:
+    def begin(self, room: str, owner: Person, title: str) -> None:
         assert room not in self.kept
         self.kept[room] = owner
         self.begun += 1
 
-    def end(self, room: str) -> None:
-        del self.kept[room]
+    def end(self, room: str, *, last_words: bool) -> None:
+        self.kept.pop(room, None)
 
 
 class Bench:

@@ -86,12 +86,13 @@ class CallEnded:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """`word`: what follows `!transcript`; only `here` and `stop` have a meaning."""
+    """`word`: what follows `!transcript`; only `here` and `stop` have a meaning. `title`: the conversation's name."""
 
     room: str
     number: int
     word: str
     author: Person
+    title: str = field(default="", repr=False)
 
 
 ChatEvent: TypeAlias = BotEnabled | BotDisabled | CallStarted | CallEnded | Command
@@ -116,14 +117,16 @@ class Begin:
     consent: int
     owner: Person
     text: Text
+    title: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Stop keeping the transcript, at once, and deliver what was kept until now."""
+    """Stop keeping the transcript, and deliver it. `last_words`: the call is over, so what was said in it may still arrive."""
 
     room: str
     owner: Person
+    last_words: bool = False
 
 
 Action: TypeAlias = Say | Begin | End
@@ -204,6 +207,11 @@ class ConsentBook:
         if found is not None and found.consent == consent:
             self._stop(found, room)
 
+    def end_call(self, room: str) -> list[Action]:
+        """The call is over, and all that was said in it has arrived."""
+        found = self._rooms.get(room)
+        return [] if found is None else self._end_call(found, room, last_words=False)
+
     def restore(self, consent: Consent) -> None:
         """Continue a transcript after a restart of the app; the chat still says that it is kept."""
         room = self._room(consent.room)
@@ -233,8 +241,7 @@ class ConsentBook:
         """What to do about an event, in this order."""
         if isinstance(event, BotDisabled):
             # Without a number, so a repetition cannot be recognised. It ends a transcript at most.
-            disabled = self._rooms.get(event.room)
-            return [] if disabled is None else self._end_call(disabled, event.room)
+            return self.end_call(event.room)
         room = self._room(event.room)
         if isinstance(event, BotEnabled):
             return self._limited(room.asks, event.room, _INTRODUCTION, now)
@@ -245,7 +252,7 @@ class ConsentBook:
                 return self._started(room, event, now)
             case CallEnded():
                 room.call_number = event.number
-                return self._end_call(room, event.room)
+                return self._end_call(room, event.room, last_words=True)
             case Command():
                 room.command_number = event.number
                 return self._command(room, event, now)
@@ -273,18 +280,18 @@ class ConsentBook:
             return []
         room.call_number = event.number
         # A call that starts although another one is going on: the end of that one was missed.
-        actions = self._end_call(room, event.room)
+        actions = self._end_call(room, event.room, last_words=False)
         room.in_call = True
         return actions + self._limited(room.asks, event.room, _QUESTION, now)
 
-    def _end_call(self, room: _Room, token: str) -> list[Action]:
+    def _end_call(self, room: _Room, token: str, *, last_words: bool) -> list[Action]:
         room.in_call = False
-        return self._stop(room, token)
+        return self._stop(room, token, last_words=last_words)
 
-    def _stop(self, room: _Room, token: str) -> list[Action]:
+    def _stop(self, room: _Room, token: str, *, last_words: bool = False) -> list[Action]:
         owner, announced = room.owner, room.announced
         room.owner, room.announced = None, False
-        return [End(token, owner)] if owner is not None and announced else []
+        return [End(token, owner, last_words)] if owner is not None and announced else []
 
     def _command(self, room: _Room, event: Command, now: float) -> list[Action]:
         author, token = event.author, event.room
@@ -302,7 +309,7 @@ class ConsentBook:
                 "with: !transcript stop",
                 owner=plain_name(author),
             )
-            return [Begin(token, self._consents, author, text)]
+            return [Begin(token, self._consents, author, text, event.title)]
         return self._limited(room.answers, token, _answer(room, event), now)
 
     def _limited(self, allowance: _Allowance, token: str, text: Text, now: float) -> list[Action]:

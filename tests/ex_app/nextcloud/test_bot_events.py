@@ -49,7 +49,7 @@ def read(body: Any) -> Any:
     ],
 )
 def test_commands(text: str, word: str) -> None:
-    assert read(create(text)) == Command("room1", 7, word, Person("users", "ada", "Ada", 1))
+    assert read(create(text)) == Command("room1", 7, word, Person("users", "ada", "Ada", 1), "Team")
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_the_bot_asks_and_the_first_moderator_who_agrees_owns_the_transcript(cha
     assert chat.book.owner("room") == MODERATOR
     assert texts(chat.say("here", OWNER)) == ["A transcript is already being kept, for Mo."]
     assert chat.book.owner("room") == MODERATOR
-    assert chat.end() == [End("room", MODERATOR)]
+    assert chat.end() == [End("room", MODERATOR, last_words=True)]
     assert chat.book.owner("room") is None
 
 
