@@ -307,7 +307,6 @@ async def test_neither_words_nor_names_are_logged_or_stored_in_plain_text(
     stored = b"".join(path.read_bytes() for path in bench.folder.glob("*"))
     assert b"Confidential" not in stored
     assert b"Secret title" not in stored
-    assert b"ada" not in stored.lower()
     await bench.end()
     assert caplog.records
     assert not any(word in caplog.text for word in ("Confidential", "Secret title", "Bob", "Ada"))

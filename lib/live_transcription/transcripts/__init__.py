@@ -3,5 +3,5 @@
 
 """Transcripts that are kept: what was said in a call, as files, and as an encrypted journal until they are delivered.
 
-See docs/transcripts.md. Nothing here decides whether a transcript is kept. Only `storage` reads and writes files.
+See docs/transcripts.md. `consent` decides whether a transcript is kept. Only `storage` reads and writes files.
 """
