@@ -86,6 +86,8 @@ class FakeEngine:
 
     rooms: dict[str, dict[str, str | None]] = field(default_factory=dict)
     languages_of: dict[str, str | None] = field(default_factory=dict)
+    #: Rooms that are transcribed for a transcript, and their languages.
+    kept: dict[str, str | None] = field(default_factory=dict)
     failure: LiveTranscriptionError | Exception | None = None
     hook: Callable[[], Awaitable[None]] | None = None
     is_open: bool = False
@@ -131,6 +133,14 @@ class FakeEngine:
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         await self._requested()
         self.rooms.get(room_token, {}).pop(nc_session_id, None)
+
+    async def keep_transcribing(self, room_token: str, *, language: str | None = None) -> None:
+        await self._requested()
+        self.kept[room_token] = language
+
+    async def stop_keeping(self, room_token: str) -> None:
+        await self._requested()
+        self.kept.pop(room_token, None)
 
     async def set_language(self, room_token: str, language: str) -> None:
         await self._requested()

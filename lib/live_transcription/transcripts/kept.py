@@ -161,9 +161,13 @@ class KeptTranscript:
         self._journal.delete()
 
     def _add(self, entry: Spoken | Missing) -> None:
+        was_full = self._transcript.full
         if self._transcript.add(entry):
             self.version += 1
             self._write(entry)
+        elif not was_full and (gap := self._transcript.full_gap) is not None:
+            self.version += 1
+            self._write(gap)
 
     def _write(self, record: Record) -> None:
         if len(self._waiting) < MAX_WAITING:

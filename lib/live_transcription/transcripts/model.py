@@ -22,6 +22,8 @@ TITLE_CHARS = 255
 TEXT_CHARS = 16_384
 #: Maximum size in bytes of one transcript, in memory and in the journal: seven hours in which six people talk all the time.
 MAX_BYTES = 8 * 1024 * 1024
+#: Seconds between two gaps of one speaker that are shown as one: an engine that does not work is tried every 15 s.
+MERGE_S = 20.0
 #: Bytes that an entry takes besides its texts.
 _ENTRY_BYTES = 256
 
@@ -126,8 +128,27 @@ class Transcript:
         """Whether an entry was refused because the transcript has reached `MAX_BYTES`."""
         return self._full_at is not None
 
+    @property
+    def full_gap(self) -> Missing | None:
+        """What is missing because the transcript is full."""
+        entry = None if self._full_at is None else self._entries[self._index(self._full_at)][2]
+        return entry if isinstance(entry, Missing) else None
+
     def snapshot(self) -> Snapshot:
-        return Snapshot(self.info, tuple(entry for _, _, entry in self._entries))
+        """All entries, with gaps that belong together as one."""
+        entries: list[Entry] = []
+        # The positions of the last gap of each speaker and reason.
+        gaps: dict[tuple[GapReason, str], int] = {}
+        for _, _, entry in self._entries:
+            if isinstance(entry, Missing):
+                index = gaps.get((entry.reason, entry.name))
+                last = None if index is None else entries[index]
+                if index is not None and last is not None and entry.started_at - last.ended_at <= MERGE_S:
+                    entries[index] = replace(last, ended_at=max(last.ended_at, entry.ended_at))
+                    continue
+                gaps[entry.reason, entry.name] = len(entries)
+            entries.append(entry)
+        return Snapshot(self.info, tuple(entries))
 
     def spoken(
         self, utterance: Utterance, display_name: str, *, run: int, translations: Mapping[str, str] | None = None
@@ -161,6 +182,10 @@ class Transcript:
             if not entry.text or entry.started_at < self.info.started_at:
                 return False
             self._remove(entry.id)
+        elif entry.reason is GapReason.FULL:  # of a former process
+            if self._full_at is None:
+                self._insert_full(entry)
+            return True
         if self._bytes + _size(entry) > MAX_BYTES:
             self._refuse(entry)
             return False
@@ -192,12 +217,15 @@ class Transcript:
     def _refuse(self, entry: Entry) -> None:
         """Mark the time from which on nothing is kept, which grows with each refused entry."""
         if self._full_at is None:
-            self._insert(Missing(GapReason.FULL, entry.started_at, entry.ended_at))
-            self._full_at = (entry.started_at, self._arrived)
+            self._insert_full(Missing(GapReason.FULL, entry.started_at, entry.ended_at))
             return
         index = self._index(self._full_at)
         started_at, arrived, gap = self._entries[index]
         self._entries[index] = (started_at, arrived, replace(gap, ended_at=max(gap.ended_at, entry.ended_at)))
+
+    def _insert_full(self, gap: Missing) -> None:
+        self._insert(gap)
+        self._full_at = (gap.started_at, self._arrived)
 
     def _index(self, position: tuple[float, int]) -> int:
         return bisect_left(self._entries, position, key=lambda each: each[:2])

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from live_transcription.transcript import Gap, GapReason, SpeakerKind
-from live_transcription.transcripts import storage
+from live_transcription.transcripts import model, storage
 from live_transcription.transcripts.journal import HEADER_BYTES, JournalWriter, WrongKey, recover
 from live_transcription.transcripts.kept import MAX_WAITING, KeptTranscript
 from live_transcription.transcripts.model import Missing, Snapshot, Spoken, TranscriptInfo
@@ -384,6 +384,22 @@ def test_a_journal_has_a_maximum_size(tmp_path: Path, monkeypatch: pytest.Monkey
     assert kept._journal.path.stat().st_size <= 3_000
     assert len(texts(kept.snapshot())) == 50
     assert not kept._waiting
+
+
+def test_a_full_transcript_is_still_full_after_a_restart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model, "MAX_BYTES", 2_000)
+    kept = KeptTranscript.create(folder_of(tmp_path), INFO)
+    for number in range(20):
+        kept.on_utterance(said("x", float(number), number=number), "Ada")
+    assert kept.full
+    count = len(texts(kept.snapshot()))
+    kill(kept)
+    (again,) = KeptTranscript.continue_all(folder_of(tmp_path), BEGIN + 30)
+    again.on_utterance(said("x", 40.0), "Ada")
+    assert again.full
+    assert len(texts(again.snapshot())) == count
+    (gap,) = (entry for entry in again.snapshot().entries if isinstance(entry, Missing))
+    assert gap == Missing(GapReason.FULL, BEGIN + count, BEGIN + 42)
 
 
 def test_closing_and_deleting_twice_is_no_error(tmp_path: Path) -> None:

@@ -104,6 +104,19 @@ def test_memory_is_bounded_and_the_reader_sees_where_the_transcript_stops(monkey
     assert gap.ended_at == BEGIN + 1001
 
 
+def test_an_engine_that_is_tried_again_and_again_leaves_one_gap() -> None:
+    transcript = Transcript(INFO)
+    for start in (0, 16, 32, 90):
+        for name in ("Ada", "Bob"):
+            transcript.add(Missing(GapReason.NO_ENGINE, BEGIN + start, BEGIN + start + 14, name))
+        transcript.add(transcript.spoken(said(f"at {start}", start + 1.0), "Eve", run=1))
+    gaps = [entry for entry in transcript.snapshot().entries if isinstance(entry, Missing)]
+    assert [(gap.name, gap.started_at - BEGIN, gap.seconds) for gap in gaps] == [
+        ("Ada", 0, 46), ("Bob", 0, 46), ("Ada", 90, 14), ("Bob", 90, 14),
+    ]  # fmt: skip
+    assert texts(transcript.snapshot()) == ["at 0", "at 16", "at 32", "at 90"]
+
+
 def test_an_endless_text_is_cut_and_marked_as_incomplete() -> None:
     (entry,) = transcript_of(said("x" * 10**6), name="y" * 10**6).entries
     assert isinstance(entry, Spoken)
