@@ -34,6 +34,8 @@ from live_transcription.transcripts.webvtt import webvtt
 
 logger = logging.getLogger(__name__)
 
+#: Where the journals are, in the app's storage.
+FOLDER = "transcripts"
 #: Seconds between two updates of the files of a transcript, and between two looks at what is due.
 UPDATE_S, LOOK_S = 60.0, 5.0
 #: Seconds after the end of a call in which its last words may still arrive.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from fastapi import APIRouter, Request, Response
 
@@ -17,9 +17,6 @@ from sandbox.nextcloud.hello_token import HelloTokens
 from sandbox.nextcloud.notifier import HpbNotifier
 from sandbox.nextcloud.ocs import OcsError, ocs
 from sandbox.nextcloud.rooms import DISCONNECTED, IN_CALL, WITH_AUDIO, NoSuchRoom, Room, Rooms, TalkSession
-
-if TYPE_CHECKING:
-    from sandbox.nextcloud.bots import Bots
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +59,12 @@ class ExAppRequests(Protocol):
     ) -> ExAppAnswer: ...
 
 
+class SystemMessages(Protocol):
+    """Writes a system message into a conversation's chat; returns its id."""
+
+    def system(self, token: str, name: str, actor: str, display_name: str = "") -> int: ...
+
+
 class Talk:
     """`secret` is shared with the HPB; `stun_servers` and `turn_servers` stand in the signaling settings as given."""
 
@@ -76,7 +79,7 @@ class Talk:
         self.stun_servers: list[dict[str, Any]] = []
         self.turn_servers: list[dict[str, Any]] = []
         self.ex_apps: ExAppRequests | None = None
-        self.bots: Bots | None = None
+        self.bots: SystemMessages | None = None
         #: Where attachments go, and the users who may not attach files.
         self.attachment_folder = "/Talk"
         self.without_attachments: set[str] = set()
