@@ -299,10 +299,10 @@ class Transcripts(TranscriptSink):
             failure = await self._share(delivery) if over else None
         if failure is None:
             return over and version == delivery.kept.version
-        if not failure.passes:
+        if not failure.passes and failure not in delivery.said:
+            delivery.said.add(failure)
             logger.warning("A transcript could not be delivered", extra={"room": delivery.room, "reason": str(failure)})
-            if failure in _SAID and failure not in delivery.said:
-                delivery.said.add(failure)
+            if failure in _SAID:
                 self._say(delivery, Text(_SAID[failure].template, owner=plain_name(delivery.owner)))
         # The file is where its owner finds it.
         return failure is Failure.NOT_IN_ROOM

@@ -27,7 +27,9 @@ from live_transcription.transcripts.consent import (
     Person,
 )
 
-_STARTED, _ENDED = frozenset({"call_started", "call_joined"}), frozenset({"call_ended", "call_ended_everyone", "call_missed"})
+#: System messages. The last two end a call of two people in which one was alone.
+_STARTED = frozenset({"call_started", "call_joined"})
+_ENDED = frozenset({"call_ended", "call_ended_everyone", "call_missed", "call_tried"})
 #: How the content of a command begins, and its longest length in characters.
 _COMMAND = re.compile(r'\s*\{\s*"message"\s*:\s*"\s*!transcript(?![\w-])', re.IGNORECASE)
 _MAX_COMMAND = 256
