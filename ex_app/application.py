@@ -29,12 +29,14 @@ from ex_app.health import AppHealth, HpbCheck, NextcloudHealth
 from ex_app.history import History
 from ex_app.lifecycle import InitStep, Lifecycle, lifecycle_routes
 from ex_app.monitoring import MonitoringListener
+from ex_app.nextcloud.bot import BotMessages
 from ex_app.nextcloud.gateway import NextcloudGateway
 from ex_app.nextcloud.log import NextcloudLog
 from ex_app.nextcloud.translator import NextcloudTranslator
 from ex_app.page import menu_page
 from ex_app.routes.admin import admin_routes
 from ex_app.routes.administration import administration_routes
+from ex_app.routes.bot import bot_routes
 from ex_app.routes.status import status_routes
 from ex_app.routes.talk import talk_routes
 from ex_app.routes.translation import translation_routes
@@ -42,6 +44,8 @@ from ex_app.selftest.checks import Checks
 from ex_app.selftest.run import Runs
 from ex_app.settings.read import Settings
 from ex_app.settings.store import SavedSettings
+from ex_app.transcript_bot import TranscriptBot
+from ex_app.transcripts import Transcripts
 from live_transcription.observability.logging import Redactor
 
 logger = logging.getLogger(__name__)
@@ -61,11 +65,13 @@ def create_app(
     gpu: GpuStore | None = None,
     log: NextcloudLog | None = None,
     translator: NextcloudTranslator | None = None,
+    transcripts: Transcripts | None = None,
     redactor: Redactor | None = None,
 ) -> FastAPI:
     """The application. Its lifespan owns the engine, the gateway and all background work.
 
-    `init_steps` run when AppAPI initialises the app. `redactor` gets the secrets that administrators save.
+    `init_steps` run when AppAPI initialises the app. `transcripts` is the engine's sink; without it, none can be kept.
+    `redactor` gets the secrets that administrators save.
     """
 
     redactor = redactor or Redactor()
@@ -75,16 +81,37 @@ def create_app(
             redactor.add(secret)
         engine.apply(settings.engine_config(), settings.engine.stt)
         hpb_check.settings_changed()
+        if bot is not None:
+            bot.apply(allowed=settings.transcripts)
+
+    def room_language(room: str) -> str:
+        """The language in which this conversation's call is captioned, otherwise the default."""
+        running = {call.room_token: call.language for call in engine.export()}
+        return running.get(room, saved.current.engine.default_language)
 
     hpb_check = HpbCheck(engine)
     nextcloud_health = NextcloudHealth(time.time)
     saved = SavedSettings(environment, nextcloud, apply, on_read=nextcloud_health.note)
     identity = saved.current.app
+    messages = BotMessages(identity)
+    bot: TranscriptBot | None = None
+    if transcripts is not None:
+        bot = TranscriptBot(nextcloud.put_bot, messages, transcripts, room_language, confidential=redactor.add)
+        transcripts.attach(bot, engine)
+        bot.apply(allowed=saved.current.transcripts)
 
     def on_enabled() -> None:
         saved.refresh_soon()
         if translator is not None:
             translator.refresh_soon()
+        if bot is not None:
+            bot.app_enabled()
+
+    def on_disabled() -> None:
+        if calls is not None:
+            calls.freeze()
+        if bot is not None:
+            bot.app_disabled()
 
     background = Background()
     form = talk_form(identity.nextcloud_url, saved.describe())
@@ -100,7 +127,7 @@ def create_app(
             ("join Nextcloud's setup checks", nextcloud.join_setup_checks),
         ),
         on_enabled=on_enabled,
-        on_disabled=calls.freeze if calls is not None else lambda: None,
+        on_disabled=on_disabled,
     )
     health = AppHealth(engine, lifecycle, saved, nextcloud_health)
     history, runs = History(engine, time.monotonic), Runs(background)
@@ -133,6 +160,11 @@ def create_app(
                     background.run("serve metrics", listener.run, restart=True)
                 if translator is not None:
                     background.run("translate", translator.run, restart=True)
+                if bot is not None and transcripts is not None:
+                    background.run(
+                        "register the bot and send its messages", partial(bot.run, lifecycle.serving.wait), restart=True
+                    )
+                    background.run("deliver transcripts", partial(transcripts.run, ready_for_calls), restart=True)
                 lifecycle.start()
                 yield
                 if calls is not None:
@@ -141,6 +173,7 @@ def create_app(
                 if gpu is not None:
                     gpu.save()
         finally:
+            await messages.aclose()
             await nextcloud.aclose()
 
     app = FastAPI(
@@ -159,6 +192,8 @@ def create_app(
     app.include_router(status_routes(engine, lifecycle, health, identity.version))
     if translator is not None:
         app.include_router(translation_routes(translator))
+    if bot is not None:
+        app.include_router(bot_routes(bot))
     checks = Checks(engine, nextcloud, saved, health)
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, health, Admins(nextcloud), identity.version))
     app.include_router(administration_routes(saved, checks, runs, health))

@@ -82,6 +82,13 @@ class NextcloudRedirected(NextcloudError):
     code = "nextcloud_redirected"
 
 
+class BotRefused(NextcloudError):
+    """The bot is not enabled in this conversation, or Talk does not accept its secret."""
+
+    code = "bot_refused"
+    retryable = False
+
+
 class SettingsRefused(RequestError):
     """`fields`: what is wrong, by the setting's key; never contains the value itself."""
 

@@ -25,7 +25,7 @@ _DOCS = Path(__file__).parent.parent / "docs"
 #: The guides of the page in the order of its list. Those that are not installed are left out.
 NAMES = (
     *("settings", "troubleshooting", "health", "monitoring", "engines", "modal", "moshi-server"),
-    *("translation", "encrypted-calls", "install", "privacy", "official-app", "removal"),
+    *("translation", "transcripts-guide", "encrypted-calls", "install", "privacy", "official-app", "removal"),
 )
 _COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _NOT_IN_SLUGS = re.compile(r"[^\w\- ]")

@@ -14,16 +14,19 @@ from ex_app.application import create_app
 from ex_app.call_store import CallStore
 from ex_app.gpu_store import GpuStore
 from ex_app.instance_lock import StorageInUse, instance_lock
+from ex_app.nextcloud.files import UserFiles
 from ex_app.nextcloud.gateway import AppApiGateway
 from ex_app.nextcloud.log import NextcloudLog
 from ex_app.nextcloud.translator import NextcloudTranslator
 from ex_app.server import server_of
 from ex_app.settings.read import MISSING, Settings, read_settings
 from ex_app.settings.table import BY_KEY, key_of
+from ex_app.transcripts import FOLDER, Transcripts
 from live_transcription.capacity.descriptors import http_connections, raise_limit
 from live_transcription.observability.log_limit import RepeatFilter
 from live_transcription.observability.logging import Redactor, configure_logging
 from live_transcription.service import TranscriptionService
+from live_transcription.transcripts.storage import JournalFolder
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +57,15 @@ def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redacto
     descriptors = raise_limit()
     nextcloud = AppApiGateway(settings.app)
     translator = NextcloudTranslator(nextcloud)
+    transcripts: Transcripts | None = None
+    if settings.storage is not None:
+        journals = JournalFolder(settings.storage / FOLDER, settings.app.secret.reveal().encode())
+        transcripts = Transcripts(journals, UserFiles(settings.app, nextcloud.is_enabled))
     engine = TranscriptionService(
         settings.engine_config(),
         nextcloud.ice_servers,
         translator=translator,
+        transcripts=transcripts,
         stt=settings.engine.stt,
         wall_clock=time.time,
     )
@@ -76,6 +84,7 @@ def _serve(environment: Mapping[str, str], settings: Settings, redactor: Redacto
         gpu=gpu,
         log=log,
         translator=translator,
+        transcripts=transcripts,
         redactor=redactor,
     )
     server = server_of(app, settings.listen, calls, max_connections=http_connections(descriptors))

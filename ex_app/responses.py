@@ -21,6 +21,12 @@ requests_refused = Counter(
 connections_cut = Counter(
     "live_transcription_http_connections_cut", "HTTP connections closed early, by reason", ["reason"], registry=registry
 )
+bot_events = Counter(
+    "live_transcription_bot_events",
+    "Events of Talk's conversations that the bot received, by outcome",
+    ["outcome"],
+    registry=registry,
+)
 health_status = Gauge("live_transcription_health", "1 for the current status of the app", ["status"], registry=registry)
 dependency_state = Gauge(
     "live_transcription_dependency_state",

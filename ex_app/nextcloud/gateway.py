@@ -42,6 +42,9 @@ _TALK_SETTINGS = "/ocs/v2.php/apps/spreed/api/v3/signaling/settings"
 _REFUSES_APPS = re.compile(r"(22\.0\.11|23\.0\.3)(\.\d+)?")
 
 
+#: Talk's limits for the secret of a bot.
+_BOT_SECRET = re.compile(r"[\x21-\x7e]{40,128}")
+
 _ANSWERED = template("Nextcloud answered {method} {path} with {status}.")
 
 
@@ -152,6 +155,13 @@ class NextcloudGateway(Protocol):
 
     async def delete_task(self, number: int) -> None:
         """Delete a task with its texts; no error if it does not exist."""
+
+    async def put_bot(self, name: str, route: str, description: str) -> Secret:
+        """Register a bot with Talk; returns the secret that signs its messages. Idempotent.
+
+        `route`: where the app receives the conversations' events. The bot must not be removed while the app is installed: Talk
+        would forget in which conversations moderators have enabled it.
+        """
 
     def credentials_confirmed(self) -> None:
         """Nextcloud has used the app's secret, so it knows the app: ask it again, even after a refusal."""
@@ -294,6 +304,14 @@ class AppApiGateway:
     async def delete_task(self, number: int) -> None:
         with contextlib.suppress(_NotFound):
             await self._ocs("DELETE", f"{_TASKS}/task/{number}")
+
+    async def put_bot(self, name: str, route: str, description: str) -> Secret:
+        body = {"name": name, "route": route, "description": description}
+        answer = await self._ocs("POST", f"{_APP_API}/talk_bot", json=body)
+        secret = answer.get("secret") if isinstance(answer, dict) else None
+        if not isinstance(secret, str) or not _BOT_SECRET.fullmatch(secret):
+            raise NextcloudError("Nextcloud's answer is malformed: the bot has no secret.", fix="See Nextcloud's log.")
+        return Secret(secret)
 
     async def log(self, level: int, text: str) -> None:
         await self._ocs("POST", "/ocs/v1.php/apps/app_api/api/v1/log", json={"level": level, "message": text})

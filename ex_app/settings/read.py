@@ -51,6 +51,8 @@ class Settings:
     metrics_listen: Listen | None = None
     #: Clients that send it may read the numbers; empty: there is none.
     metrics_token: Secret = Secret("")  # noqa: RUF009  immutable
+    #: Whether transcripts may be kept.
+    transcripts: bool = False
     secrets: frozenset[Secret] = frozenset()
     notices: tuple[str, ...] = ()
     # Two errors are never equal, so they are left out here; `SavedSettings` compares their texts.
@@ -81,6 +83,7 @@ def read_settings(environment: Mapping[str, str], saved: Mapping[str, str] | Non
         engine=engine,
         metrics_listen=_metrics_listen(reader, listen),
         metrics_token=metrics_token,
+        transcripts=reader.setting(BY_VARIABLE["LT_TRANSCRIPTS"]),
         secrets=frozenset(
             value
             for value in (identity.secret, metrics_token, *values.values())

@@ -206,6 +206,12 @@ SETTINGS: tuple[Setting, ...] = (
         parsers.boolean, "translation",
     ),
     Setting(
+        "LT_TRANSCRIPTS", "switch", "captions", "Allow transcripts to be kept",
+        "Talk gets a bot that moderators can enable in a conversation. It asks at the start of each call; the file goes to the "
+        "moderator who agrees. Read docs/transcripts-guide.md before.",
+        parsers.boolean, own_default="false",
+    ),
+    Setting(
         "LT_FRAME_MS", "choice", "advanced", "Length of an audio frame",
         "80 ms gives the best latency; 200 ms takes slightly less CPU.", parsers.frame_length, "audio.frame_ms",
         (("80", "80 ms"), ("200", "200 ms")),

@@ -61,6 +61,7 @@ from live_transcription.stt.engines import CurrentBackend, SttRegistry
 from live_transcription.stt.probe import probe_speech
 from live_transcription.stt.sockets import sockets
 from live_transcription.texts import join
+from live_transcription.transcripts.sink import TranscriptSink
 from live_transcription.translation.lane import same_language
 from live_transcription.translation.memory import ChosenLanguages
 from live_transcription.translation.translator import NoTranslator, Translations, Translator
@@ -83,8 +84,8 @@ class TranscriptionService:
     With a `ConfigurationError` as `config` the service answers requests, but joins no call; its errors name the problem. `stt`
     then gives the settings of the engines, which are prepared and tested nevertheless.
     `ice_servers` fetches the STUN and TURN servers from Talk; while it fails, its last result is used. `translator` translates
-    captions. `wall_clock` returns seconds since the epoch. `registry`, `read_memory` and `read_descriptors` replace the engines
-    and the system in tests.
+    captions. `transcripts` receives what is said where it keeps a transcript. `wall_clock` returns seconds since the epoch.
+    `registry`, `read_memory` and `read_descriptors` replace the engines and the system in tests.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class TranscriptionService:
         ice_servers: Callable[[], Awaitable[Sequence[IceServer]]],
         *,
         translator: Translator | None = None,
+        transcripts: TranscriptSink | None = None,
         stt: SttConfig | None = None,
         registry: SttRegistry | None = None,
         wall_clock: Callable[[], float],
@@ -121,6 +123,7 @@ class TranscriptionService:
         self._translations = Translations(translator or NoTranslator())
         self._translations.allowed = self._config is None or self._config.translation
         self._chosen_languages = ChosenLanguages()
+        self._transcripts = transcripts
         self._guard = HelloGuard()
         self._wall_clock = wall_clock
         self._calls = Calls(self._new_call, self._record)
@@ -320,6 +323,21 @@ class TranscriptionService:
         if call := self._calls.get(room_token):
             call.remove_target(nc_session_id)
 
+    async def keep_transcribing(self, room_token: str, *, language: str | None = None) -> None:
+        """Transcribe this room although nobody may read captions, as long as `transcripts` keeps its transcript. Idempotent.
+
+        `language`: as for `enable`. Returns at once; until the call is joined, the transcript has a gap. The call ends when
+        nobody has been in it for `no_target_linger_s`. Raises CallUnavailable.
+        """
+        if self._transcripts is not None and self._transcripts.keeps(room_token):
+            call = self._calls.active(room_token) or self._calls.start(room_token, self._language_of(room_token, language))
+            call.review_transcript()
+
+    async def stop_keeping(self, room_token: str) -> None:
+        """The transcript of this room is not kept any more. The call goes on if somebody reads captions. Idempotent."""
+        if call := self._calls.get(room_token):
+            call.review_transcript()
+
     async def set_language(self, room_token: str, language: str) -> None:
         """Change the language of a room's captions from the next words on. Raises UnknownLanguage, CallNotFound."""
         if language not in self.languages():
@@ -438,6 +456,7 @@ class TranscriptionService:
                 translations=self._translations,
                 on_caption_sent=self._count_caption,
                 on_stt_error=self._record,
+                transcripts=self._transcripts,
             )
         except (ConfigurationError, SttError) as error:
             raise CallUnavailable(error.message, fix=error.fix) from None

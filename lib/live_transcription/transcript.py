@@ -1,12 +1,13 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The results of speech-to-text: a stream's events, from which `captions` makes words, and the utterances of a call."""
+"""The results of speech-to-text: a stream's events, from which `captions` makes words, and a call's utterances and gaps."""
 
 from __future__ import annotations
 
 import itertools
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TypeAlias
 
 
@@ -84,6 +85,15 @@ class WordSpacing:
         return f" {token.text.strip()}" if self.begins_word(token) else token.text.strip()
 
 
+class SpeakerKind(StrEnum):
+    """Who somebody is to Talk. A federated speaker is a user of another server."""
+
+    USER = "user"
+    GUEST = "guest"
+    PHONE = "phone"
+    FEDERATED = "federated"
+
+
 @dataclass(frozen=True, slots=True)
 class Utterance:
     """What one speaker said without a long pause.
@@ -94,6 +104,7 @@ class Utterance:
     `final` is False if the utterance was cut short because its stream failed or ran out of time; its last words may be missing.
     `id` is unique within the process. `started_at` and `ended_at` are the Unix times in seconds at which it was spoken, to
     about a word. If the engine sends no word times (Kyutai on Modal), they are the times at which the words arrived.
+    `kind` is set by the call, which knows the participants.
     """
 
     id: int
@@ -103,6 +114,33 @@ class Utterance:
     final: bool
     started_at: float
     ended_at: float
+    kind: SpeakerKind = SpeakerKind.USER
+
+
+class GapReason(StrEnum):
+    """Why nothing was transcribed for a while.
+
+    OUTAGE: the app was not in the room. NO_ENGINE: no speech-to-text engine accepted the speech. NOT_ADMITTED: more people
+    spoke than the limits of speakers and memory allow. RESTART: the app was restarted. DAMAGED: what was stored before a
+    restart could not be read to its end. FULL: the transcript has reached its maximum size.
+    """
+
+    OUTAGE = "outage"
+    NO_ENGINE = "no-engine"
+    NOT_ADMITTED = "not-admitted"
+    RESTART = "restart"
+    DAMAGED = "damaged"
+    FULL = "full"
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Speech that was not transcribed, between these Unix times in seconds. `speaker` is None if it concerns everybody."""
+
+    reason: GapReason
+    started_at: float
+    ended_at: float
+    speaker: str | None = None
 
 
 _utterance_ids = itertools.count(1)

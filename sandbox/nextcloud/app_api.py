@@ -92,6 +92,10 @@ class AppApi:
         self.issues: dict[str, list[Issue]] = {}
         #: ICrypto's cipher texts, with their plain texts.
         self._encrypted: dict[str, str] = {}
+        #: Users whose account was deleted.
+        self.deleted_users: set[str] = set()
+        #: Called with the id of an app that is removed.
+        self.on_removed: Callable[[str], None] = lambda _app_id: None
         #: Users in Nextcloud's group `admin`.
         self.admins = {"admin"}
         #: Seconds that pass in `enable` between the flag and the app's request: AppAPI looks at the container meanwhile.
@@ -150,7 +154,7 @@ class AppApi:
         exempt = path.endswith("/ex-app/state") or (app.installing and path.endswith("/ex-app/status"))
         if not app.enabled and not exempt:
             raise OcsError(401, "ExApp is disabled")
-        if not headers.get("EX-APP-VERSION"):
+        if not headers.get("EX-APP-VERSION") or user_id in self.deleted_users:
             raise OcsError(401, "Current user is not logged in")
         if delay:
             self.throttle.succeeded(address, subject)
@@ -306,6 +310,11 @@ class AppApi:
         app.enabled, app.enabled_error = False, error
         await self._notify()
         return not error
+
+    def remove(self, app: ExApp) -> None:
+        """Forget the app, and what it has registered with Talk."""
+        del self.apps[app.app_id]
+        self.on_removed(app.app_id)
 
     async def install(self, app: ExApp, *, timeout_s: float = 60.0) -> None:
         """Heartbeat, init, and wait until the app is enabled. Raises ExAppUnreachable with the reason."""

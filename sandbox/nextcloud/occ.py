@@ -131,7 +131,7 @@ class Occ:
                 await self.app_api.disable(app)
                 if self.containers is not None and app.container is not None:
                     await self.containers.remove(_container_name(app.app_id), with_volume=chosen.rm_data)
-                del self.app_api.apps[app.app_id]
+                self.app_api.remove(app)
                 yield f"ExApp {app.app_id} successfully unregistered."
             case "app:list":
                 for app in self.app_api.apps.values():
@@ -208,7 +208,7 @@ class Occ:
         try:
             await self.app_api.install(app, timeout_s=HEARTBEAT_TRIES)
         except (ExAppUnreachable, TimeoutError) as error:
-            del self.app_api.apps[app.app_id]
+            self.app_api.remove(app)
             if self.containers is not None:
                 await self.containers.remove(_container_name(app.app_id), with_volume=False)
             raise OccError(f"ExApp {app.app_id} could not be registered: {error}") from error

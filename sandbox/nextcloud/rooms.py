@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import secrets
 import string
 import time
@@ -18,6 +19,8 @@ _SESSION_ALPHABET = string.ascii_letters + string.digits + "+/"
 _TOKEN_ALPHABET = "abcdefghijkmnopqrstwxyz23456789"
 _PERMISSIONS = ["publish-audio", "publish-video", "publish-screen", "control", "transient-data"]
 _GROUP_ROOM = 2
+#: Talk's types of participants.
+OWNER, MODERATOR, USER, GUEST, GUEST_MODERATOR = 1, 2, 3, 4, 6
 
 
 class NoSuchRoom(LookupError):
@@ -38,6 +41,11 @@ class TalkSession:
     display_name: str
     in_call: int = DISCONNECTED
     last_ping: int = 0
+
+    @property
+    def actor(self) -> str:
+        """Kind and id, as Talk's bots see them."""
+        return f"users/{self.user_id}" if self.user_id else f"guests/{hashlib.sha1(self.id.encode()).hexdigest()}"
 
     def entry(self) -> dict[str, Any]:
         """As in Talk's `incall` and `participants` requests to the HPB, which replaces `sessionId` by its own."""
@@ -62,7 +70,9 @@ class TalkSession:
 class Room:
     """`language`: the room's transcription language, None where nobody has set one. `closed`: nobody may join.
 
-    `public`: guests may join; `guests_may_start`: and begin a call. `moderators`: users who may change the language.
+    `public`: guests may join; `guests_may_start`: and begin a call. `moderators`: users who may change the language; `owner` is
+    one of them. `guest_moderators`: actors of promoted guests. `participants`: users who belong to the conversation. `muted`:
+    those of them without the permission to chat.
     """
 
     token: str
@@ -72,7 +82,21 @@ class Room:
     public: bool = True
     guests_may_start: bool = True
     moderators: frozenset[str] = frozenset({"admin"})
+    owner: str = "admin"
+    guest_moderators: set[str] = field(default_factory=set)
+    participants: set[str] = field(default_factory=set)
+    muted: set[str] = field(default_factory=set)
+    read_only: bool = False
+    federated: bool = False
+    former_one_to_one: bool = False
     sessions: dict[str, TalkSession] = field(default_factory=dict)
+
+    def participant_type(self, session: TalkSession) -> int:
+        if session.user_id is None:
+            return GUEST_MODERATOR if session.actor in self.guest_moderators else GUEST
+        if session.user_id not in self.moderators:
+            return USER
+        return OWNER if session.user_id == self.owner else MODERATOR
 
     @property
     def flags(self) -> int:
@@ -126,6 +150,8 @@ class Rooms:
         """What `POST …/participants/active` does: a new Nextcloud session (255 characters, as Talk makes them)."""
         room = self[token]
         session_id = "".join(secrets.choice(_SESSION_ALPHABET) for _ in range(255))
+        if user_id:
+            room.participants.add(user_id)
         session = room.sessions[session_id] = TalkSession(session_id, token, user_id, display_name, last_ping=int(time.time()))
         return session
 

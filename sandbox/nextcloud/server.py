@@ -16,8 +16,10 @@ from sandbox.appapi_rules import rule_of
 from sandbox.nextcloud.admin_settings import admin_settings_routes
 from sandbox.nextcloud.app_api import AA_VERSION, AppApi
 from sandbox.nextcloud.app_api_routes import app_api_routes
+from sandbox.nextcloud.bots import Bots
 from sandbox.nextcloud.embedded import embedded_routes
 from sandbox.nextcloud.faults import FaultMiddleware, Faults
+from sandbox.nextcloud.files import Files
 from sandbox.nextcloud.login import login_routes
 from sandbox.nextcloud.ocs import OcsError, ocs, on_ocs_error
 from sandbox.nextcloud.serving import LoopbackServer
@@ -29,8 +31,8 @@ from sandbox.nextcloud.web_api import Accounts, Refused, WebApi, on_refused
 class Nextcloud:
     """`async with Nextcloud() as nextcloud:` runs it. `signaling_secret`: shared with the HPB, made up if not given.
 
-    `talk` and `app_api` are its two halves, `task_processing` translates, `accounts` who may come in, `faults` what goes
-    wrong with its requests.
+    `talk` and `app_api` are its two halves, `bots` those of Talk, `files` the users' files, `task_processing` translates,
+    `accounts` who may come in, `faults` what goes wrong with its requests.
     """
 
     def __init__(
@@ -48,6 +50,8 @@ class Nextcloud:
         self.talk = Talk(signaling_secret or secrets.token_hex(32), hpb_url=hpb_url, version=talk_version)
         self.talk.ex_apps = self.app_api
         self.task_processing = TaskProcessing(self.app_api)
+        self.bots = Bots(self.talk, self.app_api)
+        self.files = Files(self.talk, self.bots)
         self.accounts = Accounts()
         self.app = self._application()
         self._server = LoopbackServer(FaultMiddleware(self.app, self.faults), port=port)
@@ -88,6 +92,7 @@ class Nextcloud:
     ) -> None:
         await self.stop()
         await self.task_processing.aclose()
+        await self.bots.aclose()
         await self.talk.notifier.aclose()
         await self.app_api.aclose()
 
@@ -96,7 +101,8 @@ class Nextcloud:
         app = self.app_api.apps.get(TRANSCRIPTION_APP)
         return self.hpb_url is not None and app is not None and app.enabled
 
-    def capabilities(self) -> dict[str, Any]:
+    def capabilities(self, user: str = "") -> dict[str, Any]:
+        """What a user sees; "" for a request without one."""
         major, minor, micro = self.version
         text = f"{major}.{minor}.{micro}"
         return {
@@ -111,7 +117,7 @@ class Nextcloud:
             "capabilities": {
                 "core": {"pollinterval": 60, "webdav-root": "remote.php/webdav"},
                 "app_api": {"loglevel": 2, "version": AA_VERSION},
-                "spreed": self.talk.capabilities(captions=self.offers_captions()),
+                "spreed": self.talk.capabilities(captions=self.offers_captions(), user=user),
             },
         }
 
@@ -140,7 +146,7 @@ class Nextcloud:
 
             @app.get(f"/ocs/{version}.php/cloud/capabilities")
             async def capabilities(request: Request) -> Response:
-                return ocs(request, self.capabilities())
+                return ocs(request, self.capabilities(request.state.user_id))
 
             @app.get(f"/ocs/{version}.php/cloud/user")
             async def user(request: Request) -> Response:
@@ -155,6 +161,8 @@ class Nextcloud:
             return {"installed": True, "maintenance": False, "versionstring": ".".join(map(str, self.version))}
 
         app.include_router(self.talk.router)
+        app.include_router(self.bots.routes())
+        app.include_router(self.files.routes())
         app.include_router(WebApi(self.talk, self.app_api).router)
         app.include_router(app_api_routes(self.app_api, self.version))
         app.include_router(admin_settings_routes(self.app_api))

@@ -59,6 +59,12 @@ class ExAppRequests(Protocol):
     ) -> ExAppAnswer: ...
 
 
+class SystemMessages(Protocol):
+    """Writes a system message into a conversation's chat; returns its id."""
+
+    def system(self, token: str, name: str, actor: str, display_name: str = "") -> int: ...
+
+
 class Talk:
     """`secret` is shared with the HPB; `stun_servers` and `turn_servers` stand in the signaling settings as given."""
 
@@ -73,6 +79,10 @@ class Talk:
         self.stun_servers: list[dict[str, Any]] = []
         self.turn_servers: list[dict[str, Any]] = []
         self.ex_apps: ExAppRequests | None = None
+        self.bots: SystemMessages | None = None
+        #: Where attachments go, and the users who may not attach files.
+        self.attachment_folder = "/Talk"
+        self.without_attachments: set[str] = set()
         self.base_url = ""
         #: Requests of the HPB that came with a wrong checksum.
         self.refused_requests = 0
@@ -91,19 +101,35 @@ class Talk:
     async def leave_room(self, session_id: str) -> None:
         session = self.rooms.leave(session_id)
         if session is not None and session.in_call != DISCONNECTED:
-            await self.notifier.in_call_changed(self.rooms[session.room_token], [session_id])
+            room = self.rooms[session.room_token]
+            self._note_call(session, room, session.in_call, room.flags | session.in_call, DISCONNECTED)
+            await self.notifier.in_call_changed(room, [session_id])
 
     async def join_call(self, session_id: str, flags: int = IN_CALL | WITH_AUDIO) -> None:
         """Also changes the flags of participants who are in the call already."""
         session = self.rooms.session(session_id)
+        room = self.rooms[session.room_token]
+        before, room_before = session.in_call, room.flags
         session.in_call = flags
-        await self.notifier.in_call_changed(self.rooms[session.room_token], [session_id])
+        self._note_call(session, room, before, room_before, flags)
+        await self.notifier.in_call_changed(room, [session_id])
 
     async def leave_call(self, session_id: str) -> None:
         await self.join_call(session_id, DISCONNECTED)
 
+    def _note_call(self, session: TalkSession, room: Room, before: int, room_before: int, after: int) -> None:
+        """Write the system messages about a call into the chat."""
+        if self.bots is None or bool(before) == bool(after):
+            return
+        started, ended = room_before == DISCONNECTED, room.flags == DISCONNECTED
+        kinds = ["call_started" if started else "call_joined"] if after else ["call_left", *(["call_ended"] if ended else [])]
+        for kind in kinds:
+            self.bots.system(room.token, kind, session.actor, session.display_name)
+
     async def end_call_for_all(self, token: str) -> None:
         room = self.rooms[token]
+        if self.bots is not None and room.flags != DISCONNECTED:
+            self.bots.system(token, "call_ended_everyone", f"users/{room.owner}", room.owner)
         for session in room.sessions.values():
             session.in_call = DISCONNECTED
         await self.notifier.ended_for_all(room)
@@ -130,8 +156,11 @@ class Talk:
             "sipDialinInfo": "",
         }
 
-    def capabilities(self, *, captions: bool) -> dict[str, Any]:
+    def capabilities(self, *, captions: bool, user: str = "") -> dict[str, Any]:
         """Capability `spreed`; the HPB reads the key of the hello tokens here. `captions`: browsers show the CC button."""
+        attachments: dict[str, Any] = {"allowed": bool(user) and user not in self.without_attachments}
+        if user:
+            attachments["folder"] = self.attachment_folder
         return {
             "features": [
                 "audio",
@@ -144,6 +173,7 @@ class Talk:
                 "call-end-to-end-encryption",
             ],
             "config": {
+                "attachments": attachments,
                 "call": {
                     "enabled": True,
                     "end-to-end-encryption": self.encrypts_calls,

@@ -49,7 +49,7 @@ from live_transcription.status import (
     ServiceStatus,
     SpeechStatus,
 )
-from live_transcription.types import Frame, IceServer, Language, TranslationLanguages
+from live_transcription.types import Frame, IceServer, Language, Secret, TranslationLanguages
 
 SECRET = "app-secret-of-the-tests"
 
@@ -86,6 +86,8 @@ class FakeEngine:
 
     rooms: dict[str, dict[str, str | None]] = field(default_factory=dict)
     languages_of: dict[str, str | None] = field(default_factory=dict)
+    #: Rooms that are transcribed for a transcript, and their languages.
+    kept: dict[str, str | None] = field(default_factory=dict)
     failure: LiveTranscriptionError | Exception | None = None
     hook: Callable[[], Awaitable[None]] | None = None
     is_open: bool = False
@@ -131,6 +133,14 @@ class FakeEngine:
     async def disable(self, room_token: str, nc_session_id: str) -> None:
         await self._requested()
         self.rooms.get(room_token, {}).pop(nc_session_id, None)
+
+    async def keep_transcribing(self, room_token: str, *, language: str | None = None) -> None:
+        await self._requested()
+        self.kept[room_token] = language
+
+    async def stop_keeping(self, room_token: str) -> None:
+        await self._requested()
+        self.kept.pop(room_token, None)
 
     async def set_language(self, room_token: str, language: str) -> None:
         await self._requested()
@@ -258,6 +268,7 @@ class FakeNextcloud:
     forms: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     commands: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     in_setup_checks: bool = False
+    bots: list[tuple[str, str, str]] = field(default_factory=list)
     admins: frozenset[str] = frozenset({"user-1"})
     lines: list[tuple[int, str]] = field(default_factory=list)
     servers: tuple[IceServer, ...] = ()
@@ -327,6 +338,11 @@ class FakeNextcloud:
     async def join_setup_checks(self) -> None:
         self._fail()
         self.in_setup_checks = True
+
+    async def put_bot(self, name: str, route: str, description: str) -> Secret:
+        self._fail()
+        self.bots.append((name, route, description))
+        return Secret("bot-secret-of-the-tests-with-40-characters")
 
     async def is_admin(self, user_id: str) -> bool:
         self._fail()

@@ -28,6 +28,8 @@ from live_transcription.signaling.events import (
 )
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.requests import Recipient
+from live_transcription.transcript import Gap, GapReason, Utterance, next_utterance_id
+from live_transcription.transcripts.sink import TranscriptSink
 from live_transcription.translation.translator import NoTranslator, Translations
 from live_transcription.types import Caption, IceServer, Secret, TurnAnswer
 from live_transcription.webrtc.offer_requests import OfferRequests
@@ -153,6 +155,8 @@ class FakeSpeaker:
         requests: OfferRequests,
         slot: PublisherClaims,
         behaviour: Callable[[FakeSpeaker], Awaitable[None]],
+        on_utterance: Callable[[Utterance], None] = lambda utterance: None,
+        on_gap: Callable[[Gap], None] = lambda gap: None,
         **rest: Any,
     ) -> None:
         self.session_id = session_id
@@ -166,11 +170,22 @@ class FakeSpeaker:
         self.encrypted = False
         self.turn_answers: Mapping[str, TurnAnswer] = {}
         self._on_caption = on_caption
+        self._on_utterance = on_utterance
+        self._on_gap = on_gap
         self._behaviour = behaviour
 
     def commit(self, text: str) -> None:
         """Words of this speaker."""
         self._on_caption(Caption(self.session_id, text, self.language))
+
+    def say(self, text: str) -> None:
+        """An utterance of this speaker ends."""
+        self.commit(text)
+        self._on_utterance(Utterance(next_utterance_id(), self.session_id, text, self.language, True, 1.0, 2.0))
+
+    def miss(self, reason: GapReason) -> None:
+        """This speaker was not transcribed for a while."""
+        self._on_gap(Gap(reason, 1.0, 3.0, self.session_id))
 
     async def run(self) -> None:
         await self._behaviour(self)
@@ -290,6 +305,7 @@ class FakeCall:
         speakers: Speakers | None = None,
         backend: FakeBackend | None = None,
         translations: Translations | None = None,
+        transcripts: TranscriptSink | None = None,
     ) -> None:
         sessions: list[FakeSession] = []
 
@@ -310,6 +326,7 @@ class FakeCall:
             ice_servers=no_servers,
             sharing=sharing or Capacity(read=lambda: MemoryReading(0)),
             translations=translations or Translations(NoTranslator()),
+            transcripts=transcripts,
             interval=CaptionInterval(),
             on_caption_sent=lambda caption: None,
             on_stt_error=lambda error: None,

@@ -17,6 +17,7 @@ import pytest
 
 from live_transcription.config import EngineConfig, HpbConfig
 from live_transcription.service import TranscriptionService
+from live_transcription.transcripts.sink import TranscriptSink
 from live_transcription.translation.translator import Translator
 from live_transcription.types import IceServer, Secret
 from sandbox import loopback_ice, recording
@@ -51,10 +52,17 @@ class TalkOnLoopback:
         hpb = HpbConfig(self.hpb.url, Secret(self.internal_secret), self.nextcloud.url)
         return EngineConfig(**({"hpb": hpb} | changes))  # type: ignore[arg-type]
 
-    async def service(self, *, translator: Translator | None = None, **changes: object) -> TranscriptionService:
+    async def service(
+        self, *, translator: Translator | None = None, transcripts: TranscriptSink | None = None, **changes: object
+    ) -> TranscriptionService:
         config = self.config(**changes)
         service = TranscriptionService(
-            config, no_ice_servers, translator=translator, registry=self.registry, wall_clock=time.time
+            config,
+            no_ice_servers,
+            translator=translator,
+            transcripts=transcripts,
+            registry=self.registry,
+            wall_clock=time.time,
         )
         return await self._stack.enter_async_context(service)
 

@@ -46,7 +46,7 @@ from tests.unit.plain_values import from_json, not_plain, to_json
 #: What a process brings with it when its service is made; none of it is asked for from outside.
 LOCAL = {"registry", "wall_clock", "read_memory", "read_descriptors"}
 #: What the service asks of the other side: the servers that Talk names now, and translations.
-ASKED = {"ice_servers", "translator"}
+ASKED = {"ice_servers", "translator", "transcripts"}
 
 METHODS = [name for name in vars(TranscriptionService) if not name.startswith("_")]
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from live_transcription.call.delivery import CaptionDelivery
 from live_transcription.call.publishers import Publishers
 from live_transcription.call.roster import Roster
 from live_transcription.call.targets import Target, Targets
+from live_transcription.call.transcript_feed import TranscriptFeed
 from live_transcription.capacity.load import CaptionInterval
 from live_transcription.capacity.watch import Capacity, PublisherClaims
 from live_transcription.config import EngineConfig
@@ -24,8 +26,11 @@ from live_transcription.signaling import events
 from live_transcription.signaling.connection import SignalingConnection
 from live_transcription.signaling.hello_guard import HelloGuard
 from live_transcription.signaling.protocol import FEATURE_RECIPIENT_CALL
+from live_transcription.speaker.captioner import SHORTEST_GAP_S
 from live_transcription.speaker.speaker import IceServers, Speaker
 from live_transcription.stt.base import SttBackend
+from live_transcription.transcript import Gap, GapReason, Utterance
+from live_transcription.transcripts.sink import NoTranscripts, TranscriptSink
 from live_transcription.translation.translator import Translations
 from live_transcription.types import Caption, TurnAnswer
 from live_transcription.vad.detector import preload as preload_voice_activity
@@ -50,7 +55,7 @@ ROOM_TYPE = "video"
 
 
 class Call:
-    """Captions one room until `end`, until nobody reads them, or until the room does not exist.
+    """Captions one room until `end`, until nobody reads them and no transcript is kept, or until the room does not exist.
 
     While the HPB is unreachable or refuses the app, the call keeps its targets and tries again.
     """
@@ -69,6 +74,7 @@ class Call:
         translations: Translations,
         on_caption_sent: Callable[[Caption], None],
         on_stt_error: Callable[[SttError], None],
+        transcripts: TranscriptSink | None = None,
         new_session: Callable[..., SignalingConnection] = SignalingConnection,
         new_speaker: Callable[..., Speaker] = Speaker,
     ) -> None:
@@ -96,10 +102,14 @@ class Call:
         self._delivery = CaptionDelivery(
             self._session, self._targets, translations=translations, on_sent=on_caption_sent, interval=interval
         )
+        self._transcript = TranscriptFeed(transcripts or NoTranscripts(), room_token, roster)
         self._publishers = Publishers(room_token, roster, self._targets, self._delivery, sharing, self._make_speaker)
         #: Since when the app is in the room, in event loop time; None while it is not.
         self.in_room_since: float | None = None
         self._interrupted_at: float | None = None
+        # Since when the app has not been in the room, so that nothing was transcribed; and whether the call is over for all.
+        self._absent_since: float | None = None
+        self._over = False
         self._alarm = DeadlineTimer(self._reconcile)
         self._ended = asyncio.Event()
         self._last_words_s = LAST_WORDS_S
@@ -124,6 +134,10 @@ class Call:
         """
         return self._delivery.translate(nc_session_id, language)
 
+    def review_transcript(self) -> None:
+        """A transcript of the room is kept from now on, or is not kept any more."""
+        self._reconcile()
+
     def has_target(self, nc_session_id: str) -> bool:
         """Whether this Talk session has asked for captions."""
         return nc_session_id in self._targets
@@ -141,6 +155,7 @@ class Call:
     def take_over(self, other: Call) -> None:
         """Replace another call of the same room: take its targets, and the slots and subscriptions of its publishers."""
         self._publishers.take_over(other._publishers)
+        self._absent_since = other._absent_since
         for target in other.targets():
             self.add_target(target.nc_session_id, target.user_id)
             self.translate(target.nc_session_id, target.translation)
@@ -205,6 +220,7 @@ class Call:
         try:
             async with asyncio.TaskGroup() as tasks:
                 self._running = True
+                self._absent_since = self._absent_since or self._now()
                 self._publishers.start(tasks)
                 tasks.create_task(self._stay_connected(), name="signaling")
                 helpers = (
@@ -221,17 +237,21 @@ class Call:
         finally:
             self._running = False
             self.in_room_since = None
+            self._absent_since = self._absent_since or self._now()
             # A call that failed will be started again.
             self._publishers.close(returning=not self._ended.is_set())
             self.joined.clear()
             self._delivery.close()
             self._alarm.cancel()
+            if self._over:
+                self._transcript.end()
 
     async def _stay_connected(self) -> None:
         """End the call as soon as the room is refused, before anything is closed, so that no request joins it any more."""
         try:
             await self._session.run()
         except SignalingError:
+            self._over = True
             self.end()
             raise
 
@@ -284,15 +304,18 @@ class Call:
                 self._targets.suspend()
                 self.in_room_since = None
                 self._interrupted_at = self._now()
+                self._absent_since = self._absent_since or self._interrupted_at
                 self._reconcile()
             case events.ParticipantsJoined() | events.ParticipantsUpdated() | events.ParticipantsLeft():
                 self._targets.apply(event, self._now())
                 self._reconcile()
             case events.CallEndedForAll():
                 logger.info("The call was ended for all", extra={"room": self.room_token})
+                self._over = True
                 self.end()
             case events.RemovedFromRoom():
                 logger.info("Removed from the room", extra={"room": self.room_token})
+                self._over = True
                 self.end()
 
     def _start_session(self, event: events.SessionStarted) -> None:
@@ -301,7 +324,9 @@ class Call:
         self._targets.resume(self._now())
         self.in_room_since = self._now()
         self._interrupted_at = None
+        absent_since, self._absent_since = self._absent_since, None
         if not event.resumed:
+            self._note_absence(absent_since)
             self._publishers.reset()
             recipient_call = FEATURE_RECIPIENT_CALL in event.features
             self._targets.reset(self._now(), own_session_id=event.session_id, recipient_call=recipient_call)
@@ -309,15 +334,29 @@ class Call:
         self._reconcile()
         self._delivery.flush()
 
+    def _note_absence(self, since: float | None) -> None:
+        """A new session: nothing was transcribed since then. A resumed one has missed nothing."""
+        now = self._now()
+        if since is not None and now - since >= SHORTEST_GAP_S:
+            to_unix_s = time.time() - now
+            self._transcript.add_gap(Gap(GapReason.OUTAGE, since + to_unix_s, now + to_unix_s))
+
+    def _end_utterance(self, utterance: Utterance) -> None:
+        self._transcript.add_utterance(utterance)
+        self._delivery.end_utterance(utterance)
+
     def _reconcile(self) -> None:
-        """Make the speakers match the room, and the call end when nobody reads it."""
+        """Make the speakers match the room, and the call end when nobody reads it and no transcript is kept."""
         if not self._running or self._ended.is_set():
             return
         now = self._now()
-        # Nobody has read the call for a while.
+        kept = self._transcript.kept
+        self._targets.keep(kept, now)
+        # Nobody has read the call for a while, and if its transcript is kept, nobody has been in it.
         empty_since = self._targets.empty_since(now)
         if empty_since is not None and now >= empty_since + self.config.no_target_linger_s:
             logger.info("The call ends: it has had no reader for a while", extra={"room": self.room_token})
+            self._over = kept
             self.end()
             return
         # Signaling has been interrupted for so long that the HPB has closed our subscriptions.
@@ -337,6 +376,7 @@ class Call:
     def _make_speaker(
         self, session_id: str, claims: PublisherClaims, requests: OfferRequests, on_unavailable: Callable[[], None]
     ) -> Speaker:
+        self._transcript.remember(session_id)
         return self._new_speaker(
             session_id,
             self.language,
@@ -345,7 +385,8 @@ class Call:
             channel=self._session.channel(session_id, ROOM_TYPE),
             ice_servers=self._ice_servers,
             on_caption=self._delivery.add,
-            on_utterance=self._delivery.end_utterance,
+            on_utterance=self._end_utterance,
+            on_gap=self._transcript.add_gap,
             on_error=self._on_stt_error,
             requests=requests,
             slot=claims,

@@ -48,6 +48,7 @@ class Roster:
         self._publishers: dict[str, None] = {}
         self._internal: dict[str, None] = {}
         self._virtual: dict[str, None] = {}
+        self._in_call: dict[str, None] = {}
         self._changed: dict[str, None] = {}
         self._full = False
 
@@ -63,6 +64,7 @@ class Roster:
         self._changed.update(dict.fromkeys(self._participants))
         for index in (
             self._participants, self._by_nextcloud_session, self._by_user, self._publishers, self._internal, self._virtual,
+            self._in_call,
         ):  # fmt: skip
             index.clear()
         self._full = False
@@ -78,6 +80,15 @@ class Roster:
     def publishers(self) -> AbstractSet[str]:
         """Session ids that publish audio, oldest first. This is a live view: copy it before the next event."""
         return self._publishers.keys()
+
+    @property
+    def anybody_in_call(self) -> bool:
+        """Whether a person has joined the call. Recording servers and SIP bridges are no persons; phone callers are."""
+        return bool(self._in_call)
+
+    def phones(self) -> AbstractSet[str]:
+        """Session ids of phone callers, oldest first. This is a live view: copy it before the next event."""
+        return self._virtual.keys()
 
     def take_changed(self) -> list[str]:
         """Sessions that came, left, began or ceased to publish, or whose `expects_audio` changed, since the last call."""
@@ -135,6 +146,10 @@ class Roster:
         self._mark(self._virtual, session_id, after is not None and after.virtual)
         if had_phones != bool(self._virtual):
             self._changed.update(self._internal)
+        if after is not None and self._is_person_in_call(after):
+            self._in_call[session_id] = None
+        else:
+            self._in_call.pop(session_id, None)
         self._mark(self._publishers, session_id, after is not None and self._publishes(after))
         return Change(before, after)
 
@@ -146,6 +161,10 @@ class Roster:
             index[session_id] = None
         else:
             del index[session_id]
+
+    def _is_person_in_call(self, participant: Participant) -> bool:
+        is_own = participant.session_id == self._own_session_id
+        return not participant.internal and not is_own and participant.has(InCall.IN_CALL)
 
     def _publishes(self, participant: Participant) -> bool:
         return not participant.virtual and participant.session_id != self._own_session_id and participant.has(_PUBLISHING)

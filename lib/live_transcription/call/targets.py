@@ -85,6 +85,7 @@ class Targets:
         self._recipient_call = False
         self._empty_since: float | None = None
         self._suspended = False
+        self._kept = False
         # Until when a new session waits for the first target to be listed.
         self._expected_until = float("-inf")
 
@@ -148,10 +149,16 @@ class Targets:
         """All targets, to be added again in another call or after a restart."""
         return tuple(Target(entry.name, entry.user_id, entry.translation) for entry in self._index.by_name.values())
 
+    def keep(self, kept: bool, now: float) -> None:
+        """Whether a transcript is kept, which is a reason to transcribe everybody as long as somebody is in the call."""
+        if kept != self._kept:
+            self._kept = kept
+            self._note_emptiness(now)
+
     def suspend(self) -> None:
         """Forget no target until `resume`: while the app is not in the room, it cannot see anybody come back."""
         self._suspended = True
-        if self._index.by_name:
+        if self._index.by_name or self._kept:
             self._empty_since = None
 
     def resume(self, now: float) -> None:
@@ -195,16 +202,18 @@ class Targets:
         self._note_emptiness(now)
 
     def wants(self, publisher: str) -> bool:
-        """Whether anybody but the publisher reads its captions."""
-        return len(self._index.attached) > (publisher in self._index.attached)
+        """Whether anybody but the publisher reads its captions, or a transcript of them is kept."""
+        return self._kept or len(self._index.attached) > (publisher in self._index.attached)
 
     def expects_any(self, now: float) -> bool:
         """Whether a new session has listed no target yet, although there are some. Captions that are sent now reach nobody."""
         return now < self._expected_until and not self._index.attached and bool(self._index.waiting)
 
     def readership(self) -> frozenset[str] | None:
-        """The sessions of the targets, on which `wants` depends. None for two or more: then every speaker has a reader."""
-        return frozenset(self._index.attached) if len(self._index.attached) < 2 else None
+        """The sessions of the targets, on which `wants` depends. None if every speaker is wanted: for two or more, and while a
+        transcript is kept.
+        """
+        return frozenset(self._index.attached) if len(self._index.attached) < 2 and not self._kept else None
 
     def reload_until(self) -> float | None:
         """Until when the reader who left last may be back from a reload; None if no reader is missing."""
@@ -249,7 +258,8 @@ class Targets:
         return tuple(session_id for session_id in self._reached(now).in_call if session_id != speaker)
 
     def empty_since(self, now: float) -> float | None:
-        """Since when no target can be reached, which decides when to leave the call; None while one can.
+        """Since when the call is not wanted, which decides when to leave it; None while a target can be reached, or while a
+        transcript is kept and somebody is in the call.
 
         Starts again with each request for captions and each new session.
         """
@@ -320,7 +330,8 @@ class Targets:
         self._note_emptiness(now)
 
     def _note_emptiness(self, now: float) -> None:
-        if self._index.attached or (self._suspended and self._index.by_name):
+        wanted_later = self._suspended and (self._index.by_name or self._kept)
+        if self._index.attached or wanted_later or (self._kept and self._roster.anybody_in_call):
             self._empty_since = None
         elif self._empty_since is None:
             self._empty_since = now

@@ -14,12 +14,16 @@ from live_transcription.captions.policy import Committed
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.speaker.stream_clock import StreamClock
-from live_transcription.transcript import Hypothesis, SttEvent, Token, Utterance, next_utterance_id
-from live_transcription.types import Caption
+from live_transcription.transcript import Flushed, Gap, GapReason, Hypothesis, SttEvent, Token, Utterance, next_utterance_id
+from live_transcription.types import SAMPLE_RATE, Caption
+
+#: Minimum seconds of speech without words that count as a gap.
+SHORTEST_GAP_S = 1.0
 
 
 class Captioner:
-    """Passes committed words to `on_caption` as they come, and utterances to `on_utterance` when they end.
+    """Passes committed words to `on_caption` as they come, utterances to `on_utterance` when they end, and speech that was not
+    transcribed to `on_gap`.
 
     `wall_clock` returns the Unix time in seconds.
     """
@@ -31,12 +35,14 @@ class Captioner:
         on_caption: Callable[[Caption], None],
         on_utterance: Callable[[Utterance], None] = lambda utterance: None,  # noqa: ARG005
         *,
+        on_gap: Callable[[Gap], None] = lambda gap: None,  # noqa: ARG005
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._speaker = speaker
         self._language = language
         self._on_caption = on_caption
         self._on_utterance = on_utterance
+        self._on_gap = on_gap
         self._wall_clock = wall_clock
         self._assembler = CaptionAssembler()
         self._alarm = DeadlineTimer(self._tick)
@@ -44,6 +50,8 @@ class Captioner:
         self._clock = StreamClock()
         # When the first and the last word of the open utterance were spoken.
         self._span: tuple[float, float] | None = None
+        # The first and the last moment of the audio that was sent since the last word.
+        self._unanswered: tuple[float, float] | None = None
         # For metrics: when speech began and ended, until a word is counted for it, and when the last word was committed.
         self._speech_began: float | None = None
         self._speech_ended: float | None = None
@@ -53,15 +61,20 @@ class Captioner:
         """The following events come from a new stream, whose time begins at 0."""
         self._language = language
         self._clock = StreamClock()
+        self._unanswered = None
 
     def audio_sent(self, samples: int, ended_at: float) -> None:
         """Audio was sent to the stream, the last sample of which was spoken at `ended_at` on the event loop's clock."""
         self._clock.add(samples, ended_at)
+        started_at = ended_at - samples / SAMPLE_RATE if self._unanswered is None else self._unanswered[0]
+        self._unanswered = (started_at, ended_at)
 
     def feed(self, event: SttEvent) -> None:
         """Take the next event of the stream."""
         now = self._now()
         self._emit(self._assembler.feed(event, now), now, self._span_of(event, now))
+        if isinstance(event, Flushed):
+            self._unanswered = None
 
     def start_of_speech(self, ago_s: float) -> None:
         """Speech began `ago_s` seconds ago."""
@@ -75,6 +88,20 @@ class Captioner:
         """Commit all words and end the utterance. `cut_short`: the stream has not delivered its last words."""
         now = self._now()
         self._emit(self._assembler.finalise(now), now, final=not cut_short)
+
+    def stream_failed(self) -> None:
+        """The stream has failed: end the utterance with the words it has. The audio since its last word is lost."""
+        unanswered = self._unanswered
+        self.finalise(cut_short=True)
+        self._unanswered = None
+        if unanswered is not None:
+            self.not_transcribed(GapReason.NO_ENGINE, *unanswered)
+
+    def not_transcribed(self, reason: GapReason, started_at: float, ended_at: float) -> None:
+        """Speech between these times of the event loop's clock has no words."""
+        if ended_at - started_at >= SHORTEST_GAP_S:
+            to_unix_s = self._wall_clock() - self._now()
+            self._on_gap(Gap(reason, started_at + to_unix_s, ended_at + to_unix_s, self._speaker))
 
     def close(self) -> None:
         """No more events follow."""
@@ -124,6 +151,7 @@ class Captioner:
 
     def _count_words(self, text: str, now: float) -> None:
         metrics.words_committed.inc(len(text.split()))
+        self._unanswered = None
         self._last_word_at = now
         if self._speech_began is not None:
             metrics.first_word_seconds.observe(max(0.0, now - self._speech_began))

@@ -29,7 +29,7 @@ from live_transcription.speaker.metrics import collector
 from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.speaker.transcriber import Transcriber
 from live_transcription.stt.base import SttBackend
-from live_transcription.transcript import Utterance
+from live_transcription.transcript import Gap, Utterance
 from live_transcription.types import OPUS_CLOCK_RATE, AudioGap, AudioPacket, Caption, TurnAnswer
 from live_transcription.vad.detector import speech_sample, voice_activity_detector
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
@@ -74,6 +74,7 @@ class Speaker:
         on_caption: Callable[[Caption], None],
         on_utterance: Callable[[Utterance], None],
         on_error: Callable[[SttError], None],
+        on_gap: Callable[[Gap], None] = lambda gap: None,  # noqa: ARG005
         requests: OfferRequests | None = None,
         slot: Slot | None = None,
         on_unavailable: Callable[[], None] = lambda: None,
@@ -84,7 +85,7 @@ class Speaker:
         self._ice_servers = ice_servers
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
-        self._captioner = Captioner(session_id, language, on_caption, on_utterance)
+        self._captioner = Captioner(session_id, language, on_caption, on_utterance, on_gap=on_gap)
         self._slot = slot or FreeSlot()
         self._on_unavailable = on_unavailable
         activity = SilenceGate(voice_activity_detector())

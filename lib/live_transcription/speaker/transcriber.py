@@ -32,6 +32,7 @@ from live_transcription.speaker.gated_frames import GatedFrames
 from live_transcription.speaker.pending_speech import PendingSpeech, TimedAction
 from live_transcription.speaker.slot import FreeSlot, Slot
 from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.transcript import GapReason
 from live_transcription.types import SAMPLE_RATE
 from live_transcription.vad.gate import CloseStream, Flush, OpenStream, SilenceGate, Speech
 
@@ -160,15 +161,21 @@ class Transcriber:
 
     async def _until_slot(self, opening: Iterable[TimedAction]) -> Iterable[TimedAction] | None:
         """Wait for a slot. Returns the newest speech, or None if the speech ended before. Raises FrameQueueClosed."""
+        clock = asyncio.get_running_loop().time
         newest = _pending_speech(WAITING_S)
+        speech: tuple[float, float] | None = None
         try:
             actions = opening
             while True:
+                if self._audio.speaking:
+                    speech = (clock() if speech is None else speech[0], clock())
                 for timed in actions:
                     dropped = newest.add([timed])
                     if self._audio.speaking:  # without a gate, silence comes here, too
                         metrics.untranscribed_seconds.inc(dropped / SAMPLE_RATE)
                 if self._slot.held:
+                    if speech is not None:
+                        speech = (speech[0], clock() - newest.seconds)
                     self._buffer([*newest.take()])
                     return self._take_pending()
                 if not self._gate.speaking:
@@ -179,16 +186,26 @@ class Transcriber:
             if self._audio.speaking or not self._audio.has_own_activity:
                 metrics.untranscribed_seconds.inc(newest.seconds)
             newest.clear()
+            if speech is not None:
+                self._captioner.not_transcribed(GapReason.NOT_ADMITTED, *speech)
 
     async def _pause(self, seconds: float, *, buffer: bool) -> None:
         """Let `seconds` pass. `buffer`: keep speech for the next stream. Raises FrameQueueClosed."""
         clock = asyncio.get_running_loop().time
         until = clock() + seconds
-        with contextlib.suppress(TimeoutError):
+        lost: tuple[float, float] | None = None
+        try:
             while (left_s := until - clock()) > 0:
                 actions = await self._audio.next(left_s)
                 if buffer:
                     self._buffer(actions)
+                elif self._audio.speaking:
+                    lost = (clock() if lost is None else lost[0], clock())
+        except TimeoutError:
+            pass
+        finally:
+            if lost is not None:
+                self._captioner.not_transcribed(GapReason.NO_ENGINE, *lost)
         if not self._pending:
             self._audio.reset()
 
@@ -230,7 +247,7 @@ class Transcriber:
         if failures:
             end_if_cancelled()
             self._report(failures)
-            self._captioner.finalise(cut_short=True)
+            self._captioner.stream_failed()
             self._audio.reset()
         elif queue_ended and not self._pending:
             raise FrameQueueClosed

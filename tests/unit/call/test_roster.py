@@ -50,6 +50,23 @@ def test_a_publisher_is_in_the_call_with_audio() -> None:
     assert roster.publishers() == {"s1"}
 
 
+def test_persons_are_in_the_call_and_machines_are_not() -> None:
+    roster = Roster()
+    roster.reset("own")
+    roster.apply(updated(talking("own"), talking("recorder", internal=True), Participant("s1")))
+    assert not roster.anybody_in_call
+    roster.apply(updated(Participant("s1", in_call=InCall.IN_CALL)))
+    assert roster.anybody_in_call
+    roster.apply(updated(Participant("s1", in_call=InCall.DISCONNECTED), talking("phone", virtual=True)))
+    assert roster.anybody_in_call
+    assert list(roster.phones()) == ["phone"]
+    roster.apply(ParticipantsLeft(("phone",)))
+    assert not roster.anybody_in_call
+    roster.apply(updated(talking("s1")))
+    roster.reset("own-2")
+    assert not roster.anybody_in_call
+
+
 def test_an_update_that_omits_a_value_keeps_the_earlier_one() -> None:
     roster = Roster()
     roster.apply(ParticipantsJoined((Participant("s1", nextcloud_session_id="nc1", user_id="user-1"),)))

@@ -13,7 +13,7 @@ import pytest
 
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.stream_clock import StreamClock
-from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token, Utterance
+from live_transcription.transcript import Flushed, Gap, GapReason, Hypothesis, Pause, Restarted, SttEvent, Token, Utterance
 from live_transcription.types import SAMPLE_RATE, Caption
 from sandbox import virtual_clock
 
@@ -25,12 +25,14 @@ class Speaker:
     def __init__(self) -> None:
         self.captions: list[Caption] = []
         self.utterances: list[Utterance] = []
+        self.gaps: list[Gap] = []
         self.loop = asyncio.get_running_loop()
         self.captioner = Captioner(
             "speaker-1",
             "en",
             self.captions.append,
             self.utterances.append,
+            on_gap=self.gaps.append,
             wall_clock=lambda: DAY_S + self.loop.time(),
         )
 
@@ -158,6 +160,51 @@ def test_words_that_a_new_connection_repeats_do_not_change_the_times() -> None:
     speaker = played(scenario)
     assert [utterance.text for utterance in speaker.utterances] == ["one two three"]
     assert speaker.times == near((0.5, 1.5))
+
+
+@pytest.mark.parametrize("engine", ["words", "hypotheses"])
+def test_words_of_an_utterance_that_has_ended_are_not_repeated_in_the_next_one(engine: str) -> None:
+    """The utterance ended by its own pause; then another engine takes over and repeats it."""
+
+    async def scenario(speaker: Speaker) -> None:
+        speaker.send(4.0, spoken_until=4.0)
+        speaker.feed(Token("one", True, 0.5), Token("two", True, 1.0))
+        await asyncio.sleep(5)
+        speaker.feed(Restarted())
+        if engine == "words":
+            speaker.feed(Token("one", True, 0.5), Token("two", True, 1.0), Token("three", True, 3.5), Flushed())
+        else:
+            speaker.feed(Hypothesis("One two three.", final=False), Hypothesis("One two three.", final=True))
+
+    utterances = [utterance.text.lower().rstrip(".") for utterance in played(scenario).utterances]
+    assert utterances == ["one two", "three"]
+
+
+def test_audio_since_the_last_word_of_a_failed_stream_is_a_gap() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.send(3.0, spoken_until=13.0)
+        speaker.feed(Token("one", True, 0.5, 0.8))
+        await asyncio.sleep(1)
+        speaker.send(2.0, spoken_until=15.0)
+        speaker.send(2.0, spoken_until=17.0)
+        speaker.captioner.stream_failed()
+
+    speaker = played(scenario)
+    assert [(utterance.text, utterance.final) for utterance in speaker.utterances] == [("one", False)]
+    assert [(gap.reason, gap.speaker) for gap in speaker.gaps] == [(GapReason.NO_ENGINE, "speaker-1")]
+    assert [(gap.started_at - DAY_S, gap.ended_at - DAY_S) for gap in speaker.gaps] == near((13.0, 17.0))
+
+
+def test_a_stream_that_fails_after_all_was_transcribed_leaves_no_gap() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.send(3.0, spoken_until=13.0)
+        speaker.feed(Hypothesis("", final=True), Flushed())
+        speaker.captioner.stream_failed()
+        speaker.captioner.begin_stream("en")
+        speaker.send(0.5, spoken_until=14.0)
+        speaker.captioner.stream_failed()
+
+    assert played(scenario).gaps == []
 
 
 def test_the_jitter_of_frames_does_not_change_the_time_of_a_stream() -> None:

@@ -15,10 +15,11 @@ import pytest
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.capacity.memory import MemoryReading
 from live_transcription.capacity.watch import Capacity, PublisherClaims
+from live_transcription.errors import SttRefused
 from live_transcription.observability import metrics
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.transcriber import WAITING_S, Transcriber
-from live_transcription.transcript import Hypothesis, Utterance
+from live_transcription.transcript import Gap, GapReason, Hypothesis, Utterance
 from live_transcription.types import SAMPLE_RATE, Caption, Frame
 from live_transcription.vad.gate import AlwaysSpeech, SilenceGate
 from sandbox import virtual_clock
@@ -44,6 +45,7 @@ class Talker:
         self.backend.prepare = stage.opened
         self.captions: list[Caption] = []
         self.utterances: list[Utterance] = []
+        self.gaps: list[Gap] = []
         self.claims: PublisherClaims = stage.capacity.claims(call, lambda: None)
         self.quiet: list[bool] = []
         self.frames = FrameQueue(30.0)
@@ -52,7 +54,7 @@ class Talker:
             self.frames,
             activity if gate else SilenceGate(AlwaysSpeech()),
             self.backend,
-            Captioner("speaker", "en", self.captions.append, self.utterances.append),
+            Captioner("speaker", "en", self.captions.append, self.utterances.append, on_gap=self.gaps.append),
             "en",
             on_error=lambda error: None,
             slot=self.claims,
@@ -127,6 +129,66 @@ def test_a_silent_speaker_loses_the_stream_to_a_talking_one_whose_onset_is_not_l
             await speaking
             await second.hush(1)
             assert 4.9 <= second.transcribed_s <= 6.2, "from the onset on"
+
+    virtual_clock.run(run())
+
+
+def gaps_of(talker: Talker) -> list[tuple[GapReason, float]]:
+    return [(gap.reason, pytest.approx(gap.ended_at - gap.started_at, abs=1.0)) for gap in talker.gaps]
+
+
+def test_speech_without_a_slot_is_a_gap() -> None:
+    async def run() -> None:
+        async with Stage(1).open() as stage:
+            first, second = stage.talker("a"), stage.talker("a")
+            speaking = asyncio.create_task(first.say(30))
+            await asyncio.sleep(1)
+            await second.say(6)
+            await second.hush(3)
+            assert gaps_of(second) == [(GapReason.NOT_ADMITTED, 6.0)]
+            await speaking
+            await first.hush(12)
+            await second.say(4)
+            await second.hush(3)
+            assert len(second.gaps) == 1
+            assert first.gaps == []
+
+    virtual_clock.run(run())
+
+
+def test_a_slot_that_comes_late_leaves_a_gap_up_to_the_speech_that_was_kept() -> None:
+    async def run() -> None:
+        async with Stage(1).open() as stage:
+            first, second = stage.talker("a"), stage.talker("a")
+            speaking = asyncio.create_task(first.say(5))
+            await asyncio.sleep(1)
+            talking = asyncio.create_task(second.say(40))
+            await speaking
+            await first.hush(20)
+            await talking
+            await second.hush(2)
+            (gap,) = second.gaps
+            assert gap.reason is GapReason.NOT_ADMITTED
+            assert second.transcribed_s + gap.ended_at - gap.started_at == pytest.approx(40.0, abs=2.0)
+
+    virtual_clock.run(run())
+
+
+def test_speech_that_no_engine_accepts_is_a_gap() -> None:
+    async def run() -> None:
+        async with Stage(2).open() as stage:
+            talker = stage.talker("a")
+
+            def refuse() -> None:
+                raise SttRefused("The key is wrong.")
+
+            talker.backend.refuse = refuse
+            await talker.hush(1)
+            await talker.say(12)
+            await talker.hush(30)
+            assert {gap.reason for gap in talker.gaps} == {GapReason.NO_ENGINE}
+            assert sum(gap.ended_at - gap.started_at for gap in talker.gaps) == pytest.approx(12.0, abs=1.5)
+            assert talker.finals == []
 
     virtual_clock.run(run())
 
