@@ -13,7 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from live_transcription.config import ENGINES
+from live_transcription.config import ENGINES, MASKED_CHARS, MASKED_TERMS, MASKED_WORDS
 from live_transcription.languages import LANGUAGES
 from live_transcription.runtime.hosts import is_host
 from live_transcription.texts import Text, Value
@@ -109,6 +109,24 @@ def language(text: str) -> str:
     if text in LANGUAGES:
         return text
     raise Malformed("Enter the code of a supported language, such as en or fr.")
+
+
+def masked_words(text: str) -> tuple[tuple[str, str], ...]:
+    """`en: damn; fr: zut, flûte; word of all languages` as pairs of a language, or "", and a term."""
+    found: dict[tuple[str, str], None] = {}
+    for part in re.split(r"[;\n]", text):
+        code, colon, terms = part.rpartition(":")
+        code = code.strip().lower()
+        if colon and code not in LANGUAGES:
+            raise Malformed("Begin each list with the code of a language and a colon, such as en: or fr:.")
+        for term in filter(None, map(str.strip, terms.split(","))):
+            words = re.findall(r"\w+", term)
+            if not words or len(words) > MASKED_WORDS or len(term) > MASKED_CHARS:
+                raise Malformed("Use words and short terms, separated by commas.")
+            found[code, term] = None
+    if len(found) > MASKED_TERMS:
+        raise Malformed("Enter at most {number} words.", number=MASKED_TERMS)
+    return tuple(found)
 
 
 def languages(text: str) -> tuple[str, ...]:

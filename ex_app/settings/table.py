@@ -206,6 +206,12 @@ SETTINGS: tuple[Setting, ...] = (
         parsers.boolean, "translation",
     ),
     Setting(
+        "LT_MASKED_WORDS", "text", "captions", "Words to mask",
+        "Captions show these words as asterisks. Separate words by commas and languages by semicolons. An asterisk stands for "
+        "any ending.",
+        parsers.masked_words, "masked_words", placeholder="en: damn, heck; de: verdammt*",
+    ),
+    Setting(
         "LT_TRANSCRIPTS", "switch", "captions", "Allow transcripts to be kept",
         "Talk gets a bot that moderators can enable in a conversation. It asks at the start of each call; the file goes to the "
         "moderator who agrees. Read docs/transcripts-guide.md before.",

@@ -197,9 +197,14 @@ class SttConfig:
         return engines if self.fallback else engines[:1]
 
 
+#: Maximum number of masked terms, and of characters and words of a term.
+MASKED_TERMS, MASKED_CHARS, MASKED_WORDS = 1000, 60, 8
+
+
 @dataclass(frozen=True, slots=True)
 class EngineConfig:
     """All settings of the service. `languages`: languages to offer; empty for all. `translation`: offer translated captions.
+    `masked_words`: pairs of a language, or "" for all, and a term that captions show as asterisks.
 
     `max_speakers`, `max_calls`: concurrent speech-to-text streams and calls. `max_memory_mb`: memory limit in MB, 0 for none;
     above a share of it (`capacity.admission`), no streams are added.
@@ -211,6 +216,7 @@ class EngineConfig:
     stt: SttConfig = field(default_factory=SttConfig)
     languages: tuple[str, ...] = ()
     translation: bool = True
+    masked_words: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     max_speakers: int = 500
     max_calls: int = 500
     max_memory_mb: int = 0

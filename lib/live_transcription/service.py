@@ -24,6 +24,7 @@ from live_transcription.call.problems import Problems
 from live_transcription.capacity.descriptors import DescriptorReading, read_descriptors
 from live_transcription.capacity.memory import MemoryReading
 from live_transcription.capacity.watch import Capacity
+from live_transcription.captions.masking import Masks
 from live_transcription.config import ENGINES, EngineConfig, HpbConfig, SttConfig
 from live_transcription.errors import (
     CallNotFound,
@@ -122,6 +123,8 @@ class TranscriptionService:
         self._ice = IceServerCache(ice_servers)
         self._translations = Translations(translator or NoTranslator())
         self._translations.allowed = self._config is None or self._config.translation
+        if self._config is not None:
+            self._translations.masks = Masks(self._config.masked_words)
         self._chosen_languages = ChosenLanguages()
         self._transcripts = transcripts
         self._guard = HelloGuard()
@@ -168,6 +171,7 @@ class TranscriptionService:
             return
         old, self._config, self._config_error = self._config, config, None
         self._translations.allowed = config.translation
+        self._translations.masks = Masks(config.masked_words)
         self._capacity.limit(config.max_speakers, config.max_memory_mb)
         self._apply_stt(config.stt)
         if old is None or old.hpb != config.hpb:

@@ -93,6 +93,7 @@ class Call:
         self._ice_servers = ice_servers
         self._on_stt_error = on_stt_error
         self._new_speaker = new_speaker
+        self._translations = translations
         self._session = new_session(config.hpb, room_token, guard=guard)
         #: Set while the HPB refuses the app; `last_error` has the reason.
         self.refused = self._session.refused
@@ -388,6 +389,7 @@ class Call:
             on_utterance=self._end_utterance,
             on_gap=self._transcript.add_gap,
             on_error=self._on_stt_error,
+            masks=lambda: self._translations.masks,
             requests=requests,
             slot=claims,
             on_unavailable=on_unavailable,

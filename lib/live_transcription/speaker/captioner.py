@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from live_transcription.captions.assembler import CaptionAssembler
+from live_transcription.captions.masking import Masks, MaskStream
 from live_transcription.captions.policy import Committed
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
@@ -36,6 +37,7 @@ class Captioner:
         on_utterance: Callable[[Utterance], None] = lambda utterance: None,  # noqa: ARG005
         *,
         on_gap: Callable[[Gap], None] = lambda gap: None,  # noqa: ARG005
+        masks: Callable[[], Masks] = Masks,
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._speaker = speaker
@@ -45,6 +47,8 @@ class Captioner:
         self._on_gap = on_gap
         self._wall_clock = wall_clock
         self._assembler = CaptionAssembler()
+        self._masks = masks
+        self._masked = MaskStream()
         self._alarm = DeadlineTimer(self._tick)
         self._disagreed = 0
         self._clock = StreamClock()
@@ -88,6 +92,8 @@ class Captioner:
         """Commit all words and end the utterance. `cut_short`: the stream has not delivered its last words."""
         now = self._now()
         self._emit(self._assembler.finalise(now), now, final=not cut_short)
+        if kept := self._masked.release(self._masks().of(self._language)):
+            self._send(kept, now)
 
     def stream_failed(self) -> None:
         """The stream has failed: end the utterance with the words it has. The audio since its last word is lost."""
@@ -118,15 +124,22 @@ class Captioner:
             # An utterance that ends before a word, to keep it short, does not contain that word's time.
             if span is not None and (result.text or len(results) == 1):
                 self._span = span if self._span is None else (min(self._span[0], span[0]), max(self._span[1], span[1]))
-            if result.text:
-                self._count_words(result.text, now)
-                self._on_caption(Caption(self._speaker, result.text, self._language))
-            if result.utterance is not None:
-                self._end_utterance(result.utterance, now, final)
+            masked = self._masked.feed(result, self._masks().of(self._language), now)
+            if masked.text:
+                self._send(masked.text, now)
+            if masked.utterance is not None:
+                self._end_utterance(masked.utterance, now, final)
+        if kept := self._masked.expire(self._masks().of(self._language), now):
+            self._send(kept, now)
         if (disagreed := self._assembler.disagreed) > self._disagreed:
             metrics.words_disagreed.inc(disagreed - self._disagreed)
             self._disagreed = disagreed
-        self._alarm.set(self._assembler.next_deadline())
+        deadlines = (self._assembler.next_deadline(), self._masked.next_deadline())
+        self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
+
+    def _send(self, text: str, now: float) -> None:
+        self._count_words(text, now)
+        self._on_caption(Caption(self._speaker, text, self._language))
 
     def _end_utterance(self, text: str, now: float, final: bool) -> None:
         if self._speech_ended is not None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 
 from live_transcription.audio.frame_queue import FrameQueue
 from live_transcription.audio.pipeline import AudioPipeline
+from live_transcription.captions.masking import Masks
 from live_transcription.config import EngineConfig
 from live_transcription.errors import NoAudio, NoMediaPath, SttError, TransportLost, WebrtcError
 from live_transcription.observability import metrics
@@ -75,6 +76,7 @@ class Speaker:
         on_utterance: Callable[[Utterance], None],
         on_error: Callable[[SttError], None],
         on_gap: Callable[[Gap], None] = lambda gap: None,  # noqa: ARG005
+        masks: Callable[[], Masks] = Masks,
         requests: OfferRequests | None = None,
         slot: Slot | None = None,
         on_unavailable: Callable[[], None] = lambda: None,
@@ -85,7 +87,7 @@ class Speaker:
         self._ice_servers = ice_servers
         self._frames = FrameQueue(config.audio.queue_s)
         self._pipeline = AudioPipeline(self._frames, frame_ms=config.audio.frame_ms)
-        self._captioner = Captioner(session_id, language, on_caption, on_utterance, on_gap=on_gap)
+        self._captioner = Captioner(session_id, language, on_caption, on_utterance, on_gap=on_gap, masks=masks)
         self._slot = slot or FreeSlot()
         self._on_unavailable = on_unavailable
         activity = SilenceGate(voice_activity_detector())

@@ -11,6 +11,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from live_transcription.captions.masking import Masks
 from live_transcription.errors import TranslationError
 from live_transcription.observability import metrics
 from live_transcription.translation.lane import DEADLINE_S
@@ -62,6 +63,8 @@ class Translations:
         self._health = ProviderHealth()
         #: Whether to use the provider. If not, no language is offered, and readers get the captions as they are spoken.
         self.allowed = True
+        #: The words that are masked, also in translations.
+        self.masks = Masks()
 
     async def run(self) -> None:
         """Run requests until cancelled."""
@@ -117,7 +120,7 @@ class Translations:
         began_at, text = loop.time(), None
         try:
             async with asyncio.timeout_at(job.deadline):
-                text = await self._translator.translate(job.text, job.origin, job.target)
+                text = self.masks.apply(await self._translator.translate(job.text, job.origin, job.target), job.target)
             metrics.translation_seconds.observe(loop.time() - began_at)
             self._health.succeeded()
         except (TranslationError, TimeoutError) as error:

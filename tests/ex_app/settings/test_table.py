@@ -43,6 +43,7 @@ EXAMPLES: dict[str, tuple[str, Any]] = {
     "LT_FRAME_MS": ("200", 200),
     "LT_GATE": ("false", False),
     "LT_TRANSLATION": ("false", False),
+    "LT_MASKED_WORDS": ("EN: damn, heck ; zut alors", (("en", "damn"), ("en", "heck"), ("", "zut alors"))),
     "LT_PREWARM": ("false", False),
     "LT_MAX_SPEAKERS": ("12", 12),
     "LT_MAX_CALLS": ("34", 34),

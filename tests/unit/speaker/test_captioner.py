@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from live_transcription.captions.masking import Masks
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.stream_clock import StreamClock
 from live_transcription.transcript import Flushed, Gap, GapReason, Hypothesis, Pause, Restarted, SttEvent, Token, Utterance
@@ -213,3 +214,23 @@ def test_the_jitter_of_frames_does_not_change_the_time_of_a_stream() -> None:
         clock.add(1920, number * 0.08 + (0.05 if number % 2 else 0.0))
     times = [clock.time(second) for second in range(10, 80, 10)]
     assert [after - before for before, after in itertools.pairwise(times)] == pytest.approx([10.0] * 6, abs=0.001)
+
+
+def test_masked_words_leave_neither_in_captions_nor_in_utterances() -> None:
+    async def run() -> None:
+        captions: list[str] = []
+        utterances: list[Utterance] = []
+        masks = Masks([("en", "out of order"), ("", "darn")])
+        captioner = Captioner(
+            "speaker-1", "en", lambda caption: captions.append(caption.text), utterances.append, masks=lambda: masks
+        )
+        for word in ("You", "are", "out", "of", "order,", "darn", "it", "out", "of"):
+            captioner.feed(Token(word, starts_word=True))
+        await asyncio.sleep(1.5)  # virtual
+        captioner.feed(Token("order.", starts_word=True))
+        captioner.finalise()
+        captioner.close()
+        assert " ".join(captions) == "You are *** ** *****, **** it out of *****."
+        assert [each.text for each in utterances] == ["You are *** ** *****, **** it *** ** *****."]
+
+    virtual_clock.run(run(), limit_s=60.0)
