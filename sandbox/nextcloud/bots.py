@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
 """Talk's bots, as far as external apps have them: AppAPI registers a bot, a moderator enables it in a conversation, and Talk
-sends it what happens in the chat, through AppAPI's proxy (spreed's docs/bots.md; app_api's TalkBotController).
+sends it what happens in the chat, through AppAPI's proxy (Talk's docs, "Bots and Webhooks"; app_api's `TalkBotController`).
 
 The app gets the body without Talk's signature, for nobody (an empty user), within three seconds and once. What it answers does
 not matter, as long as it answers. Bots never hear bots.
