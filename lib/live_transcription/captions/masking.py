@@ -20,7 +20,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from live_transcription.captions.policy import Committed
-from live_transcription.captions.words import join
+from live_transcription.captions.words import UNSPACED, join
 
 #: Seconds for which words that may begin a term of several words are kept.
 LONGEST_WAIT_S = 1.0
@@ -36,13 +36,11 @@ _ENDINGS: Mapping[str, tuple[str, ...]] = {
     "nl": ("s", "en", "e"),
     "sv": ("s", "n", "en", "ar", "or", "er"),
 }
-#: Scripts without spaces between words; see `words`.
-_UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _MARK = "\u0300-\u036f"
-_UNIT = re.compile(rf"[{_UNSPACED}][{_MARK}]*|(?:(?![{_UNSPACED}])[^\W_][{_MARK}]*)+")
+_UNIT = re.compile(rf"[{UNSPACED}][{_MARK}]*|(?:(?![{UNSPACED}])[^\W_][{_MARK}]*)+")
 #: Ends a sentence or a clause, or is masked already.
 _BREAK = re.compile(r"[.!?;:…。！？*]")
-_SPACELESS = re.compile(rf"[{_UNSPACED}]")
+_SPACELESS = re.compile(rf"[{UNSPACED}]")
 #: A letter or digit, and its combining marks: each character becomes an asterisk, so that positions stay.
 _MASKED = re.compile(rf"[^\W_{_MARK}]|[{_MARK}]")
 #: Letters that have no decomposition.

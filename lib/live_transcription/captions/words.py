@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 #: Scripts without spaces between words: Thai, Lao, Khmer, kana and han, but not hangul. Each character counts as a word.
-_UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-_WORD = re.compile(rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+")
-_SEAM = re.compile(rf"[{_UNSPACED}。，、！？]$")
+UNSPACED = "\u0e00-\u0eff\u1780-\u17ff\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+_WORD = re.compile(rf"[{UNSPACED}]|[^\s{UNSPACED}]+")
+_SEAM = re.compile(rf"[{UNSPACED}。，、！？]$")
 #: Invisible characters that Persian, Indic scripts and emoji need.
 _JOINERS = "\u200c\u200d"
 _EDGES = re.compile(r"^[\W_]+|[\W_]+$")
