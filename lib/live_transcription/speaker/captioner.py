@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 from live_transcription.captions.assembler import CaptionAssembler
 from live_transcription.captions.policy import Committed
+from live_transcription.captions.spoken_language import SpokenLanguage
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.speaker.stream_clock import StreamClock
@@ -34,7 +35,7 @@ class Captioner:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._speaker = speaker
-        self._language = language
+        self._spoken = SpokenLanguage(language)
         self._on_caption = on_caption
         self._on_utterance = on_utterance
         self._wall_clock = wall_clock
@@ -51,7 +52,7 @@ class Captioner:
 
     def begin_stream(self, language: str) -> None:
         """The following events come from a new stream, whose time begins at 0."""
-        self._language = language
+        self._spoken.begin_stream(language)
         self._clock = StreamClock()
 
     def audio_sent(self, samples: int, ended_at: float) -> None:
@@ -61,6 +62,8 @@ class Captioner:
     def feed(self, event: SttEvent) -> None:
         """Take the next event of the stream."""
         now = self._now()
+        if isinstance(event, Token | Hypothesis):
+            self._spoken.hear(event.language)
         self._emit(self._assembler.feed(event, now), now, self._span_of(event, now))
 
     def start_of_speech(self, ago_s: float) -> None:
@@ -93,7 +96,7 @@ class Captioner:
                 self._span = span if self._span is None else (min(self._span[0], span[0]), max(self._span[1], span[1]))
             if result.text:
                 self._count_words(result.text, now)
-                self._on_caption(Caption(self._speaker, result.text, self._language))
+                self._on_caption(Caption(self._speaker, result.text, self._spoken.add(result.text)))
             if result.utterance is not None:
                 self._end_utterance(result.utterance, now, final)
         if (disagreed := self._assembler.disagreed) > self._disagreed:
@@ -109,7 +112,13 @@ class Captioner:
         to_unix_s = self._wall_clock() - now
         self._on_utterance(
             Utterance(
-                next_utterance_id(), self._speaker, text, self._language, final, started_at + to_unix_s, ended_at + to_unix_s
+                next_utterance_id(),
+                self._speaker,
+                text,
+                self._spoken.end_utterance(),
+                final,
+                started_at + to_unix_s,
+                ended_at + to_unix_s,
             )
         )
 

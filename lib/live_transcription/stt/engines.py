@@ -14,7 +14,7 @@ from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.config import SttConfig
 from live_transcription.errors import SttError, SttModelError
-from live_transcription.languages import LANGUAGES
+from live_transcription.languages import CHOICES, LANGUAGES
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.embedded import weights
@@ -55,7 +55,7 @@ class SttRegistry:
                 engines.append(MoshiBackend(config.moshi))
             elif name == "embedded" and config.embedded is not None:
                 source = weights.find(config.embedded.model_directory)
-                engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device)
+                engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device, detected=config.embedded.detected)
                 engines.append(EmbeddedBackend(engine, config.embedded))
         self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None
@@ -112,7 +112,7 @@ class SttRegistry:
     def languages(self) -> Mapping[str, Language]:
         """The languages that at least one engine understands, by code, in the order to offer them."""
         known = frozenset[str]().union(*(engine.languages for engine in self._engines))
-        return {code: language for code, language in LANGUAGES.items() if code in known}
+        return {code: language for code, language in CHOICES.items() if code in known}
 
     def backend(self) -> SttBackend:
         """All engines as one backend. Raises SttModelError if there is no engine."""

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
+from live_transcription.languages import AUTO
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.stream_clock import StreamClock
 from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token, Utterance
@@ -166,3 +167,18 @@ def test_the_jitter_of_frames_does_not_change_the_time_of_a_stream() -> None:
         clock.add(1920, number * 0.08 + (0.05 if number % 2 else 0.0))
     times = [clock.time(second) for second in range(10, 80, 10)]
     assert [after - before for before, after in itertools.pairwise(times)] == pytest.approx([10.0] * 6, abs=0.001)
+
+
+def test_captions_and_utterances_of_an_automatic_language_have_the_language_of_their_words() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.captioner.begin_stream(AUTO)
+        speaker.feed(*(Token(word, True) for word in "I think that this is right".split()), Flushed())  # noqa: SIM905
+        speaker.feed(*(Token(word, True) for word in "mais je ne sais pas".split()), Flushed())  # noqa: SIM905
+        # Whisper takes over, and is believed.
+        speaker.feed(Hypothesis("Das ist gut.", True, language="de"))
+        speaker.captioner.finalise()
+
+    speaker = played(scenario)
+    assert [each.language for each in speaker.utterances] == ["en", "fr", "de"]
+    assert [each.language for each in speaker.captions if each.text in ("sais", "Das ist gut.")] == ["fr", "de"]
+    assert AUTO not in {each.language for each in speaker.captions}

@@ -112,6 +112,8 @@ class FakeEngine:
 
 
 class FakeRecogniser:
+    language: str | None = None
+
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
 

@@ -19,7 +19,12 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 
 
 class Recogniser(Protocol):
-    """Decodes one speaker's utterances. Only one thread uses it at a time."""
+    """Decodes one speaker's utterances. Only one thread uses it at a time.
+
+    `language` is that of the last text, None if it is the stream's.
+    """
+
+    language: str | None
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
         """Decode an utterance that continues. `samples` is its audio so far, including that of the previous call.
