@@ -56,6 +56,11 @@ class SpokenLanguage:
         self._settled = False
         self.begin_stream(language)
 
+    @property
+    def language(self) -> str | None:
+        """The language of the last words, None if there are none."""
+        return self._language
+
     def begin_stream(self, language: str) -> None:
         """The following words come from a stream in this language, which may be automatic."""
         self._stream = None if language == AUTO else language

@@ -50,6 +50,11 @@ class Captioner:
         self._speech_ended: float | None = None
         self._last_word_at = float("-inf")
 
+    @property
+    def spoken_language(self) -> str | None:
+        """The language of the speaker's last words, None if there are none."""
+        return self._spoken.language
+
     def begin_stream(self, language: str) -> None:
         """The following events come from a new stream, whose time begins at 0."""
         self._spoken.begin_stream(language)

@@ -21,13 +21,13 @@ FIRST_S, FIRST_SHARE = 0.8, 0.6
 
 
 class LanguageChoice:
-    """The language of one speaker's utterances, which is always one of `languages`."""
+    """The language of one speaker's utterances, always one of `languages`. `spoken`: that of earlier ones, if there are any."""
 
-    def __init__(self, languages: Collection[str]) -> None:
+    def __init__(self, languages: Collection[str], spoken: str | None = None) -> None:
         self._languages = frozenset(languages)
         # The language of the last utterance that was decided, and of the one before the open utterance.
-        self._current: str | None = None
-        self._before: str | None = None
+        self._current = spoken if spoken in self._languages else None
+        self._before = self._current
         # The likeliest language of the open utterance. `_tentative`: the one in which it was decoded although undecided.
         self._likeliest: str | None = None
         self._tentative: str | None = None

@@ -11,6 +11,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from live_transcription.stt.base import Hints
+
 #: Sample rate of Whisper, in Hz.
 RATE = 16_000
 
@@ -55,5 +57,5 @@ class Engine(Protocol):
     def unload(self) -> None:
         """Free the memory. No decode may be running."""
 
-    def recogniser(self, language: str) -> Recogniser:
+    def recogniser(self, language: str, hints: Hints) -> Recogniser:
         """Return a recogniser for one speaker. Raises SttAtCapacity if the engine supports no further speaker."""

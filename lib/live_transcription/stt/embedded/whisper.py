@@ -20,6 +20,7 @@ import numpy as np
 from live_transcription.config import Device
 from live_transcription.errors import SttModelError
 from live_transcription.languages import AUTO
+from live_transcription.stt.base import Hints
 from live_transcription.stt.embedded import guards
 from live_transcription.stt.embedded.language_choice import LanguageChoice
 from live_transcription.stt.embedded.recogniser import RATE, Recogniser, Samples
@@ -148,8 +149,9 @@ class WhisperEngine:
         self._model = None
         self._tokenizers.clear()
 
-    def recogniser(self, language: str) -> Recogniser:
-        return WhisperRecogniser(self, language, LanguageChoice(self._detected) if language == AUTO else None)
+    def recogniser(self, language: str, hints: Hints) -> Recogniser:
+        choice = LanguageChoice(self._detected, hints.spoken()) if language == AUTO else None
+        return WhisperRecogniser(self, language, choice)
 
     def encode(self, samples: Samples, window_s: int) -> Any:
         """Encode the first `window_s` seconds of `samples`. May be called from any thread. Raises RuntimeError."""

@@ -105,3 +105,12 @@ def test_it_is_always_an_offered_language_and_changes_at_most_once_per_utterance
             said = [language for language in languages if language is not None]
             assert sum(one != other for one, other in pairwise(said)) <= 1
             speaker.end_utterance()
+
+
+def test_the_language_before_a_long_silence_counts_if_it_is_offered() -> None:
+    speaker = LanguageChoice({"en", "fr"}, "fr")
+    speaker.observe({"en": 0.99}, 0.5)
+    assert speaker.language(last=True) == "fr"
+    speaker.reject()
+    assert speaker.language(last=True) == "fr"
+    assert LanguageChoice({"en", "fr"}, "de").language(last=False) is None
