@@ -41,6 +41,8 @@ _ELIDED = re.compile(r"(?:[ldnjtms]|qu|jusqu|lorsqu|puisqu)'\w{2}|c'e|c'é")
 _WORD = re.compile(r"\w+(?:'\w+)*")
 #: Words by which another language must lead before the speaker's language changes, and their factor on those of the former.
 _LEAD, _FACTOR = 3, 3
+#: Characters of an utterance whose language counts for what the speaker says after a silence. That of a short one is a guess.
+_LASTING_CHARS = 16
 
 
 class SpokenLanguage:
@@ -54,12 +56,14 @@ class SpokenLanguage:
         # Words of the open utterance that show a language, and whether there were enough of them in some utterance.
         self._evidence = dict.fromkeys(_FREQUENT, 0)
         self._settled = False
+        self._chars = 0
+        self._lasting: str | None = None
         self.begin_stream(language)
 
     @property
     def language(self) -> str | None:
-        """The language of the last words, None if there are none."""
-        return self._language
+        """The language of the last utterance that was long enough to know it; None if there is none."""
+        return self._lasting
 
     def begin_stream(self, language: str) -> None:
         """The following words come from a stream in this language, which may be automatic."""
@@ -77,6 +81,7 @@ class SpokenLanguage:
 
     def add(self, text: str) -> str:
         """The language of these words, the next ones of the open utterance."""
+        self._chars += len(text)
         if self._said is None and self._stream is None:
             self._count(text)
         return self._current()
@@ -85,6 +90,8 @@ class SpokenLanguage:
         """The language of the utterance, which ends here."""
         if max(self._evidence.values()) >= _LEAD:
             self._settled = True
+        if self._chars >= _LASTING_CHARS:
+            self._lasting = self._current()
         self._forget_evidence()
         return self._current()
 
@@ -108,3 +115,4 @@ class SpokenLanguage:
 
     def _forget_evidence(self) -> None:
         self._evidence = dict.fromkeys(_FREQUENT, 0)
+        self._chars = 0

@@ -52,7 +52,7 @@ class Captioner:
 
     @property
     def spoken_language(self) -> str | None:
-        """The language of the speaker's last words, None if there are none."""
+        """The language of the speaker's last utterance that was long enough to know it; None if there is none."""
         return self._spoken.language
 
     def begin_stream(self, language: str) -> None:

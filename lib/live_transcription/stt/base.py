@@ -38,7 +38,7 @@ __all__ = [
 class Hints:
     """What is known about a speaker's next words. The values may change during a call.
 
-    `spoken`: the language of the speaker's last words, None if there are none.
+    `spoken`: the language of the speaker's last utterance that was long enough to know it, None if there is none.
     """
 
     spoken: Callable[[], str | None] = lambda: None

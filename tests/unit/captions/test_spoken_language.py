@@ -87,3 +87,19 @@ def test_changes_from_and_to_an_automatic_language() -> None:
     assert say(spoken, "Bonjour, je ne sais pas où nous sommes.")[1] == "fr"
     spoken.begin_stream("de")
     assert say(spoken, "Bonjour, je ne sais pas où nous sommes.")[1] == "de"
+
+
+def test_only_an_utterance_of_some_length_counts_after_a_silence() -> None:
+    spoken = SpokenLanguage(AUTO)
+    spoken.hear("zh")
+    spoken.add("是")
+    spoken.end_utterance()
+    assert spoken.language is None
+    spoken.hear("fr")
+    spoken.add("Je ne le crois")
+    spoken.add("pas du tout.")
+    spoken.end_utterance()
+    spoken.hear("tr")
+    spoken.add("Evet")
+    spoken.end_utterance()
+    assert spoken.language == "fr"
