@@ -14,7 +14,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from live_transcription.config import ENGINES, MASKED_CHARS, MASKED_TERMS, MASKED_WORDS
-from live_transcription.languages import LANGUAGES
+from live_transcription.languages import CHOICES, LANGUAGES
 from live_transcription.runtime.hosts import is_host
 from live_transcription.texts import Text, Value
 from live_transcription.types import Secret
@@ -106,7 +106,7 @@ def absolute_path(text: str) -> Path:
 
 
 def language(text: str) -> str:
-    if text in LANGUAGES:
+    if text in CHOICES:
         return text
     raise Malformed("Enter the code of a supported language, such as en or fr.")
 
@@ -132,9 +132,9 @@ def masked_words(text: str) -> tuple[tuple[str, str], ...]:
 def languages(text: str) -> tuple[str, ...]:
     """Codes separated by commas, in any order."""
     codes = [code.strip() for code in text.split(",") if code.strip()]
-    if not all(code in LANGUAGES for code in codes):
+    if not all(code in CHOICES for code in codes):
         raise Malformed("Enter codes of supported languages, separated by commas, such as en,fr.")
-    return tuple(code for code in LANGUAGES if code in codes)
+    return tuple(code for code in CHOICES if code in codes)
 
 
 def engine_order(text: str) -> tuple[str, ...]:

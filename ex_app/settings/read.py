@@ -220,17 +220,17 @@ def _engine(reader: _Reader, values: Mapping[str, Any], identity: AppIdentity) -
     modal = {"stt.modal.url"} & values.keys() or {
         f"stt.modal.{name}" for name in ("workspace", "key", "secret")
     } <= values.keys()
+    languages = values.get("languages", ())
     parts = {
         "hpb": section("hpb", url="", internal_secret=Secret(""), backend_url=identity.nextcloud_url),
         "audio": section("audio"),
         "stt": section(
             "stt",
-            embedded=section("stt.embedded", device=reader.own("COMPUTE_DEVICE", _compute_device, "cpu")),
+            embedded=section("stt.embedded", device=reader.own("COMPUTE_DEVICE", _compute_device, "cpu"), detected=languages),
             modal=section("stt.modal") if modal else None,
             moshi=section("stt.moshi") if "stt.moshi.url" in values else None,
         ),
     }
-    languages = values.get("languages", ())
     default = values.get("default_language", BY_VARIABLE["LT_DEFAULT_LANGUAGE"].default)
     if languages and default not in languages:
         if "default_language" in values:

@@ -14,7 +14,7 @@ from typing import Any
 
 from ex_app.settings import parsers
 from live_transcription.config import AudioConfig, EmbeddedConfig, EngineConfig, HpbConfig, ModalConfig, MoshiConfig, SttConfig
-from live_transcription.languages import LANGUAGES
+from live_transcription.languages import CHOICES
 from live_transcription.texts import Text
 
 #: The parts of the engine's configuration, by the prefix of `Setting.target`.
@@ -98,7 +98,7 @@ GROUPS = (
     ),
 )
 
-_LANGUAGES = tuple((code, language.name) for code, language in LANGUAGES.items())
+_LANGUAGES = tuple((code, language.name) for code, language in CHOICES.items())
 _HPB_EXAMPLE = "https://cloud.example.com/standalone-signaling"
 _MODAL_EXAMPLE = "wss://example--app.modal.run/v1/stream"
 _MOSHI_EXAMPLE = "wss://stt.example.com"
@@ -197,7 +197,8 @@ SETTINGS: tuple[Setting, ...] = (
     ),
     Setting(
         "LT_LANGUAGES", "languages", "captions", "Languages to offer",
-        "None selected: all languages that the engines support.", parsers.languages, "languages", _LANGUAGES,
+        "None selected: all languages that the engines support. Automatic detects only the selected ones.",
+        parsers.languages, "languages", _LANGUAGES,
     ),
     Setting(
         "LT_TRANSLATION", "switch", "captions", "Offer live translation",

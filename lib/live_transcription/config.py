@@ -69,7 +69,7 @@ class EmbeddedConfig:
 
     `device`: "cuda" uses a GPU if there is one, otherwise the CPU. `slots`: concurrent decodes, by default one for each core
     that the app may use, from 2 to 8 (about 30 MB each); `threads`: cores for each. `hypothesis_interval_s`: shortest interval;
-    it grows under load.
+    it grows under load. `detected`: languages that an automatic language may be; empty for all.
     """
 
     model_directory: Path | None = None
@@ -77,6 +77,7 @@ class EmbeddedConfig:
     slots: int = field(default_factory=lambda: max(2, min(8, available_cores())))
     threads: int = 1
     hypothesis_interval_s: float = 0.5
+    detected: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

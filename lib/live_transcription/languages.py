@@ -31,3 +31,9 @@ LANGUAGES: Mapping[str, Language] = {
         Language("zh", "Chinese", "中文", separator=""),
     )
 }
+
+#: The id that stands for whichever language a speaker uses. Captions and utterances never have it: theirs is a real language.
+AUTO = "auto"
+
+#: `LANGUAGES`, and after them `AUTO`: what a call can be set to.
+CHOICES: Mapping[str, Language] = {**LANGUAGES, AUTO: Language(AUTO, "Automatic", "Automatic")}

@@ -40,6 +40,7 @@ from live_transcription.errors import (
     UnknownLanguage,
     UnknownTranslation,
 )
+from live_transcription.languages import AUTO, CHOICES
 from live_transcription.observability import metrics
 from live_transcription.observability.conditions import Change, ice_condition
 from live_transcription.observability.health import ENGINE, HPB, MEDIA, TURN, Outcomes
@@ -370,7 +371,8 @@ class TranscriptionService:
             raise TranslationUnavailable("There is no translation provider.", fix="Install one in Nextcloud.")
         if call is None:
             raise CallNotFound("There is no transcription in this room.")
-        pair = call.language in offered.origins and language in offered.targets
+        spoken = bool(offered.origins) if call.language == AUTO else call.language in offered.origins
+        pair = spoken and language in offered.targets
         if not pair or same_language(language, call.language):
             raise UnknownTranslation("Captions of this call cannot be translated into this language.")
         if not call.translate(nc_session_id, language):
@@ -393,8 +395,11 @@ class TranscriptionService:
         return {code: language for code, language in understood.items() if code in allowed} or understood
 
     def translation_languages(self) -> TranslationLanguages:
-        """The languages that captions can be translated from and into now."""
-        return self._translations.languages()
+        """The languages that captions can be translated from and into now; from `AUTO`, too, if calls can be set to it."""
+        offered = self._translations.languages()
+        if not offered.origins or AUTO not in self.languages():
+            return offered
+        return TranslationLanguages({**offered.origins, AUTO: CHOICES[AUTO]}, offered.targets)
 
     def status(self) -> ServiceStatus:
         joined = [call for call in self._calls if call.joined.is_set()]

@@ -16,13 +16,14 @@ class Token:
     """New text that continues the text before it. Times are in seconds of the stream's audio, None if unknown.
 
     `text` is as the server sent it. `starts_word` is True if a space belongs before it, False if it continues the last word,
-    and None if the server does not say; then `WordSpacing` decides.
+    and None if the server does not say; then `WordSpacing` decides. `language` is None if it is the stream's.
     """
 
     text: str = field(repr=False)
     starts_word: bool | None = None
     start_s: float | None = None
     end_s: float | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +31,14 @@ class Hypothesis:
     """The whole text of the open utterance, replacing the last hypothesis. `final=True` closes the utterance.
 
     `start_s`, `end_s`: position of the utterance in the audio that was sent to this stream, in seconds.
-    A final hypothesis with empty text means that the utterance contained no words.
+    A final hypothesis with empty text means that the utterance contained no words. `language` is None if it is the stream's.
     """
 
     text: str = field(repr=False)
     final: bool
     start_s: float | None = None
     end_s: float | None = None
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,7 @@ from live_transcription.errors import (
     TranslationUnavailable,
     UnknownLanguage,
 )
-from live_transcription.languages import LANGUAGES
+from live_transcription.languages import CHOICES
 from live_transcription.observability.health import Outcomes
 from live_transcription.observability.metrics import caption_statistics, expose
 from live_transcription.status import (
@@ -205,7 +205,7 @@ class FakeEngine:
         return self.heard
 
     def languages(self) -> Mapping[str, Language]:
-        return {code: LANGUAGES[code] for code in ("fr", "en")}
+        return {code: CHOICES[code] for code in ("fr", "en", "auto")}
 
     async def set_translation(
         self, room_token: str, nc_session_id: str, language: str | None, *, user_id: str | None = None

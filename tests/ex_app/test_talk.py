@@ -49,7 +49,8 @@ async def test_capabilities_list_the_languages_without_a_request_to_the_engine(
 
 async def test_languages_keep_their_order_and_have_metadata(talk: httpx.AsyncClient) -> None:
     answer = await talk.get("/api/v1/languages")
-    assert list(answer.json()) == ["fr", "en"]
+    assert list(answer.json()) == ["fr", "en", "auto"]
+    assert answer.json()["auto"] == {"name": "Automatic", "metadata": {"separator": " ", "rtl": False}}
     assert answer.json()["en"] == {"name": "English", "metadata": {"separator": " ", "rtl": False}}
     assert answer.json()["fr"]["name"] == "Français", "a name in its own language, as the official app sends it"
 

@@ -10,6 +10,7 @@ import asyncio
 import pytest
 
 from live_transcription.errors import CallNotFound, NotATarget, TranslationUnavailable, UnknownTranslation
+from live_transcription.languages import AUTO, LANGUAGES
 from live_transcription.types import Language, TranslationLanguages
 from sandbox.caller import Speech
 from tests.integration.conftest import TalkOnLoopback
@@ -24,11 +25,13 @@ class Translator:
 
     def __init__(self, pairs: TranslationLanguages = PAIRS) -> None:
         self.pairs = pairs
+        self.requested: list[tuple[str, str]] = []
 
     def languages(self) -> TranslationLanguages:
         return self.pairs
 
     async def translate(self, text: str, origin: str, target: str) -> str:
+        self.requested.append((origin, target))
         await asyncio.sleep(0.1)
         return f"{origin}-{target}: {text}"
 
@@ -72,6 +75,32 @@ async def test_an_administrator_can_switch_translation_off(talk: TalkOnLoopback,
     assert not service.translation_languages().targets
     await talk.caller("speaker", short_speech)
     assert (await reader.captions.wait()).language == "en"
+
+
+async def test_with_an_automatic_language_captions_and_translations_have_real_ones(
+    talk: TalkOnLoopback, short_speech: Speech
+) -> None:
+    translator = Translator()
+    service = await talk.service(translator=translator)
+    assert AUTO in service.languages()
+    assert AUTO in service.translation_languages().origins
+    readers = {language: await talk.caller(f"reader-{language}") for language in ("original", "en", "fr")}
+    for language, reader in readers.items():
+        await service.enable(talk.room, reader.nextcloud_session_id, language=AUTO)
+        if language != "original":
+            await service.set_translation(talk.room, reader.nextcloud_session_id, language)
+    assert [snapshot.language for snapshot in service.export()] == [AUTO]
+    await service.set_language(talk.room, "en")
+    await service.set_language(talk.room, AUTO)
+    await talk.caller("speaker", short_speech)
+    translated = await readers["fr"].captions.wait()
+    assert (translated.language, translated.text[:7]) == ("fr", "en-fr: ")
+    for language in ("original", "en"):
+        caption = await readers[language].captions.wait()
+        assert (caption.language, caption.text.startswith("en-")) == ("en", False)
+    assert all(origin in LANGUAGES for origin, _ in translator.requested)
+    with pytest.raises(UnknownTranslation):
+        await service.set_translation(talk.room, readers["fr"].nextcloud_session_id, AUTO)
 
 
 async def test_requests_that_cannot_be_met(talk: TalkOnLoopback) -> None:

@@ -10,8 +10,9 @@ import time
 from collections.abc import Callable, Sequence
 
 from live_transcription.captions.assembler import CaptionAssembler
-from live_transcription.captions.masking import Masks, MaskStream
+from live_transcription.captions.masking import Mask, Masks, MaskStream
 from live_transcription.captions.policy import Committed
+from live_transcription.captions.spoken_language import SpokenLanguage
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.speaker.stream_clock import StreamClock
@@ -41,7 +42,7 @@ class Captioner:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._speaker = speaker
-        self._language = language
+        self._spoken = SpokenLanguage(language)
         self._on_caption = on_caption
         self._on_utterance = on_utterance
         self._on_gap = on_gap
@@ -61,9 +62,14 @@ class Captioner:
         self._speech_ended: float | None = None
         self._last_word_at = float("-inf")
 
+    @property
+    def spoken_language(self) -> str | None:
+        """The language of the speaker's last utterance that was long enough to know it; None if there is none."""
+        return self._spoken.language
+
     def begin_stream(self, language: str) -> None:
         """The following events come from a new stream, whose time begins at 0."""
-        self._language = language
+        self._spoken.begin_stream(language)
         self._clock = StreamClock()
         self._unanswered = None
 
@@ -76,6 +82,8 @@ class Captioner:
     def feed(self, event: SttEvent) -> None:
         """Take the next event of the stream."""
         now = self._now()
+        if isinstance(event, Token | Hypothesis):
+            self._spoken.hear(event.language)
         self._emit(self._assembler.feed(event, now), now, self._span_of(event, now))
         if isinstance(event, Flushed):
             self._unanswered = None
@@ -92,7 +100,7 @@ class Captioner:
         """Commit all words and end the utterance. `cut_short`: the stream has not delivered its last words."""
         now = self._now()
         self._emit(self._assembler.finalise(now), now, final=not cut_short)
-        if kept := self._masked.release(self._masks().of(self._language)):
+        if kept := self._masked.release(self._mask()):
             self._send(kept, now)
 
     def stream_failed(self) -> None:
@@ -124,12 +132,14 @@ class Captioner:
             # An utterance that ends before a word, to keep it short, does not contain that word's time.
             if span is not None and (result.text or len(results) == 1):
                 self._span = span if self._span is None else (min(self._span[0], span[0]), max(self._span[1], span[1]))
-            masked = self._masked.feed(result, self._masks().of(self._language), now)
+            if result.text:
+                self._spoken.add(result.text)
+            masked = self._masked.feed(result, self._mask(), now)
             if masked.text:
                 self._send(masked.text, now)
             if masked.utterance is not None:
                 self._end_utterance(masked.utterance, now, final)
-        if kept := self._masked.expire(self._masks().of(self._language), now):
+        if kept := self._masked.expire(self._mask(), now):
             self._send(kept, now)
         if (disagreed := self._assembler.disagreed) > self._disagreed:
             metrics.words_disagreed.inc(disagreed - self._disagreed)
@@ -139,7 +149,10 @@ class Captioner:
 
     def _send(self, text: str, now: float) -> None:
         self._count_words(text, now)
-        self._on_caption(Caption(self._speaker, text, self._language))
+        self._on_caption(Caption(self._speaker, text, self._spoken.current))
+
+    def _mask(self) -> Mask | None:
+        return self._masks().of(self._spoken.current)
 
     def _end_utterance(self, text: str, now: float, final: bool) -> None:
         if self._speech_ended is not None:
@@ -149,7 +162,13 @@ class Captioner:
         to_unix_s = self._wall_clock() - now
         self._on_utterance(
             Utterance(
-                next_utterance_id(), self._speaker, text, self._language, final, started_at + to_unix_s, ended_at + to_unix_s
+                next_utterance_id(),
+                self._speaker,
+                text,
+                self._spoken.end_utterance(),
+                final,
+                started_at + to_unix_s,
+                ended_at + to_unix_s,
             )
         )
 

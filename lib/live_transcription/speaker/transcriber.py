@@ -31,7 +31,7 @@ from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.gated_frames import GatedFrames
 from live_transcription.speaker.pending_speech import PendingSpeech, TimedAction
 from live_transcription.speaker.slot import FreeSlot, Slot
-from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.base import Hints, SttBackend, SttStream
 from live_transcription.transcript import GapReason
 from live_transcription.types import SAMPLE_RATE
 from live_transcription.vad.gate import CloseStream, Flush, OpenStream, SilenceGate, Speech
@@ -76,6 +76,7 @@ class Transcriber:
         self._frames = frames
         self._gate = gate
         self._backend = backend
+        self._streams = backend.for_speaker(Hints(spoken=lambda: captioner.spoken_language))
         self._captioner = captioner
         self._on_error = on_error
         self._slot = slot or FreeSlot()
@@ -233,7 +234,7 @@ class Transcriber:
         self._audio.streaming = True
         try:
             with metrics.stt_streams.labels(self._backend.name).track_inprogress():
-                async with self._backend.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
+                async with self._streams.open_stream(language) as stream, asyncio.TaskGroup() as tasks:
                     reader = tasks.create_task(self._read(stream), name="stt events")
                     queue_ended = await self._pump(stream, language, opening)
                     await stream.end()

@@ -13,13 +13,35 @@ their hypothesis (Whisper) send `Hypothesis`. `captions.assembler` turns either 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
 
 from live_transcription.transcript import Flushed, Hypothesis, Pause, Restarted, SttEvent, Token
 from live_transcription.types import Frame
 
-__all__ = ["Flushed", "Hypothesis", "Pause", "Restarted", "SttBackend", "SttEvent", "SttStream", "Token"]
+__all__ = [
+    "Flushed",
+    "Hints",
+    "Hypothesis",
+    "Pause",
+    "Restarted",
+    "SpeakerBackend",
+    "SttBackend",
+    "SttEvent",
+    "SttStream",
+    "Token",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """What is known about a speaker's next words. The values may change during a call.
+
+    `spoken`: the language of the speaker's last utterance that was long enough to know it, None if there is none.
+    """
+
+    spoken: Callable[[], str | None] = lambda: None
 
 
 class SttStream(ABC):
@@ -81,8 +103,8 @@ class SttBackend(ABC):
     #: Whether a server transcribes. Some of its faults show only in the words that it sends.
     remote: bool = True
 
-    def for_speaker(self) -> SttBackend:
-        """This backend for the consecutive streams of one speaker, if it remembers what failed for them."""
+    def for_speaker(self, hints: Hints = Hints()) -> SttBackend:  # noqa: ARG002  frozen
+        """This backend for the consecutive streams of one speaker, if it uses hints or remembers what failed for them."""
         return self
 
     @abstractmethod
@@ -107,3 +129,16 @@ class SttBackend(ABC):
     async def aclose(self) -> None:
         """Release all resources. No stream is open any more."""
         return
+
+
+class SpeakerBackend(SttBackend):
+    """A backend for the streams of one speaker. `open_stream` opens one of them."""
+
+    def __init__(self, backend: SttBackend, open_stream: Callable[[str], AbstractAsyncContextManager[SttStream]]) -> None:
+        self.name = backend.name
+        self.languages = backend.languages
+        self.remote = backend.remote
+        self._open_stream = open_stream
+
+    def open_stream(self, language: str) -> AbstractAsyncContextManager[SttStream]:
+        return self._open_stream(language)

@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
+from functools import partial
 
 from live_transcription.audio_store.budget import PROCESS_BUDGET
 from live_transcription.audio_store.opus_blocks import best_codec
 from live_transcription.config import SttConfig
 from live_transcription.errors import SttError, SttModelError
-from live_transcription.languages import LANGUAGES
+from live_transcription.languages import CHOICES, LANGUAGES
 from live_transcription.status import EngineState
-from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.base import Hints, SpeakerBackend, SttBackend, SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.embedded.whisper import WhisperEngine
@@ -55,7 +56,7 @@ class SttRegistry:
                 engines.append(MoshiBackend(config.moshi))
             elif name == "embedded" and config.embedded is not None:
                 source = weights.find(config.embedded.model_directory)
-                engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device)
+                engine = WhisperEngine(source, frozenset(LANGUAGES), config.embedded.device, detected=config.embedded.detected)
                 engines.append(EmbeddedBackend(engine, config.embedded))
         self._engines = tuple(engines)
         self._fallback: FallbackBackend | None = None
@@ -112,7 +113,7 @@ class SttRegistry:
     def languages(self) -> Mapping[str, Language]:
         """The languages that at least one engine understands, by code, in the order to offer them."""
         known = frozenset[str]().union(*(engine.languages for engine in self._engines))
-        return {code: language for code, language in LANGUAGES.items() if code in known}
+        return {code: language for code, language in CHOICES.items() if code in known}
 
     def backend(self) -> SttBackend:
         """All engines as one backend. Raises SttModelError if there is no engine."""
@@ -160,10 +161,16 @@ class CurrentBackend(SttBackend):
         del self._uses[old]
         await old.aclose()
 
+    def for_speaker(self, hints: Hints = Hints()) -> SttBackend:  # noqa: B008  frozen
+        return SpeakerBackend(self, partial(self._open, hints=hints))
+
+    def open_stream(self, language: str) -> AbstractAsyncContextManager[SttStream]:
+        return self._open(language, Hints())
+
     @asynccontextmanager
-    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+    async def _open(self, language: str, hints: Hints) -> AsyncIterator[SttStream]:
         with self._used() as registry:
-            async with registry.backend().open_stream(language) as stream:
+            async with registry.backend().for_speaker(hints).open_stream(language) as stream:
                 yield stream
 
     @property

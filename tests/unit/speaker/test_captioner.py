@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from live_transcription.captions.masking import Masks
+from live_transcription.languages import AUTO
 from live_transcription.speaker.captioner import Captioner
 from live_transcription.speaker.stream_clock import StreamClock
 from live_transcription.transcript import Flushed, Gap, GapReason, Hypothesis, Pause, Restarted, SttEvent, Token, Utterance
@@ -234,3 +235,18 @@ def test_masked_words_leave_neither_in_captions_nor_in_utterances() -> None:
         assert [each.text for each in utterances] == ["You are *** ** *****, **** it *** ** *****."]
 
     virtual_clock.run(run(), limit_s=60.0)
+
+
+def test_captions_and_utterances_of_an_automatic_language_have_the_language_of_their_words() -> None:
+    async def scenario(speaker: Speaker) -> None:
+        speaker.captioner.begin_stream(AUTO)
+        speaker.feed(*(Token(word, True) for word in "I think that this is right".split()), Flushed())  # noqa: SIM905
+        speaker.feed(*(Token(word, True) for word in "mais je ne sais pas".split()), Flushed())  # noqa: SIM905
+        # Whisper takes over, and is believed.
+        speaker.feed(Hypothesis("Das ist gut.", True, language="de"))
+        speaker.captioner.finalise()
+
+    speaker = played(scenario)
+    assert [each.language for each in speaker.utterances] == ["en", "fr", "de"]
+    assert [each.language for each in speaker.captions if each.text in ("sais", "Das ist gut.")] == ["fr", "de"]
+    assert AUTO not in {each.language for each in speaker.captions}

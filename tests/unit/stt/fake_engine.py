@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 
 from live_transcription.errors import SttModelError
+from live_transcription.stt.base import Hints
 from live_transcription.stt.embedded.recogniser import RATE, Recogniser, Samples
 from live_transcription.types import SAMPLE_RATE, Frame
 
@@ -63,6 +64,7 @@ class FakeEngine:
         self.hold = threading.Event()
         self.hold.set()
         self.fail: Callable[[str], bool] = lambda _: False
+        self.hints = Hints()
         self.load_error: SttModelError | None = None
         self.loads = 0
         self.loaded = False
@@ -89,7 +91,8 @@ class FakeEngine:
     def unload(self) -> None:
         self.loaded = False
 
-    def recogniser(self, language: str) -> Recogniser:
+    def recogniser(self, language: str, hints: Hints = Hints()) -> Recogniser:  # noqa: B008
+        self.hints = hints
         return FakeRecogniser(self)
 
     def decode(self, kind: str, samples: Samples) -> str:
@@ -112,6 +115,8 @@ class FakeEngine:
 
 
 class FakeRecogniser:
+    language: str | None = None
+
     def __init__(self, engine: FakeEngine) -> None:
         self._engine = engine
 

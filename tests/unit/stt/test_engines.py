@@ -13,6 +13,7 @@ import pytest
 
 from live_transcription.config import EmbeddedConfig, EngineConfig, HpbConfig, ModalConfig, SttConfig
 from live_transcription.errors import SttError
+from live_transcription.languages import AUTO, LANGUAGES
 from live_transcription.service import TranscriptionService
 from live_transcription.status import EngineState
 from live_transcription.stt.engines import SttRegistry
@@ -73,3 +74,14 @@ def test_the_capacity_is_that_of_this_machine_while_no_server_works(monkeypatch:
         assert SttRegistry(SttConfig(embedded=None, modal=modal)).capacity is None
 
     run(scenario())
+
+
+def test_every_multilingual_engine_offers_an_automatic_language_among_the_real_ones() -> None:
+    servers = SttConfig(
+        embedded=None, modal=ModalConfig(url="wss://a.example/v1/stream", key=Secret("wk-key"), secret=Secret("ws-secret"))
+    )
+    assert list(SttRegistry(servers).languages()) == ["en", "fr", AUTO]
+    both = SttRegistry(SttConfig(embedded=EmbeddedConfig(detected=("de", "fr")), modal=servers.modal))
+    assert list(both.languages())[-1] == AUTO
+    assert set(both.languages()) <= {*LANGUAGES, AUTO}
+    assert AUTO not in LANGUAGES

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 
 from live_transcription.config import EmbeddedConfig
 from live_transcription.errors import SttAtCapacity, SttModelError
-from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.base import Hints, SpeakerBackend, SttBackend, SttStream
 from live_transcription.stt.embedded.pool import DecodePacing, DecodePool
 from live_transcription.stt.embedded.recogniser import Engine
 from live_transcription.stt.embedded.stream import EmbeddedStream
@@ -37,13 +38,19 @@ class EmbeddedBackend(SttBackend):
         """Load the weights, which takes about a second. Raises SttModelError if they cannot be loaded."""
         await self._loaded()
 
-    @asynccontextmanager
-    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+    def for_speaker(self, hints: Hints = Hints()) -> SttBackend:  # noqa: B008  frozen
+        return SpeakerBackend(self, partial(self._open, hints=hints))
+
+    def open_stream(self, language: str) -> AbstractAsyncContextManager[SttStream]:
         """Open a stream for one speaker.
 
         Raises SttModelError if the weights cannot be loaded or the engine does not support `language`, and SttAtCapacity if
         twice as many people talk as `capacity` allows, which happens when a remote engine fails.
         """
+        return self._open(language, Hints())
+
+    @asynccontextmanager
+    async def _open(self, language: str, hints: Hints) -> AsyncIterator[SttStream]:
         if language not in self.languages:
             raise SttModelError(
                 "The engine '{engine}' does not support the language '{language}'.",
@@ -52,7 +59,7 @@ class EmbeddedBackend(SttBackend):
                 language=language,
             )
         pool = await self._loaded()
-        stream = EmbeddedStream(pool, self._engine.recogniser(language))
+        stream = EmbeddedStream(pool, self._engine.recogniser(language, hints))
         if not pool.expect(stream):
             raise SttAtCapacity(
                 "This machine can transcribe {limit} speakers at the same time.",

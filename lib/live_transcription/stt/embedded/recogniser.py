@@ -11,6 +11,8 @@ from typing import Protocol, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from live_transcription.stt.base import Hints
+
 #: Sample rate of Whisper, in Hz.
 RATE = 16_000
 
@@ -19,7 +21,12 @@ Samples: TypeAlias = npt.NDArray[np.float32]
 
 
 class Recogniser(Protocol):
-    """Decodes one speaker's utterances. Only one thread uses it at a time."""
+    """Decodes one speaker's utterances. Only one thread uses it at a time.
+
+    `language` is that of the last text, None if it is the stream's.
+    """
+
+    language: str | None
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
         """Decode an utterance that continues. `samples` is its audio so far, including that of the previous call.
@@ -50,5 +57,5 @@ class Engine(Protocol):
     def unload(self) -> None:
         """Free the memory. No decode may be running."""
 
-    def recogniser(self, language: str) -> Recogniser:
+    def recogniser(self, language: str, hints: Hints) -> Recogniser:
         """Return a recogniser for one speaker. Raises SttAtCapacity if the engine supports no further speaker."""

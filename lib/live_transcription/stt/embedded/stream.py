@@ -182,20 +182,22 @@ class EmbeddedStream(SttStream):
     async def _finish(self, closed: _Closed) -> None:
         utterance = closed.utterance
         if utterance is not None:
-            text = await self._final(utterance)
+            text, language = await self._final(utterance)
             if text or utterance.shown:
-                await self._emit(Hypothesis(text, final=True, start_s=utterance.start_s, end_s=utterance.end_s))
+                await self._emit(Hypothesis(text, True, utterance.start_s, utterance.end_s, language))
         if closed.flushed:
             await self._emit(Flushed())
 
-    async def _final(self, utterance: Utterance) -> str:
+    async def _final(self, utterance: Utterance) -> tuple[str, str | None]:
+        """The final text and its language."""
         text = utterance.accept_trial()
         if utterance.duration_s < self._limits.shortest_s or utterance.silent:
             text = ""
         elif text is None:
             text = await self._decode(Priority.FINAL, lambda: partial(self._recogniser.final, utterance.samples))
+        language = self._recogniser.language
         self._recogniser.restart()
-        return utterance.last_text if text is None else text
+        return utterance.last_text if text is None else text, language
 
     async def _follow(self) -> None:
         """Decode the open utterance once, or wait until a decode is due or there is new audio."""
@@ -267,7 +269,7 @@ class EmbeddedStream(SttStream):
         """Send a hypothesis of the first `length` samples, unless it has no text or the utterance has ended."""
         if text and utterance is self._open:
             utterance.show(text, length)
-            await self._emit(Hypothesis(text, final=False, start_s=utterance.start_s, end_s=utterance.end_s))
+            await self._emit(Hypothesis(text, False, utterance.start_s, utterance.end_s, self._recogniser.language))
 
     async def _decode(self, priority: Priority, prepare: Callable[[], Callable[[], str | None] | None]) -> str | None:
         """Run a decode. Returns None if it failed or was withdrawn; later decodes are not affected."""

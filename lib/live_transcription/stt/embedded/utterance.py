@@ -130,6 +130,12 @@ def loudness(samples: Samples) -> npt.NDArray[np.float64]:
     return levels
 
 
+def voiced_s(samples: Samples) -> float:
+    """Seconds that are neither quiet nor silence."""
+    levels = loudness(samples)
+    return float(np.count_nonzero(~_quiet(levels) & (levels > SILENCE_DB)) * HOP_S)
+
+
 def pause(samples: Samples, first_s: float, last_s: float, least_s: float) -> int | None:
     """The middle of the longest pause between `first_s` and `last_s`, as a sample index.
 

@@ -11,7 +11,7 @@ or does not stop.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +19,12 @@ import numpy as np
 
 from live_transcription.config import Device
 from live_transcription.errors import SttModelError
+from live_transcription.languages import AUTO
+from live_transcription.stt.base import Hints
 from live_transcription.stt.embedded import guards
+from live_transcription.stt.embedded.language_choice import LanguageChoice
 from live_transcription.stt.embedded.recogniser import RATE, Recogniser, Samples
+from live_transcription.stt.embedded.utterance import voiced_s
 from live_transcription.stt.embedded.weights import BundledModel, ModelDirectory
 
 logger = logging.getLogger(__name__)
@@ -58,12 +62,23 @@ class Decoded:
 
 
 class WhisperEngine:
-    """One model for all speakers. Each of CTranslate2's workers runs one decode at a time; they share the weights."""
+    """One model for all speakers. Each of CTranslate2's workers runs one decode at a time; they share the weights.
+
+    A multilingual model also supports `AUTO`, and then finds the language among `detected`, or among all if that is empty.
+    """
 
     name = "whisper"
 
-    def __init__(self, source: ModelDirectory | BundledModel, languages: frozenset[str], device: Device = "cpu") -> None:
-        self.languages = languages if source.multilingual else languages & {"en"}
+    def __init__(
+        self,
+        source: ModelDirectory | BundledModel,
+        languages: frozenset[str],
+        device: Device = "cpu",
+        *,
+        detected: Sequence[str] = (),
+    ) -> None:
+        self.languages = languages | {AUTO} if source.multilingual else languages & {"en"}
+        self._detected = languages & set(detected) or languages
         self._source = source
         self._device = device
         self._model: Any = None
@@ -134,8 +149,9 @@ class WhisperEngine:
         self._model = None
         self._tokenizers.clear()
 
-    def recogniser(self, language: str) -> Recogniser:
-        return WhisperRecogniser(self, language)
+    def recogniser(self, language: str, hints: Hints) -> Recogniser:
+        choice = LanguageChoice(self._detected, hints.spoken()) if language == AUTO else None
+        return WhisperRecogniser(self, language, choice)
 
     def encode(self, samples: Samples, window_s: int) -> Any:
         """Encode the first `window_s` seconds of `samples`. May be called from any thread. Raises RuntimeError."""
@@ -145,6 +161,10 @@ class WhisperEngine:
         padded[: len(samples)] = samples[: len(padded)]
         mel = self._model.feature_extractor(padded)[None, :, : window_s * _MEL_RATE]
         return self._model.model.encode(ctranslate2.StorageView.from_array(np.ascontiguousarray(mel, dtype=np.float32)))
+
+    def detect(self, encoded: Any) -> Mapping[str, float]:
+        """The probability of each of Whisper's languages: one step of the decoder. May be called from any thread."""
+        return {token.strip("<|>"): probability for token, probability in self._model.model.detect_language(encoded)[0]}
 
     def generate(self, encoded: Any, language: str, duration_s: float) -> Decoded:
         """Decode encoded audio of `duration_s` seconds greedily. May be called from any thread. Raises RuntimeError."""
@@ -178,26 +198,32 @@ class WhisperEngine:
 
 
 class WhisperRecogniser:
-    """Decodes one speaker's utterances with Whisper; see `Recogniser`."""
+    """Decodes one speaker's utterances with Whisper; see `Recogniser`. With a `choice`, it decides on the language of each."""
 
-    def __init__(self, engine: WhisperEngine, language: str) -> None:
+    def __init__(self, engine: WhisperEngine, language: str, choice: LanguageChoice | None = None) -> None:
         self._engine = engine
-        self._language = language
+        self._choice = choice
+        self.language: str | None = language if choice is None else None
         self.restart()
 
     def restart(self) -> None:
         self._strayed = False
+        if self._choice is not None:
+            self._choice.end_utterance()
 
     def partial(self, samples: Samples, abandoned: Callable[[], bool]) -> str | None:
         windows = FINAL_WINDOWS if self._strayed else HYPOTHESIS_WINDOWS
         encoded = self._engine.encode(samples, window_s(len(samples), windows))
         if abandoned():
             return None
-        decoded = self._engine.generate(encoded, self._language, len(samples) / RATE)
+        language = self._language_of(encoded, samples, last=False)
+        if language is None:
+            return None
+        decoded = self._engine.generate(encoded, language, len(samples) / RATE)
         if decoded.cut_off or guards.loops(decoded.text) or guards.echoes(decoded.text):
             self._strayed = True
             return None
-        if guards.no_speech(decoded.text, decoded.score, decoded.no_speech):
+        if self._no_speech(decoded.text, decoded):
             return None
         return " ".join(decoded.text.split()).rstrip(_LOOSE_END) or None
 
@@ -206,10 +232,27 @@ class WhisperRecogniser:
         if decoded.cut_off or guards.loops(decoded.text) or guards.echoes(decoded.text):
             decoded = self._decode(samples, WHOLE_WINDOW)
         text = guards.unloop(decoded.text)
-        return "" if guards.no_speech(text, decoded.score, decoded.no_speech) else text
+        return "" if self._no_speech(text, decoded) else text
 
     def _decode(self, samples: Samples, window_s: int) -> Decoded:
-        return self._engine.generate(self._engine.encode(samples, window_s), self._language, len(samples) / RATE)
+        encoded = self._engine.encode(samples, window_s)
+        language = self._language_of(encoded, samples, last=True)
+        assert language is not None
+        return self._engine.generate(encoded, language, len(samples) / RATE)
+
+    def _language_of(self, encoded: Any, samples: Samples, *, last: bool) -> str | None:
+        """The language to decode in; None if it is too early to know. The audio is encoded only once for both."""
+        if self._choice is not None:
+            if not self._choice.decided:
+                self._choice.observe(self._engine.detect(encoded), voiced_s(samples))
+            self.language = self._choice.language(last=last)
+        return self.language
+
+    def _no_speech(self, text: str, decoded: Decoded) -> bool:
+        found = guards.no_speech(text, decoded.score, decoded.no_speech)
+        if found and self._choice is not None:
+            self._choice.reject()
+        return found
 
 
 def window_s(samples: int, windows: Sequence[tuple[float, int]]) -> int:

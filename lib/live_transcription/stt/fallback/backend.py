@@ -34,7 +34,7 @@ from live_transcription.errors import (
 from live_transcription.observability import metrics
 from live_transcription.runtime.tasks import owned_task
 from live_transcription.status import EngineState
-from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.base import Hints, SttBackend, SttStream
 from live_transcription.stt.fallback.attempts import Attempts, Outcome
 from live_transcription.stt.fallback.health import BackendHealth
 from live_transcription.stt.fallback.stream_health import SUSPECT, Patience, StreamHealth
@@ -81,8 +81,8 @@ class FallbackBackend(SttBackend):
         """The state of each backend, the best first."""
         return tuple(health.report(_now()) for health in self._health)
 
-    def for_speaker(self) -> SttBackend:
-        return _Speaker(self)
+    def for_speaker(self, hints: Hints = Hints()) -> SttBackend:  # noqa: B008  frozen
+        return _Speaker(self, hints)
 
     def open_stream(self, language: str) -> AbstractAsyncContextManager[SttStream]:
         """Open a stream of the best backend that works.
@@ -204,10 +204,11 @@ class FallbackBackend(SttBackend):
 class _Speaker(SttBackend):
     """The backends for the consecutive streams of one speaker."""
 
-    def __init__(self, owner: FallbackBackend) -> None:
+    def __init__(self, owner: FallbackBackend, hints: Hints) -> None:
         self.name = owner.name
         self.languages = owner.languages
         self.owner = owner
+        self._backends = tuple(backend.for_speaker(hints) for backend in owner.backends)
         self.attempts = Attempts(len(owner.backends))
 
     @asynccontextmanager
@@ -249,7 +250,7 @@ class _Speaker(SttBackend):
             try:
                 with owner.observed(index):
                     async with asyncio.timeout(None if index == candidates[-1] else patience_s):
-                        stream = await stack.enter_async_context(owner.backends[index].open_stream(language))
+                        stream = await stack.enter_async_context(self._backends[index].open_stream(language))
             except SttError as error:
                 failures.append(error)
                 continue

@@ -11,6 +11,8 @@ import numpy as np
 
 from live_transcription.types import SAMPLE_RATE, Frame
 
+#: The languages of the models, which detect by themselves which of them they hear.
+SPOKEN = frozenset({"en", "fr"})
 #: Samples of one model step: 80 ms at 24 kHz.
 STEP_SAMPLES = 1920
 #: Seconds of one model step.

@@ -6,14 +6,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from functools import partial
 from random import Random
 
 from live_transcription.audio_store.budget import AudioBudget
 from live_transcription.audio_store.codec import BlockCodec
 from live_transcription.audio_store.ring import AudioRing
 from live_transcription.runtime.tasks import owned_task
-from live_transcription.stt.base import SttBackend, SttStream
+from live_transcription.stt.base import Hints, SpeakerBackend, SttBackend, SttStream
 from live_transcription.stt.resilient.retry import ResiliencePolicy, RetryLog
 from live_transcription.stt.resilient.stream import ResilientStream
 
@@ -42,11 +43,17 @@ class ResilientBackend(SttBackend):
         self._budget = budget
         self._log = RetryLog()
 
-    @asynccontextmanager
-    async def open_stream(self, language: str) -> AsyncIterator[SttStream]:
+    def for_speaker(self, hints: Hints = Hints()) -> SttBackend:  # noqa: B008  frozen
+        return SpeakerBackend(self, partial(self._open, hints=hints))
+
+    def open_stream(self, language: str) -> AbstractAsyncContextManager[SttStream]:
         """Open a stream without waiting for a connection; the first one is opened when there is audio."""
+        return self._open(language, Hints())
+
+    @asynccontextmanager
+    async def _open(self, language: str, hints: Hints) -> AsyncIterator[SttStream]:
         ring = AudioRing(self._policy.ring_s, codec=self._codec, budget=self._budget)
-        stream = ResilientStream(self._backend.for_speaker(), language, self._policy, self._random, ring, self._log)
+        stream = ResilientStream(self._backend.for_speaker(hints), language, self._policy, self._random, ring, self._log)
         try:
             async with owned_task(stream.run(), "stt connections"):
                 yield stream

@@ -5,17 +5,25 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from live_transcription.config import EmbeddedConfig, SttConfig
 from live_transcription.errors import SttModelError
 from live_transcription.stt import engines
+from live_transcription.stt.base import Hints
 from live_transcription.stt.embedded import weights
+from live_transcription.stt.embedded.backend import EmbeddedBackend
 from live_transcription.stt.engines import SttRegistry
+from live_transcription.stt.fallback.backend import FallbackBackend
+from live_transcription.stt.resilient.backend import ResilientBackend
+from live_transcription.types import SAMPLE_RATE
+from tests.unit.stt.fake_engine import FakeEngine
 
 
 def test_a_broken_directory_is_not_replaced_behind_the_administrators_back(tmp_path: Path) -> None:
@@ -58,3 +66,15 @@ def test_english_and_french_are_offered_first() -> None:
     codes = list(engines.LANGUAGES)
     assert codes[:2] == ["en", "fr"]
     assert engines.LANGUAGES["ja"].separator == ""
+
+
+async def test_the_engine_gets_a_speakers_hints_through_all_layers() -> None:
+    engine = FakeEngine()
+    backend = ResilientBackend(FallbackBackend([EmbeddedBackend(engine, EmbeddedConfig())]))
+    async with backend.for_speaker(Hints(spoken=lambda: "fr")).open_stream("en") as stream:
+        await stream.send(np.zeros(SAMPLE_RATE, np.float32))
+        await stream.end()
+        async with asyncio.timeout(20):
+            assert [event async for event in stream.events()] == []
+    assert engine.hints.spoken() == "fr"
+    await backend.aclose()

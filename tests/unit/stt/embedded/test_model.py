@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from live_transcription.config import EmbeddedConfig
+from live_transcription.languages import AUTO, LANGUAGES
 from live_transcription.stt.base import Flushed, Hypothesis, SttBackend, SttEvent, SttStream
 from live_transcription.stt.embedded import weights
 from live_transcription.stt.embedded.backend import EmbeddedBackend
@@ -110,3 +111,37 @@ async def test_a_clip_without_a_pause_at_its_end_loses_no_word(backend: SttBacke
         await stream.end()
         events = await read(stream)
     assert word_errors(clip.text, text(events), "en").rate <= 0.08
+
+
+async def test_an_automatic_language_follows_the_speaker_and_no_short_word_changes_it() -> None:
+    english, french, novel = (recording.load(name) for name in ("en-short", "fr-conference", "en-novel"))
+    # Half a second of English comes within the French.
+    short = novel.utterances[0]
+    said = [
+        (english, english.utterances[0].start_s, english.utterances[0].end_s, "en"),
+        *((french, each.start_s, each.end_s, "fr") for each in french.utterances[:2]),
+        (novel, short.start_s, short.start_s + 0.6, "fr"),
+        (french, french.utterances[2].start_s, french.utterances[2].end_s, "fr"),
+        *((novel, each.start_s, each.end_s, "en") for each in novel.utterances[:2]),
+    ]
+    backend = EmbeddedBackend(WhisperEngine(weights.bundled(), frozenset(LANGUAGES)), EmbeddedConfig(hypothesis_interval_s=0.2))
+    found: list[list[str | None]] = []
+    async with backend.open_stream(AUTO) as stream, asyncio.timeout(120):
+        events = stream.events()
+        for clip, start_s, end_s, _ in said:
+            for frame in frames(clip.pcm(SAMPLE_RATE)[round(start_s * SAMPLE_RATE) : round(end_s * SAMPLE_RATE)]):
+                await stream.send(frame)
+                await asyncio.sleep(0.01)
+            await stream.flush()
+            found.append([])
+            async for event in events:
+                if isinstance(event, Flushed):
+                    break
+                if isinstance(event, Hypothesis) and event.text:
+                    found[-1].append(event.language)
+    await backend.aclose()
+    assert [languages[-1] if languages else expected for languages, (*_, expected) in zip(found, said, strict=True)] == [
+        expected for *_, expected in said
+    ]
+    assert all(language in LANGUAGES for languages in found for language in languages)
+    assert sum(map(bool, found)) >= len(said) - 1  # the short one may have no words

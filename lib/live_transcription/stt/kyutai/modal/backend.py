@@ -15,10 +15,12 @@ from websockets.asyncio.client import ClientConnection
 
 from live_transcription.config import ModalConfig
 from live_transcription.errors import SttError, SttExpired, SttStarting
+from live_transcription.languages import AUTO
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.handshake import open_response, open_websocket
 from live_transcription.stt.kyutai.modal.budget import GpuBudget
 from live_transcription.stt.kyutai.modal.protocol import ModalSession
+from live_transcription.stt.kyutai.steps import SPOKEN
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.texts import Text
 from live_transcription.types import Frame
@@ -43,7 +45,7 @@ class ModalBackend(SttBackend):
     """
 
     name = "modal"
-    languages = frozenset({"en", "fr"})
+    languages = SPOKEN | {AUTO}
 
     def __init__(
         self, config: ModalConfig, *, budget: GpuBudget | None = None, wall_clock: Callable[[], float] = time.time

@@ -11,9 +11,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from live_transcription.config import MoshiConfig
+from live_transcription.languages import AUTO
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.handshake import open_websocket
 from live_transcription.stt.kyutai.moshi.protocol import MoshiSession
+from live_transcription.stt.kyutai.steps import SPOKEN
 from live_transcription.stt.kyutai.websocket_stream import WebsocketStream
 from live_transcription.texts import Text
 
@@ -26,7 +28,7 @@ class MoshiBackend(SttBackend):
     """Streams of one server."""
 
     name = "moshi"
-    languages = frozenset({"en", "fr"})
+    languages = SPOKEN | {AUTO}
 
     def __init__(self, config: MoshiConfig) -> None:
         self._config = config
