@@ -14,6 +14,8 @@ TEXT_LIMIT = 1000
 #: Maximum length of a message that is parsed, in bytes or characters. A usual message has a hundred.
 MESSAGE_LIMIT = 64 * 1024
 
+#: Control characters, line separators, and marks that change the direction of the text around them.
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufffe\uffff]")
 _NOT_PLAIN = re.compile(r"[^\w .,:;()'/-]+")
 _CAPACITY = re.compile(r"no free|capacity|\bfull\b|busy|too many|try again later|overloaded", re.IGNORECASE)
 
@@ -34,6 +36,12 @@ def seconds(value: object) -> float | None:
     except OverflowError:
         return None
     return time_s if math.isfinite(time_s) and time_s >= 0 else None
+
+
+def spoken(text: str) -> str:
+    """The text of a token, cut to `TEXT_LIMIT`, without characters that a caption must not contain."""
+    # A lone surrogate would raise where the caption is encoded.
+    return _INVISIBLE.sub("", text[:TEXT_LIMIT].encode("utf-8", "replace").decode("utf-8"))
 
 
 def loggable(message: str) -> str:

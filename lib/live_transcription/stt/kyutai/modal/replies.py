@@ -16,12 +16,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from live_transcription.stt.kyutai.parsing import MESSAGE_LIMIT, TEXT_LIMIT, IgnoredReply, is_capacity, loggable, seconds
+from live_transcription.stt.kyutai.parsing import MESSAGE_LIMIT, IgnoredReply, is_capacity, loggable, seconds, spoken
 
 #: Maximum number of replies that are read from one message of a proxy that batches them.
 BATCH_LIMIT = 256
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f\u2028\u2029\ufffe\uffff]")
 _EXPIRED = re.compile(r"expired|session limit|max(imum)? (age|duration)|time limit", re.IGNORECASE)
 
 
@@ -135,10 +134,7 @@ def _parse_specified(reply: Mapping[str, object]) -> Sequence[Reply]:
 
 def _text(reply: Mapping[str, object]) -> str:
     text = reply.get("text")
-    if not isinstance(text, str):
-        return ""
-    # A lone surrogate would raise where the caption is encoded.
-    return _CONTROL.sub("", text[:TEXT_LIMIT].encode("utf-8", "replace").decode("utf-8"))
+    return spoken(text) if isinstance(text, str) else ""
 
 
 def _time(reply: Mapping[str, object], *keys: str) -> float | None:

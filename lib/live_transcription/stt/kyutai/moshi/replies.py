@@ -13,7 +13,7 @@ from typing import TypeAlias
 import msgpack
 import numpy as np
 
-from live_transcription.stt.kyutai.parsing import MESSAGE_LIMIT, TEXT_LIMIT, IgnoredReply, seconds
+from live_transcription.stt.kyutai.parsing import MESSAGE_LIMIT, IgnoredReply, seconds, spoken
 from live_transcription.types import Frame
 
 
@@ -94,7 +94,7 @@ def _reply(reply: Mapping[str, object]) -> Reply:
         case {"type": "Ready"}:
             return Ready()
         case {"type": "Word", "text": str(text)}:
-            return Word(text[:TEXT_LIMIT].replace("\x00", ""), seconds(reply.get("start_time")))
+            return Word(spoken(text), seconds(reply.get("start_time")))
         case {"type": "Step"}:
             return Step(_pause(reply.get("prs")))
         case {"type": "Marker", "id": int(number)}:

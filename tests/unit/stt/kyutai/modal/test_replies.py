@@ -54,6 +54,7 @@ from live_transcription.stt.kyutai.parsing import TEXT_LIMIT, IgnoredReply
         ('{"type": "token", "text": "Hi", "start_s": -1}', [TokenReply("Hi")]),
         ('{"type": "token", "text": "Hi", "start_s": 3, "end_s": 1}', [TokenReply("Hi")]),
         ('{"type": "token", "text": "Hi", "start_s": true}', [TokenReply("Hi")]),
+        ('{"type": "token", "text": "a\\u202eb\\u2066c\\u200fd"}', [TokenReply("abcd")]),
         ('{"type": "token", "text": "a\\u0000\\ud800b"}', [TokenReply("a?b")]),
         ('{"type": "token", "text": 7}', [IgnoredReply("garbage")]),
         ('{"type": "token"}', [IgnoredReply("garbage")]),

@@ -67,3 +67,9 @@ def test_samples_are_encoded_as_32_bit_floats() -> None:
     chunk = np.linspace(-1, 1, 1920, dtype=np.float32)
     message = {"type": "Audio", "pcm": chunk.tolist()}
     assert audio_message(chunk) == msgpack.packb(message, use_single_float=True)
+
+
+def test_marks_that_change_the_direction_of_text_are_removed() -> None:
+    text = "a\u202eb\u202cc\u2066d\u2069e\u200ef\u200fg\u200ch"
+    reply = parse_message(msgpack.packb({"type": "Word", "text": text, "start_time": 1.0}))
+    assert reply == Word("abcdefg\u200ch", 1.0)
