@@ -69,8 +69,8 @@ class CaptionDelivery:
     def translate(self, nc_session_id: str, language: str | None) -> bool:
         """Translate a target's captions into this language soon; None: send them as they are spoken.
 
-        The change takes effect at once if no words wait, else at the end of a sentence or after a few seconds, and not before the
-        outbox has taken the words so far. Returns False if the session is no target.
+        The change takes effect at once if no words wait, else at the end of a sentence or after a few seconds, and not before
+        the outbox has taken the words so far. Returns False if the session is no target.
         """
         known = self._targets.choose(nc_session_id, language, self._now())
         self._change_languages()

@@ -164,7 +164,9 @@ class Targets:
             if entry.chosen != entry.translation and self._index.by_name.get(entry.name) is entry
         }
         return tuple(
-            Choice(entry.name, entry.chosen, entry.chosen_at) for entry in self._choosing.values() if entry.session_id is not None
+            Choice(entry.name, entry.chosen, entry.chosen_at)
+            for entry in self._choosing.values()
+            if entry.session_id is not None
         )
 
     def translation_of(self, nc_session_id: str) -> tuple[str | None, int]:

@@ -20,8 +20,8 @@ from live_transcription.translation.segments import Segment, Segments
 from live_transcription.translation.translator import Translations
 from live_transcription.types import Caption
 
-#: Seconds for which a reader who changes between the original and a translation waits until no sentence is open. After that, the
-#: open sentences are cut, which everybody notices: at most once per `CUT_S` in a call, whatever its readers do.
+#: Seconds for which a reader who changes between the original and a translation waits until no sentence is open. After that,
+#: the open sentences are cut, which everybody notices: at most once per `CUT_S` in a call, whatever its readers do.
 PATIENCE_S, CUT_S = 2.0, 10.0
 
 
@@ -62,8 +62,8 @@ class TranslatedDelivery:
     def may_change(self, choice: Choice) -> bool:
         """Whether `change` is possible now, as far as the open sentences are concerned.
 
-        The readers of originals have read the words of the open sentences, and the readers of translations have not. So a change
-        between the two has to wait for the end of the sentence. A change from one language to another does not.
+        The readers of originals have read the words of the open sentences, and the readers of translations have not. So a
+        change between the two has to wait for the end of the sentence. A change from one language to another does not.
         """
         return not self.needs_originals(choice) or self._segments.next_deadline() is None or self._may_cut(choice, self._now())
 
