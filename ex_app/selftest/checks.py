@@ -20,7 +20,6 @@ from ex_app.selftest.recording import LANGUAGE, TEXT, load_speech
 from ex_app.selftest.run import Run, Sequence, Step
 from ex_app.settings.store import SavedSettings
 from ex_app.settings.table import BY_VARIABLE, ENGINE_NAMES
-from live_transcription.captions.words import one_line
 from live_transcription.errors import ConfigurationError, LiveTranscriptionError, TranslationError
 from live_transcription.observability.conditions import SHORTAGES
 from live_transcription.observability.health import ENGINE, FAILED, MEDIA, OK, WARNING
@@ -34,7 +33,7 @@ CHECKS = ("nextcloud", "hpb", "ice", "stt", "translation", "calls")
 UNDERSTOOD = 0.6
 #: What is translated, its language, and the languages to try before the others.
 GREETING, GREETING_LANGUAGE, _PREFERRED = "Good morning", "en", ("fr", "de", "es")
-#: Seconds that a provider may take in the self-test. In calls, originals replace what takes longer than `TRANSLATION_DEADLINE_S`.
+#: Seconds that a provider may take in the self-test. In calls it is `TRANSLATION_DEADLINE_S`.
 TRANSLATION_S = 30.0
 #: Longest text of a provider to show.
 _SHOWN_CHARS = 200
@@ -243,12 +242,15 @@ class Checks:
             step.fail(error if isinstance(error, LiveTranscriptionError) else too_slow)
             step.downgrade()
             return
-        step.detail = f"{offered.targets[target].native_name}: {one_line(text)[:_SHOWN_CHARS]}"
+        step.detail = f"{offered.targets[target].native_name}: {' '.join(text.split())[:_SHOWN_CHARS]}"
         if _letters(text) in ("", _letters(GREETING)):
             step.warn(Text("This is no translation of: {text}", text=GREETING), Text("Check the provider."))
         elif asyncio.get_running_loop().time() - began_at > TRANSLATION_DEADLINE_S:
             step.warn(
-                Text("The provider is slow. Readers get the original caption after {seconds} s.", seconds=int(TRANSLATION_DEADLINE_S)),
+                Text(
+                    "The provider is slow. Readers get the original caption after {seconds} s.",
+                    seconds=int(TRANSLATION_DEADLINE_S),
+                ),
                 Text("Use a faster provider, or background job workers for it."),
             )
         else:

@@ -56,6 +56,7 @@ captions_waiting_bytes = _gauge("captions_waiting_bytes", "Caption text that wai
 translations = _counter(
     "translations", "Captions sent to readers of another language, by content: translation or original", ["outcome"]
 )
+translations_in_flight = _gauge("translations_in_flight", "Requests for a translation that the provider works on")
 words_committed = _counter("words_committed", "Words committed from speech-to-text")
 words_disagreed = _counter("words_disagreed", "Committed words that differ in the final text of the utterance")
 words_dropped = _counter("words_dropped", "Words dropped because they waited too long, or too many waited")

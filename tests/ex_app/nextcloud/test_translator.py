@@ -17,12 +17,15 @@ from ex_app.nextcloud.gateway import AppApiGateway, NextcloudGateway
 from ex_app.nextcloud.tasks import TRANSLATE, parse_pairs, parse_task
 from ex_app.nextcloud.translator import STOP_S, WEBHOOK, NextcloudTranslator
 from ex_app.routes.translation import translation_routes
+from ex_app.selftest.checks import Checks
+from ex_app.selftest.run import Run
+from ex_app.settings.store import SavedSettings
 from live_transcription.errors import TranslationError
 from sandbox import virtual_clock
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from sandbox.nextcloud.serving import LoopbackServer
 from sandbox.nextcloud.task_processing import Provider
-from tests.ex_app.fakes import SECRET
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, health_of
 from tests.ex_app.nextcloud.test_gateway import gateway_to
 
 
@@ -250,7 +253,7 @@ async def test_the_self_test_tests_no_translation_without_a_provider_or_when_swi
 @pytest.mark.parametrize("answer", [None, "Good morning!", "…"])
 async def test_the_self_test_warns_if_the_provider_fails_or_does_not_translate(cloud: Nextcloud, answer: str | None) -> None:
     assert cloud.task_processing.provider is not None
-    cloud.task_processing.provider.answer = lambda text, origin, target: answer  # noqa: ARG005
+    cloud.task_processing.provider.answer = lambda text, origin, target: answer
     step = (await check_of(cloud))["translation.task"]
     assert step["state"] == "warning"
     assert step["message"]
