@@ -63,20 +63,6 @@ async def test_the_language_stays_when_captions_are_turned_off_and_on(talk: Talk
     assert (await reader.captions.wait()).language == "fr"
 
 
-async def test_the_language_stays_when_the_app_restarts(talk: TalkOnLoopback, short_speech: Speech) -> None:
-    first = await talk.service(translator=Translator())
-    reader = await talk.caller("reader")
-    await first.enable(talk.room, reader.nextcloud_session_id)
-    await first.set_translation(talk.room, reader.nextcloud_session_id, "fr")
-    snapshots = first.export()
-    await first.leave_all(0)
-    second = await talk.service(translator=Translator())
-    second.restore(snapshots)
-    assert [call.translations for call in second.export()] == [((reader.nextcloud_session_id, "fr"),)]
-    await talk.caller("speaker", short_speech)
-    assert (await reader.captions.wait()).language == "fr"
-
-
 async def test_an_administrator_can_switch_translation_off(talk: TalkOnLoopback, short_speech: Speech) -> None:
     service = await talk.service(translator=Translator())
     reader = await talk.caller("reader")
