@@ -194,7 +194,7 @@ def create_app(
         app.include_router(translation_routes(translator))
     if bot is not None:
         app.include_router(bot_routes(bot))
-    checks = Checks(engine, nextcloud, saved, health)
+    checks = Checks(engine, nextcloud, saved, health, translator)
     app.include_router(admin_routes(saved, checks, runs, history, lifecycle, health, Admins(nextcloud), identity.version))
     app.include_router(administration_routes(saved, checks, runs, health))
     for folder in ("js", "css", "img"):

@@ -86,6 +86,7 @@ class History:
                 "words": [_rate(a, b) for a, b in itertools.pairwise(samples)],
             },
             "engines": [asdict(engine) for engine in speech.engines],
+            "translation": self._describe_translation(),
             "gpu_minutes": round(speech.socket_s / 60, 1) if remote else None,
             "saved_minutes": round(max(0.0, self._speaking_s - speech.socket_s) / 60, 1) if remote else None,
             "open_connections": speech.open_sockets,
@@ -96,6 +97,18 @@ class History:
             "memory_used_bytes": status.memory.used,
             "memory_limit_bytes": status.memory.limit,
             "last_errors": [{"at": e.at, "code": e.code, "message": e.message} for e in reversed(status.last_errors)],
+        }
+
+    def _describe_translation(self) -> dict[str, Any] | None:
+        """Translations since the start; None while none are offered and there were none."""
+        found = self._engine.caption_statistics()
+        median = quantile(tuple((bound, 0.0) for bound, _ in found.translation), found.translation, 0.5)
+        if not self._engine.translation_languages().targets and median is None and not found.untranslated:
+            return None
+        return {
+            "in_flight": found.translations_in_flight,
+            "p50": None if median is None else round(median, 2),
+            "untranslated": found.untranslated,
         }
 
 

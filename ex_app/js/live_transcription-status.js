@@ -44,6 +44,11 @@
       tile(t('Time to final caption, 95th percentile'), seconds(status.latency.last.p95)),
       tile(t('Memory'), memory(status)),
     ]
+    if (status.translation) {
+      found.push(tile(t('Translations in progress'), LT.number(status.translation.in_flight)))
+      found.push(tile(t('Time to a translation'), seconds(status.translation.p50)))
+      found.push(tile(t('Captions without a translation in time'), LT.number(status.translation.untranslated)))
+    }
     if (status.gpu_minutes !== null) {
       found.push(tile(t('GPU connection minutes'), LT.number(status.gpu_minutes, 1)))
       found.push(tile(t('Minutes saved by silence'), LT.number(status.saved_minutes, 1)))

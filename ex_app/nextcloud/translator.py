@@ -69,6 +69,11 @@ class NextcloudTranslator:
         """Ask for the languages now: the app was enabled, or a translation failed."""
         self._ask.set()
 
+    async def ask(self) -> TranslationLanguages:
+        """Ask Nextcloud for the languages now. Raises NextcloudError."""
+        self._pairs = parse_pairs(await self._nextcloud.task_types())
+        return self._pairs.languages
+
     async def run(self) -> None:
         """Keep the languages up to date, and run the tasks, until cancelled."""
         async with asyncio.TaskGroup() as tasks:
@@ -117,7 +122,7 @@ class NextcloudTranslator:
         """Ask for the languages. Returns after how many seconds to ask again."""
         before = bool(self._pairs.targets)
         try:
-            self._pairs = parse_pairs(await self._nextcloud.task_types())
+            await self.ask()
         except NextcloudError:
             # The languages stay: if the provider is gone as well, the first translation shows it.
             return LANGUAGES_AGAIN_S

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The checks: Nextcloud, the HPB, STUN and TURN, and speech-to-text, each with real requests.
+"""The checks: Nextcloud, the HPB, STUN and TURN, speech-to-text, and translation, each with real requests.
 
 The last one, `calls`, makes no requests: it repeats what the health of the app says beyond the other checks.
 """
@@ -15,21 +15,28 @@ from ex_app.engine import Engine
 from ex_app.errors import NextcloudError
 from ex_app.health import AppHealth
 from ex_app.nextcloud.gateway import NextcloudGateway
+from ex_app.nextcloud.translator import NextcloudTranslator
 from ex_app.selftest.recording import LANGUAGE, TEXT, load_speech
 from ex_app.selftest.run import Run, Sequence, Step
 from ex_app.settings.store import SavedSettings
 from ex_app.settings.table import BY_VARIABLE, ENGINE_NAMES
-from live_transcription.errors import ConfigurationError
+from live_transcription.errors import ConfigurationError, LiveTranscriptionError, TranslationError
 from live_transcription.observability.conditions import SHORTAGES
 from live_transcription.observability.health import ENGINE, FAILED, MEDIA, OK, WARNING
 from live_transcription.status import Dependency
 from live_transcription.texts import Text
-from live_transcription.types import Frame
+from live_transcription.types import TRANSLATION_DEADLINE_S, Frame
 
 #: In the order of the self-test.
-CHECKS = ("nextcloud", "hpb", "ice", "stt", "calls")
+CHECKS = ("nextcloud", "hpb", "ice", "stt", "translation", "calls")
 #: Lowest similarity at which a text counts as that of the recording.
 UNDERSTOOD = 0.6
+#: What is translated, its language, and the languages to try before the others.
+GREETING, GREETING_LANGUAGE, _PREFERRED = "Good morning", "en", ("fr", "de", "es")
+#: Seconds that a provider may take in the self-test. In calls it is `TRANSLATION_DEADLINE_S`.
+TRANSLATION_S = 30.0
+#: Longest text of a provider to show.
+_SHOWN_CHARS = 200
 #: Seconds that an engine may take to start, for the progress bar.
 _START_S = {"modal": 90.0, "embedded": 5.0, "moshi": 3.0}
 
@@ -37,11 +44,19 @@ _START_S = {"modal": 90.0, "embedded": 5.0, "moshi": 3.0}
 class Checks:
     """Each check adds its steps to a run, and raises an error of `live_transcription.errors` if one fails."""
 
-    def __init__(self, engine: Engine, nextcloud: NextcloudGateway, saved: SavedSettings, health: AppHealth) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        nextcloud: NextcloudGateway,
+        saved: SavedSettings,
+        health: AppHealth,
+        translator: NextcloudTranslator | None = None,
+    ) -> None:
         self._engine = engine
         self._nextcloud = nextcloud
         self._saved = saved
         self._health = health
+        self._translator = translator
 
     async def run(self, check: str, run: Run, engine: str = "") -> None:
         """`check`: one of `CHECKS`. `engine`: the one that `stt` checks; "" for all engines in use."""
@@ -52,6 +67,8 @@ class Checks:
                 await self._check_hpb(run)
             case "ice":
                 await self._check_ice(run)
+            case "translation":
+                await self._check_translation(run)
             case "calls":
                 self._check_calls(run)
             case _:
@@ -186,6 +203,58 @@ class Checks:
         steps.current.detail = text
         if similarity(text) < UNDERSTOOD:
             steps.current.warn(Text("The text differs from the recording."), Text("It should be: {text}", text=TEXT))
+
+    async def _check_translation(self, run: Run) -> None:
+        """Whether Nextcloud's provider translates, and how fast. Captions work without one, so nothing here is a failure."""
+        config = self._saved.current.engine_config()
+        if self._translator is None or (not isinstance(config, ConfigurationError) and not config.translation):
+            run.begin("translation.off", Text("Not tested: live translation is switched off in the settings")).succeed()
+            return
+        asking = run.begin("translation.ask", Text("Nextcloud has a translation provider"))
+        try:
+            offered = await self._translator.ask()
+        except NextcloudError as error:
+            self._health.nextcloud.note(error)
+            asking.fail(error)
+            asking.downgrade()
+            return
+        targets = [each for each in (*_PREFERRED, *offered.targets) if each.partition("_")[0] != GREETING_LANGUAGE]
+        target = next((each for each in targets if each in offered.targets), None)
+        if not offered.targets:
+            asking.title = Text("Not tested: Nextcloud has no translation provider, so Talk does not offer translations")
+        asking.succeed(Text("Languages: {count}", count=len(offered.targets)) if offered.targets else "")
+        if target is None or GREETING_LANGUAGE not in offered.origins:
+            if offered.targets:
+                title = Text("Not tested: the provider does not translate from English")
+                run.begin("translation.english", title).succeed()
+            return
+        step = run.begin("translation.task", Text("It translates a greeting"), expected_s=TRANSLATION_DEADLINE_S)
+        try:
+            began_at = asyncio.get_running_loop().time()
+            async with asyncio.timeout(TRANSLATION_S):
+                text = await self._translator.translate(GREETING, GREETING_LANGUAGE, target)
+        except (TimeoutError, LiveTranscriptionError) as error:
+            too_slow = TranslationError(
+                "The translation was not done after {seconds} s.",
+                seconds=int(TRANSLATION_S),
+                fix="Check the provider. One that runs from Nextcloud's cron job is too slow for captions.",
+            )
+            step.fail(error if isinstance(error, LiveTranscriptionError) else too_slow)
+            step.downgrade()
+            return
+        step.detail = f"{offered.targets[target].native_name}: {' '.join(text.split())[:_SHOWN_CHARS]}"
+        if _letters(text) in ("", _letters(GREETING)):
+            step.warn(Text("This is no translation of: {text}", text=GREETING), Text("Check the provider."))
+        elif asyncio.get_running_loop().time() - began_at > TRANSLATION_DEADLINE_S:
+            step.warn(
+                Text(
+                    "The provider is slow. Readers get the original caption after {seconds} s.",
+                    seconds=int(TRANSLATION_DEADLINE_S),
+                ),
+                Text("Use a faster provider, or background job workers for it."),
+            )
+        else:
+            step.succeed()
 
     def _check_calls(self, run: Run) -> None:
         """What only calls can show: audio arrives from the media server, and no limit is reached."""

@@ -19,6 +19,7 @@ _NAMES = {
     "hpb": "High-performance backend",
     "ice": "STUN and TURN",
     "stt": "Speech-to-text",
+    "translation": "Translation",
     "calls": "Calls",
 }
 _STATES = {"ok": "OK", "warning": "WARNING", "failed": "FAILED", "running": "RUNNING"}

@@ -108,12 +108,17 @@ Buckets: TypeAlias = tuple[tuple[float, float], ...]
 @dataclass(frozen=True, slots=True)
 class CaptionStatistics:
     """Since the start. `words`: committed words. `first_word`, `last_word`: seconds from the onset of speech to the first
-    committed word, and from its end to the last.
+    committed word, and from its end to the last. `translation`: duration of requests for a translation, of which the provider
+    works on `translations_in_flight` now. `untranslated`: captions that readers of a translation got as they were said, since
+    there was none in time.
     """
 
     words: int
     first_word: Buckets
     last_word: Buckets
+    translation: Buckets = ()
+    translations_in_flight: int = 0
+    untranslated: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -111,6 +111,10 @@ class Language:
     rtl: bool = False
 
 
+#: Seconds that a translation of a caption may take. After that, readers get the original.
+TRANSLATION_DEADLINE_S = 4.0
+
+
 @dataclass(frozen=True, slots=True)
 class TranslationLanguages:
     """The languages that a provider translates from and to, by id. `targets` is empty while there is no provider."""

@@ -170,7 +170,7 @@ async def test_a_green_selftest(talk: httpx.AsyncClient, nextcloud: FakeNextclou
     nextcloud.servers = (IceServer(("stun:stun.example.com:443",)),)
     run = await outcome(talk, "/admin/selftest")
     assert (run["state"], run["failing"]) == ("ok", "")
-    assert {step["check"] for step in run["steps"]} == {"nextcloud", "hpb", "ice", "stt", "calls"}
+    assert {step["check"] for step in run["steps"]} == {"nextcloud", "hpb", "ice", "stt", "translation", "calls"}
     assert any(step["detail"] == TEXT for step in run["steps"])
 
 

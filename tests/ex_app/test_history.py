@@ -9,7 +9,9 @@ import pytest
 
 from ex_app.history import SAMPLES, History, quantile
 from live_transcription.observability import metrics
-from live_transcription.status import EngineState, SpeechStatus
+from live_transcription.status import CaptionStatistics, EngineState, SpeechStatus
+from live_transcription.translation.lane import Outcome
+from live_transcription.types import Language, TranslationLanguages
 from tests.ex_app.fakes import FakeEngine, fake_status
 
 EMPTY = ((0.5, 0.0), (1.0, 0.0), (float("inf"), 0.0))
@@ -58,3 +60,22 @@ def test_minutes_of_gpu_and_minutes_saved(monkeypatch: pytest.MonkeyPatch) -> No
     assert (told["gpu_minutes"], told["saved_minutes"]) == (2.0, 8.0)
     engine.speech = SpeechStatus((EngineState("whisper", "up"),), 0, 0.0, 0, 0.0)
     assert monitor.describe()["gpu_minutes"] is None
+
+
+def test_translations_are_shown_while_they_are_offered(monkeypatch: pytest.MonkeyPatch) -> None:
+    engine, found = FakeEngine(), CaptionStatistics(0, (), ())
+    monkeypatch.setattr(engine, "caption_statistics", lambda: found)
+    monitor = History(engine, lambda: 0.0)
+    assert monitor.describe()["translation"] is None
+    language = {"fr": Language("fr", "French", "Français")}
+    engine.pairs = TranslationLanguages(language, language)
+    assert monitor.describe()["translation"] == {"in_flight": 0, "p50": None, "untranslated": 0}
+    found = CaptionStatistics(0, (), (), ((0.5, 0.0), (1.0, 10.0), (float("inf"), 10.0)), 3, 2)
+    assert monitor.describe()["translation"] == {"in_flight": 3, "p50": 0.75, "untranslated": 2}
+
+
+def test_captions_without_a_translation_in_time_are_counted() -> None:
+    before = metrics.caption_statistics().untranslated
+    for outcome in Outcome:
+        metrics.translations.labels(outcome.value).inc()
+    assert metrics.caption_statistics().untranslated == before + 3  # late, failed, queue full

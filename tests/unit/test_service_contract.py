@@ -83,7 +83,10 @@ VALUES: list[tuple[Any, Any]] = [
         SpeechStatus((EngineState("modal", "down", "It is down."),), 1, 2.5, 3, 4.5, GpuStatus(1.5, 600, 2, 8)),
     ),
     (GpuUsage, GpuUsage(20_785, 1234.5)),
-    (CaptionStatistics, CaptionStatistics(3, ((0.5, 1.0), (float("inf"), 2.0)), ((float("inf"), 0.0),))),
+    (
+        CaptionStatistics,
+        CaptionStatistics(3, ((0.5, 1.0), (float("inf"), 2.0)), ((float("inf"), 0.0),), ((float("inf"), 1.0),), 4, 5),
+    ),
     (
         ServiceStatus,
         ServiceStatus(

@@ -24,6 +24,9 @@ from live_transcription.transcript import Utterance
 from live_transcription.translation.translator import NoTranslator, Translations
 from live_transcription.types import Caption
 
+#: Seconds between two moments at which all words are sent at once, since a reader changes the language.
+HURRY_S = 1.0
+
 
 class CaptionDelivery:
     """Sends the speakers' committed words. Words that cannot be sent yet wait in the floor, which merges and bounds them."""
@@ -47,6 +50,8 @@ class CaptionDelivery:
         self._lane = Lane(sink, targets, on_sent)
         self._counted_bytes = self._counted_dropped = 0
         self._alarm = DeadlineTimer(self._flush)
+        self._choices_alarm = DeadlineTimer(self._change_languages)
+        self._may_hurry_at = float("-inf")
 
     @property
     def blocked(self) -> bool:
@@ -55,25 +60,28 @@ class CaptionDelivery:
 
     def add(self, caption: Caption) -> None:
         """Add committed words of a speaker."""
+        self._change_languages()
         self.translated.add(caption)
         self._floor.offer(caption, self._now())
         self._flush()
+        self._change_languages()
 
     def translate(self, nc_session_id: str, language: str | None) -> bool:
-        """Translate a target's captions into this language from the next words on; None: send them as they are spoken.
+        """Translate a target's captions into this language soon; None: send them as they are spoken.
 
-        Returns False if the session is no target.
+        The change takes effect at once if no words wait, else at the end of a sentence or after a few seconds, and not before
+        the outbox has taken the words so far. Returns False if the session is no target.
         """
-        # The words so far go to those who read them until now.
-        self._floor.hurry()
-        self._flush()
-        return self.translated.set_language(nc_session_id, language)
+        known = self._targets.choose(nc_session_id, language, self._now())
+        self._change_languages()
+        return known
 
     def end_utterance(self, utterance: Utterance) -> None:
         """The speaker has paused, so others may take the floor."""
         self.translated.end_utterance(utterance.speaker)
         self._floor.end_utterance(utterance.speaker)
         self._flush()
+        self._change_languages()
 
     def leave(self, speaker: str, *, leaving: bool = True) -> None:
         """The speaker leaves: send the last words without waiting for the floor. `leaving=False`: the speaker is back."""
@@ -92,6 +100,7 @@ class CaptionDelivery:
         """Send all messages that are due."""
         self.translated.flush()
         self._flush()
+        self._change_languages()
 
     def _flush(self) -> None:
         now = self._now()
@@ -106,8 +115,26 @@ class CaptionDelivery:
         retry_at = now + RETRY_S if self._sink.in_room else None
         self._alarm.set(self._floor.next_deadline() if ready else retry_at)
 
+    def _change_languages(self) -> None:
+        """Put the readers' choices of languages into effect, so that each reader gets each word once."""
+        for choice in self._targets.choices() if self._sink.in_room else ():
+            if self.translated.may_change(choice) and (not self.translated.needs_originals(choice) or self._send_all()):
+                self.translated.change(choice)
+        waits = self._sink.in_room and self._targets.choices()
+        self._choices_alarm.set(self._now() + RETRY_S if waits else None)
+
+    def _send_all(self) -> bool:
+        """Send all original captions without waiting for the floor. Returns whether none waits any more."""
+        now = self._now()
+        if self._floor.waiting_bytes and now >= self._may_hurry_at:
+            self._may_hurry_at = now + HURRY_S
+            self._floor.hurry()
+            self._flush()
+        return self._lane.flush(now) and not self._floor.waiting_bytes
+
     def close(self) -> None:
         """Send nothing more, and count what still waits as dropped."""
+        self._choices_alarm.cancel()
         self.translated.close()
         self._alarm.cancel()
         self._floor.clear()

@@ -18,7 +18,7 @@ class Entry:
     another device; one first seen later is the reloaded page. `order` is the position among all targets.
 
     `translation`: the id of the language that the reader wants captions in, from segment `first_segment` on; None for captions
-    as they are spoken.
+    as they are spoken. `chosen` is the language chosen last, at `chosen_at`; it replaces `translation` soon.
     """
 
     name: str
@@ -31,6 +31,8 @@ class Entry:
     was_in_call: bool = False
     translation: str | None = None
     first_segment: int = 0
+    chosen: str | None = None
+    chosen_at: float = float("-inf")
 
 
 class TargetIndex:

@@ -49,6 +49,15 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Choice:
+    """A target's choice of a language that is not in effect yet, made at `since`; see `Target.translation`."""
+
+    nc_session_id: str
+    language: str | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Reach:
     """The sessions that get captions, of any speaker. Valid before `until`, or until a target or its participant changes.
 
@@ -78,6 +87,8 @@ class Targets:
         self._grace_s = grace_s
         self._index = TargetIndex()
         self._reach: _Reach | None = None
+        # Targets whose last choice of a language may not be in effect yet.
+        self._choosing: dict[int, Entry] = {}
         # When each Talk session was first in the room, and which of them have declined captions.
         self._first_seen: dict[str, float] = {}
         self._declined: set[str] = set()
@@ -135,6 +146,30 @@ class Targets:
         self._reach = None
         return True
 
+    def choose(self, nc_session_id: str, language: str | None, now: float) -> bool:
+        """Note that a target has chosen this language; `translate` puts it into effect. Returns False if it is no target."""
+        entry = self._index.by_name.get(nc_session_id)
+        if entry is None:
+            return False
+        entry.chosen, entry.chosen_at = language, now
+        self._choosing[entry.order] = entry
+        return True
+
+    def choices(self) -> tuple[Choice, ...]:
+        """The choices that are not in effect, of targets that captions can reach, oldest target first."""
+        if not self._choosing:
+            return ()
+        self._choosing = {
+            order: entry
+            for order, entry in sorted(self._choosing.items())
+            if entry.chosen != entry.translation and self._index.by_name.get(entry.name) is entry
+        }
+        return tuple(
+            Choice(entry.name, entry.chosen, entry.chosen_at)
+            for entry in self._choosing.values()
+            if entry.session_id is not None
+        )
+
     def translation_of(self, nc_session_id: str) -> tuple[str | None, int]:
         """The language that a target's captions are translated into, and its first segment."""
         entry = self._index.by_name.get(nc_session_id)
@@ -147,7 +182,7 @@ class Targets:
 
     def export(self) -> tuple[Target, ...]:
         """All targets, to be added again in another call or after a restart."""
-        return tuple(Target(entry.name, entry.user_id, entry.translation) for entry in self._index.by_name.values())
+        return tuple(Target(entry.name, entry.user_id, entry.chosen) for entry in self._index.by_name.values())
 
     def keep(self, kept: bool, now: float) -> None:
         """Whether a transcript is kept, which is a reason to transcribe everybody as long as somebody is in the call."""

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from live_transcription.call.lane import RETRY_S, CaptionSink, Lane
-from live_transcription.call.targets import Targets
+from live_transcription.call.targets import Choice, Targets
 from live_transcription.observability import metrics
 from live_transcription.runtime.timer import DeadlineTimer
 from live_transcription.signaling.requests import Recipient
@@ -19,6 +19,10 @@ from live_transcription.translation.lane import TranslationLane
 from live_transcription.translation.segments import Segment, Segments
 from live_transcription.translation.translator import Translations
 from live_transcription.types import Caption
+
+#: Seconds for which a reader who changes between the original and a translation waits until no sentence is open. After that,
+#: the open sentences are cut, which everybody notices: at most once per `CUT_S` in a call, whatever its readers do.
+PATIENCE_S, CUT_S = 2.0, 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,7 @@ class TranslatedDelivery:
         self._on_sent = on_sent
         self._segments = Segments()
         self._languages: dict[str, _Language] = {}
+        self._may_cut_at = float("-inf")
         self._alarm = DeadlineTimer(self._tick)
 
     @property
@@ -54,24 +59,37 @@ class TranslatedDelivery:
         unsent = (each.segments.unsent() or not each.lane.empty for each in self._languages.values())
         return self._segments.next_deadline() is not None or any(unsent)
 
-    def set_language(self, nc_session_id: str, language: str | None) -> bool:
-        """Translate a target's captions into this language from the next words on; None: send them as they are spoken.
+    def may_change(self, choice: Choice) -> bool:
+        """Whether `change` is possible now, as far as the open sentences are concerned.
 
-        Words that the target would have got translated, and that were not sent yet, are sent at once as they were said.
-        Returns False if the session is no target.
+        The readers of originals have read the words of the open sentences, and the readers of translations have not. So a
+        change between the two has to wait for the end of the sentence. A change from one language to another does not.
         """
-        now = self._now()
-        before, first_segment = self._targets.translation_of(nc_session_id)
-        if before == language:
-            return nc_session_id in self._targets
-        # The target has read the words of the open segments in its former language.
-        self._distribute(self._segments.clear(), now)
-        if before is not None and (former := self._languages.get(before)) is not None:
-            unsent = [segment for segment in former.segments.unsent() if segment.id >= first_segment]
-            self._send_originals(unsent, nc_session_id)
-        known = self._targets.translate(nc_session_id, language, self._segments.next_id)
+        return not self.needs_originals(choice) or self._segments.next_deadline() is None or self._may_cut(choice, self._now())
+
+    def needs_originals(self, choice: Choice) -> bool:
+        """Whether this is a change from the originals or to them, so that no original caption may be waiting."""
+        return choice.language is None or self._targets.translation_of(choice.nc_session_id)[0] is None
+
+    def change(self, choice: Choice) -> None:
+        """Put a choice into effect from the next segment on, unless the outbox is full: then try again.
+
+        Words that the target would have got in its former language, and that were not sent yet, are sent as they were said.
+        """
+        now, name = self._now(), choice.nc_session_id
+        if self.needs_originals(choice) and self._segments.next_deadline() is not None:
+            if not self._may_cut(choice, now):
+                return
+            self._may_cut_at = now + CUT_S
+            self._distribute(self._segments.clear(), now)
+        before, _ = self._targets.translation_of(name)
+        former = None if before is None else self._languages.get(before)
+        if former is None or (former.lane.flush(now) and self._send_originals(former, name)):
+            self._targets.translate(name, choice.language, self._segments.next_id)
         self._flush(now)
-        return known
+
+    def _may_cut(self, choice: Choice, now: float) -> bool:
+        return now >= choice.since + PATIENCE_S and now >= self._may_cut_at
 
     def add(self, caption: Caption) -> None:
         """Add committed words of a speaker."""
@@ -165,12 +183,20 @@ class TranslatedDelivery:
                 deadlines.append(now + RETRY_S)
         self._alarm.set(min((deadline for deadline in deadlines if deadline is not None), default=None))
 
-    def _send_originals(self, segments: Sequence[Segment], nc_session_id: str) -> None:
+    def _send_originals(self, former: _Language, nc_session_id: str) -> bool:
+        """Send a target what waits for translation, as it was said. Returns False if the outbox has refused some of it."""
+        language, first_segment = self._targets.translation_of(nc_session_id)
         session_id = self._targets.session_of(nc_session_id)
-        for segment in segments:
-            if session_id not in (None, segment.speaker) and self._sink.in_room:
+        for segment in former.segments.unsent():
+            if segment.id < first_segment:
+                continue
+            if session_id not in (None, segment.speaker):
                 caption = Caption(segment.speaker, segment.text, segment.language)
-                self._sink.send_caption(Recipient(session_id), caption)
+                if not self._sink.send_caption(Recipient(session_id), caption):
+                    return False
+            # The lane of the former language does not repeat it to this target.
+            self._targets.translate(nc_session_id, language, segment.id + 1)
+        return True
 
     def _drop(self, language: _Language) -> None:
         language.segments.clear()

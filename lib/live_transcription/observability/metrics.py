@@ -9,7 +9,9 @@ Labels are bounded and never name rooms, sessions or people.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Collection, Mapping
 from functools import partial
+from types import MappingProxyType
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
@@ -56,6 +58,7 @@ captions_waiting_bytes = _gauge("captions_waiting_bytes", "Caption text that wai
 translations = _counter(
     "translations", "Captions sent to readers of another language, by content: translation or original", ["outcome"]
 )
+translations_in_flight = _gauge("translations_in_flight", "Requests for a translation that the provider works on")
 words_committed = _counter("words_committed", "Words committed from speech-to-text")
 words_disagreed = _counter("words_disagreed", "Committed words that differ in the final text of the utterance")
 words_dropped = _counter("words_dropped", "Words dropped because they waited too long, or too many waited")
@@ -127,12 +130,22 @@ def caption_statistics() -> CaptionStatistics:
         words=int(total_of(words_committed)),
         first_word=buckets_of(first_word_seconds),
         last_word=buckets_of(last_word_seconds),
+        translation=buckets_of(translation_seconds),
+        translations_in_flight=int(value_of(translations_in_flight)),
+        untranslated=int(total_of(translations, but={"outcome": ("translated", "same language")})),
     )
 
 
-def total_of(counter: Counter) -> float:
-    """The sum over all labels."""
-    return sum(s.value for metric in counter.collect() for s in metric.samples if s.name.endswith("_total"))
+def total_of(counter: Counter, but: Mapping[str, Collection[str]] = MappingProxyType({})) -> float:
+    """The sum over all labels, without those that have one of the values in `but`."""
+    samples = [s for metric in counter.collect() for s in metric.samples if s.name.endswith("_total")]
+    return sum(s.value for s in samples if not any(s.labels.get(label) in values for label, values in but.items()))
+
+
+def value_of(gauge: Gauge) -> float:
+    """The value of a gauge without labels."""
+    (metric,) = gauge.collect()
+    return metric.samples[0].value
 
 
 def buckets_of(histogram: Histogram) -> Buckets:

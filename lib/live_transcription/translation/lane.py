@@ -12,10 +12,10 @@ from enum import Enum
 
 from live_transcription.captions.words import has_word, one_line
 from live_transcription.translation.segments import Segment
-from live_transcription.types import Caption
+from live_transcription.types import TRANSLATION_DEADLINE_S, Caption
 
 #: Seconds after which the original of a segment is shown.
-DEADLINE_S = 4.0
+DEADLINE_S = TRANSLATION_DEADLINE_S
 #: Number of segments that may wait for their translation. The original of a further one is shown.
 MAX_WAITING = 8
 #: Limits of what cannot be sent, since the app is not in the room: bytes of UTF-8, and seconds. The oldest is dropped first.

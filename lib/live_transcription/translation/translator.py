@@ -113,6 +113,7 @@ class Translations:
 
     def _start(self) -> None:
         while self._tasks is not None and (job := self._queue.start()) is not None:
+            metrics.translations_in_flight.inc()
             self._tasks.create_task(self._work(job), name="translate")
 
     async def _work(self, job: _Job) -> None:
@@ -133,6 +134,7 @@ class Translations:
                 )
         finally:
             self._queue.end()
+            metrics.translations_in_flight.dec()
         job.done(text)
         self._start()
 

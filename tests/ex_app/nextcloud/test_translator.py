@@ -17,12 +17,15 @@ from ex_app.nextcloud.gateway import AppApiGateway, NextcloudGateway
 from ex_app.nextcloud.tasks import TRANSLATE, parse_pairs, parse_task
 from ex_app.nextcloud.translator import STOP_S, WEBHOOK, NextcloudTranslator
 from ex_app.routes.translation import translation_routes
+from ex_app.selftest.checks import Checks
+from ex_app.selftest.run import Run
+from ex_app.settings.store import SavedSettings
 from live_transcription.errors import TranslationError
 from sandbox import virtual_clock
 from sandbox.nextcloud import Fault, FaultKind, Nextcloud
 from sandbox.nextcloud.serving import LoopbackServer
 from sandbox.nextcloud.task_processing import Provider
-from tests.ex_app.fakes import SECRET
+from tests.ex_app.fakes import ENVIRONMENT, SECRET, FakeEngine, health_of
 from tests.ex_app.nextcloud.test_gateway import gateway_to
 
 
@@ -213,3 +216,45 @@ def test_codes_and_names_of_a_provider_are_checked_and_mapped() -> None:
     assert pairs.origins["en"] == "EN-US"
     assert pairs.languages.targets["en_US"].name == "EN-US"
     assert pairs.languages.targets["pt_BR"].name == "name of pt-br"
+
+
+async def check_of(cloud: Nextcloud, *, switched_on: bool = True) -> dict[str, dict[str, Any]]:
+    """The steps of the self-test's check of translations, by id."""
+    engine, environment = FakeEngine(), ENVIRONMENT | ({} if switched_on else {"LT_TRANSLATION": "off"})
+    async with translator_of(cloud) as translator:
+        gateway = gateway_to(cloud.url)
+        saved = SavedSettings(environment, gateway, lambda _: None)
+        run = Run("translation", asyncio.get_running_loop().time)
+        await Checks(engine, gateway, saved, health_of(engine, gateway, saved), translator).run("translation", run)
+        await gateway.aclose()
+    return {step["id"]: step for step in run.describe()["steps"]}
+
+
+async def test_the_self_test_translates_a_greeting_with_the_real_provider(cloud: Nextcloud) -> None:
+    assert cloud.task_processing.provider is not None
+    cloud.task_processing.provider.known[("Good morning", "en", "fr")] = "Bonjour"
+    steps = await check_of(cloud)
+    assert steps["translation.ask"]["state"] == steps["translation.task"]["state"] == "ok"
+    assert steps["translation.task"]["detail"] == "French: Bonjour"
+    assert steps["translation.task"]["seconds"] >= 0.2
+    assert cloud.task_processing.tasks == {}
+
+
+async def test_the_self_test_tests_no_translation_without_a_provider_or_when_switched_off(cloud: Nextcloud) -> None:
+    steps = await check_of(cloud, switched_on=False)
+    assert {name: step["state"] for name, step in steps.items()} == {"translation.off": "ok"}
+    cloud.task_processing.provider = None
+    steps = await check_of(cloud)
+    assert {name: step["state"] for name, step in steps.items()} == {"translation.ask": "ok"}
+    assert "no translation provider" in str(steps["translation.ask"]["title"])
+    assert cloud.task_processing.scheduled == 0
+
+
+@pytest.mark.parametrize("answer", [None, "Good morning!", "…"])
+async def test_the_self_test_warns_if_the_provider_fails_or_does_not_translate(cloud: Nextcloud, answer: str | None) -> None:
+    assert cloud.task_processing.provider is not None
+    cloud.task_processing.provider.answer = lambda text, origin, target: answer
+    step = (await check_of(cloud))["translation.task"]
+    assert step["state"] == "warning"
+    assert step["message"]
+    assert step["fix"]
