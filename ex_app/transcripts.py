@@ -68,6 +68,7 @@ class Files(Protocol):
     async def create(self, user: str, path: str, content: bytes) -> Etag | Failure: ...
     async def update(self, user: str, path: str, content: bytes, etag: Etag) -> Etag | Failure: ...
     async def share(self, user: str, path: str, room: str, caption: str, *, silent: bool = False) -> Failure | None: ...
+    async def is_shared(self, user: str, path: str, room: str) -> bool | Failure: ...
 
 
 @dataclass(slots=True)
@@ -83,7 +84,8 @@ class _File:
 class _Delivery:
     """A transcript and its files. `over`: nothing is added any more. `written`: the version that the files have.
 
-    `call_ended_at`: the call is over, and its last words are awaited.
+    `call_ended_at`: the call is over, and its last words are awaited. `sharing`: the file whose sharing has begun and may have
+    succeeded; `shared`: nothing is left to share.
     """
 
     kept: KeptTranscript
@@ -95,6 +97,8 @@ class _Delivery:
     due_at: float = 0.0
     call_ended_at: float | None = None
     said: set[Failure] = field(default_factory=set)
+    sharing: str = ""
+    shared: bool = False
 
     @property
     def room(self) -> str:
@@ -105,6 +109,8 @@ class _Delivery:
         state = {
             "owner": [self.owner.kind, self.owner.id, self.owner.name, self.owner.role],
             "over": self.over,
+            "sharing": self.sharing,
+            "shared": self.shared,
             "files": {ending: [each.path, str(each.etag), each.number] for ending, each in self.files.items()},
         }
         if consent is not None:
@@ -116,6 +122,7 @@ class _Delivery:
         try:
             state = json.loads(kept.notes["state"])
             found = cls(kept, Person(*state["owner"]), bool(state["over"]), written=-1)
+            found.sharing, found.shared = str(state.get("sharing", "")), bool(state.get("shared"))
             for ending, (path, etag, number) in state["files"].items():
                 found.files[ending] = _File(path, Etag(etag), number)
         except (KeyError, ValueError, TypeError, AttributeError):
@@ -292,6 +299,11 @@ class Transcripts(TranscriptSink):
                 self._say(delivery, Text("Nothing was said, so there is no transcript."))
             return over
         failure = None
+        if delivery.sharing and not delivery.shared and not await self._find_share(delivery):
+            return False
+        if delivery.shared:
+            # A former process was killed, or the journal could not be deleted, after the files were complete.
+            return over
         if version != delivery.written:
             failure = await self._write(delivery, snapshot)
         if failure is None:
@@ -353,9 +365,26 @@ class Transcripts(TranscriptSink):
         assert self._bot is not None
         caption = self._bot.text_for(delivery.room, Text("The transcript of this call"))
         path = delivery.files[_SHARED_FORMAT].path
+        delivery.sharing = path
+        delivery.store()
         failure = await self._files.share(delivery.owner.id, path, delivery.room, caption)
+        if failure is None:
+            delivery.shared = True
+            delivery.store()
         # Moved since it was written.
         return Failure.NOT_IN_ROOM if failure is Failure.CHANGED else failure
+
+    async def _find_share(self, delivery: _Delivery) -> bool:
+        """An answer was lost, or the process was killed: sharing again could post a second message, so look first.
+
+        False while Nextcloud does not say.
+        """
+        found = await self._files.is_shared(delivery.owner.id, delivery.sharing, delivery.room)
+        if isinstance(found, Failure):
+            return not found.passes
+        delivery.sharing, delivery.shared = "", found
+        delivery.store()
+        return True
 
     def _say(self, delivery: _Delivery, text: Text) -> None:
         assert self._bot is not None

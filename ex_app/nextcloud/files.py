@@ -149,6 +149,14 @@ class UserFiles:
             return Failure.NOT_IN_ROOM
         return Failure.CHANGED if status == 404 else await self._failure(status)
 
+    async def is_shared(self, user: str, path: str, room: str) -> bool | Failure:
+        """Whether the owner has shared the file in a conversation. False if there is no such file."""
+        found = await self._ocs(user, "GET", _SHARES, params={"path": f"/{path}"}, accepted=404)
+        if isinstance(found, Failure):
+            return found
+        shares = found if isinstance(found, list) else []
+        return any(_inner(each, "share_type") == _WITH_ROOM and _inner(each, "share_with") == room for each in shares)
+
     async def _failure(self, status: int) -> Failure:
         if status != 401:
             return _FAILURES.get(status, Failure.AWAY)

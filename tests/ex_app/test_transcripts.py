@@ -13,10 +13,11 @@ from pathlib import Path
 import pytest
 
 from ex_app.identity import AppIdentity
-from ex_app.nextcloud.files import UserFiles
+from ex_app.nextcloud.files import Failure, UserFiles
 from ex_app.transcript_bot import TranscriptBot
 from ex_app.transcripts import LAST_WORDS_S, UPDATE_S, Transcripts
 from live_transcription.transcripts.consent import CallEnded, CallStarted, Command, Person
+from live_transcription.transcripts.kept import KeptTranscript
 from live_transcription.transcripts.sink import Utterance
 from live_transcription.transcripts.storage import KEPT_S, JournalFolder
 from live_transcription.types import Secret
@@ -257,6 +258,60 @@ async def test_a_restart_continues_the_same_files(bench: Bench) -> None:
     files = bench.files()
     assert len(files) == 3
     assert all(word in files["Talk/2026-11-28 13-00 Team.md"] for word in (b"One", b"Two", b"Three"))
+    assert bench.journals() == 0
+
+
+@pytest.mark.parametrize("killed", ["before the answer", "after the answer"])
+async def test_the_message_is_posted_once_although_the_app_is_killed(
+    bench: Bench, killed: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Killed(Exception):
+        pass
+
+    share = UserFiles.share
+
+    async def share_and_die(*arguments: str) -> None:
+        assert await share(*arguments) is None  # type: ignore[arg-type]
+        raise Killed
+
+    def die(_kept: KeptTranscript) -> None:
+        raise Killed
+
+    await bench.begin()
+    bench.say("One.")
+    with monkeypatch.context() as patch:
+        if killed == "before the answer":
+            patch.setattr(UserFiles, "share", share_and_die)
+        else:
+            patch.setattr(KeptTranscript, "delete", die)
+        with pytest.raises(Killed):
+            await bench.end()
+    assert bench.journals() == 1
+    # Their change is no reason for a second file.
+    bench.cloud.files.write("ada", "Talk/2026-11-28 13-00 Team.md", b"corrected")
+    bench.start()
+    await bench.transcripts.restore()
+    await bench.later()
+    assert [each.system for each in bench.cloud.bots.chats["room1"]].count("file_shared") == 1
+    assert len(bench.files()) == 3
+    assert bench.journals() == 0
+
+
+async def test_a_lost_answer_to_the_share_posts_no_second_message(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    share = UserFiles.share
+
+    async def lose_the_answer(*arguments: str) -> Failure:
+        assert await share(*arguments) is None  # type: ignore[arg-type]
+        return Failure.AWAY
+
+    await bench.begin()
+    bench.say("One.")
+    with monkeypatch.context() as patch:
+        patch.setattr(UserFiles, "share", lose_the_answer)
+        await bench.end()
+    assert bench.journals() == 1
+    await bench.later()
+    assert [each.system for each in bench.cloud.bots.chats["room1"]].count("file_shared") == 1
     assert bench.journals() == 0
 
 
