@@ -66,6 +66,7 @@ class Files(Protocol):
     async def attachment_folder(self, user: str) -> str | Failure: ...
     async def make_folder(self, user: str, path: str) -> Failure | None: ...
     async def create(self, user: str, path: str, content: bytes) -> Etag | Failure: ...
+    async def find(self, user: str, path: str, content: bytes) -> Etag | Failure: ...
     async def update(self, user: str, path: str, content: bytes, etag: Etag) -> Etag | Failure: ...
     async def share(self, user: str, path: str, room: str, caption: str, *, silent: bool = False) -> Failure | None: ...
     async def is_shared(self, user: str, path: str, room: str) -> bool | Failure: ...
@@ -78,6 +79,8 @@ class _File:
     path: str = ""
     etag: Etag = field(default_factory=Etag)
     number: int = 1
+    #: What a `create` has sent to `path` whose answer is missing.
+    unanswered: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
@@ -336,6 +339,13 @@ class Transcripts(TranscriptSink):
 
     async def _write_one(self, delivery: _Delivery, info: TranscriptInfo, ending: str, content: bytes) -> Failure | None:
         user, file, folder = delivery.owner.id, delivery.files[ending], delivery.folder or ""
+        if file.unanswered:
+            found = await self._files.find(user, file.path, file.unanswered)
+            if isinstance(found, Failure) and found.passes:
+                return found
+            file.unanswered = b""
+            if isinstance(found, Etag):
+                file.etag = found
         if file.etag:
             changed = await self._files.update(user, file.path, content, file.etag)
             if changed is not Failure.CHANGED:
@@ -350,6 +360,8 @@ class Transcripts(TranscriptSink):
                 if (failure := await self._files.make_folder(user, folder)) is not None:
                     return failure
                 created = await self._files.create(user, path, content)
+            if created is Failure.AWAY:
+                file.path, file.unanswered = path, content
             if created is not Failure.EXISTS:
                 return self._note(file, path, created)
             file.number += 1

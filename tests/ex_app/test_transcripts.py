@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from ex_app.identity import AppIdentity
-from ex_app.nextcloud.files import Failure, UserFiles
+from ex_app.nextcloud.files import Etag, Failure, UserFiles
 from ex_app.transcript_bot import TranscriptBot
 from ex_app.transcripts import LAST_WORDS_S, UPDATE_S, Transcripts
 from live_transcription.transcripts.consent import CallEnded, CallStarted, Command, Person
@@ -295,6 +295,24 @@ async def test_the_message_is_posted_once_although_the_app_is_killed(
     assert [each.system for each in bench.cloud.bots.chats["room1"]].count("file_shared") == 1
     assert len(bench.files()) == 3
     assert bench.journals() == 0
+
+
+async def test_a_file_whose_creation_was_not_answered_is_continued(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = UserFiles.create
+
+    async def lose_the_answer(files: UserFiles, user: str, path: str, content: bytes) -> Etag | Failure:
+        created = await create(files, user, path, content)
+        return Failure.AWAY if isinstance(created, Etag) else created
+
+    await bench.begin()
+    bench.say("One.")
+    with monkeypatch.context() as patch:
+        patch.setattr(UserFiles, "create", lose_the_answer)
+        await bench.later()
+    bench.say("Two.")
+    await bench.later()
+    assert sorted(bench.files()) == [f"Talk/2026-11-28 13-00 Team{ending}" for ending in (".json", ".md", ".vtt")]
+    assert all(b"Two" in content for content in bench.files().values())
 
 
 async def test_a_lost_answer_to_the_share_posts_no_second_message(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,6 +81,14 @@ async def test_what_the_owner_can_do_about_it(cloud: Nextcloud, files: UserFiles
     assert await files.attachment_folder("ada") is Failure.REFUSED
 
 
+async def test_only_our_own_file_is_found(cloud: Nextcloud, files: UserFiles) -> None:
+    etag = await files.create("ada", "a.md", b"ours" * 50_000)
+    assert await files.find("ada", "a.md", b"ours" * 50_000) == etag
+    assert await files.find("ada", "a.md", b"theirs") is Failure.EXISTS
+    assert await files.find("ada", "a.md", b"ours" * 50_001) is Failure.EXISTS
+    assert await files.find("ada", "b.md", b"ours") is Failure.NO_FOLDER
+
+
 async def test_whether_a_file_is_shared(cloud: Nextcloud, files: UserFiles) -> None:
     assert await files.is_shared("ada", "a.md", "room1") is False
     await files.create("ada", "a.md", b"1")
