@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 FOLDER = "transcripts"
 #: Seconds between two updates of the files of a transcript, and between two looks at what is due.
 UPDATE_S, LOOK_S = 60.0, 5.0
+#: How many transcripts are delivered at the same time, so that a slow answer for one does not delay all others.
+AT_ONCE = 4
 #: Seconds after the end of a call in which its last words may still arrive.
 LAST_WORDS_S = 10.0
 #: How many names are tried for a file, since there may be others of the same name.
@@ -259,14 +261,20 @@ class Transcripts(TranscriptSink):
         for room, delivery in list(self._keeping.items()):
             if delivery.call_ended_at is not None and self._now() - delivery.call_ended_at >= LAST_WORDS_S:
                 self.end(room, last_words=False)
-        for delivery in list(self._all):
+        limit = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            for delivery in list(self._all):
+                tasks.create_task(self._visit(delivery, limit), name="deliver a transcript")
+
+    async def _visit(self, delivery: _Delivery, limit: asyncio.Semaphore) -> None:
+        async with limit:
             now = self._now()
             try:
                 await asyncio.to_thread(delivery.kept.sync)
             except OSError:
                 logger.warning("A transcript's journal cannot be written. Check the app's storage.")
             if now < delivery.due_at:
-                continue
+                return
             delivery.due_at = now + UPDATE_S
             if delivery.over and delivery.kept.expired(now):
                 logger.warning("A transcript could not be delivered for a day and is deleted", extra={"room": delivery.room})

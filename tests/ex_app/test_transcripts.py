@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 from collections.abc import AsyncIterator
@@ -284,8 +285,9 @@ async def test_the_message_is_posted_once_although_the_app_is_killed(
             patch.setattr(UserFiles, "share", share_and_die)
         else:
             patch.setattr(KeptTranscript, "delete", die)
-        with pytest.raises(Killed):
+        with pytest.raises(ExceptionGroup) as died:
             await bench.end()
+        assert died.group_contains(Killed)
     assert bench.journals() == 1
     # Their change is no reason for a second file.
     bench.cloud.files.write("ada", "Talk/2026-11-28 13-00 Team.md", b"corrected")
@@ -313,6 +315,30 @@ async def test_a_file_whose_creation_was_not_answered_is_continued(bench: Bench,
     await bench.later()
     assert sorted(bench.files()) == [f"Talk/2026-11-28 13-00 Team{ending}" for ending in (".json", ".md", ".vtt")]
     assert all(b"Two" in content for content in bench.files().values())
+
+
+async def test_a_slow_answer_for_one_does_not_delay_the_others(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder, second = UserFiles.attachment_folder, asyncio.Event()
+    users: list[str] = []
+
+    async def slow_for_the_first(files: UserFiles, user: str) -> str | Failure:
+        users.append(user)
+        if len(users) == 1:
+            await second.wait()
+        else:
+            second.set()
+        return await folder(files, user)
+
+    await bench.begin()
+    bench.say("One.")
+    bench.bot.handle(Command("room1", bench.next(), "stop", ADA))
+    bench.waiting()
+    await bench.begin()
+    bench.say("Two.")
+    monkeypatch.setattr(UserFiles, "attachment_folder", slow_for_the_first)
+    async with asyncio.timeout(60):
+        await bench.later()
+    assert len(bench.files()) == 6
 
 
 async def test_a_lost_answer_to_the_share_posts_no_second_message(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
