@@ -38,6 +38,8 @@ logger = logging.getLogger(__name__)
 FOLDER = "transcripts"
 #: Seconds between two updates of the files of a transcript, and between two looks at what is due.
 UPDATE_S, LOOK_S = 60.0, 5.0
+#: How many transcripts are delivered at the same time, so that a slow answer for one does not delay all others.
+AT_ONCE = 4
 #: Seconds after the end of a call in which its last words may still arrive.
 LAST_WORDS_S = 10.0
 #: How many names are tried for a file, since there may be others of the same name.
@@ -66,8 +68,10 @@ class Files(Protocol):
     async def attachment_folder(self, user: str) -> str | Failure: ...
     async def make_folder(self, user: str, path: str) -> Failure | None: ...
     async def create(self, user: str, path: str, content: bytes) -> Etag | Failure: ...
+    async def find(self, user: str, path: str, content: bytes) -> Etag | Failure: ...
     async def update(self, user: str, path: str, content: bytes, etag: Etag) -> Etag | Failure: ...
     async def share(self, user: str, path: str, room: str, caption: str, *, silent: bool = False) -> Failure | None: ...
+    async def is_shared(self, user: str, path: str, room: str) -> bool | Failure: ...
 
 
 @dataclass(slots=True)
@@ -77,13 +81,16 @@ class _File:
     path: str = ""
     etag: Etag = field(default_factory=Etag)
     number: int = 1
+    #: What a `create` has sent to `path` whose answer is missing.
+    unanswered: bytes = field(default=b"", repr=False)
 
 
 @dataclass(slots=True)
 class _Delivery:
     """A transcript and its files. `over`: nothing is added any more. `written`: the version that the files have.
 
-    `call_ended_at`: the call is over, and its last words are awaited.
+    `call_ended_at`: the call is over, and its last words are awaited. `sharing`: the file whose sharing has begun and may have
+    succeeded; `shared`: nothing is left to share.
     """
 
     kept: KeptTranscript
@@ -95,6 +102,8 @@ class _Delivery:
     due_at: float = 0.0
     call_ended_at: float | None = None
     said: set[Failure] = field(default_factory=set)
+    sharing: str = ""
+    shared: bool = False
 
     @property
     def room(self) -> str:
@@ -105,6 +114,8 @@ class _Delivery:
         state = {
             "owner": [self.owner.kind, self.owner.id, self.owner.name, self.owner.role],
             "over": self.over,
+            "sharing": self.sharing,
+            "shared": self.shared,
             "files": {ending: [each.path, str(each.etag), each.number] for ending, each in self.files.items()},
         }
         if consent is not None:
@@ -116,6 +127,7 @@ class _Delivery:
         try:
             state = json.loads(kept.notes["state"])
             found = cls(kept, Person(*state["owner"]), bool(state["over"]), written=-1)
+            found.sharing, found.shared = str(state.get("sharing", "")), bool(state.get("shared"))
             for ending, (path, etag, number) in state["files"].items():
                 found.files[ending] = _File(path, Etag(etag), number)
         except (KeyError, ValueError, TypeError, AttributeError):
@@ -249,14 +261,20 @@ class Transcripts(TranscriptSink):
         for room, delivery in list(self._keeping.items()):
             if delivery.call_ended_at is not None and self._now() - delivery.call_ended_at >= LAST_WORDS_S:
                 self.end(room, last_words=False)
-        for delivery in list(self._all):
+        limit = asyncio.Semaphore(AT_ONCE)
+        async with asyncio.TaskGroup() as tasks:
+            for delivery in list(self._all):
+                tasks.create_task(self._visit(delivery, limit), name="deliver a transcript")
+
+    async def _visit(self, delivery: _Delivery, limit: asyncio.Semaphore) -> None:
+        async with limit:
             now = self._now()
             try:
                 await asyncio.to_thread(delivery.kept.sync)
             except OSError:
                 logger.warning("A transcript's journal cannot be written. Check the app's storage.")
             if now < delivery.due_at:
-                continue
+                return
             delivery.due_at = now + UPDATE_S
             if delivery.over and delivery.kept.expired(now):
                 logger.warning("A transcript could not be delivered for a day and is deleted", extra={"room": delivery.room})
@@ -292,6 +310,11 @@ class Transcripts(TranscriptSink):
                 self._say(delivery, Text("Nothing was said, so there is no transcript."))
             return over
         failure = None
+        if delivery.sharing and not delivery.shared and not await self._find_share(delivery):
+            return False
+        if delivery.shared:
+            # A former process was killed, or the journal could not be deleted, after the files were complete.
+            return over
         if version != delivery.written:
             failure = await self._write(delivery, snapshot)
         if failure is None:
@@ -324,6 +347,13 @@ class Transcripts(TranscriptSink):
 
     async def _write_one(self, delivery: _Delivery, info: TranscriptInfo, ending: str, content: bytes) -> Failure | None:
         user, file, folder = delivery.owner.id, delivery.files[ending], delivery.folder or ""
+        if file.unanswered:
+            found = await self._files.find(user, file.path, file.unanswered)
+            if isinstance(found, Failure) and found.passes:
+                return found
+            file.unanswered = b""
+            if isinstance(found, Etag):
+                file.etag = found
         if file.etag:
             changed = await self._files.update(user, file.path, content, file.etag)
             if changed is not Failure.CHANGED:
@@ -338,6 +368,8 @@ class Transcripts(TranscriptSink):
                 if (failure := await self._files.make_folder(user, folder)) is not None:
                     return failure
                 created = await self._files.create(user, path, content)
+            if created is Failure.AWAY:
+                file.path, file.unanswered = path, content
             if created is not Failure.EXISTS:
                 return self._note(file, path, created)
             file.number += 1
@@ -353,9 +385,26 @@ class Transcripts(TranscriptSink):
         assert self._bot is not None
         caption = self._bot.text_for(delivery.room, Text("The transcript of this call"))
         path = delivery.files[_SHARED_FORMAT].path
+        delivery.sharing = path
+        delivery.store()
         failure = await self._files.share(delivery.owner.id, path, delivery.room, caption)
+        if failure is None:
+            delivery.shared = True
+            delivery.store()
         # Moved since it was written.
         return Failure.NOT_IN_ROOM if failure is Failure.CHANGED else failure
+
+    async def _find_share(self, delivery: _Delivery) -> bool:
+        """An answer was lost, or the process was killed: sharing again could post a second message, so look first.
+
+        False while Nextcloud does not say.
+        """
+        found = await self._files.is_shared(delivery.owner.id, delivery.sharing, delivery.room)
+        if isinstance(found, Failure):
+            return not found.passes
+        delivery.sharing, delivery.shared = "", found
+        delivery.store()
+        return True
 
     def _say(self, delivery: _Delivery, text: Text) -> None:
         assert self._bot is not None

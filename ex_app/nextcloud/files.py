@@ -112,12 +112,33 @@ class UserFiles:
     async def create(self, user: str, path: str, content: bytes) -> Etag | Failure:
         """Write a new file; `EXISTS` if there is one of this name.
 
-        After `AWAY`, the file may exist all the same; then choose another name.
+        After `AWAY`, the file may exist all the same: see `find`.
         """
         status, etag = await self._dav(user, "PUT", path, content, {"If-None-Match": "*"})
         if status in _WRITTEN:
             return Etag(etag)
         return Failure.EXISTS if status == 412 else await self._failure(status)
+
+    async def find(self, user: str, path: str, content: bytes) -> Etag | Failure:
+        """The file that a `create` without an answer has left; `EXISTS` if its content is another one, so it is not ours."""
+        address = f"/files/{quote(user, safe='')}/{quote(path)}"
+        try:
+            async with self._client(user) as client:
+                answer = await client._session.adapter_dav.request(
+                    "GET", address, stream=True, timeout=REQUEST_S, **self._options
+                )
+                status, etag = answer.status_code or 0, str(answer.headers.get("OC-ETag") or answer.headers.get("ETag") or "")
+                if status != 200:
+                    return await self._failure(status)
+                found = b""
+                async for part in await answer.iter_content(65536):
+                    found += part
+                    if not content.startswith(found):
+                        break
+                await answer.close()
+        except (niquests.RequestException, OSError):
+            return Failure.AWAY
+        return Etag(etag) if found == content and _is_strong(etag) else Failure.EXISTS
 
     async def update(self, user: str, path: str, content: bytes, etag: Etag) -> Etag | Failure:
         """Replace the content of a file that `create` or `update` has left with this `etag`; otherwise `CHANGED`."""
@@ -148,6 +169,14 @@ class UserFiles:
         if status == 200:
             return Failure.NOT_IN_ROOM
         return Failure.CHANGED if status == 404 else await self._failure(status)
+
+    async def is_shared(self, user: str, path: str, room: str) -> bool | Failure:
+        """Whether the owner has shared the file in a conversation. False if there is no such file."""
+        found = await self._ocs(user, "GET", _SHARES, params={"path": f"/{path}"}, accepted=404)
+        if isinstance(found, Failure):
+            return found
+        shares = found if isinstance(found, list) else []
+        return any(_inner(each, "share_type") == _WITH_ROOM and _inner(each, "share_with") == room for each in shares)
 
     async def _failure(self, status: int) -> Failure:
         if status != 401:

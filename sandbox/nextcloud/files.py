@@ -124,6 +124,10 @@ class Files:
         )
         if again:
             raise OcsError(403, "Path is already shared with this room")
+        return self._shown(user, path, stored, token)
+
+    @staticmethod
+    def _shown(user: str, path: str, stored: StoredFile, token: str) -> dict[str, Any]:
         return {"id": str(stored.id), "share_type": _ROOM, "share_with": token, "path": f"/{path}", "uid_owner": user}
 
     def routes(self) -> APIRouter:
@@ -147,6 +151,19 @@ class Files:
             return answer
 
         for address in _SHARES:
+
+            @router.get(address)
+            async def shares(request: Request) -> Response:
+                user = request.state.user_id
+                if not user:
+                    raise OcsError(401, "Current user is not logged in")
+                if request.headers.get("ocs-apirequest", "").lower() != "true":
+                    raise OcsError(412, "CSRF check failed")
+                path = request.query_params.get("path", "").strip("/")
+                stored = self.home(user).files.get(path)
+                if stored is None:
+                    raise OcsError(404, "Wrong path, file/folder does not exist")
+                return ocs(request, [self._shown(user, path, stored, token) for token in sorted(stored.shared)])
 
             @router.post(address)
             async def share(request: Request) -> Response:

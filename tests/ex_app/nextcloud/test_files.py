@@ -81,6 +81,26 @@ async def test_what_the_owner_can_do_about_it(cloud: Nextcloud, files: UserFiles
     assert await files.attachment_folder("ada") is Failure.REFUSED
 
 
+async def test_only_our_own_file_is_found(cloud: Nextcloud, files: UserFiles) -> None:
+    etag = await files.create("ada", "a.md", b"ours" * 50_000)
+    assert await files.find("ada", "a.md", b"ours" * 50_000) == etag
+    assert await files.find("ada", "a.md", b"theirs") is Failure.EXISTS
+    assert await files.find("ada", "a.md", b"ours" * 50_001) is Failure.EXISTS
+    assert await files.find("ada", "b.md", b"ours") is Failure.NO_FOLDER
+
+
+async def test_whether_a_file_is_shared(cloud: Nextcloud, files: UserFiles) -> None:
+    assert await files.is_shared("ada", "a.md", "room1") is False
+    await files.create("ada", "a.md", b"1")
+    assert await files.is_shared("ada", "a.md", "room1") is False
+    assert await files.share("ada", "a.md", "room1", "The transcript") is None
+    assert await files.is_shared("ada", "a.md", "room1") is True
+    assert await files.is_shared("ada", "a.md", "room2") is False
+    for kind in (FaultKind.UNAVAILABLE, FaultKind.GARBAGE, FaultKind.WRONG_SHAPE):
+        with cloud.faults.during(Fault(kind)):
+            assert await files.is_shared("ada", "a.md", "room1") is Failure.AWAY, kind
+
+
 async def test_shares_that_are_not_possible(cloud: Nextcloud, files: UserFiles) -> None:
     cloud.files.write("ada", "a.md", b"x")
     assert await files.share("ada", "moved.md", "room1", "") is Failure.CHANGED
