@@ -185,7 +185,8 @@ async def test_an_engine_that_refuses_the_key_is_a_warning_while_another_one_wor
         (warned,) = [step for step in run["steps"] if step["id"] == "stt.open" and step["state"] == "warning"]
         assert "refused the credentials" in warned["message"]
         assert await admin.overall() == "degraded"
-        assert (await admin.healthz())["reasons"] == ["engine:modal"]
+        # A busy machine may add its load.
+        assert [each for each in (await admin.healthz())["reasons"] if each != "load"] == ["engine:modal"]
         refused = await admin.dependency("engine:modal")
         assert (refused["state"], refused["code"]) == ("failed", "stt_refused")
         assert (await admin.dependency("engine:moshi"))["state"] == "ok"
