@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 
 from live_transcription.errors import SttError
-from live_transcription.languages import LANGUAGES
+from live_transcription.languages import CHOICES
 from live_transcription.status import EngineState
 from live_transcription.stt.base import SttBackend, SttStream
 from live_transcription.stt.kyutai.modal.budget import GpuBudget
@@ -116,7 +116,7 @@ class FakeRegistry:
         return self.fake
 
     def languages(self) -> Mapping[str, Language]:
-        return {code: LANGUAGES[code] for code in ("en", "fr")}
+        return {code: CHOICES[code] for code in ("en", "fr", "auto")}
 
     def engines(self) -> tuple[str, ...]:
         return (self.fake.name,)
