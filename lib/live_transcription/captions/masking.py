@@ -36,7 +36,10 @@ _ENDINGS: Mapping[str, tuple[str, ...]] = {
     "nl": ("s", "en", "e"),
     "sv": ("s", "n", "en", "ar", "or", "er"),
 }
-_MARK = "\u0300-\u036f"
+#: Combining marks of all scripts, such as accents and the vowel signs of Hindi, and the joiners between letters.
+_MARK = "".join(chr(code) for code in range(0x300, 0x3100) if unicodedata.category(chr(code)).startswith("M")) + "\u200c\u200d"
+#: Marks that a speller may leave out: accents, and the vowels of Hebrew and Arabic. Other marks distinguish words.
+_OPTIONAL = re.compile("[\u0300-\u036f\u0591-\u05c7\u0610-\u061a\u0640\u064b-\u065f\u0670\u200c\u200d]")
 _UNIT = re.compile(rf"[{UNSPACED}][{_MARK}]*|(?:(?![{UNSPACED}])[^\W_][{_MARK}]*)+")
 #: Ends a sentence or a clause, or is masked already.
 _BREAK = re.compile(r"[.!?;:…。！？*]")
@@ -50,8 +53,7 @@ _LETTERS = str.maketrans({"ı": "i", "ø": "o", "ł": "l", "đ": "d", "æ": "ae"
 def _plain(text: str) -> str:
     """The form in which units are compared."""
     decomposed = unicodedata.normalize("NFKD", text.casefold())
-    kept = "".join(character for character in decomposed if not unicodedata.combining(character))
-    return unicodedata.normalize("NFKC", kept).translate(_LETTERS)
+    return unicodedata.normalize("NFKC", _OPTIONAL.sub("", decomposed)).translate(_LETTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,7 @@ def _units(text: str) -> list[_Unit]:
 
 @dataclass(slots=True)
 class _Node:
-    """Where the terms with the same first units continue. `ends`: a term is complete; `open_end`: with any ending."""
+    """Where the terms with the same first units continue. `ends`: a term is complete here."""
 
     following: dict[str, _Node] = field(default_factory=dict)
     #: Beginnings of last units that may have any ending.

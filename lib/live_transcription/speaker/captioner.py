@@ -50,6 +50,8 @@ class Captioner:
         self._assembler = CaptionAssembler()
         self._masks = masks
         self._masked = MaskStream()
+        # The language of the words that were masked last.
+        self._language = self._spoken.current
         self._alarm = DeadlineTimer(self._tick)
         self._disagreed = 0
         self._clock = StreamClock()
@@ -134,11 +136,13 @@ class Captioner:
                 self._span = span if self._span is None else (min(self._span[0], span[0]), max(self._span[1], span[1]))
             if result.text:
                 self._spoken.add(result.text)
+            self._follow_language(now)
             masked = self._masked.feed(result, self._mask(), now)
             if masked.text:
                 self._send(masked.text, now)
             if masked.utterance is not None:
                 self._end_utterance(masked.utterance, now, final)
+        self._follow_language(now)
         if kept := self._masked.expire(self._mask(), now):
             self._send(kept, now)
         if (disagreed := self._assembler.disagreed) > self._disagreed:
@@ -149,10 +153,18 @@ class Captioner:
 
     def _send(self, text: str, now: float) -> None:
         self._count_words(text, now)
-        self._on_caption(Caption(self._speaker, text, self._spoken.current))
+        self._on_caption(Caption(self._speaker, text, self._language))
 
     def _mask(self) -> Mask | None:
-        return self._masks().of(self._spoken.current)
+        return self._masks().of(self._language)
+
+    def _follow_language(self, now: float) -> None:
+        """If the language has changed, send the words that masking keeps, masked and labelled in the former language."""
+        if self._language == self._spoken.current:
+            return
+        if kept := self._masked.release(self._mask()):
+            self._send(kept, now)
+        self._language = self._spoken.current
 
     def _end_utterance(self, text: str, now: float, final: bool) -> None:
         if self._speech_ended is not None:

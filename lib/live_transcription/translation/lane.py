@@ -87,7 +87,7 @@ class TranslationLane:
     def add(self, segment: Segment, now: float) -> bool:
         """Add a segment. Returns whether to have it translated."""
         entry = _Entry(segment, now, segment.text, segment.language)
-        if same_language(segment.language, self.language):
+        if same_language(segment.language, self.language) or not has_word(segment.text):  # only masked words
             entry.outcome = Outcome.SAME_LANGUAGE
         elif len(self._waiting) >= MAX_WAITING:
             entry.outcome = Outcome.QUEUE_FULL

@@ -66,7 +66,8 @@ class Segments:
     def offer(self, caption: Caption, now: float) -> list[Segment]:
         """Add committed words. Returns the segments that they complete."""
         found: list[Segment] = []
-        words = split(caption.text)
+        # A text without letters consists of masked words.
+        words = split(caption.text) or caption.text.split()
         before = self._open.get(caption.speaker)
         if before is not None and words and before.language != caption.language:
             found += self.end_utterance(caption.speaker)

@@ -33,6 +33,11 @@ from live_transcription.captions.words import join
         ("out of", "en", "He was out. Of course.", "He was out. Of course."),
         ("馬鹿", "ja", "あの馬鹿な人", "あの**な人"),
         ("ура", "ru", "Ура! Уравнение", "***! Уравнение"),
+        ("ばか", "ja", "はかとばか", "はかと**"),
+        ("काम", "hi", "काम कम", "*** कम"),
+        ("का", "hi", "की के का कान", "की के ** कान"),
+        ("كلب", "ar", "كَلْب كلبة", "***** كلبة"),
+        ("כלב", "he", "כֶּלֶב כלבה", "****** כלבה"),
     ],
 )
 def test_spellings(term: str, language: str, text: str, masked: str) -> None:

@@ -250,3 +250,17 @@ def test_captions_and_utterances_of_an_automatic_language_have_the_language_of_t
     assert [each.language for each in speaker.utterances] == ["en", "fr", "de"]
     assert [each.language for each in speaker.captions if each.text in ("sais", "Das ist gut.")] == ["fr", "de"]
     assert AUTO not in {each.language for each in speaker.captions}
+
+
+def test_words_that_masking_keeps_back_stay_in_their_language() -> None:
+    async def scenario() -> None:
+        captions: list[Caption] = []
+        masks = Masks([("en", "darn"), ("en", "darn it")])
+        captioner = Captioner("speaker-1", AUTO, captions.append, masks=lambda: masks)
+        for word in ("darn", "je", "ne", "sais"):
+            captioner.feed(Token(word, starts_word=True))
+        captioner.finalise()
+        captioner.close()
+        assert [(each.text, each.language) for each in captions] == [("****", "en"), ("je", "fr"), ("ne", "fr"), ("sais", "fr")]
+
+    virtual_clock.run(scenario(), limit_s=60.0)

@@ -68,6 +68,12 @@ def test_the_same_language_is_never_translated() -> None:
     assert not same_language("de", "da")
 
 
+def test_masked_words_alone_are_never_translated() -> None:
+    lane = TranslationLane("fr")
+    assert not lane.add(segment(1, "**** *****."), 0.0)
+    assert shown(lane, 0.0) == [("**** *****.", "en", "same language")]
+
+
 def test_a_late_translation_is_replaced_by_the_original() -> None:
     lane = TranslationLane("fr")
     lane.add(segment(1, "Good morning."), 1.0)

@@ -79,3 +79,11 @@ def test_each_word_is_in_one_segment_in_order(said: list[tuple[str, str, list[st
         assert " ".join(each.text for each in found if each.speaker == speaker) == expected
     assert all(0 < len(each.text) <= MAX_CHARS for each in found)
     assert len({each.id for each in found}) == len(found)
+
+
+def test_a_caption_of_masked_words_only_is_a_segment() -> None:
+    segments = Segments()
+    assert segments.offer(Caption("speaker-1", "You", "en"), 0.0) == []
+    assert segments.offer(Caption("speaker-1", "****", "en"), 0.1) == []
+    assert [segment.text for segment in segments.offer(Caption("speaker-1", "*****.", "en"), 0.2)] == ["You **** *****."]
+    assert [segment.text for segment in segments.offer(Caption("speaker-1", "****!", "en"), 0.3)] == ["****!"]
