@@ -42,10 +42,10 @@ class Keeper(Protocol):
     """Keeps and delivers transcripts. Both methods return at once and raise nothing."""
 
     def begin(self, room: str, owner: Person, title: str) -> None:
-        """Keep what is said in this conversation from now on, for the owner's files. `title`: the conversation's name."""
+        """Keep the words of this conversation from now on, for the owner's files. `title`: the conversation's name."""
 
     def end(self, room: str, *, last_words: bool) -> None:
-        """Keep nothing more, and deliver what was kept. `last_words`: the call is over, so its last words may still arrive.
+        """Keep nothing more, and deliver the transcript. `last_words`: the call is over, so its last words may still arrive.
 
         Idempotent.
         """

@@ -86,7 +86,7 @@ class TranscriptionService:
     With a `ConfigurationError` as `config` the service answers requests, but joins no call; its errors name the problem. `stt`
     then gives the settings of the engines, which are prepared and tested nevertheless.
     `ice_servers` fetches the STUN and TURN servers from Talk; while it fails, its last result is used. `translator` translates
-    captions. `transcripts` receives what is said where it keeps a transcript. `wall_clock` returns seconds since the epoch.
+    captions. `transcripts` receives the utterances of the calls whose transcript it keeps. `wall_clock` returns seconds since the epoch.
     `registry`, `read_memory` and `read_descriptors` replace the engines and the system in tests.
     """
 
@@ -339,7 +339,7 @@ class TranscriptionService:
             call.review_transcript()
 
     async def stop_keeping(self, room_token: str) -> None:
-        """The transcript of this room is not kept any more. The call goes on if somebody reads captions. Idempotent."""
+        """The transcript of this room is not kept any more. The call continues if somebody reads captions. Idempotent."""
         if call := self._calls.get(room_token):
             call.review_transcript()
 

@@ -12,7 +12,7 @@ from live_transcription.transcripts.sink import TranscriptSink
 class RecordingSink(TranscriptSink):
     def __init__(self, *rooms: str) -> None:
         self.rooms = set(rooms)
-        #: What was said: the name, the kind of speaker and the text.
+        #: Utterances: the name, the kind of speaker and the text.
         self.said: list[tuple[str, SpeakerKind, str]] = []
         self.utterances: list[Utterance] = []
         self.gaps: list[tuple[GapReason, str, float]] = []

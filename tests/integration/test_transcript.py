@@ -58,7 +58,7 @@ async def test_a_call_without_readers_has_a_transcript_that_survives_the_service
     await keeper.until(1)
     assert service.status().targets == 0
     await service.leave(talk.room)
-    assert not keeper.over.is_set(), "the call goes on without the app"
+    assert not keeper.over.is_set(), "the call continues without the app"
     (first, *_) = keeper.spoken
     assert first.text == "speech 1 begins and ends 1"
     assert (first.name, first.kind) == ("ada", SpeakerKind.USER)

@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""Passes what is said in a call to the transcript, with the names of those who say it."""
+"""Passes the utterances of a call to the transcript, with the names of their speakers."""
 
 from __future__ import annotations
 
@@ -91,6 +91,6 @@ class TranscriptFeed:
     def _guarded(self) -> Iterator[None]:
         try:
             yield
-        except Exception as failure:  # noqa: BLE001  captions continue, and a traceback may repeat what was said
+        except Exception as failure:  # noqa: BLE001  captions continue, and a traceback may contain spoken words
             name = type(failure).__name__
             logger.error("A transcript failed (%s). Captions continue.", name, extra={"room": self._room_token})

@@ -122,7 +122,7 @@ class Begin:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """Stop keeping the transcript, and deliver it. `last_words`: the call is over, so what was said in it may still arrive."""
+    """Stop keeping the transcript, and deliver it. `last_words`: the call is over, so its last words may still arrive."""
 
     room: str
     owner: Person
@@ -297,7 +297,7 @@ class ConsentBook:
         author, token = event.author, event.room
         if event.word == "stop" and author.moderates and room.owner is not None:
             owner = room.owner
-            text = Text("The transcript has ended. {owner} gets what was said until now.", owner=plain_name(owner))
+            text = Text("The transcript has ended. {owner} gets the transcript so far.", owner=plain_name(owner))
             return [*self._stop(room, token), Say(token, text)]
         if event.word == "here" and author.has_files and room.in_call and room.owner is None:
             if not room.starts.take(now):
@@ -329,7 +329,7 @@ def _answer(room: _Room, event: Command) -> Text:
         return Text("Only moderators can have a transcript kept.")
     if not author.has_files:
         return Text(
-            "The transcript is stored in the files of whoever asks for it. This needs an account on this server: a moderator "
+            "The transcript is stored in the files of the person who asks for it. This needs an account on this server: a moderator "
             "who is logged in here can write: !transcript here"
         )
     if room.owner is not None:

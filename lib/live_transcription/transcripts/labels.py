@@ -1,7 +1,7 @@
 # SPDX-FileCopyrightText: 2026 Live Transcription contributors
 # SPDX-License-Identifier: AGPL-3.0-or-later
 
-"""The words that a transcript adds to what was said. The defaults are English. Pure."""
+"""The words that a transcript adds to the utterances. The defaults are English. Pure."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def offset(seconds: float) -> str:
 
 
 def words(spoken: Spoken) -> str:
-    """What was said, with an ellipsis if the speaker's last words may be missing."""
+    """The words of an utterance, with an ellipsis if the speaker's last words may be missing."""
     return spoken.text if spoken.final else f"{spoken.text} …"

@@ -13,7 +13,7 @@ __all__ = ["Gap", "GapReason", "NoTranscripts", "SpeakerKind", "TranscriptSink",
 
 
 class TranscriptSink(ABC):
-    """Receives what is said in the rooms whose transcript it keeps.
+    """Receives the utterances of the rooms whose transcript it keeps.
 
     Calls use it on the event loop. All methods return at once and raise nothing. `display_name` is what the participant is
     called at that time. It is chosen by the participant, so it may be anything, and it is "" if it is not known.

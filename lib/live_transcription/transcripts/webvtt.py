@@ -24,7 +24,7 @@ _CHUNK = re.compile(rf"\S.{{0,{CUE_CHARS - 1}}}(?!\S)|\S.{{0,{CUE_CHARS - 1}}}")
 def webvtt(snapshot: Snapshot, labels: Labels | None = None, *, recording_started_at: float | None = None) -> str:
     """The whole transcript. Cues are in the order of their beginning.
 
-    Times count from `recording_started_at` (Unix time in seconds), and what was said before is left out. Without a recording
+    Times count from `recording_started_at` (Unix time in seconds), and earlier words are left out. Without a recording
     they count from the same moment as the offsets.
     """
     labels = labels or Labels()
