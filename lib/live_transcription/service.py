@@ -86,8 +86,8 @@ class TranscriptionService:
     With a `ConfigurationError` as `config` the service answers requests, but joins no call; its errors name the problem. `stt`
     then gives the settings of the engines, which are prepared and tested nevertheless.
     `ice_servers` fetches the STUN and TURN servers from Talk; while it fails, its last result is used. `translator` translates
-    captions. `transcripts` receives the utterances of the calls whose transcript it keeps. `wall_clock` returns seconds since the epoch.
-    `registry`, `read_memory` and `read_descriptors` replace the engines and the system in tests.
+    captions. `transcripts` receives the utterances of the calls whose transcript it keeps. `wall_clock` returns seconds since
+    the epoch. `registry`, `read_memory` and `read_descriptors` replace the engines and the system in tests.
     """
 
     def __init__(

@@ -329,8 +329,8 @@ def _answer(room: _Room, event: Command) -> Text:
         return Text("Only moderators can have a transcript kept.")
     if not author.has_files:
         return Text(
-            "The transcript is stored in the files of the person who asks for it. This needs an account on this server: a moderator "
-            "who is logged in here can write: !transcript here"
+            "The transcript is stored in the files of the person who asks for it. This needs an account on this server: a "
+            "moderator who is logged in here can write: !transcript here"
         )
     if room.owner is not None:
         return Text("A transcript is already being kept, for {owner}.", owner=plain_name(room.owner))
