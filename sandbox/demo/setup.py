@@ -175,11 +175,11 @@ async def _install(nextcloud: Nextcloud, app: ExApp, ex_app: Child, say: Callabl
     """Install the app like AppAPI: heartbeat, init with progress, enabled. If a process ends meanwhile, report it at once."""
 
     async def progress() -> None:
-        told = -1
+        shown = -1
         while True:
-            if app.progress > told:
-                told = app.progress
-                say(f"The app gets ready: {told} %")
+            if app.progress > shown:
+                shown = app.progress
+                say(f"The app gets ready: {shown} %")
             await asyncio.sleep(0.1)
 
     installing = asyncio.create_task(nextcloud.app_api.install(app, timeout_s=_INSTALL_S))
